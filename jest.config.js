@@ -1,0 +1,18 @@
+/** @type {import('jest').Config} */
+export default {
+  testEnvironment: 'node',
+  testMatch: ['<rootDir>/spec/**/*.spec.ts'],
+  testTimeout: 60_000,
+  maxWorkers: 2,
+  globalSetup: '<rootDir>/spec/support/global-setup.js',
+  extensionsToTreatAsEsm: ['.ts'],
+  // isolatedModules in tsconfig.json makes this transpile only: tsc and eslint check the types.
+  transform: { '^.+\\.ts$': ['ts-jest', { useESM: true, tsconfig: '<rootDir>/tsconfig.json' }] },
+  moduleNameMapper: {
+    '^(\\.{1,2}/.*)\\.js$': '$1',
+    '^#platform$': '<rootDir>/lib/platform/node.ts',
+  },
+  modulePathIgnorePatterns: ['<rootDir>/dist/'],
+  collectCoverageFrom: ['lib/**/*.ts', '!lib/demo/**', '!lib/platform/**', '!lib/aggregator/worker.ts'],
+  coverageReporters: ['text-summary'],
+}

@@ -1,0 +1,111 @@
+import { attachMemory, type Memory } from '../memory/memory.js'
+import { platform } from '#platform'
+import { PARKED } from '../memory/map.js'
+import { threadIdFor } from '../platform/thread.js'
+import { announceSleep, hasWork, park } from './park.js'
+import { leaveRole } from './state.js'
+import { FINISHED_ALL, IDLE } from './step.js'
+import { BACKING_OFF, Supervisor } from './supervisor.js'
+import { reportProgress } from './table.js'
+
+/** Tokens between two looks at the clock. */
+const TOKENS_PER_RUN = 1024
+/** How long this thread works or sleeps before its event loop turns. */
+const TURN_MS = 5
+/** A sleep: short while work was recent, longer when idle, never without an end. */
+const SLEEP_MS_MIN = 10
+const SLEEP_MS_MAX = 100
+/** Looks at the ring before sleeping: going to sleep and being woken costs both sides more than this. */
+const SPINS = 200
+
+const hosted = new Set<Supervisor>()
+
+/** Let the aggregators that this very thread hosts go on, while it waits for room that only they can make. */
+export function pumpHosted(): void {
+  for (const supervisor of hosted) supervisor.run(TOKENS_PER_RUN)
+}
+
+/** Whether waiting without pumping would be waiting for oneself. */
+export function hostsAny(): boolean {
+  return hosted.size > 0
+}
+
+/** A supervisor in this thread's list, with the aggregator's role. */
+export function host(memory: Memory): Supervisor {
+  const supervisor = new Supervisor(memory, threadIdFor(memory))
+  hosted.add(supervisor)
+  return supervisor
+}
+
+/** Out of the list, and the role is free. */
+export function unhost(supervisor: Supervisor): void {
+  hosted.delete(supervisor)
+  leaveRole(supervisor.aggregator)
+}
+
+/**
+ * Run the aggregator on the calling thread until the tracker stops: for workers that you start yourself, with `aggregator: 'none'`.
+ *
+ * The thread is its own: it sleeps in `Atomics.wait`, a tenth of a second at most, and its event loop turns in between. Rejects with
+ * `ERR_DIRTYRING_AGGREGATOR_TAKEN` while another one runs, with `ERR_DIRTYRING_BAD_HANDLE` or `ERR_DIRTYRING_VERSION` for a handle that is none, and with
+ * `ERR_DIRTYRING_CORRUPT` or `ERR_DIRTYRING_AGGREGATOR_FAILED` when there is no way on.
+ *
+ * @example
+ * ```js
+ * // aggregator.js, a worker of yours; the main thread made the tracker with { aggregator: 'none' }
+ * import { workerData } from 'node:worker_threads'
+ * import { runAggregator } from 'dirtyring'
+ * await runAggregator(workerData)
+ * ```
+ */
+export async function runAggregator(handle: unknown): Promise<void> {
+  const memory = attachMemory(handle, 'tracker')
+  const supervisor = host(memory)
+  const { aggregator } = supervisor
+  try {
+    let sleepMs = SLEEP_MS_MIN
+    let lastTurn = performance.now()
+    for (;;) {
+      const result = supervisor.run(TOKENS_PER_RUN)
+      if (result === FINISHED_ALL) return
+      if (result === BACKING_OFF && platform.canBlock()) supervisor.sleepOff()
+      if (result === IDLE && platform.canBlock() && !spin(supervisor)) {
+        reportProgress(aggregator.words)
+        park(aggregator, sleepMs)
+        sleepMs = hasWork(aggregator) ? SLEEP_MS_MIN : Math.min(sleepMs * 2, SLEEP_MS_MAX)
+      }
+      if (platform.canBlock() && performance.now() - lastTurn < TURN_MS) continue
+      if (result === IDLE && !platform.canBlock() && announceSleep(aggregator)) await sleepAsync(supervisor, sleepMs)
+      else await platform.turn()
+      lastTurn = performance.now()
+    }
+  } finally {
+    unhost(supervisor)
+  }
+}
+
+/** Until something is published, or `ms` are over. Keeps this thread's event loop alive, which waitAsync alone does not. */
+function sleepAsync(supervisor: Supervisor, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = (): void => {
+      clearTimeout(timer)
+      Atomics.store(supervisor.aggregator.words, PARKED, 0)
+      resolve()
+    }
+    const timer = setTimeout(wake, ms)
+    whenWoken(supervisor, wake)
+  })
+}
+
+/** Call back when a publisher wakes this thread, which announced that it sleeps. Where the host has no waitAsync, timers have to do. */
+export function whenWoken(supervisor: Supervisor, callback: () => void): void {
+  const { words } = supervisor.aggregator
+  const waiting = typeof Atomics.waitAsync === 'function' ? Atomics.waitAsync(words, PARKED, 1, SLEEP_MS_MAX) : undefined
+  if (waiting?.async === true) void waiting.value.then(callback)
+  else if (waiting !== undefined) callback()
+}
+
+function spin(supervisor: Supervisor): boolean {
+  for (let i = 0; i < SPINS; i++) if (hasWork(supervisor.aggregator)) return true
+  return false
+}

@@ -1,0 +1,158 @@
+import {
+  EVENTS,
+  FINISHED,
+  FLAG_UNPUBLISHED,
+  HEAD,
+  INTENT_BATCHES,
+  INTENT_DELIVERED,
+  INTENT_EVENTS,
+  INTENT_HARVESTED,
+  INTENT_KEYS,
+  INTENT_POSITION,
+  INTENT_START,
+  BATCHES,
+  HARVESTED,
+  KEYS,
+  LANE_DELIVERED,
+  LANE_OWNER,
+  LANE_READ_END,
+  LANE_STAGED_END,
+  laneAt,
+  SLOT_FLAGS,
+  type Layout,
+} from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
+import { saveTotal, setTotal } from '../memory/total.js'
+import { freeSlot, GONE, NOTHING, peek } from '../ring/consume.js'
+import {
+  advance,
+  BATCH,
+  CLOSE,
+  controlToken,
+  emptyWord,
+  fullWord,
+  GENERATION_BITS,
+  KIND_SHIFT,
+  lapOf,
+  PAYLOAD_MASK,
+  POISON,
+  REAP,
+  STOP,
+  THREAD_MASK,
+  tokenOf,
+} from '../ring/token.js'
+import { abandon, takeBatch, takeControl } from './effects.js'
+import type { Aggregator } from './state.js'
+import { doChores, signal, wakeEveryWriter } from './wake.js'
+
+/** Nothing to do: the ring is empty. */
+export const IDLE = 0
+/** A token was handled, or something was put right: look again. */
+export const WORKED = 1
+/** Everything that will ever be published has been delivered. */
+export const FINISHED_ALL = 2
+/** Another aggregator is alive: this one must not go on. */
+export const LOST_ROLE = 3
+
+/** How many tokens go by before writers are looked after, with the ring not empty. */
+const TOKENS_PER_CHORES = 16
+
+/**
+ * Handle what is at head: at most one token. Per token, in this order, so that the thread can die at any instruction, or anything can throw, and
+ * recover() and another step() go on from shared memory alone:
+ *
+ *  1. intent   what the token starts from; the position last
+ *  2. effect   keys into the set, their count published; or the control token's own, guarded against being done twice
+ *  3. readEnd  room for the writer
+ *  4. slot     EMPTY of the next lap: room for everybody
+ *  5. head
+ *
+ * After STOP the slots are not freed but poisoned, so that no publication can succeed behind the aggregator's back: one whole lap of them, and it is done.
+ */
+export function step(a: Aggregator): number {
+  const { memory, head, stopPosition } = a
+  if (stopPosition >= 0 && head === advance(stopPosition, memory.layout.capacity - 1)) return finish(a)
+  const stopping = stopPosition >= 0 && head !== advance(stopPosition, -1)
+  const seen = peek(memory, head)
+  if (seen === NOTHING) {
+    if (!stopping) return IDLE
+    poison(memory, head, emptyWord(lapOf(head, memory.layout.capacityBits)))
+    return WORKED // poisoned, or a publication was faster: either is there at the next look
+  }
+  const token = tokenOf(seen)
+  if (seen !== GONE && token !== POISON_TOKEN) {
+    handle(a, token)
+    if (stopping) {
+      if (!poison(memory, head, seen)) return LOST_ROLE
+    } else if (token >>> KIND_SHIFT !== STOP) {
+      if (!freeSlot(memory, head, seen)) return LOST_ROLE
+    }
+  }
+  moveHead(a)
+  if (++a.sinceChores >= TOKENS_PER_CHORES) doChores(a)
+  return WORKED
+}
+
+const POISON_TOKEN = controlToken(POISON, 0)
+
+/** Make the slot at head full for ever: its lap is the last. False if its word is no longer `seen`. */
+function poison(memory: Memory, head: number, seen: number): boolean {
+  const { words, layout } = memory
+  const slot = layout.ring + (head & (layout.capacity - 1))
+  return Atomics.compareExchange(words, slot, seen, fullWord(lapOf(head, layout.capacityBits), POISON_TOKEN)) === seen
+}
+
+/** Steps 1 to 3. */
+function handle(a: Aggregator, token: number): void {
+  const { words, memory, head } = a
+  const lane = laneOf(memory.layout, token)
+  if (words[INTENT_POSITION] !== head + 1) {
+    saveTotal(words, EVENTS, INTENT_EVENTS)
+    saveTotal(words, BATCHES, INTENT_BATCHES)
+    saveTotal(words, KEYS, INTENT_KEYS)
+    saveTotal(words, HARVESTED, INTENT_HARVESTED)
+    if (lane >= 0) {
+      words[INTENT_START] = words[lane + LANE_READ_END]
+      saveTotal(words, lane + LANE_DELIVERED, INTENT_DELIVERED)
+    }
+    words[INTENT_POSITION] = head + 1
+  }
+  // An intent for this position was somebody's who did not get to the end: it stands, and what follows starts from it once more.
+  setTotal(words, EVENTS, INTENT_EVENTS, 1)
+  if (a.skip) abandon(a, token, lane)
+  else if ((token & BATCH) !== 0) takeBatch(a, token, lane)
+  else takeControl(a, token, lane)
+}
+
+/** Word index of the lane that a token names; -1 if it names none, or none that there is. */
+function laneOf(layout: Layout, token: number): number {
+  const kind = token >>> KIND_SHIFT
+  const payload = token & PAYLOAD_MASK
+  let writer = -1
+  if ((token & BATCH) !== 0) writer = (token & (BATCH - 1)) >>> layout.laneBits
+  else if (kind === CLOSE || kind === REAP) writer = payload >>> GENERATION_BITS
+  return writer >= 0 && writer < layout.maxWriters ? laneAt(layout, writer) : -1
+}
+
+function moveHead(a: Aggregator): void {
+  a.head = advance(a.head, 1)
+  a.skip = false
+  Atomics.store(a.words, HEAD, a.head)
+}
+
+/** No compareExchange of a publisher can win any more. */
+function finish(a: Aggregator): number {
+  const { words, memory } = a
+  let unpublished = false
+  for (let writer = 0; writer < memory.layout.maxWriters; writer++) {
+    const lane = laneAt(memory.layout, writer)
+    if ((Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) === 0) continue
+    if (words[lane + LANE_STAGED_END] !== words[lane + LANE_READ_END]) unpublished = true
+  }
+  if (unpublished) words[a.slotAt + SLOT_FLAGS] |= FLAG_UNPUBLISHED
+  Atomics.store(words, FINISHED, 1)
+  doChores(a)
+  wakeEveryWriter(a)
+  signal(a)
+  return FINISHED_ALL
+}

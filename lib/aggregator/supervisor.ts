@@ -1,0 +1,141 @@
+import { DirtyRingError } from '../errors.js'
+import {
+  ERROR_LENGTH,
+  ERROR_TEXT,
+  ERROR_TEXT_MAX,
+  FAILED,
+  FAILED_AT,
+  FAILURES,
+  HEAD,
+  ITERATIONS,
+  PANICS,
+  PARKED,
+  RUN_STATE,
+  type SharedWords,
+} from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
+import { SEAL, STOP, tokenOf, KIND_SHIFT } from '../ring/token.js'
+import { recover, takeRole, type Aggregator } from './state.js'
+import { FINISHED_ALL, IDLE, LOST_ROLE, step, WORKED } from './step.js'
+import { reportProgress } from './table.js'
+import { doChores } from './wake.js'
+
+/** A step threw: nothing happens before `retryAt`. */
+export const BACKING_OFF = 4
+
+export const NOT_STARTED = 0
+export const RUNNING = 1
+export const RETRYING = 2
+
+/** FAILED: the ring holds a word that the library never writes there; no later step can succeed either. */
+const CORRUPT_RING = 1
+/** FAILED: a SEAL or a STOP failed for good. They only store words, and are never skipped. */
+const CANNOT_SEAL = 2
+
+const BACKOFF_MS_MIN = 10
+const BACKOFF_MS_MAX = 1000
+const FAILURES_MAX = 8
+
+/**
+ * Steps on the aggregator's thread, with a net under them: what a step throws is contained, counted, and tried again from what recover() finds in shared
+ * memory, after 10 ms that double to 1 s and are back at 10 after a success. A token that fails eight times is given up, and its epoch says so.
+ */
+export class Supervisor {
+  readonly aggregator: Aggregator
+  /** performance.now() before which run() does nothing. */
+  retryAt = 0
+  #backoffMs = BACKOFF_MS_MIN
+  #recovered = false
+  #running = false
+
+  /** Takes the role. Throws ERR_DIRTYRING_AGGREGATOR_TAKEN. */
+  constructor(memory: Memory, threadId: number) {
+    this.aggregator = takeRole(memory, threadId)
+    Atomics.store(memory.words, RUN_STATE, RUNNING)
+  }
+
+  /** Handle up to `budget` tokens. IDLE, WORKED, FINISHED_ALL or BACKING_OFF; throws when there is no way on. Called from within itself it does nothing. */
+  run(budget: number): number {
+    if (this.#running) return WORKED
+    const a = this.aggregator
+    const { words } = a
+    if (Atomics.load(words, FAILED) !== 0) throw cannotGoOn(words)
+    if (this.retryAt !== 0) {
+      reportProgress(words)
+      if (performance.now() < this.retryAt) return BACKING_OFF
+      this.retryAt = 0
+      Atomics.store(words, RUN_STATE, RUNNING)
+    }
+    this.#running = true
+    let result = WORKED
+    try {
+      if (!this.#recovered) this.#recover()
+      words[ITERATIONS] += 1
+      for (let i = 0; i < budget && result === WORKED; i++) result = step(a)
+      if (result === IDLE) doChores(a)
+      this.#backoffMs = BACKOFF_MS_MIN
+    } catch (error) {
+      this.#contain(error)
+      result = BACKING_OFF
+    } finally {
+      this.#running = false
+    }
+    if (result === LOST_ROLE) {
+      throw new DirtyRingError('ERR_DIRTYRING_AGGREGATOR_TAKEN', 'another aggregator handles the same tokens: this one has stopped')
+    }
+    if (result === FINISHED_ALL) Atomics.store(words, RUN_STATE, NOT_STARTED)
+    return result
+  }
+
+  #recover(): void {
+    const a = this.aggregator
+    recover(a)
+    a.skip = a.words[FAILED_AT] === a.head + 1 && a.words[FAILURES] >= FAILURES_MAX
+    this.#recovered = true
+  }
+
+  #contain(error: unknown): void {
+    const { words, memory } = this.aggregator
+    this.#recovered = false
+    const head = Atomics.load(words, HEAD)
+    const failures = words[FAILED_AT] === head + 1 ? words[FAILURES] + 1 : 1
+    words[FAILED_AT] = head + 1
+    words[FAILURES] = failures
+    writeError(words, error)
+    Atomics.store(words, PANICS, words[PANICS] + 1)
+    if ((error as { code?: unknown }).code === 'ERR_DIRTYRING_CORRUPT') Atomics.store(words, FAILED, CORRUPT_RING)
+    if (failures >= FAILURES_MAX) {
+      const kind = tokenOf(Atomics.load(words, memory.layout.ring + (head & (memory.layout.capacity - 1)))) >>> KIND_SHIFT
+      if (kind === SEAL || kind === STOP) Atomics.store(words, FAILED, CANNOT_SEAL)
+    }
+    this.retryAt = performance.now() + this.#backoffMs
+    Atomics.store(words, RUN_STATE, RETRYING)
+    this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS_MAX)
+  }
+
+  /** Where this thread may block: sleep until it is time to try again, a little at a time. */
+  sleepOff(): void {
+    const left = this.retryAt - performance.now()
+    if (left > 0) Atomics.wait(this.aggregator.words, PARKED, 0, Math.min(left, BACKOFF_MS_MIN))
+  }
+}
+
+/** The last failure's message; '' when there was none. Any thread; for people to read, not guarded against a newer one written meanwhile. */
+export function readError(words: SharedWords): string {
+  const length = Math.min(Math.max(words[ERROR_LENGTH], 0), ERROR_TEXT_MAX)
+  let text = ''
+  for (let i = 0; i < length; i++) text += String.fromCharCode(words[ERROR_TEXT + i])
+  return text
+}
+
+function writeError(words: SharedWords, error: unknown): void {
+  const text = error instanceof Error ? error.message : String(error)
+  const length = Math.min(text.length, ERROR_TEXT_MAX)
+  for (let i = 0; i < length; i++) words[ERROR_TEXT + i] = text.charCodeAt(i)
+  Atomics.store(words, ERROR_LENGTH, length)
+}
+
+export function cannotGoOn(words: SharedWords): DirtyRingError {
+  const corrupted = Atomics.load(words, FAILED) !== CANNOT_SEAL
+  return new DirtyRingError(corrupted ? 'ERR_DIRTYRING_CORRUPT' : 'ERR_DIRTYRING_AGGREGATOR_FAILED', `the aggregator cannot go on: ${readError(words)}`)
+}

@@ -1,0 +1,23 @@
+import { keysFor, PROGRESS, type Layout, type SharedWords } from '../memory/map.js'
+import type { Aggregator } from './state.js'
+
+/** Keys that a table of so many cells takes in this memory. */
+export function keysAt(layout: Layout, cells: number): number {
+  return Math.min(keysFor(cells), layout.maxKeysPerEpoch)
+}
+
+/** Empty the cells [from .. to) of the open epoch's table. */
+export function clearTable(a: Aggregator, from: number, to: number): void {
+  const { words } = a
+  const end = a.set.table + to * 2
+  for (let at = a.set.table + from * 2; at < end; ) {
+    const stop = Math.min(at + 8192, end)
+    for (; at < stop; at++) words[at] = 0
+    reportProgress(words)
+  }
+}
+
+/** Say that a long effect is getting on: the tracker's thread may be waiting only as long as it does. */
+export function reportProgress(words: SharedWords): void {
+  Atomics.store(words, PROGRESS, (words[PROGRESS] + 1) | 0)
+}

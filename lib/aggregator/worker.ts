@@ -1,0 +1,17 @@
+/**
+ * The aggregator's worker, and the entry `dirtyring/aggregator` for workers of the user's: importing it in a worker makes that worker wait for a
+ * tracker's handle and run the aggregator until the tracker stops.
+ */
+import { platform } from '#platform'
+import { runAggregator } from './run.js'
+
+platform.onHandle((handle) => {
+  runAggregator(handle).catch((error: unknown) => {
+    // Nobody awaits this: let the thread end with it, which the tracker's thread sees.
+    setTimeout(() => {
+      throw error
+    })
+  })
+})
+
+export {}

@@ -1,0 +1,68 @@
+/** On every error that the library throws on purpose, as `error.code`. Tell errors apart by it, never by `instanceof`. */
+export type ErrorCode =
+  | 'ERR_DIRTYRING_INVALID_ARG'
+  | 'ERR_DIRTYRING_OUT_OF_RANGE'
+  | 'ERR_DIRTYRING_BAD_HANDLE'
+  | 'ERR_DIRTYRING_VERSION'
+  | 'ERR_DIRTYRING_NO_SHARED_MEMORY'
+  | 'ERR_DIRTYRING_NO_WRITER_SLOT'
+  | 'ERR_DIRTYRING_NO_EPOCH_SLOT'
+  | 'ERR_DIRTYRING_SETTLED'
+  | 'ERR_DIRTYRING_CLOSED'
+  | 'ERR_DIRTYRING_CORRUPT'
+  | 'ERR_DIRTYRING_STOPPED'
+  | 'ERR_DIRTYRING_STALLED'
+  | 'ERR_DIRTYRING_AGGREGATOR_TAKEN'
+  | 'ERR_DIRTYRING_AGGREGATOR_FAILED'
+  | 'ERR_DIRTYRING_DICTIONARY_FULL'
+
+/**
+ * The state of things does not allow the call: neither bad input (a TypeError or RangeError with a `code`) nor an abort.
+ *
+ * @example
+ * ```js
+ * try { await tracker.advanceEpoch({ onBusy: 'reject' }) }
+ * catch (error) { if (error.code !== 'ERR_DIRTYRING_NO_EPOCH_SLOT') throw error }
+ * ```
+ */
+export class DirtyRingError extends Error {
+  /** Which state of things; stable across versions. */
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'DirtyRingError'
+    this.code = code
+  }
+}
+
+/** A TypeError for an argument or option of the wrong type. */
+export function invalidArg(name: string, expected: string, got: unknown): TypeError {
+  return Object.assign(new TypeError(`"${name}" expected ${expected}, got ${describe(got)}`), {
+    code: 'ERR_DIRTYRING_INVALID_ARG' as ErrorCode,
+  })
+}
+
+/** A RangeError for a value of the right type that is not allowed. */
+export function outOfRange(name: string, expected: string, got: unknown): RangeError {
+  return Object.assign(new RangeError(`"${name}" expected ${expected}, got ${describe(got)}`), {
+    code: 'ERR_DIRTYRING_OUT_OF_RANGE' as ErrorCode,
+  })
+}
+
+/** A TypeError for something that is no handle of this library, or no longer one. */
+export function badHandle(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: 'ERR_DIRTYRING_BAD_HANDLE' as ErrorCode })
+}
+
+/** What a value is, in the few characters that an error message has for it. */
+function describe(value: unknown): string {
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
+  if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`
+  if (typeof value === 'object' && value !== null) {
+    const name: unknown = (value.constructor as { name?: unknown } | undefined)?.name
+    return typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'an object'
+  }
+  return String(value)
+}

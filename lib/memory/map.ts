@@ -1,0 +1,279 @@
+/**
+ * The memory map: every shared word, its offset, who writes it, and what it holds. Nothing else in the library knows an offset.
+ *
+ * ```
+ *  word 0                       ring                lanes                             epoch slots
+ *  ┌──────────┬─────────┬──────┬───────────────────┬────────────┬────────────┬─ … ───┬──────────────────┬─ … ──┬───┐
+ *  │ identity │ control │ text │ capacity × 1 word │ 0: header  │ 1: header  │       │ 0: header        │      │pad│
+ *  │          │ words   │      │                   │    keys    │    keys    │       │    log │ table   │      │   │
+ *  └──────────┴─────────┴──────┴───────────────────┴────────────┴────────────┴─ … ───┴──────────────────┴─ … ──┴───┘
+ *  └──────── one page ─────────┘                                                     └ page-aligned     to 64 KiB ┘
+ * ```
+ *
+ * Words that different threads write lie at least one LINE (128 bytes: two cache lines, for the adjacent-line prefetcher) apart. All-zero memory is
+ * an empty tracker; where zero has to mean "none", a word holds its value + 1.
+ */
+
+declare const shared: unique symbol
+
+/**
+ * A view on memory that other threads write. Only the concurrent core reads and writes its elements, by index, or through `Atomics`; a plain access
+ * is a claim that something else orders it. The brand is what tells a tool which accesses those are.
+ */
+export type SharedWords = Int32Array<SharedArrayBuffer> & { readonly [shared]: true }
+
+/** 128 bytes, in words. */
+export const LINE = 32
+/** 4 KiB, in words. */
+const PAGE = 1024
+/** The unit of a WebAssembly.Memory, in words. */
+const CHUNK = 16384
+
+// ---------------------------------------------------------------------------------------------------------------- identity
+// Written once, by create(), before the handle leaves it. Attaching checks the first part and reads the rest.
+
+/** "DRNG" */
+export const MAGIC_VALUE = 0x44524e47
+/** Of the layout in this file and of the protocol over it. */
+export const VERSION_VALUE = 1
+
+export const MAGIC = 0
+export const VERSION = 1
+/** Size of the whole memory, in units of 64 KiB. */
+export const CHUNKS = 2
+export const CAPACITY = 3
+export const LANE_CAPACITY = 4
+export const MAX_WRITERS = 5
+export const EPOCH_SLOTS = 6
+export const MAX_KEYS_PER_EPOCH = 7
+export const BATCH_SIZE = 8
+export const FLUSH_INTERVAL_MS = 9
+/** 0 'wait', 1 'reject'. */
+export const ON_FULL = 10
+export const MAX_WAIT_MS = 11
+/** Two random words: the tracker's identity (a buffer received twice is two objects). */
+export const TRACKER_ID = 12
+/** Thread id + 1 of the thread that called create(). */
+export const TRACKER_THREAD = 14
+/** Three words that mix the tables, drawn from the platform's crypto; see set/mix.ts. */
+export const SECRETS = 16
+
+// ----------------------------------------------------------------------------------------------------------------- control
+
+/** Producers: the next position to claim, or a little behind it. */
+export const TAIL = 1 * LINE
+
+/** Aggregator: the position it is at. */
+export const HEAD = 2 * LINE
+/** Aggregator: the open epoch, epoch mod 2^19 << 4 | slot. One store of it executes a cut. */
+export const CUR = HEAD + 1
+/** Aggregator: 1 once the STOP token was handled: no batch will be accepted after the poisoning ends. */
+export const STOPPED = HEAD + 2
+/** Aggregator: the STOP token's position + 1. */
+export const STOP_POSITION = HEAD + 3
+/** Aggregator: 1 once nothing can be delivered any more. */
+export const FINISHED = HEAD + 4
+/** Aggregator: moves with every 4,096 keys of a long effect, every idle round, every slice of a backoff. */
+export const PROGRESS = HEAD + 5
+/** Aggregator: the most tokens that were seen waiting in the ring. */
+export const QUEUED_PEAK = HEAD + 6
+/** Aggregator: 1 when it met a word it cannot go on from (CORRUPT_RING), 2 when SEAL or STOP failed for good. Every wait ends. */
+export const FAILED = HEAD + 7
+
+/** Aggregator: the token in hand. Position + 1, stored last. */
+export const INTENT_POSITION = 3 * LINE
+/** Its writer's readEnd before it. */
+export const INTENT_START = INTENT_POSITION + 1
+/** Five totals before it: hi, lo each, in the order of the TOTALS below, then the writer's delivered. */
+export const INTENT_EVENTS = INTENT_POSITION + 2
+export const INTENT_BATCHES = INTENT_POSITION + 4
+export const INTENT_KEYS = INTENT_POSITION + 6
+export const INTENT_HARVESTED = INTENT_POSITION + 8
+export const INTENT_DELIVERED = INTENT_POSITION + 10
+
+/** Aggregator: totals of three words, hi, lo, hi again (see memory/total.ts). */
+export const EVENTS = 4 * LINE
+export const BATCHES = EVENTS + 3
+export const KEYS = EVENTS + 6
+export const HARVESTED = EVENTS + 9
+
+/** Aggregator sets it to 1 before it sleeps on it; a publisher that takes it back to 0 notifies. */
+export const PARKED = 5 * LINE
+/** Thread id + 1 of the thread that has the aggregator's role (of the consumer, in a BatchRing); 0: nobody. */
+export const OWNER = 6 * LINE
+/** One bit a writer that waits, 32 words for up to 1,024 writers: set by the writer, taken by the aggregator. */
+export const WAITERS = 7 * LINE
+/** Tracker sets it to 1 when it waits for head or readEnd to move; the aggregator takes it back and signals. */
+export const LISTENING = 8 * LINE
+/** Aggregator: counts what the tracker may be waiting for; the tracker sleeps on it. */
+export const SIGNAL = 9 * LINE
+/** Any thread: the last thread id drawn, where the platform gives none. */
+export const THREADS = 10 * LINE
+
+/** Supervisor of the aggregator, on the aggregator's thread. */
+export const PANICS = 11 * LINE
+export const ITERATIONS = PANICS + 1
+/** 0 not started, 1 running, 2 backing off. */
+export const RUN_STATE = PANICS + 2
+/** Position + 1 at which the last failure happened, and how many there were at it. */
+export const FAILED_AT = PANICS + 3
+export const FAILURES = PANICS + 4
+/** The last failure's message: length, then a UTF-16 code unit a word. */
+export const ERROR_LENGTH = 12 * LINE
+export const ERROR_TEXT = ERROR_LENGTH + 1
+export const ERROR_TEXT_MAX = 8 * LINE - 1
+
+const RING = PAGE
+
+// ------------------------------------------------------------------------------------------------------------------ a lane
+
+/** Tracker: how often writers were asked to publish << 1 | stopped. */
+export const LANE_ATTN = 0 * LINE
+/** generation (13 bits) << 17 | (thread id mod (2^17 - 1)) + 1 (17 bits; 0: free). Claimed and freed by compareExchange only. */
+export const LANE_OWNER = 1 * LINE
+/** Writer: the owner's full thread id + 1; 0 between claim and store, and when free. */
+export const LANE_THREAD = LANE_OWNER + 1
+/** Writer: end of the keys marked. The three ends are free-running counters, never reset, going on across owners. */
+export const LANE_STAGED_END = 2 * LINE
+/** Writer: end of the keys published; of a killed writer it may lag by one batch. */
+export const LANE_PUBLISHED = LANE_STAGED_END + 1
+/** Writer: totals. */
+export const LANE_REJECTED = LANE_STAGED_END + 2
+export const LANE_SUPPRESSED = LANE_STAGED_END + 5
+export const LANE_BATCHES = LANE_STAGED_END + 8
+export const LANE_WAITS = LANE_STAGED_END + 11
+export const LANE_WAIT_MS = LANE_STAGED_END + 14
+/** Writer: the most keys that were in flight when it published. */
+export const LANE_IN_FLIGHT_PEAK = LANE_STAGED_END + 17
+/** Writer: what it waits for, WAIT_FOR_SLOT or WAIT_FOR_ROOM. */
+export const LANE_WAITING = 3 * LINE
+/** Writer: with WAIT_FOR_ROOM, the readEnd that is worth waking it. */
+export const LANE_WAKE_AT = LANE_WAITING + 1
+/** Aggregator: end of the keys consumed. Storing it gives the writer room. */
+export const LANE_READ_END = 4 * LINE
+/** Aggregator: total of the keys delivered. */
+export const LANE_DELIVERED = LANE_READ_END + 1
+/** Aggregator: counts wake-ups; the writer sleeps on it. */
+export const LANE_WAKE = 5 * LINE
+const LANE_HEADER = 6 * LINE
+
+export const WAIT_FOR_SLOT = 1
+export const WAIT_FOR_ROOM = 2
+
+// ----------------------------------------------------------------------------------------------------------- an epoch slot
+// Written by the aggregator only; read by others once CUR has moved on.
+
+/** Keys in the log. */
+export const SLOT_COUNT = 0
+/** How often the table has doubled from its smallest size. Stored last when it grows. */
+export const SLOT_GROWTH = 1
+/** 1: key 0 is in. (In a table, 0 marks an empty cell.) */
+export const SLOT_ZERO = 2
+/** Reasons why the epoch is not exact, FLAG_*. */
+export const SLOT_FLAGS = 3
+/** epoch mod 2^19, + 1, once its keys were restored into a later one. */
+export const SLOT_RESTORED = 4
+const SLOT_HEADER = LINE
+
+export const FLAG_OVERFLOW = 1
+export const FLAG_EVERYTHING = 2
+export const FLAG_UNPUBLISHED = 4
+export const FLAG_FAULT = 8
+
+/** Cells of a table when an epoch begins, unless a whole epoch needs fewer. */
+const SMALLEST_TABLE = 1024
+/** Up to this many cells a table is kept at a quarter of its room, beyond at a half: while it fits the cache, memory buys speed. */
+const SPARSE_CELLS = 2 ** 18
+
+/** The keys that a table of so many cells takes before it has to grow. */
+export function keysFor(cells: number): number {
+  return cells <= SPARSE_CELLS ? cells >>> 2 : cells >>> 1
+}
+
+/** The cells of the smallest table that takes so many keys. */
+export function cellsFor(keys: number): number {
+  let cells = 4
+  while (keysFor(cells) < keys) cells *= 2
+  return cells
+}
+
+// ---------------------------------------------------------------------------------------------------------------- geometry
+
+/** What decides the layout. */
+export interface Geometry {
+  /** Slots of the ring: a power of two. */
+  readonly capacity: number
+  /** Keys of a lane: a power of two. */
+  readonly laneCapacity: number
+  readonly maxWriters: number
+  /** 0 in a BatchRing. */
+  readonly epochSlots: number
+  readonly maxKeysPerEpoch: number
+}
+
+/** Where everything is, in words. A plain record, made once for each attached memory. */
+export interface Layout extends Geometry {
+  /** log2 of capacity. */
+  readonly capacityBits: number
+  /** log2 of laneCapacity. */
+  readonly laneBits: number
+  readonly ring: number
+  readonly lanes: number
+  readonly laneStride: number
+  readonly epochs: number
+  readonly epochStride: number
+  /** From an epoch slot's first word. */
+  readonly log: number
+  /** From an epoch slot's first word. */
+  readonly table: number
+  readonly smallestTable: number
+  readonly largestTable: number
+  /** Of the whole memory: a multiple of 64 KiB. */
+  readonly size: number
+}
+
+export function layoutOf(geometry: Geometry): Layout {
+  const { capacity, laneCapacity, maxWriters, epochSlots, maxKeysPerEpoch } = geometry
+  const lanes = RING + roundUp(capacity, LINE)
+  const laneStride = LANE_HEADER + roundUp(laneCapacity * 2, LINE)
+  const epochs = roundUp(lanes + laneStride * maxWriters, PAGE)
+  const largestTable = cellsFor(maxKeysPerEpoch)
+  const table = SLOT_HEADER + roundUp(maxKeysPerEpoch * 2, LINE)
+  const epochStride = roundUp(table + largestTable * 2, PAGE)
+  return {
+    capacity,
+    laneCapacity,
+    maxWriters,
+    epochSlots,
+    maxKeysPerEpoch,
+    capacityBits: Math.log2(capacity),
+    laneBits: Math.log2(laneCapacity),
+    ring: RING,
+    lanes,
+    laneStride,
+    epochs,
+    epochStride,
+    log: SLOT_HEADER,
+    table,
+    smallestTable: Math.min(SMALLEST_TABLE, largestTable),
+    largestTable,
+    size: roundUp(epochs + epochStride * epochSlots, CHUNK),
+  }
+}
+
+/** Word index of a lane's header. */
+export function laneAt(layout: Layout, writer: number): number {
+  return layout.lanes + layout.laneStride * writer
+}
+
+/** Word index of a lane's first key, from its header. */
+export const LANE_KEYS = LANE_HEADER
+
+/** Word index of an epoch slot's header. */
+export function epochAt(layout: Layout, slot: number): number {
+  return layout.epochs + layout.epochStride * slot
+}
+
+function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit
+}

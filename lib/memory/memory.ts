@@ -1,0 +1,162 @@
+import { badHandle, DirtyRingError, outOfRange, type ErrorCode } from '../errors.js'
+import {
+  BATCH_SIZE,
+  CAPACITY,
+  CHUNKS,
+  EPOCH_SLOTS,
+  FLUSH_INTERVAL_MS,
+  LANE_CAPACITY,
+  layoutOf,
+  MAGIC,
+  MAGIC_VALUE,
+  MAX_KEYS_PER_EPOCH,
+  MAX_WAIT_MS,
+  MAX_WRITERS,
+  ON_FULL,
+  SECRETS,
+  TRACKER_ID,
+  VERSION,
+  VERSION_VALUE,
+  type Geometry,
+  type Layout,
+  type SharedWords,
+} from './map.js'
+
+/** One attached memory: the words, and where everything is in them. What every function of the concurrent core takes. */
+export interface Memory {
+  readonly words: SharedWords
+  readonly layout: Layout
+}
+
+/** What create() writes into the identity and every thread that attaches reads there. */
+export interface Settings extends Geometry {
+  readonly batchSize: number
+  readonly flushIntervalMs: number
+  readonly onFull: 'wait' | 'reject'
+  readonly maxWaitMs: number
+}
+
+/** What travels between threads. An object, so that a memory of another kind can travel in it one day. */
+export interface MemoryHandle {
+  readonly dirtyring: number
+  readonly buffer: SharedArrayBuffer
+}
+
+const BYTES_PER_CHUNK = 65536
+/** What a 32-bit WebAssembly.Memory can address. */
+export const MAX_BYTES = 2 ** 32
+
+/** Reserve and label the memory. All else in it is zero, which is a valid empty tracker. */
+export function createMemory(settings: Settings, secrets: ArrayLike<number>): Memory {
+  const layout = layoutOf(settings)
+  const words = new Int32Array(allocate(layout.size * 4)) as SharedWords
+  words[VERSION] = VERSION_VALUE
+  words[CHUNKS] = (layout.size * 4) / BYTES_PER_CHUNK
+  words[CAPACITY] = settings.capacity
+  words[LANE_CAPACITY] = settings.laneCapacity
+  words[MAX_WRITERS] = settings.maxWriters
+  words[EPOCH_SLOTS] = settings.epochSlots
+  words[MAX_KEYS_PER_EPOCH] = settings.maxKeysPerEpoch
+  words[BATCH_SIZE] = settings.batchSize
+  words[FLUSH_INTERVAL_MS] = settings.flushIntervalMs
+  words[ON_FULL] = settings.onFull === 'reject' ? 1 : 0
+  words[MAX_WAIT_MS] = settings.maxWaitMs
+  for (let i = 0; i < 3; i++) words[SECRETS + i] = secrets[i]
+  const identity = crypto.getRandomValues(new Int32Array(2))
+  words[TRACKER_ID] = identity[0]
+  words[TRACKER_ID + 1] = identity[1]
+  words[MAGIC] = MAGIC_VALUE
+  return { words, layout }
+}
+
+export function handleOf(memory: Memory): MemoryHandle {
+  return { dirtyring: VERSION_VALUE, buffer: memory.words.buffer }
+}
+
+/** Check a handle that came from somewhere, and find one's way in its memory. `what` names the argument's source in messages. */
+export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory {
+  const source = `${what}.handle`
+  if (typeof handle !== 'object' || handle === null) {
+    throw badHandle(`"handle" expected ${source}, got ${handle === null ? 'null' : typeof handle}`)
+  }
+  if (!('dirtyring' in handle)) {
+    throw badHandle(`"handle" expected ${source}, got another object: pass ${source} in workerData or postMessage, not the ${what} itself`)
+  }
+  const { dirtyring: version, buffer } = handle as { dirtyring: unknown; buffer?: unknown }
+  if (version !== VERSION_VALUE) throw otherVersion(version)
+  if (Object.prototype.toString.call(buffer) !== '[object SharedArrayBuffer]') {
+    throw badHandle(
+      `"handle" expected a SharedArrayBuffer in handle.buffer, got something else: handles work between the threads of one process only, and not as JSON`,
+    )
+  }
+  const bytes = (buffer as SharedArrayBuffer).byteLength
+  if (bytes < BYTES_PER_CHUNK) throw badHandle(`"handle" expected at least ${BYTES_PER_CHUNK} bytes of shared memory, got ${bytes}`)
+  const words = new Int32Array(buffer as SharedArrayBuffer, 0, bytes >>> 2) as SharedWords
+  if (words[MAGIC] !== MAGIC_VALUE) throw badHandle(`"handle" expected memory made by dirtyring, got magic ${words[MAGIC]}`)
+  if (words[VERSION] !== VERSION_VALUE) throw otherVersion(words[VERSION])
+  const isRing = words[EPOCH_SLOTS] === 0
+  if (isRing !== (what === 'ring')) {
+    throw badHandle(`"handle" expected ${source}, got the handle of a ${isRing ? 'BatchRing' : 'DirtyTracker'}`)
+  }
+  const settings = settingsOf(words)
+  if (!isGeometry(settings)) throw badHandle(`"handle" expected a geometry this version can have, got ${JSON.stringify(settings)}`)
+  const layout = layoutOf(settings)
+  if (layout.size * 4 !== bytes || words[CHUNKS] !== bytes / BYTES_PER_CHUNK) {
+    throw badHandle(`"handle" expected ${layout.size * 4} bytes for its geometry, got ${bytes}`)
+  }
+  return { words, layout }
+}
+
+/** The identity's settings, as create() wrote them. */
+export function settingsOf(words: SharedWords): Settings {
+  return {
+    capacity: words[CAPACITY],
+    laneCapacity: words[LANE_CAPACITY],
+    maxWriters: words[MAX_WRITERS],
+    epochSlots: words[EPOCH_SLOTS],
+    maxKeysPerEpoch: words[MAX_KEYS_PER_EPOCH],
+    batchSize: words[BATCH_SIZE],
+    flushIntervalMs: words[FLUSH_INTERVAL_MS],
+    onFull: words[ON_FULL] === 1 ? 'reject' : 'wait',
+    maxWaitMs: words[MAX_WAIT_MS],
+  }
+}
+
+/** Whether two attached memories are the same tracker's. */
+export function sameMemory(a: Memory, b: Memory): boolean {
+  return a.words[TRACKER_ID] === b.words[TRACKER_ID] && a.words[TRACKER_ID + 1] === b.words[TRACKER_ID + 1]
+}
+
+function isGeometry(geometry: Geometry): boolean {
+  const { capacity, laneCapacity, maxWriters, epochSlots, maxKeysPerEpoch } = geometry
+  const powers = isPowerOfTwo(capacity) && isPowerOfTwo(laneCapacity)
+  return powers && maxWriters >= 1 && maxWriters <= 1024 && epochSlots >= 0 && epochSlots <= 16 && maxKeysPerEpoch >= 0
+}
+
+export function isPowerOfTwo(value: number): boolean {
+  return value >= 1 && (value & (value - 1)) === 0
+}
+
+function otherVersion(got: unknown): TypeError {
+  const code: ErrorCode = 'ERR_DIRTYRING_VERSION'
+  const message = `"handle" expected memory layout version ${VERSION_VALUE}, got ${String(got)}: two versions of dirtyring are loaded`
+  return Object.assign(new TypeError(message), { code })
+}
+
+function allocate(bytes: number): SharedArrayBuffer {
+  if (typeof SharedArrayBuffer !== 'function') {
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_NO_SHARED_MEMORY',
+      'SharedArrayBuffer is missing: a page needs the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp',
+    )
+  }
+  if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
+    throw new DirtyRingError('ERR_DIRTYRING_NO_SHARED_MEMORY', 'dirtyring needs a little-endian host: its keys are 64-bit views over 32-bit words')
+  }
+  try {
+    return new SharedArrayBuffer(bytes)
+  } catch (cause) {
+    const limit = 'sizes that this machine has the memory for (see memoryFootprint)'
+    throw Object.assign(outOfRange('options', limit, `${bytes} bytes`), { cause })
+  }
+}

@@ -1,0 +1,49 @@
+import type { SharedWords } from './map.js'
+
+/**
+ * Totals that count to 2^53, as three words: hi, lo, hi again. One thread adds, any thread reads.
+ *
+ * Two words would tear at the carry. All but one addition in 2^32 / n touch `lo` alone, a plain store; the carry stores hi, lo, hi′ in this order, the
+ * reader reads them in reverse and looks again when hi ≠ hi′. That `lo` is read while it is written is a race, and benign: every value it ever held
+ * was the total at some moment.
+ */
+const LO = 1
+const HI_AGAIN = 2
+
+/** Store `before + n` into the total at `at`, where `before` is the pair (hi, lo) at `beforeAt`. Doing it twice is doing it once. */
+export function setTotal(words: SharedWords, at: number, beforeAt: number, n: number): void {
+  const before = words[beforeAt + 1]
+  const lo = (before + n) | 0
+  const hi = words[beforeAt] + (lo >>> 0 < before >>> 0 ? 1 : 0)
+  if (words[at] === hi && words[at + HI_AGAIN] === hi) {
+    words[at + LO] = lo
+    return
+  }
+  Atomics.store(words, at, hi)
+  Atomics.store(words, at + LO, lo)
+  Atomics.store(words, at + HI_AGAIN, hi)
+}
+
+/** Add to a total of one's own. */
+export function addTotal(words: SharedWords, at: number, n: number): void {
+  setTotal(words, at, at, n)
+}
+
+/** Copy (hi, lo) of a total of one's own to where setTotal() will find it. */
+export function saveTotal(words: SharedWords, at: number, saveAt: number): void {
+  words[saveAt] = words[at]
+  words[saveAt + 1] = words[at + LO]
+}
+
+/** Any thread: the total. A thread that died within a carry leaves hi ≠ hi′ until its successor is there; the reader does not wait for that. */
+export function readTotal(words: SharedWords, at: number): number {
+  let lo = 0
+  let hi = 0
+  for (let tries = 0; tries < 1000; tries++) {
+    const again = Atomics.load(words, at + HI_AGAIN)
+    lo = Atomics.load(words, at + LO)
+    hi = Atomics.load(words, at)
+    if (hi === again) break
+  }
+  return hi * 2 ** 32 + (lo >>> 0)
+}

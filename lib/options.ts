@@ -1,0 +1,167 @@
+import { invalidArg, outOfRange } from './errors.js'
+import { laneAt, layoutOf } from './memory/map.js'
+import { isPowerOfTwo, MAX_BYTES, type Settings } from './memory/memory.js'
+
+/** What travels to other threads: pass it in workerData or postMessage. Threads of one process only. */
+export interface TrackerHandle {
+  readonly __brand?: 'dirtyring.TrackerHandle'
+}
+
+/** How a tracker is tuned; each option stands alone, none is needed. */
+export interface TrackerOptions {
+  /** Keys a writer stages before it publishes by itself. 1 to laneCapacity. Default 64, or laneCapacity where that is less. Larger: fewer atomics, later visible. */
+  batchSize?: number | undefined
+  /** Ring slots, in BATCHES: published and not yet consumed. Power of two, 2 to 2^20. Default 1024. A full ring only makes batches larger. */
+  capacity?: number | undefined
+  /** In KEYS: what one writer may have staged and in flight; the largest atomic batch. Power of two, at most 2^27 / maxWriters (rounded up to a power of two). Default 16384. The knob for bursts. */
+  laneCapacity?: number | undefined
+  /** Writers open at once, 1 to 1024. Default 32. */
+  maxWriters?: number | undefined
+  /** Epochs that exist at once: one open, the others sealed and not yet settled. 2 to 16. Default 4. */
+  epochSlots?: number | undefined
+  /** Distinct keys an epoch holds exactly, 1 to 2^28; beyond it the epoch says `exact: false`. Default 1,048,576. Decides the memory: see memoryFootprint(). */
+  maxKeysPerEpoch?: number | undefined
+  /** In ms: a staged key is published at the latest after this, once its thread's event loop turns. 0 (never) to 2^31 - 1. Default 10. The timer never keeps a thread alive. */
+  flushIntervalMs?: number | undefined
+  /** A mark that finds the lane full: sleeps until there is room, or returns false. Default 'wait'. */
+  onFull?: 'wait' | 'reject' | undefined
+  /** In ms: with onFull 'wait', how long a mark sleeps before it throws ERR_DIRTYRING_STALLED with nothing stored. 0 to 2^31 - 1. Default 30,000. */
+  maxWaitMs?: number | undefined
+  /** Set kernel. This version has the TypeScript one: 'auto' takes it, 'wasm' is a RangeError. Default 'auto'. */
+  kernel?: 'auto' | 'wasm' | 'js' | undefined
+  /**
+   * Who runs the aggregator. 'worker' (default): a worker of the package's own. A function: the worker it returns, whose script is
+   * `import 'dirtyring/aggregator'`; the library posts it the handle, calls the function again when that worker dies, and terminates it at stop().
+   * 'none': nobody yet; some thread of yours calls runAggregator(handle). 'inline': no thread: the calling thread does it, in advanceEpoch(), when its
+   * event loop turns, and when a writer of the same thread finds its lane full.
+   */
+  aggregator?: 'worker' | 'none' | 'inline' | ((handle: TrackerHandle) => unknown) | undefined
+}
+
+/** Every option, none undefined. */
+export type ResolvedOptions = { readonly [K in keyof TrackerOptions]-?: Exclude<TrackerOptions[K], undefined> }
+
+/** Bytes of shared memory, reserved; pages count when first touched. */
+export interface MemoryFootprint {
+  /** All of it: a multiple of 64 KiB. */
+  total: number
+  ring: number
+  lanes: number
+  epochs: number
+  perWriter: number
+  perEpoch: number
+}
+
+/** The options that a BatchRing has. */
+export type RingOptions = Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'maxWriters'>
+
+/**
+ * The options with every default filled in. Throws what `DirtyTracker.create()` would throw for them: a TypeError or RangeError that names the option,
+ * what was expected and what came. Allocates nothing.
+ *
+ * @example
+ * ```js
+ * import { resolveOptions } from 'dirtyring'
+ * console.log(resolveOptions({ batchSize: 256 }).laneCapacity) // 16384
+ * ```
+ */
+export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
+  const bag = checkBag(options)
+  const { capacity, laneCapacity, maxWriters } = resolveRingOptions(options)
+  const resolved: ResolvedOptions = {
+    batchSize: whole(bag, 'batchSize', 1, laneCapacity, Math.min(64, laneCapacity), 'laneCapacity'),
+    capacity,
+    laneCapacity,
+    maxWriters,
+    epochSlots: whole(bag, 'epochSlots', 2, 16, 4),
+    maxKeysPerEpoch: whole(bag, 'maxKeysPerEpoch', 1, 2 ** 28, 2 ** 20),
+    flushIntervalMs: whole(bag, 'flushIntervalMs', 0, 2 ** 31 - 1, 10),
+    onFull: oneOf(bag, 'onFull', ['wait', 'reject'] as const),
+    maxWaitMs: whole(bag, 'maxWaitMs', 0, 2 ** 31 - 1, 30_000),
+    kernel: oneOf(bag, 'kernel', ['auto', 'js'] as const, ' (this version has no WebAssembly kernel)'),
+    aggregator: typeof options.aggregator === 'function' ? options.aggregator : oneOf(bag, 'aggregator', ['worker', 'none', 'inline'] as const, ' or a function'),
+  }
+  const { total } = footprintOf(resolved)
+  if (total > MAX_BYTES) {
+    const limits = 'smaller maxKeysPerEpoch, epochSlots, maxWriters or laneCapacity'
+    throw outOfRange('options', `${limits}: together at most ${MAX_BYTES} bytes`, `${total} bytes`)
+  }
+  return resolved
+}
+
+/** @internal The same for a BatchRing. */
+export function resolveRingOptions(options: RingOptions = {}): Required<{ [K in keyof RingOptions]: number }> {
+  const bag = checkBag(options)
+  const maxWriters = whole(bag, 'maxWriters', 1, 1024, 32)
+  const lanesMax = 2 ** (27 - Math.ceil(Math.log2(maxWriters)))
+  return {
+    capacity: powerOfTwo(bag, 'capacity', 2, 2 ** 20, 1024),
+    laneCapacity: powerOfTwo(bag, 'laneCapacity', 1, lanesMax, 16384),
+    maxWriters,
+  }
+}
+
+/**
+ * Bytes of shared memory that a tracker with these options reserves. Allocates nothing; throws what `resolveOptions()` throws.
+ *
+ * @example
+ * ```js
+ * import { memoryFootprint } from 'dirtyring'
+ * console.log(memoryFootprint({ maxKeysPerEpoch: 10_000_000 }).total / 2 ** 20, 'MiB')
+ * ```
+ */
+export function memoryFootprint(options: TrackerOptions = {}): MemoryFootprint {
+  return footprintOf(resolveOptions(options))
+}
+
+/** @internal What create() writes into the memory. */
+export function settingsFor(options: ResolvedOptions): Settings {
+  const { batchSize, capacity, laneCapacity, maxWriters, epochSlots, maxKeysPerEpoch, flushIntervalMs, onFull, maxWaitMs } = options
+  return { batchSize, capacity, laneCapacity, maxWriters, epochSlots, maxKeysPerEpoch, flushIntervalMs, onFull, maxWaitMs }
+}
+
+function footprintOf(options: ResolvedOptions): MemoryFootprint {
+  const layout = layoutOf(options)
+  return {
+    total: layout.size * 4,
+    ring: (layout.lanes - layout.ring) * 4,
+    lanes: (laneAt(layout, layout.maxWriters) - layout.lanes) * 4,
+    epochs: layout.epochStride * layout.epochSlots * 4,
+    perWriter: layout.laneStride * 4,
+    perEpoch: layout.epochStride * 4,
+  }
+}
+
+/** Options by name, for the checks below. */
+type Bag = Record<string, unknown>
+
+function checkBag(options: unknown): Bag {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) throw invalidArg('options', 'an object', options)
+  return options as Bag
+}
+
+function whole(options: Bag, name: string, min: number, max: number, byDefault: number, maxName?: string): number {
+  const value = options[name]
+  if (value === undefined) return byDefault
+  if (typeof value !== 'number') throw invalidArg(`options.${name}`, 'a number', value)
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw outOfRange(`options.${name}`, `a whole number, ${min} to ${max}${maxName === undefined ? '' : ` (${maxName})`}`, value)
+  }
+  return value
+}
+
+function powerOfTwo(options: Bag, name: string, min: number, max: number, byDefault: number): number {
+  const value = whole(options, name, min, max, Math.min(byDefault, max))
+  if (!isPowerOfTwo(value)) throw outOfRange(`options.${name}`, `a power of two, ${min} to ${max}`, value)
+  return value
+}
+
+function oneOf<T extends string>(options: Bag, name: string, values: readonly T[], more = ''): T {
+  const value = options[name]
+  if (value === undefined) return values[0]
+  const expected = `${values.map((each) => `'${each}'`).join(', ')}${more}`
+  if (typeof value !== 'string') throw invalidArg(`options.${name}`, expected, value)
+  const found = values.find((each) => each === value)
+  if (found === undefined) throw outOfRange(`options.${name}`, expected, value)
+  return found
+}

@@ -1,0 +1,80 @@
+import { isMainThread, parentPort, threadId, Worker } from 'node:worker_threads'
+import { isHandleMessage, type AggregatorThread, type Platform } from './platform.js'
+
+const startListeners = new Set<(worker: unknown) => void>()
+const endListeners = new Set<() => void>()
+
+export const platform: Platform = {
+  threadId,
+  canBlock: () => true,
+  turn: () => new Promise((resolve) => setImmediate(resolve)),
+
+  startWorker() {
+    const worker = new Worker(new URL('../aggregator/worker.js', import.meta.url), { name: 'dirtyring aggregator' })
+    worker.unref()
+    return aggregatorThread(worker)
+  },
+
+  adoptWorker: (worker) => (worker instanceof Worker ? aggregatorThread(worker) : undefined),
+
+  watchWorker(worker, onExit) {
+    if (!(worker instanceof Worker)) return false
+    const id = worker.threadId // inside 'exit' it is -1
+    if (id === -1) throw new Error('the worker has ended: the writers it may have had can no longer be told apart')
+    worker.once('exit', () => onExit(id))
+    return true
+  },
+
+  onWorkerStart(listener) {
+    if (startListeners.size === 0) process.on('worker', announceWorker)
+    startListeners.add(listener)
+    return () => {
+      startListeners.delete(listener)
+      if (startListeners.size === 0) process.off('worker', announceWorker)
+    }
+  },
+
+  onThreadEnd(listener) {
+    // One hook for the thread, whoever asks: the eleventh listener of an emitter prints a warning.
+    if (endListeners.size === 0) process.once('exit', () => endListeners.forEach((end) => end()))
+    endListeners.add(listener)
+  },
+
+  onHandle(listener) {
+    if (isMainThread || parentPort === null) return
+    const port = parentPort
+    port.on('message', function receive(message: unknown) {
+      if (!isHandleMessage(message)) return
+      port.off('message', receive)
+      listener(message.dirtyringAggregate)
+    })
+  },
+
+  warn(message) {
+    process.emitWarning(message, 'DirtyRingWarning')
+  },
+}
+
+function announceWorker(worker: Worker): void {
+  for (const listener of startListeners) listener(worker)
+}
+
+function aggregatorThread(worker: Worker): AggregatorThread {
+  let cause = ''
+  // Without a listener an error in the worker would end this process; its exit follows, and says that the role is free.
+  worker.on('error', (error) => {
+    cause = error instanceof Error ? error.message : String(error)
+  })
+  return {
+    threadId: worker.threadId,
+    postHandle(handle) {
+      worker.postMessage({ dirtyringAggregate: handle })
+    },
+    onExit(listener) {
+      worker.once('exit', (code) => listener(cause === '' ? `exit code ${code}` : cause))
+    },
+    async terminate() {
+      await worker.terminate()
+    },
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * What the library needs of its host beyond the language: one interface, one file a host (node.ts, browser.ts), chosen by the package's `imports`
+ * conditions. Nothing else in the library names a host's API.
+ */
+export interface Platform {
+  /** This thread's number, unique among the living and the dead of this process; undefined where the host gives none. */
+  readonly threadId: number | undefined
+  /** Whether this thread may sleep in Atomics.wait. */
+  canBlock(): boolean
+  /** One turn of this thread's event loop. */
+  turn(): Promise<void>
+  /** Start the package's own aggregator worker; it waits for postHandle(). */
+  startWorker(): AggregatorThread
+  /** The same for a worker of the user's; undefined if it is none. */
+  adoptWorker(worker: unknown): AggregatorThread | undefined
+  /** Call back, once, when a worker has ended; at once if it had. False if it is no worker. Throws where a worker's end can't be seen. */
+  watchWorker(worker: unknown, onExit: (threadId: number) => void): boolean
+  /** Call back for every worker that this thread starts from now on. Returns the function that ends it. */
+  onWorkerStart(listener: (worker: unknown) => void): () => void
+  /** Call back when this thread ends of its own accord. */
+  onThreadEnd(listener: () => void): void
+  /** In a worker: call back with the handle that postHandle() sends. */
+  onHandle(listener: (handle: unknown) => void): void
+  /** Tell the user of something that no caller is there to be told. */
+  warn(message: string): void
+}
+
+/** A worker that runs the aggregator, seen from the tracker's thread. */
+export interface AggregatorThread {
+  readonly threadId: number | undefined
+  postHandle(handle: unknown): void
+  /** `cause` in a few words. Called once. */
+  onExit(listener: (cause: string) => void): void
+  terminate(): Promise<void>
+}
+
+/** What postHandle() sends, so that a user's worker can have messages of its own. */
+export interface HandleMessage {
+  readonly dirtyringAggregate: unknown
+}
+
+export function isHandleMessage(message: unknown): message is HandleMessage {
+  return typeof message === 'object' && message !== null && 'dirtyringAggregate' in message
+}

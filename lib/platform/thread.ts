@@ -1,0 +1,15 @@
+import { platform } from '#platform'
+import { THREADS, TRACKER_ID } from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
+
+const drawnIds = new Map<string, number>()
+
+/** This thread's number in a memory: the host's own, or one drawn from the memory's counter. */
+export function threadIdFor(memory: Memory): number {
+  if (platform.threadId !== undefined) return platform.threadId
+  const { words } = memory
+  const key = `${words[TRACKER_ID]},${words[TRACKER_ID + 1]}`
+  let id = drawnIds.get(key)
+  if (id === undefined) drawnIds.set(key, (id = Atomics.add(words, THREADS, 1)))
+  return id
+}

@@ -1,0 +1,174 @@
+import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
+import { HEAD, LANE_KEYS, LANE_OWNER, LANE_READ_END, LANE_STAGED_END, LANE_THREAD, laneAt, OWNER } from '../memory/map.js'
+import { attachMemory, createMemory, handleOf, type Memory } from '../memory/memory.js'
+import { resolveRingOptions, type RingOptions } from '../options.js'
+import { threadIdFor } from '../platform/thread.js'
+import { freeSlot, GONE, NOTHING, peek } from './consume.js'
+import { closeLane, openLane, publishMany, type Lane } from './lane.js'
+import { advance, BATCH, CLOSE, GENERATION_BITS, GENERATION_MASK, KIND_SHIFT, PAYLOAD_MASK, THREAD_BITS, tokenOf } from './token.js'
+
+/** Nothing is staged here between two calls, so there is nothing to look after. */
+const noClock = { armed: true, arm: (): void => undefined }
+
+/**
+ * The ring by itself: batches of 64-bit words from many producers to one consumer, in one order. The same lanes and the same tokens as a tracker's, and
+ * no epochs. Nothing wakes anybody: drain when you like.
+ *
+ * @example
+ * ```js
+ * import { BatchRing } from 'dirtyring'
+ * const ring = BatchRing.create({ capacity: 64 })   // pass ring.handle to other threads: BatchRing.attach(handle)
+ * const producer = ring.openProducer()
+ * producer.push(new BigUint64Array([1n, 2n]))       // true
+ * ring.drain((batch) => console.log(batch.length))  // 2
+ * ```
+ */
+export class BatchRing {
+  /** Pass it to other threads of this process. */
+  readonly handle: unknown
+  readonly #memory: Memory
+  #draining = false
+
+  private constructor(memory: Memory) {
+    this.#memory = memory
+    this.handle = handleOf(memory)
+  }
+
+  /** capacity in batches, laneCapacity in keys of one producer, as in a tracker's options. Throws TypeError and RangeError. */
+  static create(options: RingOptions = {}): BatchRing {
+    const geometry = resolveRingOptions(options)
+    const unused = { epochSlots: 0, maxKeysPerEpoch: 0, flushIntervalMs: 0, maxWaitMs: 0, onFull: 'reject' } as const
+    return new BatchRing(createMemory({ ...geometry, ...unused, batchSize: geometry.laneCapacity }, [0, 0, 0]))
+  }
+
+  /** The ring of a handle from another thread. Throws TypeError with `ERR_DIRTYRING_BAD_HANDLE` or `ERR_DIRTYRING_VERSION`. */
+  static attach(handle: unknown): BatchRing {
+    return new BatchRing(attachMemory(handle, 'ring'))
+  }
+
+  /** A producer on the calling thread. Throws `ERR_DIRTYRING_NO_WRITER_SLOT` when maxWriters are open. The id of a producer whose thread died is not used again. */
+  openProducer(): BatchProducer {
+    const memory = this.#memory
+    const lane = openLane(memory, threadIdFor(memory), memory.layout.laneCapacity, noClock)
+    if (typeof lane === 'string') {
+      throw new DirtyRingError('ERR_DIRTYRING_NO_WRITER_SLOT', `no free producer: all ${memory.layout.maxWriters} (maxWriters) are taken`)
+    }
+    return new BatchProducer(lane)
+  }
+
+  /**
+   * Hand up to `limit` batches (default: all there are) to `onBatch`, oldest first; returns how many. The view is valid during the call only. The first
+   * thread that drains is the consumer; another one gets `ERR_DIRTYRING_AGGREGATOR_TAKEN`. If onBatch throws, that batch counts as handed out.
+   */
+  drain(onBatch: (keys: BigUint64Array, producerId: number) => void, limit = Infinity): number {
+    if (typeof onBatch !== 'function') throw invalidArg('onBatch', 'a function', onBatch)
+    if (typeof limit !== 'number') throw invalidArg('limit', 'a number', limit)
+    if (!(limit >= 0)) throw outOfRange('limit', 'a number that is not negative', limit)
+    this.#takeRole()
+    this.#draining = true
+    try {
+      let handed = 0
+      while (handed < limit) {
+        const result = this.#consume(onBatch)
+        if (result === 'empty') break
+        if (result === 'batch') handed++
+      }
+      return handed
+    } finally {
+      this.#draining = false
+    }
+  }
+
+  #takeRole(): void {
+    const { words } = this.#memory
+    const mine = threadIdFor(this.#memory) + 1
+    const holder = Atomics.compareExchange(words, OWNER, 0, mine)
+    if (holder !== 0 && holder !== mine) {
+      throw new DirtyRingError('ERR_DIRTYRING_AGGREGATOR_TAKEN', `thread ${holder - 1} is this ring's consumer`)
+    }
+    if (this.#draining) throw new DirtyRingError('ERR_DIRTYRING_AGGREGATOR_TAKEN', 'drain() was called from within onBatch')
+  }
+
+  #consume(onBatch: (keys: BigUint64Array, producerId: number) => void): 'empty' | 'batch' | 'other' {
+    const memory = this.#memory
+    const { words, layout } = memory
+    const head = Atomics.load(words, HEAD)
+    const seen = peek(memory, head)
+    if (seen === NOTHING) return 'empty'
+    const token = seen === GONE ? 0 : tokenOf(seen)
+    try {
+      if ((token & BATCH) !== 0) {
+        const producer = (token & (BATCH - 1)) >>> layout.laneBits
+        const lane = laneAt(layout, producer)
+        const start = words[lane + LANE_READ_END]
+        const count = (token & (layout.laneCapacity - 1)) + 1
+        try {
+          onBatch(this.#view(lane, start, count), producer)
+        } finally {
+          Atomics.store(words, lane + LANE_READ_END, (start + count) | 0)
+        }
+        return 'batch'
+      }
+      if (token >>> KIND_SHIFT === CLOSE) this.#free(token & PAYLOAD_MASK)
+      return 'other'
+    } finally {
+      if (seen !== GONE) freeSlot(memory, head, seen)
+      Atomics.store(words, HEAD, advance(head, 1))
+    }
+  }
+
+  /** The batch where it lies, or, where it runs across the lane's end, a copy. */
+  #view(lane: number, start: number, count: number): BigUint64Array {
+    const { words, layout } = this.#memory
+    const keys = new BigUint64Array(words.buffer, (lane + LANE_KEYS) * 4, layout.laneCapacity)
+    const first = start & (layout.laneCapacity - 1)
+    if (first + count <= layout.laneCapacity) return keys.subarray(first, first + count)
+    const copy = new BigUint64Array(count)
+    copy.set(keys.subarray(first))
+    copy.set(keys.subarray(0, first + count - layout.laneCapacity), layout.laneCapacity - first)
+    return copy
+  }
+
+  #free(payload: number): void {
+    const { words, layout } = this.#memory
+    const lane = laneAt(layout, payload >>> GENERATION_BITS)
+    const owner = Atomics.load(words, lane + LANE_OWNER)
+    if (owner >>> THREAD_BITS !== (payload & GENERATION_MASK)) return
+    Atomics.store(words, lane + LANE_READ_END, words[lane + LANE_STAGED_END])
+    Atomics.store(words, lane + LANE_THREAD, 0)
+    Atomics.compareExchange(words, lane + LANE_OWNER, owner, (((owner >>> THREAD_BITS) + 1) & GENERATION_MASK) << THREAD_BITS)
+  }
+}
+
+/** One thread's way into a BatchRing. */
+export class BatchProducer {
+  readonly id: number
+  readonly #lane: Lane
+
+  /** @internal */
+  constructor(lane: Lane) {
+    this.id = lane.id
+    this.#lane = lane
+  }
+
+  /**
+   * Publish a batch: all of it, or false and none, when the ring or this producer's lane is full. An empty one is true, and nothing is handed out for it.
+   * Throws TypeError, RangeError for more than laneCapacity keys, and `ERR_DIRTYRING_CLOSED`.
+   */
+  push(batch: BigUint64Array): boolean {
+    if (!(batch instanceof BigUint64Array)) throw invalidArg('batch', 'a BigUint64Array', batch)
+    const lane = this.#lane
+    if (!lane.open) throw new DirtyRingError('ERR_DIRTYRING_CLOSED', `producer ${lane.id} is closed`)
+    if (batch.length > lane.capacity) throw outOfRange('batch', `at most ${lane.capacity} keys (laneCapacity)`, batch.length)
+    return batch.length === 0 || publishMany(lane, new Int32Array(batch.buffer, batch.byteOffset, batch.length * 2), batch.length)
+  }
+
+  /** Give the producer's id back, once everything it pushed was handed out. Idempotent. While the ring is full the id stays taken, and a timer tries again. */
+  close(): void {
+    if (this.#lane.open) leave(this.#lane)
+  }
+}
+
+function leave(lane: Lane): void {
+  if (!closeLane(lane)) setTimeout(() => leave(lane), 10)
+}

@@ -1,0 +1,37 @@
+import { TAIL } from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
+import { corrupt } from './ring.js'
+import { advance, BEHIND_FULL, classify, controlToken, distance, emptyWord, fullWord, lapOf, NOP, PASSED, TAKEN } from './token.js'
+
+/** peek(): nothing there. */
+export const NOTHING = 0
+/** peek(): a predecessor freed this slot and died before it moved the head: move it. */
+export const GONE = -1
+
+/** The one consumer: the FULL word at its head, or NOTHING, or GONE. Throws ERR_DIRTYRING_CORRUPT. */
+export function peek(memory: Memory, head: number): number {
+  const { words, layout } = memory
+  const lap = lapOf(head, layout.capacityBits)
+  const slot = layout.ring + (head & (layout.capacity - 1))
+  for (;;) {
+    const seen = Atomics.load(words, slot)
+    if (seen === emptyWord(lap)) {
+      if (distance(Atomics.load(words, TAIL), head) <= 0) return NOTHING
+      // The tail has overtaken this slot (a producer slept through 2^30 tokens between two instructions): nobody else would fill it any more.
+      Atomics.compareExchange(words, slot, seen, fullWord(lap, controlToken(NOP, 0)))
+      continue
+    }
+    const kind = classify(seen, lap)
+    if (kind === TAKEN) return seen
+    if (kind === PASSED || kind === BEHIND_FULL) return GONE
+    throw corrupt(head, seen)
+  }
+}
+
+/** Make the slot at head EMPTY for its next lap. False if the word is no longer what peek() gave: somebody else consumes too. */
+export function freeSlot(memory: Memory, head: number, seen: number): boolean {
+  const { words, layout } = memory
+  const slot = layout.ring + (head & (layout.capacity - 1))
+  const next = emptyWord(lapOf(advance(head, layout.capacity), layout.capacityBits))
+  return Atomics.compareExchange(words, slot, seen, next) === seen
+}

@@ -1,0 +1,325 @@
+import {
+  LANE_ATTN,
+  LANE_BATCHES,
+  LANE_IN_FLIGHT_PEAK,
+  LANE_KEYS,
+  LANE_OWNER,
+  LANE_PUBLISHED,
+  LANE_READ_END,
+  LANE_STAGED_END,
+  LANE_THREAD,
+  LANE_WAITING,
+  LANE_WAKE,
+  LANE_WAKE_AT,
+  laneAt,
+  STOPPED,
+  TAIL,
+  WAIT_FOR_ROOM,
+  WAIT_FOR_SLOT,
+  WAITERS,
+  type SharedWords,
+} from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
+import { addTotal } from '../memory/total.js'
+import { lookAgain, push, wakeAggregator } from './ring.js'
+import {
+  advance,
+  BATCH,
+  CLOSE,
+  controlToken,
+  emptyWord,
+  fullWord,
+  GENERATION_MASK,
+  lapOf,
+  THREAD_BITS,
+  THREAD_MASK,
+  writerPayload,
+} from './token.js'
+
+/**
+ * A writer's own record of its lane: a plain object that only the writer's thread touches. The three ends are free-running 32-bit counters.
+ *
+ * ```
+ *   readEnd             published             end              readEnd + capacity
+ *  ───┴─── in flight ───────┴────── staged ────┴───── room ─────────┴───
+ * ```
+ */
+export interface Lane {
+  readonly memory: Memory
+  readonly words: SharedWords
+  readonly id: number
+  readonly generation: number
+  /** Word index of the lane's header. */
+  readonly header: number
+  /** Word index of its first key. */
+  readonly keys: number
+  readonly capacity: number
+  readonly mask: number
+  readonly batchSize: number
+  /** BATCH(this writer, 1): add n - 1 to it. */
+  readonly token: number
+  /** Told when keys are staged and nobody is going to publish them by the clock. */
+  readonly clock: LaneClock
+  /** Marks are taken. */
+  open: boolean
+  /** End of the keys staged: what LANE_STAGED_END holds. */
+  end: number
+  /** End of the keys published: what LANE_PUBLISHED holds. */
+  published: number
+  /** The aggregator's readEnd when it was last looked at. */
+  readEnd: number
+  /** At this end the lane tries to publish by itself: a batch is full, or another batchSize keys have come since the ring was. */
+  tryAt: number
+  /** At this end something is due: publish, look for room, start the clock. Never behind `end` for long; comparisons are modular. */
+  due: number
+  /** LANE_ATTN when it was last looked at. */
+  attn: number
+  /** What LANE_IN_FLIGHT_PEAK holds. */
+  peak: number
+}
+
+/** Publishes what stays staged too long. `armed`: it is going to look by itself. */
+export interface LaneClock {
+  armed: boolean
+  arm(): void
+}
+
+/** Why a lane could not be claimed. */
+export type NoLane = 'none-free' | 'stopped'
+
+/** Claim a free lane for this thread. */
+export function openLane(memory: Memory, threadId: number, batchSize: number, clock: LaneClock): Lane | NoLane {
+  const { words, layout } = memory
+  for (let id = 0; id < layout.maxWriters; id++) {
+    const header = laneAt(layout, id)
+    const owner = Atomics.load(words, header + LANE_OWNER)
+    if ((owner & THREAD_MASK) !== 0) continue
+    const mine = owner | ownerBits(threadId)
+    if (Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) continue
+    // ^ linearization point of the claim; whoever looks knows the owner from here on
+    Atomics.store(words, header + LANE_THREAD, threadId + 1)
+    if (Atomics.load(words, STOPPED) !== 0) {
+      Atomics.store(words, header + LANE_THREAD, 0)
+      Atomics.compareExchange(words, header + LANE_OWNER, mine, owner)
+      return 'stopped'
+    }
+    const end = words[header + LANE_STAGED_END]
+    words[header + LANE_PUBLISHED] = end
+    const lane: Lane = {
+      memory,
+      words,
+      id,
+      generation: owner >>> THREAD_BITS,
+      header,
+      keys: header + LANE_KEYS,
+      capacity: layout.laneCapacity,
+      mask: layout.laneCapacity - 1,
+      batchSize,
+      token: BATCH | (id << layout.laneBits),
+      clock,
+      open: true,
+      end,
+      published: end,
+      readEnd: end,
+      tryAt: end + batchSize,
+      due: end,
+      attn: Atomics.load(words, header + LANE_ATTN),
+      peak: words[header + LANE_IN_FLIGHT_PEAK],
+    }
+    setDue(lane)
+    return lane
+  }
+  return 'none-free'
+}
+
+/** The low bits of an owner word for a thread. */
+export function ownerBits(threadId: number): number {
+  return (threadId % (2 ** THREAD_BITS - 1)) + 1
+}
+
+/**
+ * Stage one key; publish when a batch is full. False, and nothing stored, when the lane is full.
+ *
+ * Two plain comparisons and three plain stores. An exception can strike at any call: the key is then staged, or it is not, and the record holds.
+ */
+export function stage(lane: Lane, lo: number, hi: number): boolean {
+  const words = lane.words
+  if (((lane.end - lane.due) | 0) >= 0 || words[lane.header + LANE_ATTN] !== lane.attn) {
+    if (!ready(lane, 1)) return false
+  }
+  const end = lane.end
+  const at = lane.keys + ((end & lane.mask) << 1)
+  words[at] = lo
+  words[at + 1] = hi
+  const next = (end + 1) | 0
+  lane.end = next
+  words[lane.header + LANE_STAGED_END] = next
+  if (((next - lane.due) | 0) >= 0) afterStaging(lane)
+  return true
+}
+
+/**
+ * Stage `count` keys that will be published together, from lanes lo, hi, lo, hi … False, and nothing stored, when they do not fit now.
+ * What was staged before goes with them in one token, or before them.
+ */
+export function stageMany(lane: Lane, keys: ArrayLike<number>, count: number): boolean {
+  if (!ready(lane, count)) return false
+  const { words, mask, end } = lane
+  for (let i = 0; i < count; i++) {
+    const at = lane.keys + (((end + i) & mask) << 1)
+    words[at] = keys[2 * i]
+    words[at + 1] = keys[2 * i + 1]
+  }
+  const next = (end + count) | 0
+  lane.end = next
+  words[lane.header + LANE_STAGED_END] = next
+  lane.tryAt = next
+  lane.due = next
+  afterStaging(lane)
+  return true
+}
+
+/** Publish `count` keys as one batch, or store nothing: for a lane that stages nothing else. */
+export function publishMany(lane: Lane, keys: ArrayLike<number>, count: number): boolean {
+  if (!stageMany(lane, keys, count)) return false
+  if (publish(lane)) return true
+  lane.end = lane.published
+  lane.words[lane.header + LANE_STAGED_END] = lane.end
+  return false
+}
+
+/** Publish everything staged as one batch. True once nothing is staged; false when the ring is full, and it stays staged. */
+export function publish(lane: Lane): boolean {
+  const count = (lane.end - lane.published) | 0
+  if (count === 0) return true
+  const { words, memory } = lane
+  const { layout } = memory
+  notePeak(lane)
+  const token = lane.token + count - 1
+  for (;;) {
+    const tail = Atomics.load(words, TAIL)
+    const lap = lapOf(tail, layout.capacityBits)
+    const slot = layout.ring + (tail & (layout.capacity - 1))
+    const seen = Atomics.load(words, slot)
+    if (seen === emptyWord(lap)) {
+      if (Atomics.compareExchange(words, slot, seen, fullWord(lap, token)) === seen) {
+        lane.published = lane.end
+        // ^ linearization point of the batch, with no call in between at which an exception could part the two. Optional from here on:
+        words[lane.header + LANE_PUBLISHED] = lane.end
+        Atomics.compareExchange(words, TAIL, tail, advance(tail, 1))
+        wakeAggregator(words)
+        addTotal(words, lane.header + LANE_BATCHES, 1)
+        lane.tryAt = (lane.end + lane.batchSize) | 0
+        setDue(lane)
+        return true
+      }
+    } else if (!lookAgain(memory, tail, seen, lap)) {
+      lane.tryAt = (lane.end + lane.batchSize) | 0
+      setDue(lane)
+      return false
+    }
+  }
+}
+
+/** Keys that fit without waiting, by what is known of the aggregator's progress. */
+export function roomOf(lane: Lane): number {
+  return lane.capacity - ((lane.end - lane.readEnd) | 0)
+}
+
+/** Whether `count` more keys fit: looks at the aggregator's progress, and publishes what is staged, if that is needed to know. */
+export function hasRoom(lane: Lane, count: number): boolean {
+  if (roomOf(lane) >= count) return true
+  lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+  if (roomOf(lane) >= count) return true
+  publish(lane)
+  return false
+}
+
+/**
+ * Sleep until there is room for `count` keys (0: until what is staged could be published), for `ms` at most. True if there is.
+ *
+ * The lane may be full with nothing in flight: its keys staged, the ring full of others' batches. So the writer says whether it waits for a slot or for
+ * room, then looks again at that very thing, then sleeps on its own word: whichever the aggregator frees after that look, it sees what the writer said.
+ */
+export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
+  const { words, header, id, capacity } = lane
+  const wake = Atomics.load(words, header + LANE_WAKE)
+  if (publish(lane)) {
+    if (count === 0) return true
+    // All of it is in flight: sleep until a good part of the lane is free, not for every batch.
+    const target = (lane.end + Math.max(count, capacity >>> 1) - capacity) | 0
+    Atomics.store(words, header + LANE_WAKE_AT, target)
+    Atomics.store(words, header + LANE_WAITING, WAIT_FOR_ROOM)
+    Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
+    lane.readEnd = Atomics.load(words, header + LANE_READ_END)
+    if (((lane.readEnd - target) | 0) < 0) Atomics.wait(words, header + LANE_WAKE, wake, ms)
+  } else {
+    Atomics.store(words, header + LANE_WAITING, WAIT_FOR_SLOT)
+    Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
+    if (!publish(lane)) Atomics.wait(words, header + LANE_WAKE, wake, ms)
+  }
+  lane.readEnd = Atomics.load(words, header + LANE_READ_END)
+  const there = count === 0 ? publish(lane) : roomOf(lane) >= count
+  setDue(lane)
+  return there
+}
+
+/** Give the lane back, behind everything published; what is staged is harvested. No mark is taken from here on. False when the ring is full: try again. */
+export function closeLane(lane: Lane): boolean {
+  lane.open = false
+  lane.due = lane.end // stage() asks ready(), which refuses
+  return push(lane.memory, controlToken(CLOSE, writerPayload(lane.id, lane.generation & GENERATION_MASK)))
+}
+
+/** Whether marks are refused for good: the tracker has stopped. */
+export function isStopped(lane: Lane): boolean {
+  return (Atomics.load(lane.words, lane.header + LANE_ATTN) & 1) !== 0 || Atomics.load(lane.words, STOPPED) !== 0
+}
+
+function ready(lane: Lane, count: number): boolean {
+  if (!lane.open) return false
+  const attn = Atomics.load(lane.words, lane.header + LANE_ATTN)
+  if (attn !== lane.attn) {
+    if ((attn & 1) !== 0) return false // not remembered: every later mark comes here again
+    lane.attn = attn
+    publish(lane)
+  }
+  const there = hasRoom(lane, count)
+  setDue(lane)
+  return there
+}
+
+function afterStaging(lane: Lane): void {
+  if (((lane.end - lane.tryAt) | 0) >= 0) {
+    const attn = Atomics.load(lane.words, lane.header + LANE_ATTN)
+    const published = publish(lane)
+    if (attn !== lane.attn) {
+      if (published && (attn & 1) === 0) lane.attn = attn
+      else lane.due = lane.end // ready() looks at it before the next mark stores anything
+    }
+  } else {
+    setDue(lane)
+  }
+  if (lane.end !== lane.published && !lane.clock.armed) lane.clock.arm()
+}
+
+/** Where the next comparison in stage() should stop. Also to be called when the clock has ceased to look after the lane. */
+export function setDue(lane: Lane): void {
+  let room = roomOf(lane)
+  if (room < lane.batchSize) {
+    lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+    room = roomOf(lane)
+  }
+  const untilTry = (lane.tryAt - lane.end) | 0
+  const steps = lane.end === lane.published && !lane.clock.armed ? 1 : Math.max(untilTry, 1)
+  lane.due = (lane.end + Math.min(steps, room)) | 0
+}
+
+function notePeak(lane: Lane): void {
+  if (((lane.end - lane.readEnd) | 0) <= lane.peak) return
+  lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+  const inFlight = (lane.end - lane.readEnd) | 0
+  if (inFlight <= lane.peak) return
+  lane.peak = inFlight
+  lane.words[lane.header + LANE_IN_FLIGHT_PEAK] = inFlight
+}

@@ -1,0 +1,162 @@
+import { invalidArg, outOfRange } from '../errors.js'
+import { idFrom, keyCount, readKey, readKeys, type Fingerprint, type Key, type KeyList } from '../keys.js'
+import { cellsFor, keysFor, type SharedWords } from '../memory/map.js'
+import { cellsOf, contains, indexLog, insertRun, shiftFor, type SetState } from './kernel.js'
+import { randomSeed, secretsOf } from './mix.js'
+
+const scratch = words(2)
+const KEYS_MAX = 2 ** 28
+
+/**
+ * A set of distinct 64-bit keys in typed arrays: growing, in order of insertion, seeded so that nobody can choose keys that crowd.
+ *
+ * Also the way to feed a second, slower consumer: add each epoch's keys to a set of its own. Belongs to one thread.
+ *
+ * @example
+ * ```js
+ * import { FingerprintSet } from 'dirtyring'
+ * const set = new FingerprintSet({ expectedKeys: 1000 })
+ * set.add(42)                // true: new
+ * set.add(42)                // false
+ * set.addMany([1, 'user:7']) // 2
+ * console.log(set.size, set.has('user:7')) // 3 true
+ * ```
+ */
+export class FingerprintSet {
+  #set: SetState
+
+  /**
+   * expectedKeys: room to begin with, 0 to 2^28, default 64. seed: uint32, decides where keys lie and nothing else; default from the platform's crypto.
+   * kernel: 'auto' and 'js' mean the TypeScript one, the only one in this version. Throws TypeError and RangeError.
+   */
+  constructor(options: { expectedKeys?: number | undefined; seed?: number | undefined; kernel?: 'auto' | 'wasm' | 'js' | undefined } = {}) {
+    if (typeof options !== 'object' || (options as unknown) === null) throw invalidArg('options', 'an object', options)
+    const expectedKeys = wholeNumber('options.expectedKeys', options.expectedKeys, KEYS_MAX, 64)
+    const seed = wholeNumber('options.seed', options.seed, 2 ** 32 - 1, randomSeed())
+    const kernel: unknown = options.kernel ?? 'auto'
+    if (kernel !== 'auto' && kernel !== 'js') throw outOfRange('options.kernel', `'auto' or 'js' (this version has no WebAssembly kernel)`, kernel)
+    const [secret0, secret1, secret2] = secretsOf(seed)
+    this.#set = allocate(cellsFor(Math.max(expectedKeys, 1)), { secret0, secret1, secret2 })
+  }
+
+  /** Add a key, in any form that `writer.mark()` takes. True if it was new. RangeError beyond 2^28 keys. */
+  add(lo: number, hi: number): boolean
+  add(key: Key): boolean
+  add(key: Key, hi?: number): boolean {
+    if (hi === undefined) {
+      readKey(key, scratch, 0)
+    } else {
+      scratch[0] = key as number
+      scratch[1] = hi
+    }
+    const before = this.#set.count
+    this.#insert(scratch, 2)
+    return this.#set.count !== before
+  }
+
+  /** Add many; how many were new. */
+  addMany(keys: KeyList): number {
+    const count = keyCount(keys)
+    let source: SharedWords
+    if (keys instanceof BigUint64Array) {
+      source = new Int32Array(keys.buffer, keys.byteOffset, count * 2) as unknown as SharedWords
+    } else {
+      source = words(count * 2)
+      readKeys(keys, source, 0)
+    }
+    const before = this.#set.count
+    this.#insert(source, count * 2)
+    return this.#set.count - before
+  }
+
+  has(lo: number, hi: number): boolean
+  has(key: Key): boolean
+  has(key: Key, hi?: number): boolean {
+    if (hi !== undefined) return contains(this.#set, (key as number) | 0, hi | 0)
+    readKey(key, scratch, 0)
+    return contains(this.#set, scratch[0], scratch[1])
+  }
+
+  /** Distinct keys held. */
+  get size(): number {
+    return this.#set.count
+  }
+
+  /** The keys in order of insertion: a view, good until the set changes. */
+  get keys(): BigUint64Array {
+    return new BigUint64Array(this.#set.words.buffer, this.#set.log * 4, this.size)
+  }
+
+  /** The same as lanes lo, hi, lo, hi … */
+  get lanes(): Uint32Array {
+    return new Uint32Array(this.#set.words.buffer, this.#set.log * 4, this.size * 2)
+  }
+
+  /** The keys as numbers. RangeError at a key above 2^53 - 1. Keys added meanwhile are visited too. */
+  *ids(): IterableIterator<number> {
+    for (let i = 0; i < this.size; i++) {
+      const at = this.#set.log + i * 2
+      yield idFrom(this.#set.words[at] >>> 0, this.#set.words[at + 1] >>> 0)
+    }
+  }
+
+  *[Symbol.iterator](): IterableIterator<Fingerprint> {
+    for (let i = 0; i < this.size; i++) yield this.keys[i]
+  }
+
+  /** Remove all keys; the memory is kept. */
+  clear(): void {
+    const set = this.#set
+    set.words.fill(0, set.table, set.table + cellsOf(set) * 2)
+    set.count = 0
+    set.zero = false
+  }
+
+  #insert(source: SharedWords, end: number): void {
+    for (let at = insertRun(this.#set, source, 0, end); at < end; at = insertRun(this.#set, source, at, end)) this.#grow()
+  }
+
+  #grow(): void {
+    const old = this.#set
+    if (old.count >= KEYS_MAX) throw outOfRange('set', `at most ${KEYS_MAX} keys`, old.count + 1)
+    const set = allocate(cellsOf(old) * 2, old)
+    set.words.set(old.words.subarray(old.log, old.log + old.count * 2), set.log)
+    set.count = old.count
+    set.zero = old.zero
+    indexLog(set, 0, set.count)
+    this.#set = set
+  }
+}
+
+/** The log first, then the table; nobody else sees this memory, whatever its type says. */
+function allocate(cells: number, secrets: Pick<SetState, 'secret0' | 'secret1' | 'secret2'>): SetState {
+  const limit = keysFor(cells)
+  const { secret0, secret1, secret2 } = secrets
+  return {
+    words: words(limit * 2 + cells * 2),
+    log: 0,
+    table: limit * 2,
+    shift: shiftFor(cells),
+    limit,
+    count: 0,
+    zero: false,
+    secret0,
+    secret1,
+    secret2,
+  }
+}
+
+function words(length: number): SharedWords {
+  try {
+    return new Int32Array(length) as unknown as SharedWords
+  } catch (cause) {
+    throw Object.assign(outOfRange('options.expectedKeys', 'a size that this machine has the memory for', `${length * 4} bytes`), { cause })
+  }
+}
+
+function wholeNumber(name: string, value: unknown, max: number, byDefault: number): number {
+  if (value === undefined) return byDefault
+  if (typeof value !== 'number') throw invalidArg(name, 'a number', value)
+  if (!Number.isInteger(value) || value < 0 || value > max) throw outOfRange(name, `a whole number, 0 to ${max}`, value)
+  return value
+}

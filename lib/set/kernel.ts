@@ -1,0 +1,122 @@
+import type { SharedWords } from '../memory/map.js'
+
+/**
+ * A set of 64-bit keys over an array of words: a log of the distinct keys in order of insertion, which is the truth, and a table over it, which is its
+ * index. Open addressing, linear probing, cells of two words lo, hi; (0, 0) is an empty cell, and key 0 is a flag beside the table. Nothing is deleted.
+ *
+ * A plain record: the aggregator keeps one over shared memory, a FingerprintSet one over memory of its own.
+ */
+export interface SetState {
+  words: SharedWords
+  /** Word index of the log's first key. */
+  log: number
+  /** Word index of the table's first cell. */
+  table: number
+  /** 32 - log2(cells). */
+  shift: number
+  /** Keys that the table takes at its size. */
+  limit: number
+  /** Keys in the log. */
+  count: number
+  /** Key 0 is in. */
+  zero: boolean
+  secret0: number
+  secret1: number
+  secret2: number
+}
+
+/** The table's size, from its smallest up to 2^31 cells. */
+export function cellsOf(set: SetState): number {
+  return 2 ** (32 - set.shift)
+}
+
+export function shiftFor(cells: number): number {
+  return Math.clz32(cells) + 1
+}
+
+/**
+ * Insert the keys in source[at .. end), lanes lo, hi, lo, hi … Returns `end`, or the place of the first new key for which the set has no room at its
+ * size: let it grow, and call again from there. A key goes to the log first, then to the table; who reads the log waits for a count that is stored later.
+ */
+export function insertRun(set: SetState, source: SharedWords, at: number, end: number): number {
+  const { words, table, shift, limit, secret0, secret1, secret2 } = set
+  const mask = (1 << (32 - shift)) - 1
+  let tail = set.log + (set.count << 1)
+  const full = set.log + (limit << 1)
+  for (; at < end; at += 2) {
+    const lo = source[at]
+    const hi = source[at + 1]
+    if ((lo | hi) === 0) {
+      if (set.zero) continue
+      if (tail === full) break
+      words[tail] = 0
+      words[tail + 1] = 0
+      tail += 2
+      set.zero = true
+      continue
+    }
+    let x = lo ^ secret0
+    x = Math.imul(x ^ (x >>> 16), secret1)
+    x = Math.imul(x ^ (x >>> 15) ^ hi, secret2) >>> shift
+    let cell = table + (x << 1)
+    let a = words[cell]
+    let b = words[cell + 1]
+    while ((a | b) !== 0 && (a !== lo || b !== hi)) {
+      x = (x + 1) & mask
+      cell = table + (x << 1)
+      a = words[cell]
+      b = words[cell + 1]
+    }
+    if ((a | b) !== 0) continue
+    if (tail === full) break
+    words[tail] = lo
+    words[tail + 1] = hi
+    tail += 2
+    words[cell] = lo
+    words[cell + 1] = hi
+  }
+  set.count = (tail - set.log) >> 1
+  return at
+}
+
+/** Enter log[from .. to), known to be distinct and absent, into the table. */
+export function indexLog(set: SetState, from: number, to: number): void {
+  const { words, table, shift, secret0, secret1, secret2 } = set
+  const mask = (1 << (32 - shift)) - 1
+  const end = set.log + (to << 1)
+  for (let at = set.log + (from << 1); at < end; at += 2) {
+    const lo = words[at]
+    const hi = words[at + 1]
+    if ((lo | hi) === 0) {
+      set.zero = true
+      continue
+    }
+    let x = lo ^ secret0
+    x = Math.imul(x ^ (x >>> 16), secret1)
+    x = Math.imul(x ^ (x >>> 15) ^ hi, secret2) >>> shift
+    let cell = table + (x << 1)
+    while ((words[cell] | words[cell + 1]) !== 0) {
+      x = (x + 1) & mask
+      cell = table + (x << 1)
+    }
+    words[cell] = lo
+    words[cell + 1] = hi
+  }
+}
+
+/** Whether a key is in. Any thread that the set was handed to. */
+export function contains(set: SetState, lo: number, hi: number): boolean {
+  if ((lo | hi) === 0) return set.zero
+  const { words, table, shift, secret0, secret1, secret2 } = set
+  const mask = (1 << (32 - shift)) - 1
+  let x = lo ^ secret0
+  x = Math.imul(x ^ (x >>> 16), secret1)
+  x = Math.imul(x ^ (x >>> 15) ^ hi, secret2) >>> shift
+  for (;;) {
+    const a = words[table + (x << 1)]
+    const b = words[table + (x << 1) + 1]
+    if ((a | b) === 0) return false
+    if (a === lo && b === hi) return true
+    x = (x + 1) & mask
+  }
+}

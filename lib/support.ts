@@ -1,0 +1,29 @@
+import { platform } from '#platform'
+
+/** What this runtime can do. */
+export interface RuntimeSupport {
+  /** SharedArrayBuffer exists. In a browser that needs Cross-Origin-Opener-Policy and Cross-Origin-Embedder-Policy. */
+  sharedMemory: boolean
+  /** This thread may sleep in Atomics.wait (not a browser's main thread). */
+  canBlock: boolean
+  waitAsync: boolean
+  wasm: boolean
+}
+
+/**
+ * What this runtime can do; never throws, also where SharedArrayBuffer is missing. Any thread.
+ *
+ * @example
+ * ```js
+ * import { runtimeSupport } from 'dirtyring'
+ * if (!runtimeSupport().sharedMemory) console.log('this page needs two headers')
+ * ```
+ */
+export function runtimeSupport(): RuntimeSupport {
+  return {
+    sharedMemory: typeof SharedArrayBuffer === 'function',
+    canBlock: platform.canBlock(),
+    waitAsync: typeof Atomics === 'object' && typeof Atomics.waitAsync === 'function',
+    wasm: 'WebAssembly' in globalThis,
+  }
+}

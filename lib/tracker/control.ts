@@ -1,0 +1,422 @@
+import { DirtyRingError } from '../errors.js'
+import { cannotGoOn } from '../aggregator/supervisor.js'
+import {
+  CUR,
+  epochAt,
+  FAILED,
+  FINISHED,
+  FLAG_OVERFLOW,
+  HEAD,
+  LANE_ATTN,
+  LANE_OWNER,
+  LANE_PUBLISHED,
+  LANE_STAGED_END,
+  LANE_THREAD,
+  laneAt,
+  LISTENING,
+  SIGNAL,
+  SLOT_COUNT,
+  SLOT_FLAGS,
+  SLOT_RESTORED,
+} from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
+import { SealedEpoch, type EpochKeeper } from '../epochs/sealed-epoch.js'
+import { ownerBits } from '../ring/lane.js'
+import { push, settledTail } from '../ring/ring.js'
+import {
+  controlToken,
+  distance,
+  EPOCH_MASK,
+  epochDistance,
+  epochPayload,
+  REAP,
+  RESTORE,
+  SEAL,
+  STOP,
+  THREAD_BITS,
+  THREAD_MASK,
+  writerPayload,
+} from '../ring/token.js'
+import { unref } from '../writer/clock.js'
+import { SealTimes } from './seal-times.js'
+
+/** Control tokens in their order: `make` says which, when there is room for it; undefined asks for none. `done` follows the push. */
+interface Outgoing {
+  make(): number | undefined
+  done?(): void
+  /** For a SEAL: whose it is, and the slot it was given. */
+  readonly seal?: { readonly advance: Advance; readonly slot: number }
+  /** Somebody's promise hangs on it. */
+  readonly awaited: boolean
+}
+
+/** An advanceEpoch() on its way. */
+export interface Advance {
+  readonly startedAt: number
+  resolve(epoch: SealedEpoch): void
+  reject(reason: unknown): void
+}
+
+/** A seal that is in the ring: epoch `id` was open in `slot` before it. */
+interface Sealing {
+  readonly advance: Advance
+  readonly id: number
+  readonly slot: number
+  /** Its caller has gone: the keys are given back, and nobody is told. */
+  abandoned: boolean
+}
+
+/** How often the tracker looks by itself: the aggregator may die between a store and its signal. */
+const POLL_MS = 50
+/** How soon a token that found the ring full is tried again. */
+const RETRY_MS = 1
+
+/**
+ * The tracker thread's side of the protocol: control tokens go out in one order, and what the aggregator answers in shared memory settles promises. Only
+ * this thread seals, restores, reaps and stops, so there is nobody to race with.
+ */
+export class Control implements EpochKeeper {
+  /** Number of the open epoch. */
+  epoch = 0
+  sealed = 0
+  restored = 0
+  committed = 0
+  readonly sealTimes = new SealTimes()
+  /** After every push: an aggregator on this very thread can act at once. */
+  onPush: () => void = () => undefined
+  /** Now and then while something is pending. */
+  onPoll: () => void = () => undefined
+
+  readonly #memory: Memory
+  readonly #outgoing: Outgoing[] = []
+  readonly #freeSlots: number[] = []
+  readonly #waiting: Advance[] = []
+  readonly #sealing: Sealing[] = []
+  readonly #restoring: { slot: number; epoch: number; resolve: () => void; reject: (reason: unknown) => void }[] = []
+  readonly #draining: { position: number; resolve: () => void; reject: (reason: unknown) => void }[] = []
+  /** Epochs handed out and not settled, with their slots. */
+  readonly #unsettled = new Map<SealedEpoch, number>()
+  /** Lanes for which a REAP is out, with the generation it is for. */
+  readonly #reaping = new Map<number, number>()
+  #openSlot = 0
+  #overflows = 0
+  #stopping: { resolve: (epoch: SealedEpoch) => void; reject: (reason: unknown) => void } | undefined
+  #closing = false
+  #stopCalled = false
+  #finished = false
+  #failure: unknown
+  #poll: ReturnType<typeof setInterval> | undefined
+  #listening = false
+  #retrying = false
+
+  constructor(memory: Memory) {
+    this.#memory = memory
+    for (let slot = 1; slot < memory.layout.epochSlots; slot++) this.#freeSlots.push(slot)
+  }
+
+  get unsettled(): number[] {
+    return [...this.#unsettled.keys()].map(({ id }) => id)
+  }
+
+  /** Distinct keys in the open epoch, and the epochs that had too many, this one included. */
+  get open(): { distinct: number; overflows: number } {
+    const { words, layout } = this.#memory
+    const at = epochAt(layout, Atomics.load(words, CUR) & 15)
+    const overflowing = !this.#finished && (words[at + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0
+    return { distinct: Atomics.load(words, at + SLOT_COUNT), overflows: this.#overflows + (overflowing ? 1 : 0) }
+  }
+
+  /** Whether advance() would cut at once. */
+  get canSealNow(): boolean {
+    return this.#waiting.length === 0 && this.#freeSlots.length > 0
+  }
+
+  get failure(): unknown {
+    return this.#failure
+  }
+
+  /** Seal the open epoch when a slot is free, in the order of the calls: at once where it can be, with the cut made before this returns. */
+  advance(advance: Advance): void {
+    if (this.canSealNow) this.#seal(advance, this.#freeSlots.shift()!)
+    else this.#waiting.push(advance)
+    this.poke()
+  }
+
+  /** The caller has gone. True if the epoch stays open: there was no cut. */
+  abandon(advance: Advance): boolean {
+    const waiting = this.#waiting.indexOf(advance)
+    const queued = this.#outgoing.findIndex(({ seal }) => seal?.advance === advance)
+    if (waiting >= 0) this.#waiting.splice(waiting, 1)
+    if (queued >= 0) this.#freeSlot(this.#outgoing.splice(queued, 1)[0].seal!.slot)
+    if (waiting >= 0 || queued >= 0) {
+      this.poke()
+      return true
+    }
+    const sealing = this.#sealing.find((each) => each.advance === advance)
+    if (sealing !== undefined && !sealing.abandoned) {
+      sealing.abandoned = true
+      void this.#restore(sealing.slot, sealing.id).catch(() => undefined)
+    }
+    return false
+  }
+
+  /** A seal that is queued behind a full ring takes its number and its slot only when it goes in. */
+  #seal(advance: Advance, slot: number): void {
+    this.#send({
+      seal: { advance, slot },
+      awaited: true,
+      make: () => controlToken(SEAL, epochPayload(slot, this.epoch + 1)),
+      done: () => {
+        this.#sealing.push({ advance, id: this.epoch, slot: this.#openSlot, abandoned: false })
+        this.#openSlot = slot
+        this.epoch++
+      },
+    })
+  }
+
+  commit(epoch: SealedEpoch): void {
+    const slot = this.#unsettled.get(epoch)
+    this.committed++
+    if (slot === undefined) return
+    this.#unsettled.delete(epoch)
+    this.#freeSlot(slot)
+    this.poke()
+  }
+
+  restore(epoch: SealedEpoch): Promise<void> | undefined {
+    const slot = this.#unsettled.get(epoch)
+    if (slot === undefined) {
+      this.restored++
+      return Promise.resolve() // exact and empty: nothing to give back
+    }
+    if (this.#closing) return undefined
+    this.#unsettled.delete(epoch)
+    this.restored++
+    return this.#restore(slot, epoch.id)
+  }
+
+  #restore(slot: number, id: number): Promise<void> {
+    const epoch = id & EPOCH_MASK
+    const restored = new Promise<void>((resolve, reject) => {
+      this.#restoring.push({ slot, epoch, resolve, reject })
+    })
+    this.#send({ make: () => controlToken(RESTORE, epochPayload(slot, epoch)), awaited: true })
+    this.poke()
+    return restored
+  }
+
+  /** Resolves when everything that is in the ring now has been handled. */
+  drain(): Promise<void> {
+    const drained = new Promise<void>((resolve, reject) => {
+      this.#send({
+        awaited: true,
+        make: () => {
+          this.#draining.push({ position: settledTail(this.#memory), resolve, reject })
+          return undefined
+        },
+      })
+    })
+    this.poke()
+    return drained
+  }
+
+  /** Harvest and free every lane of a thread that has ended. */
+  reapThread(threadId: number): void {
+    const { words, layout } = this.#memory
+    if (this.#stopCalled) return // nothing comes after STOP
+    for (let writer = 0; writer < layout.maxWriters; writer++) {
+      const lane = laneAt(layout, writer)
+      const owner = Atomics.load(words, lane + LANE_OWNER)
+      if ((owner & THREAD_MASK) !== ownerBits(threadId)) continue
+      const full = Atomics.load(words, lane + LANE_THREAD)
+      if (full !== threadId + 1 && full !== 0) continue // another thread with the same low bits
+      const generation = owner >>> THREAD_BITS
+      if (this.#reaping.get(writer) === generation) continue
+      this.#reaping.set(writer, generation)
+      this.#send({ make: () => controlToken(REAP, writerPayload(writer, generation)), awaited: false })
+    }
+    this.poke()
+  }
+
+  /** Ask every writer to publish what it has staged. True when none has anything left. */
+  askToPublish(): boolean {
+    const { words, layout } = this.#memory
+    let left = false
+    for (let writer = 0; writer < layout.maxWriters; writer++) {
+      const lane = laneAt(layout, writer)
+      if ((Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) === 0) continue
+      if (Atomics.load(words, lane + LANE_STAGED_END) === Atomics.load(words, lane + LANE_PUBLISHED)) continue
+      left = true
+      Atomics.store(words, lane + LANE_ATTN, words[lane + LANE_ATTN] + 2)
+    }
+    return !left
+  }
+
+  /** No advance is taken any more; those that wait for a slot are refused. */
+  close(): void {
+    this.#closing = true
+    for (const advance of this.#waiting.splice(0)) advance.reject(stopped())
+  }
+
+  /** Put STOP in, behind everything else. Resolves with the last epoch when all that was published is in it or in an earlier one. */
+  stop(): Promise<SealedEpoch> {
+    const { words, layout } = this.#memory
+    this.#stopCalled = true
+    const finished = new Promise<SealedEpoch>((resolve, reject) => {
+      this.#stopping = { resolve, reject }
+    })
+    this.#send({
+      awaited: true,
+      make: () => controlToken(STOP, 0),
+      done: () => {
+        for (let writer = 0; writer < layout.maxWriters; writer++) {
+          const attn = laneAt(layout, writer) + LANE_ATTN
+          Atomics.store(words, attn, words[attn] | 1)
+        }
+      },
+    })
+    this.poke()
+    return finished
+  }
+
+  /** There is no way on: nobody waits for ever. */
+  fail(reason: unknown): void {
+    if (this.#failure !== undefined) return
+    this.#failure = reason
+    this.#outgoing.length = 0
+    for (const { reject } of this.#waiting.splice(0)) reject(reason)
+    for (const { advance } of this.#sealing.splice(0)) advance.reject(reason)
+    for (const { reject } of this.#restoring.splice(0)) reject(reason)
+    for (const { reject } of this.#draining.splice(0)) reject(reason)
+    this.#stopping?.reject(reason)
+    this.#stopping = undefined
+  }
+
+  /** Send what can be sent, see what has come to pass, and, while anything is pending, look again when the aggregator signals or a while has gone by. */
+  poke(): void {
+    const { words } = this.#memory
+    const heard = Atomics.load(words, SIGNAL)
+    this.#flush()
+    if (Atomics.load(words, FAILED) !== 0) this.fail(cannotGoOn(words))
+    this.#collectSeals()
+    this.#collectRestores()
+    this.#collectDrains()
+    if (this.#stopping !== undefined && Atomics.load(words, FINISHED) !== 0) this.#finish(this.#stopping)
+    const pending = this.#isPending()
+    if (!pending) {
+      clearInterval(this.#poll)
+      this.#poll = undefined
+      return
+    }
+    // Ref'd: a pending call keeps the process alive.
+    this.#poll ??= setInterval(() => {
+      this.onPoll()
+      this.poke()
+    }, POLL_MS)
+    this.#listen(heard)
+  }
+
+  #isPending(): boolean {
+    const promises = this.#waiting.length + this.#sealing.length + this.#restoring.length + this.#draining.length
+    return promises > 0 || this.#stopping !== undefined || this.#outgoing.some(({ awaited }) => awaited)
+  }
+
+  #send(outgoing: Outgoing): void {
+    if (this.#failure !== undefined) return
+    this.#outgoing.push(outgoing)
+    this.#flush()
+  }
+
+  #flush(): void {
+    while (this.#outgoing.length > 0) {
+      const { make, done } = this.#outgoing[0]
+      const token = make()
+      if (token !== undefined && !push(this.#memory, token)) {
+        this.onPush()
+        if (!push(this.#memory, token)) break
+      }
+      this.#outgoing.shift()
+      done?.()
+    }
+    this.onPush()
+    if (this.#outgoing.length === 0 || this.#retrying) return
+    this.#retrying = true
+    unref(
+      setTimeout(() => {
+        this.#retrying = false
+        this.poke()
+      }, RETRY_MS),
+    )
+  }
+
+  #collectSeals(): void {
+    const { words } = this.#memory
+    while (this.#sealing.length > 0) {
+      const { advance, id, slot, abandoned } = this.#sealing[0]
+      if (epochDistance((Atomics.load(words, CUR) >>> 4) & EPOCH_MASK, (id + 1) & EPOCH_MASK) < 0) return
+      this.#sealing.shift()
+      this.sealed++
+      if (abandoned) continue
+      this.sealTimes.add(performance.now() - advance.startedAt)
+      advance.resolve(this.#handOut(id, slot))
+    }
+  }
+
+  #handOut(id: number, slot: number): SealedEpoch {
+    const epoch = new SealedEpoch(this.#memory, slot, id, this)
+    if ((this.#memory.words[epochAt(this.#memory.layout, slot) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0) this.#overflows++
+    if (epoch.exact && epoch.size === 0) this.#freeSlot(slot)
+    else this.#unsettled.set(epoch, slot)
+    return epoch
+  }
+
+  #collectRestores(): void {
+    const { words, layout } = this.#memory
+    for (let i = 0; i < this.#restoring.length; ) {
+      const { slot, epoch, resolve } = this.#restoring[i]
+      if (Atomics.load(words, epochAt(layout, slot) + SLOT_RESTORED) !== epoch + 1) {
+        i++
+        continue
+      }
+      this.#restoring.splice(i, 1)
+      this.#freeSlot(slot)
+      resolve()
+    }
+  }
+
+  #collectDrains(): void {
+    const { words } = this.#memory
+    if (this.#draining.length === 0) return
+    Atomics.store(words, LISTENING, 1)
+    while (this.#draining.length > 0 && distance(Atomics.load(words, HEAD), this.#draining[0].position) >= 0) this.#draining.shift()!.resolve()
+  }
+
+  #freeSlot(slot: number): void {
+    const next = this.#closing ? undefined : this.#waiting.shift()
+    if (next === undefined) this.#freeSlots.push(slot)
+    else this.#seal(next, slot)
+  }
+
+  #finish(stopping: { resolve: (epoch: SealedEpoch) => void }): void {
+    this.#stopping = undefined
+    this.#finished = true
+    stopping.resolve(this.#handOut(this.epoch, this.#openSlot))
+  }
+
+  #listen(heard: number): void {
+    if (this.#listening) return
+    const waiting = typeof Atomics.waitAsync === 'function' ? Atomics.waitAsync(this.#memory.words, SIGNAL, heard, POLL_MS) : undefined
+    if (waiting === undefined) return // the interval has to do
+    this.#listening = true
+    const heardIt = (): void => {
+      this.#listening = false
+      this.poke()
+    }
+    if (waiting.async) void waiting.value.then(heardIt)
+    else queueMicrotask(heardIt)
+  }
+}
+
+export function stopped(): DirtyRingError {
+  return new DirtyRingError('ERR_DIRTYRING_STOPPED', 'the tracker has stopped')
+}

@@ -1,0 +1,394 @@
+import { platform } from '#platform'
+import { threadIdFor } from '../platform/thread.js'
+import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
+import type { SealedEpoch } from '../epochs/sealed-epoch.js'
+import { TRACKER_THREAD } from '../memory/map.js'
+import { createMemory, handleOf, type Memory } from '../memory/memory.js'
+import { memoryFootprint, resolveOptions, settingsFor, type ResolvedOptions, type TrackerHandle, type TrackerOptions } from '../options.js'
+import { randomSeed, secretsOf } from '../set/mix.js'
+import { openWriterIn, publishOwn, type Writer } from '../writer/writer.js'
+import { AggregatorHost, type AggregatorHealth } from './aggregator-host.js'
+import { Control, stopped, type Advance } from './control.js'
+import { readShared, type TrackerStats } from './stats.js'
+
+/** What the library needs of an AbortSignal, so that the declarations compile without "dom" and without @types/node. */
+export interface AbortSignalLike {
+  readonly aborted: boolean
+  readonly reason?: unknown
+  addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void
+  removeEventListener(type: 'abort', listener: () => void): void
+}
+
+export interface AdvanceOptions {
+  /** Aborted before the cut: the epoch stays open. Aborted after it: the library gives the keys back by itself, and the number is skipped. */
+  signal?: AbortSignalLike | undefined
+  /** No free epoch slot: wait (default), or reject at once with ERR_DIRTYRING_NO_EPOCH_SLOT. */
+  onBusy?: 'wait' | 'reject' | undefined
+}
+
+export interface EpochsOptions {
+  /** Time between two cuts, in ms, 0 to 2^31 - 1; a slow body delays the next. */
+  everyMs: number
+  /** Ends the iteration, without an error. */
+  signal?: AbortSignalLike | undefined
+  /** Do not yield epochs without keys. Default true. */
+  skipEmpty?: boolean | undefined
+}
+
+export interface StopOptions {
+  /** How long open writers are given to publish what they have staged, in ms, 0 to 2^31 - 1. Default 100. */
+  graceMs?: number | undefined
+}
+
+const GRACE_POLL_MS = 1
+const INTERVAL_MAX = 2 ** 31 - 1
+
+/**
+ * Which keys did the workers change since last time? A tracker owns the shared memory, keeps the aggregator running, and cuts epochs.
+ *
+ * It belongs to the thread that created it; other threads mark through writers opened from its {@link DirtyTracker.handle}. It does not keep the process
+ * alive, except while a promise of it is pending.
+ *
+ * @example
+ * ```js
+ * import { DirtyTracker } from 'dirtyring'
+ * const tracker = await DirtyTracker.create({ maxKeysPerEpoch: 100_000 })
+ * const writer = tracker.openWriter()
+ * writer.mark(1)
+ * writer.mark(2)
+ * await tracker.consume((epoch) => console.log([...epoch.ids()])) // [ 1, 2 ]
+ * await tracker.stop()
+ * ```
+ */
+export class DirtyTracker {
+  /** Pass it to other threads, in workerData or postMessage. */
+  readonly handle: TrackerHandle
+  readonly options: ResolvedOptions
+  /** The set kernel in use. */
+  readonly kernel: 'wasm' | 'js' = 'js'
+  readonly #memory: Memory
+  readonly #control: Control
+  readonly #host: AggregatorHost
+  readonly #watched = new WeakSet<object>()
+  #endWatching: () => void = () => undefined
+  #stopping: Promise<SealedEpoch> | undefined
+  #stopSeen = false
+  /** Called when stop() is: wakes what sleeps on this thread. */
+  readonly #onStop = new Set<() => void>()
+
+  private constructor(options: ResolvedOptions) {
+    const memory = createMemory(settingsFor(options), secretsOf(randomSeed()))
+    memory.words[TRACKER_THREAD] = threadIdFor(memory) + 1
+    this.options = options
+    this.handle = handleOf(memory) as object
+    this.#memory = memory
+    this.#control = new Control(memory)
+    this.#host = new AggregatorHost(memory, options.aggregator)
+    this.#host.onFailure = (error) => this.#control.fail(error)
+    this.#control.onPush = () => this.#host.pump()
+    this.#control.onPoll = () => this.#takeOverIfAlone()
+  }
+
+  /**
+   * Reserve the memory and start the aggregator; resolves when it runs. Throws (rejects with) TypeError and RangeError for bad options, RangeError when
+   * the memory is not to be had, `ERR_DIRTYRING_NO_SHARED_MEMORY`, and `ERR_DIRTYRING_AGGREGATOR_FAILED` when the worker cannot be started.
+   */
+  static async create(options: TrackerOptions = {}): Promise<DirtyTracker> {
+    const tracker = new DirtyTracker(resolveOptions(options))
+    await tracker.#start()
+    return tracker
+  }
+
+  async #start(): Promise<void> {
+    await this.#host.start()
+    this.#endWatching = platform.onWorkerStart((worker) => this.watch(worker))
+  }
+
+  /** Number of the open epoch; the first is 0. */
+  get epoch(): number {
+    return this.#control.epoch
+  }
+
+  /** A writer on the calling thread. Throws `ERR_DIRTYRING_NO_WRITER_SLOT` and `ERR_DIRTYRING_STOPPED`. */
+  openWriter(): Writer {
+    return openWriterIn(this.#memory)
+  }
+
+  /**
+   * Harvest and free the writers of this worker when it ends, also when it is terminated. Returns the same worker. In Node every worker that this thread
+   * starts after create() is watched by itself, a pool's too; this is for those that were there before. Watching twice is watching once. Workers that a
+   * watched worker starts are not seen from here.
+   *
+   * Throws TypeError for what is no Worker, and for one that had ended before it was watched.
+   */
+  watch<W>(worker: W): W {
+    if (typeof worker === 'object' && worker !== null && this.#watched.has(worker)) return worker
+    let isWorker = false
+    try {
+      isWorker = platform.watchWorker(worker, (threadId) => {
+        this.#host.release(threadId)
+        this.#control.reapThread(threadId)
+      })
+    } catch (cause) {
+      throw Object.assign(invalidArg('worker', 'a Worker that is running', worker), { cause })
+    }
+    if (!isWorker) throw invalidArg('worker', 'a Worker of node:worker_threads', worker)
+    this.#watched.add(worker as object)
+    return worker
+  }
+
+  /**
+   * Close the open epoch and hand out its distinct keys. Everything published before this call is in it or in an earlier one. Where an epoch slot is free
+   * and the ring has room the cut is made before this returns its promise, so it may be called inside a store's write lock; else it waits, and writers are
+   * never held up. Calls are served in order; two at once give two epochs.
+   *
+   * Rejects with `signal.reason` when aborted, with nothing lost; with `ERR_DIRTYRING_NO_EPOCH_SLOT` where `onBusy: 'reject'` and no slot is free; with
+   * `ERR_DIRTYRING_STOPPED` after stop(); with `ERR_DIRTYRING_AGGREGATOR_FAILED` or `ERR_DIRTYRING_CORRUPT` when there is no way on; with TypeError and
+   * RangeError for bad options.
+   */
+  async advanceEpoch(options: AdvanceOptions = {}): Promise<SealedEpoch> {
+    const { signal, onBusy } = checkAdvance(options)
+    const startedAt = performance.now()
+    this.#checkRunning()
+    throwIfAborted(signal)
+    if (onBusy === 'reject' && !this.#control.canSealNow) {
+      const held = this.#control.unsettled.join(', ')
+      throw new DirtyRingError('ERR_DIRTYRING_NO_EPOCH_SLOT', `no free epoch slot of ${this.options.epochSlots} (epochSlots): unsettled are ${held || 'none yet'}`)
+    }
+    publishOwn(this.#memory)
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        this.#control.abandon(advance)
+        advance.reject(signal?.reason)
+      }
+      const advance: Advance = {
+        startedAt,
+        resolve(epoch) {
+          signal?.removeEventListener('abort', abort)
+          resolve(epoch)
+        },
+        reject(reason) {
+          signal?.removeEventListener('abort', abort)
+          reject(reason as Error)
+        },
+      }
+      signal?.addEventListener('abort', abort)
+      this.#control.advance(advance)
+    })
+  }
+
+  /**
+   * Seal, hand the epoch to `use`, commit when it returns or resolves, restore when it throws or rejects, and reject with the same error. If `use` settles
+   * the epoch itself, that stands. The form to start with.
+   *
+   * @example
+   * ```js
+   * await tracker.consume(async (epoch) => {
+   *   if (epoch.exact) await saveRows(epoch.ids())
+   *   else await saveAll()
+   * })
+   * ```
+   */
+  async consume<T>(use: (epoch: SealedEpoch) => T | PromiseLike<T>, options: AdvanceOptions = {}): Promise<T> {
+    if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
+    const epoch = await this.advanceEpoch(options)
+    try {
+      const result = await use(epoch)
+      epoch.commit()
+      return result
+    } catch (error) {
+      await epoch[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  /**
+   * An epoch every `everyMs`, never two at once. An epoch that the body left unsettled is restored before the next one, and by break, return and throw.
+   * Ends, without an error, when the signal aborts or the tracker stops. Throws TypeError and RangeError for bad options, at once.
+   *
+   * @example
+   * ```js
+   * for await (const epoch of tracker.epochs({ everyMs: 1000, signal })) {
+   *   await save(epoch)
+   *   epoch.commit()
+   * }
+   * ```
+   */
+  epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch> {
+    checkBag('options', options)
+    const everyMs = wholeNumber('options.everyMs', options.everyMs)
+    const signal = checkSignal(options.signal)
+    const { skipEmpty = true } = options
+    if (typeof skipEmpty !== 'boolean') throw invalidArg('options.skipEmpty', 'a boolean', skipEmpty)
+    return this.#generate(everyMs, signal, skipEmpty)
+  }
+
+  async *#generate(everyMs: number, signal: AbortSignalLike | undefined, skipEmpty: boolean): AsyncGenerator<SealedEpoch, void> {
+    let next = performance.now() + everyMs
+    for (;;) {
+      await this.#sleep(next - performance.now(), signal)
+      if (isAborted(signal) || this.#stopping !== undefined) return
+      next = Math.max(next, performance.now()) + everyMs
+      let epoch: SealedEpoch
+      try {
+        epoch = await this.advanceEpoch({ signal })
+      } catch (error) {
+        if (isAborted(signal) || (error as { code?: unknown }).code === 'ERR_DIRTYRING_STOPPED') return
+        throw error
+      }
+      if (skipEmpty && epoch.exact && epoch.size === 0) continue
+      try {
+        yield epoch
+      } finally {
+        if (epoch.state === 'sealed') await epoch[Symbol.asyncDispose]()
+      }
+    }
+  }
+
+  /** Resolves when everything published before the call is in the sets. Publishes the writers of the calling thread first. Rejects with `signal.reason`. */
+  async drained(options: { signal?: AbortSignalLike | undefined } = {}): Promise<void> {
+    checkBag('options', options)
+    const signal = checkSignal(options.signal)
+    throwIfAborted(signal)
+    this.#checkRunning()
+    publishOwn(this.#memory)
+    const drained = this.#control.drain()
+    if (signal === undefined) return drained
+    await new Promise<void>((resolve, reject) => {
+      const abort = (): void => reject(signal.reason as Error)
+      signal.addEventListener('abort', abort)
+      drained.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    })
+  }
+
+  /** A picture of the moment, not one instant: while writers mark, two of its numbers may be a batch apart. */
+  stats(): TrackerStats {
+    const { epoch, sealed, restored, committed, unsettled } = this.#control
+    const { distinct, overflows } = this.#control.open
+    return {
+      epoch,
+      ...readShared(this.#memory),
+      distinct,
+      sealed,
+      restored,
+      committed,
+      overflows,
+      unsettled,
+      sealMs: this.#control.sealTimes.summary(),
+      bytes: memoryFootprint(this.options),
+    }
+  }
+
+  health(): AggregatorHealth {
+    return this.#host.health()
+  }
+
+  /**
+   * Ask open writers to publish, give them up to `graceMs`, deliver all that is published, end the aggregator, and refuse later marks. Resolves with the
+   * last epoch, still to be settled by `commit()`; if writers still had keys staged it says `exact: false`, reason 'unpublished'. A second stop() is the
+   * first. Cuts already made are served, `advanceEpoch()` calls that wait for a slot reject; epochs that are not settled stay readable.
+   */
+  async stop(options: StopOptions = {}): Promise<SealedEpoch> {
+    checkBag('options', options)
+    const graceMs = options.graceMs === undefined ? 100 : wholeNumber('options.graceMs', options.graceMs)
+    this.#stopSeen = true
+    this.#stopping ??= this.#stop(graceMs)
+    return this.#stopping
+  }
+
+  async #stop(graceMs: number): Promise<SealedEpoch> {
+    const deadline = performance.now() + graceMs
+    this.#control.close()
+    for (const wake of this.#onStop) wake()
+    publishOwn(this.#memory)
+    while (!this.#control.askToPublish() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS))
+    publishOwn(this.#memory)
+    try {
+      if (this.#control.failure !== undefined) throw this.#control.failure as Error
+      const last = this.#control.stop()
+      this.#takeOverIfAlone()
+      return await last
+    } finally {
+      this.#endWatching()
+      await this.#host.end()
+    }
+  }
+
+  /** While stopping: if nobody runs the aggregator and nobody will, this thread does. */
+  #takeOverIfAlone(): void {
+    if (this.#stopping === undefined || !this.#host.isAbsent) return
+    try {
+      while (!this.#host.takeOver()) this.#control.poke()
+    } catch (error) {
+      this.#control.fail(error)
+    }
+    this.#control.poke()
+  }
+
+  /** stop(); a last epoch that nobody asked for and that is not empty is reported by a process warning. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const asked = this.#stopSeen
+    const last = await this.stop()
+    if (asked || (last.exact && last.size === 0)) return
+    platform.warn(`a tracker was disposed of with ${last.size} keys in its last epoch that nobody has dealt with: call stop(), and settle what it gives you`)
+  }
+
+  /** One line, never the memory. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    const { state } = this.health()
+    return `DirtyTracker { epoch: ${this.epoch}, unsettled: ${this.#control.unsettled.length}, aggregator: '${state}' }`
+  }
+
+  #checkRunning(): void {
+    if (this.#control.failure !== undefined) throw this.#control.failure as Error
+    if (this.#stopping !== undefined) throw stopped()
+  }
+
+  /** Until then, or until somebody aborts or stops. Keeps the process alive: somebody is waiting for an epoch. */
+  #sleep(ms: number, signal: AbortSignalLike | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', wake)
+        this.#onStop.delete(wake)
+        resolve()
+      }
+      const timer = setTimeout(wake, Math.max(0, ms))
+      signal?.addEventListener('abort', wake)
+      this.#onStop.add(wake)
+      if (isAborted(signal) || this.#stopping !== undefined) wake()
+    })
+  }
+}
+
+function isAborted(signal: AbortSignalLike | undefined): boolean {
+  return signal?.aborted === true
+}
+
+function throwIfAborted(signal: AbortSignalLike | undefined): void {
+  if (isAborted(signal)) throw signal?.reason
+}
+
+function checkAdvance(options: AdvanceOptions): { signal: AbortSignalLike | undefined; onBusy: 'wait' | 'reject' } {
+  checkBag('options', options)
+  const { onBusy = 'wait' } = options
+  if (typeof onBusy !== 'string') throw invalidArg('options.onBusy', `'wait' or 'reject'`, onBusy)
+  if ((onBusy as string) !== 'wait' && (onBusy as string) !== 'reject') throw outOfRange('options.onBusy', `'wait' or 'reject'`, onBusy)
+  return { signal: checkSignal(options.signal), onBusy }
+}
+
+function checkSignal(signal: unknown): AbortSignalLike | undefined {
+  if (signal === undefined) return undefined
+  if (typeof signal === 'object' && signal !== null && 'aborted' in signal && 'addEventListener' in signal) return signal as AbortSignalLike
+  throw invalidArg('options.signal', 'an AbortSignal', signal)
+}
+
+function checkBag(name: string, options: unknown): void {
+  if (typeof options !== 'object' || options === null) throw invalidArg(name, 'an object', options)
+}
+
+function wholeNumber(name: string, value: unknown): number {
+  if (typeof value !== 'number') throw invalidArg(name, 'a number', value)
+  if (!Number.isInteger(value) || value < 0 || value > INTERVAL_MAX) throw outOfRange(name, `a whole number of ms, 0 to ${INTERVAL_MAX}`, value)
+  return value
+}

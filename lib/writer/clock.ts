@@ -1,0 +1,67 @@
+import { isStopped, publish, setDue, type Lane, type LaneClock } from '../ring/lane.js'
+
+/** Looks after no lane: for an interval of 0. */
+const never: LaneClock = { armed: true, arm: () => undefined }
+
+const clocks = new Map<number, FlushClock>()
+
+/** This thread's clock for an interval. */
+export function clockFor(intervalMs: number): LaneClock {
+  if (intervalMs === 0) return never
+  let clock = clocks.get(intervalMs)
+  if (clock === undefined) clocks.set(intervalMs, (clock = new FlushClock(intervalMs)))
+  return clock
+}
+
+/** From here on the lane's clock publishes what stays staged. */
+export function watchLane(lane: Lane): void {
+  if (lane.clock instanceof FlushClock) lane.clock.lanes.add(lane)
+}
+
+export function unwatchLane(lane: Lane): void {
+  if (lane.clock instanceof FlushClock) lane.clock.lanes.delete(lane)
+}
+
+/**
+ * One timer for all writers of a thread that have the same interval: armed by the first key staged, it publishes what is still staged when it fires.
+ * It never keeps the thread alive, never blocks, and never throws.
+ */
+class FlushClock implements LaneClock {
+  armed = false
+  readonly lanes = new Set<Lane>()
+  readonly #intervalMs: number
+
+  constructor(intervalMs: number) {
+    this.#intervalMs = intervalMs
+  }
+
+  arm(): void {
+    this.armed = true
+    unref(setTimeout(() => this.#look(), this.#intervalMs))
+  }
+
+  #look(): void {
+    let leftOver = false
+    for (const lane of this.lanes) if (!tryPublish(lane)) leftOver = true
+    if (leftOver) {
+      this.arm()
+      return
+    }
+    this.armed = false
+    for (const lane of this.lanes) setDue(lane) // its next key has to arm the clock
+  }
+}
+
+/** False if there is something left to try again for. */
+function tryPublish(lane: Lane): boolean {
+  try {
+    return publish(lane) || isStopped(lane)
+  } catch {
+    return true // a corrupt ring: the next mark says so to somebody who can be told
+  }
+}
+
+/** Timers that do not keep a thread alive, where there are such. */
+export function unref(timer: unknown): void {
+  ;(timer as { unref?: () => void }).unref?.()
+}

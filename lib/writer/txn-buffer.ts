@@ -1,0 +1,113 @@
+import { invalidArg, outOfRange } from '../errors.js'
+import { hashKey } from '../fingerprint.js'
+import { keyCount, readKey, readKeys, type Fingerprint, type Key, type KeyList } from '../keys.js'
+import type { Writer } from './writer.js'
+
+/** 2^30 words: more than the largest lane takes. */
+const KEYS_MAX = 2 ** 29
+
+/**
+ * Keys of one transaction, gathered on one thread and published together at its commit. Nothing is shared before {@link TxnBuffer.flushTo}.
+ *
+ * @example
+ * ```js
+ * import { TxnBuffer } from 'dirtyring'
+ * const txn = new TxnBuffer(7n)
+ * txn.record('account:1')
+ * txn.record('account:2')
+ * txn.flushTo(writer)           // both in one epoch; false: not stored, and still here
+ * ```
+ */
+export class TxnBuffer {
+  readonly txnId: number | bigint
+  #lanes: Int32Array
+  #size = 0
+
+  /** expectedKeys: room to begin with, 0 to 2^29, default 16; it grows. Throws TypeError and RangeError. */
+  constructor(txnId: number | bigint, expectedKeys = 16) {
+    if (typeof txnId !== 'number' && typeof txnId !== 'bigint') throw invalidArg('txnId', 'a number or a bigint', txnId)
+    if (typeof expectedKeys !== 'number') throw invalidArg('expectedKeys', 'a number', expectedKeys)
+    if (!Number.isInteger(expectedKeys) || expectedKeys < 0 || expectedKeys > KEYS_MAX) {
+      throw outOfRange('expectedKeys', `a whole number, 0 to ${KEYS_MAX}`, expectedKeys)
+    }
+    this.txnId = txnId
+    this.#lanes = new Int32Array(expectedKeys * 2)
+  }
+
+  /** Keys recorded, repetitions included. */
+  get size(): number {
+    return this.#size
+  }
+
+  get isEmpty(): boolean {
+    return this.#size === 0
+  }
+
+  /** Record a key, in any of the forms that `writer.mark()` takes. Throws TypeError or RangeError for what is none, and records nothing then. */
+  record(fp: Fingerprint): void
+  record(key: Key): void
+  record(lo: number, hi: number): void
+  record(key: Key, hi?: number): void {
+    if (hi !== undefined) {
+      this.recordLanes(key as number, hi)
+      return
+    }
+    this.#reserve(1)
+    readKey(key, this.#lanes, this.#size * 2)
+    this.#size++
+  }
+
+  /** Two lanes, unchecked, modulo 2^32. */
+  recordLanes(lo: number, hi: number): void {
+    this.#reserve(1)
+    this.#lanes[this.#size * 2] = lo
+    this.#lanes[this.#size * 2 + 1] = hi
+    this.#size++
+  }
+
+  /** A string or bytes, by `fingerprint(key, seed)`. */
+  recordKey(key: string | Uint8Array, seed = 0): void {
+    this.#reserve(1)
+    const at = this.#size * 2
+    hashKey(key, seed, this.#lanes.subarray(at, at + 2))
+    this.#size++
+  }
+
+  /** All of them, or, where one is no key, none. */
+  recordMany(keys: KeyList): void {
+    const count = keyCount(keys)
+    this.#reserve(count)
+    readKeys(keys, this.#lanes, this.#size * 2)
+    this.#size += count
+  }
+
+  /** The keys, in the order recorded; the buffer is empty after it. */
+  drain(): BigUint64Array {
+    const keys = new BigUint64Array(this.#lanes.slice(0, this.#size * 2).buffer)
+    this.#size = 0
+    return keys
+  }
+
+  clear(): void {
+    this.#size = 0
+  }
+
+  /**
+   * Publish the keys as one atomic batch. True: stored, and the buffer is empty. False: not stored, and the keys are still here, as they are when it
+   * throws: RangeError beyond the writer's `laneCapacity`, and what `writer.markMany()` throws.
+   */
+  flushTo(writer: Writer): boolean {
+    if (!writer.markLanes(this.#lanes.subarray(0, this.#size * 2))) return false
+    this.#size = 0
+    return true
+  }
+
+  #reserve(count: number): void {
+    const needed = (this.#size + count) * 2
+    if (needed <= this.#lanes.length) return
+    if (needed > KEYS_MAX * 2) throw outOfRange('keys', `at most ${KEYS_MAX} in one buffer`, this.#size + count)
+    const larger = new Int32Array(Math.min(Math.max(needed, this.#lanes.length * 2, 32), KEYS_MAX * 2))
+    larger.set(this.#lanes.subarray(0, this.#size * 2))
+    this.#lanes = larger
+  }
+}
