@@ -39,20 +39,20 @@ export class DirtyRingError extends Error {
 /** A TypeError for an argument or option of the wrong type. */
 export function invalidArg(name: string, expected: string, got: unknown): TypeError {
   return Object.assign(new TypeError(`"${name}" expected ${expected}, got ${describe(got)}`), {
-    code: 'ERR_DIRTYRING_INVALID_ARG' as ErrorCode,
+    code: 'ERR_DIRTYRING_INVALID_ARG' satisfies ErrorCode,
   })
 }
 
 /** A RangeError for a value of the right type that is not allowed. */
 export function outOfRange(name: string, expected: string, got: unknown): RangeError {
   return Object.assign(new RangeError(`"${name}" expected ${expected}, got ${describe(got)}`), {
-    code: 'ERR_DIRTYRING_OUT_OF_RANGE' as ErrorCode,
+    code: 'ERR_DIRTYRING_OUT_OF_RANGE' satisfies ErrorCode,
   })
 }
 
 /** A TypeError for something that is no handle of this library, or no longer one. */
 export function badHandle(message: string): TypeError {
-  return Object.assign(new TypeError(message), { code: 'ERR_DIRTYRING_BAD_HANDLE' as ErrorCode })
+  return Object.assign(new TypeError(message), { code: 'ERR_DIRTYRING_BAD_HANDLE' satisfies ErrorCode })
 }
 
 /** What a value is, in the few characters that an error message has for it. */

@@ -2,7 +2,14 @@
 export { DirtyRingError, type ErrorCode } from './errors.js'
 export { fingerprint } from './fingerprint.js'
 export type { Fingerprint, Key, KeyList } from './keys.js'
-export { memoryFootprint, resolveOptions, type MemoryFootprint, type ResolvedOptions, type TrackerHandle, type TrackerOptions } from './options.js'
+export {
+  memoryFootprint,
+  resolveOptions,
+  type MemoryFootprint,
+  type ResolvedOptions,
+  type TrackerHandle,
+  type TrackerOptions,
+} from './options.js'
 export { runtimeSupport, type RuntimeSupport } from './support.js'
 export { DirtyTracker, type AbortSignalLike, type AdvanceOptions, type EpochsOptions, type StopOptions } from './tracker/tracker.js'
 export type { AggregatorHealth } from './tracker/aggregator-host.js'

@@ -24,7 +24,8 @@ const wideLanes = new Int32Array(wide.buffer)
 /** Write a key's two lanes to out[at], out[at + 1]. Throws TypeError and RangeError, with nothing written. */
 export function readKey(key: Key, out: Int32Array, at: number, name = 'key'): void {
   if (typeof key === 'number') {
-    if (!(key >= 0 && key <= Number.MAX_SAFE_INTEGER) || Math.floor(key) !== key) throw outOfRange(name, 'a whole number, 0 to 2^53 - 1', key)
+    if (!(key >= 0 && key <= Number.MAX_SAFE_INTEGER) || Math.floor(key) !== key)
+      throw outOfRange(name, 'a whole number, 0 to 2^53 - 1', key)
     out[at] = key | 0
     out[at + 1] = key / 2 ** 32
   } else if (typeof key === 'bigint') {

@@ -79,7 +79,10 @@ export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
     onFull: oneOf(bag, 'onFull', ['wait', 'reject'] as const),
     maxWaitMs: whole(bag, 'maxWaitMs', 0, 2 ** 31 - 1, 30_000),
     kernel: oneOf(bag, 'kernel', ['auto', 'js'] as const, ' (this version has no WebAssembly kernel)'),
-    aggregator: typeof options.aggregator === 'function' ? options.aggregator : oneOf(bag, 'aggregator', ['worker', 'none', 'inline'] as const, ' or a function'),
+    aggregator:
+      typeof options.aggregator === 'function'
+        ? options.aggregator
+        : oneOf(bag, 'aggregator', ['worker', 'none', 'inline'] as const, ' or a function'),
   }
   const { total } = footprintOf(resolved)
   if (total > MAX_BYTES) {

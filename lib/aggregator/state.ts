@@ -1,15 +1,5 @@
 import { DirtyRingError } from '../errors.js'
-import {
-  CUR,
-  epochAt,
-  HEAD,
-  OWNER,
-  SECRETS,
-  SLOT_COUNT,
-  SLOT_GROWTH,
-  STOP_POSITION,
-  type SharedWords,
-} from '../memory/map.js'
+import { CUR, epochAt, HEAD, OWNER, SECRETS, SLOT_COUNT, SLOT_GROWTH, STOP_POSITION, type SharedWords } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { EPOCH_BITS, EPOCH_MASK } from '../ring/token.js'
 import { indexLog, shiftFor, type SetState } from '../set/kernel.js'

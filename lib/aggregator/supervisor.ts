@@ -137,5 +137,8 @@ function writeError(words: SharedWords, error: unknown): void {
 
 export function cannotGoOn(words: SharedWords): DirtyRingError {
   const corrupted = Atomics.load(words, FAILED) !== CANNOT_SEAL
-  return new DirtyRingError(corrupted ? 'ERR_DIRTYRING_CORRUPT' : 'ERR_DIRTYRING_AGGREGATOR_FAILED', `the aggregator cannot go on: ${readError(words)}`)
+  return new DirtyRingError(
+    corrupted ? 'ERR_DIRTYRING_CORRUPT' : 'ERR_DIRTYRING_AGGREGATOR_FAILED',
+    `the aggregator cannot go on: ${readError(words)}`,
+  )
 }

@@ -10,7 +10,7 @@ export function keysAt(layout: Layout, cells: number): number {
 export function clearTable(a: Aggregator, from: number, to: number): void {
   const { words } = a
   const end = a.set.table + to * 2
-  for (let at = a.set.table + from * 2; at < end; ) {
+  for (let at = a.set.table + from * 2; at < end;) {
     const stop = Math.min(at + 8192, end)
     for (; at < stop; at++) words[at] = 0
     reportProgress(words)

@@ -121,7 +121,6 @@ export class SealedEpoch {
   }
 
   /** Whether a key, in any form that `writer.mark()` takes, is in; true for every key when the epoch is not exact. */
-  has(fp: Fingerprint): boolean
   has(key: Key): boolean
   has(lo: number, hi: number): boolean
   has(key: Key, hi?: number): boolean {
@@ -161,7 +160,10 @@ export class SealedEpoch {
       this.#restoring = this.#keeper.restore(this)
       if (this.#restoring === undefined) {
         return Promise.reject(
-          new DirtyRingError('ERR_DIRTYRING_STOPPED', `epoch ${this.id} cannot be restored: the tracker has stopped; its keys are still here to be dealt with`),
+          new DirtyRingError(
+            'ERR_DIRTYRING_STOPPED',
+            `epoch ${this.id} cannot be restored: the tracker has stopped; its keys are still here to be dealt with`,
+          ),
         )
       }
       this.#state = 'restored'

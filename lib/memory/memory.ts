@@ -151,7 +151,10 @@ function allocate(bytes: number): SharedArrayBuffer {
     )
   }
   if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
-    throw new DirtyRingError('ERR_DIRTYRING_NO_SHARED_MEMORY', 'dirtyring needs a little-endian host: its keys are 64-bit views over 32-bit words')
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_NO_SHARED_MEMORY',
+      'dirtyring needs a little-endian host: its keys are 64-bit views over 32-bit words',
+    )
   }
   try {
     return new SharedArrayBuffer(bytes)

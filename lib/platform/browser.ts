@@ -21,7 +21,9 @@ export const platform: Platform = {
 
   startWorker() {
     if (Worker === undefined) throw new Error('this runtime has no Worker: pass aggregator: "inline"')
-    return aggregatorThread(new Worker(new URL('../aggregator/worker.js', import.meta.url), { type: 'module', name: 'dirtyring aggregator' }))
+    return aggregatorThread(
+      new Worker(new URL('../aggregator/worker.js', import.meta.url), { type: 'module', name: 'dirtyring aggregator' }),
+    )
   },
 
   adoptWorker: (worker) => (isWorker(worker) ? aggregatorThread(worker) : undefined),

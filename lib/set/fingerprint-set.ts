@@ -34,7 +34,8 @@ export class FingerprintSet {
     const expectedKeys = wholeNumber('options.expectedKeys', options.expectedKeys, KEYS_MAX, 64)
     const seed = wholeNumber('options.seed', options.seed, 2 ** 32 - 1, randomSeed())
     const kernel: unknown = options.kernel ?? 'auto'
-    if (kernel !== 'auto' && kernel !== 'js') throw outOfRange('options.kernel', `'auto' or 'js' (this version has no WebAssembly kernel)`, kernel)
+    if (kernel !== 'auto' && kernel !== 'js')
+      throw outOfRange('options.kernel', `'auto' or 'js' (this version has no WebAssembly kernel)`, kernel)
     const [secret0, secret1, secret2] = secretsOf(seed)
     this.#set = allocate(cellsFor(Math.max(expectedKeys, 1)), { secret0, secret1, secret2 })
   }

@@ -144,7 +144,10 @@ export class AggregatorHost {
       const look = setInterval(() => {
         if (Atomics.load(words, OWNER) !== 0) settle(resolve)
       }, 2)
-      const limit = setTimeout(() => settle(() => reject(cannotStart(`it did not take the tracker's handle for ${START_MS_MAX} ms`))), START_MS_MAX)
+      const limit = setTimeout(
+        () => settle(() => reject(cannotStart(`it did not take the tracker's handle for ${START_MS_MAX} ms`))),
+        START_MS_MAX,
+      )
       const settle = (how: () => void): void => {
         clearInterval(look)
         clearTimeout(limit)

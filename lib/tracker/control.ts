@@ -42,19 +42,23 @@ import { SealTimes } from './seal-times.js'
 
 /** Control tokens in their order: `make` says which, when there is room for it; undefined asks for none. `done` follows the push. */
 interface Outgoing {
-  make(): number | undefined
-  done?(): void
+  readonly make: () => number | undefined
+  readonly done?: () => void
   /** For a SEAL: whose it is, and the slot it was given. */
   readonly seal?: { readonly advance: Advance; readonly slot: number }
   /** Somebody's promise hangs on it. */
   readonly awaited: boolean
 }
 
+/** Somebody's promise. */
+interface Waiting<T> {
+  readonly resolve: (value: T) => void
+  readonly reject: (reason: unknown) => void
+}
+
 /** An advanceEpoch() on its way. */
-export interface Advance {
+export interface Advance extends Waiting<SealedEpoch> {
   readonly startedAt: number
-  resolve(epoch: SealedEpoch): void
-  reject(reason: unknown): void
 }
 
 /** A seal that is in the ring: epoch `id` was open in `slot` before it. */
@@ -77,7 +81,7 @@ const RETRY_MS = 1
  */
 export class Control implements EpochKeeper {
   /** Number of the open epoch. */
-  epoch = 0
+  epoch: number
   sealed = 0
   restored = 0
   committed = 0
@@ -92,15 +96,15 @@ export class Control implements EpochKeeper {
   readonly #freeSlots: number[] = []
   readonly #waiting: Advance[] = []
   readonly #sealing: Sealing[] = []
-  readonly #restoring: { slot: number; epoch: number; resolve: () => void; reject: (reason: unknown) => void }[] = []
-  readonly #draining: { position: number; resolve: () => void; reject: (reason: unknown) => void }[] = []
+  readonly #restoring: (Waiting<void> & { readonly slot: number; readonly epoch: number })[] = []
+  readonly #draining: (Waiting<void> & { readonly position: number })[] = []
   /** Epochs handed out and not settled, with their slots. */
   readonly #unsettled = new Map<SealedEpoch, number>()
   /** Lanes for which a REAP is out, with the generation it is for. */
   readonly #reaping = new Map<number, number>()
   #openSlot = 0
   #overflows = 0
-  #stopping: { resolve: (epoch: SealedEpoch) => void; reject: (reason: unknown) => void } | undefined
+  #stopping: Waiting<SealedEpoch> | undefined
   #closing = false
   #stopCalled = false
   #finished = false
@@ -109,8 +113,9 @@ export class Control implements EpochKeeper {
   #listening = false
   #retrying = false
 
-  constructor(memory: Memory) {
+  constructor(memory: Memory, firstEpoch = 0) {
     this.#memory = memory
+    this.epoch = firstEpoch
     for (let slot = 1; slot < memory.layout.epochSlots; slot++) this.#freeSlots.push(slot)
   }
 
@@ -372,7 +377,7 @@ export class Control implements EpochKeeper {
 
   #collectRestores(): void {
     const { words, layout } = this.#memory
-    for (let i = 0; i < this.#restoring.length; ) {
+    for (let i = 0; i < this.#restoring.length;) {
       const { slot, epoch, resolve } = this.#restoring[i]
       if (Atomics.load(words, epochAt(layout, slot) + SLOT_RESTORED) !== epoch + 1) {
         i++
@@ -388,7 +393,8 @@ export class Control implements EpochKeeper {
     const { words } = this.#memory
     if (this.#draining.length === 0) return
     Atomics.store(words, LISTENING, 1)
-    while (this.#draining.length > 0 && distance(Atomics.load(words, HEAD), this.#draining[0].position) >= 0) this.#draining.shift()!.resolve()
+    while (this.#draining.length > 0 && distance(Atomics.load(words, HEAD), this.#draining[0].position) >= 0)
+      this.#draining.shift()!.resolve()
   }
 
   #freeSlot(slot: number): void {
@@ -397,7 +403,7 @@ export class Control implements EpochKeeper {
     else this.#seal(next, slot)
   }
 
-  #finish(stopping: { resolve: (epoch: SealedEpoch) => void }): void {
+  #finish(stopping: Waiting<SealedEpoch>): void {
     this.#stopping = undefined
     this.#finished = true
     stopping.resolve(this.#handOut(this.epoch, this.#openSlot))

@@ -90,7 +90,9 @@ export interface TrackerStats {
 }
 
 /** What of the stats is in shared memory; any thread. */
-export function readShared(memory: Memory): Pick<TrackerStats, 'events' | 'batches' | 'keys' | 'queued' | 'queuedPeak' | 'harvested' | 'staged' | 'writers'> {
+export function readShared(
+  memory: Memory,
+): Pick<TrackerStats, 'events' | 'batches' | 'keys' | 'queued' | 'queuedPeak' | 'harvested' | 'staged' | 'writers'> {
   const { words, layout } = memory
   const writers: WriterStats[] = []
   for (let id = 0; id < layout.maxWriters; id++) {

@@ -3,6 +3,7 @@ import { threadIdFor } from '../platform/thread.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { TRACKER_THREAD } from '../memory/map.js'
+import { startAt, type Start } from '../memory/start.js'
 import { createMemory, handleOf, type Memory } from '../memory/memory.js'
 import { memoryFootprint, resolveOptions, settingsFor, type ResolvedOptions, type TrackerHandle, type TrackerOptions } from '../options.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
@@ -76,13 +77,14 @@ export class DirtyTracker {
   /** Called when stop() is: wakes what sleeps on this thread. */
   readonly #onStop = new Set<() => void>()
 
-  private constructor(options: ResolvedOptions) {
+  private constructor(options: ResolvedOptions, start: Start) {
     const memory = createMemory(settingsFor(options), secretsOf(randomSeed()))
+    startAt(memory, start)
     memory.words[TRACKER_THREAD] = threadIdFor(memory) + 1
     this.options = options
     this.handle = handleOf(memory) as object
     this.#memory = memory
-    this.#control = new Control(memory)
+    this.#control = new Control(memory, start.epoch)
     this.#host = new AggregatorHost(memory, options.aggregator)
     this.#host.onFailure = (error) => this.#control.fail(error)
     this.#control.onPush = () => this.#host.pump()
@@ -94,7 +96,12 @@ export class DirtyTracker {
    * the memory is not to be had, `ERR_DIRTYRING_NO_SHARED_MEMORY`, and `ERR_DIRTYRING_AGGREGATOR_FAILED` when the worker cannot be started.
    */
   static async create(options: TrackerOptions = {}): Promise<DirtyTracker> {
-    const tracker = new DirtyTracker(resolveOptions(options))
+    return DirtyTracker.createAt(options, {})
+  }
+
+  /** @internal create(), with counters that begin elsewhere than at 0. */
+  static async createAt(options: TrackerOptions, start: Start): Promise<DirtyTracker> {
+    const tracker = new DirtyTracker(resolveOptions(options), start)
     await tracker.#start()
     return tracker
   }
@@ -123,7 +130,7 @@ export class DirtyTracker {
    */
   watch<W>(worker: W): W {
     if (typeof worker === 'object' && worker !== null && this.#watched.has(worker)) return worker
-    let isWorker = false
+    let isWorker: boolean
     try {
       isWorker = platform.watchWorker(worker, (threadId) => {
         this.#host.release(threadId)
@@ -153,7 +160,10 @@ export class DirtyTracker {
     throwIfAborted(signal)
     if (onBusy === 'reject' && !this.#control.canSealNow) {
       const held = this.#control.unsettled.join(', ')
-      throw new DirtyRingError('ERR_DIRTYRING_NO_EPOCH_SLOT', `no free epoch slot of ${this.options.epochSlots} (epochSlots): unsettled are ${held || 'none yet'}`)
+      throw new DirtyRingError(
+        'ERR_DIRTYRING_NO_EPOCH_SLOT',
+        `no free epoch slot of ${this.options.epochSlots} (epochSlots): unsettled are ${held || 'none yet'}`,
+      )
     }
     publishOwn(this.#memory)
     return new Promise((resolve, reject) => {
@@ -163,13 +173,13 @@ export class DirtyTracker {
       }
       const advance: Advance = {
         startedAt,
-        resolve(epoch) {
+        resolve: (epoch) => {
           signal?.removeEventListener('abort', abort)
           resolve(epoch)
         },
-        reject(reason) {
+        reject: (reason) => {
           signal?.removeEventListener('abort', abort)
-          reject(reason as Error)
+          reject(reason)
         },
       }
       signal?.addEventListener('abort', abort)
@@ -255,7 +265,7 @@ export class DirtyTracker {
     const drained = this.#control.drain()
     if (signal === undefined) return drained
     await new Promise<void>((resolve, reject) => {
-      const abort = (): void => reject(signal.reason as Error)
+      const abort = (): void => reject(signal.reason)
       signal.addEventListener('abort', abort)
       drained.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
     })
@@ -330,7 +340,9 @@ export class DirtyTracker {
     const asked = this.#stopSeen
     const last = await this.stop()
     if (asked || (last.exact && last.size === 0)) return
-    platform.warn(`a tracker was disposed of with ${last.size} keys in its last epoch that nobody has dealt with: call stop(), and settle what it gives you`)
+    platform.warn(
+      `a tracker was disposed of with ${last.size} keys in its last epoch that nobody has dealt with: call stop(), and settle what it gives you`,
+    )
   }
 
   /** One line, never the memory. */
@@ -389,6 +401,7 @@ function checkBag(name: string, options: unknown): void {
 
 function wholeNumber(name: string, value: unknown): number {
   if (typeof value !== 'number') throw invalidArg(name, 'a number', value)
-  if (!Number.isInteger(value) || value < 0 || value > INTERVAL_MAX) throw outOfRange(name, `a whole number of ms, 0 to ${INTERVAL_MAX}`, value)
+  if (!Number.isInteger(value) || value < 0 || value > INTERVAL_MAX)
+    throw outOfRange(name, `a whole number of ms, 0 to ${INTERVAL_MAX}`, value)
   return value
 }

@@ -1,6 +1,6 @@
 import { invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
-import { keyCount, readKey, readKeys, type Fingerprint, type Key, type KeyList } from '../keys.js'
+import { keyCount, readKey, readKeys, type Key, type KeyList } from '../keys.js'
 import type { Writer } from './writer.js'
 
 /** 2^30 words: more than the largest lane takes. */
@@ -44,7 +44,6 @@ export class TxnBuffer {
   }
 
   /** Record a key, in any of the forms that `writer.mark()` takes. Throws TypeError or RangeError for what is none, and records nothing then. */
-  record(fp: Fingerprint): void
   record(key: Key): void
   record(lo: number, hi: number): void
   record(key: Key, hi?: number): void {

@@ -58,7 +58,11 @@ function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: 
     }
     if (now >= started + maxWaitMs) throw stalledError(lane, count, `waited ${maxWaitMs} ms (maxWaitMs)`)
     if (isTrackerThread && now - progressAt >= NO_PROGRESS_MS) {
-      throw stalledError(lane, count, `the aggregator has shown no progress for ${NO_PROGRESS_MS} ms, and this thread cannot start it again while it sleeps`)
+      throw stalledError(
+        lane,
+        count,
+        `the aggregator has shown no progress for ${NO_PROGRESS_MS} ms, and this thread cannot start it again while it sleeps`,
+      )
     }
   }
 }

@@ -1,0 +1,43 @@
+import { advance, emptyWord, GENERATION_MASK, lapOf, THREAD_BITS } from '../ring/token.js'
+import { CUR, HEAD, LANE_OWNER, LANE_PUBLISHED, LANE_READ_END, LANE_STAGED_END, laneAt, TAIL } from './map.js'
+import type { Memory } from './memory.js'
+import { addTotal } from './total.js'
+
+/** Where counters begin that otherwise begin at 0, so that a check can begin just below each one's wrap. */
+export interface Start {
+  /** Ring position, 30 bits. */
+  readonly position?: number
+  /** The three ends of every lane, 32 bits. */
+  readonly laneEnd?: number
+  /** Epoch number; the memory keeps 19 bits of it. */
+  readonly epoch?: number
+  /** Every lane's generation, 13 bits. */
+  readonly generation?: number
+  /** Words of totals (map.ts), with the value each begins at. */
+  readonly totals?: readonly (readonly [at: number, value: number])[]
+}
+
+/** Bring fresh memory to where it would be after so many tokens, keys, epochs and owners. Before any other thread has it. */
+export function startAt(memory: Memory, start: Start): void {
+  const { words, layout } = memory
+  const { position = 0, laneEnd = 0, epoch = 0, generation = 0, totals = [] } = start
+  for (let i = 0; i < layout.capacity; i++) {
+    const next = advance(position, i)
+    words[layout.ring + (next & (layout.capacity - 1))] = emptyWord(lapOf(next, layout.capacityBits))
+  }
+  words[TAIL] = position
+  words[HEAD] = position
+  words[CUR] = (epoch % 2 ** 19) << 4
+  for (let writer = 0; writer < layout.maxWriters; writer++) {
+    const lane = laneAt(layout, writer)
+    words[lane + LANE_OWNER] = (generation & GENERATION_MASK) << THREAD_BITS
+    words[lane + LANE_STAGED_END] = laneEnd
+    words[lane + LANE_PUBLISHED] = laneEnd
+    words[lane + LANE_READ_END] = laneEnd
+  }
+  for (const [at, value] of totals) {
+    words[at] = Math.floor(value / 2 ** 32)
+    words[at + 2] = words[at]
+    addTotal(words, at, value % 2 ** 32)
+  }
+}
