@@ -51,6 +51,9 @@ export interface Lane {
   readonly generation: number
   /** Word index of the lane's header. */
   readonly header: number
+  /** Word index of LANE_ATTN, and of LANE_STAGED_END: as fields, because stage() would load an imported constant at every mark (Node 20). */
+  readonly attnAt: number
+  readonly stagedAt: number
   /** Word index of its first key. */
   readonly keys: number
   readonly capacity: number
@@ -111,6 +114,8 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
       id,
       generation: owner >>> THREAD_BITS,
       header,
+      attnAt: header + LANE_ATTN,
+      stagedAt: header + LANE_STAGED_END,
       keys: header + LANE_KEYS,
       capacity: layout.laneCapacity,
       mask: layout.laneCapacity - 1,
@@ -144,7 +149,7 @@ export function ownerBits(threadId: number): number {
  */
 export function stage(lane: Lane, lo: number, hi: number): boolean {
   const words = lane.words
-  if (((lane.end - lane.due) | 0) >= 0 || words[lane.header + LANE_ATTN] !== lane.attn) {
+  if (((lane.end - lane.due) | 0) >= 0 || words[lane.attnAt] !== lane.attn) {
     if (!ready(lane, 1)) return false
   }
   const end = lane.end
@@ -153,7 +158,7 @@ export function stage(lane: Lane, lo: number, hi: number): boolean {
   words[at + 1] = hi
   const next = (end + 1) | 0
   lane.end = next
-  words[lane.header + LANE_STAGED_END] = next
+  words[lane.stagedAt] = next
   if (((next - lane.due) | 0) >= 0) afterStaging(lane)
   return true
 }
@@ -172,7 +177,7 @@ export function stageMany(lane: Lane, keys: ArrayLike<number>, count: number): b
   }
   const next = (end + count) | 0
   lane.end = next
-  words[lane.header + LANE_STAGED_END] = next
+  words[lane.stagedAt] = next
   lane.tryAt = next
   lane.due = next
   afterStaging(lane)
@@ -184,7 +189,7 @@ export function publishMany(lane: Lane, keys: ArrayLike<number>, count: number):
   if (!stageMany(lane, keys, count)) return false
   if (publish(lane)) return true
   lane.end = lane.published
-  lane.words[lane.header + LANE_STAGED_END] = lane.end
+  lane.words[lane.stagedAt] = lane.end
   return false
 }
 
@@ -273,12 +278,12 @@ export function closeLane(lane: Lane): boolean {
 
 /** Whether marks are refused for good: the tracker has stopped. */
 export function isStopped(lane: Lane): boolean {
-  return (Atomics.load(lane.words, lane.header + LANE_ATTN) & 1) !== 0 || Atomics.load(lane.words, STOPPED) !== 0
+  return (Atomics.load(lane.words, lane.attnAt) & 1) !== 0 || Atomics.load(lane.words, STOPPED) !== 0
 }
 
 function ready(lane: Lane, count: number): boolean {
   if (!lane.open) return false
-  const attn = Atomics.load(lane.words, lane.header + LANE_ATTN)
+  const attn = Atomics.load(lane.words, lane.attnAt)
   if (attn !== lane.attn) {
     if ((attn & 1) !== 0) return false // not remembered: every later mark comes here again
     lane.attn = attn
@@ -291,7 +296,7 @@ function ready(lane: Lane, count: number): boolean {
 
 function afterStaging(lane: Lane): void {
   if (((lane.end - lane.tryAt) | 0) >= 0) {
-    const attn = Atomics.load(lane.words, lane.header + LANE_ATTN)
+    const attn = Atomics.load(lane.words, lane.attnAt)
     const published = publish(lane)
     if (attn !== lane.attn) {
       if (published && (attn & 1) === 0) lane.attn = attn
