@@ -70,7 +70,15 @@ export class AggregatorHost {
   pump(): void {
     const supervisor = this.#inline
     if (supervisor === undefined) return
-    const result = supervisor.run(TOKENS_PER_PUMP)
+    let result: number
+    try {
+      result = supervisor.run(TOKENS_PER_PUMP)
+    } catch (error) {
+      this.#inline = undefined
+      unhost(supervisor)
+      this.onFailure(error as DirtyRingError)
+      return
+    }
     if (result === FINISHED_ALL) {
       this.#inline = undefined
       unhost(supervisor)
@@ -84,7 +92,7 @@ export class AggregatorHost {
     return Atomics.load(this.#memory.words, OWNER) === 0 && (this.#kind === 'none' || this.#state === 'ended')
   }
 
-  /** Nobody else will: take the role and do all there is to do on the calling thread. True when it has come to the end. */
+  /** Nobody else will: take the role and do all there is to do on the calling thread. True when it has come to the end. Throws what run() throws. */
   takeOver(): boolean {
     const supervisor = host(this.#memory)
     try {
@@ -216,11 +224,7 @@ export class AggregatorHost {
       clearTimeout(timer)
       this.#listening = false
       Atomics.store(this.#memory.words, PARKED, 0)
-      try {
-        this.pump()
-      } catch (error) {
-        this.onFailure(error as DirtyRingError)
-      }
+      this.pump()
     }
     const timer = setTimeout(again, idle ? 50 : 1)
     unref(timer)

@@ -100,8 +100,6 @@ export class Control implements EpochKeeper {
   readonly #draining: (Waiting<void> & { readonly position: number })[] = []
   /** Epochs handed out and not settled, with their slots. */
   readonly #unsettled = new Map<SealedEpoch, number>()
-  /** Lanes for which a REAP is out, with the generation it is for. */
-  readonly #reaping = new Map<number, number>()
   #openSlot = 0
   #overflows = 0
   #stopping: Waiting<SealedEpoch> | undefined
@@ -236,8 +234,6 @@ export class Control implements EpochKeeper {
       const full = Atomics.load(words, lane + LANE_THREAD)
       if (full !== threadId + 1 && full !== 0) continue // another thread with the same low bits
       const generation = owner >>> THREAD_BITS
-      if (this.#reaping.get(writer) === generation) continue
-      this.#reaping.set(writer, generation)
       this.#send({ make: () => controlToken(REAP, writerPayload(writer, generation)), awaited: false })
     }
     this.poke()
@@ -284,7 +280,7 @@ export class Control implements EpochKeeper {
     return finished
   }
 
-  /** There is no way on: nobody waits for ever. */
+  /** There is no way on: nobody waits for ever. What stop() can still do without a worker it does: then `forgive` comes before it. */
   fail(reason: unknown): void {
     if (this.#failure !== undefined) return
     this.#failure = reason
@@ -295,6 +291,11 @@ export class Control implements EpochKeeper {
     for (const { reject } of this.#draining.splice(0)) reject(reason)
     this.#stopping?.reject(reason)
     this.#stopping = undefined
+  }
+
+  /** Tokens go out again: somebody has been found to handle them. */
+  forgive(): void {
+    this.#failure = undefined
   }
 
   /** Send what can be sent, see what has come to pass, and, while anything is pending, look again when the aggregator signals or a while has gone by. */

@@ -1,8 +1,9 @@
 import { platform } from '#platform'
+import { cannotGoOn } from '../aggregator/supervisor.js'
 import { threadIdFor } from '../platform/thread.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
-import { TRACKER_THREAD } from '../memory/map.js'
+import { FAILED, TRACKER_THREAD } from '../memory/map.js'
 import { startAt, type Start } from '../memory/start.js'
 import { createMemory, handleOf, type Memory } from '../memory/memory.js'
 import { memoryFootprint, resolveOptions, settingsFor, type ResolvedOptions, type TrackerHandle, type TrackerOptions } from '../options.js'
@@ -73,7 +74,7 @@ export class DirtyTracker {
   readonly #watched = new WeakSet<object>()
   #endWatching: () => void = () => undefined
   #stopping: Promise<SealedEpoch> | undefined
-  #stopSeen = false
+  #stopCalled = false
   /** Called when stop() is: wakes what sleeps on this thread. */
   readonly #onStop = new Set<() => void>()
 
@@ -237,7 +238,7 @@ export class DirtyTracker {
     let next = performance.now() + everyMs
     for (;;) {
       await this.#sleep(next - performance.now(), signal)
-      if (isAborted(signal) || this.#stopping !== undefined) return
+      if (isAborted(signal) || this.#stopCalled) return
       next = Math.max(next, performance.now()) + everyMs
       let epoch: SealedEpoch
       try {
@@ -301,7 +302,7 @@ export class DirtyTracker {
   async stop(options: StopOptions = {}): Promise<SealedEpoch> {
     checkBag('options', options)
     const graceMs = options.graceMs === undefined ? 100 : wholeNumber('options.graceMs', options.graceMs)
-    this.#stopSeen = true
+    this.#stopCalled = true
     this.#stopping ??= this.#stop(graceMs)
     return this.#stopping
   }
@@ -314,7 +315,8 @@ export class DirtyTracker {
     while (!this.#control.askToPublish() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS))
     publishOwn(this.#memory)
     try {
-      if (this.#control.failure !== undefined) throw this.#control.failure as Error
+      if (Atomics.load(this.#memory.words, FAILED) !== 0) throw cannotGoOn(this.#memory.words)
+      this.#control.forgive()
       const last = this.#control.stop()
       this.#takeOverIfAlone()
       return await last
@@ -326,18 +328,19 @@ export class DirtyTracker {
 
   /** While stopping: if nobody runs the aggregator and nobody will, this thread does. */
   #takeOverIfAlone(): void {
-    if (this.#stopping === undefined || !this.#host.isAbsent) return
+    if (!this.#stopCalled || !this.#host.isAbsent) return
     try {
       while (!this.#host.takeOver()) this.#control.poke()
+      this.#control.poke()
     } catch (error) {
-      this.#control.fail(error)
+      // Somebody's runAggregator() was faster: then it will come to the end.
+      if ((error as DirtyRingError).code !== 'ERR_DIRTYRING_AGGREGATOR_TAKEN') this.#control.fail(error)
     }
-    this.#control.poke()
   }
 
   /** stop(); a last epoch that nobody asked for and that is not empty is reported by a process warning. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const asked = this.#stopSeen
+    const asked = this.#stopCalled
     const last = await this.stop()
     if (asked || (last.exact && last.size === 0)) return
     platform.warn(
@@ -353,7 +356,7 @@ export class DirtyTracker {
 
   #checkRunning(): void {
     if (this.#control.failure !== undefined) throw this.#control.failure as Error
-    if (this.#stopping !== undefined) throw stopped()
+    if (this.#stopCalled) throw stopped()
   }
 
   /** Until then, or until somebody aborts or stops. Keeps the process alive: somebody is waiting for an epoch. */
@@ -368,7 +371,7 @@ export class DirtyTracker {
       const timer = setTimeout(wake, Math.max(0, ms))
       signal?.addEventListener('abort', wake)
       this.#onStop.add(wake)
-      if (isAborted(signal) || this.#stopping !== undefined) wake()
+      if (isAborted(signal) || this.#stopCalled) wake()
     })
   }
 }
