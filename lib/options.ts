@@ -162,7 +162,7 @@ function powerOfTwo(options: Bag, name: string, min: number, max: number, byDefa
 function oneOf<T extends string>(options: Bag, name: string, values: readonly T[], more = ''): T {
   const value = options[name]
   if (value === undefined) return values[0]
-  const expected = `${values.map((each) => `'${each}'`).join(', ')}${more}`
+  const expected = `${values.map((each) => `'${each}'`).join(more.startsWith(' or') ? ', ' : ' or ')}${more}`
   if (typeof value !== 'string') throw invalidArg(`options.${name}`, expected, value)
   const found = values.find((each) => each === value)
   if (found === undefined) throw outOfRange(`options.${name}`, expected, value)

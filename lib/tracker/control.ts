@@ -407,6 +407,7 @@ export class Control implements EpochKeeper {
   #finish(stopping: Waiting<SealedEpoch>): void {
     this.#stopping = undefined
     this.#finished = true
+    this.sealed++
     stopping.resolve(this.#handOut(this.epoch, this.#openSlot))
   }
 

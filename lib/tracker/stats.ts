@@ -68,7 +68,7 @@ export interface TrackerStats {
   keys: number
   /** Distinct keys in the open epoch. */
   distinct: number
-  /** Tokens waiting in the ring now, and the most that the aggregator saw there. */
+  /** Tokens waiting in the ring now, and the most that the aggregator found there when it looked, every few tokens. */
   queued: number
   queuedPeak: number
   /** Epochs sealed, of them restored and committed, and those that had more than maxKeysPerEpoch distinct keys. */
@@ -99,12 +99,13 @@ export function readShared(
     const writer = readWriter(memory, id)
     if (writer.open || writer.marked !== 0) writers.push(writer)
   }
+  const queued = Math.max(0, distance(Atomics.load(words, TAIL), Atomics.load(words, HEAD)))
   return {
     events: readTotal(words, EVENTS),
     batches: readTotal(words, BATCHES),
     keys: readTotal(words, KEYS),
-    queued: Math.max(0, distance(Atomics.load(words, TAIL), Atomics.load(words, HEAD))),
-    queuedPeak: words[QUEUED_PEAK],
+    queued,
+    queuedPeak: Math.max(words[QUEUED_PEAK], queued),
     harvested: readTotal(words, HARVESTED),
     staged: writers.reduce((sum, { open, staged }) => sum + (open ? staged : 0), 0),
     writers,

@@ -125,7 +125,7 @@ export class DirtyTracker {
   /**
    * Harvest and free the writers of this worker when it ends, also when it is terminated. Returns the same worker. In Node every worker that this thread
    * starts after create() is watched by itself, a pool's too; this is for those that were there before. Watching twice is watching once. Workers that a
-   * watched worker starts are not seen from here.
+   * watched worker starts are not seen from here. An 'exit' listener of yours that was there first runs before the harvest is under way.
    *
    * Throws TypeError for what is no Worker, and for one that had ended before it was watched.
    */
