@@ -58,14 +58,30 @@ export function takeBatch(a: Aggregator, token: number, lane: number): void {
   if (lane < 0) throw new Error(`a batch names a writer that is not below ${layout.maxWriters}: token ${token}`)
   const start = words[INTENT_START]
   if (words[lane + LANE_READ_END] !== start) return // done, by a predecessor that died before it freed the slot
-  const there = (words[lane + LANE_STAGED_END] - start) | 0
-  if (n > there || there > layout.laneCapacity) throw new Error(`a batch of ${n} keys, where its lane holds ${there}`)
+  const writer = (token & (BATCH - 1)) >>> layout.laneBits
+  if (((a.stagedSeen[writer] - start) | 0) < n) {
+    const staged = words[lane + LANE_STAGED_END]
+    const there = (staged - start) | 0
+    if (there < n || there > layout.laneCapacity) throw new Error(`a batch of ${n} keys, where its lane holds ${there}`)
+    a.stagedSeen[writer] = staged
+  }
   insertLane(a, lane, start, n)
   publishCount(a)
+  passBatch(a, lane, n)
+}
+
+/** The batch is over: count it, and give its writer room. */
+function passBatch(a: Aggregator, lane: number, n: number): void {
+  const { words } = a
   setTotal(words, BATCHES, INTENT_BATCHES, 1)
   setTotal(words, KEYS, INTENT_KEYS, n)
+  passKeys(a, lane, n)
+}
+
+function passKeys(a: Aggregator, lane: number, n: number): void {
+  const { words } = a
   setTotal(words, lane + LANE_DELIVERED, INTENT_DELIVERED, n)
-  Atomics.store(words, lane + LANE_READ_END, (start + n) | 0)
+  Atomics.store(words, lane + LANE_READ_END, (words[INTENT_START] + n) | 0)
 }
 
 /** All other tokens. Each can be done again from the top: its own guard says what was done. */
@@ -143,8 +159,7 @@ function free(a: Aggregator, lane: number, generation: number): void {
   insertLane(a, lane, start, n)
   publishCount(a)
   setTotal(words, HARVESTED, INTENT_HARVESTED, n)
-  setTotal(words, lane + LANE_DELIVERED, INTENT_DELIVERED, n)
-  Atomics.store(words, lane + LANE_READ_END, (start + n) | 0)
+  passKeys(a, lane, n)
   freeLane(a, lane, owner, generation)
 }
 
@@ -163,14 +178,16 @@ export function abandon(a: Aggregator, token: number, lane: number): void {
     const n = (token & (layout.laneCapacity - 1)) + 1
     if (lane < 0 || words[lane + LANE_READ_END] !== words[INTENT_START]) return
     if (n > ((words[lane + LANE_STAGED_END] - words[INTENT_START]) | 0)) return
-    Atomics.store(words, lane + LANE_READ_END, (words[INTENT_START] + n) | 0)
+    passBatch(a, lane, n)
   } else if (token >>> KIND_SHIFT === RESTORE) {
     const slot = payload >>> EPOCH_BITS
     if (slot < layout.epochSlots) Atomics.store(words, epochAt(layout, slot) + SLOT_RESTORED, (payload & EPOCH_MASK) + 1)
   } else if (lane >= 0) {
     const owner = Atomics.load(words, lane + LANE_OWNER)
     if (owner >>> THREAD_BITS !== (payload & GENERATION_MASK)) return
-    Atomics.store(words, lane + LANE_READ_END, words[lane + LANE_STAGED_END])
+    const n = (words[lane + LANE_STAGED_END] - words[INTENT_START]) | 0
+    if (n >= 0 && n <= layout.laneCapacity) passKeys(a, lane, n)
+    else Atomics.store(words, lane + LANE_READ_END, words[lane + LANE_STAGED_END])
     freeLane(a, lane, owner, payload & GENERATION_MASK)
   }
   signal(a)

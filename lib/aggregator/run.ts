@@ -22,7 +22,13 @@ const hosted = new Set<Supervisor>()
 
 /** Let the aggregators that this very thread hosts go on, while it waits for room that only they can make. */
 export function pumpHosted(): void {
-  for (const supervisor of hosted) supervisor.run(TOKENS_PER_RUN)
+  for (const supervisor of hosted) {
+    try {
+      supervisor.run(TOKENS_PER_RUN)
+    } catch {
+      // Its own tracker learns that it cannot go on; another tracker's writer has nothing to do with it.
+    }
+  }
 }
 
 /** Whether waiting without pumping would be waiting for oneself. */

@@ -1,5 +1,17 @@
 import { DirtyRingError } from '../errors.js'
-import { CUR, epochAt, HEAD, OWNER, SECRETS, SLOT_COUNT, SLOT_GROWTH, STOP_POSITION, type SharedWords } from '../memory/map.js'
+import {
+  CUR,
+  epochAt,
+  HEAD,
+  LANE_READ_END,
+  laneAt,
+  OWNER,
+  SECRETS,
+  SLOT_COUNT,
+  SLOT_GROWTH,
+  STOP_POSITION,
+  type SharedWords,
+} from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { EPOCH_BITS, EPOCH_MASK } from '../ring/token.js'
 import { indexLog, shiftFor, type SetState } from '../set/kernel.js'
@@ -26,6 +38,8 @@ export interface Aggregator {
   slotAt: number
   /** Its keys. */
   readonly set: SetState
+  /** Of each lane, a LANE_STAGED_END that was read: its line is the writer's, and taking it away costs both sides. */
+  readonly stagedSeen: Int32Array
   /** Tokens handled since writers were last looked after. */
   sinceChores: number
   /** Give up on the token at `head`: it has failed too often. */
@@ -63,7 +77,8 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     secret1: words[SECRETS + 1],
     secret2: words[SECRETS + 2],
   }
-  return { memory, words, owner, head: 0, stopPosition: -1, epoch: 0, slot: 0, slotAt: 0, set, sinceChores: 0, skip: false }
+  const stagedSeen = new Int32Array(memory.layout.maxWriters)
+  return { memory, words, owner, head: 0, stopPosition: -1, epoch: 0, slot: 0, slotAt: 0, set, stagedSeen, sinceChores: 0, skip: false }
 }
 
 /**
@@ -75,6 +90,7 @@ export function recover(a: Aggregator): void {
   a.head = Atomics.load(words, HEAD)
   a.stopPosition = Atomics.load(words, STOP_POSITION) - 1
   a.sinceChores = 0
+  for (let writer = 0; writer < a.stagedSeen.length; writer++) a.stagedSeen[writer] = words[laneAt(a.memory.layout, writer) + LANE_READ_END]
   enterEpoch(a, Atomics.load(words, CUR))
   clearTable(a, 0, 2 ** (32 - a.set.shift))
   reindex(a)

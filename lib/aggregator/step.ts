@@ -37,6 +37,7 @@ import {
   PAYLOAD_MASK,
   POISON,
   REAP,
+  SEAL,
   STOP,
   THREAD_MASK,
   tokenOf,
@@ -119,7 +120,8 @@ function handle(a: Aggregator, token: number): void {
   }
   // An intent for this position was somebody's who did not get to the end: it stands, and what follows starts from it once more.
   setTotal(words, EVENTS, INTENT_EVENTS, 1)
-  if (a.skip) abandon(a, token, lane)
+  const kind = token >>> KIND_SHIFT
+  if (a.skip && kind !== SEAL && kind !== STOP) abandon(a, token, lane)
   else if ((token & BATCH) !== 0) takeBatch(a, token, lane)
   else takeControl(a, token, lane)
 }

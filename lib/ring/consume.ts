@@ -21,7 +21,7 @@ export function peek(memory: Memory, head: number): number {
       Atomics.compareExchange(words, slot, seen, fullWord(lap, controlToken(NOP, 0)))
       continue
     }
-    const kind = classify(seen, lap)
+    const kind = classify(seen, lap, layout.capacityBits)
     if (kind === TAKEN) return seen
     if (kind === PASSED || kind === BEHIND_FULL) return GONE
     throw corrupt(head, seen)

@@ -34,7 +34,7 @@ export function push(memory: Memory, token: number): boolean {
 /** What a producer does about a slot that is not EMPTY(lap): true, look at the tail again; false, the ring is full. */
 export function lookAgain(memory: Memory, tail: number, seen: number, lap: number): boolean {
   const { words } = memory
-  const kind = classify(seen, lap)
+  const kind = classify(seen, lap, memory.layout.capacityBits)
   if (kind === TAKEN || kind === PASSED) {
     // Somebody filled it and did not move the tail, or it has even been consumed since: help.
     Atomics.compareExchange(words, TAIL, tail, advance(tail, 1))

@@ -14,8 +14,9 @@
 
 const POSITION_BITS = 30
 const POSITION_MASK = 2 ** POSITION_BITS - 1
-/** One bit less than positions have, so that EMPTY words stay below 2^30 in a ring of one slot too. */
-const LAP_MASK = 2 ** (POSITION_BITS - 1) - 1
+/** What is left of a position's bits; one less in a ring of one slot, so that EMPTY words stay below 2^30. */
+const LAP_BITS_MAX = POSITION_BITS - 1
+const LAP_MASK = 2 ** LAP_BITS_MAX - 1
 
 export const BATCH = 1 << 27
 export const KIND_SHIFT = 23
@@ -90,9 +91,10 @@ export const BEHIND_FULL = 2
 export const BEHIND_EMPTY = 3
 export const UNKNOWN = 4
 
-export function classify(word: number, lap: number): number {
+export function classify(word: number, lap: number, capacityBits: number): number {
   if (word >>> POSITION_BITS !== 0) return UNKNOWN
   if ((word & 1) === 1) return ((word >>> 1) & 1) === (lap & 1) ? TAKEN : BEHIND_FULL
-  const laps = (((word >>> 1) - lap) << 3) >> 3
+  const unused = 32 - Math.min(POSITION_BITS - capacityBits, LAP_BITS_MAX)
+  const laps = (((word >>> 1) - lap) << unused) >> unused
   return laps === 1 ? PASSED : laps < 0 ? BEHIND_EMPTY : UNKNOWN
 }

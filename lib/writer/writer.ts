@@ -152,7 +152,7 @@ export class Writer {
     if (!this.#lane.open) return
     openWriters.delete(this)
     unwatchLane(this.#lane)
-    leave(this.#lane)
+    leave(this.#lane, CLOSE_WAIT_MS)
   }
 
   /** close() */
@@ -240,7 +240,9 @@ export function openWriterIn(memory: Memory): Writer {
 export function publishOwn(memory: Memory): void {
   for (const writer of openWriters) {
     const lane = laneOf(writer)
-    if (lane.end !== lane.published && sameMemory(lane.memory, memory)) publish(lane)
+    if (lane.end === lane.published || !sameMemory(lane.memory, memory) || publish(lane) || !hostsAny()) continue
+    pumpHosted()
+    publish(lane)
   }
 }
 
@@ -251,21 +253,19 @@ function endThread(): void {
   }
 }
 
-/** How long close() sleeps for a full ring before it leaves the rest to a timer. */
+/** How long close() waits for a full ring before it leaves the rest to a timer. */
 const CLOSE_WAIT_MS = 1000
 
 /** Push CLOSE, which takes what is staged with it. While the ring is full the lane stays this thread's, so that a death in between loses nothing. */
-function leave(lane: Lane): void {
-  const started = performance.now()
+function leave(lane: Lane, waitMs: number): void {
+  const deadline = performance.now() + waitMs
   while (!closeLane(lane) && !isStopped(lane)) {
-    if (hostsAny()) {
-      pumpHosted()
-    } else if (platform.canBlock() && performance.now() - started < CLOSE_WAIT_MS) {
-      Atomics.wait(lane.words, lane.header + LANE_WAKE, Atomics.load(lane.words, lane.header + LANE_WAKE), 1)
-    } else {
-      setTimeout(() => leave(lane), 10)
-      return
-    }
+    if (hostsAny()) pumpHosted()
+    else if (platform.canBlock())
+      Atomics.wait(lane.words, lane.header + LANE_WAKE, Atomics.load(lane.words, lane.header + LANE_WAKE), waitMs === 0 ? 0 : 1)
+    if (performance.now() < deadline) continue
+    setTimeout(() => leave(lane, 0), 10)
+    return
   }
 }
 
