@@ -15,6 +15,7 @@ import {
 import type { Memory } from '../memory/memory.js'
 import { EPOCH_BITS, EPOCH_MASK } from '../ring/token.js'
 import { indexLog, shiftFor, type SetState } from '../set/kernel.js'
+import { secretsAt } from '../set/mix.js'
 import { clearTable, keysAt, reportProgress } from './table.js'
 import { wakeEveryWriter } from './wake.js'
 
@@ -73,9 +74,7 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     limit: 0,
     count: 0,
     zero: false,
-    secret0: words[SECRETS],
-    secret1: words[SECRETS + 1],
-    secret2: words[SECRETS + 2],
+    ...secretsAt(words, SECRETS),
   }
   const stagedSeen = new Int32Array(memory.layout.maxWriters)
   return { memory, words, owner, head: 0, stopPosition: -1, epoch: 0, slot: 0, slotAt: 0, set, stagedSeen, sinceChores: 0, skip: false }

@@ -10,22 +10,18 @@ import {
   ITERATIONS,
   PANICS,
   PARKED,
-  RUN_STATE,
+  RETRYING,
   type SharedWords,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { SEAL, STOP, tokenOf, KIND_SHIFT } from '../ring/token.js'
 import { recover, takeRole, type Aggregator } from './state.js'
-import { FINISHED_ALL, IDLE, LOST_ROLE, step, WORKED } from './step.js'
+import { IDLE, LOST_ROLE, step, WORKED } from './step.js'
 import { reportProgress } from './table.js'
 import { doChores } from './wake.js'
 
 /** A step threw: nothing happens before `retryAt`. */
 export const BACKING_OFF = 4
-
-export const NOT_STARTED = 0
-export const RUNNING = 1
-export const RETRYING = 2
 
 /** FAILED: the ring holds a word that the library never writes there; no later step can succeed either. */
 const CORRUPT_RING = 1
@@ -51,7 +47,7 @@ export class Supervisor {
   /** Takes the role. Throws ERR_DIRTYRING_AGGREGATOR_TAKEN. */
   constructor(memory: Memory, threadId: number) {
     this.aggregator = takeRole(memory, threadId)
-    Atomics.store(memory.words, RUN_STATE, RUNNING)
+    Atomics.store(memory.words, RETRYING, 0)
   }
 
   /** Handle up to `budget` tokens. IDLE, WORKED, FINISHED_ALL or BACKING_OFF; throws when there is no way on. Called from within itself it does nothing. */
@@ -64,7 +60,7 @@ export class Supervisor {
       reportProgress(words)
       if (performance.now() < this.retryAt) return BACKING_OFF
       this.retryAt = 0
-      Atomics.store(words, RUN_STATE, RUNNING)
+      Atomics.store(words, RETRYING, 0)
     }
     this.#running = true
     let result = WORKED
@@ -83,7 +79,6 @@ export class Supervisor {
     if (result === LOST_ROLE) {
       throw new DirtyRingError('ERR_DIRTYRING_AGGREGATOR_TAKEN', 'another aggregator handles the same tokens: this one has stopped')
     }
-    if (result === FINISHED_ALL) Atomics.store(words, RUN_STATE, NOT_STARTED)
     return result
   }
 
@@ -109,7 +104,7 @@ export class Supervisor {
       if (kind === SEAL || kind === STOP) Atomics.store(words, FAILED, CANNOT_SEAL)
     }
     this.retryAt = performance.now() + this.#backoffMs
-    Atomics.store(words, RUN_STATE, RETRYING)
+    Atomics.store(words, RETRYING, 1)
     this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS_MAX)
   }
 

@@ -15,6 +15,7 @@ import {
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { contains, shiftFor, type SetState } from '../set/kernel.js'
+import { secretsAt } from '../set/mix.js'
 
 const scratch = new Int32Array(2)
 
@@ -219,9 +220,7 @@ function setOf(memory: Memory, slot: number): SetState {
     limit: 0,
     count: words[at + SLOT_COUNT],
     zero: words[at + SLOT_ZERO] === 1,
-    secret0: words[SECRETS],
-    secret1: words[SECRETS + 1],
-    secret2: words[SECRETS + 2],
+    ...secretsAt(words, SECRETS),
   }
 }
 

@@ -55,7 +55,7 @@ export const MAX_WAIT_MS = 11
 export const TRACKER_ID = 12
 /** Thread id + 1 of the thread that called create(). */
 export const TRACKER_THREAD = 14
-/** Three words that mix the tables, drawn from the platform's crypto; see set/mix.ts. */
+/** Five words that mix the tables, drawn from the platform's crypto; see set/mix.ts. */
 export const SECRETS = 16
 
 // ----------------------------------------------------------------------------------------------------------------- control
@@ -113,8 +113,8 @@ export const THREADS = 10 * LINE
 /** Supervisor of the aggregator, on the aggregator's thread. */
 export const PANICS = 11 * LINE
 export const ITERATIONS = PANICS + 1
-/** 0 not started, 1 running, 2 backing off. */
-export const RUN_STATE = PANICS + 2
+/** 1 while a step that threw waits to be tried again. */
+export const RETRYING = PANICS + 2
 /** Position + 1 at which the last failure happened, and how many there were at it. */
 export const FAILED_AT = PANICS + 3
 export const FAILURES = PANICS + 4

@@ -61,7 +61,7 @@ export function createMemory(settings: Settings, secrets: ArrayLike<number>): Me
   words[FLUSH_INTERVAL_MS] = settings.flushIntervalMs
   words[ON_FULL] = settings.onFull === 'reject' ? 1 : 0
   words[MAX_WAIT_MS] = settings.maxWaitMs
-  for (let i = 0; i < 3; i++) words[SECRETS + i] = secrets[i]
+  for (let i = 0; i < secrets.length; i++) words[SECRETS + i] = secrets[i]
   const identity = crypto.getRandomValues(new Int32Array(2))
   words[TRACKER_ID] = identity[0]
   words[TRACKER_ID + 1] = identity[1]

@@ -3,6 +3,8 @@ import { isHandleMessage, type AggregatorThread, type Platform } from './platfor
 
 const startListeners = new Set<(worker: unknown) => void>()
 const endListeners = new Set<() => void>()
+/** One listener of ours for a worker, however many trackers watch it: the eleventh of an emitter prints a warning. */
+const exitListeners = new WeakMap<Worker, ((threadId: number) => void)[]>()
 
 export const platform: Platform = {
   threadId,
@@ -21,7 +23,16 @@ export const platform: Platform = {
     if (!(worker instanceof Worker)) return false
     const id = worker.threadId // inside 'exit' it is -1
     if (id === -1) throw new Error('the worker has ended: the writers it may have had can no longer be told apart')
-    worker.once('exit', () => onExit(id))
+    const listeners = exitListeners.get(worker)
+    if (listeners !== undefined) {
+      listeners.push(onExit)
+      return true
+    }
+    const first = [onExit]
+    exitListeners.set(worker, first)
+    worker.once('exit', () => {
+      for (const listener of first) listener(id)
+    })
     return true
   },
 
@@ -35,7 +46,7 @@ export const platform: Platform = {
   },
 
   onThreadEnd(listener) {
-    // One hook for the thread, whoever asks: the eleventh listener of an emitter prints a warning.
+    // One hook for the thread, for the same reason.
     if (endListeners.size === 0) process.once('exit', () => endListeners.forEach((end) => end()))
     endListeners.add(listener)
   },

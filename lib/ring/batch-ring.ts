@@ -38,7 +38,7 @@ export class BatchRing {
   static create(options: RingOptions = {}): BatchRing {
     const geometry = resolveRingOptions(options)
     const unused = { epochSlots: 0, maxKeysPerEpoch: 0, flushIntervalMs: 0, maxWaitMs: 0, onFull: 'reject' } as const
-    return new BatchRing(createMemory({ ...geometry, ...unused, batchSize: geometry.laneCapacity }, [0, 0, 0]))
+    return new BatchRing(createMemory({ ...geometry, ...unused, batchSize: geometry.laneCapacity }, []))
   }
 
   /** The ring of a handle from another thread. Throws TypeError with `ERR_DIRTYRING_BAD_HANDLE` or `ERR_DIRTYRING_VERSION`. */

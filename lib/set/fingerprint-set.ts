@@ -2,7 +2,7 @@ import { invalidArg, outOfRange } from '../errors.js'
 import { idFrom, keyCount, readKey, readKeys, type Fingerprint, type Key, type KeyList } from '../keys.js'
 import { cellsFor, keysFor, type SharedWords } from '../memory/map.js'
 import { cellsOf, contains, indexLog, insertRun, shiftFor, type SetState } from './kernel.js'
-import { randomSeed, secretsOf } from './mix.js'
+import { randomSeed, secretsAt, secretsOf, type Secrets } from './mix.js'
 
 const scratch = words(2)
 const KEYS_MAX = 2 ** 28
@@ -36,8 +36,7 @@ export class FingerprintSet {
     const kernel: unknown = options.kernel ?? 'auto'
     if (kernel !== 'auto' && kernel !== 'js')
       throw outOfRange('options.kernel', `'auto' or 'js' (this version has no WebAssembly kernel)`, kernel)
-    const [secret0, secret1, secret2] = secretsOf(seed)
-    this.#set = allocate(cellsFor(Math.max(expectedKeys, 1)), { secret0, secret1, secret2 })
+    this.#set = allocate(cellsFor(Math.max(expectedKeys, 1)), secretsAt(secretsOf(seed), 0))
   }
 
   /** Add a key, in any form that `writer.mark()` takes. True if it was new. RangeError beyond 2^28 keys. */
@@ -130,9 +129,9 @@ export class FingerprintSet {
 }
 
 /** The log first, then the table; nobody else sees this memory, whatever its type says. */
-function allocate(cells: number, secrets: Pick<SetState, 'secret0' | 'secret1' | 'secret2'>): SetState {
+function allocate(cells: number, secrets: Secrets): SetState {
   const limit = keysFor(cells)
-  const { secret0, secret1, secret2 } = secrets
+  const { seedLo, mulLo, seedHi, mulHi, mulMix } = secrets
   return {
     words: words(limit * 2 + cells * 2),
     log: 0,
@@ -141,9 +140,11 @@ function allocate(cells: number, secrets: Pick<SetState, 'secret0' | 'secret1' |
     limit,
     count: 0,
     zero: false,
-    secret0,
-    secret1,
-    secret2,
+    seedLo,
+    mulLo,
+    seedHi,
+    mulHi,
+    mulMix,
   }
 }
 

@@ -2,22 +2,34 @@
  * How a key finds its home cell.
  *
  * ```
- *  x = lo ^ secret₀;  x ^= x >>> 16;  x *= secret₁;  x ^= x >>> 15;      mix lo
- *  x ^= hi;           x *= secret₂;                                      fold in hi, mix again
- *  home = x >>> shift                                                    the top bits, which every bit of the key has reached
+ *  x = (lo ^ seedLo) * mulLo                          mix lo
+ *  x ^= rotl((hi ^ seedHi) * mulHi, 16)               mix hi beside it, half a turn away
+ *  x = (rotl(x, 11) ^ x >>> 3) * mulMix               let every bit reach the top
+ *  home = x >>> shift
  * ```
  *
- * The multiplications are chained, because a sum of two products sends 65,536 crafted keys to 256 values whatever its constants. `x ^= x >>> 16` comes
- * before the first: without it a difference in the top bits of lo would pass the multiplication unchanged, and a difference in hi could cancel it. The
- * factors are secret, because against known ones keys can be made whose products lie close together. The top bits are taken, because a difference in
- * the top bits of hi reaches only those. So nobody without the secrets can choose keys that crowd, and sequential ids spread evenly.
+ * A product's low bits know nothing of a factor's high bits, so a difference in the top bits of a lane comes out in the top bits and nowhere else. Two
+ * lanes simply added or xored would cancel there: 65,536 crafted keys go to 256 values whatever the factors are. Hence the half turn between them, and the
+ * last multiplication over both. All constants are secret, because against known ones keys can be made whose products lie close together, or undo a
+ * shift. So nobody without the secrets can choose keys that crowd, and sequential ids spread evenly.
  *
- * The same three lines stand in each loop of kernel.ts: called as a function they would cost as much again.
+ * The same lines stand in each loop of kernel.ts: called as a function they would cost as much again (Node 20).
  */
+export interface Secrets {
+  readonly seedLo: number
+  readonly mulLo: number
+  readonly seedHi: number
+  readonly mulHi: number
+  readonly mulMix: number
+}
 
-/** The three secret words for a seed: one to add, two odd factors with no long run of equal bits. */
+/** The secrets that begin at `at`. */
+export function secretsAt(words: ArrayLike<number>, at: number): Secrets {
+  return { seedLo: words[at], mulLo: words[at + 1], seedHi: words[at + 2], mulHi: words[at + 3], mulMix: words[at + 4] }
+}
+
+/** The secret words for a seed: what is xored to a lane, and odd factors with no long run of equal bits. */
 export function secretsOf(seed: number): Int32Array {
-  const secrets = new Int32Array(3)
   let state = seed | 0
   const draw = (): number => {
     // MurmurHash3's finalizer over a Weyl sequence: every seed its own stream.
@@ -33,10 +45,7 @@ export function secretsOf(seed: number): Int32Array {
       if (longestRun(factor) <= 5) return factor
     }
   }
-  secrets[0] = draw()
-  secrets[1] = drawFactor()
-  secrets[2] = drawFactor()
-  return secrets
+  return Int32Array.of(draw(), drawFactor(), draw(), drawFactor(), drawFactor())
 }
 
 /** A seed from the platform's crypto. */

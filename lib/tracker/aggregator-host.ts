@@ -2,9 +2,9 @@ import { platform } from '#platform'
 import { announceSleep } from '../aggregator/park.js'
 import { host, unhost, whenWoken } from '../aggregator/run.js'
 import { FINISHED_ALL, IDLE } from '../aggregator/step.js'
-import { NOT_STARTED, readError, RETRYING, type Supervisor } from '../aggregator/supervisor.js'
+import { readError, type Supervisor } from '../aggregator/supervisor.js'
 import { DirtyRingError, invalidArg } from '../errors.js'
-import { FAILED, FINISHED, ITERATIONS, OWNER, PANICS, PARKED, RUN_STATE } from '../memory/map.js'
+import { FAILED, FINISHED, ITERATIONS, OWNER, PANICS, PARKED, RETRYING } from '../memory/map.js'
 import { handleOf, type Memory } from '../memory/memory.js'
 import type { ResolvedOptions } from '../options.js'
 import type { AggregatorThread } from '../platform/platform.js'
@@ -139,8 +139,7 @@ export class AggregatorHost {
     if (this.#state === 'restarting') return 'restarting'
     if (this.#state === 'starting') return 'starting'
     if (Atomics.load(words, OWNER) === 0) return 'absent'
-    const run = Atomics.load(words, RUN_STATE)
-    return run === RETRYING ? 'backing-off' : run === NOT_STARTED ? 'starting' : 'running'
+    return Atomics.load(words, RETRYING) === 1 ? 'backing-off' : 'running'
   }
 
   async #startThread(): Promise<void> {

@@ -138,6 +138,11 @@ export class Control implements EpochKeeper {
     return this.#failure
   }
 
+  /** STOP is in the ring, or on its way there. */
+  get isStopping(): boolean {
+    return this.#stopCalled
+  }
+
   /** Seal the open epoch when a slot is free, in the order of the calls: at once where it can be, with the cut made before this returns. */
   advance(advance: Advance): void {
     if (this.canSealNow) this.#seal(advance, this.#freeSlots.shift()!)
@@ -145,7 +150,7 @@ export class Control implements EpochKeeper {
     this.poke()
   }
 
-  /** The caller has gone. True if the epoch stays open: there was no cut. */
+  /** The caller has gone. False if that comes too late: after stop() nobody else can be given the keys. */
   abandon(advance: Advance): boolean {
     const waiting = this.#waiting.indexOf(advance)
     const queued = this.#outgoing.findIndex(({ seal }) => seal?.advance === advance)
@@ -155,12 +160,13 @@ export class Control implements EpochKeeper {
       this.poke()
       return true
     }
+    if (this.#stopCalled) return false
     const sealing = this.#sealing.find((each) => each.advance === advance)
     if (sealing !== undefined && !sealing.abandoned) {
       sealing.abandoned = true
-      void this.#restore(sealing.slot, sealing.id).catch(() => undefined)
+      this.#restore(sealing.slot, sealing.id).catch(() => undefined)
     }
-    return false
+    return true
   }
 
   /** A seal that is queued behind a full ring takes its number and its slot only when it goes in. */
@@ -284,10 +290,17 @@ export class Control implements EpochKeeper {
   fail(reason: unknown): void {
     if (this.#failure !== undefined) return
     this.#failure = reason
-    this.#outgoing.length = 0
-    for (const { reject } of this.#waiting.splice(0)) reject(reason)
-    for (const { advance } of this.#sealing.splice(0)) advance.reject(reason)
-    for (const { reject } of this.#restoring.splice(0)) reject(reason)
+    for (const advance of this.#waiting.splice(0)) advance.reject(reason)
+    for (const { advance } of this.#sealing) {
+      this.abandon(advance)
+      advance.reject(reason)
+    }
+    for (const { seal } of [...this.#outgoing]) {
+      if (seal === undefined) continue
+      this.abandon(seal.advance)
+      seal.advance.reject(reason)
+    }
+    for (const { reject } of this.#restoring) reject(reason)
     for (const { reject } of this.#draining.splice(0)) reject(reason)
     this.#stopping?.reject(reason)
     this.#stopping = undefined
@@ -323,26 +336,23 @@ export class Control implements EpochKeeper {
   }
 
   #isPending(): boolean {
+    if (this.#failure !== undefined) return false
     const promises = this.#waiting.length + this.#sealing.length + this.#restoring.length + this.#draining.length
     return promises > 0 || this.#stopping !== undefined || this.#outgoing.some(({ awaited }) => awaited)
   }
 
   #send(outgoing: Outgoing): void {
-    if (this.#failure !== undefined) return
     this.#outgoing.push(outgoing)
     this.#flush()
   }
 
   #flush(): void {
-    while (this.#outgoing.length > 0) {
-      const { make, done } = this.#outgoing[0]
-      const token = make()
-      if (token !== undefined && !push(this.#memory, token)) {
-        this.onPush()
-        if (!push(this.#memory, token)) break
-      }
-      this.#outgoing.shift()
-      done?.()
+    if (this.#failure !== undefined) return
+    try {
+      while (this.#outgoing.length > 0 && this.#sendFirst());
+    } catch (error) {
+      this.fail(error) // a corrupt ring
+      return
     }
     this.onPush()
     if (this.#outgoing.length === 0 || this.#retrying) return
@@ -353,6 +363,19 @@ export class Control implements EpochKeeper {
         this.poke()
       }, RETRY_MS),
     )
+  }
+
+  /** False when the ring is full. */
+  #sendFirst(): boolean {
+    const { make, done } = this.#outgoing[0]
+    const token = make()
+    if (token !== undefined && !push(this.#memory, token)) {
+      this.onPush()
+      if (!push(this.#memory, token)) return false
+    }
+    this.#outgoing.shift()
+    done?.()
+    return true
   }
 
   #collectSeals(): void {

@@ -150,7 +150,7 @@ export class DirtyTracker {
    * and the ring has room the cut is made before this returns its promise, so it may be called inside a store's write lock; else it waits, and writers are
    * never held up. Calls are served in order; two at once give two epochs.
    *
-   * Rejects with `signal.reason` when aborted, with nothing lost; with `ERR_DIRTYRING_NO_EPOCH_SLOT` where `onBusy: 'reject'` and no slot is free; with
+   * Rejects with `signal.reason` when aborted, with nothing lost (an abort that comes after stop() is too late); with `ERR_DIRTYRING_NO_EPOCH_SLOT` where `onBusy: 'reject'` and no slot is free; with
    * `ERR_DIRTYRING_STOPPED` after stop(); with `ERR_DIRTYRING_AGGREGATOR_FAILED` or `ERR_DIRTYRING_CORRUPT` when there is no way on; with TypeError and
    * RangeError for bad options.
    */
@@ -169,8 +169,7 @@ export class DirtyTracker {
     publishOwn(this.#memory)
     return new Promise((resolve, reject) => {
       const abort = (): void => {
-        this.#control.abandon(advance)
-        advance.reject(signal?.reason)
+        if (this.#control.abandon(advance)) advance.reject(signal?.reason)
       }
       const advance: Advance = {
         startedAt,
@@ -328,7 +327,7 @@ export class DirtyTracker {
 
   /** While stopping: if nobody runs the aggregator and nobody will, this thread does. */
   #takeOverIfAlone(): void {
-    if (!this.#stopCalled || !this.#host.isAbsent) return
+    if (!this.#control.isStopping || !this.#host.isAbsent) return
     try {
       while (!this.#host.takeOver()) this.#control.poke()
       this.#control.poke()

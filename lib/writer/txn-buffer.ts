@@ -96,6 +96,7 @@ export class TxnBuffer {
    * throws: RangeError beyond the writer's `laneCapacity`, and what `writer.markMany()` throws.
    */
   flushTo(writer: Writer): boolean {
+    if (typeof (writer as Partial<Writer> | null | undefined)?.markLanes !== 'function') throw invalidArg('writer', 'a Writer', writer)
     if (!writer.markLanes(this.#lanes.subarray(0, this.#size * 2))) return false
     this.#size = 0
     return true

@@ -258,14 +258,15 @@ const CLOSE_WAIT_MS = 1000
 
 /** Push CLOSE, which takes what is staged with it. While the ring is full the lane stays this thread's, so that a death in between loses nothing. */
 function leave(lane: Lane, waitMs: number): void {
+  const { words, header } = lane
   const deadline = performance.now() + waitMs
   while (!closeLane(lane) && !isStopped(lane)) {
     if (hostsAny()) pumpHosted()
-    else if (platform.canBlock())
-      Atomics.wait(lane.words, lane.header + LANE_WAKE, Atomics.load(lane.words, lane.header + LANE_WAKE), waitMs === 0 ? 0 : 1)
-    if (performance.now() < deadline) continue
-    setTimeout(() => leave(lane, 0), 10)
-    return
+    if (performance.now() >= deadline || !platform.canBlock()) {
+      setTimeout(() => leave(lane, 0), 10)
+      return
+    }
+    if (!hostsAny()) Atomics.wait(words, header + LANE_WAKE, Atomics.load(words, header + LANE_WAKE), 1)
   }
 }
 

@@ -1,0 +1,779 @@
+/**
+ * What a scenario's threads stand in: a small memory, the ledger of what was marked, an oracle that says what each epoch has to hold, the aggregator's
+ * thread, and the tracker's. A scenario is a record:
+ *
+ *   { name, memory: {…settings}, start: {…}, threads: { writerA: function* (w) {…}, tracker: function* (w) {…} } }
+ *
+ * A thread whose name begins with "writer" can be killed; its exit is then the tracker's to see. The aggregator is there by itself.
+ */
+import {
+  watchDirect, attempt, currentThread, DEAD, drive, Failure, learnOfEnd, load, read, store, compareExchange, until } from './runtime.mjs'
+
+const noClock = { armed: true, arm: () => undefined }
+
+const SMALL = {
+  capacity: 2,
+  laneCapacity: 4,
+  maxWriters: 2,
+  epochSlots: 3,
+  maxKeysPerEpoch: 16,
+  batchSize: 64,
+  flushIntervalMs: 0,
+  onFull: 'wait',
+  maxWaitMs: 1000,
+}
+
+/** The memory that each execution of a scenario begins with. */
+export function setUp(core, scenario) {
+  const { smallestTable, ...settings } = { ...SMALL, ...scenario.memory }
+  const made = core.createMemory(settings, core.secretsOf(7))
+  const layout = { ...made.layout, smallestTable: smallestTable ?? Math.min(16, made.layout.largestTable) }
+  const memory = { words: made.words, layout }
+  drive(core.startAt(memory, scenario.start ?? {}))
+  return { memory, settings }
+}
+
+/** The races that are meant to be, by name, with the reason; docs/memory-model.md says more. Any other race fails. */
+export const BENIGN = [
+  { name: 'LANE_ATTN', why: 'it only asks for a look; every publication looks again, atomically' },
+  { name: 'LANE_STAGED_END', why: "a token's keys are ordered by its slot; a newer end is only larger, and the question is whether it is large enough" },
+  { name: 'LANE_PUBLISHED', why: 'the tracker asks whether a writer has something staged; it asks again until the grace is over' },
+]
+
+/** Says of a word whether a listed race is about it. */
+export function racyWords(core, { layout }) {
+  const racy = new Set()
+  for (let writer = 0; writer < layout.maxWriters; writer++) {
+    for (const { name } of BENIGN) racy.add(core.laneAt(layout, writer) + core[name])
+  }
+  return (i) => racy.has(i)
+}
+
+/** Names words, for people. */
+export function namer(core, { layout }) {
+  const control = new Map()
+  const names = ['TAIL', 'HEAD', 'CUR', 'STOPPED', 'STOP_POSITION', 'FINISHED', 'PROGRESS', 'QUEUED_PEAK', 'FAILED', 'INTENT_POSITION', 'INTENT_START']
+  names.push('EVENTS', 'BATCHES', 'KEYS', 'HARVESTED', 'PARKED', 'OWNER', 'WAITERS', 'LISTENING', 'SIGNAL')
+  for (const name of names) if (core[name] !== undefined) control.set(core[name], name)
+  const lane = new Map(Object.entries(core).filter(([name, at]) => /^LANE_[A-Z_]+$/.test(name) && typeof at === 'number' && name !== 'LANE_CAPACITY').map(([name, at]) => [at, name.slice(5)]))
+  const header = new Map(['COUNT', 'GROWTH', 'ZERO', 'FLAGS', 'RESTORED'].map((name) => [core[`SLOT_${name}`], name]))
+  return (i) => {
+    if (i < layout.ring) {
+      if (control.has(i)) return control.get(i)
+      for (let back = 1; back < 12; back++) if (control.has(i - back)) return `${control.get(i - back)}+${back}`
+      return `word ${i}`
+    }
+    if (i < layout.lanes) return `slot[${i - layout.ring}]`
+    if (i < layout.epochs) {
+      const writer = Math.floor((i - layout.lanes) / layout.laneStride)
+      const at = (i - layout.lanes) % layout.laneStride
+      if (at >= core.LANE_KEYS) return `lane${writer}.key[${(at - core.LANE_KEYS) >> 1}].${at & 1 ? 'hi' : 'lo'}`
+      return `lane${writer}.${lane.get(at) ?? `header+${at}`}`
+    }
+    const slot = Math.floor((i - layout.epochs) / layout.epochStride)
+    const at = (i - layout.epochs) % layout.epochStride
+    if (at >= layout.table) return `epoch${slot}.cell[${(at - layout.table) >> 1}]`
+    if (at >= layout.log) return `epoch${slot}.log[${(at - layout.log) >> 1}]`
+    return `epoch${slot}.${header.get(at) ?? `header+${at}`}`
+  }
+}
+
+const keyName = (lo, hi) => (hi === 0 ? `${lo >>> 0}` : `${hi >>> 0}:${lo >>> 0}`)
+
+export class World {
+  constructor(core, scenario, memory, settings, run) {
+    this.core = core
+    this.scenario = scenario
+    this.memory = memory
+    this.settings = settings
+    this.run = run
+    this.words = memory.words
+    this.layout = memory.layout
+    /** Marks in the order they were made: { key, writer, sure: true, false or undefined (nobody was told), group }. */
+    this.marks = []
+    this.groups = 0
+    this.results = {}
+    this.exits = []
+    this.lanes = []
+    this.aggregators = 0
+    this.tracker = new Tracker(this)
+    this.aggregator = undefined
+    this.watchers = []
+    this.#startOracle()
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- threads
+
+  start() {
+    const { run, scenario } = this
+    run.watch = (thread, i, old, now) => this.#onSwap(thread, i, old, now)
+    run.onDeath = (thread) => this.#onDeath(thread)
+    if (scenario.aggregator !== false) this.#spawnAggregator(undefined)
+    for (const [name, body] of Object.entries(scenario.threads)) {
+      const killable = name.startsWith('writer') && scenario.killWriters !== false
+      run.spawn(name, () => body(this), { killable, daemon: false })
+    }
+  }
+
+  #spawnAggregator(dead) {
+    const name = `aggregator${this.aggregators === 0 ? '' : this.aggregators + 1}`
+    this.aggregators++
+    const options = { killable: this.scenario.killAggregator !== false, daemon: true, user: 30, after: dead === undefined ? [] : [dead] }
+    this.aggregator = this.run.spawn(name, (thread) => this.#aggregate(thread, dead), options)
+  }
+
+  /** What runAggregator() and its supervisor do, without the clock. */
+  *#aggregate(thread, dead) {
+    const { core, memory } = this
+    if (dead !== undefined) yield* compareExchange(this.words, core.OWNER, this.threadIdOf(dead) + 1, 0)
+    const a = yield* core.takeRole(memory, this.threadIdOf(thread))
+    let recovered = false
+    const round = function* () {
+      if (!recovered) yield* core.recover(a)
+      recovered = true
+      const result = yield* core.step(a)
+      if (result === core.IDLE) yield* core.doChores(a)
+      return result
+    }
+    for (;;) {
+      const [unharmed, result] = yield* attempt(round())
+      if (!unharmed) {
+        recovered = false
+        continue
+      }
+      if (result === core.LOST_ROLE) throw new Failure('invariant', `${thread.name} has met another aggregator`)
+      if (result === core.FINISHED_ALL) {
+        yield* core.leaveRole(a)
+        return
+      }
+      if (result === core.IDLE) yield* core.park(a, 10)
+    }
+  }
+
+  threadIdOf(thread) {
+    return thread.id + 10
+  }
+
+  #onDeath(thread) {
+    if (thread === this.aggregator) this.#spawnAggregator(thread)
+    else this.exits.push(thread)
+  }
+
+  // ------------------------------------------------------------------------------------------------------ a writer's side
+
+  /** A lane for the calling thread; 'none-free' or 'stopped' otherwise. */
+  *open() {
+    const lane = yield* this.core.openLane(this.memory, this.threadIdOf(currentThread()), this.settings.batchSize, noClock)
+    if (typeof lane !== 'string') this.lanes.push({ lane, thread: currentThread() })
+    return lane
+  }
+
+  /** Wait until a lane is free, and open it. */
+  *openWhenFree() {
+    let lane
+    const open = this.open.bind(this)
+    yield* until(function* () {
+      lane = yield* open()
+      return lane !== 'none-free'
+    })
+    return lane
+  }
+
+  /** Stage one key; true if it is stored. */
+  *mark(lane, key) {
+    const entry = this.#note(lane, key)
+    entry.sure = yield* this.core.stage(lane, key | 0, Math.floor(key / 2 ** 32) | 0)
+    this.#checkPublished(lane)
+    return entry.sure
+  }
+
+  /** Stage keys that go together; all or none. */
+  *markMany(lane, keys) {
+    this.groups++
+    const entries = keys.map((key) => this.#note(lane, key, this.groups))
+    const lanes = keys.flatMap((key) => [key | 0, Math.floor(key / 2 ** 32) | 0])
+    const stored = yield* this.core.stageMany(lane, lanes, keys.length)
+    for (const entry of entries) entry.sure = stored
+    this.#checkPublished(lane)
+    return stored
+  }
+
+  /** Stage one key, sleeping for room as long as it takes, as a writer with onFull: 'wait' does. False once the tracker has stopped. */
+  *markWaiting(lane, key) {
+    while (!(yield* this.mark(lane, key))) if (!(yield* this.#makeRoom(lane, 1))) return false
+    return true
+  }
+
+  *markManyWaiting(lane, keys) {
+    while (!(yield* this.markMany(lane, keys))) if (!(yield* this.#makeRoom(lane, keys.length))) return false
+    return true
+  }
+
+  /** Publish what is staged; false when the ring is full. */
+  *flush(lane) {
+    const before = this.#look()
+    const published = yield* this.core.publish(lane)
+    if (published) this.#checkPublished(lane)
+    else this.#checkWasFull(before)
+    return published
+  }
+
+  /** Publish what is staged, sleeping for a slot as long as it takes. False once the tracker has stopped. */
+  *flushWaiting(lane) {
+    if (yield* this.flush(lane)) return true
+    return yield* this.#makeRoom(lane, 0)
+  }
+
+  *#makeRoom(lane, count) {
+    for (;;) {
+      if (yield* this.core.isStopped(lane)) return false
+      if (yield* this.core.sleepForRoom(lane, count, 10)) {
+        if (count === 0) this.#checkPublished(lane)
+        return true
+      }
+    }
+  }
+
+  /** Give the lane back; while the ring is full the thread tries again when something there has changed. */
+  *close(lane) {
+    const { core } = this
+    yield* until(function* () {
+      return (yield* core.closeLane(lane)) || (yield* core.isStopped(lane))
+    })
+  }
+
+  #note(lane, key, group) {
+    const entry = { key: keyName(key | 0, Math.floor(key / 2 ** 32) | 0), writer: lane, sure: undefined, group }
+    this.marks.push(entry)
+    return entry
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ oracle
+  // Each token's place is where its slot was filled. What every epoch holds follows from that order alone.
+
+  #startOracle() {
+    const { layout, scenario, words, core } = this
+    this.fills = []
+    this.open_ = { id: scenario.start?.epoch ?? 0, keys: [], has: new Set(), flags: 0 }
+    this.closed = []
+    this.bySlot = new Map()
+    this.openSlot = 0
+    this.taken = 0
+    this.everFull = 0
+    this.everEmpty = 0
+    this.ends = []
+    this.generations = []
+    for (let writer = 0; writer < layout.maxWriters; writer++) {
+      const lane = core.laneAt(layout, writer)
+      this.ends.push(words[lane + core.LANE_STAGED_END])
+      this.generations.push(words[lane + core.LANE_OWNER] >>> core.THREAD_BITS)
+    }
+    this.startEnds = this.ends.slice()
+    this.counts = { events: 0, batches: 0, keys: 0, harvested: 0 }
+    this.stopped = false
+  }
+
+  #onSwap(thread, i, old, now) {
+    const { layout, core } = this
+    if (i < layout.ring || i >= layout.ring + layout.capacity) return
+    if ((old & 1) === 0 && (now & 1) === 1) {
+      this.taken++
+      if (this.taken === layout.capacity) this.everFull++
+      const token = core.tokenOf(now)
+      if (token !== core.controlToken(core.POISON, 0)) this.#fill(thread, token)
+    } else if ((old & 1) === 1 && (now & 1) === 0) {
+      this.taken--
+      if (this.taken === 0) this.everEmpty++
+    }
+  }
+
+  #fill(thread, token) {
+    const { core, layout, counts } = this
+    counts.events++
+    const payload = token & core.PAYLOAD_MASK
+    const fill = { by: thread?.name ?? 'finish', kind: token >>> core.KIND_SHIFT, keys: [] }
+    this.fills.push(fill)
+    if ((token & core.BATCH) !== 0) {
+      fill.kind = 'BATCH'
+      const writer = (token & (core.BATCH - 1)) >>> layout.laneBits
+      const n = (token & (layout.laneCapacity - 1)) + 1
+      fill.keys = this.#take(writer, n)
+      counts.batches++
+      counts.keys += n
+      this.#insert(fill.keys)
+      fill.epoch = this.open_.id
+      return
+    }
+    switch (fill.kind) {
+      case core.SEAL: {
+        const slot = payload >>> core.EPOCH_BITS
+        this.open_.slot = this.openSlot
+        this.closed.push(this.open_)
+        this.bySlot.set(this.openSlot, this.open_)
+        this.open_ = { id: this.open_.id + 1, keys: [], has: new Set(), flags: 0 }
+        this.openSlot = slot
+        break
+      }
+      case core.RESTORE: {
+        const source = this.bySlot.get(payload >>> core.EPOCH_BITS)
+        this.#insert(source.keys)
+        this.open_.flags |= source.flags
+        break
+      }
+      case core.EVERYTHING:
+        this.open_.flags |= core.FLAG_EVERYTHING
+        break
+      case core.CLOSE:
+      case core.REAP: {
+        const writer = payload >>> core.GENERATION_BITS
+        if ((payload & core.GENERATION_MASK) !== this.generations[writer]) break
+        this.generations[writer] = (this.generations[writer] + 1) & core.GENERATION_MASK
+        const staged = this.words[core.laneAt(layout, writer) + core.LANE_STAGED_END]
+        fill.keys = this.#take(writer, (staged - this.ends[writer]) | 0)
+        counts.harvested += fill.keys.length
+        this.#insert(fill.keys)
+        fill.epoch = this.open_.id
+        break
+      }
+      case core.STOP:
+        this.stopped = true
+        break
+      default:
+    }
+  }
+
+  #take(writer, n) {
+    const { core, layout, words } = this
+    const keys = []
+    const at = core.laneAt(layout, writer) + core.LANE_KEYS
+    for (let k = 0; k < n; k++) {
+      const slot = at + (((this.ends[writer] + k) & (layout.laneCapacity - 1)) << 1)
+      keys.push(keyName(words[slot], words[slot + 1]))
+    }
+    this.ends[writer] = (this.ends[writer] + n) | 0
+    return keys
+  }
+
+  #insert(keys) {
+    const { open_, layout, core } = this
+    for (const key of keys) {
+      if (open_.has.has(key)) continue
+      if (open_.keys.length === layout.maxKeysPerEpoch) {
+        open_.flags |= core.FLAG_OVERFLOW
+        return
+      }
+      open_.has.add(key)
+      open_.keys.push(key)
+    }
+  }
+
+  // -------------------------------------------------------------------------------------------------------------- checks
+
+  #look() {
+    return this.taken === this.layout.capacity ? -1 : this.everFull
+  }
+
+  /** publish() may say "full" only if the ring was full at some moment of the call. */
+  #checkWasFull(before) {
+    if (this.scenario.healing === true || this.stopped) return
+    if (before !== -1 && before === this.everFull && this.taken !== this.layout.capacity) {
+      throw new Failure('invariant', 'publish() said that the ring is full, and it never was during the call')
+    }
+  }
+
+  /** What a writer takes for published is in the ring, and nothing else is. */
+  #checkPublished(lane) {
+    const end = this.generations[lane.id] === lane.generation ? this.ends[lane.id] : lane.published
+    if (end !== lane.published) throw new Failure('invariant', `writer ${lane.id} takes ${lane.published} for published, the ring has ${end}`)
+  }
+
+  /** A sealed epoch that the tracker has just been told of, against what it has to hold. */
+  checkEpoch(expected, keys, flags) {
+    const has = new Set(keys)
+    if (has.size !== keys.length) throw new Failure('invariant', `epoch ${expected.id} has a key twice: ${keys.join(' ')}`)
+    const missing = expected.keys.filter((key) => !has.has(key))
+    const invented = keys.filter((key) => !expected.has.has(key))
+    if (missing.length + invented.length > 0) {
+      const what = `epoch ${expected.id} should hold {${expected.keys.join(' ')}}, and holds {${keys.join(' ')}}`
+      throw new Failure('invariant', `${what}: ${missing.length > 0 ? `lost ${missing.join(' ')}` : `invented ${invented.join(' ')}`}`)
+    }
+    if (flags !== expected.flags) throw new Failure('invariant', `epoch ${expected.id} should have flags ${expected.flags}, and has ${flags}`)
+  }
+
+  logNow(slot) {
+    const { core, layout, words } = this
+    const at = core.epochAt(layout, slot)
+    const keys = []
+    for (let k = 0; k < words[at + core.SLOT_COUNT]; k++) keys.push(keyName(words[at + layout.log + 2 * k], words[at + layout.log + 2 * k + 1]))
+    return keys
+  }
+
+  /** After the execution: let what is on its way arrive, one step after the other, then look at everything. */
+  finish() {
+    const { core, memory, words, layout, run } = this
+    const quiet = run.deaths + run.throws === 0
+    const asleep = this.aggregator !== undefined && this.aggregator.state === 1
+    const slotAtHead = words[layout.ring + (words[core.HEAD] & (layout.capacity - 1))]
+    if (quiet && asleep && (slotAtHead & 1) === 1) throw new Failure('blocked', 'the aggregator sleeps, and there is something in the ring')
+    this.scenario.atEnd?.(this)
+    watchDirect((i, old, expected, now) => old === expected && this.#onSwap(undefined, i, old, now))
+    const finished = words[core.FINISHED] !== 0
+    let a
+    if (!finished) {
+      words[core.OWNER] = 0
+      a = drive(core.takeRole(memory, 99))
+      drive(core.recover(a))
+      this.#settle(a)
+      if (!this.stopped) {
+        for (const token of this.tracker.leftOver()) this.#pushNow(a, token)
+        for (let writer = 0; writer < layout.maxWriters; writer++) {
+          const owner = words[core.laneAt(layout, writer) + core.LANE_OWNER]
+          if ((owner & core.THREAD_MASK) === 0) continue
+          this.#pushNow(a, core.controlToken(core.REAP, core.writerPayload(writer, owner >>> core.THREAD_BITS)))
+        }
+      }
+    }
+    this.#checkEnd(a)
+  }
+
+  #pushNow(a, token) {
+    for (let tries = 0; !drive(this.core.push(this.memory, token)); tries++) {
+      if (tries > 4) throw new Failure('blocked', 'the ring stays full, whatever the aggregator does')
+      this.#settle(a)
+    }
+    this.#settle(a)
+  }
+
+  #settle(a) {
+    for (let k = 0; k < 500; k++) if (drive(this.core.step(a)) !== this.core.WORKED) return
+    throw new Failure('endless', 'the aggregator never comes to the end of the ring')
+  }
+
+  #checkEnd(a) {
+    const { core, layout, words, counts, stopped } = this
+    for (const expected of this.closed) {
+      if (expected.seen !== true && expected.slot !== undefined && this.bySlot.get(expected.slot) === expected && this.tracker.isHeld(expected.slot)) {
+        this.checkEpoch(expected, this.logNow(expected.slot), words[core.epochAt(layout, expected.slot) + core.SLOT_FLAGS])
+      }
+    }
+    // What nobody could publish any more when the tracker stopped stays where it is, and the last epoch says so.
+    const left = new Set()
+    if (stopped) {
+      for (let writer = 0; writer < layout.maxWriters; writer++) {
+        const lane = core.laneAt(layout, writer)
+        const n = (words[lane + core.LANE_STAGED_END] - this.ends[writer]) | 0
+        if (n === 0 || (words[lane + core.LANE_OWNER] & core.THREAD_MASK) === 0) continue
+        for (const key of this.#take(writer, n)) left.add(key)
+      }
+    }
+    const openSlot = words[core.CUR] & 15
+    if (openSlot !== this.openSlot) throw new Failure('invariant', `slot ${openSlot} is open, not ${this.openSlot}: a seal was not executed, or twice`)
+    const flags = words[core.epochAt(layout, openSlot) + core.SLOT_FLAGS]
+    const mayBeUnpublished = stopped ? flags & core.FLAG_UNPUBLISHED : 0
+    this.checkEpoch({ ...this.open_, flags: this.open_.flags | mayBeUnpublished }, this.logNow(openSlot), flags)
+    this.#checkTable(openSlot)
+
+    const delivered = new Map()
+    for (const epoch of [...this.closed, this.open_]) for (const key of epoch.keys) if (!delivered.has(key)) delivered.set(key, epoch.id)
+    const overflowed = [...this.closed, this.open_].some((epoch) => (epoch.flags & core.FLAG_OVERFLOW) !== 0)
+    const known = new Set(this.marks.map(({ key }) => key))
+    for (const key of delivered.keys()) if (!known.has(key)) throw new Failure('invariant', `${key} was never marked, and is delivered`)
+    const untold = []
+    for (const { key, sure } of this.marks) {
+      if (sure !== true || delivered.has(key) || overflowed) continue
+      if (left.has(key)) untold.push(key)
+      else throw new Failure('invariant', `${key} was marked, and is lost`)
+    }
+    if (untold.length > 0 && this.scenario.racesStop !== true && (flags & core.FLAG_UNPUBLISHED) === 0) {
+      throw new Failure('invariant', `${untold.join(' ')} stayed staged, and the last epoch does not say so`)
+    }
+    for (let group = 1; group <= this.groups; group++) {
+      const keys = this.marks.filter((mark) => mark.group === group).map(({ key }) => key)
+      const fills = this.fills.filter((fill) => keys.some((key) => fill.keys.includes(key)))
+      if (fills.length > 1 && this.scenario.repeats !== true) throw new Failure('invariant', `the batch ${keys.join(' ')} was torn`)
+      if (fills.length === 1 && !keys.every((key) => fills[0].keys.includes(key))) throw new Failure('invariant', `only a part of the batch ${keys.join(' ')}`)
+    }
+    if (this.scenario.repeats !== true) {
+      const last = new Map()
+      for (const { key, writer } of this.marks) {
+        const epoch = delivered.get(key)
+        if (epoch === undefined) continue
+        if (epoch < (last.get(writer) ?? 0)) throw new Failure('invariant', `writer ${writer.id} went back to epoch ${epoch} with ${key}`)
+        last.set(writer, epoch)
+      }
+    }
+    const total = (at) => drive(core.readTotal(words, at)) - (this.scenario.start?.totals?.find(([word]) => word === at)?.[1] ?? 0)
+    const said = { events: total(core.EVENTS), batches: total(core.BATCHES), keys: total(core.KEYS), harvested: total(core.HARVESTED) }
+    for (const [name, value] of Object.entries(said)) {
+      if (value !== counts[name]) throw new Failure('invariant', `the total of ${name} is ${value}, and should be ${counts[name]}`)
+    }
+    for (let writer = 0; writer < layout.maxWriters; writer++) {
+      const lane = core.laneAt(layout, writer)
+      const through = (words[lane + core.LANE_READ_END] - this.startEnds[writer]) | 0
+      if (total(lane + core.LANE_DELIVERED) !== through) throw new Failure('invariant', `writer ${writer}: delivered ${total(lane + core.LANE_DELIVERED)} of ${through}`)
+      const end = stopped ? words[lane + core.LANE_READ_END] : words[lane + core.LANE_STAGED_END]
+      if (words[lane + core.LANE_READ_END] !== end) throw new Failure('invariant', `writer ${writer}: keys were left in its lane`)
+      if (!stopped && (words[lane + core.LANE_OWNER] & core.THREAD_MASK) !== 0) throw new Failure('invariant', `lane ${writer} is never free again`)
+    }
+    if (a !== undefined && !stopped && core.distance(words[core.HEAD], a.head) !== 0) throw new Failure('invariant', 'the head is not where the aggregator is')
+  }
+
+  #checkTable(slot) {
+    const { core, layout, words } = this
+    const at = core.epochAt(layout, slot)
+    const cells = layout.smallestTable * 2 ** words[at + core.SLOT_GROWTH]
+    const set = { words, log: at + layout.log, table: at + layout.table, shift: core.shiftFor(cells), zero: words[at + core.SLOT_ZERO] === 1, ...core.secretsAt(words, core.SECRETS) }
+    let full = set.zero ? 1 : 0
+    for (let k = 0; k < cells; k++) if ((words[set.table + 2 * k] | words[set.table + 2 * k + 1]) !== 0) full++
+    const count = words[at + core.SLOT_COUNT]
+    if (full !== count) throw new Failure('invariant', `the table has ${full} keys, its log ${count}`)
+    for (let k = 0; k < count; k++) {
+      if (!drive(core.contains(set, words[set.log + 2 * k], words[set.log + 2 * k + 1]))) throw new Failure('invariant', 'a key of the log is not in the table')
+    }
+  }
+
+  /** What an execution came to, for counting distinct ones. */
+  endState() {
+    const fills = this.fills.map(({ kind, by, keys }) => `${by.startsWith('aggregator') ? 'aggregator' : by}:${kind}[${keys.join(' ')}]`).join(' ')
+    const epochs = [...this.closed, this.open_].map(({ id, keys, flags }) => `${id}{${keys.join(' ')}}${flags}`).join(' ')
+    const dead = this.run.threads.filter(({ state }) => state === DEAD).map(({ name }) => name).join(' ')
+    return `${fills} | ${epochs} | ${JSON.stringify(this.results)} | ${dead}`
+  }
+}
+
+/**
+ * The tracker's thread: tracker/control.ts without promises. One FIFO of control tokens, tried again when the ring has changed; it learns what has come to
+ * pass when the aggregator signals, and of threads that ended when they do.
+ */
+export class Tracker {
+  constructor(world) {
+    this.world = world
+    this.outgoing = []
+    this.free = []
+    for (let slot = 1; slot < world.layout.epochSlots; slot++) this.free.push(slot)
+    this.waiting = []
+    this.sealing = []
+    this.restoring = []
+    this.openSlot = 0
+    this.epoch = world.scenario.start?.epoch ?? 0
+    this.sealedCount = 0
+    this.exitsSeen = 0
+    this.draining = []
+    this.isStopping = false
+    this.held = new Set()
+  }
+
+  isHeld(slot) {
+    return this.held.has(slot)
+  }
+
+  /** Tokens that wait in the FIFO when the execution ends. */
+  *leftOver() {
+    for (const { make, done } of this.outgoing) {
+      yield make()
+      done?.()
+    }
+  }
+
+  /** advanceEpoch(): the ticket of a cut, made now if a slot and the ring have room. */
+  *seal() {
+    const ticket = { epoch: undefined }
+    if (this.waiting.length === 0 && this.free.length > 0) this.#enterSeal(ticket, this.free.shift())
+    else this.waiting.push(ticket)
+    yield* this.poke()
+    return ticket
+  }
+
+  #enterSeal(ticket, slot) {
+    const { core } = this.world
+    this.outgoing.push({
+      make: () => core.controlToken(core.SEAL, core.epochPayload(slot, this.epoch + 1)),
+      done: () => {
+        this.sealing.push({ ticket, id: this.epoch, slot: this.openSlot })
+        this.openSlot = slot
+        this.epoch++
+      },
+    })
+  }
+
+  /** Wait until the cut is executed, and check the epoch. */
+  *sealed(ticket) {
+    yield* this.wait(() => ticket.epoch !== undefined)
+    return ticket.epoch
+  }
+
+  /** advanceEpoch(), awaited. */
+  *advance() {
+    return yield* this.sealed(yield* this.seal())
+  }
+
+  *commit(epoch) {
+    this.#freeSlot(epoch.slot)
+    yield* this.poke()
+  }
+
+  *restore(epoch) {
+    const { core } = this.world
+    const ticket = { slot: epoch.slot, epoch: epoch.id & core.EPOCH_MASK, done: false }
+    this.restoring.push(ticket)
+    this.outgoing.push({ make: () => core.controlToken(core.RESTORE, core.epochPayload(epoch.slot, epoch.id & core.EPOCH_MASK)) })
+    yield* this.poke()
+    return ticket
+  }
+
+  *restored(ticket) {
+    yield* this.wait(() => ticket.done)
+  }
+
+  *everything() {
+    const { core } = this.world
+    this.outgoing.push({ make: () => core.controlToken(core.EVERYTHING, 0) })
+    yield* this.poke()
+  }
+
+  /** Wait until everything that is in the ring now was handled. */
+  *drained() {
+    const { core, memory } = this.world
+    const ticket = { done: false }
+    this.draining.push({ ticket, position: yield* core.settledTail(memory) })
+    yield* this.wait(() => ticket.done)
+  }
+
+  /** Send REAP for a lane, as often as one likes: for a writer that is done with. */
+  *reap(writer, generation) {
+    const { core } = this.world
+    this.outgoing.push({ make: () => core.controlToken(core.REAP, core.writerPayload(writer, generation)) })
+    yield* this.poke()
+  }
+
+  /** Ask every writer to publish. */
+  *ask() {
+    const { core, layout, words } = this.world
+    for (let writer = 0; writer < layout.maxWriters; writer++) {
+      const lane = core.laneAt(layout, writer)
+      if (((yield* load(words, lane + core.LANE_OWNER)) & core.THREAD_MASK) === 0) continue
+      if ((yield* load(words, lane + core.LANE_STAGED_END)) === (yield* load(words, lane + core.LANE_PUBLISHED))) continue
+      yield* store(words, lane + core.LANE_ATTN, (yield* read(words, lane + core.LANE_ATTN)) + 2)
+    }
+  }
+
+  /** STOP, behind everything else; back when nothing can be delivered any more. */
+  *stop() {
+    const { core, words, layout } = this.world
+    for (const ticket of this.waiting.splice(0)) ticket.epoch = 'refused'
+    const attns = []
+    this.outgoing.push({
+      make: () => core.controlToken(core.STOP, 0),
+      done: () => {
+        for (let writer = 0; writer < layout.maxWriters; writer++) attns.push(core.laneAt(layout, writer) + core.LANE_ATTN)
+      },
+    })
+    this.isStopping = true
+    let finished = false
+    yield* this.wait(
+      () => finished,
+      function* () {
+        for (const attn of attns.splice(0)) yield* store(words, attn, (yield* read(words, attn)) | 1)
+        finished = (yield* load(words, core.FINISHED)) !== 0
+      },
+    )
+  }
+
+  /** Wait until these threads have ended, one way or the other, and what they left is reaped for. */
+  *join(...names) {
+    const { run } = this.world
+    const threads = run.threads.filter(({ name }) => names.includes(name) || (names.length === 0 && name.startsWith('writer')))
+    yield* this.wait(() => threads.every(({ state }) => state >= 2))
+  }
+
+  *wait(isSo, also) {
+    const poke = this.poke.bind(this)
+    yield* until(
+      function* () {
+        yield* poke()
+        if (also !== undefined) yield* also()
+        return isSo()
+      },
+      { event: true, polls: () => this.outgoing.length > 0 || this.draining.length > 0, sleepOn: this.world.core.SIGNAL },
+    )
+  }
+
+  /** Send what can be sent, see what has come to pass. */
+  *poke() {
+    const { world } = this
+    const { core, words, layout, memory } = world
+    while (this.exitsSeen < world.exits.length) yield* this.#reapThread(world.exits[this.exitsSeen++])
+    while (this.outgoing.length > 0) {
+      const { make, done } = this.outgoing[0]
+      const token = make()
+      if (token !== undefined && !(yield* core.push(memory, token))) break
+      this.outgoing.shift()
+      done?.()
+    }
+    while (this.sealing.length > 0) {
+      const { ticket, id, slot } = this.sealing[0]
+      const cur = yield* load(words, core.CUR)
+      if (core.epochDistance((cur >>> 4) & core.EPOCH_MASK, (id + 1) & core.EPOCH_MASK) < 0) break
+      this.sealing.shift()
+      ticket.epoch = yield* this.#handOut(id, slot)
+    }
+    for (let k = 0; k < this.restoring.length;) {
+      const ticket = this.restoring[k]
+      if ((yield* load(words, core.epochAt(layout, ticket.slot) + core.SLOT_RESTORED)) !== ticket.epoch + 1) {
+        k++
+        continue
+      }
+      this.restoring.splice(k, 1)
+      this.#freeSlot(ticket.slot)
+      ticket.done = true
+    }
+    if (this.draining.length > 0) {
+      yield* store(words, core.LISTENING, 1)
+      while (this.draining.length > 0 && core.distance(yield* load(words, core.HEAD), this.draining[0].position) >= 0) this.draining.shift().ticket.done = true
+    }
+  }
+
+  /** Read a sealed epoch as its users do, plainly: whatever is not ordered shows as a race. */
+  *#handOut(id, slot) {
+    const { world } = this
+    const { core, words, layout } = world
+    const at = core.epochAt(layout, slot)
+    const count = yield* load(words, at + core.SLOT_COUNT)
+    const keys = []
+    for (let k = 0; k < count; k++) {
+      const lo = yield* read(words, at + layout.log + 2 * k)
+      keys.push(keyName(lo, yield* read(words, at + layout.log + 2 * k + 1)))
+    }
+    const flags = yield* read(words, at + core.SLOT_FLAGS)
+    const expected = world.closed[this.sealedCount++]
+    if (expected === undefined || expected.id !== id) throw new Failure('invariant', `epoch ${id} is handed out, which was never sealed`)
+    world.checkEpoch(expected, keys, flags)
+    expected.seen = true
+    this.held.add(slot)
+    return { id, slot, keys, exact: flags === 0 }
+  }
+
+  #freeSlot(slot) {
+    this.held.delete(slot)
+    const next = this.isStopping ? undefined : this.waiting.shift()
+    if (next === undefined) this.free.push(slot)
+    else this.#enterSeal(next, slot)
+  }
+
+  *#reapThread(thread) {
+    const { world } = this
+    const { core, words, layout } = world
+    learnOfEnd(currentThread(), thread)
+    if (this.isStopping) return
+    const threadId = world.threadIdOf(thread)
+    for (let writer = 0; writer < layout.maxWriters; writer++) {
+      const lane = core.laneAt(layout, writer)
+      const owner = yield* load(words, lane + core.LANE_OWNER)
+      if ((owner & core.THREAD_MASK) !== core.ownerBits(threadId)) continue
+      const full = yield* load(words, lane + core.LANE_THREAD)
+      if (full !== threadId + 1 && full !== 0) continue
+      const generation = owner >>> core.THREAD_BITS
+      this.outgoing.push({ make: () => core.controlToken(core.REAP, core.writerPayload(writer, generation)) })
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import { afterEach } from '@jest/globals'
+import { DirtyTracker, type TrackerOptions } from '../../lib/index.js'
+import { leaveRole, recover, takeRole } from '../../lib/aggregator/state.js'
+import { IDLE, step, WORKED } from '../../lib/aggregator/step.js'
+import { doChores } from '../../lib/aggregator/wake.js'
+import { attachMemory, type Memory } from '../../lib/memory/memory.js'
+import type { Start } from '../../lib/memory/start.js'
+import { threadIdFor } from '../../lib/platform/thread.js'
+
+/** Small enough that a spec can have hundreds of them. */
+const SMALL: TrackerOptions = { capacity: 64, laneCapacity: 1024, maxWriters: 8, maxKeysPerEpoch: 4096, flushIntervalMs: 0 }
+
+const made = new Set<DirtyTracker>()
+const hands = new Set<Hand>()
+
+afterEach(async () => {
+  for (const hand of hands) hand.release()
+  hands.clear()
+  for (const tracker of made) await tracker.stop({ graceMs: 0 }).catch(() => undefined)
+  made.clear()
+})
+
+/** A tracker whose aggregator runs on this thread; stopped after the spec. */
+export async function openInline(options: TrackerOptions = {}, start: Start = {}): Promise<DirtyTracker> {
+  return remember(await DirtyTracker.createAt({ ...SMALL, aggregator: 'inline', ...options }, start))
+}
+
+/** A tracker whose aggregator does nothing but what the spec has it do, token by token; stopped after the spec. */
+export async function openHeld(options: TrackerOptions = {}, start: Start = {}): Promise<{ tracker: DirtyTracker; hand: Hand }> {
+  const tracker = remember(await DirtyTracker.createAt({ ...SMALL, ...options, aggregator: 'none' }, start))
+  return { tracker, hand: holdAggregator(tracker) }
+}
+
+/** A tracker with nobody in the aggregator's role; stopped after the spec. */
+export async function openUnattended(options: TrackerOptions = {}): Promise<DirtyTracker> {
+  return remember(await DirtyTracker.create({ ...SMALL, ...options, aggregator: 'none' }))
+}
+
+function remember(tracker: DirtyTracker): DirtyTracker {
+  made.add(tracker)
+  return tracker
+}
+
+/** The aggregator's role in a spec's hand. */
+export interface Hand {
+  readonly memory: Memory
+  /** Handle up to so many tokens, all there are by default. True if some are left that it could have gone on with. */
+  run(tokens?: number): boolean
+  /** Somebody else may have the role. */
+  release(): void
+}
+
+export function holdAggregator(tracker: DirtyTracker): Hand {
+  const memory = attachMemory(tracker.handle, 'tracker')
+  const aggregator = takeRole(memory, threadIdFor(memory))
+  recover(aggregator)
+  let held = true
+  const hand: Hand = {
+    memory,
+    run(tokens = Infinity) {
+      for (let i = 0; i < tokens; i++) {
+        const result = step(aggregator)
+        if (result === IDLE) doChores(aggregator)
+        if (result !== WORKED) return false
+      }
+      return true
+    },
+    release() {
+      if (held) leaveRole(aggregator)
+      held = false
+    },
+  }
+  hands.add(hand)
+  return hand
+}
+
+/** What a function throws; fails if it throws nothing. */
+export function thrown(act: () => unknown): any {
+  try {
+    act()
+  } catch (error) {
+    return error
+  }
+  throw new Error('nothing was thrown')
+}
+
+/** What a promise rejects with; fails if it resolves. */
+export async function rejected(promise: PromiseLike<unknown>): Promise<any> {
+  try {
+    await promise
+  } catch (error) {
+    return error
+  }
+  throw new Error('the promise was not rejected')
+}
+
+/** So many turns of the event loop. */
+export async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Until something is so; fails after a long while. */
+export async function until(isSo: () => boolean): Promise<void> {
+  const end = performance.now() + 20_000
+  while (!isSo()) {
+    if (performance.now() > end) throw new Error(`never so: ${String(isSo)}`)
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+}
+
+/** The ids of an epoch, in ascending order. */
+export function sortedIds(epoch: { ids(): Iterable<number> }): number[] {
+  return [...epoch.ids()].sort((a, b) => a - b)
+}
+
+/** from, from + 1 … : so many. */
+export function range(from: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => from + i)
+}
+
+/** Whether a promise is still pending after the event loop turned a few times. */
+export async function isPending(promise: PromiseLike<unknown>): Promise<boolean> {
+  let settled = false
+  const settle = (): void => {
+    settled = true
+  }
+  promise.then(settle, settle)
+  await turns(5)
+  return !settled
+}
+
+/** A small generator of pseudo-random numbers, 0 to below 1: the same ones for the same seed. */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return state / 2 ** 32
+  }
+}

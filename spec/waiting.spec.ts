@@ -1,0 +1,49 @@
+import { describe, expect, it } from '@jest/globals'
+import { runProgram } from './support/program.js'
+
+const STALLED = 'ERR_DIRTYRING_STALLED'
+const STOPPED = 'ERR_DIRTYRING_STOPPED'
+
+describe('a writer that finds no room', () => {
+  it('sleeps, and is woken', async () => {
+    expect(await runProgram('waiting', { case: 'wakes' })).toEqual({
+      held: 64,
+      stillAsleep: true,
+      stored: 10_000,
+      complete: true,
+      waitMs: true,
+    })
+  })
+
+  it('throws after maxWaitMs, with nothing of the call stored and everything before it kept', async () => {
+    const verdict = await runProgram('waiting', { case: 'stalls' })
+
+    expect(verdict.mark).toMatchObject({ stored: 64, code: STALLED, message: expect.stringContaining('60 ms (maxWaitMs)') })
+    expect(verdict).toMatchObject({ flush: STALLED, staged: 32, rejected: 1, marked: 65, complete: true })
+  })
+
+  it('is told so at once with onFull reject', async () => {
+    const verdict = await runProgram('waiting', { case: 'rejects' })
+
+    expect(verdict).toEqual({ stored: 64, flushed: false, rejected: 1, marked: 65, waits: 0, published: 32, reason: 'unpublished' })
+  })
+
+  it('is told when the tracker stops meanwhile', async () => {
+    expect(await runProgram('waiting', { case: 'stopped' })).toEqual({ code: STOPPED, prefix: true, later: STOPPED })
+  })
+
+  it("on the tracker's own thread does not sleep for ever when the aggregator has died", async () => {
+    expect(await runProgram('waiting', { case: 'trackerThread' })).toEqual({ code: STALLED, kept: true, complete: true })
+  })
+
+  it("on the aggregator's own thread makes room by itself", async () => {
+    expect(await runProgram('waiting', { case: 'inline' })).toEqual({ refused: 0, many: true, stored: 10_000, complete: true })
+  })
+
+  it('publishes by the clock, and not with an interval of 0', async () => {
+    expect(await runProgram('waiting', { case: 'clock' })).toEqual({
+      on: { first: { batches: 1, staged: 0 }, ids: [0, 1, 2, 3, 4] },
+      off: { first: { batches: 0, staged: 3 }, ids: [0, 1, 2, 3, 4] },
+    })
+  })
+})
