@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
+import murmurhash from 'murmurhash3js-revisited'
 import { runInNewContext } from 'node:vm'
 import { fingerprint, hash128, hashKey } from '../lib/fingerprint.js'
 
@@ -41,6 +42,17 @@ describe('the hash is MurmurHash3_x86_128', () => {
       digests.set(words, 4 * length)
     }
     expect(hex128(new Uint8Array(digests.buffer), 0).slice(0, 8)).toBe('b3ece62a')
+  })
+
+  test('it agrees with an independent package on bytes and on strings, whatever the seed', () => {
+    const other = murmurhash as { x86: { hash128(bytes: Uint8Array, seed: number): string } }
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), anyString, anySeed, (bytes, text, seed) => {
+        const encoded = new TextEncoder().encode(text)
+        expect([hex128(bytes, seed), hex128(text, seed)]).toEqual([other.x86.hash128(bytes, seed), other.x86.hash128(encoded, seed)])
+      }),
+      { numRuns: 1000 },
+    )
   })
 
   // From the test suites of PeterScott/murmur3 and of Dovecot.

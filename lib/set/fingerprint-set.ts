@@ -62,7 +62,7 @@ export class FingerprintSet {
       source = new Int32Array(keys.buffer, keys.byteOffset, count * 2) as unknown as SharedWords
     } else {
       source = words(count * 2)
-      readKeys(keys, source, 0)
+      readKeys(keys, source, 0, count)
     }
     const before = this.#set.count
     this.#insert(source, count * 2)

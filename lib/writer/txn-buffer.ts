@@ -76,7 +76,7 @@ export class TxnBuffer {
   recordMany(keys: KeyList): void {
     const count = keyCount(keys)
     this.#reserve(count)
-    readKeys(keys, this.#lanes, this.#size * 2)
+    readKeys(keys, this.#lanes, this.#size * 2, count)
     this.#size += count
   }
 

@@ -110,7 +110,7 @@ export class Writer {
   markMany(keys: KeyList): boolean {
     const count = keyCount(keys)
     const lanes = keys instanceof BigUint64Array ? new Int32Array(keys.buffer, keys.byteOffset, count * 2) : new Int32Array(count * 2)
-    if (!(keys instanceof BigUint64Array)) readKeys(keys, lanes, 0)
+    if (!(keys instanceof BigUint64Array)) readKeys(keys, lanes, 0, count)
     return this.#stageMany(lanes, count, 'keys')
   }
 

@@ -11,7 +11,7 @@
  * order, so two executions with the same name have the same happens-before, the same futures and the same races.
  */
 import { DEAD, Failure, GO_ON, KILL, Run, STALE, THROW, TIMEOUT, adopt } from './runtime.mjs'
-import { namer, racyWords, setUp, World } from './model.mjs'
+import { namer, racyWords, unimportantWords, setUp, World } from './model.mjs'
 
 /** A scenario, made ready to be executed with one build of the core. */
 export class Subject {
@@ -23,6 +23,7 @@ export class Subject {
     this.settings = settings
     this.setup = memory.words.slice()
     this.racy = racyWords(core, memory)
+    this.unimportant = unimportantWords(core, memory)
     this.nameOf = namer(core, memory)
     this.users = new Int32Array(memory.words.length)
     this.written = new Uint8Array(memory.words.length)
@@ -50,7 +51,7 @@ export class Subject {
   }
 
   /** One execution; the failure, if it was one. */
-  execute(chooser, { isPoint, trace = null, mergeValues = false, killing = true }) {
+  execute(chooser, { isPoint, trace = null, byValue = false, killing = true }) {
     const run = new Run(chooser, {
       racy: this.racy,
       raceNames: this.nameOf,
@@ -59,7 +60,8 @@ export class Subject {
       isPoint,
       note: this.note,
       trace,
-      mergeValues,
+      byValue,
+      unimportant: this.unimportant,
     })
     let world
     let failure
@@ -254,7 +256,7 @@ function count(result, { run, world }) {
  * All executions within the bounds, or as many as `ms` or `most` allow: `complete` says which. Stops at the first failure.
  * `reduces: false` leaves out the pruning by states.
  */
-export function search(subject, { preemptions = 2, deaths = 1, throws = 0, stales = 1, ms = Infinity, most = Infinity, reduces = true, mergeValues = false } = {}) {
+export function search(subject, { preemptions = 2, deaths = 1, throws = 0, stales = 1, ms = Infinity, most = Infinity, reduces = true, byValue = true } = {}) {
   subject.use()
   const result = tally()
   const started = performance.now()
@@ -274,7 +276,7 @@ export function search(subject, { preemptions = 2, deaths = 1, throws = 0, stale
         break
       }
       searcher.begin(state.stack.pop())
-      const execution = subject.execute(searcher, { isPoint, mergeValues, killing: deaths > 0 })
+      const execution = subject.execute(searcher, { isPoint, byValue, killing: deaths > 0 })
       count(result, execution)
       if (execution.failure !== undefined) {
         result.complete = false

@@ -7,7 +7,7 @@
  * A thread whose name begins with "writer" can be killed; its exit is then the tracker's to see. The aggregator is there by itself.
  */
 import {
-  watchDirect, attempt, currentThread, DEAD, drive, Failure, learnOfEnd, load, read, store, compareExchange, until } from './runtime.mjs'
+  watchDirect, attempt, currentThread, DEAD, drive, Failure, forget, mixed, say, learnOfEnd, load, read, store, compareExchange, until } from './runtime.mjs'
 
 const noClock = { armed: true, arm: () => undefined }
 
@@ -47,6 +47,13 @@ export function racyWords(core, { layout }) {
     for (const { name } of BENIGN) racy.add(core.laneAt(layout, writer) + core[name])
   }
   return (i) => racy.has(i)
+}
+
+/** Statistics that decide nothing but themselves: two states that differ in them only are one. */
+export function unimportantWords(core, { layout }) {
+  const words = new Set([core.QUEUED_PEAK, core.PROGRESS])
+  for (let writer = 0; writer < layout.maxWriters; writer++) words.add(core.laneAt(layout, writer) + core.LANE_BATCHES + 1)
+  return (i) => words.has(i)
 }
 
 /** Names words, for people. */
@@ -136,6 +143,7 @@ export class World {
       return result
     }
     for (;;) {
+      forget(a, { recovered })
       const [unharmed, result] = yield* attempt(round())
       if (!unharmed) {
         recovered = false
@@ -165,6 +173,8 @@ export class World {
   *open() {
     const lane = yield* this.core.openLane(this.memory, this.threadIdOf(currentThread()), this.settings.batchSize, noClock)
     if (typeof lane !== 'string') this.lanes.push({ lane, thread: currentThread() })
+    say(typeof lane === 'string' ? lane.length : 0)
+    forget(lane)
     return lane
   }
 
@@ -184,6 +194,8 @@ export class World {
     const entry = this.#note(lane, key)
     entry.sure = yield* this.core.stage(lane, key | 0, Math.floor(key / 2 ** 32) | 0)
     this.#checkPublished(lane)
+    say(entry.sure)
+    forget(lane)
     return entry.sure
   }
 
@@ -195,6 +207,8 @@ export class World {
     const stored = yield* this.core.stageMany(lane, lanes, keys.length)
     for (const entry of entries) entry.sure = stored
     this.#checkPublished(lane)
+    say(stored)
+    forget(lane)
     return stored
   }
 
@@ -215,6 +229,8 @@ export class World {
     const published = yield* this.core.publish(lane)
     if (published) this.#checkPublished(lane)
     else this.#checkWasFull(before)
+    say(published)
+    forget(lane)
     return published
   }
 
@@ -226,9 +242,12 @@ export class World {
 
   *#makeRoom(lane, count) {
     for (;;) {
+      forget(lane, [count])
       if (yield* this.core.isStopped(lane)) return false
       if (yield* this.core.sleepForRoom(lane, count, 10)) {
         if (count === 0) this.#checkPublished(lane)
+        say(count + 2)
+        forget(lane)
         return true
       }
     }
@@ -240,6 +259,8 @@ export class World {
     yield* until(function* () {
       return (yield* core.closeLane(lane)) || (yield* core.isStopped(lane))
     })
+    say(1)
+    forget(lane)
   }
 
   #note(lane, key, group) {
@@ -293,6 +314,7 @@ export class World {
     const payload = token & core.PAYLOAD_MASK
     const fill = { by: thread?.name ?? 'finish', kind: token >>> core.KIND_SHIFT, keys: [] }
     this.fills.push(fill)
+    this.run.known = mixed(this.run.known, mixed(token, thread?.id ?? -1))
     if ((token & core.BATCH) !== 0) {
       fill.kind = 'BATCH'
       const writer = (token & (core.BATCH - 1)) >>> layout.laneBits

@@ -138,6 +138,7 @@ class Thread {
     this.hist = mix(id + 1, 0x51)
     this.hist2 = mix(id + 1, 0x77)
     this.ops = 0
+    this.said = 1
     this.waitAt = -1
     this.waitEnds = false
     this.timedOut = false
@@ -153,13 +154,16 @@ class Thread {
 
 /** One execution. `scenario.start(run)` spawns the threads. */
 export class Run {
-  constructor(chooser, { racy = () => false, raceNames = () => '', killing = false, throwing = false, mergeValues = false, isPoint, note, trace = null }) {
+  constructor(chooser, { racy = () => false, raceNames = () => '', killing = false, throwing = false, byValue = false, unimportant = () => false, isPoint, note, trace = null }) {
     this.chooser = chooser
     this.racy = racy
     this.raceNames = raceNames
     this.killing = killing
     this.throwing = throwing
-    this.mergeValues = mergeValues
+    this.byValue = byValue
+    this.unimportant = unimportant
+    /** Of what a scenario's models know and no thread does: the oracle's order of tokens. */
+    this.known = 0
     /** Whether a word is a point at which threads are taken off, by what is known of who uses it. */
     this.isPoint = isPoint
     /** Told of each atomic or listed access: (word, user, is a write). */
@@ -306,7 +310,8 @@ export class Run {
       a = mix(a ^ thread.hist, status)
       b = mix(b ^ thread.hist2, status + 9)
     }
-    a = mix(a, from === null ? -1 : from.id)
+    a = mix(a ^ this.known, from === null ? -1 : from.id)
+    b = mix(b, this.known)
     return (a >>> 0) * 2 ** 21 + ((b >>> 11) ^ (mix(b, this.deaths + 8 * this.throws + 64 * this.stales + 4096 * Math.min(this.timeouts, 1)) >>> 11))
   }
 }
@@ -487,7 +492,7 @@ function perform(thread, kind, i, a, b, site, name) {
       value = words[i]
       checkPlain(thread, i, false, site)
       plainRead[i * THREADS_MAX + id] = thread.clock[id]
-      record(thread, site, writer[i], value)
+      if (!run.byValue || !run.unimportant(i)) record(thread, site, writer[i], value)
       break
     case WRITE:
       value = a
@@ -532,7 +537,7 @@ function perform(thread, kind, i, a, b, site, name) {
       if (thread.timedOut || thread.waitAt === -2) {
         // Woken, or at its end: on the second time round.
         value = thread.timedOut ? 'timed-out' : 'ok'
-        record(thread, site, thread.timedOut ? 1 : 2, 0)
+        record(thread, site, 3, thread.timedOut ? 1 : 2)
         thread.timedOut = false
         thread.waitEnds = false
         thread.waitAt = -1
@@ -545,6 +550,7 @@ function perform(thread, kind, i, a, b, site, name) {
         value = 'not-equal'
         break
       }
+      thread.hist = mix(thread.hist, 5)
       value = 'sleeps'
       thread.state = BLOCKED
       thread.waitAt = i
@@ -575,19 +581,23 @@ function perform(thread, kind, i, a, b, site, name) {
 
 /** What a thread was told is all that its own state follows from. */
 function record(thread, site, source, value) {
-  const told = run.mergeValues ? (typeof value === 'number' ? value : source) : source
+    const told = run.byValue ? value : source
   thread.hist = mix(thread.hist, mix(site, told))
   thread.hist2 = mix(thread.hist2, mix(told, site + 3))
 }
 
 function put(thread, i, value) {
-  const before = run.mergeValues ? words[i] : writer[i]
+  version[i]++
+  if (run.byValue && run.unimportant(i)) {
+    words[i] = value
+    return
+  }
+  const before = run.byValue ? words[i] : writer[i]
   hashA ^= mix(i, before)
   hashB ^= mix(before, i + 11)
   words[i] = value
   writer[i] = ((thread.id + 1) << 22) | (thread.ops & 0x3fffff)
-  version[i]++
-  const after = run.mergeValues ? value : writer[i]
+  const after = run.byValue ? value : writer[i]
   hashA ^= mix(i, after)
   hashB ^= mix(after, i + 11)
 }
@@ -736,6 +746,38 @@ export function drive(generator) {
     const { done, value } = generator.next($.v)
     if (done) return value
   }
+}
+
+/**
+ * By values: from here on, what the thread does follows from these numbers and from what it was told by `say`; how it came to them does not matter.
+ */
+export function forget(...objects) {
+  const thread = current
+  if (thread === null || !run.byValue) return
+  let a = mix(thread.said, thread.id)
+  let b = mix(thread.id, thread.said)
+  const fold = (object) => {
+    for (const value of Object.values(object)) {
+      if (typeof value === 'number' || typeof value === 'boolean') {
+        a = mix(a, Number(value) | 0)
+        b = mix(Number(value) | 0, b)
+      } else if (typeof value === 'object' && value !== null && (ArrayBuffer.isView(value) ? value !== words : 'count' in value)) {
+        fold(value)
+      }
+    }
+  }
+  for (const object of objects) fold(object)
+  thread.hist = a
+  thread.hist2 = b
+}
+
+/** A result that a scenario's thread got, and may act on. */
+export function say(value) {
+  if (current !== null) current.said = mix(current.said, Number(value))
+}
+
+export function mixed(a, b) {
+  return mix(a, b)
 }
 
 export function currentThread() {
