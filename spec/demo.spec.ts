@@ -112,7 +112,7 @@ describe('the command line', () => {
     [['demo', '--row-bytes', '6'], '"--row-bytes" expected a multiple of 4, got 6'],
     [['demo', '--capacity', '3'], '"options.capacity" expected a power of two, 2 to 1048576, got 3'],
     [['demo', '--batch-size', 'abc'], '"options.batchSize" expected a number, got "abc"'],
-    [['demo', '--on-full', 'drop'], `"options.onFull" expected 'wait', 'reject', got "drop"`],
+    [['demo', '--on-full', 'drop'], `"options.onFull" expected 'wait' or 'reject', got "drop"`],
   ])('refuses %j', async (args, message) => {
     const { code, stdout, stderr } = await dirtyring(args)
     expect(stderr).toContain(`dirtyring: ${message}`)

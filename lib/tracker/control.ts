@@ -200,12 +200,12 @@ export class Control implements EpochKeeper {
     }
     if (this.#closing) return undefined
     this.#unsettled.delete(epoch)
-    this.restored++
     return this.#restore(slot, epoch.id)
   }
 
   #restore(slot: number, id: number): Promise<void> {
     const epoch = id & EPOCH_MASK
+    this.restored++
     const restored = new Promise<void>((resolve, reject) => {
       this.#restoring.push({ slot, epoch, resolve, reject })
     })
@@ -316,10 +316,10 @@ export class Control implements EpochKeeper {
     const { words } = this.#memory
     const heard = Atomics.load(words, SIGNAL)
     this.#flush()
-    if (Atomics.load(words, FAILED) !== 0) this.fail(cannotGoOn(words))
     this.#collectSeals()
     this.#collectRestores()
     this.#collectDrains()
+    if (Atomics.load(words, FAILED) !== 0) this.fail(cannotGoOn(words)) // what came to pass before it stands
     if (this.#stopping !== undefined && Atomics.load(words, FINISHED) !== 0) this.#finish(this.#stopping)
     const pending = this.#isPending()
     if (!pending) {

@@ -71,7 +71,7 @@ export interface TrackerStats {
   /** Tokens waiting in the ring now, and the most that the aggregator found there when it looked, every few tokens. */
   queued: number
   queuedPeak: number
-  /** Epochs sealed, of them restored and committed, and those that had more than maxKeysPerEpoch distinct keys. */
+  /** Epochs sealed, of them restored (also by the library itself, after an abort) and committed, and those that had more than maxKeysPerEpoch distinct keys. */
   sealed: number
   restored: number
   committed: number

@@ -310,9 +310,12 @@ export class DirtyTracker {
     const deadline = performance.now() + graceMs
     this.#control.close()
     for (const wake of this.#onStop) wake()
-    publishOwn(this.#memory)
-    while (!this.#control.askToPublish() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS))
-    publishOwn(this.#memory)
+    for (;;) {
+      if (this.#host.isAbsent) this.#workAlone()
+      publishOwn(this.#memory)
+      if (this.#control.askToPublish() || performance.now() >= deadline) break
+      await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS))
+    }
     try {
       if (Atomics.load(this.#memory.words, FAILED) !== 0) throw cannotGoOn(this.#memory.words)
       this.#control.forgive()
@@ -325,15 +328,21 @@ export class DirtyTracker {
     }
   }
 
-  /** While stopping: if nobody runs the aggregator and nobody will, this thread does. */
+  /** Once STOP is on its way: if nobody runs the aggregator and nobody will, this thread does, to the end. */
   #takeOverIfAlone(): void {
-    if (!this.#control.isStopping || !this.#host.isAbsent) return
+    while (this.#control.isStopping && this.#host.isAbsent && !this.#workAlone());
+  }
+
+  /** Handle what is in the ring, on this thread. True when there will be no more to handle. */
+  #workAlone(): boolean {
     try {
-      while (!this.#host.takeOver()) this.#control.poke()
+      const finished = this.#host.takeOver()
       this.#control.poke()
+      return finished
     } catch (error) {
       // Somebody's runAggregator() was faster: then it will come to the end.
       if ((error as DirtyRingError).code !== 'ERR_DIRTYRING_AGGREGATOR_TAKEN') this.#control.fail(error)
+      return true
     }
   }
 

@@ -7,7 +7,7 @@ import { keyCount, laneCount, readKey, readKeys, type Fingerprint, type Key, typ
 import { LANE_OWNER, LANE_REJECTED, LANE_WAKE, laneAt } from '../memory/map.js'
 import { attachMemory, sameMemory, settingsOf, type Memory } from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'
-import { closeLane, isStopped, openLane, publish, stage, stageMany, type Lane } from '../ring/lane.js'
+import { closeLane, isStopped, openLane, publish, stage, stageMany, type Lane, type NoLane } from '../ring/lane.js'
 import { THREAD_MASK } from '../ring/token.js'
 import { clockFor, unwatchLane, watchLane } from './clock.js'
 import { stoppedError, waitForRoom } from './wait.js'
@@ -223,7 +223,12 @@ export function openWriter(handle: unknown): Writer {
 
 export function openWriterIn(memory: Memory): Writer {
   const { batchSize, flushIntervalMs, onFull, maxWaitMs } = settingsOf(memory.words)
-  const lane = openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs))
+  const open = (): Lane | NoLane => openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs))
+  let lane = open()
+  if (lane === 'none-free' && hostsAny()) {
+    pumpHosted() // closed ones may be waiting for an aggregator on this very thread
+    lane = open()
+  }
   if (lane === 'stopped') throw new DirtyRingError('ERR_DIRTYRING_STOPPED', 'the tracker has stopped')
   if (lane === 'none-free') throw noWriterSlot(memory)
   const writer = new Writer(lane, { onFull, maxWaitMs })

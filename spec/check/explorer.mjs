@@ -26,8 +26,7 @@ export class Subject {
     this.unimportant = unimportantWords(core, memory)
     this.nameOf = namer(core, memory)
     this.users = new Int32Array(memory.words.length)
-    this.written = new Uint8Array(memory.words.length)
-    this.points = new Uint8Array(memory.words.length)
+    this.writers = new Int32Array(memory.words.length)
     this.newPoints = false
     this.throwing = (scenario.throws ?? 0) > 0
     this.note = (i, user, writes) => this.#note(i, user, writes)
@@ -40,14 +39,11 @@ export class Subject {
   }
 
   #note(i, user, writes) {
-    const before = this.users[i]
-    const after = before | (1 << user)
-    this.users[i] = after
-    if (writes) this.written[i] = 1
-    if (this.points[i] === 0 && this.written[i] === 1 && (after & (after - 1)) !== 0) {
-      this.points[i] = 1
-      this.newPoints = true
-    }
+    const bit = 1 << user
+    if ((this.users[i] & bit) !== 0 && (!writes || (this.writers[i] & bit) !== 0)) return
+    this.users[i] |= bit
+    if (writes) this.writers[i] |= bit
+    this.newPoints = true
   }
 
   /** One execution; the failure, if it was one. */
@@ -104,6 +100,7 @@ function offers(options, stale, extra, choice) {
 class Searcher {
   constructor(search) {
     this.search = search
+    this.reduces = search.reduces
   }
 
   begin(node) {
@@ -264,8 +261,9 @@ export function search(subject, { preemptions = 2, deaths = 1, throws = 0, stale
   walk(subject, { count: 30, deaths, throws, seed: 1, into: tally() })
   do {
     subject.newPoints = false
-    const points = subject.points.slice()
-    const isPoint = (i) => points[i] === 1
+    const users = subject.users.slice()
+    const writers = subject.writers.slice()
+    const isPoint = reduces ? (i, user, writes) => ((writes ? users[i] : writers[i]) & ~(1 << user)) !== 0 : () => true
     const state = { bounds: { preemptions, deaths, throws, stales }, states: new Map(), reduces, stack: [{ parent: null, at: -1, choice: GO_ON, preemptions: 0, deaths: 0, throws: 0, stales: 0 }] }
     const searcher = new Searcher(state)
     result.ends.clear()
@@ -285,7 +283,7 @@ export function search(subject, { preemptions = 2, deaths = 1, throws = 0, stale
       }
     }
     result.states = state.states.size
-  } while (subject.newPoints && result.complete)
+  } while (subject.newPoints && result.complete && reduces)
   return Object.assign(result, { ms: performance.now() - started })
 }
 

@@ -101,11 +101,10 @@ export class World {
     this.groups = 0
     this.results = {}
     this.exits = []
-    this.lanes = []
     this.aggregators = 0
     this.tracker = new Tracker(this)
     this.aggregator = undefined
-    this.watchers = []
+    this.opened = new Map()
     this.#startOracle()
   }
 
@@ -118,7 +117,9 @@ export class World {
     if (scenario.aggregator !== false) this.#spawnAggregator(undefined)
     for (const [name, body] of Object.entries(scenario.threads)) {
       const killable = name.startsWith('writer') && scenario.killWriters !== false
-      run.spawn(name, () => body(this), { killable, daemon: false })
+      const thread = run.spawn(name, () => body(this), { killable, daemon: false })
+      // Unless a scenario is about it, lanes are claimed, and the aggregator's role is taken, before the threads start: fewer steps to go through.
+      if (scenario.cold !== true && name.startsWith('writer')) this.opened.set(thread, drive(this.#open(thread)))
     }
   }
 
@@ -126,15 +127,23 @@ export class World {
     const name = `aggregator${this.aggregators === 0 ? '' : this.aggregators + 1}`
     this.aggregators++
     const options = { killable: this.scenario.killAggregator !== false, daemon: true, user: 30, after: dead === undefined ? [] : [dead] }
-    this.aggregator = this.run.spawn(name, (thread) => this.#aggregate(thread, dead), options)
+    const make = (thread) => {
+      let warm
+      if (dead === undefined && this.scenario.cold !== true) {
+        warm = drive(this.core.takeRole(this.memory, this.threadIdOf(thread)))
+        drive(this.core.recover(warm))
+      }
+      return this.#aggregate(thread, dead, warm)
+    }
+    this.aggregator = this.run.spawn(name, make, options)
   }
 
   /** What runAggregator() and its supervisor do, without the clock. */
-  *#aggregate(thread, dead) {
+  *#aggregate(thread, dead, warm) {
     const { core, memory } = this
     if (dead !== undefined) yield* compareExchange(this.words, core.OWNER, this.threadIdOf(dead) + 1, 0)
-    const a = yield* core.takeRole(memory, this.threadIdOf(thread))
-    let recovered = false
+    let recovered = warm !== undefined
+    const a = warm ?? (yield* core.takeRole(memory, this.threadIdOf(thread)))
     const round = function* () {
       if (!recovered) yield* core.recover(a)
       recovered = true
@@ -171,11 +180,16 @@ export class World {
 
   /** A lane for the calling thread; 'none-free' or 'stopped' otherwise. */
   *open() {
-    const lane = yield* this.core.openLane(this.memory, this.threadIdOf(currentThread()), this.settings.batchSize, noClock)
-    if (typeof lane !== 'string') this.lanes.push({ lane, thread: currentThread() })
+    const opened = this.opened.get(currentThread())
+    this.opened.delete(currentThread())
+    const lane = opened ?? (yield* this.#open(currentThread()))
     say(typeof lane === 'string' ? lane.length : 0)
     forget(lane)
     return lane
+  }
+
+  *#open(thread) {
+    return yield* this.core.openLane(this.memory, this.threadIdOf(thread), this.settings.batchSize, noClock)
   }
 
   /** Wait until a lane is free, and open it. */

@@ -130,6 +130,8 @@ class Thread {
     this.clock = new Int32Array(THREADS_MAX)
     this.clock[id] = 1
     this.op = -1
+    /** Taken off before `op`, and since then nobody has touched what that is about. */
+    this.idle = false
     this.i = 0
     this.a = 0
     this.b = 0
@@ -203,7 +205,7 @@ export class Run {
     try {
       start(this)
       let thread = this.#next(null)
-      while (thread !== null) thread = this.#resume(thread)
+      while (thread !== null && !this.aborted) thread = this.#resume(thread)
     } finally {
       run = null
       current = null
@@ -271,6 +273,11 @@ export class Run {
       return thread
     }
     const thread = this.threads[choice]
+    if (thread.idle) {
+      // It might as well have done this access before it was taken off: that execution is another one, which costs no more.
+      this.aborted = true
+      return null
+    }
     if (thread.state === BLOCKED) {
       thread.state = READY
       thread.waitAt = -1
@@ -306,7 +313,7 @@ export class Run {
     let a = hashA
     let b = hashB
     for (const thread of this.threads) {
-      const status = thread.state * 4 + (thread.state === BLOCKED && this.enabled(thread) ? 1 : 0)
+      const status = thread.state * 4 + (thread.state === BLOCKED && this.enabled(thread) ? 1 : 0) + (thread.idle ? 2 : 0)
       a = mix(a ^ thread.hist, status)
       b = mix(b ^ thread.hist2, status + 9)
     }
@@ -374,7 +381,7 @@ function access(kind, memory, i, a, b, site, name) {
   const writes = kind === WRITE || kind >= STORE
   const racy = run.racy(i)
   if (kind >= LOAD || racy) run.note(i, thread.user, writes)
-  const isPoint = (kind >= LOAD || racy) && run.isPoint(i)
+  const isPoint = (kind >= LOAD || racy) && run.isPoint(i, thread.user, writes)
   const mayDie = writes && run.killing && thread.killable
   if (isPoint || mayDie) {
     let stale = 0
@@ -402,6 +409,7 @@ function access(kind, memory, i, a, b, site, name) {
       thread.b = b
       thread.site = site
       thread.name_ = name
+      thread.idle = run.chooser.reduces === true
       run.switchTo(choice)
       return true
     }
@@ -486,6 +494,8 @@ function perform(thread, kind, i, a, b, site, name) {
     touched.push(i)
   }
   thread.ops++
+  const changes = kind === WRITE || kind >= STORE
+  for (const other of run.threads) if (other.idle && other.i === i && (changes || other.op === WRITE || other.op >= STORE)) other.idle = false
   let value
   switch (kind) {
     case READ:
