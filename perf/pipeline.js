@@ -103,7 +103,7 @@ async function write({ kind, distinct, count, handle }) {
 
 function marker(handle, keys) {
   const writer = openWriter(handle)
-  const lanes = new Uint32Array(keys.buffer)
+  const lanes = new Int32Array(keys.buffer) // int32: a lane above 2^31 would be a double on its way
   return (count) => {
     for (let i = 0; i < count; i++) writer.mark(lanes[2 * i], lanes[2 * i + 1])
     writer.flush()

@@ -16,7 +16,7 @@ const TURN_MS = 5
 const SLEEP_MS_MIN = 10
 const SLEEP_MS_MAX = 100
 /** Looks at the ring before sleeping: going to sleep and being woken costs both sides more than this. */
-const SPINS = 200
+const SPINS = 500
 
 const hosted = new Set<Supervisor>()
 

@@ -18,9 +18,10 @@ export class Subject {
   constructor(core, scenario) {
     this.core = core
     this.scenario = scenario
-    const { memory, settings } = setUp(core, scenario)
+    const made = setUp(core, scenario)
+    const { memory } = made
+    this.made = made
     this.memory = memory
-    this.settings = settings
     this.setup = memory.words.slice()
     this.racy = racyWords(core, memory)
     this.unimportant = unimportantWords(core, memory)
@@ -63,7 +64,7 @@ export class Subject {
     let failure
     try {
       run.execute(() => {
-        world = new World(this.core, this.scenario, this.memory, this.settings, run)
+        world = new World(this.core, this.scenario, this.made, run)
         world.start()
       })
       if (!run.aborted) world.finish()

@@ -30,7 +30,21 @@ export function setUp(core, scenario) {
   const layout = { ...made.layout, smallestTable: smallestTable ?? Math.min(16, made.layout.largestTable) }
   const memory = { words: made.words, layout }
   drive(core.startAt(memory, scenario.start ?? {}))
-  return { memory, settings }
+  const seeded = []
+  /** Keys that were published and taken before anything begins. */
+  const seed = (keys) => {
+    const lane = drive(core.openLane(memory, 1, settings.batchSize, noClock))
+    drive(core.stageMany(lane, keys.flatMap((key) => [key, 0]), keys.length))
+    drive(core.publish(lane))
+    drive(core.closeLane(lane))
+    const a = drive(core.takeRole(memory, 1))
+    drive(core.recover(a))
+    while (drive(core.step(a)) === core.WORKED);
+    drive(core.leaveRole(a))
+    seeded.push(...keys)
+  }
+  scenario.setUp?.({ core, words: memory.words, memory, seed })
+  return { memory, settings, seeded }
 }
 
 /** The races that are meant to be, by name, with the reason; docs/memory-model.md says more. Any other race fails. */
@@ -88,7 +102,7 @@ export function namer(core, { layout }) {
 const keyName = (lo, hi) => (hi === 0 ? `${lo >>> 0}` : `${hi >>> 0}:${lo >>> 0}`)
 
 export class World {
-  constructor(core, scenario, memory, settings, run) {
+  constructor(core, scenario, { memory, settings, seeded }, run) {
     this.core = core
     this.scenario = scenario
     this.memory = memory
@@ -96,6 +110,7 @@ export class World {
     this.run = run
     this.words = memory.words
     this.layout = memory.layout
+    this.seeded = seeded.map((key) => keyName(key, 0))
     /** Marks in the order they were made: { key, writer, sure: true, false or undefined (nobody was told), group }. */
     this.marks = []
     this.groups = 0
@@ -117,10 +132,16 @@ export class World {
     if (scenario.aggregator !== false) this.#spawnAggregator(undefined)
     for (const [name, body] of Object.entries(scenario.threads)) {
       const killable = name.startsWith('writer') && scenario.killWriters !== false
-      const thread = run.spawn(name, () => body(this), { killable, daemon: false })
+      const thread = run.spawn(name, (self) => this.#live(self, body), { killable, daemon: false })
       // Unless a scenario is about it, lanes are claimed, and the aggregator's role is taken, before the threads start: fewer steps to go through.
       if (scenario.cold !== true && name.startsWith('writer')) this.opened.set(thread, drive(this.#open(thread)))
     }
+  }
+
+  *#live(thread, body) {
+    yield* body(this)
+    // A thread that has come to its end has ended, like one that was killed; what is left in its lane is reaped for, where a scenario is about that.
+    if (this.scenario.exits === true && thread.name.startsWith('writer')) this.exits.push(thread)
   }
 
   #spawnAggregator(dead) {
@@ -141,7 +162,12 @@ export class World {
   /** What runAggregator() and its supervisor do, without the clock. */
   *#aggregate(thread, dead, warm) {
     const { core, memory } = this
-    if (dead !== undefined) yield* compareExchange(this.words, core.OWNER, this.threadIdOf(dead) + 1, 0)
+    if (dead !== undefined) {
+      // The tracker's thread does this, which does not die, before it starts the next one.
+      thread.killable = false
+      yield* compareExchange(this.words, core.OWNER, this.threadIdOf(dead) + 1, 0)
+      thread.killable = this.scenario.killAggregator !== false
+    }
     let recovered = warm !== undefined
     const a = warm ?? (yield* core.takeRole(memory, this.threadIdOf(thread)))
     const round = function* () {
@@ -277,9 +303,17 @@ export class World {
     forget(lane)
   }
 
+  /** Do it with exceptions planted in it; after one, what it was about to tell is not known. */
+  *tries(part) {
+    const [unharmed, value] = yield* attempt(part)
+    say(unharmed)
+    return unharmed ? value : undefined
+  }
+
   #note(lane, key, group) {
     const entry = { key: keyName(key | 0, Math.floor(key / 2 ** 32) | 0), writer: lane, sure: undefined, group }
     this.marks.push(entry)
+    say(1)
     return entry
   }
 
@@ -306,6 +340,20 @@ export class World {
     this.startEnds = this.ends.slice()
     this.counts = { events: 0, batches: 0, keys: 0, harvested: 0 }
     this.stopped = false
+    for (const key of this.seeded) {
+      this.open_.keys.push(key)
+      this.open_.has.add(key)
+      this.marks.push({ key, writer: this, sure: true })
+    }
+    this.before = {}
+    for (const [name, at] of this.#totals()) this.before[name] = drive(core.readTotal(words, at))
+  }
+
+  #totals() {
+    const { core, layout } = this
+    const totals = [core.EVENTS, core.BATCHES, core.KEYS, core.HARVESTED].map((at, k) => [['events', 'batches', 'keys', 'harvested'][k], at])
+    for (let writer = 0; writer < layout.maxWriters; writer++) totals.push([`delivered${writer}`, core.laneAt(layout, writer) + core.LANE_DELIVERED])
+    return totals
   }
 
   #onSwap(thread, i, old, now) {
@@ -538,15 +586,15 @@ export class World {
         last.set(writer, epoch)
       }
     }
-    const total = (at) => drive(core.readTotal(words, at)) - (this.scenario.start?.totals?.find(([word]) => word === at)?.[1] ?? 0)
-    const said = { events: total(core.EVENTS), batches: total(core.BATCHES), keys: total(core.KEYS), harvested: total(core.HARVESTED) }
+    const said = {}
+    for (const [name, at] of this.#totals()) said[name] = drive(core.readTotal(words, at)) - this.before[name]
     for (const [name, value] of Object.entries(said)) {
-      if (value !== counts[name]) throw new Failure('invariant', `the total of ${name} is ${value}, and should be ${counts[name]}`)
+      if (counts[name] !== undefined && value !== counts[name]) throw new Failure('invariant', `the total of ${name} is ${value}, and should be ${counts[name]}`)
     }
     for (let writer = 0; writer < layout.maxWriters; writer++) {
       const lane = core.laneAt(layout, writer)
       const through = (words[lane + core.LANE_READ_END] - this.startEnds[writer]) | 0
-      if (total(lane + core.LANE_DELIVERED) !== through) throw new Failure('invariant', `writer ${writer}: delivered ${total(lane + core.LANE_DELIVERED)} of ${through}`)
+      if (said[`delivered${writer}`] !== through) throw new Failure('invariant', `writer ${writer}: delivered ${said[`delivered${writer}`]} of ${through}`)
       const end = stopped ? words[lane + core.LANE_READ_END] : words[lane + core.LANE_STAGED_END]
       if (words[lane + core.LANE_READ_END] !== end) throw new Failure('invariant', `writer ${writer}: keys were left in its lane`)
       if (!stopped && (words[lane + core.LANE_OWNER] & core.THREAD_MASK) !== 0) throw new Failure('invariant', `lane ${writer} is never free again`)
@@ -737,15 +785,9 @@ export class Tracker {
   /** Send what can be sent, see what has come to pass. */
   *poke() {
     const { world } = this
-    const { core, words, layout, memory } = world
+    const { core, words, layout } = world
     while (this.exitsSeen < world.exits.length) yield* this.#reapThread(world.exits[this.exitsSeen++])
-    while (this.outgoing.length > 0) {
-      const { make, done } = this.outgoing[0]
-      const token = make()
-      if (token !== undefined && !(yield* core.push(memory, token))) break
-      this.outgoing.shift()
-      done?.()
-    }
+    yield* this.#flush()
     while (this.sealing.length > 0) {
       const { ticket, id, slot } = this.sealing[0]
       const cur = yield* load(words, core.CUR)
@@ -763,9 +805,21 @@ export class Tracker {
       this.#freeSlot(ticket.slot)
       ticket.done = true
     }
+    yield* this.#flush() // a slot that has come free may have let a seal in
     if (this.draining.length > 0) {
       yield* store(words, core.LISTENING, 1)
       while (this.draining.length > 0 && core.distance(yield* load(words, core.HEAD), this.draining[0].position) >= 0) this.draining.shift().ticket.done = true
+    }
+  }
+
+  *#flush() {
+    const { core, memory } = this.world
+    while (this.outgoing.length > 0) {
+      const { make, done } = this.outgoing[0]
+      const token = make()
+      if (token !== undefined && !(yield* core.push(memory, token))) return
+      this.outgoing.shift()
+      done?.()
     }
   }
 

@@ -58,13 +58,16 @@ let size = 0
 let initial = words
 let version = words
 let writer = words // who wrote it last: thread << 22 | its operation; 0: the setup
-let plainWrite = words // [word * THREADS_MAX + thread]: the writing thread's clock then, and so on
-let atomicWrite = words
-let plainRead = words
-let atomicRead = words
+// 64 numbers a word: each thread's clock when it last wrote it plainly, wrote it atomically, read it plainly, read it atomically, and the vector clock
+// that its value carries.
+let meta = words
+const META = 64
+const ATOMIC_WRITE = THREADS_MAX
+const PLAIN_READ = 2 * THREADS_MAX
+const ATOMIC_READ = 3 * THREADS_MAX
+const CARRIED = 4 * THREADS_MAX
 let touchedFlag = new Uint8Array(0)
 const touched = []
-const syncClock = new Map() // word → vector clock that its value carries
 const racyHistory = new Map() // word → writes, oldest first
 let hashA = 0
 let hashB = 0
@@ -86,10 +89,7 @@ export function adopt(shared) {
     size = words.length
     version = new Int32Array(size)
     writer = new Int32Array(size)
-    plainWrite = new Int32Array(size * THREADS_MAX)
-    atomicWrite = new Int32Array(size * THREADS_MAX)
-    plainRead = new Int32Array(size * THREADS_MAX)
-    atomicRead = new Int32Array(size * THREADS_MAX)
+    meta = new Int32Array(size * META)
     touchedFlag = new Uint8Array(size)
     touched.length = 0
   }
@@ -102,14 +102,9 @@ function reset() {
     version[i] = 0
     writer[i] = 0
     touchedFlag[i] = 0
-    const at = i * THREADS_MAX
-    plainWrite.fill(0, at, at + THREADS_MAX)
-    atomicWrite.fill(0, at, at + THREADS_MAX)
-    plainRead.fill(0, at, at + THREADS_MAX)
-    atomicRead.fill(0, at, at + THREADS_MAX)
+    meta.fill(0, i * META, i * META + META)
   }
   touched.length = 0
-  syncClock.clear()
   racyHistory.clear()
   hashA = 0
   hashB = 0
@@ -314,8 +309,10 @@ export class Run {
     let b = hashB
     for (const thread of this.threads) {
       const status = thread.state * 4 + (thread.state === BLOCKED && this.enabled(thread) ? 1 : 0) + (thread.idle ? 2 : 0)
-      a = mix(a ^ thread.hist, status)
-      b = mix(b ^ thread.hist2, status + 9)
+      // What has ended goes on only in memory, and in what a scenario was told.
+      const over = thread.state >= DONE
+      a = mix(a ^ (over && this.byValue ? thread.said : thread.hist), status)
+      b = mix(b ^ (over && this.byValue ? thread.said : thread.hist2), status + 9)
     }
     a = mix(a ^ this.known, from === null ? -1 : from.id)
     b = mix(b, this.known)
@@ -382,7 +379,8 @@ function access(kind, memory, i, a, b, site, name) {
   const racy = run.racy(i)
   if (kind >= LOAD || racy) run.note(i, thread.user, writes)
   const isPoint = (kind >= LOAD || racy) && run.isPoint(i, thread.user, writes)
-  const mayDie = writes && run.killing && thread.killable
+  // Killed in its sleep or before it, or when it next stores something: nobody can tell the difference.
+  const mayDie = writes && kind !== WAIT && run.killing && thread.killable
   if (isPoint || mayDie) {
     let stale = 0
     if (racy && (kind === READ || kind === LOAD)) stale = staleValues(thread, i, kind)
@@ -501,13 +499,13 @@ function perform(thread, kind, i, a, b, site, name) {
     case READ:
       value = words[i]
       checkPlain(thread, i, false, site)
-      plainRead[i * THREADS_MAX + id] = thread.clock[id]
+      meta[i * META + PLAIN_READ + id] = thread.clock[id]
       if (!run.byValue || !run.unimportant(i)) record(thread, site, writer[i], value)
       break
     case WRITE:
       value = a
       checkPlain(thread, i, true, site)
-      plainWrite[i * THREADS_MAX + id] = thread.clock[id]
+      meta[i * META + id] = thread.clock[id]
       put(thread, i, a | 0)
       if (run.racy(i)) noteRacy(thread, i, a | 0, true)
       thread.hist = mix(thread.hist, site)
@@ -522,7 +520,7 @@ function perform(thread, kind, i, a, b, site, name) {
     case STORE:
       value = a
       checkAtomic(thread, i, true, site)
-      release(thread, i, false)
+      release(thread, i)
       put(thread, i, a | 0)
       if (run.racy(i)) noteRacy(thread, i, a | 0, false)
       thread.hist = mix(thread.hist, site)
@@ -536,7 +534,7 @@ function perform(thread, kind, i, a, b, site, name) {
       acquire(thread, i)
       record(thread, site, writer[i], value)
       if (stores) {
-        release(thread, i, true)
+        release(thread, i)
         put(thread, i, kind === CAS ? b | 0 : applyRmw(name, value, a))
         if (run.racy(i)) noteRacy(thread, i, words[i], false)
         run.watch?.(thread, i, value, words[i])
@@ -624,39 +622,39 @@ export function learnOfEnd(thread, ended) {
 }
 
 function acquire(thread, i) {
-  const clock = syncClock.get(i)
-  if (clock !== undefined) joinClock(thread.clock, clock)
+  const { clock } = thread
+  const at = i * META + CARRIED
+  for (let k = 0; k < threadCount; k++) if (meta[at + k] > clock[k]) clock[k] = meta[at + k]
 }
 
-function release(thread, i, joins) {
-  const old = syncClock.get(i)
-  const clock = thread.clock.slice()
-  if (joins && old !== undefined) joinClock(clock, old)
-  syncClock.set(i, clock)
-  thread.clock[thread.id]++
+function release(thread, i) {
+  const { clock } = thread
+  const at = i * META + CARRIED
+  for (let k = 0; k < threadCount; k++) meta[at + k] = clock[k]
+  clock[thread.id]++
 }
 
 function checkPlain(thread, i, isWrite, site) {
-  const at = i * THREADS_MAX
+  const at = i * META
   const { clock, id } = thread
   for (let k = 0; k < threadCount; k++) {
     if (k === id) continue
     const known = clock[k]
-    if (plainWrite[at + k] > known || atomicWrite[at + k] > known) return raced(thread, i, k, isWrite ? 'write' : 'read', site, 'written')
-    if (isWrite && (plainRead[at + k] > known || atomicRead[at + k] > known)) return raced(thread, i, k, 'write', site, 'read')
+    if (meta[at + k] > known || meta[at + ATOMIC_WRITE + k] > known) return raced(thread, i, k, isWrite ? 'write' : 'read', site, 'written')
+    if (isWrite && (meta[at + PLAIN_READ + k] > known || meta[at + ATOMIC_READ + k] > known)) return raced(thread, i, k, 'write', site, 'read')
   }
 }
 
 function checkAtomic(thread, i, isWrite, site) {
-  const at = i * THREADS_MAX
+  const at = i * META
   const { clock, id } = thread
   for (let k = 0; k < threadCount; k++) {
     if (k === id) continue
-    if (plainWrite[at + k] > clock[k]) raced(thread, i, k, isWrite ? 'atomic write' : 'atomic read', site, 'written plainly')
-    if (isWrite && plainRead[at + k] > clock[k]) raced(thread, i, k, 'atomic write', site, 'read plainly')
+    if (meta[at + k] > clock[k]) raced(thread, i, k, isWrite ? 'atomic write' : 'atomic read', site, 'written plainly')
+    if (isWrite && meta[at + PLAIN_READ + k] > clock[k]) raced(thread, i, k, 'atomic write', site, 'read plainly')
   }
-  if (isWrite) atomicWrite[at + id] = clock[id]
-  else atomicRead[at + id] = clock[id]
+  if (isWrite) meta[at + ATOMIC_WRITE + id] = clock[id]
+  else meta[at + ATOMIC_READ + id] = clock[id]
 }
 
 function raced(thread, i, k, how, site, what) {

@@ -1,0 +1,638 @@
+/**
+ * What is explored. Each scenario is small: two or three threads beside the aggregator, a ring of one or two slots, a few keys. `quick` are the bounds at
+ * which `npm test` goes through all of it; without, it is too large for that, and a seeded slice is run. README.md shows how to write one.
+ */
+
+/** A writer that marks and publishes each of these, one batch after the other, waiting where it has to; then its thread ends. */
+const publishes = (...keys) =>
+  function* (w) {
+    const lane = yield* w.open()
+    for (const key of keys) {
+      if (!(yield* w.markWaiting(lane, key))) return
+      if (!(yield* w.flushWaiting(lane))) return
+    }
+  }
+
+/** The same, and it does not wait: what finds the ring full stays staged. */
+const offers = (...keys) =>
+  function* (w) {
+    const lane = yield* w.open()
+    for (const key of keys) {
+      yield* w.mark(lane, key)
+      yield* w.flush(lane)
+    }
+  }
+
+export const scenarios = [
+  // ------------------------------------------------------------------------------------------------------------ the ring
+  {
+    name: 'push: two producers, two slots, nobody consumes',
+    memory: { capacity: 2 },
+    aggregator: false,
+    quick: {},
+    threads: { writerA: offers(1, 2), writerB: offers(11, 12) },
+  },
+  {
+    name: 'push: three producers, four slots, nobody consumes',
+    memory: { capacity: 4, maxWriters: 3 },
+    aggregator: false,
+    quick: {},
+    threads: { writerA: offers(1, 2), writerB: offers(11), writerC: offers(21) },
+  },
+  {
+    name: 'ring: one slot, one producer, three laps',
+    memory: { capacity: 1, maxWriters: 1 },
+    quick: {},
+    threads: { writerA: publishes(1, 2, 3) },
+  },
+  {
+    name: 'ring: one slot, two producers that do not wait',
+    memory: { capacity: 1 },
+    quick: {},
+    threads: { writerA: offers(1, 2), writerB: offers(11) },
+  },
+  {
+    name: 'ring: one slot, two producers that wait',
+    memory: { capacity: 1 },
+    threads: { writerA: publishes(1, 2), writerB: publishes(11) },
+  },
+  {
+    name: 'ring: two slots, two producers, two laps',
+    memory: { capacity: 2 },
+    threads: { writerA: publishes(1, 2), writerB: publishes(11, 12) },
+  },
+  {
+    name: 'ring: two slots, three producers',
+    memory: { capacity: 2, maxWriters: 3 },
+    threads: { writerA: publishes(1), writerB: publishes(11, 12), writerC: publishes(21) },
+  },
+  {
+    name: 'ring: four slots, two producers, three laps',
+    memory: { capacity: 4 },
+    threads: { writerA: publishes(1, 2, 3, 4, 5, 6), writerB: publishes(11, 12, 13, 14, 15, 16) },
+  },
+  {
+    name: 'ring: next to the wrap of positions',
+    memory: { capacity: 2 },
+    start: { position: 2 ** 30 - 1, laneEnd: -1 },
+    threads: { writerA: publishes(1, 2), writerB: publishes(11) },
+  },
+  {
+    name: 'ring: one slot, next to the wrap of laps',
+    memory: { capacity: 1, maxWriters: 1 },
+    start: { position: 2 ** 29 - 1 },
+    quick: {},
+    threads: { writerA: publishes(1, 2) },
+  },
+  {
+    name: 'ring: a tail that has overtaken is healed',
+    memory: { capacity: 2, maxWriters: 1 },
+    healing: true,
+    quick: {},
+    setUp({ core, words }) {
+      words[core.TAIL] = 1 // as if a producer had moved it after sleeping through 2^30 tokens
+    },
+    threads: { writerA: publishes(1, 2) },
+  },
+
+  // ----------------------------------------------------------------------------------------------------------- the lanes
+  {
+    name: 'lane: full, with waiting',
+    memory: { capacity: 2, laneCapacity: 2, maxWriters: 1 },
+    quick: {},
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.markManyWaiting(lane, [1, 2])
+        yield* w.flushWaiting(lane)
+        yield* w.markManyWaiting(lane, [3, 4])
+        yield* w.flushWaiting(lane)
+      },
+    },
+  },
+  {
+    name: 'lane: full of staged keys, the ring full of others',
+    memory: { capacity: 1, laneCapacity: 1 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.markWaiting(lane, 1)
+        yield* w.markWaiting(lane, 2)
+      },
+      writerB: publishes(11),
+    },
+  },
+  {
+    name: 'lane: batches as long as the lane, next to its wrap',
+    memory: { capacity: 2, laneCapacity: 2, maxWriters: 1 },
+    start: { laneEnd: 2 ** 31 - 2 },
+    quick: {},
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        for (const keys of [
+          [1, 0],
+          [3, 4],
+        ]) {
+          yield* w.markManyWaiting(lane, keys)
+          yield* w.flushWaiting(lane)
+        }
+      },
+    },
+  },
+  {
+    name: 'lane: keys staged behind a batch that is being taken',
+    memory: { capacity: 2, laneCapacity: 4, maxWriters: 1 },
+    quick: { stales: 2 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.mark(lane, 1)
+        yield* w.flush(lane)
+        yield* w.mark(lane, 2)
+        yield* w.mark(lane, 3)
+        yield* w.flush(lane)
+        yield* w.mark(lane, 4)
+      },
+    },
+  },
+  {
+    name: 'lane: batches by size',
+    memory: { capacity: 2, laneCapacity: 4, maxWriters: 1, batchSize: 2 },
+    quick: {},
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        for (const key of [1, 2, 3, 4, 5]) yield* w.markWaiting(lane, key)
+      },
+    },
+  },
+
+  // ---------------------------------------------------------------------------------------------------------- the epochs
+  {
+    name: 'seal: concurrent with a publish',
+    memory: { capacity: 2, maxWriters: 1 },
+    quick: {},
+    threads: {
+      writerA: offers(1),
+      *tracker(w) {
+        const epoch = yield* w.tracker.advance()
+        w.results.epoch = epoch.keys
+      },
+    },
+  },
+  {
+    name: 'seal: two at once, concurrent with batches',
+    memory: { capacity: 2, maxWriters: 1 },
+    threads: {
+      writerA: publishes(1, 2),
+      *tracker(w) {
+        const first = yield* w.tracker.seal()
+        const second = yield* w.tracker.seal()
+        yield* w.tracker.sealed(second)
+        yield* w.tracker.sealed(first)
+      },
+    },
+  },
+  {
+    name: 'seal: no slot is free until a commit',
+    memory: { capacity: 2, maxWriters: 1, epochSlots: 2 },
+    threads: {
+      writerA: publishes(1, 2),
+      *tracker(w) {
+        const first = yield* w.tracker.advance()
+        const ticket = yield* w.tracker.seal()
+        yield* w.tracker.commit(first)
+        yield* w.tracker.sealed(ticket)
+      },
+    },
+  },
+  {
+    name: 'seal: a slot is used again',
+    memory: { capacity: 2, maxWriters: 1, epochSlots: 2 },
+    start: { epoch: 2 ** 19 - 1 },
+    threads: {
+      writerA: offers(1, 2),
+      *tracker(w) {
+        for (let k = 0; k < 2; k++) yield* w.tracker.commit(yield* w.tracker.advance())
+        yield* w.tracker.join()
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'seal: without writers, by an aggregator that dies',
+    memory: { capacity: 1, maxWriters: 1, epochSlots: 2 },
+    quick: {},
+    setUp: holdsBatch,
+    threads: {
+      *tracker(w) {
+        yield* w.tracker.commit(yield* w.tracker.advance())
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'restore: by an aggregator that dies',
+    memory: { capacity: 2, maxWriters: 1 },
+    quick: {},
+    setUp: holdsBatch,
+    threads: {
+      *tracker(w) {
+        const epoch = yield* w.tracker.advance()
+        yield* w.tracker.restored(yield* w.tracker.restore(epoch))
+      },
+    },
+  },
+  {
+    name: 'restore: while batches are published',
+    memory: { capacity: 2, maxWriters: 1 },
+    repeats: true,
+    threads: {
+      writerA: offers(1, 2),
+      *tracker(w) {
+        const epoch = yield* w.tracker.advance()
+        const ticket = yield* w.tracker.restore(epoch)
+        yield* w.tracker.advance()
+        yield* w.tracker.restored(ticket)
+      },
+    },
+  },
+  {
+    name: 'restore: into the epoch of a seal that follows at once, slots used again',
+    memory: { capacity: 1, maxWriters: 1, epochSlots: 2 },
+    repeats: true,
+    setUp: holdsBatch,
+    threads: {
+      *tracker(w) {
+        const first = yield* w.tracker.advance()
+        yield* w.tracker.restore(first)
+        const second = yield* w.tracker.seal()
+        yield* w.tracker.sealed(second)
+      },
+    },
+  },
+  {
+    name: 'everything: said once is said',
+    memory: { capacity: 1, maxWriters: 1 },
+    quick: {},
+    threads: {
+      *tracker(w) {
+        yield* w.tracker.everything()
+        yield* w.tracker.advance()
+      },
+    },
+  },
+
+  // ------------------------------------------------------------------------------------------------------------ the sets
+  {
+    name: 'set: overflow in the middle of a batch',
+    memory: { capacity: 2, maxWriters: 1, maxKeysPerEpoch: 2 },
+    quick: {},
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.markMany(lane, [1, 0, 1, 3])
+        yield* w.flush(lane)
+      },
+      *tracker(w) {
+        yield* w.tracker.join()
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'set: growth in the middle of a batch',
+    memory: { capacity: 2, maxWriters: 1, smallestTable: 4 },
+    quick: { preemptions: 1, deaths: 2 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.markMany(lane, [7, 0, 8])
+        yield* w.flush(lane)
+      },
+    },
+  },
+  {
+    name: 'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
+    memory: { capacity: 2, maxWriters: 1 },
+    repeats: true,
+    quick: { preemptions: 1, deaths: 2 },
+    setUp: holdsBatch,
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.markMany(lane, [0, 101, 5])
+        yield* w.flush(lane)
+      },
+    },
+    killWriters: false,
+  },
+
+  // --------------------------------------------------------------------------------------------- open, close, reap, stop
+  {
+    name: 'open: two writers claim one lane',
+    memory: { capacity: 1, maxWriters: 1 },
+    cold: true,
+    quick: {},
+    aggregator: false,
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        if (typeof lane !== 'string') yield* w.mark(lane, 1)
+      },
+      *writerB(w) {
+        const lane = yield* w.open()
+        if (typeof lane !== 'string') yield* w.mark(lane, 11)
+      },
+    },
+  },
+  {
+    name: 'close: and the next owner of the lane',
+    memory: { capacity: 2, laneCapacity: 2, maxWriters: 1 },
+    start: { generation: 2 ** 13 - 1, laneEnd: -1 },
+    cold: true,
+    quick: { preemptions: 1 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        if (typeof lane === 'string') return
+        yield* w.mark(lane, 1)
+        yield* w.flush(lane)
+        yield* w.mark(lane, 2)
+        yield* w.close(lane)
+      },
+      *writerB(w) {
+        const lane = yield* w.openWhenFree()
+        yield* w.mark(lane, 11)
+        yield* w.flush(lane)
+      },
+      *tracker(w) {
+        yield* w.tracker.join()
+      },
+    },
+  },
+  {
+    name: 'reap: late, when the lane has its next owner',
+    memory: { capacity: 2, laneCapacity: 2, maxWriters: 1 },
+    exits: true,
+    killAggregator: false,
+    killWriters: false,
+    quick: { deaths: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.close(lane) // and its thread ends: the tracker may find the lane still owned, and send REAP behind CLOSE
+      },
+      *tracker(w) {
+        yield* w.tracker.join('writerA')
+      },
+      *nextOwner(w) {
+        const lane = yield* w.openWhenFree()
+        yield* w.mark(lane, 2)
+        yield* w.flush(lane)
+        yield* w.mark(lane, 3)
+      },
+    },
+  },
+  {
+    name: 'reap: a writer that ended with keys staged',
+    memory: { capacity: 1, maxWriters: 1 },
+    exits: true,
+    quick: {},
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.markMany(lane, [1, 2])
+      },
+      *tracker(w) {
+        yield* w.tracker.join('writerA')
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'stop: nothing in flight',
+    memory: { capacity: 2, maxWriters: 1 },
+    quick: {},
+    threads: {
+      *tracker(w) {
+        yield* w.tracker.stop()
+      },
+    },
+  },
+  {
+    name: 'stop: races a publish, one slot',
+    memory: { capacity: 1, maxWriters: 1 },
+    racesStop: true,
+    quick: { preemptions: 1 },
+    threads: {
+      writerA: offers(1),
+      *tracker(w) {
+        yield* w.tracker.stop()
+      },
+    },
+  },
+  {
+    name: 'stop: races a publish, two slots',
+    memory: { capacity: 2, maxWriters: 1 },
+    racesStop: true,
+    quick: { preemptions: 1 },
+    threads: {
+      writerA: offers(1, 2),
+      *tracker(w) {
+        yield* w.tracker.stop()
+      },
+    },
+  },
+  {
+    name: 'stop: a writer waits for a slot',
+    memory: { capacity: 1, maxWriters: 1 },
+    racesStop: true,
+    threads: {
+      writerA: publishes(1, 2),
+      *tracker(w) {
+        yield* w.tracker.stop()
+      },
+    },
+  },
+  {
+    name: 'stop: everything in flight',
+    memory: { capacity: 2, maxWriters: 2 },
+    racesStop: true,
+    repeats: true,
+    threads: {
+      writerA: offers(1, 2),
+      writerB: offers(11),
+      *tracker(w) {
+        const epoch = yield* w.tracker.advance()
+        yield* w.tracker.restore(epoch)
+        yield* w.tracker.seal()
+        yield* w.tracker.ask()
+        yield* w.tracker.stop()
+      },
+    },
+  },
+  {
+    name: 'stop: next to the wrap of positions, by an aggregator that dies twice',
+    memory: { capacity: 2, maxWriters: 1 },
+    start: { position: 2 ** 30 - 1 },
+    quick: { preemptions: 1, deaths: 2 },
+    setUp: holdsBatch,
+    threads: {
+      *tracker(w) {
+        yield* w.tracker.stop()
+      },
+    },
+  },
+  {
+    name: 'ask: writers are asked to publish',
+    memory: { capacity: 2, maxWriters: 1 },
+    quick: { preemptions: 1 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        for (const key of [1, 2]) yield* w.mark(lane, key)
+      },
+      *tracker(w) {
+        yield* w.tracker.ask()
+        yield* w.tracker.drained()
+      },
+    },
+  },
+
+  // ------------------------------------------------------------------------------------------------------------- parking
+  {
+    name: 'parking: against a batch',
+    memory: { capacity: 2, maxWriters: 1 },
+    quick: { preemptions: 3 },
+    threads: { writerA: offers(1) },
+  },
+  {
+    name: 'parking: against SEAL, RESTORE, EVERYTHING and REAP',
+    memory: { capacity: 4, maxWriters: 1 },
+    quick: {},
+    threads: {
+      *tracker(w) {
+        const epoch = yield* w.tracker.advance()
+        yield* w.tracker.restored(yield* w.tracker.restore(epoch))
+        yield* w.tracker.everything()
+        yield* w.tracker.drained()
+        yield* w.tracker.reap(0, 0)
+        yield* w.tracker.drained()
+      },
+    },
+  },
+  {
+    name: 'parking: against CLOSE, while another waits for the lane',
+    memory: { capacity: 2, maxWriters: 1 },
+    quick: {},
+    killWriters: false,
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.close(lane)
+        const again = yield* w.openWhenFree()
+        yield* w.mark(again, 2)
+        yield* w.flush(again)
+      },
+    },
+  },
+
+  // ---------------------------------------------------------------------------------------------------------- exceptions
+  {
+    name: 'exceptions: a writer goes on with the same lane',
+    memory: { capacity: 2, maxWriters: 1 },
+    throws: 1,
+    quick: { preemptions: 1, deaths: 0, throws: 1 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.tries(w.mark(lane, 1))
+        yield* w.tries(w.flush(lane))
+        yield* w.tries(w.markMany(lane, [2, 3]))
+        yield* w.tries(w.flush(lane))
+        yield* w.flushWaiting(lane)
+      },
+    },
+  },
+  {
+    name: 'exceptions: a writer that waits goes on with the same lane',
+    memory: { capacity: 1, laneCapacity: 2, maxWriters: 1 },
+    throws: 1,
+    quick: { preemptions: 0, deaths: 0, throws: 1 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        for (const keys of [
+          [1, 2],
+          [3, 4],
+          [5, 6],
+        ]) {
+          yield* w.tries(w.markManyWaiting(lane, keys))
+          yield* w.tries(w.flushWaiting(lane))
+        }
+        yield* w.flushWaiting(lane)
+      },
+    },
+  },
+  {
+    name: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
+    memory: { capacity: 2, maxWriters: 1, smallestTable: 4 },
+    throws: 2,
+    repeats: true,
+    quick: { preemptions: 0, deaths: 1, throws: 1 },
+    setUp: holdsBatch,
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.markMany(lane, [101, 0, 8])
+        yield* w.flush(lane)
+      },
+    },
+  },
+  {
+    name: 'exceptions: the aggregator recovers from SEAL, RESTORE and STOP',
+    memory: { capacity: 2, maxWriters: 1 },
+    throws: 2,
+    repeats: true,
+    quick: { preemptions: 0, deaths: 0, throws: 2 },
+    setUp: holdsBatch,
+    threads: {
+      *tracker(w) {
+        const epoch = yield* w.tracker.advance()
+        yield* w.tracker.restored(yield* w.tracker.restore(epoch))
+        yield* w.tracker.stop()
+      },
+    },
+  },
+
+  // --------------------------------------------------------------------------------------------------------- all of it
+  {
+    name: 'all: two writers, one closes; seal, restore, seal, stop',
+    memory: { capacity: 2, laneCapacity: 2, maxWriters: 2, epochSlots: 2 },
+    repeats: true,
+    racesStop: true,
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        for (const key of [1, 0, 3]) if (!(yield* w.markWaiting(lane, key))) return
+        yield* w.close(lane)
+      },
+      writerB: publishes(11, 12),
+      *tracker(w) {
+        const first = yield* w.tracker.advance()
+        yield* w.tracker.restore(first)
+        const second = yield* w.tracker.advance()
+        yield* w.tracker.commit(second)
+        yield* w.tracker.join()
+        yield* w.tracker.stop()
+      },
+    },
+  },
+]
+
+/** Two keys, 100 and 101, are in the open epoch already, as if an earlier batch had brought them. */
+function holdsBatch({ seed }) {
+  seed([100, 101])
+}
