@@ -23,8 +23,8 @@ const scratch = new Int32Array(2)
 export interface EpochKeeper {
   /** The slot is free. */
   commit(epoch: SealedEpoch): void
-  /** Resolves when the keys are in the open epoch. Undefined when there is none any more. */
-  restore(epoch: SealedEpoch): Promise<void> | undefined
+  /** Resolves when the keys are in the open epoch. Throws when there is none any more. */
+  restore(epoch: SealedEpoch): Promise<void>
 }
 
 /** Why an epoch is not exact. */
@@ -153,22 +153,17 @@ export class SealedEpoch {
 
   /**
    * They were not: the keys join the open epoch. Resolves when they have; an `advanceEpoch()` called after this, even without awaiting it, has them.
-   * Idempotent; nothing after commit(). After stop() there is no open epoch: rejects with `ERR_DIRTYRING_STOPPED`, and the keys stay readable.
+   * Idempotent; nothing after commit(). After stop() there is no open epoch: rejects with `ERR_DIRTYRING_STOPPED`, and the keys stay readable; so it is when the aggregator
+   * cannot go on, with that error.
    */
   restore(): Promise<void> {
     if (this.#state === 'committed') return Promise.resolve()
-    if (this.#restoring === undefined) {
-      this.#restoring = this.#keeper.restore(this)
-      if (this.#restoring === undefined) {
-        return Promise.reject(
-          new DirtyRingError(
-            'ERR_DIRTYRING_STOPPED',
-            `epoch ${this.id} cannot be restored: the tracker has stopped; its keys are still here to be dealt with`,
-          ),
-        )
-      }
-      this.#state = 'restored'
+    try {
+      this.#restoring ??= this.#keeper.restore(this)
+    } catch (error) {
+      return Promise.reject(error)
     }
+    this.#state = 'restored'
     return this.#restoring
   }
 

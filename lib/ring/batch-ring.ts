@@ -1,11 +1,14 @@
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { HEAD, LANE_KEYS, LANE_OWNER, LANE_READ_END, LANE_STAGED_END, LANE_THREAD, laneAt, OWNER } from '../memory/map.js'
-import { attachMemory, createMemory, handleOf, type Memory } from '../memory/memory.js'
+import { attachMemory, createMemory, handleOf, sameMemory, type Memory } from '../memory/memory.js'
 import { resolveRingOptions, type RingOptions } from '../options.js'
 import { threadIdFor } from '../platform/thread.js'
 import { freeSlot, GONE, NOTHING, peek } from './consume.js'
 import { closeLane, openLane, publishMany, type Lane } from './lane.js'
 import { advance, BATCH, CLOSE, GENERATION_BITS, GENERATION_MASK, KIND_SHIFT, PAYLOAD_MASK, THREAD_BITS, tokenOf } from './token.js'
+
+/** The rings that this thread is draining right now, the innermost last: onBatch may drain another one. */
+const draining: Memory[] = []
 
 /** Nothing is staged here between two calls, so there is nothing to look after. */
 const noClock = { armed: true, arm: (): void => undefined }
@@ -27,7 +30,6 @@ export class BatchRing {
   /** Pass it to other threads of this process. */
   readonly handle: unknown
   readonly #memory: Memory
-  #draining = false
 
   private constructor(memory: Memory) {
     this.#memory = memory
@@ -65,7 +67,7 @@ export class BatchRing {
     if (typeof limit !== 'number') throw invalidArg('limit', 'a number', limit)
     if (!(limit >= 0)) throw outOfRange('limit', 'a number that is not negative', limit)
     this.#takeRole()
-    this.#draining = true
+    draining.push(this.#memory)
     try {
       let handed = 0
       while (handed < limit) {
@@ -75,7 +77,7 @@ export class BatchRing {
       }
       return handed
     } finally {
-      this.#draining = false
+      draining.pop()
     }
   }
 
@@ -86,7 +88,8 @@ export class BatchRing {
     if (holder !== 0 && holder !== mine) {
       throw new DirtyRingError('ERR_DIRTYRING_AGGREGATOR_TAKEN', `thread ${holder - 1} is this ring's consumer`)
     }
-    if (this.#draining) throw new DirtyRingError('ERR_DIRTYRING_AGGREGATOR_TAKEN', 'drain() was called from within onBatch')
+    if (draining.some((memory) => sameMemory(memory, this.#memory)))
+      throw new DirtyRingError('ERR_DIRTYRING_AGGREGATOR_TAKEN', 'drain() was called from within onBatch')
   }
 
   #consume(onBatch: (keys: BigUint64Array, producerId: number) => void): 'empty' | 'batch' | 'other' {

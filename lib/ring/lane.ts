@@ -101,7 +101,8 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
     if (Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) continue
     // ^ linearization point of the claim; whoever looks knows the owner from here on
     Atomics.store(words, header + LANE_THREAD, threadId + 1)
-    if (Atomics.load(words, STOPPED) !== 0) {
+    const attn = Atomics.load(words, header + LANE_ATTN)
+    if (Atomics.load(words, STOPPED) !== 0 || (attn & 1) !== 0) {
       Atomics.store(words, header + LANE_THREAD, 0)
       Atomics.compareExchange(words, header + LANE_OWNER, mine, owner)
       return 'stopped'
@@ -128,7 +129,7 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
       readEnd: end,
       tryAt: end + batchSize,
       due: end,
-      attn: Atomics.load(words, header + LANE_ATTN),
+      attn,
       peak: words[header + LANE_IN_FLIGHT_PEAK],
     }
     setDue(lane)
@@ -276,6 +277,14 @@ export function closeLane(lane: Lane): boolean {
   return push(lane.memory, controlToken(CLOSE, writerPayload(lane.id, lane.generation & GENERATION_MASK)))
 }
 
+/** Do what the tracker asks for, if it does: publish. */
+export function attend(lane: Lane): void {
+  const attn = Atomics.load(lane.words, lane.attnAt)
+  if (attn === lane.attn || (attn & 1) !== 0) return // a stop is not remembered: every later mark asks again, and is refused
+  lane.attn = attn
+  publish(lane)
+}
+
 /** Whether marks are refused for good: the tracker has stopped. */
 export function isStopped(lane: Lane): boolean {
   return (Atomics.load(lane.words, lane.attnAt) & 1) !== 0 || Atomics.load(lane.words, STOPPED) !== 0
@@ -283,12 +292,8 @@ export function isStopped(lane: Lane): boolean {
 
 function ready(lane: Lane, count: number): boolean {
   if (!lane.open) return false
-  const attn = Atomics.load(lane.words, lane.attnAt)
-  if (attn !== lane.attn) {
-    if ((attn & 1) !== 0) return false // not remembered: every later mark comes here again
-    lane.attn = attn
-    publish(lane)
-  }
+  attend(lane)
+  if ((Atomics.load(lane.words, lane.attnAt) & 1) !== 0) return false
   const there = hasRoom(lane, count)
   setDue(lane)
   return there
@@ -302,10 +307,11 @@ function afterStaging(lane: Lane): void {
       if (published && (attn & 1) === 0) lane.attn = attn
       else lane.due = lane.end // ready() looks at it before the next mark stores anything
     }
+    if (!published && !lane.clock.armed) lane.clock.arm()
   } else {
+    if (!lane.clock.armed) lane.clock.arm()
     setDue(lane)
   }
-  if (lane.end !== lane.published && !lane.clock.armed) lane.clock.arm()
 }
 
 /** Where the next comparison in stage() should stop. Also to be called when the clock has ceased to look after the lane. */
@@ -315,8 +321,7 @@ export function setDue(lane: Lane): void {
     lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
     room = roomOf(lane)
   }
-  const untilTry = (lane.tryAt - lane.end) | 0
-  const steps = lane.end === lane.published && !lane.clock.armed ? 1 : Math.max(untilTry, 1)
+  const steps = lane.clock.armed ? Math.max((lane.tryAt - lane.end) | 0, 1) : 1
   lane.due = (lane.end + Math.min(steps, room)) | 0
 }
 

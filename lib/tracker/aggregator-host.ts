@@ -143,18 +143,18 @@ export class AggregatorHost {
   }
 
   async #startThread(): Promise<void> {
-    const thread = await this.#newThread()
     const { words } = this.#memory
-    this.#thread = thread
     this.#iterationsAtStart = Atomics.load(words, ITERATIONS)
+    const thread = await this.#newThread()
+    this.#thread = thread
     await new Promise<void>((resolve, reject) => {
       const look = setInterval(() => {
         if (Atomics.load(words, OWNER) !== 0) settle(resolve)
       }, 2)
-      const limit = setTimeout(
-        () => settle(() => reject(cannotStart(`it did not take the tracker's handle for ${START_MS_MAX} ms`))),
-        START_MS_MAX,
-      )
+      const limit = setTimeout(() => {
+        void thread.terminate()
+        settle(() => reject(cannotStart(`it did not take the tracker's handle for ${START_MS_MAX} ms`)))
+      }, START_MS_MAX)
       const settle = (how: () => void): void => {
         clearInterval(look)
         clearTimeout(limit)
@@ -167,7 +167,7 @@ export class AggregatorHost {
       })
       thread.postHandle(handleOf(this.#memory))
       const waiting = typeof Atomics.waitAsync === 'function' ? Atomics.waitAsync(words, OWNER, 0, START_MS_MAX) : undefined
-      if (waiting?.async === true) void waiting.value.then(() => settle(resolve))
+      if (waiting?.async === true) void waiting.value.then((outcome) => outcome === 'ok' && settle(resolve))
     })
   }
 

@@ -44,6 +44,8 @@ import { SealTimes } from './seal-times.js'
 interface Outgoing {
   readonly make: () => number | undefined
   readonly done?: () => void
+  /** Somebody waits for it alone: tell them that it will not be sent. */
+  readonly fail?: (reason: unknown) => void
   /** For a SEAL: whose it is, and the slot it was given. */
   readonly seal?: { readonly advance: Advance; readonly slot: number }
   /** Somebody's promise hangs on it. */
@@ -192,13 +194,19 @@ export class Control implements EpochKeeper {
     this.poke()
   }
 
-  restore(epoch: SealedEpoch): Promise<void> | undefined {
+  restore(epoch: SealedEpoch): Promise<void> {
     const slot = this.#unsettled.get(epoch)
     if (slot === undefined) {
       this.restored++
       return Promise.resolve() // exact and empty: nothing to give back
     }
-    if (this.#closing) return undefined
+    if (this.#closing) {
+      throw new DirtyRingError(
+        'ERR_DIRTYRING_STOPPED',
+        `epoch ${epoch.id} cannot be restored: the tracker has stopped; its keys are still here to be dealt with`,
+      )
+    }
+    if (this.#failure !== undefined) throw this.#failure as Error
     this.#unsettled.delete(epoch)
     return this.#restore(slot, epoch.id)
   }
@@ -219,6 +227,7 @@ export class Control implements EpochKeeper {
     const drained = new Promise<void>((resolve, reject) => {
       this.#send({
         awaited: true,
+        fail: reject,
         make: () => {
           this.#draining.push({ position: settledTail(this.#memory), resolve, reject })
           return undefined
@@ -255,6 +264,7 @@ export class Control implements EpochKeeper {
       if (Atomics.load(words, lane + LANE_STAGED_END) === Atomics.load(words, lane + LANE_PUBLISHED)) continue
       left = true
       Atomics.store(words, lane + LANE_ATTN, words[lane + LANE_ATTN] + 2)
+      Atomics.notify(words, lane + LANE_ATTN)
     }
     return !left
   }
@@ -295,10 +305,16 @@ export class Control implements EpochKeeper {
       this.abandon(advance)
       advance.reject(reason)
     }
-    for (const { seal } of [...this.#outgoing]) {
-      if (seal === undefined) continue
-      this.abandon(seal.advance)
-      seal.advance.reject(reason)
+    for (const outgoing of [...this.#outgoing]) {
+      const { seal, fail } = outgoing
+      if (seal !== undefined) {
+        this.abandon(seal.advance)
+        seal.advance.reject(reason)
+      }
+      if (fail !== undefined) {
+        this.#outgoing.splice(this.#outgoing.indexOf(outgoing), 1)
+        fail(reason)
+      }
     }
     for (const { reject } of this.#restoring) reject(reason)
     for (const { reject } of this.#draining.splice(0)) reject(reason)

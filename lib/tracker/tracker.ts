@@ -87,7 +87,10 @@ export class DirtyTracker {
     this.#memory = memory
     this.#control = new Control(memory, start.epoch)
     this.#host = new AggregatorHost(memory, options.aggregator)
-    this.#host.onFailure = (error) => this.#control.fail(error)
+    this.#host.onFailure = (error) => {
+      if (this.#control.isStopping && this.#host.isAbsent) this.#takeOverIfAlone()
+      else this.#control.fail(error)
+    }
     this.#control.onPush = () => this.#host.pump()
     this.#control.onPoll = () => this.#takeOverIfAlone()
   }
@@ -294,7 +297,7 @@ export class DirtyTracker {
   }
 
   /**
-   * Ask open writers to publish, give them up to `graceMs`, deliver all that is published, end the aggregator, and refuse later marks. Resolves with the
+   * Ask open writers to publish and give them up to `graceMs` (0: do not ask), deliver all that is published, end the aggregator, and refuse later marks. Resolves with the
    * last epoch, still to be settled by `commit()`; if writers still had keys staged it says `exact: false`, reason 'unpublished'. A second stop() is the
    * first. Cuts already made are served, `advanceEpoch()` calls that wait for a slot reject; epochs that are not settled stay readable.
    */
@@ -310,13 +313,13 @@ export class DirtyTracker {
     const deadline = performance.now() + graceMs
     this.#control.close()
     for (const wake of this.#onStop) wake()
-    for (;;) {
-      if (this.#host.isAbsent) this.#workAlone()
-      publishOwn(this.#memory)
-      if (this.#control.askToPublish() || performance.now() >= deadline) break
-      await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS))
-    }
     try {
+      for (;;) {
+        if (this.#host.isAbsent) this.#workAlone()
+        publishOwn(this.#memory)
+        if (performance.now() >= deadline || this.#control.askToPublish()) break
+        await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS))
+      }
       if (Atomics.load(this.#memory.words, FAILED) !== 0) throw cannotGoOn(this.#memory.words)
       this.#control.forgive()
       const last = this.#control.stop()
@@ -402,7 +405,9 @@ function checkAdvance(options: AdvanceOptions): { signal: AbortSignalLike | unde
 
 function checkSignal(signal: unknown): AbortSignalLike | undefined {
   if (signal === undefined) return undefined
-  if (typeof signal === 'object' && signal !== null && 'aborted' in signal && 'addEventListener' in signal) return signal as AbortSignalLike
+  const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignalLike>
+  if (typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function')
+    return signal as AbortSignalLike
   throw invalidArg('options.signal', 'an AbortSignal', signal)
 }
 

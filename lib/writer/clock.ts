@@ -1,4 +1,4 @@
-import { isStopped, publish, setDue, type Lane, type LaneClock } from '../ring/lane.js'
+import { attend, isStopped, publish, setDue, type Lane, type LaneClock } from '../ring/lane.js'
 
 /** Looks after no lane: for an interval of 0. */
 const never: LaneClock = { armed: true, arm: () => undefined }
@@ -59,6 +59,25 @@ function tryPublish(lane: Lane): boolean {
   } catch {
     return true // a corrupt ring: the next mark says so to somebody who can be told
   }
+}
+
+/** How long one wait of listen() lasts: the engine keeps something for each until then. */
+const LISTEN_MS = 60_000
+
+/** While this thread is idle: publish when the tracker asks for it. Does not keep the thread alive. Marks look for themselves. */
+export function listen(lane: Lane): void {
+  if (!lane.open || isStopped(lane) || typeof Atomics.waitAsync !== 'function') return
+  const asked = Atomics.waitAsync(lane.words, lane.attnAt, lane.attn, LISTEN_MS)
+  const answer = (): void => {
+    try {
+      if (lane.open) attend(lane)
+    } catch {
+      return // a corrupt ring: the next mark says so to somebody who can be told
+    }
+    listen(lane)
+  }
+  if (asked.async) void asked.value.then(answer)
+  else queueMicrotask(answer)
 }
 
 /** Timers that do not keep a thread alive, where there are such. */

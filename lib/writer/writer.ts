@@ -9,7 +9,7 @@ import { attachMemory, sameMemory, settingsOf, type Memory } from '../memory/mem
 import { addTotal } from '../memory/total.js'
 import { closeLane, isStopped, openLane, publish, stage, stageMany, type Lane, type NoLane } from '../ring/lane.js'
 import { THREAD_MASK } from '../ring/token.js'
-import { clockFor, unwatchLane, watchLane } from './clock.js'
+import { clockFor, listen, unref, unwatchLane, watchLane } from './clock.js'
 import { stoppedError, waitForRoom } from './wait.js'
 
 /** Where one key's lanes are put on their way; never held across a call that could come back here. */
@@ -234,6 +234,7 @@ export function openWriterIn(memory: Memory): Writer {
   const writer = new Writer(lane, { onFull, maxWaitMs })
   openWriters.add(writer)
   watchLane(lane)
+  listen(lane)
   if (!hooked) {
     hooked = true
     platform.onThreadEnd(endThread)
@@ -251,10 +252,17 @@ export function publishOwn(memory: Memory): void {
   }
 }
 
+/** Lanes whose CLOSE found the ring full, and that a timer tries again for. */
+const leaving = new Set<Lane>()
+
 function endThread(): void {
-  for (const writer of openWriters) {
-    publish(laneOf(writer))
-    closeLane(laneOf(writer))
+  for (const lane of [...[...openWriters].map(laneOf), ...leaving]) {
+    try {
+      publish(lane)
+      closeLane(lane) // takes with it what a full ring did not
+    } catch {
+      // A corrupt ring: it has nothing to do with the other lanes, and there is nobody left to be told.
+    }
   }
 }
 
@@ -268,11 +276,13 @@ function leave(lane: Lane, waitMs: number): void {
   while (!closeLane(lane) && !isStopped(lane)) {
     if (hostsAny()) pumpHosted()
     if (performance.now() >= deadline || !platform.canBlock()) {
-      setTimeout(() => leave(lane, 0), 10)
+      leaving.add(lane)
+      unref(setTimeout(() => leave(lane, 0), 10))
       return
     }
     if (!hostsAny()) Atomics.wait(words, header + LANE_WAKE, Atomics.load(words, header + LANE_WAKE), 1)
   }
+  leaving.delete(lane)
 }
 
 function noWriterSlot(memory: Memory): DirtyRingError {

@@ -98,10 +98,14 @@ function offers(options, stale, extra, choice) {
   return options !== null && options.includes(choice)
 }
 
+/** How many points a thread has to itself where everybody has a turn. */
+const FAIR_STEPS = 25
+
 class Searcher {
   constructor(search) {
     this.search = search
     this.reduces = search.reduces
+    this.seen = new Set()
   }
 
   begin(node) {
@@ -111,6 +115,21 @@ class Searcher {
     this.path.shift() // the root is no choice
     this.taken = 0
     this.node = node
+    this.seen.clear()
+    this.fair = 0
+  }
+
+  /**
+   * The execution has come back to a state of its own: a thread goes round in a circle, which only others can end, if they can. From here on everybody has
+   * a turn, sleeps come to their ends, and nothing is pruned: it ends, or is found to be endless.
+   */
+  #turn(run, thread, options) {
+    if (options === null) return GO_ON
+    if (thread === null) return options[0]
+    if (options.length === 0 || ++this.fair % FAIR_STEPS !== 0) return GO_ON
+    const choice = options[(this.fair / FAIR_STEPS) % options.length]
+    this.path.push({ at: run.steps, choice })
+    return choice
   }
 
   choose(run, thread, options, stale, extra = 0) {
@@ -123,10 +142,17 @@ class Searcher {
       }
       return thread === null ? options[0] : GO_ON
     }
+    if (this.fair > 0) return this.#turn(run, thread, options)
     const { node } = this
     const { bounds } = search
     if (options !== null && search.reduces) {
       const name = run.stateName(thread)
+      if (thread !== null && this.seen.has(name)) {
+        this.fair = 1
+        this.taken = Infinity
+        return GO_ON
+      }
+      this.seen.add(name)
       const spent = search.states.get(name)
       if (spent !== undefined && spent <= node.preemptions) {
         run.aborted = true

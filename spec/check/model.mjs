@@ -303,6 +303,18 @@ export class World {
     forget(lane)
   }
 
+  /** Wait until something outside of shared memory is so; who makes it so calls run.event(). */
+  *untilSo(isSo) {
+    yield* until(
+      // eslint-disable-next-line require-yield
+      function* () {
+        return isSo()
+      },
+      { event: true },
+    )
+    say(1)
+  }
+
   /** Do it with exceptions planted in it; after one, what it was about to tell is not known. */
   *tries(part) {
     const [unharmed, value] = yield* attempt(part)
@@ -510,6 +522,7 @@ export class World {
       this.#settle(a)
       if (!this.stopped) {
         for (const token of this.tracker.leftOver()) this.#pushNow(a, token)
+        this.#checkReaped()
         for (let writer = 0; writer < layout.maxWriters; writer++) {
           const owner = words[core.laneAt(layout, writer) + core.LANE_OWNER]
           if ((owner & core.THREAD_MASK) === 0) continue
@@ -518,6 +531,16 @@ export class World {
       }
     }
     this.#checkEnd(a)
+  }
+
+  /** Whose end the tracker was told of has no lane any more. */
+  #checkReaped() {
+    const { core, layout, words, tracker } = this
+    const ended = this.exits.slice(0, tracker.exitsSeen).map((thread) => core.ownerBits(this.threadIdOf(thread)))
+    for (let writer = 0; writer < layout.maxWriters; writer++) {
+      const owner = words[core.laneAt(layout, writer) + core.LANE_OWNER] & core.THREAD_MASK
+      if (owner !== 0 && (ended.includes(owner) || owner === core.THREAD_MASK)) throw new Failure('invariant', `lane ${writer} of a thread that ended is not reaped`)
+    }
   }
 
   #pushNow(a, token) {
@@ -768,6 +791,7 @@ export class Tracker {
     const { run } = this.world
     const threads = run.threads.filter(({ name }) => names.includes(name) || (names.length === 0 && name.startsWith('writer')))
     yield* this.wait(() => threads.every(({ state }) => state >= 2))
+    for (const thread of threads) learnOfEnd(currentThread(), thread)
   }
 
   *wait(isSo, also) {

@@ -47,7 +47,7 @@ export class Failure extends Error {
   }
 }
 
-const STEPS_MAX = 60_000
+const STEPS_MAX = 20_000
 const SITE_MODEL = -1
 
 let run = null
@@ -192,6 +192,7 @@ export class Run {
   /** Something happened outside of shared memory (a thread ended): whoever waits for such looks again. */
   event() {
     this.events++
+    this.known = mix(this.known, 3)
   }
 
   execute(start) {
@@ -268,7 +269,7 @@ export class Run {
       return thread
     }
     const thread = this.threads[choice]
-    if (thread.idle) {
+    if (thread.idle && this.chooser.fair === 0) {
       // It might as well have done this access before it was taken off: that execution is another one, which costs no more.
       this.aborted = true
       return null

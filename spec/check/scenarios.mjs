@@ -23,6 +23,28 @@ const offers = (...keys) =>
     }
   }
 
+/** A writer that publishes a batch in each of these epochs, which the tracker cuts and commits one after the other. */
+const inRounds = (...batches) => ({
+  *writerA(w) {
+    const lane = yield* w.open()
+    for (let round = 0; round < batches.length; round++) {
+      if (batches[round].length > 0) yield* w.markMany(lane, batches[round])
+      yield* w.flushWaiting(lane)
+      w.results.published = round
+      w.run.event()
+      yield* w.untilSo(() => (w.results.sealed ?? -1) >= round)
+    }
+  },
+  *tracker(w) {
+    for (let round = 0; round < batches.length; round++) {
+      yield* w.tracker.wait(() => (w.results.published ?? -1) >= round)
+      yield* w.tracker.commit(yield* w.tracker.advance())
+      w.results.sealed = round
+      w.run.event()
+    }
+  },
+})
+
 export const scenarios = [
   // ------------------------------------------------------------------------------------------------------------ the ring
   {
@@ -273,13 +295,14 @@ export const scenarios = [
     },
   },
   {
-    name: 'everything: said once is said',
-    memory: { capacity: 1, maxWriters: 1 },
+    name: 'everything: said once is said, and not in the next epoch of its slot',
+    memory: { capacity: 1, maxWriters: 1, epochSlots: 2 },
     quick: {},
     threads: {
       *tracker(w) {
         yield* w.tracker.everything()
-        yield* w.tracker.advance()
+        yield* w.tracker.commit(yield* w.tracker.advance())
+        yield* w.tracker.commit(yield* w.tracker.advance())
       },
     },
   },
@@ -308,10 +331,26 @@ export const scenarios = [
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
-        yield* w.markMany(lane, [7, 0, 8])
+        yield* w.markMany(lane, [7, 0, 8, 7])
         yield* w.flush(lane)
       },
     },
+  },
+  {
+    name: 'set: growth in a slot that is used again',
+    memory: { capacity: 2, laneCapacity: 8, maxWriters: 1, epochSlots: 2, smallestTable: 4 },
+    repeats: true,
+    killWriters: false,
+    quick: { preemptions: 0 },
+    threads: inRounds([1, 2, 3, 4, 5], [5], [1, 2, 3, 4, 5]),
+  },
+  {
+    name: 'set: the same keys in a slot that is used again',
+    memory: { capacity: 2, laneCapacity: 8, maxWriters: 1, epochSlots: 2 },
+    repeats: true,
+    killWriters: false,
+    quick: { preemptions: 0 },
+    threads: inRounds([1, 2, 3], [], [3, 2, 1]),
   },
   {
     name: 'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
@@ -344,6 +383,24 @@ export const scenarios = [
       *writerB(w) {
         const lane = yield* w.open()
         if (typeof lane !== 'string') yield* w.mark(lane, 11)
+      },
+    },
+  },
+  {
+    name: 'open: a writer that dies while it claims a lane',
+    memory: { capacity: 2, maxWriters: 1 },
+    cold: true,
+    exits: true,
+    quick: { preemptions: 1 },
+    setUp: holdsBatch,
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        if (typeof lane !== 'string') yield* w.mark(lane, 1)
+      },
+      *tracker(w) {
+        yield* w.tracker.join()
+        yield* w.tracker.drained()
       },
     },
   },
@@ -399,11 +456,13 @@ export const scenarios = [
     name: 'reap: a writer that ended with keys staged',
     memory: { capacity: 1, maxWriters: 1 },
     exits: true,
-    quick: {},
+    quick: { preemptions: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
-        yield* w.markMany(lane, [1, 2])
+        yield* w.mark(lane, 1)
+        yield* w.markMany(lane, [2, 3]) // these are published
+        yield* w.mark(lane, 4)
       },
       *tracker(w) {
         yield* w.tracker.join('writerA')
@@ -441,6 +500,34 @@ export const scenarios = [
     threads: {
       writerA: offers(1, 2),
       *tracker(w) {
+        yield* w.tracker.stop()
+      },
+    },
+  },
+  {
+    name: 'stop: behind a batch, races a publish',
+    memory: { capacity: 2, maxWriters: 1 },
+    start: { position: 1 },
+    racesStop: true,
+    quick: { preemptions: 1 },
+    threads: {
+      writerA: offers(1),
+      *tracker(w) {
+        yield* w.tracker.stop()
+      },
+    },
+  },
+  {
+    name: 'stop: keys that stay staged are said to be',
+    memory: { capacity: 2, maxWriters: 1 },
+    quick: {},
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.mark(lane, 1)
+      },
+      *tracker(w) {
+        yield* w.tracker.join()
         yield* w.tracker.stop()
       },
     },
@@ -519,6 +606,19 @@ export const scenarios = [
         yield* w.tracker.everything()
         yield* w.tracker.drained()
         yield* w.tracker.reap(0, 0)
+        yield* w.tracker.drained()
+      },
+    },
+  },
+  {
+    name: 'parking: a token of somebody who died, and the tracker waits for it',
+    memory: { capacity: 2, maxWriters: 1 },
+    killAggregator: false,
+    quick: {},
+    threads: {
+      writerA: offers(1),
+      *tracker(w) {
+        yield* w.tracker.join()
         yield* w.tracker.drained()
       },
     },

@@ -51,7 +51,7 @@ const cases = {
     const tracker = await DirtyTracker.create({ ...small, aggregator: 'none', maxWaitMs: 60 })
     const writer = new Puppet()
     await writer.call('open', tracker.handle)
-    const mark = await writer.call('mark', 0, 1000)
+    const mark = await writer.call('mark', 0, 100_000)
     const flush = await writer.call('flush').catch((error) => error.code)
     const staged = await writer.call('staged')
     const { rejected, marked } = tracker.stats().writers[0]
@@ -67,10 +67,10 @@ const cases = {
 
   /** onFull 'reject' says no at once, and stores nothing. */
   async rejects() {
-    const tracker = await DirtyTracker.create({ ...small, aggregator: 'none', onFull: 'reject' })
+    const tracker = await DirtyTracker.create({ ...small, aggregator: 'none', onFull: 'reject', flushIntervalMs: 0 })
     const writer = new Puppet()
     await writer.call('open', tracker.handle)
-    const stored = await writer.call('mark', 0, 1000)
+    const stored = await writer.call('mark', 0, 100_000)
     const flushed = await writer.call('flush')
     const { rejected, marked, waits } = tracker.stats().writers[0]
     const last = await within(tracker.stop({ graceMs: 0 }), 'stop()')
@@ -84,9 +84,9 @@ const cases = {
     const tracker = await DirtyTracker.create({ ...small, aggregator: 'none' })
     const writer = new Puppet()
     await writer.call('open', tracker.handle)
-    const marking = writer.call('mark', 0, 1000)
+    const marking = writer.call('mark', 0, 100_000)
     await until(() => tracker.stats().writers[0].waits > 0, 'a writer that waits')
-    const last = await within(tracker.stop(), 'stop()')
+    const last = await within(tracker.stop({ graceMs: 0 }), 'stop()')
     const { stored, code } = await marking
     // Room was made by stop(): some of what waited may have gone in before marks were refused.
     const ids = [...last.ids()].sort((a, b) => a - b)

@@ -1,0 +1,421 @@
+/**
+ * Faults of the shipped source, each a small edit, and the scenario that has to find it. Those with `model` are breakages that protocol.md tells of: a rule
+ * of the protocol was found by taking it out. `file` is a file of lib/, `find` must stand in it exactly once.
+ */
+const RING = 'ring/ring'
+const LANE = 'ring/lane'
+const CONSUME = 'ring/consume'
+const STEP = 'aggregator/step'
+const EFFECTS = 'aggregator/effects'
+const STATE = 'aggregator/state'
+const WAKE = 'aggregator/wake'
+const PARK = 'aggregator/park'
+
+export const mutants = [
+  // ---------------------------------------------------------------------------------------------------------------- push
+  {
+    name: 'a producer does not move the tail for one that died before it did',
+    edits: [{ file: RING, find: 'if (kind === TAKEN || kind === PASSED) {', replace: 'if (kind === PASSED) {' }],
+    scenario: 'push: two producers, two slots, nobody consumes',
+  },
+  {
+    name: 'a slot that is filled and even consumed already is not helped over',
+    model: true,
+    edits: [{ file: RING, find: 'if (kind === TAKEN || kind === PASSED) {', replace: 'if (kind === TAKEN) {' }],
+    scenario: 'ring: one slot, two producers that do not wait',
+  },
+  {
+    name: 'full is said without a second look at the tail',
+    edits: [{ file: RING, find: 'if (Atomics.load(words, TAIL) !== tail) return true\n', replace: '' }],
+    scenario: 'ring: one slot, two producers that do not wait',
+  },
+  {
+    name: 'the parity of laps is forgotten',
+    edits: [{ file: 'ring/token', find: '((word >>> 1) & 1) === (lap & 1) ? TAKEN : BEHIND_FULL', replace: 'TAKEN' }],
+    scenario: 'push: two producers, two slots, nobody consumes',
+  },
+  {
+    name: 'a slot is filled by a store, not by a compareExchange',
+    edits: [
+      {
+        file: LANE,
+        find: 'if (Atomics.compareExchange(words, slot, seen, fullWord(lap, token)) === seen) {\n        lane.published',
+        replace: 'if (Atomics.exchange(words, slot, fullWord(lap, token)) !== -1) {\n        lane.published',
+      },
+    ],
+    scenario: 'push: two producers, two slots, nobody consumes',
+  },
+
+  // ---------------------------------------------------------------------------------------------------------------- lane
+  {
+    name: 'the end of the staged keys is stored before the key',
+    edits: [
+      { file: LANE, find: '  words[at] = lo\n  words[at + 1] = hi\n  const next = (end + 1) | 0', replace: '  const next = (end + 1) | 0\n  words[lane.stagedAt] = next\n  words[at] = lo\n  words[at + 1] = hi' },
+    ],
+    scenario: 'reap: a writer that ended with keys staged',
+    with: { preemptions: 1 },
+  },
+  {
+    name: 'a batch is staged key by key',
+    edits: [{ file: LANE, find: '    words[at + 1] = keys[2 * i + 1]\n', replace: '    words[at + 1] = keys[2 * i + 1]\n    words[lane.stagedAt] = (end + i + 1) | 0\n' }],
+    scenario: 'reap: a writer that ended with keys staged',
+    with: { preemptions: 1 },
+  },
+  {
+    name: 'a batch is published before its keys are stored',
+    edits: [
+      {
+        file: LANE,
+        find: '  for (let i = 0; i < count; i++) {\n    const at = lane.keys',
+        replace: '  lane.end = (end + count) | 0\n  words[lane.stagedAt] = lane.end\n  publish(lane)\n  for (let i = 0; i < count; i++) {\n    const at = lane.keys',
+      },
+    ],
+    scenario: 'lane: full, with waiting',
+  },
+  {
+    name: 'calls stand between the slot and the statement that it is published',
+    edits: [
+      { file: LANE, find: '        lane.published = lane.end\n        // ^', replace: '        // ^' },
+      { file: LANE, find: '        wakeAggregator(words)\n', replace: '        wakeAggregator(words)\n        lane.published = lane.end\n' },
+    ],
+    scenario: 'exceptions: a writer goes on with the same lane',
+  },
+  {
+    name: 'a lane is claimed by a store',
+    edits: [
+      {
+        file: LANE,
+        find: 'if (Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) continue',
+        replace: 'Atomics.store(words, header + LANE_OWNER, mine)',
+      },
+    ],
+    scenario: 'open: two writers claim one lane',
+  },
+  {
+    name: 'a lane is claimed first, and says by whom later',
+    model: true,
+    edits: [
+      {
+        file: LANE,
+        find: 'if (Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) continue',
+        replace:
+          'if (Atomics.compareExchange(words, header + LANE_OWNER, owner, owner | THREAD_MASK) !== owner) continue\n    Atomics.store(words, header + LANE_OWNER, mine)',
+      },
+    ],
+    scenario: 'open: a writer that dies while it claims a lane',
+  },
+  {
+    name: 'the ends of a lane are indexes: a full batch looks like none',
+    model: true,
+    edits: [{ file: EFFECTS, find: 'const there = (staged - start) | 0', replace: 'const there = (staged - start) & (layout.laneCapacity - 1)' }],
+    scenario: 'lane: batches as long as the lane, next to its wrap',
+  },
+  {
+    name: 'the keys of a new owner begin at 0',
+    edits: [{ file: LANE, find: 'const end = words[header + LANE_STAGED_END]\n', replace: 'const end = 0\n    words[header + LANE_STAGED_END] = 0\n' }],
+    scenario: 'close: and the next owner of the lane',
+    with: { preemptions: 1 },
+  },
+
+  // ------------------------------------------------------------------------------------------------------------- waiting
+  {
+    name: 'a writer sleeps without a second look at the ring',
+    edits: [{ file: LANE, find: 'if (!publish(lane)) Atomics.wait(', replace: 'Atomics.wait(' }],
+    scenario: 'ring: one slot, two producers that wait',
+  },
+  {
+    name: 'a writer sleeps without a second look at its room',
+    edits: [{ file: LANE, find: 'if (((lane.readEnd - target) | 0) < 0) Atomics.wait(', replace: 'Atomics.wait(' }],
+    scenario: 'lane: full, with waiting',
+  },
+  {
+    name: 'a writer that waits for a slot is woken by progress of its lane only',
+    model: true,
+    edits: [{ file: WAKE, find: 'if (forRoom && (', replace: 'if (!forRoom || (' }],
+    scenario: 'ring: one slot, two producers that wait',
+  },
+  {
+    name: 'the flags of waiting writers are cleared after they were looked at',
+    edits: [
+      { file: WAKE, find: 'Atomics.exchange(words, WAITERS + group, 0)', replace: 'Atomics.load(words, WAITERS + group)' },
+      { file: WAKE, find: 'if (waiting !== 0) Atomics.or(words, WAITERS + group, waiting)', replace: 'Atomics.store(words, WAITERS + group, waiting)' },
+    ],
+    scenario: 'ring: one slot, two producers that wait',
+  },
+  {
+    name: 'a writer is notified before its word is stored',
+    edits: [
+      {
+        file: WAKE,
+        find: '  Atomics.store(words, at, (words[at] + 1) | 0)\n  Atomics.notify(words, at)',
+        replace: '  Atomics.notify(words, at)\n  Atomics.store(words, at, (words[at] + 1) | 0)',
+      },
+    ],
+    scenario: 'ring: one slot, two producers that wait',
+  },
+  {
+    name: 'the end wakes nobody',
+    edits: [{ file: STEP, find: '  doChores(a)\n  wakeEveryWriter(a)\n', replace: '' }],
+    scenario: 'stop: a writer waits for a slot',
+  },
+
+  // ------------------------------------------------------------------------------------------------------------- parking
+  {
+    name: 'the aggregator sleeps without a second look',
+    edits: [{ file: PARK, find: 'if (!hasWork(a)) return true', replace: 'if (a.head >= 0) return true' }],
+    scenario: 'parking: against a batch',
+  },
+  {
+    name: 'the aggregator looks first, and says then that it sleeps',
+    edits: [{ file: PARK, find: '  Atomics.store(a.words, PARKED, 1)\n  if (!hasWork(a)) return true', replace: '  if (!hasWork(a)) {\n    Atomics.store(a.words, PARKED, 1)\n    return true\n  }' }],
+    scenario: 'parking: against a batch',
+  },
+  {
+    name: 'a publisher notifies and leaves the word as it is',
+    edits: [{ file: RING, find: ' && Atomics.compareExchange(words, PARKED, 1, 0) === 1', replace: '' }],
+    scenario: 'parking: against a batch',
+  },
+  {
+    name: 'the aggregator sleeps without an end',
+    model: true,
+    edits: [{ file: PARK, find: 'Atomics.wait(a.words, PARKED, 1, ms)', replace: 'Atomics.wait(a.words, PARKED, 1)' }],
+    scenario: 'parking: a token of somebody who died, and the tracker waits for it',
+  },
+  {
+    name: 'the tracker is not told',
+    edits: [{ file: EFFECTS, find: "  }\n  signal(a)\n}\n\n/** SEAL", replace: '  }\n}\n\n/** SEAL' }],
+    scenario: 'parking: against SEAL, RESTORE, EVERYTHING and REAP',
+  },
+
+  // ----------------------------------------------------------------------------------------------------- the aggregator
+  {
+    name: 'a consumer does not pass what a predecessor has freed',
+    model: true,
+    edits: [{ file: CONSUME, find: 'if (kind === PASSED || kind === BEHIND_FULL) return GONE', replace: 'if (kind === PASSED || kind === BEHIND_FULL) return NOTHING' }],
+    scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'a consumer does not know a slot that was freed and filled again',
+    edits: [{ file: CONSUME, find: 'kind === PASSED || kind === BEHIND_FULL', replace: 'kind === PASSED' }],
+    scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'a tail that has overtaken is not healed',
+    edits: [{ file: CONSUME, find: '<= 0) return NOTHING', replace: '<= 2 ** 29) return NOTHING' }],
+    scenario: 'ring: a tail that has overtaken is healed',
+  },
+  {
+    name: 'the intent has its position first',
+    edits: [
+      { file: STEP, find: '    saveTotal(words, EVENTS, INTENT_EVENTS)\n', replace: '    words[INTENT_POSITION] = head + 1\n    saveTotal(words, EVENTS, INTENT_EVENTS)\n' },
+    ],
+    scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'an intent is written anew',
+    edits: [{ file: STEP, find: 'if (words[INTENT_POSITION] !== head + 1) {', replace: 'if (words[INTENT_POSITION] !== -1) {' }],
+    scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'totals are added to, not set',
+    model: true,
+    edits: [{ file: STEP, find: 'setTotal(words, EVENTS, INTENT_EVENTS, 1)', replace: 'setTotal(words, EVENTS, EVENTS, 1)' }],
+    scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'room is given before the keys are counted',
+    edits: [{ file: EFFECTS, find: '  publishCount(a)\n  passBatch(a, lane, n)', replace: '  passBatch(a, lane, n)\n  publishCount(a)' }],
+    scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'the slot is freed before its token is handled',
+    edits: [
+      {
+        file: STEP,
+        find: '    handle(a, token)\n    if (stopping) {',
+        replace: '    if (!stopping && token >>> KIND_SHIFT !== STOP) freeSlot(memory, head, seen)\n    handle(a, token)\n    if (stopping) {',
+      },
+      { file: STEP, find: 'if (!freeSlot(memory, head, seen)) return LOST_ROLE', replace: '' },
+    ],
+    scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'the head moves before the slot is free',
+    edits: [
+      { file: STEP, find: '    handle(a, token)\n    if (stopping) {', replace: '    handle(a, token)\n    if (!stopping) moveHead(a)\n    if (stopping) {' },
+      { file: STEP, find: '  moveHead(a)\n  if (++a', replace: '  if (stopping || seen === GONE || token === POISON_TOKEN) moveHead(a)\n  if (++a' },
+    ],
+    scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'a batch that was taken is taken again',
+    edits: [{ file: EFFECTS, find: "if (words[lane + LANE_READ_END] !== start) return // done", replace: '// done' }],
+    scenario: 'lane: full, with waiting',
+  },
+  {
+    name: 'recovery does not clear the table',
+    model: true,
+    edits: [{ file: STATE, find: '  clearTable(a, 0, 2 ** (32 - a.set.shift))\n', replace: '' }],
+    scenario: 'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
+    with: { preemptions: 0, deaths: 1 },
+  },
+  {
+    name: 'recovery does not enter the log into the table',
+    edits: [{ file: STATE, find: '  reindex(a)\n  wakeEveryWriter(a)', replace: '  wakeEveryWriter(a)' }],
+    scenario: 'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
+    with: { preemptions: 0, deaths: 1 },
+  },
+  {
+    name: 'an exception is followed by a try on the half-done state',
+    model: true,
+    edits: [
+      { file: STATE, find: '  enterEpoch(a, Atomics.load(words, CUR))\n  clearTable(a, 0, 2 ** (32 - a.set.shift))\n  reindex(a)\n', replace: '  if (a.slotAt === 0) {\n    enterEpoch(a, Atomics.load(words, CUR))\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n' },
+    ],
+    scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
+    with: { preemptions: 0, deaths: 0, throws: 1 },
+  },
+  {
+    name: 'recovery does not ask the log for key 0',
+    edits: [{ file: STATE, find: '  const { set } = a\n  set.zero = false\n', replace: '  const { set } = a\n' }],
+    scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
+    with: { preemptions: 0, deaths: 0, throws: 1 },
+  },
+
+  // ---------------------------------------------------------------------------------------------------- sets and epochs
+  {
+    name: 'a table that grows is not cleared',
+    edits: [{ file: EFFECTS, find: '  clearTable(a, 0, cells)\n', replace: '' }],
+    scenario: 'set: growth in a slot that is used again',
+  },
+  {
+    name: 'a table that grows does not get the keys that are not counted yet',
+    edits: [
+      { file: EFFECTS, find: '  reindex(a)\n  words[a.slotAt + SLOT_GROWTH] += 1', replace: '  const all = set.count\n  set.count = words[a.slotAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  words[a.slotAt + SLOT_GROWTH] += 1' },
+    ],
+    scenario: 'set: growth in the middle of a batch',
+    with: { preemptions: 0, deaths: 0 },
+  },
+  {
+    name: 'overflow is not said',
+    edits: [{ file: EFFECTS, find: 'words[a.slotAt + SLOT_FLAGS] |= FLAG_OVERFLOW\n', replace: '' }],
+    scenario: 'set: overflow in the middle of a batch',
+    with: { preemptions: 0, deaths: 0 },
+  },
+  {
+    name: 'key 0 is not said to be in',
+    edits: [{ file: EFFECTS, find: 'words[slotAt + SLOT_ZERO] = set.zero ? 1 : 0', replace: 'words[slotAt + SLOT_ZERO] = 0' }],
+    scenario: 'set: growth in the middle of a batch',
+    with: { preemptions: 0, deaths: 0 },
+  },
+  {
+    name: 'the cut comes before its slot is ready',
+    edits: [
+      { file: EFFECTS, find: '  words[at + SLOT_ZERO] = 0\n', replace: '  Atomics.store(words, CUR, curWord(epoch, slot))\n  words[at + SLOT_ZERO] = 0\n' },
+    ],
+    scenario: 'seal: without writers, by an aggregator that dies',
+    with: { preemptions: 0 },
+  },
+  {
+    name: 'a seal is executed twice',
+    edits: [{ file: EFFECTS, find: 'if (epochDistance(a.epoch, epoch) >= 0) return\n', replace: '' }],
+    scenario: 'seal: without writers, by an aggregator that dies',
+    with: { preemptions: 0 },
+  },
+  {
+    name: 'a slot that is used again keeps its flags',
+    edits: [{ file: EFFECTS, find: '  words[at + SLOT_FLAGS] = 0\n', replace: '' }],
+    scenario: 'everything: said once is said, and not in the next epoch of its slot',
+    with: { preemptions: 0, deaths: 0 },
+  },
+  {
+    name: 'a slot that is used again keeps its table',
+    edits: [{ file: EFFECTS, find: 'for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0', replace: 'words[table] = 0' }],
+    scenario: 'set: the same keys in a slot that is used again',
+  },
+  {
+    name: 'epochs are compared without their wrap',
+    edits: [{ file: EFFECTS, find: 'if (epochDistance(a.epoch, epoch) >= 0) return', replace: 'if (a.epoch >= epoch) return' }],
+    scenario: 'seal: a slot is used again',
+    with: { preemptions: 0, deaths: 0 },
+  },
+  {
+    name: 'a restore is said to be done before its keys are counted',
+    edits: [
+      {
+        file: EFFECTS,
+        find: '  publishCount(a)\n  words[a.slotAt + SLOT_FLAGS] |= words[at + SLOT_FLAGS]\n  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)',
+        replace: '  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)\n  publishCount(a)\n  words[a.slotAt + SLOT_FLAGS] |= words[at + SLOT_FLAGS]',
+      },
+    ],
+    scenario: 'restore: by an aggregator that dies',
+    with: { preemptions: 0 },
+  },
+
+  // --------------------------------------------------------------------------------------------- close, reap, and stop
+  {
+    name: 'CLOSE and REAP do not look at the generation',
+    model: true,
+    edits: [
+      { file: EFFECTS, find: '  if (owner >>> THREAD_BITS !== generation) return\n  const start', replace: '  if ((owner & 0x1ffff) === 0) return\n  const start' },
+      { file: EFFECTS, find: 'freeLane(a, lane, owner, generation)\n}', replace: 'freeLane(a, lane, owner, owner >>> THREAD_BITS)\n}' },
+    ],
+    scenario: 'reap: late, when the lane has its next owner',
+  },
+  {
+    name: 'a lane is free before its keys are passed',
+    edits: [{ file: EFFECTS, find: '  passKeys(a, lane, n)\n  freeLane(a, lane, owner, generation)', replace: '  freeLane(a, lane, owner, generation)\n  passKeys(a, lane, n)' }],
+    scenario: 'close: and the next owner of the lane',
+    with: { preemptions: 0, deaths: 1 },
+  },
+  {
+    name: 'a lane whose keys were passed is not freed any more',
+    model: true,
+    edits: [{ file: EFFECTS, find: '  const start = words[INTENT_START]\n  const n = (words[lane + LANE_STAGED_END] - start) | 0', replace: '  const start = words[INTENT_START]\n  if (words[lane + LANE_READ_END] !== start) return\n  const n = (words[lane + LANE_STAGED_END] - start) | 0' }],
+    scenario: 'reap: a writer that ended with keys staged',
+    with: { preemptions: 0 },
+  },
+  {
+    name: 'what a writer left staged is not harvested',
+    edits: [{ file: EFFECTS, find: '  insertLane(a, lane, start, n)\n  publishCount(a)\n  setTotal(words, HARVESTED', replace: '  setTotal(words, HARVESTED' }],
+    scenario: 'reap: a writer that ended with keys staged',
+    with: { preemptions: 0, deaths: 0 },
+  },
+  {
+    name: 'a free lane still says whose it was',
+    edits: [{ file: EFFECTS, find: '  Atomics.store(a.words, lane + LANE_THREAD, 0)\n', replace: '' }],
+    scenario: 'open: a writer that dies while it claims a lane',
+  },
+  {
+    name: 'STOP closes, and what is in the ring is drained once more',
+    model: true,
+    edits: [{ file: STEP, find: '    poison(memory, head, emptyWord(lapOf(head, memory.layout.capacityBits)))\n    return WORKED', replace: '    moveHead(a)\n    return WORKED' }],
+    scenario: 'stop: races a publish, two slots',
+    with: { preemptions: 1, deaths: 0 },
+  },
+  {
+    name: "STOP's slot is freed",
+    model: true,
+    edits: [{ file: STEP, find: '} else if (token >>> KIND_SHIFT !== STOP) {', replace: '} else {' }],
+    scenario: 'stop: races a publish, one slot',
+    with: { preemptions: 1, deaths: 0 },
+  },
+  {
+    name: "slots are poisoned to the lap's end only",
+    model: true,
+    edits: [
+      {
+        file: STEP,
+        find: 'head === advance(stopPosition, memory.layout.capacity - 1)) return finish(a)',
+        replace: '(head & (memory.layout.capacity - 1)) === 0 && head !== advance(stopPosition, -1)) return finish(a)',
+      },
+    ],
+    scenario: 'stop: behind a batch, races a publish',
+    with: { preemptions: 1, deaths: 0 },
+  },
+  {
+    name: 'keys that stay staged are not said to be',
+    edits: [{ file: STEP, find: '  if (unpublished) words[a.slotAt + SLOT_FLAGS] |= FLAG_UNPUBLISHED\n', replace: '' }],
+    scenario: 'stop: keys that stay staged are said to be',
+    with: { preemptions: 0, deaths: 0 },
+  },
+]
