@@ -29,7 +29,7 @@ export class DirtyRingError extends Error {
   /** Which state of things; stable across versions. */
   readonly code: ErrorCode
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options)
     this.name = 'DirtyRingError'
     this.code = code

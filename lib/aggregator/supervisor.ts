@@ -66,10 +66,13 @@ export class Supervisor {
     let result = WORKED
     try {
       if (!this.#recovered) this.#recover()
+      this.#recovered = false // until the steps have come back
       words[ITERATIONS] += 1
       for (let i = 0; i < budget && result === WORKED; i++) result = step(a)
       if (result === IDLE) doChores(a)
       this.#backoffMs = BACKOFF_MS_MIN
+      this.#recovered = true
+      if (words[FAILED_AT] !== 0 && words[FAILED_AT] !== a.head + 1) words[FAILED_AT] = 0
     } catch (error) {
       this.#contain(error)
       result = BACKING_OFF
@@ -91,7 +94,6 @@ export class Supervisor {
 
   #contain(error: unknown): void {
     const { words, memory } = this.aggregator
-    this.#recovered = false
     const head = Atomics.load(words, HEAD)
     const failures = words[FAILED_AT] === head + 1 ? words[FAILURES] + 1 : 1
     words[FAILED_AT] = head + 1

@@ -164,6 +164,11 @@ export class SealedEpoch {
       return Promise.reject(error)
     }
     this.#state = 'restored'
+    // Rejected when the aggregator cannot go on: nobody has taken the keys, and nobody will take their memory.
+    this.#restoring.catch(() => {
+      this.#state = 'sealed'
+      this.#restoring = undefined
+    })
     return this.#restoring
   }
 

@@ -12,12 +12,15 @@ export const platform: Platform = {
   turn: () => new Promise((resolve) => setImmediate(resolve)),
 
   startWorker() {
-    const worker = new Worker(new URL('../aggregator/worker.js', import.meta.url), { name: 'dirtyring aggregator' })
+    const worker = new Worker(new URL('../aggregator/worker.js', import.meta.url), {
+      name: 'dirtyring aggregator',
+      execArgv: process.execArgv.filter((arg) => !arg.startsWith('--input-type')), // it is for the text of `node -e` only
+    })
     worker.unref()
     return aggregatorThread(worker)
   },
 
-  adoptWorker: (worker) => (worker instanceof Worker ? aggregatorThread(worker) : undefined),
+  adoptWorker: (worker) => (worker instanceof Worker && worker.threadId !== -1 ? aggregatorThread(worker) : undefined),
 
   watchWorker(worker, onExit) {
     if (!(worker instanceof Worker)) return false

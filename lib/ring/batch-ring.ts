@@ -3,6 +3,7 @@ import { HEAD, LANE_KEYS, LANE_OWNER, LANE_READ_END, LANE_STAGED_END, LANE_THREA
 import { attachMemory, createMemory, handleOf, sameMemory, type Memory } from '../memory/memory.js'
 import { resolveRingOptions, type RingOptions } from '../options.js'
 import { threadIdFor } from '../platform/thread.js'
+import { unref } from '../timers.js'
 import { freeSlot, GONE, NOTHING, peek } from './consume.js'
 import { closeLane, openLane, publishMany, type Lane } from './lane.js'
 import { advance, BATCH, CLOSE, GENERATION_BITS, GENERATION_MASK, KIND_SHIFT, PAYLOAD_MASK, THREAD_BITS, tokenOf } from './token.js'
@@ -173,5 +174,5 @@ export class BatchProducer {
 }
 
 function leave(lane: Lane): void {
-  if (!closeLane(lane)) setTimeout(() => leave(lane), 10)
+  if (!closeLane(lane)) unref(setTimeout(() => leave(lane), 10))
 }

@@ -57,6 +57,7 @@ export class FingerprintSet {
   /** Add many; how many were new. */
   addMany(keys: KeyList): number {
     const count = keyCount(keys)
+    if (count === 0) return 0
     let source: SharedWords
     if (keys instanceof BigUint64Array) {
       source = new Int32Array(keys.buffer, keys.byteOffset, count * 2) as unknown as SharedWords

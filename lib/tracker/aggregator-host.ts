@@ -4,11 +4,12 @@ import { host, unhost, whenWoken } from '../aggregator/run.js'
 import { FINISHED_ALL, IDLE } from '../aggregator/step.js'
 import { readError, type Supervisor } from '../aggregator/supervisor.js'
 import { DirtyRingError, invalidArg } from '../errors.js'
-import { FAILED, FINISHED, ITERATIONS, OWNER, PANICS, PARKED, RETRYING } from '../memory/map.js'
+import { FAILED, FINISHED, HEAD, ITERATIONS, OWNER, PANICS, PARKED, RETRYING, TAIL } from '../memory/map.js'
 import { handleOf, type Memory } from '../memory/memory.js'
 import type { ResolvedOptions } from '../options.js'
 import type { AggregatorThread } from '../platform/platform.js'
-import { unref } from '../writer/clock.js'
+import { distance } from '../ring/token.js'
+import { unref } from '../timers.js'
 
 /** How well the aggregator is. */
 export interface AggregatorHealth {
@@ -48,6 +49,7 @@ export class AggregatorHost {
   #deaths = 0
   #iterationsAtStart = 0
   #lastCause = ''
+  #panicsAtDeath = 0
   #ended = false
 
   constructor(memory: Memory, kind: ResolvedOptions['aggregator']) {
@@ -92,6 +94,12 @@ export class AggregatorHost {
     return Atomics.load(this.#memory.words, OWNER) === 0 && (this.#kind === 'none' || this.#state === 'ended')
   }
 
+  /** Tokens are waiting in the ring. */
+  get hasBacklog(): boolean {
+    const { words } = this.#memory
+    return distance(Atomics.load(words, TAIL), Atomics.load(words, HEAD)) > 0
+  }
+
   /** Nobody else will: take the role and do all there is to do on the calling thread. True when it has come to the end. Throws what run() throws. */
   takeOver(): boolean {
     const supervisor = host(this.#memory)
@@ -121,7 +129,7 @@ export class AggregatorHost {
     const { words } = this.#memory
     const panics = Atomics.load(words, PANICS)
     const state = this.#describe()
-    const lastError = this.#lastCause !== '' ? this.#lastCause : readError(words)
+    const lastError = panics > this.#panicsAtDeath ? readError(words) : this.#lastCause
     return {
       panics,
       restarts: this.#restarts,
@@ -190,6 +198,7 @@ export class AggregatorHost {
     const { words } = this.#memory
     if (this.#ended || Atomics.load(words, FINISHED) !== 0 || Atomics.load(words, FAILED) !== 0) return
     this.#lastCause = cause
+    this.#panicsAtDeath = Atomics.load(words, PANICS)
     this.#state = 'restarting'
     this.#deaths = Atomics.load(words, ITERATIONS) === this.#iterationsAtStart ? this.#deaths + 1 : 0
     if (this.#deaths >= STARTS_MAX) {
@@ -227,7 +236,9 @@ export class AggregatorHost {
     }
     const timer = setTimeout(again, idle ? 50 : 1)
     unref(timer)
-    if (idle && announceSleep(supervisor.aggregator)) whenWoken(supervisor, again)
+    if (!idle) return
+    if (announceSleep(supervisor.aggregator)) whenWoken(supervisor, again)
+    else queueMicrotask(again)
   }
 }
 

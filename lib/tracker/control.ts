@@ -37,7 +37,7 @@ import {
   THREAD_MASK,
   writerPayload,
 } from '../ring/token.js'
-import { unref } from '../writer/clock.js'
+import { unref } from '../timers.js'
 import { SealTimes } from './seal-times.js'
 
 /** Control tokens in their order: `make` says which, when there is room for it; undefined asks for none. `done` follows the push. */
@@ -289,6 +289,7 @@ export class Control implements EpochKeeper {
         for (let writer = 0; writer < layout.maxWriters; writer++) {
           const attn = laneAt(layout, writer) + LANE_ATTN
           Atomics.store(words, attn, words[attn] | 1)
+          Atomics.notify(words, attn)
         }
       },
     })
@@ -387,7 +388,7 @@ export class Control implements EpochKeeper {
     const token = make()
     if (token !== undefined && !push(this.#memory, token)) {
       this.onPush()
-      if (!push(this.#memory, token)) return false
+      if (this.#failure !== undefined || !push(this.#memory, token)) return false
     }
     this.#outgoing.shift()
     done?.()

@@ -71,7 +71,7 @@ export interface TrackerStats {
   /** Tokens waiting in the ring now, and the most that the aggregator found there when it looked, every few tokens. */
   queued: number
   queuedPeak: number
-  /** Epochs sealed, of them restored (also by the library itself, after an abort) and committed, and those that had more than maxKeysPerEpoch distinct keys. */
+  /** Epochs sealed, of them restored (also by the library itself, after an abort) and committed, and those that said 'overflow' (again, when such a one is restored into another). */
   sealed: number
   restored: number
   committed: number

@@ -315,7 +315,7 @@ export class DirtyTracker {
     for (const wake of this.#onStop) wake()
     try {
       for (;;) {
-        if (this.#host.isAbsent) this.#workAlone()
+        if (this.#host.isAbsent && this.#host.hasBacklog) this.#workAlone()
         publishOwn(this.#memory)
         if (performance.now() >= deadline || this.#control.askToPublish()) break
         await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS))

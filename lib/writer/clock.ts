@@ -1,3 +1,4 @@
+import { unref } from '../timers.js'
 import { attend, isStopped, publish, setDue, type Lane, type LaneClock } from '../ring/lane.js'
 
 /** Looks after no lane: for an interval of 0. */
@@ -36,8 +37,8 @@ class FlushClock implements LaneClock {
   }
 
   arm(): void {
-    this.armed = true
     unref(setTimeout(() => this.#look(), this.#intervalMs))
+    this.armed = true // last: if this throws, the next key tries again
   }
 
   #look(): void {
@@ -78,9 +79,4 @@ export function listen(lane: Lane): void {
   }
   if (asked.async) void asked.value.then(answer)
   else queueMicrotask(answer)
-}
-
-/** Timers that do not keep a thread alive, where there are such. */
-export function unref(timer: unknown): void {
-  ;(timer as { unref?: () => void }).unref?.()
 }

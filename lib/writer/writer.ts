@@ -9,7 +9,8 @@ import { attachMemory, sameMemory, settingsOf, type Memory } from '../memory/mem
 import { addTotal } from '../memory/total.js'
 import { closeLane, isStopped, openLane, publish, stage, stageMany, type Lane, type NoLane } from '../ring/lane.js'
 import { THREAD_MASK } from '../ring/token.js'
-import { clockFor, listen, unref, unwatchLane, watchLane } from './clock.js'
+import { unref } from '../timers.js'
+import { clockFor, listen, unwatchLane, watchLane } from './clock.js'
 import { stoppedError, waitForRoom } from './wait.js'
 
 /** Where one key's lanes are put on their way; never held across a call that could come back here. */
@@ -109,6 +110,7 @@ export class Writer {
    */
   markMany(keys: KeyList): boolean {
     const count = keyCount(keys)
+    if (count === 0) return this.#stageMany([], 0, 'keys')
     const lanes = keys instanceof BigUint64Array ? new Int32Array(keys.buffer, keys.byteOffset, count * 2) : new Int32Array(count * 2)
     if (!(keys instanceof BigUint64Array)) readKeys(keys, lanes, 0, count)
     return this.#stageMany(lanes, count, 'keys')
@@ -152,6 +154,7 @@ export class Writer {
     if (!this.#lane.open) return
     openWriters.delete(this)
     unwatchLane(this.#lane)
+    Atomics.notify(this.#lane.words, this.#lane.attnAt) // ends listen()
     leave(this.#lane, CLOSE_WAIT_MS)
   }
 

@@ -134,7 +134,10 @@ export class World {
       const killable = name.startsWith('writer') && scenario.killWriters !== false
       const thread = run.spawn(name, (self) => this.#live(self, body), { killable, daemon: false })
       // Unless a scenario is about it, lanes are claimed, and the aggregator's role is taken, before the threads start: fewer steps to go through.
-      if (scenario.cold !== true && name.startsWith('writer')) this.opened.set(thread, drive(this.#open(thread)))
+      if (scenario.cold !== true && name.startsWith('writer')) {
+        const lane = drive(this.#open(thread))
+        if (typeof lane !== 'string') this.opened.set(thread, lane)
+      }
     }
   }
 

@@ -493,6 +493,7 @@ function perform(thread, kind, i, a, b, site, name) {
     touched.push(i)
   }
   thread.ops++
+  const before = version[i]
   const changes = kind === WRITE || kind >= STORE
   for (const other of run.threads) if (other.idle && other.i === i && (changes || other.op === WRITE || other.op >= STORE)) other.idle = false
   let value
@@ -583,7 +584,7 @@ function perform(thread, kind, i, a, b, site, name) {
       record(thread, site, value, value)
     }
   }
-  if (thread.polling !== null) thread.polling.set(i, version[i])
+  if (thread.polling !== null && (version[i] !== before || !thread.polling.has(i))) thread.polling.set(i, version[i])
   run.trace?.push({ thread, site, kind: kind === RMW ? name : KIND_NAMES[kind], i, value, a, b, now: words[i] })
   return value
 }

@@ -64,13 +64,18 @@ export const scenarios = [
   {
     name: 'ring: one slot, one producer, three laps',
     memory: { capacity: 1, maxWriters: 1 },
-    quick: {},
+    quick: { preemptions: 1 },
     threads: { writerA: publishes(1, 2, 3) },
   },
   {
     name: 'ring: one slot, two producers that do not wait',
     memory: { capacity: 1 },
     quick: {},
+    threads: { writerA: offers(1), writerB: offers(11) },
+  },
+  {
+    name: 'ring: one slot, two producers that do not wait, two laps',
+    memory: { capacity: 1 },
     threads: { writerA: offers(1, 2), writerB: offers(11) },
   },
   {
@@ -100,7 +105,7 @@ export const scenarios = [
     threads: { writerA: publishes(1, 2), writerB: publishes(11) },
   },
   {
-    name: 'ring: one slot, next to the wrap of laps',
+    name: 'ring: one slot, one producer, two laps, next to the wrap of laps',
     memory: { capacity: 1, maxWriters: 1 },
     start: { position: 2 ** 29 - 1 },
     quick: {},
@@ -110,7 +115,7 @@ export const scenarios = [
     name: 'ring: a tail that has overtaken is healed',
     memory: { capacity: 2, maxWriters: 1 },
     healing: true,
-    quick: {},
+    quick: { preemptions: 1 },
     setUp({ core, words }) {
       words[core.TAIL] = 1 // as if a producer had moved it after sleeping through 2^30 tokens
     },
@@ -192,9 +197,21 @@ export const scenarios = [
 
   // ---------------------------------------------------------------------------------------------------------- the epochs
   {
+    name: 'seal: concurrent with a publish of a writer that dies',
+    memory: { capacity: 1, maxWriters: 1 },
+    killAggregator: false,
+    quick: {},
+    threads: {
+      writerA: offers(1),
+      *tracker(w) {
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
     name: 'seal: concurrent with a publish',
     memory: { capacity: 2, maxWriters: 1 },
-    quick: {},
+    quick: { preemptions: 1 },
     threads: {
       writerA: offers(1),
       *tracker(w) {
@@ -297,7 +314,7 @@ export const scenarios = [
   {
     name: 'everything: said once is said, and not in the next epoch of its slot',
     memory: { capacity: 1, maxWriters: 1, epochSlots: 2 },
-    quick: {},
+    quick: { preemptions: 1 },
     threads: {
       *tracker(w) {
         yield* w.tracker.everything()
@@ -311,7 +328,7 @@ export const scenarios = [
   {
     name: 'set: overflow in the middle of a batch',
     memory: { capacity: 2, maxWriters: 1, maxKeysPerEpoch: 2 },
-    quick: {},
+    quick: { preemptions: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -409,7 +426,7 @@ export const scenarios = [
     memory: { capacity: 2, laneCapacity: 2, maxWriters: 1 },
     start: { generation: 2 ** 13 - 1, laneEnd: -1 },
     cold: true,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, deaths: 0 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -435,7 +452,7 @@ export const scenarios = [
     exits: true,
     killAggregator: false,
     killWriters: false,
-    quick: { deaths: 0 },
+    quick: { preemptions: 1, deaths: 0 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -496,7 +513,7 @@ export const scenarios = [
     name: 'stop: races a publish, two slots',
     memory: { capacity: 2, maxWriters: 1 },
     racesStop: true,
-    quick: { preemptions: 1 },
+    quick: { deaths: 0 },
     threads: {
       writerA: offers(1, 2),
       *tracker(w) {
@@ -534,6 +551,7 @@ export const scenarios = [
   },
   {
     name: 'stop: a writer waits for a slot',
+    known: 'blocked', // begins to wait while the tracker finishes: only its slice's end wakes it (regression: 1s1.32s0.105s2.113s0.163s2)
     memory: { capacity: 1, maxWriters: 1 },
     racesStop: true,
     threads: {
@@ -598,7 +616,7 @@ export const scenarios = [
   {
     name: 'parking: against SEAL, RESTORE, EVERYTHING and REAP',
     memory: { capacity: 4, maxWriters: 1 },
-    quick: {},
+    quick: { preemptions: 1 },
     threads: {
       *tracker(w) {
         const epoch = yield* w.tracker.advance()
@@ -696,7 +714,7 @@ export const scenarios = [
     memory: { capacity: 2, maxWriters: 1 },
     throws: 2,
     repeats: true,
-    quick: { preemptions: 0, deaths: 0, throws: 2 },
+    quick: { preemptions: 0, deaths: 0, throws: 1 },
     setUp: holdsBatch,
     threads: {
       *tracker(w) {

@@ -22,12 +22,12 @@ export const mutants = [
     name: 'a slot that is filled and even consumed already is not helped over',
     model: true,
     edits: [{ file: RING, find: 'if (kind === TAKEN || kind === PASSED) {', replace: 'if (kind === TAKEN) {' }],
-    scenario: 'ring: one slot, two producers that do not wait',
+    scenario: 'ring: one slot, two producers that do not wait, two laps',
   },
   {
     name: 'full is said without a second look at the tail',
     edits: [{ file: RING, find: 'if (Atomics.load(words, TAIL) !== tail) return true\n', replace: '' }],
-    scenario: 'ring: one slot, two producers that do not wait',
+    scenario: 'ring: one slot, two producers that do not wait, two laps',
   },
   {
     name: 'the parity of laps is forgotten',
