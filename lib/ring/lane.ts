@@ -98,7 +98,10 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
     const owner = Atomics.load(words, header + LANE_OWNER)
     if ((owner & THREAD_MASK) !== 0) continue
     const mine = owner | ownerBits(threadId)
-    if (Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) continue
+    if (Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) {
+      id-- // somebody was faster, and may have left again: look at this lane once more
+      continue
+    }
     // ^ linearization point of the claim; whoever looks knows the owner from here on
     Atomics.store(words, header + LANE_THREAD, threadId + 1)
     const attn = Atomics.load(words, header + LANE_ATTN)
@@ -246,6 +249,7 @@ export function hasRoom(lane: Lane, count: number): boolean {
  *
  * The lane may be full with nothing in flight: its keys staged, the ring full of others' batches. So the writer says whether it waits for a slot or for
  * room, then looks again at that very thing, then sleeps on its own word: whichever the aggregator frees after that look, it sees what the writer said.
+ * The end of it all is one more such thing: everybody is woken once, after STOPPED was stored, so who looks at it here does not sleep through it.
  */
 export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
   const { words, header, id, capacity } = lane
@@ -258,11 +262,11 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_ROOM)
     Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
     lane.readEnd = Atomics.load(words, header + LANE_READ_END)
-    if (((lane.readEnd - target) | 0) < 0) Atomics.wait(words, header + LANE_WAKE, wake, ms)
+    if (((lane.readEnd - target) | 0) < 0 && Atomics.load(words, STOPPED) === 0) Atomics.wait(words, header + LANE_WAKE, wake, ms)
   } else {
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_SLOT)
     Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
-    if (!publish(lane)) Atomics.wait(words, header + LANE_WAKE, wake, ms)
+    if (!publish(lane) && Atomics.load(words, STOPPED) === 0) Atomics.wait(words, header + LANE_WAKE, wake, ms)
   }
   lane.readEnd = Atomics.load(words, header + LANE_READ_END)
   const there = count === 0 ? publish(lane) : roomOf(lane) >= count
