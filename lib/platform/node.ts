@@ -14,7 +14,8 @@ export const platform: Platform = {
   startWorker() {
     const worker = new Worker(new URL('../aggregator/worker.js', import.meta.url), {
       name: 'dirtyring aggregator',
-      execArgv: process.execArgv.filter((arg) => !arg.startsWith('--input-type')), // it is for the text of `node -e` only
+      // --input-type is for the text of `node -e`, and a worker that inherits it with a file does not start.
+      ...(process.execArgv.some((arg) => arg.startsWith('--input-type')) ? { execArgv: [] } : {}),
     })
     worker.unref()
     return aggregatorThread(worker)

@@ -280,7 +280,7 @@ function count(result, { run, world }) {
  * All executions within the bounds, or as many as `ms` or `most` allow: `complete` says which. Stops at the first failure.
  * `reduces: false` leaves out the pruning by states.
  */
-export function search(subject, { preemptions = 2, deaths = 1, throws = 0, stales = 1, ms = Infinity, most = Infinity, reduces = true, byValue = true } = {}) {
+export function search(subject, { preemptions = 2, deaths = 1, throws = 0, stales = 1, ms = Infinity, most = Infinity, statesMost = Infinity, reduces = true, byValue = true } = {}) {
   subject.use()
   const result = tally()
   const started = performance.now()
@@ -296,7 +296,7 @@ export function search(subject, { preemptions = 2, deaths = 1, throws = 0, stale
     result.ends.clear()
     result.complete = true
     while (state.stack.length > 0) {
-      if (result.executions >= most || ((result.executions & 15) === 0 && performance.now() - started > ms)) {
+      if (result.executions >= most || state.states.size >= statesMost || ((result.executions & 15) === 0 && performance.now() - started > ms)) {
         result.complete = false
         break
       }

@@ -174,7 +174,7 @@ export function instrument(sources, core = CORE) {
   const checkUse = (node) => {
     const parent = node.parent
     // Names, and parts of types: no expressions.
-    if (ts.isTypeNode(parent) || ts.isTypeElement(parent) || ts.isParameter(parent) || ts.isImportSpecifier(parent)) return
+    if (ts.isTypeNode(parent) || ts.isTypeElement(parent) || ts.isTypeAliasDeclaration(parent) || ts.isParameter(parent) || ts.isImportSpecifier(parent)) return
     if ((ts.isVariableDeclaration(parent) || ts.isBindingElement(parent)) && parent.name === node) return
     if (ts.isPropertyAccessExpression(parent) && parent.name === node) return
     if (ts.isBindingElement(parent) && parent.propertyName === node) return
