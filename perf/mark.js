@@ -1,10 +1,12 @@
-/** What a mark costs on the writer's thread, by kind of key, with benchmark.js. Prints one JSON line: ns a call. */
+/**
+ * What a mark costs on the writer's thread, for one kind of key, with benchmark.js. Prints one JSON line: ns a call; without a name, the names there are.
+ * A process a kind: a call site that has seen one kind of key is what applications have.
+ */
 import Benchmark from 'benchmark'
-import { fingerprint } from '../dist/index.js'
+import { DirtyTracker, fingerprint } from '../dist/index.js'
 import { recover, takeRole } from '../dist/aggregator/state.js'
 import { IDLE, step } from '../dist/aggregator/step.js'
 import { attachMemory } from '../dist/memory/memory.js'
-import { DirtyTracker } from '../dist/index.js'
 
 const KEYS = 4096
 
@@ -30,18 +32,20 @@ const loops = {
   'markMany(64 keys), a key': (i) => i % 64 === 0 && writer.markMany(many),
 }
 
-const result = {}
-for (const [name, call] of Object.entries(loops)) {
-  const samples = []
-  // benchmark.js decides how often; the time is that of the calls alone, without the consumer's.
-  const run = () => {
-    const before = process.hrtime.bigint()
-    for (let i = 0; i < KEYS; i++) call(i)
-    samples.push(Number(process.hrtime.bigint() - before) / KEYS)
-    while (step(aggregator) !== IDLE);
-  }
-  new Benchmark(name, run, { maxTime: 0.5, minSamples: 20 }).run()
-  samples.sort((a, b) => a - b)
-  result[name] = samples[samples.length >> 1]
+const { name } = JSON.parse(process.argv[2])
+const samples = []
+// benchmark.js decides how often; the time is that of the calls alone, without the consumer's.
+const run = () => {
+  const call = loops[name]
+  const before = process.hrtime.bigint()
+  for (let i = 0; i < KEYS; i++) call(i)
+  samples.push(Number(process.hrtime.bigint() - before) / KEYS)
+  while (step(aggregator) !== IDLE);
 }
-console.log(JSON.stringify(result))
+if (name === undefined) {
+  console.log(JSON.stringify(Object.keys(loops)))
+} else {
+  new Benchmark(name, run, { maxTime: 1, minSamples: 50 }).run()
+  samples.sort((a, b) => a - b)
+  console.log(JSON.stringify(samples[samples.length >> 1]))
+}

@@ -64,8 +64,10 @@ function pipeline() {
 
 /** What does a mark cost, by kind of key, the flush of every 64th included? */
 function mark() {
-  const runs = Array.from({ length: Math.max(1, Math.ceil(rounds / 2)) }, () => child('mark.js'))
-  const rows = Object.keys(runs[0]).map((what) => ({ what, 'ns a call': show(spread(runs.map((run) => run[what]))) }))
+  const rows = child('mark.js').map((name) => ({
+    what: name,
+    'ns a call': show(spread(Array.from({ length: rounds }, () => child('mark.js', { name })))),
+  }))
   return print('One thread, a lane of its own', rows)
 }
 
@@ -90,9 +92,9 @@ function idle() {
 
 function child(script, args = {}) {
   const path = new URL(script, import.meta.url).pathname
-  process.stderr.write(`  ${script} ${JSON.stringify(args)}\x1b[K\r`)
+  process.stderr.write(process.stderr.isTTY ? `  ${script} ${JSON.stringify(args)}\x1b[K\r` : '')
   const output = execFileSync(process.execPath, ['--expose-gc', path, JSON.stringify(args)], { encoding: 'utf8' })
-  process.stderr.write('\x1b[K')
+  process.stderr.write(process.stderr.isTTY ? '\x1b[K' : '')
   return JSON.parse(output.trim().split('\n').at(-1))
 }
 
