@@ -27,7 +27,13 @@ function run(script: string, ...args: (string | number)[]): Promise<any[]> {
     child.on('error', reject)
     child.on('close', (code) => {
       if (code !== 0) reject(new Error(`${script} ended with ${code}\n${stdout}\n${stderr}`))
-      else resolve(stdout.split('\n').filter(Boolean).map((line) => JSON.parse(line) as unknown))
+      else
+        resolve(
+          stdout
+            .split('\n')
+            .filter(Boolean)
+            .map((line) => JSON.parse(line) as unknown),
+        )
     })
   })
 }
@@ -81,7 +87,9 @@ describe('the checker itself', () => {
 
   test('a failure replays from its schedule, with a trace that names thread, line, word and value', () => {
     expect(findings.replay.again).toEqual(findings.replay.message)
-    expect(findings.replay.trace).toContainEqual(expect.stringMatching(/^writer[AB] +lib\/ring\/lane\.ts:\d+ +compareExchange slot\[\d\]: \d+ → \d+: done$/))
+    expect(findings.replay.trace).toContainEqual(
+      expect.stringMatching(/^writer[AB] +lib\/ring\/lane\.ts:\d+ +compareExchange slot\[\d\]: \d+ → \d+: done$/),
+    )
   })
 
   test('a race is found, a listed one gives every value that was not overwritten, and both ends of it are seen', () => {
@@ -92,7 +100,9 @@ describe('the checker itself', () => {
 
 function table(verdicts: Verdict[]): string {
   const lines = verdicts.map(({ name, complete, bounds, executions, ends }) => {
-    const how = complete ? `complete at ${bounds!.preemptions} preemptions, ${bounds!.deaths} deaths, ${bounds!.throws} exceptions` : 'cut off'
+    const how = complete
+      ? `complete at ${bounds!.preemptions} preemptions, ${bounds!.deaths} deaths, ${bounds!.throws} exceptions`
+      : 'cut off'
     return `${name.padEnd(90)} ${how.padEnd(50)} ${String(executions).padStart(7)} executions, ${ends} ends`
   })
   return lines.join('\n')

@@ -166,13 +166,15 @@ class Searcher {
     }
     if (extra === KILL && node.deaths < bounds.deaths) add(KILL, node.preemptions, node.deaths + 1, node.throws, node.stales)
     if (extra === THROW && node.throws < bounds.throws) add(THROW, node.preemptions, node.deaths, node.throws + 1, node.stales)
-    if (node.stales < bounds.stales) for (let k = 1; k <= stale; k++) add(STALE + k, node.preemptions, node.deaths, node.throws, node.stales + 1)
+    if (node.stales < bounds.stales)
+      for (let k = 1; k <= stale; k++) add(STALE + k, node.preemptions, node.deaths, node.throws, node.stales + 1)
     if (options === null) return GO_ON
     if (thread === null) {
       for (let k = options.length - 1; k > 0; k--) add(options[k], node.preemptions, node.deaths, node.throws, node.stales)
       return options[0]
     }
-    if (node.preemptions < bounds.preemptions) for (const option of options) add(option, node.preemptions + 1, node.deaths, node.throws, node.stales)
+    if (node.preemptions < bounds.preemptions)
+      for (const option of options) add(option, node.preemptions + 1, node.deaths, node.throws, node.stales)
     return GO_ON
   }
 }
@@ -252,7 +254,14 @@ function seeded(seed) {
 }
 
 export function nameOfSchedule(path) {
-  return path.map(({ at, choice }) => `${at}${choice === KILL ? 'k' : choice === THROW ? 'x' : choice >= STALE ? `v${choice - STALE}` : choice >= TIMEOUT ? `t${choice - TIMEOUT}` : `s${choice}`}`).join('.') || '-'
+  return (
+    path
+      .map(
+        ({ at, choice }) =>
+          `${at}${choice === KILL ? 'k' : choice === THROW ? 'x' : choice >= STALE ? `v${choice - STALE}` : choice >= TIMEOUT ? `t${choice - TIMEOUT}` : `s${choice}`}`,
+      )
+      .join('.') || '-'
+  )
 }
 
 export function parseSchedule(text) {
@@ -265,7 +274,17 @@ export function parseSchedule(text) {
   })
 }
 
-const tally = () => ({ executions: 0, pruned: 0, ends: new Set(), deaths: 0, exceptions: 0, timeouts: 0, failure: undefined, complete: false, preemptions: 0 })
+const tally = () => ({
+  executions: 0,
+  pruned: 0,
+  ends: new Set(),
+  deaths: 0,
+  exceptions: 0,
+  timeouts: 0,
+  failure: undefined,
+  complete: false,
+  preemptions: 0,
+})
 
 function count(result, { run, world }) {
   result.executions++
@@ -280,7 +299,20 @@ function count(result, { run, world }) {
  * All executions within the bounds, or as many as `ms` or `most` allow: `complete` says which. Stops at the first failure.
  * `reduces: false` leaves out the pruning by states.
  */
-export function search(subject, { preemptions = 2, deaths = 1, throws = 0, stales = 1, ms = Infinity, most = Infinity, statesMost = Infinity, reduces = true, byValue = true } = {}) {
+export function search(
+  subject,
+  {
+    preemptions = 2,
+    deaths = 1,
+    throws = 0,
+    stales = 1,
+    ms = Infinity,
+    most = Infinity,
+    statesMost = Infinity,
+    reduces = true,
+    byValue = true,
+  } = {},
+) {
   subject.use()
   const result = tally()
   const started = performance.now()
@@ -291,12 +323,21 @@ export function search(subject, { preemptions = 2, deaths = 1, throws = 0, stale
     const users = subject.users.slice()
     const writers = subject.writers.slice()
     const isPoint = reduces ? (i, user, writes) => ((writes ? users[i] : writers[i]) & ~(1 << user)) !== 0 : () => true
-    const state = { bounds: { preemptions, deaths, throws, stales }, states: new Map(), reduces, stack: [{ parent: null, at: -1, choice: GO_ON, preemptions: 0, deaths: 0, throws: 0, stales: 0 }] }
+    const state = {
+      bounds: { preemptions, deaths, throws, stales },
+      states: new Map(),
+      reduces,
+      stack: [{ parent: null, at: -1, choice: GO_ON, preemptions: 0, deaths: 0, throws: 0, stales: 0 }],
+    }
     const searcher = new Searcher(state)
     result.ends.clear()
     result.complete = true
     while (state.stack.length > 0) {
-      if (result.executions >= most || state.states.size >= statesMost || ((result.executions & 15) === 0 && performance.now() - started > ms)) {
+      if (
+        result.executions >= most ||
+        state.states.size >= statesMost ||
+        ((result.executions & 15) === 0 && performance.now() - started > ms)
+      ) {
         result.complete = false
         break
       }
@@ -343,7 +384,8 @@ export function replay(subject, schedule) {
   const follower = new Follower(parseSchedule(schedule))
   const { failure, run, world } = subject.execute(follower, { isPoint: () => true, trace, killing: true })
   const lines = trace.map((entry) => describe(subject, entry))
-  if (follower.taken < follower.path.length) lines.push(`(the schedule does not fit: ${follower.path.length - follower.taken} of its choices were never offered)`)
+  if (follower.taken < follower.path.length)
+    lines.push(`(the schedule does not fit: ${follower.path.length - follower.taken} of its choices were never offered)`)
   if (failure !== undefined) lines.push(`FAILS (${failure.kind}): ${failure.message}`)
   return { failure, lines, run, world }
 }

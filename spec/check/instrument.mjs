@@ -79,7 +79,11 @@ export function readSources(edits = []) {
 let lastProgram
 
 function makeProgram(sources) {
-  const config = ts.getParsedCommandLineOfConfigFile(join(ROOT, 'tsconfig.json'), {}, { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => undefined })
+  const config = ts.getParsedCommandLineOfConfigFile(
+    join(ROOT, 'tsconfig.json'),
+    {},
+    { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => undefined },
+  )
   const options = { ...config.options, types: [] }
   const host = ts.createCompilerHost(options, true)
   const read = host.getSourceFile.bind(host)
@@ -119,7 +123,8 @@ export function instrument(sources, core = CORE) {
   const isBranded = (type) => checker.getPropertiesOfType(type).some((property) => property.escapedName.startsWith('__@shared@'))
   const brandCache = new Map()
   const isSharedType = (type) => {
-    if ((type.flags & (ts.TypeFlags.Object | ts.TypeFlags.Intersection | ts.TypeFlags.Union | ts.TypeFlags.TypeParameter)) === 0) return false
+    if ((type.flags & (ts.TypeFlags.Object | ts.TypeFlags.Intersection | ts.TypeFlags.Union | ts.TypeFlags.TypeParameter)) === 0)
+      return false
     let is = brandCache.get(type)
     if (is === undefined) brandCache.set(type, (is = type.isUnion() ? type.types.some(isBranded) : isBranded(type)))
     return is
@@ -138,12 +143,16 @@ export function instrument(sources, core = CORE) {
   }
   const declarationOf = (callee) => {
     const declaration = symbolOf(callee)?.declarations?.[0]
-    return declaration !== undefined && ts.isFunctionDeclaration(declaration) && coreFiles.has(declaration.getSourceFile()) ? declaration : undefined
+    return declaration !== undefined && ts.isFunctionDeclaration(declaration) && coreFiles.has(declaration.getSourceFile())
+      ? declaration
+      : undefined
   }
-  const isAtomics = (callee) => ts.isPropertyAccessExpression(callee) && ts.isIdentifier(callee.expression) && callee.expression.text === 'Atomics'
+  const isAtomics = (callee) =>
+    ts.isPropertyAccessExpression(callee) && ts.isIdentifier(callee.expression) && callee.expression.text === 'Atomics'
   const outer = (node) => {
     let parent = node.parent
-    while (ts.isParenthesizedExpression(parent) || ts.isNonNullExpression(parent) || ts.isSatisfiesExpression(parent)) parent = parent.parent
+    while (ts.isParenthesizedExpression(parent) || ts.isNonNullExpression(parent) || ts.isSatisfiesExpression(parent))
+      parent = parent.parent
     return parent
   }
   const readsSetupOnly = (callee) => ts.isIdentifier(callee) && READ_SETUP_ONLY.has(callee.text)
@@ -163,7 +172,8 @@ export function instrument(sources, core = CORE) {
   const checkHome = (node, what) => {
     const home = functionAround(node)
     const isPlain = ts.isFunctionDeclaration(home) && ts.isSourceFile(home.parent)
-    if (!isPlain) return refuse(node, `${what} in ${ts.isSourceFile(home) ? 'no function' : 'a closure, method, getter or nested function'}`)
+    if (!isPlain)
+      return refuse(node, `${what} in ${ts.isSourceFile(home) ? 'no function' : 'a closure, method, getter or nested function'}`)
     if (home.asteriskToken !== undefined || home.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.AsyncKeyword)) {
       return refuse(node, `${what} in a generator or an async function`)
     }
@@ -174,14 +184,22 @@ export function instrument(sources, core = CORE) {
   const checkUse = (node) => {
     const parent = node.parent
     // Names, and parts of types: no expressions.
-    if (ts.isTypeNode(parent) || ts.isTypeElement(parent) || ts.isTypeAliasDeclaration(parent) || ts.isParameter(parent) || ts.isImportSpecifier(parent)) return
+    if (
+      ts.isTypeNode(parent) ||
+      ts.isTypeElement(parent) ||
+      ts.isTypeAliasDeclaration(parent) ||
+      ts.isParameter(parent) ||
+      ts.isImportSpecifier(parent)
+    )
+      return
     if ((ts.isVariableDeclaration(parent) || ts.isBindingElement(parent)) && parent.name === node) return
     if (ts.isPropertyAccessExpression(parent) && parent.name === node) return
     if (ts.isBindingElement(parent) && parent.propertyName === node) return
     if (ts.isPropertyAssignment(parent) && parent.name === node) return
     const use = outer(node)
     const expected = checker.getContextualType(node)
-    if (expected !== undefined && !isSharedType(expected) && !ts.isCallExpression(use)) return refuse(node, 'shared words where their type is lost')
+    if (expected !== undefined && !isSharedType(expected) && !ts.isCallExpression(use))
+      return refuse(node, 'shared words where their type is lost')
     if (ts.isElementAccessExpression(use) && isInside(node, use.expression)) return // looked at on its own
     if (ts.isCallExpression(use) && !isInside(node, use.expression)) {
       if (isAtomics(use.expression) && isInside(node, use.arguments[0])) return // looked at on its own
@@ -190,7 +208,8 @@ export function instrument(sources, core = CORE) {
       const at = use.arguments.findIndex((argument) => isInside(node, argument))
       if (declaration === undefined || ts.isSpreadElement(use.arguments[at])) return refuse(use, 'shared words handed to unknown code')
       const parameter = declaration.parameters[at]
-      if (parameter === undefined || !isShared(parameter.name)) return refuse(use, 'shared words handed to a parameter that loses their type')
+      if (parameter === undefined || !isShared(parameter.name))
+        return refuse(use, 'shared words handed to a parameter that loses their type')
       return
     }
     if (ts.isVariableDeclaration(use) && use.initializer !== undefined) {
@@ -212,7 +231,10 @@ export function instrument(sources, core = CORE) {
 
   const scan = (node) => {
     if (ts.isTypeNode(node)) return
-    if ((ts.isIdentifier(node) || ts.isPropertyAccessExpression(node) || ts.isCallExpression(node) || ts.isElementAccessExpression(node)) && isShared(node)) {
+    if (
+      (ts.isIdentifier(node) || ts.isPropertyAccessExpression(node) || ts.isCallExpression(node) || ts.isElementAccessExpression(node)) &&
+      isShared(node)
+    ) {
       checkUse(node)
     }
     if (ts.isElementAccessExpression(node) && isShared(node.expression)) {
@@ -220,8 +242,10 @@ export function instrument(sources, core = CORE) {
       if (home !== undefined) touching.add(home)
       accesses.push(node)
       const use = outer(node)
-      const isTarget = ts.isArrayLiteralExpression(use) || ts.isForOfStatement(use) || ts.isForInStatement(use) || ts.isDeleteExpression(use)
-      if (isTarget && !(ts.isArrayLiteralExpression(use) && !isPattern(use))) refuse(use, 'a shared element as the target of a pattern or a loop')
+      const isTarget =
+        ts.isArrayLiteralExpression(use) || ts.isForOfStatement(use) || ts.isForInStatement(use) || ts.isDeleteExpression(use)
+      if (isTarget && !(ts.isArrayLiteralExpression(use) && !isPattern(use)))
+        refuse(use, 'a shared element as the target of a pattern or a loop')
       if (ts.isPrefixUnaryExpression(use) || ts.isPostfixUnaryExpression(use)) {
         if (use.operator === ts.SyntaxKind.PlusPlusToken || use.operator === ts.SyntaxKind.MinusMinusToken) {
           refuse(use, '++ and -- hide two accesses to shared words: write += 1')
@@ -235,12 +259,20 @@ export function instrument(sources, core = CORE) {
       else if (node.arguments.some(ts.isSpreadElement)) refuse(node, 'a spread among the arguments of Atomics')
       const home = checkHome(node, 'a shared access')
       if (home !== undefined) touching.add(home)
-    } else if ((ts.isCallExpression(node) || ts.isNewExpression(node)) && declarationOf(node.expression) === undefined && !readsSetupOnly(node.expression)) {
+    } else if (
+      (ts.isCallExpression(node) || ts.isNewExpression(node)) &&
+      declarationOf(node.expression) === undefined &&
+      !readsSetupOnly(node.expression)
+    ) {
       for (const argument of node.arguments ?? []) {
         if (carries(checker.getTypeAtLocation(argument))) refuse(node, 'something with shared words in it handed to unknown code')
       }
     }
-    if (ts.isIdentifier(node) && node.text === 'Atomics' && !(ts.isPropertyAccessExpression(node.parent) && ts.isCallExpression(node.parent.parent))) {
+    if (
+      ts.isIdentifier(node) &&
+      node.text === 'Atomics' &&
+      !(ts.isPropertyAccessExpression(node.parent) && ts.isCallExpression(node.parent.parent))
+    ) {
       refuse(node.parent, 'Atomics as a value')
     }
     if (ts.isCallExpression(node)) {
@@ -261,11 +293,17 @@ export function instrument(sources, core = CORE) {
   }
   // A function that became a generator must be called by name: as a value it could be called where nobody would run it.
   const checkValues = (node) => {
-    if (ts.isIdentifier(node) && !ts.isImportSpecifier(node.parent) && !ts.isFunctionDeclaration(node.parent) && !ts.isExportSpecifier(node.parent)) {
+    if (
+      ts.isIdentifier(node) &&
+      !ts.isImportSpecifier(node.parent) &&
+      !ts.isFunctionDeclaration(node.parent) &&
+      !ts.isExportSpecifier(node.parent)
+    ) {
       const declaration = ts.isPropertyAccessExpression(node.parent) && node.parent.name === node ? undefined : declarationOf(node)
       if (declaration !== undefined && touching.has(declaration)) {
         const use = outer(node)
-        if (!(ts.isCallExpression(use) && isInside(node, use.expression))) refuse(use, 'a function that reaches shared memory used as a value')
+        if (!(ts.isCallExpression(use) && isInside(node, use.expression)))
+          refuse(use, 'a function that reaches shared memory used as a value')
       }
     }
     if (!ts.isTypeNode(node)) ts.forEachChild(node, checkValues)
@@ -279,7 +317,12 @@ export function instrument(sources, core = CORE) {
     const file = program.getSourceFile(libFile(name))
     const isCore = coreFiles.has(file)
     const rendered = isCore ? `import { $ } from ${JSON.stringify(RUNTIME)};${render(file, text, undefined)}` : text
-    output.set(name, ts.transpileModule(rendered, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true } }).outputText)
+    output.set(
+      name,
+      ts.transpileModule(rendered, {
+        compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
+      }).outputText,
+    )
   }
   if (problems.length > 0) throw new CannotInstrument(problems)
   return { output, sites }
@@ -290,7 +333,8 @@ export function instrument(sources, core = CORE) {
     const special = inside === undefined ? undefined : renderSpecial(node, text, inside)
     if (special !== undefined) return lead + special
     const plain = renderChildren(node, text, inside)
-    if (ts.isFunctionDeclaration(node) && inside !== undefined) return lead + plain.slice(lead.length).replace(/^((?:export\s+)?)function\b/, '$1function*')
+    if (ts.isFunctionDeclaration(node) && inside !== undefined)
+      return lead + plain.slice(lead.length).replace(/^((?:export\s+)?)function\b/, '$1function*')
     return plain
   }
 
@@ -346,7 +390,9 @@ export function instrument(sources, core = CORE) {
       // The start of a loop's body, from the second time on, is the back-edge.
       if (ts.isDoStatement(node)) return refuse(node, 'a do loop')
       const point = `$.p(${siteOf(node)});`
-      const whole = renderChildren(node, text, home, (child) => (child === node.statement ? ` { ${point} ${render(child, text, home)} }` : undefined))
+      const whole = renderChildren(node, text, home, (child) =>
+        child === node.statement ? ` { ${point} ${render(child, text, home)} }` : undefined,
+      )
       return whole.slice(text.slice(node.pos, node.getStart()).length)
     }
     if (ts.isExpressionStatement(node)) {
@@ -373,14 +419,19 @@ export function instrument(sources, core = CORE) {
   }
   function isPattern(node) {
     const use = outer(node)
-    return (ts.isBinaryExpression(use) && use.left === node && use.operatorToken.kind === ts.SyntaxKind.EqualsToken) || ts.isForOfStatement(use)
+    return (
+      (ts.isBinaryExpression(use) && use.left === node && use.operatorToken.kind === ts.SyntaxKind.EqualsToken) || ts.isForOfStatement(use)
+    )
   }
 }
 
 /** Build the core, with edits made to its source, unless it is in the cache; returns the folder. */
 export function buildCore(edits = []) {
   const sources = readSources(edits)
-  const hash = createHash('sha256').update(readFileSync(fileURLToPath(import.meta.url))).update(ts.version).update(RUNTIME)
+  const hash = createHash('sha256')
+    .update(readFileSync(fileURLToPath(import.meta.url)))
+    .update(ts.version)
+    .update(RUNTIME)
   for (const [name, text] of sources) hash.update(`\0${name}\0${text}`)
   const folder = join(CACHE, hash.digest('hex').slice(0, 24))
   if (existsSync(folder)) return folder

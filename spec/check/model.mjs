@@ -7,7 +7,22 @@
  * A thread whose name begins with "writer" can be killed; its exit is then the tracker's to see. The aggregator is there by itself.
  */
 import {
-  watchDirect, attempt, currentThread, DEAD, drive, Failure, forget, mixed, say, learnOfEnd, load, read, store, compareExchange, until } from './runtime.mjs'
+  watchDirect,
+  attempt,
+  currentThread,
+  DEAD,
+  drive,
+  Failure,
+  forget,
+  mixed,
+  say,
+  learnOfEnd,
+  load,
+  read,
+  store,
+  compareExchange,
+  until,
+} from './runtime.mjs'
 
 const noClock = { armed: true, arm: () => undefined }
 
@@ -34,7 +49,13 @@ export function setUp(core, scenario) {
   /** Keys that were published and taken before anything begins. */
   const seed = (keys) => {
     const lane = drive(core.openLane(memory, 1, settings.batchSize, noClock))
-    drive(core.stageMany(lane, keys.flatMap((key) => [key, 0]), keys.length))
+    drive(
+      core.stageMany(
+        lane,
+        keys.flatMap((key) => [key, 0]),
+        keys.length,
+      ),
+    )
     drive(core.publish(lane))
     drive(core.closeLane(lane))
     const a = drive(core.takeRole(memory, 1))
@@ -50,7 +71,10 @@ export function setUp(core, scenario) {
 /** The races that are meant to be, by name, with the reason; docs/memory-model.md says more. Any other race fails. */
 export const BENIGN = [
   { name: 'LANE_ATTN', why: 'it only asks for a look; every publication looks again, atomically' },
-  { name: 'LANE_STAGED_END', why: "a token's keys are ordered by its slot; a newer end is only larger, and the question is whether it is large enough" },
+  {
+    name: 'LANE_STAGED_END',
+    why: "a token's keys are ordered by its slot; a newer end is only larger, and the question is whether it is large enough",
+  },
   { name: 'LANE_PUBLISHED', why: 'the tracker asks whether a writer has something staged; it asks again until the grace is over' },
 ]
 
@@ -73,10 +97,26 @@ export function unimportantWords(core, { layout }) {
 /** Names words, for people. */
 export function namer(core, { layout }) {
   const control = new Map()
-  const names = ['TAIL', 'HEAD', 'CUR', 'STOPPED', 'STOP_POSITION', 'FINISHED', 'PROGRESS', 'QUEUED_PEAK', 'FAILED', 'INTENT_POSITION', 'INTENT_START']
+  const names = [
+    'TAIL',
+    'HEAD',
+    'CUR',
+    'STOPPED',
+    'STOP_POSITION',
+    'FINISHED',
+    'PROGRESS',
+    'QUEUED_PEAK',
+    'FAILED',
+    'INTENT_POSITION',
+    'INTENT_START',
+  ]
   names.push('EVENTS', 'BATCHES', 'KEYS', 'HARVESTED', 'PARKED', 'OWNER', 'WAITERS', 'LISTENING', 'SIGNAL')
   for (const name of names) if (core[name] !== undefined) control.set(core[name], name)
-  const lane = new Map(Object.entries(core).filter(([name, at]) => /^LANE_[A-Z_]+$/.test(name) && typeof at === 'number' && name !== 'LANE_CAPACITY').map(([name, at]) => [at, name.slice(5)]))
+  const lane = new Map(
+    Object.entries(core)
+      .filter(([name, at]) => /^LANE_[A-Z_]+$/.test(name) && typeof at === 'number' && name !== 'LANE_CAPACITY')
+      .map(([name, at]) => [at, name.slice(5)]),
+  )
   const header = new Map(['COUNT', 'GROWTH', 'ZERO', 'FLAGS', 'RESTORED'].map((name) => [core[`SLOT_${name}`], name]))
   return (i) => {
     if (i < layout.ring) {
@@ -366,8 +406,12 @@ export class World {
 
   #totals() {
     const { core, layout } = this
-    const totals = [core.EVENTS, core.BATCHES, core.KEYS, core.HARVESTED].map((at, k) => [['events', 'batches', 'keys', 'harvested'][k], at])
-    for (let writer = 0; writer < layout.maxWriters; writer++) totals.push([`delivered${writer}`, core.laneAt(layout, writer) + core.LANE_DELIVERED])
+    const totals = [core.EVENTS, core.BATCHES, core.KEYS, core.HARVESTED].map((at, k) => [
+      ['events', 'batches', 'keys', 'harvested'][k],
+      at,
+    ])
+    for (let writer = 0; writer < layout.maxWriters; writer++)
+      totals.push([`delivered${writer}`, core.laneAt(layout, writer) + core.LANE_DELIVERED])
     return totals
   }
 
@@ -483,7 +527,8 @@ export class World {
   /** What a writer takes for published is in the ring, and nothing else is. */
   #checkPublished(lane) {
     const end = this.generations[lane.id] === lane.generation ? this.ends[lane.id] : lane.published
-    if (end !== lane.published) throw new Failure('invariant', `writer ${lane.id} takes ${lane.published} for published, the ring has ${end}`)
+    if (end !== lane.published)
+      throw new Failure('invariant', `writer ${lane.id} takes ${lane.published} for published, the ring has ${end}`)
   }
 
   /** A sealed epoch that the tracker has just been told of, against what it has to hold. */
@@ -496,14 +541,16 @@ export class World {
       const what = `epoch ${expected.id} should hold {${expected.keys.join(' ')}}, and holds {${keys.join(' ')}}`
       throw new Failure('invariant', `${what}: ${missing.length > 0 ? `lost ${missing.join(' ')}` : `invented ${invented.join(' ')}`}`)
     }
-    if (flags !== expected.flags) throw new Failure('invariant', `epoch ${expected.id} should have flags ${expected.flags}, and has ${flags}`)
+    if (flags !== expected.flags)
+      throw new Failure('invariant', `epoch ${expected.id} should have flags ${expected.flags}, and has ${flags}`)
   }
 
   logNow(slot) {
     const { core, layout, words } = this
     const at = core.epochAt(layout, slot)
     const keys = []
-    for (let k = 0; k < words[at + core.SLOT_COUNT]; k++) keys.push(keyName(words[at + layout.log + 2 * k], words[at + layout.log + 2 * k + 1]))
+    for (let k = 0; k < words[at + core.SLOT_COUNT]; k++)
+      keys.push(keyName(words[at + layout.log + 2 * k], words[at + layout.log + 2 * k + 1]))
     return keys
   }
 
@@ -542,7 +589,8 @@ export class World {
     const ended = this.exits.slice(0, tracker.exitsSeen).map((thread) => core.ownerBits(this.threadIdOf(thread)))
     for (let writer = 0; writer < layout.maxWriters; writer++) {
       const owner = words[core.laneAt(layout, writer) + core.LANE_OWNER] & core.THREAD_MASK
-      if (owner !== 0 && (ended.includes(owner) || owner === core.THREAD_MASK)) throw new Failure('invariant', `lane ${writer} of a thread that ended is not reaped`)
+      if (owner !== 0 && (ended.includes(owner) || owner === core.THREAD_MASK))
+        throw new Failure('invariant', `lane ${writer} of a thread that ended is not reaped`)
     }
   }
 
@@ -562,7 +610,12 @@ export class World {
   #checkEnd(a) {
     const { core, layout, words, counts, stopped } = this
     for (const expected of this.closed) {
-      if (expected.seen !== true && expected.slot !== undefined && this.bySlot.get(expected.slot) === expected && this.tracker.isHeld(expected.slot)) {
+      if (
+        expected.seen !== true &&
+        expected.slot !== undefined &&
+        this.bySlot.get(expected.slot) === expected &&
+        this.tracker.isHeld(expected.slot)
+      ) {
         this.checkEpoch(expected, this.logNow(expected.slot), words[core.epochAt(layout, expected.slot) + core.SLOT_FLAGS])
       }
     }
@@ -577,7 +630,8 @@ export class World {
       }
     }
     const openSlot = words[core.CUR] & 15
-    if (openSlot !== this.openSlot) throw new Failure('invariant', `slot ${openSlot} is open, not ${this.openSlot}: a seal was not executed, or twice`)
+    if (openSlot !== this.openSlot)
+      throw new Failure('invariant', `slot ${openSlot} is open, not ${this.openSlot}: a seal was not executed, or twice`)
     const flags = words[core.epochAt(layout, openSlot) + core.SLOT_FLAGS]
     const mayBeUnpublished = stopped ? flags & core.FLAG_UNPUBLISHED : 0
     this.checkEpoch({ ...this.open_, flags: this.open_.flags | mayBeUnpublished }, this.logNow(openSlot), flags)
@@ -601,7 +655,8 @@ export class World {
       const keys = this.marks.filter((mark) => mark.group === group).map(({ key }) => key)
       const fills = this.fills.filter((fill) => keys.some((key) => fill.keys.includes(key)))
       if (fills.length > 1 && this.scenario.repeats !== true) throw new Failure('invariant', `the batch ${keys.join(' ')} was torn`)
-      if (fills.length === 1 && !keys.every((key) => fills[0].keys.includes(key))) throw new Failure('invariant', `only a part of the batch ${keys.join(' ')}`)
+      if (fills.length === 1 && !keys.every((key) => fills[0].keys.includes(key)))
+        throw new Failure('invariant', `only a part of the batch ${keys.join(' ')}`)
     }
     if (this.scenario.repeats !== true) {
       const last = new Map()
@@ -615,38 +670,55 @@ export class World {
     const said = {}
     for (const [name, at] of this.#totals()) said[name] = drive(core.readTotal(words, at)) - this.before[name]
     for (const [name, value] of Object.entries(said)) {
-      if (counts[name] !== undefined && value !== counts[name]) throw new Failure('invariant', `the total of ${name} is ${value}, and should be ${counts[name]}`)
+      if (counts[name] !== undefined && value !== counts[name])
+        throw new Failure('invariant', `the total of ${name} is ${value}, and should be ${counts[name]}`)
     }
     for (let writer = 0; writer < layout.maxWriters; writer++) {
       const lane = core.laneAt(layout, writer)
       const through = (words[lane + core.LANE_READ_END] - this.startEnds[writer]) | 0
-      if (said[`delivered${writer}`] !== through) throw new Failure('invariant', `writer ${writer}: delivered ${said[`delivered${writer}`]} of ${through}`)
+      if (said[`delivered${writer}`] !== through)
+        throw new Failure('invariant', `writer ${writer}: delivered ${said[`delivered${writer}`]} of ${through}`)
       const end = stopped ? words[lane + core.LANE_READ_END] : words[lane + core.LANE_STAGED_END]
       if (words[lane + core.LANE_READ_END] !== end) throw new Failure('invariant', `writer ${writer}: keys were left in its lane`)
-      if (!stopped && (words[lane + core.LANE_OWNER] & core.THREAD_MASK) !== 0) throw new Failure('invariant', `lane ${writer} is never free again`)
+      if (!stopped && (words[lane + core.LANE_OWNER] & core.THREAD_MASK) !== 0)
+        throw new Failure('invariant', `lane ${writer} is never free again`)
     }
-    if (a !== undefined && !stopped && core.distance(words[core.HEAD], a.head) !== 0) throw new Failure('invariant', 'the head is not where the aggregator is')
+    if (a !== undefined && !stopped && core.distance(words[core.HEAD], a.head) !== 0)
+      throw new Failure('invariant', 'the head is not where the aggregator is')
   }
 
   #checkTable(slot) {
     const { core, layout, words } = this
     const at = core.epochAt(layout, slot)
     const cells = layout.smallestTable * 2 ** words[at + core.SLOT_GROWTH]
-    const set = { words, log: at + layout.log, table: at + layout.table, shift: core.shiftFor(cells), zero: words[at + core.SLOT_ZERO] === 1, ...core.secretsAt(words, core.SECRETS) }
+    const set = {
+      words,
+      log: at + layout.log,
+      table: at + layout.table,
+      shift: core.shiftFor(cells),
+      zero: words[at + core.SLOT_ZERO] === 1,
+      ...core.secretsAt(words, core.SECRETS),
+    }
     let full = set.zero ? 1 : 0
     for (let k = 0; k < cells; k++) if ((words[set.table + 2 * k] | words[set.table + 2 * k + 1]) !== 0) full++
     const count = words[at + core.SLOT_COUNT]
     if (full !== count) throw new Failure('invariant', `the table has ${full} keys, its log ${count}`)
     for (let k = 0; k < count; k++) {
-      if (!drive(core.contains(set, words[set.log + 2 * k], words[set.log + 2 * k + 1]))) throw new Failure('invariant', 'a key of the log is not in the table')
+      if (!drive(core.contains(set, words[set.log + 2 * k], words[set.log + 2 * k + 1])))
+        throw new Failure('invariant', 'a key of the log is not in the table')
     }
   }
 
   /** What an execution came to, for counting distinct ones. */
   endState() {
-    const fills = this.fills.map(({ kind, by, keys }) => `${by.startsWith('aggregator') ? 'aggregator' : by}:${kind}[${keys.join(' ')}]`).join(' ')
+    const fills = this.fills
+      .map(({ kind, by, keys }) => `${by.startsWith('aggregator') ? 'aggregator' : by}:${kind}[${keys.join(' ')}]`)
+      .join(' ')
     const epochs = [...this.closed, this.open_].map(({ id, keys, flags }) => `${id}{${keys.join(' ')}}${flags}`).join(' ')
-    const dead = this.run.threads.filter(({ state }) => state === DEAD).map(({ name }) => name).join(' ')
+    const dead = this.run.threads
+      .filter(({ state }) => state === DEAD)
+      .map(({ name }) => name)
+      .join(' ')
     return `${fills} | ${epochs} | ${JSON.stringify(this.results)} | ${dead}`
   }
 }
@@ -835,7 +907,8 @@ export class Tracker {
     yield* this.#flush() // a slot that has come free may have let a seal in
     if (this.draining.length > 0) {
       yield* store(words, core.LISTENING, 1)
-      while (this.draining.length > 0 && core.distance(yield* load(words, core.HEAD), this.draining[0].position) >= 0) this.draining.shift().ticket.done = true
+      while (this.draining.length > 0 && core.distance(yield* load(words, core.HEAD), this.draining[0].position) >= 0)
+        this.draining.shift().ticket.done = true
     }
   }
 

@@ -8,7 +8,9 @@ for (const mutant of mutants.filter(({ name }) => name.includes(wanted))) {
   const killed = failure !== undefined && replays
   if (!killed) survivors++
   console.log(`${killed ? 'killed  ' : 'SURVIVES'} ${mutant.model === true ? '[model] ' : ''}${mutant.name}`)
-  console.log(`         by "${scenario}", ${by}, after ${executions} executions, ${(ms / 1000).toFixed(1)} s${replays ? '' : ', AND ITS SCHEDULE DOES NOT REPLAY'}`)
+  console.log(
+    `         by "${scenario}", ${by}, after ${executions} executions, ${(ms / 1000).toFixed(1)} s${replays ? '' : ', AND ITS SCHEDULE DOES NOT REPLAY'}`,
+  )
   if (failure !== undefined) console.log(`         ${failure.message.split('\n')[0]}  (${failure.schedule})`)
 }
 console.log(survivors === 0 ? `all ${mutants.length} killed` : `${survivors} of ${mutants.length} SURVIVE`)

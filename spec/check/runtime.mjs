@@ -151,7 +151,20 @@ class Thread {
 
 /** One execution. `scenario.start(run)` spawns the threads. */
 export class Run {
-  constructor(chooser, { racy = () => false, raceNames = () => '', killing = false, throwing = false, byValue = false, unimportant = () => false, isPoint, note, trace = null }) {
+  constructor(
+    chooser,
+    {
+      racy = () => false,
+      raceNames = () => '',
+      killing = false,
+      throwing = false,
+      byValue = false,
+      unimportant = () => false,
+      isPoint,
+      note,
+      trace = null,
+    },
+  ) {
     this.chooser = chooser
     this.racy = racy
     this.raceNames = raceNames
@@ -237,7 +250,7 @@ export class Run {
       const thread = this.threads[(first + k) % count]
       if (this.enabled(thread)) options.push(thread.id)
     }
-    this.steps++
+    if (++this.steps > STEPS_MAX) throw new Failure('endless', `no end after ${STEPS_MAX} steps`)
     if (options.length === 0) {
       const waiting = this.threads.filter((thread) => thread.state === BLOCKED && !thread.daemon)
       if (waiting.length === 0) return null
@@ -317,7 +330,10 @@ export class Run {
     }
     a = mix(a ^ this.known, from === null ? -1 : from.id)
     b = mix(b, this.known)
-    return (a >>> 0) * 2 ** 21 + ((b >>> 11) ^ (mix(b, this.deaths + 8 * this.throws + 64 * this.stales + 4096 * Math.min(this.timeouts, 1)) >>> 11))
+    return (
+      (a >>> 0) * 2 ** 21 +
+      ((b >>> 11) ^ (mix(b, this.deaths + 8 * this.throws + 64 * this.stales + 4096 * Math.min(this.timeouts, 1)) >>> 11))
+    )
   }
 }
 
@@ -495,7 +511,8 @@ function perform(thread, kind, i, a, b, site, name) {
   thread.ops++
   const before = version[i]
   const changes = kind === WRITE || kind >= STORE
-  for (const other of run.threads) if (other.idle && other.i === i && (changes || other.op === WRITE || other.op >= STORE)) other.idle = false
+  for (const other of run.threads)
+    if (other.idle && other.i === i && (changes || other.op === WRITE || other.op >= STORE)) other.idle = false
   let value
   switch (kind) {
     case READ:
@@ -591,7 +608,7 @@ function perform(thread, kind, i, a, b, site, name) {
 
 /** What a thread was told is all that its own state follows from. */
 function record(thread, site, source, value) {
-    const told = run.byValue ? value : source
+  const told = run.byValue ? value : source
   thread.hist = mix(thread.hist, mix(site, told))
   thread.hist2 = mix(thread.hist2, mix(told, site + 3))
 }
@@ -643,7 +660,8 @@ function checkPlain(thread, i, isWrite, site) {
     if (k === id) continue
     const known = clock[k]
     if (meta[at + k] > known || meta[at + ATOMIC_WRITE + k] > known) return raced(thread, i, k, isWrite ? 'write' : 'read', site, 'written')
-    if (isWrite && (meta[at + PLAIN_READ + k] > known || meta[at + ATOMIC_READ + k] > known)) return raced(thread, i, k, 'write', site, 'read')
+    if (isWrite && (meta[at + PLAIN_READ + k] > known || meta[at + ATOMIC_READ + k] > known))
+      return raced(thread, i, k, 'write', site, 'read')
   }
 }
 

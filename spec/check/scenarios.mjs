@@ -551,7 +551,6 @@ export const scenarios = [
   },
   {
     name: 'stop: a writer waits for a slot',
-    known: 'blocked', // begins to wait while the tracker finishes: only its slice's end wakes it (regression: 1s1.32s0.105s2.113s0.163s2)
     memory: { capacity: 1, maxWriters: 1 },
     racesStop: true,
     threads: {

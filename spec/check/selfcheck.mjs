@@ -37,7 +37,12 @@ for (const [name, bounds] of [
   const byOrigin = search(new Subject(core, named(name)), { ...bounds, byValue: false })
   const unreduced = search(new Subject(core, named(name)), { ...bounds, reduces: false })
   const ends = ({ ends: all, failure, complete }) => [...all, failure?.message ?? '', String(complete)].sort()
-  findings.reductions.push({ name, executions: [reduced, byOrigin, unreduced].map(({ executions }) => executions), reduced: ends(reduced), unreduced: ends(unreduced) })
+  findings.reductions.push({
+    name,
+    executions: [reduced, byOrigin, unreduced].map(({ executions }) => executions),
+    reduced: ends(reduced),
+    unreduced: ends(unreduced),
+  })
   findings.reductions.push({ name: `${name}, by origin`, reduced: ends(byOrigin), unreduced: ends(unreduced) })
 }
 

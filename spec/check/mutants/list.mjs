@@ -50,14 +50,24 @@ export const mutants = [
   {
     name: 'the end of the staged keys is stored before the key',
     edits: [
-      { file: LANE, find: '  words[at] = lo\n  words[at + 1] = hi\n  const next = (end + 1) | 0', replace: '  const next = (end + 1) | 0\n  words[lane.stagedAt] = next\n  words[at] = lo\n  words[at + 1] = hi' },
+      {
+        file: LANE,
+        find: '  words[at] = lo\n  words[at + 1] = hi\n  const next = (end + 1) | 0',
+        replace: '  const next = (end + 1) | 0\n  words[lane.stagedAt] = next\n  words[at] = lo\n  words[at + 1] = hi',
+      },
     ],
     scenario: 'reap: a writer that ended with keys staged',
     with: { preemptions: 1 },
   },
   {
     name: 'a batch is staged key by key',
-    edits: [{ file: LANE, find: '    words[at + 1] = keys[2 * i + 1]\n', replace: '    words[at + 1] = keys[2 * i + 1]\n    words[lane.stagedAt] = (end + i + 1) | 0\n' }],
+    edits: [
+      {
+        file: LANE,
+        find: '    words[at + 1] = keys[2 * i + 1]\n',
+        replace: '    words[at + 1] = keys[2 * i + 1]\n    words[lane.stagedAt] = (end + i + 1) | 0\n',
+      },
+    ],
     scenario: 'reap: a writer that ended with keys staged',
     with: { preemptions: 1 },
   },
@@ -67,7 +77,8 @@ export const mutants = [
       {
         file: LANE,
         find: '  for (let i = 0; i < count; i++) {\n    const at = lane.keys',
-        replace: '  lane.end = (end + count) | 0\n  words[lane.stagedAt] = lane.end\n  publish(lane)\n  for (let i = 0; i < count; i++) {\n    const at = lane.keys',
+        replace:
+          '  lane.end = (end + count) | 0\n  words[lane.stagedAt] = lane.end\n  publish(lane)\n  for (let i = 0; i < count; i++) {\n    const at = lane.keys',
       },
     ],
     scenario: 'lane: full, with waiting',
@@ -76,7 +87,11 @@ export const mutants = [
     name: 'calls stand between the slot and the statement that it is published',
     edits: [
       { file: LANE, find: '        lane.published = lane.end\n        // ^', replace: '        // ^' },
-      { file: LANE, find: '        wakeAggregator(words)\n', replace: '        wakeAggregator(words)\n        lane.published = lane.end\n' },
+      {
+        file: LANE,
+        find: '        wakeAggregator(words)\n',
+        replace: '        wakeAggregator(words)\n        lane.published = lane.end\n',
+      },
     ],
     scenario: 'exceptions: a writer goes on with the same lane',
   },
@@ -85,8 +100,8 @@ export const mutants = [
     edits: [
       {
         file: LANE,
-        find: 'if (Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) continue',
-        replace: 'Atomics.store(words, header + LANE_OWNER, mine)',
+        find: 'if (Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) {',
+        replace: 'if (Atomics.store(words, header + LANE_OWNER, mine) !== mine) {',
       },
     ],
     scenario: 'open: two writers claim one lane',
@@ -97,9 +112,9 @@ export const mutants = [
     edits: [
       {
         file: LANE,
-        find: 'if (Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) continue',
+        find: 'Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) {',
         replace:
-          'if (Atomics.compareExchange(words, header + LANE_OWNER, owner, owner | THREAD_MASK) !== owner) continue\n    Atomics.store(words, header + LANE_OWNER, mine)',
+          'Atomics.compareExchange(words, header + LANE_OWNER, owner, owner | THREAD_MASK) !== owner || Atomics.store(words, header + LANE_OWNER, mine) !== mine) {',
       },
     ],
     scenario: 'open: a writer that dies while it claims a lane',
@@ -107,12 +122,20 @@ export const mutants = [
   {
     name: 'the ends of a lane are indexes: a full batch looks like none',
     model: true,
-    edits: [{ file: EFFECTS, find: 'const there = (staged - start) | 0', replace: 'const there = (staged - start) & (layout.laneCapacity - 1)' }],
+    edits: [
+      { file: EFFECTS, find: 'const there = (staged - start) | 0', replace: 'const there = (staged - start) & (layout.laneCapacity - 1)' },
+    ],
     scenario: 'lane: batches as long as the lane, next to its wrap',
   },
   {
     name: 'the keys of a new owner begin at 0',
-    edits: [{ file: LANE, find: 'const end = words[header + LANE_STAGED_END]\n', replace: 'const end = 0\n    words[header + LANE_STAGED_END] = 0\n' }],
+    edits: [
+      {
+        file: LANE,
+        find: 'const end = words[header + LANE_STAGED_END]\n',
+        replace: 'const end = 0\n    words[header + LANE_STAGED_END] = 0\n',
+      },
+    ],
     scenario: 'close: and the next owner of the lane',
     with: { preemptions: 1 },
   },
@@ -120,12 +143,12 @@ export const mutants = [
   // ------------------------------------------------------------------------------------------------------------- waiting
   {
     name: 'a writer sleeps without a second look at the ring',
-    edits: [{ file: LANE, find: 'if (!publish(lane)) Atomics.wait(', replace: 'Atomics.wait(' }],
+    edits: [{ file: LANE, find: 'if (!publish(lane) && Atomics', replace: 'if (Atomics' }],
     scenario: 'ring: one slot, two producers that wait',
   },
   {
     name: 'a writer sleeps without a second look at its room',
-    edits: [{ file: LANE, find: 'if (((lane.readEnd - target) | 0) < 0) Atomics.wait(', replace: 'Atomics.wait(' }],
+    edits: [{ file: LANE, find: 'if (((lane.readEnd - target) | 0) < 0 && Atomics', replace: 'if (Atomics' }],
     scenario: 'lane: full, with waiting',
   },
   {
@@ -138,7 +161,11 @@ export const mutants = [
     name: 'the flags of waiting writers are cleared after they were looked at',
     edits: [
       { file: WAKE, find: 'Atomics.exchange(words, WAITERS + group, 0)', replace: 'Atomics.load(words, WAITERS + group)' },
-      { file: WAKE, find: 'if (waiting !== 0) Atomics.or(words, WAITERS + group, waiting)', replace: 'Atomics.store(words, WAITERS + group, waiting)' },
+      {
+        file: WAKE,
+        find: 'if (waiting !== 0) Atomics.or(words, WAITERS + group, waiting)',
+        replace: 'Atomics.store(words, WAITERS + group, waiting)',
+      },
     ],
     scenario: 'ring: one slot, two producers that wait',
   },
@@ -154,6 +181,18 @@ export const mutants = [
     scenario: 'ring: one slot, two producers that wait',
   },
   {
+    // The one fault that this checker has found in the shipped source so far; its schedule was 1s1.32s0.105s2.113s0.163s2.
+    name: 'a writer that begins to wait while the tracker finishes sleeps through it',
+    edits: [
+      {
+        file: LANE,
+        find: 'if (!publish(lane) && Atomics.load(words, STOPPED) === 0) Atomics.wait(',
+        replace: 'if (!publish(lane)) Atomics.wait(',
+      },
+    ],
+    scenario: 'stop: a writer waits for a slot',
+  },
+  {
     name: 'the end wakes nobody',
     edits: [{ file: STEP, find: '  doChores(a)\n  wakeEveryWriter(a)\n', replace: '' }],
     scenario: 'stop: a writer waits for a slot',
@@ -167,7 +206,13 @@ export const mutants = [
   },
   {
     name: 'the aggregator looks first, and says then that it sleeps',
-    edits: [{ file: PARK, find: '  Atomics.store(a.words, PARKED, 1)\n  if (!hasWork(a)) return true', replace: '  if (!hasWork(a)) {\n    Atomics.store(a.words, PARKED, 1)\n    return true\n  }' }],
+    edits: [
+      {
+        file: PARK,
+        find: '  Atomics.store(a.words, PARKED, 1)\n  if (!hasWork(a)) return true',
+        replace: '  if (!hasWork(a)) {\n    Atomics.store(a.words, PARKED, 1)\n    return true\n  }',
+      },
+    ],
     scenario: 'parking: against a batch',
   },
   {
@@ -183,7 +228,7 @@ export const mutants = [
   },
   {
     name: 'the tracker is not told',
-    edits: [{ file: EFFECTS, find: "  }\n  signal(a)\n}\n\n/** SEAL", replace: '  }\n}\n\n/** SEAL' }],
+    edits: [{ file: EFFECTS, find: '  }\n  signal(a)\n}\n\n/** SEAL', replace: '  }\n}\n\n/** SEAL' }],
     scenario: 'parking: against SEAL, RESTORE, EVERYTHING and REAP',
   },
 
@@ -191,7 +236,13 @@ export const mutants = [
   {
     name: 'a consumer does not pass what a predecessor has freed',
     model: true,
-    edits: [{ file: CONSUME, find: 'if (kind === PASSED || kind === BEHIND_FULL) return GONE', replace: 'if (kind === PASSED || kind === BEHIND_FULL) return NOTHING' }],
+    edits: [
+      {
+        file: CONSUME,
+        find: 'if (kind === PASSED || kind === BEHIND_FULL) return GONE',
+        replace: 'if (kind === PASSED || kind === BEHIND_FULL) return NOTHING',
+      },
+    ],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
@@ -207,7 +258,11 @@ export const mutants = [
   {
     name: 'the intent has its position first',
     edits: [
-      { file: STEP, find: '    saveTotal(words, EVENTS, INTENT_EVENTS)\n', replace: '    words[INTENT_POSITION] = head + 1\n    saveTotal(words, EVENTS, INTENT_EVENTS)\n' },
+      {
+        file: STEP,
+        find: '    saveTotal(words, EVENTS, INTENT_EVENTS)\n',
+        replace: '    words[INTENT_POSITION] = head + 1\n    saveTotal(words, EVENTS, INTENT_EVENTS)\n',
+      },
     ],
     scenario: 'ring: one slot, one producer, three laps',
   },
@@ -233,7 +288,8 @@ export const mutants = [
       {
         file: STEP,
         find: '    handle(a, token)\n    if (stopping) {',
-        replace: '    if (!stopping && token >>> KIND_SHIFT !== STOP) freeSlot(memory, head, seen)\n    handle(a, token)\n    if (stopping) {',
+        replace:
+          '    if (!stopping && token >>> KIND_SHIFT !== STOP) freeSlot(memory, head, seen)\n    handle(a, token)\n    if (stopping) {',
       },
       { file: STEP, find: 'if (!freeSlot(memory, head, seen)) return LOST_ROLE', replace: '' },
     ],
@@ -242,14 +298,22 @@ export const mutants = [
   {
     name: 'the head moves before the slot is free',
     edits: [
-      { file: STEP, find: '    handle(a, token)\n    if (stopping) {', replace: '    handle(a, token)\n    if (!stopping) moveHead(a)\n    if (stopping) {' },
-      { file: STEP, find: '  moveHead(a)\n  if (++a', replace: '  if (stopping || seen === GONE || token === POISON_TOKEN) moveHead(a)\n  if (++a' },
+      {
+        file: STEP,
+        find: '    handle(a, token)\n    if (stopping) {',
+        replace: '    handle(a, token)\n    if (!stopping) moveHead(a)\n    if (stopping) {',
+      },
+      {
+        file: STEP,
+        find: '  moveHead(a)\n  if (++a',
+        replace: '  if (stopping || seen === GONE || token === POISON_TOKEN) moveHead(a)\n  if (++a',
+      },
     ],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
     name: 'a batch that was taken is taken again',
-    edits: [{ file: EFFECTS, find: "if (words[lane + LANE_READ_END] !== start) return // done", replace: '// done' }],
+    edits: [{ file: EFFECTS, find: 'if (words[lane + LANE_READ_END] !== start) return // done', replace: '// done' }],
     scenario: 'lane: full, with waiting',
   },
   {
@@ -269,7 +333,12 @@ export const mutants = [
     name: 'an exception is followed by a try on the half-done state',
     model: true,
     edits: [
-      { file: STATE, find: '  enterEpoch(a, Atomics.load(words, CUR))\n  clearTable(a, 0, 2 ** (32 - a.set.shift))\n  reindex(a)\n', replace: '  if (a.slotAt === 0) {\n    enterEpoch(a, Atomics.load(words, CUR))\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n' },
+      {
+        file: STATE,
+        find: '  enterEpoch(a, Atomics.load(words, CUR))\n  clearTable(a, 0, 2 ** (32 - a.set.shift))\n  reindex(a)\n',
+        replace:
+          '  if (a.slotAt === 0) {\n    enterEpoch(a, Atomics.load(words, CUR))\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n',
+      },
     ],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
     with: { preemptions: 0, deaths: 0, throws: 1 },
@@ -290,7 +359,12 @@ export const mutants = [
   {
     name: 'a table that grows does not get the keys that are not counted yet',
     edits: [
-      { file: EFFECTS, find: '  reindex(a)\n  words[a.slotAt + SLOT_GROWTH] += 1', replace: '  const all = set.count\n  set.count = words[a.slotAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  words[a.slotAt + SLOT_GROWTH] += 1' },
+      {
+        file: EFFECTS,
+        find: '  reindex(a)\n  words[a.slotAt + SLOT_GROWTH] += 1',
+        replace:
+          '  const all = set.count\n  set.count = words[a.slotAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  words[a.slotAt + SLOT_GROWTH] += 1',
+      },
     ],
     scenario: 'set: growth in the middle of a batch',
     with: { preemptions: 0, deaths: 0 },
@@ -310,7 +384,11 @@ export const mutants = [
   {
     name: 'the cut comes before its slot is ready',
     edits: [
-      { file: EFFECTS, find: '  words[at + SLOT_ZERO] = 0\n', replace: '  Atomics.store(words, CUR, curWord(epoch, slot))\n  words[at + SLOT_ZERO] = 0\n' },
+      {
+        file: EFFECTS,
+        find: '  words[at + SLOT_ZERO] = 0\n',
+        replace: '  Atomics.store(words, CUR, curWord(epoch, slot))\n  words[at + SLOT_ZERO] = 0\n',
+      },
     ],
     scenario: 'seal: without writers, by an aggregator that dies',
     with: { preemptions: 0 },
@@ -329,7 +407,13 @@ export const mutants = [
   },
   {
     name: 'a slot that is used again keeps its table',
-    edits: [{ file: EFFECTS, find: 'for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0', replace: 'words[table] = 0' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: 'for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0',
+        replace: 'words[table] = 0',
+      },
+    ],
     scenario: 'set: the same keys in a slot that is used again',
   },
   {
@@ -344,7 +428,8 @@ export const mutants = [
       {
         file: EFFECTS,
         find: '  publishCount(a)\n  words[a.slotAt + SLOT_FLAGS] |= words[at + SLOT_FLAGS]\n  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)',
-        replace: '  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)\n  publishCount(a)\n  words[a.slotAt + SLOT_FLAGS] |= words[at + SLOT_FLAGS]',
+        replace:
+          '  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)\n  publishCount(a)\n  words[a.slotAt + SLOT_FLAGS] |= words[at + SLOT_FLAGS]',
       },
     ],
     scenario: 'restore: by an aggregator that dies',
@@ -356,27 +441,50 @@ export const mutants = [
     name: 'CLOSE and REAP do not look at the generation',
     model: true,
     edits: [
-      { file: EFFECTS, find: '  if (owner >>> THREAD_BITS !== generation) return\n  const start', replace: '  if ((owner & 0x1ffff) === 0) return\n  const start' },
+      {
+        file: EFFECTS,
+        find: '  if (owner >>> THREAD_BITS !== generation) return\n  const start',
+        replace: '  if ((owner & 0x1ffff) === 0) return\n  const start',
+      },
       { file: EFFECTS, find: 'freeLane(a, lane, owner, generation)\n}', replace: 'freeLane(a, lane, owner, owner >>> THREAD_BITS)\n}' },
     ],
     scenario: 'reap: late, when the lane has its next owner',
   },
   {
     name: 'a lane is free before its keys are passed',
-    edits: [{ file: EFFECTS, find: '  passKeys(a, lane, n)\n  freeLane(a, lane, owner, generation)', replace: '  freeLane(a, lane, owner, generation)\n  passKeys(a, lane, n)' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: '  passKeys(a, lane, n)\n  freeLane(a, lane, owner, generation)',
+        replace: '  freeLane(a, lane, owner, generation)\n  passKeys(a, lane, n)',
+      },
+    ],
     scenario: 'close: and the next owner of the lane',
     with: { preemptions: 0, deaths: 1 },
   },
   {
     name: 'a lane whose keys were passed is not freed any more',
     model: true,
-    edits: [{ file: EFFECTS, find: '  const start = words[INTENT_START]\n  const n = (words[lane + LANE_STAGED_END] - start) | 0', replace: '  const start = words[INTENT_START]\n  if (words[lane + LANE_READ_END] !== start) return\n  const n = (words[lane + LANE_STAGED_END] - start) | 0' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: '  const start = words[INTENT_START]\n  const n = (words[lane + LANE_STAGED_END] - start) | 0',
+        replace:
+          '  const start = words[INTENT_START]\n  if (words[lane + LANE_READ_END] !== start) return\n  const n = (words[lane + LANE_STAGED_END] - start) | 0',
+      },
+    ],
     scenario: 'reap: a writer that ended with keys staged',
     with: { preemptions: 0 },
   },
   {
     name: 'what a writer left staged is not harvested',
-    edits: [{ file: EFFECTS, find: '  insertLane(a, lane, start, n)\n  publishCount(a)\n  setTotal(words, HARVESTED', replace: '  setTotal(words, HARVESTED' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: '  insertLane(a, lane, start, n)\n  publishCount(a)\n  setTotal(words, HARVESTED',
+        replace: '  setTotal(words, HARVESTED',
+      },
+    ],
     scenario: 'reap: a writer that ended with keys staged',
     with: { preemptions: 0, deaths: 0 },
   },
@@ -388,7 +496,13 @@ export const mutants = [
   {
     name: 'STOP closes, and what is in the ring is drained once more',
     model: true,
-    edits: [{ file: STEP, find: '    poison(memory, head, emptyWord(lapOf(head, memory.layout.capacityBits)))\n    return WORKED', replace: '    moveHead(a)\n    return WORKED' }],
+    edits: [
+      {
+        file: STEP,
+        find: '    poison(memory, head, emptyWord(lapOf(head, memory.layout.capacityBits)))\n    return WORKED',
+        replace: '    moveHead(a)\n    return WORKED',
+      },
+    ],
     scenario: 'stop: races a publish, two slots',
     with: { preemptions: 1, deaths: 0 },
   },

@@ -28,7 +28,15 @@ export async function tryMutant(mutant, { ms = 20_000 } = {}) {
     by = 'walk'
   }
   const replayed = failure === undefined ? undefined : replay(subject, failure.schedule).failure
-  return { name: mutant.name, scenario: scenario.name, by, failure, executions, replays: replayed?.message === failure?.message, ms: performance.now() - started }
+  return {
+    name: mutant.name,
+    scenario: scenario.name,
+    by,
+    failure,
+    executions,
+    replays: replayed?.message === failure?.message,
+    ms: performance.now() - started,
+  }
 }
 
 export { mutants }
