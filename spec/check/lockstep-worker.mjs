@@ -22,8 +22,11 @@ class Abandoned extends Error {}
 function stop(status) {
   Atomics.store(control, base + at.STATUS, status)
   Atomics.notify(control, base + at.STATUS)
-  if (Atomics.wait(control, base + at.COMMAND, 0, LONGEST_MS) === 'timed-out') process.exit(3)
-  return Atomics.exchange(control, base + at.COMMAND, 0)
+  for (;;) {
+    if (Atomics.wait(control, base + at.COMMAND, 0, LONGEST_MS) === 'timed-out') process.exit(3)
+    const command = Atomics.exchange(control, base + at.COMMAND, 0)
+    if (command !== 0) return command // 0: woken by the notify of the command before this one
+  }
 }
 
 function stopInside(status) {
