@@ -5,7 +5,7 @@ import { loadCore } from './instrument.mjs'
 import { search, Subject, walk } from './explorer.mjs'
 import { scenarios } from './scenarios.mjs'
 
-const WALKS = 400
+const WALKS = 250
 
 const [part = 0, parts = 1] = process.argv.slice(2).map(Number)
 const core = await loadCore()

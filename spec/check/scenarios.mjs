@@ -190,7 +190,7 @@ export const scenarios = [
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
-        for (const key of [1, 2, 3, 4, 5]) yield* w.markWaiting(lane, key)
+        for (const key of [1, 2, 3, 4]) yield* w.markWaiting(lane, key)
       },
     },
   },
@@ -526,7 +526,7 @@ export const scenarios = [
     memory: { capacity: 2, maxWriters: 1 },
     start: { position: 1 },
     racesStop: true,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 2, deaths: 0 },
     threads: {
       writerA: offers(1),
       *tracker(w) {
@@ -581,7 +581,7 @@ export const scenarios = [
     name: 'stop: next to the wrap of positions, by an aggregator that dies twice',
     memory: { capacity: 2, maxWriters: 1 },
     start: { position: 2 ** 30 - 1 },
-    quick: { preemptions: 1, deaths: 2 },
+    quick: { preemptions: 0, deaths: 2 },
     setUp: holdsBatch,
     threads: {
       *tracker(w) {
