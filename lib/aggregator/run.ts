@@ -15,7 +15,7 @@ const TURN_MS = 5
 /** A sleep: short while work was recent, longer when idle, never without an end. */
 const SLEEP_MS_MIN = 10
 const SLEEP_MS_MAX = 100
-/** Looks at the ring before sleeping: going to sleep and being woken costs both sides more than this. */
+/** Looks at the ring before sleeping, while work was recent: going to sleep and being woken costs both sides more than this. */
 const SPINS = 500
 
 const hosted = new Set<Supervisor>()
@@ -72,10 +72,13 @@ export async function runAggregator(handle: unknown): Promise<void> {
     let sleepMs = SLEEP_MS_MIN
     let lastTurn = performance.now()
     for (;;) {
+      const { head } = aggregator
       const result = supervisor.run(TOKENS_PER_RUN)
       if (result === FINISHED_ALL) return
+      if (aggregator.head !== head) sleepMs = SLEEP_MS_MIN
       if (result === BACKING_OFF && platform.canBlock()) supervisor.sleepOff()
-      if (result === IDLE && platform.canBlock() && !spin(supervisor)) {
+      const isRecent = sleepMs === SLEEP_MS_MIN
+      if (result === IDLE && platform.canBlock() && !(isRecent && spin(supervisor))) {
         reportProgress(aggregator.words)
         park(aggregator, sleepMs)
         sleepMs = hasWork(aggregator) ? SLEEP_MS_MIN : Math.min(sleepMs * 2, SLEEP_MS_MAX)

@@ -40,11 +40,13 @@ function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: 
   const isTrackerThread = words[TRACKER_THREAD] === threadIdFor(lane.memory) + 1
   let progress = progressOf(lane)
   let progressAt = started
+  // Not for a little room: looking all the time would take the aggregator's line away from it.
+  const worthIt = Math.max(count, lane.capacity >>> 1)
   for (let i = 0; i < SPINS; i++) {
     lane.readEnd = Atomics.load(words, lane.header + LANE_READ_END)
-    if (roomOf(lane) >= Math.max(count, lane.capacity >>> 1)) break
+    if (roomOf(lane) >= worthIt) break
   }
-  if (isThere(lane, count)) return
+  if (isThere(lane, count) && (count === 0 || roomOf(lane) >= worthIt)) return
   for (;;) {
     const left = started + maxWaitMs - performance.now()
     if (hostsAny()) pumpHosted()
