@@ -27,7 +27,7 @@ export interface TrackerOptions {
   onFull?: 'wait' | 'reject' | undefined
   /** In ms: with onFull 'wait', how long a mark sleeps before it throws ERR_DIRTYRING_STALLED with nothing stored. 0 to 2^31 - 1. Default 30,000. */
   maxWaitMs?: number | undefined
-  /** Set kernel. This version has the TypeScript one: 'auto' takes it, 'wasm' is a RangeError. Default 'auto'. */
+  /** Set kernel. 'auto': WebAssembly where it is allowed and its address space is to be had, TypeScript elsewhere. Same bytes, same results. Default 'auto'. */
   kernel?: 'auto' | 'wasm' | 'js' | undefined
   /**
    * Who runs the aggregator. 'worker' (default): a worker of the package's own. A function: the worker it returns, whose script is
@@ -78,7 +78,7 @@ export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
     flushIntervalMs: whole(bag, 'flushIntervalMs', 0, 2 ** 31 - 1, 10),
     onFull: oneOf(bag, 'onFull', ['wait', 'reject'] as const),
     maxWaitMs: whole(bag, 'maxWaitMs', 0, 2 ** 31 - 1, 30_000),
-    kernel: oneOf(bag, 'kernel', ['auto', 'js'] as const, ' (this version has no WebAssembly kernel)'),
+    kernel: oneOf(bag, 'kernel', ['auto', 'wasm', 'js'] as const),
     aggregator:
       typeof options.aggregator === 'function'
         ? options.aggregator
@@ -162,7 +162,8 @@ function powerOfTwo(options: Bag, name: string, min: number, max: number, byDefa
 function oneOf<T extends string>(options: Bag, name: string, values: readonly T[], more = ''): T {
   const value = options[name]
   if (value === undefined) return values[0]
-  const expected = `${values.map((each) => `'${each}'`).join(more.startsWith(' or') ? ', ' : ' or ')}${more}`
+  const quoted = values.map((each) => `'${each}'`)
+  const expected = more === '' ? `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)}` : `${quoted.join(', ')}${more}`
   if (typeof value !== 'string') throw invalidArg(`options.${name}`, expected, value)
   const found = values.find((each) => each === value)
   if (found === undefined) throw outOfRange(`options.${name}`, expected, value)

@@ -81,6 +81,7 @@ const THREAD = 3
 const clones = (memory: Memory): Memory => ({
   words: new Int32Array(new SharedArrayBuffer(memory.words.byteLength)) as Memory['words'],
   layout: memory.layout,
+  native: undefined,
 })
 
 function open(memory: Memory, threadId = 9): Lane {

@@ -102,7 +102,7 @@ describe('C11: options', () => {
 
   it.each([
     ['onFull', `'wait' or 'reject'`],
-    ['kernel', `'auto' or 'js'`],
+    ['kernel', `'auto', 'wasm' or 'js'`],
     ['aggregator', `'worker', 'none', 'inline' or a function`],
   ])('%s: any other text is a RangeError, any other type a TypeError', async (name, expected) => {
     for (const value of ['', 'Wait', 'something']) {
@@ -190,7 +190,7 @@ describe('C11: options', () => {
         aggregator: 'inline',
       }),
     )
-    expect(tracker.kernel).toBe('js')
+    expect(tracker.kernel).toBe('wasm')
   })
 })
 

@@ -160,7 +160,17 @@ describe('FingerprintSet', () => {
 function emptySet(cells: number, seed: number): SetState {
   const limit = keysFor(cells)
   const words = new Int32Array(limit * 2 + cells * 2) as unknown as SharedWords
-  return { words, log: 0, table: limit * 2, shift: shiftFor(cells), limit, count: 0, zero: false, ...secretsAt(secretsOf(seed), 0) }
+  return {
+    words,
+    log: 0,
+    table: limit * 2,
+    shift: shiftFor(cells),
+    limit,
+    count: 0,
+    zero: false,
+    native: undefined,
+    ...secretsAt(secretsOf(seed), 0),
+  }
 }
 
 describe('The kernel', () => {

@@ -128,6 +128,7 @@ function seal(a: Aggregator, slot: number, epoch: number): void {
   Atomics.store(words, at + SLOT_RESTORED, 0)
   const table = at + memory.layout.table
   for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0
+  a.lastGrowth = words[a.slotAt + SLOT_GROWTH]
   const cur = curWord(epoch, slot)
   Atomics.store(words, CUR, cur)
   enterEpoch(a, cur)
@@ -224,15 +225,22 @@ function insertKeys(a: Aggregator, at: number, end: number): void {
   }
 }
 
-/** Double the table in place. The log is complete, up to keys that are not counted yet; the new size is stored when the table is. */
+/**
+ * Make the table larger, in place: twice, or up to eight times as large where the last epoch came to need it. The log is complete, up to keys that are
+ * not counted yet; the new size is stored when the table is.
+ */
 function grow(a: Aggregator): void {
   const { words, set } = a
-  const cells = 2 ** (33 - set.shift)
+  const by = Math.max(1, Math.min(GROWTH_MAX, a.lastGrowth - words[a.slotAt + SLOT_GROWTH]))
+  const cells = 2 ** (32 - set.shift + by)
   clearTable(a, 0, cells)
   setCells(a, cells)
   reindex(a)
-  words[a.slotAt + SLOT_GROWTH] += 1
+  words[a.slotAt + SLOT_GROWTH] += by
 }
+
+/** Doublings at once: all growth together then indexes a seventh of the keys again, not all of them; an epoch much smaller than the last clears little. */
+const GROWTH_MAX = 3
 
 /** The log's count: from here on the keys are in, whoever dies. */
 function publishCount(a: Aggregator): void {

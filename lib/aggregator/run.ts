@@ -1,11 +1,12 @@
 import { attachMemory, type Memory } from '../memory/memory.js'
 import { platform } from '#platform'
-import { PARKED } from '../memory/map.js'
+import { BATCHES, PARKED } from '../memory/map.js'
 import { threadIdFor } from '../platform/thread.js'
 import { announceSleep, hasWork, park } from './park.js'
-import { leaveRole } from './state.js'
+import { leaveRole, type Aggregator } from './state.js'
 import { FINISHED_ALL, IDLE } from './step.js'
 import { BACKING_OFF, Supervisor } from './supervisor.js'
+import { nap } from '../timers.js'
 import { reportProgress } from './table.js'
 
 /** Tokens between two looks at the clock. */
@@ -15,8 +16,8 @@ const TURN_MS = 5
 /** A sleep: short while work was recent, longer when idle, never without an end. */
 const SLEEP_MS_MIN = 10
 const SLEEP_MS_MAX = 100
-/** Looks at the ring before sleeping, while work was recent: going to sleep and being woken costs both sides more than this. */
-const SPINS = 500
+/** Naps before sleeping, after batches: going to sleep and being woken costs both sides more, and meanwhile the writers' core is all theirs. */
+const NAPS = 4
 
 const hosted = new Set<Supervisor>()
 
@@ -70,15 +71,18 @@ export async function runAggregator(handle: unknown): Promise<void> {
   const { aggregator } = supervisor
   try {
     let sleepMs = SLEEP_MS_MIN
+    let naps = 0
     let lastTurn = performance.now()
     for (;;) {
       const { head } = aggregator
+      const batches = batchesOf(aggregator)
       const result = supervisor.run(TOKENS_PER_RUN)
       if (result === FINISHED_ALL) return
       if (aggregator.head !== head) sleepMs = SLEEP_MS_MIN
       if (result === BACKING_OFF && platform.canBlock()) supervisor.sleepOff()
-      const isRecent = sleepMs === SLEEP_MS_MIN
-      if (result === IDLE && platform.canBlock() && !(isRecent && spin(supervisor))) {
+      if (batchesOf(aggregator) !== batches) naps = NAPS
+      if (result === IDLE && platform.canBlock() && !napUntilWork(supervisor, naps)) {
+        naps = 0
         reportProgress(aggregator.words)
         park(aggregator, sleepMs)
         sleepMs = hasWork(aggregator) ? SLEEP_MS_MIN : Math.min(sleepMs * 2, SLEEP_MS_MAX)
@@ -114,7 +118,13 @@ export function whenWoken(supervisor: Supervisor, callback: () => void): void {
   else if (waiting !== undefined) callback()
 }
 
-function spin(supervisor: Supervisor): boolean {
-  for (let i = 0; i < SPINS; i++) if (hasWork(supervisor.aggregator)) return true
-  return false
+/** So many naps at most; true as soon as there is work. A nap is not announced: publishers have nobody to wake. */
+function napUntilWork({ aggregator }: Supervisor, naps: number): boolean {
+  for (let i = 0; i < naps && !hasWork(aggregator); i++) nap()
+  return hasWork(aggregator)
+}
+
+/** Batches handled, modulo 2^32. */
+function batchesOf({ words }: Aggregator): number {
+  return words[BATCHES + 1]
 }

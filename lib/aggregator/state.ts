@@ -39,6 +39,8 @@ export interface Aggregator {
   slotAt: number
   /** Its keys. */
   readonly set: SetState
+  /** SLOT_GROWTH of the epoch before it, as far as this thread knows: a guess at what it will need. */
+  lastGrowth: number
   /** Of each lane, a LANE_STAGED_END that was read: its line is the writer's, and taking it away costs both sides. */
   readonly stagedSeen: Int32Array
   /** Tokens handled since writers were last looked after. */
@@ -74,10 +76,25 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     limit: 0,
     count: 0,
     zero: false,
+    native: undefined,
     ...secretsAt(words, SECRETS),
   }
   const stagedSeen = new Int32Array(memory.layout.maxWriters)
-  return { memory, words, owner, head: 0, stopPosition: -1, epoch: 0, slot: 0, slotAt: 0, set, stagedSeen, sinceChores: 0, skip: false }
+  return {
+    memory,
+    words,
+    owner,
+    head: 0,
+    stopPosition: -1,
+    epoch: 0,
+    slot: 0,
+    slotAt: 0,
+    set,
+    lastGrowth: 0,
+    stagedSeen,
+    sinceChores: 0,
+    skip: false,
+  }
 }
 
 /**

@@ -15,6 +15,7 @@ import {
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { SEAL, STOP, tokenOf, KIND_SHIFT } from '../ring/token.js'
+import { nativeKernel } from '../set/native/native.js'
 import { recover, takeRole, type Aggregator } from './state.js'
 import { IDLE, LOST_ROLE, step, WORKED } from './step.js'
 import { reportProgress } from './table.js'
@@ -47,6 +48,7 @@ export class Supervisor {
   /** Takes the role. Throws ERR_DIRTYRING_AGGREGATOR_TAKEN. */
   constructor(memory: Memory, threadId: number) {
     this.aggregator = takeRole(memory, threadId)
+    this.aggregator.set.native = nativeKernel(memory.native, this.aggregator.set)
     Atomics.store(memory.words, RETRYING, 0)
   }
 

@@ -12,6 +12,10 @@ export function clearTable(a: Aggregator, from: number, to: number): void {
   const end = a.set.table + to * 2
   for (let at = a.set.table + from * 2; at < end;) {
     const stop = Math.min(at + 8192, end)
+    if (a.set.native !== undefined) {
+      a.set.native.clear(at << 2, stop << 2)
+      at = stop
+    }
     for (; at < stop; at++) words[at] = 0
     reportProgress(words)
   }

@@ -220,6 +220,7 @@ function setOf(memory: Memory, slot: number): SetState {
     limit: 0,
     count: words[at + SLOT_COUNT],
     zero: words[at + SLOT_ZERO] === 1,
+    native: undefined,
     ...secretsAt(words, SECRETS),
   }
 }

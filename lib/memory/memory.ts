@@ -26,6 +26,13 @@ import {
 export interface Memory {
   readonly words: SharedWords
   readonly layout: Layout
+  /** The same memory as WebAssembly sees it; undefined if it was made without. */
+  readonly native: NativeMemory | undefined
+}
+
+/** A shared WebAssembly.Memory. */
+export interface NativeMemory {
+  readonly buffer: SharedArrayBuffer
 }
 
 /** What create() writes into the identity and every thread that attaches reads there. */
@@ -36,20 +43,22 @@ export interface Settings extends Geometry {
   readonly maxWaitMs: number
 }
 
-/** What travels between threads. An object, so that a memory of another kind can travel in it one day. */
+/** What travels between threads. */
 export interface MemoryHandle {
   readonly dirtyring: number
   readonly buffer: SharedArrayBuffer
+  /** Whose buffer this is; undefined if it is a SharedArrayBuffer of its own. */
+  readonly native: NativeMemory | undefined
 }
 
 const BYTES_PER_CHUNK = 65536
 /** What a 32-bit WebAssembly.Memory can address. */
 export const MAX_BYTES = 2 ** 32
 
-/** Reserve and label the memory. All else in it is zero, which is a valid empty tracker. */
-export function createMemory(settings: Settings, secrets: ArrayLike<number>): Memory {
+/** Reserve and label the memory, or label the one given, which is empty. All else in it is zero, which is a valid empty tracker. */
+export function createMemory(settings: Settings, secrets: ArrayLike<number>, native?: NativeMemory): Memory {
   const layout = layoutOf(settings)
-  const words = new Int32Array(allocate(layout.size * 4)) as SharedWords
+  const words = new Int32Array(native?.buffer ?? allocate(layout.size * 4)) as SharedWords
   words[VERSION] = VERSION_VALUE
   words[CHUNKS] = (layout.size * 4) / BYTES_PER_CHUNK
   words[CAPACITY] = settings.capacity
@@ -66,11 +75,11 @@ export function createMemory(settings: Settings, secrets: ArrayLike<number>): Me
   words[TRACKER_ID] = identity[0]
   words[TRACKER_ID + 1] = identity[1]
   words[MAGIC] = MAGIC_VALUE
-  return { words, layout }
+  return { words, layout, native }
 }
 
 export function handleOf(memory: Memory): MemoryHandle {
-  return { dirtyring: VERSION_VALUE, buffer: memory.words.buffer }
+  return { dirtyring: VERSION_VALUE, buffer: memory.words.buffer, native: memory.native }
 }
 
 /** Check a handle that came from somewhere, and find one's way in its memory. `what` names the argument's source in messages. */
@@ -82,7 +91,7 @@ export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory 
   if (!('dirtyring' in handle)) {
     throw badHandle(`"handle" expected ${source}, got another object: pass ${source} in workerData or postMessage, not the ${what} itself`)
   }
-  const { dirtyring: version, buffer } = handle as { dirtyring: unknown; buffer?: unknown }
+  const { dirtyring: version, buffer, native } = handle as { dirtyring: unknown; buffer?: unknown; native?: unknown }
   if (version !== VERSION_VALUE) throw otherVersion(version)
   if (Object.prototype.toString.call(buffer) !== '[object SharedArrayBuffer]') {
     throw badHandle(
@@ -104,7 +113,17 @@ export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory 
   if (layout.size * 4 !== bytes || words[CHUNKS] !== bytes / BYTES_PER_CHUNK) {
     throw badHandle(`"handle" expected ${layout.size * 4} bytes for its geometry, got ${bytes}`)
   }
-  return { words, layout }
+  return { words, layout, native: checkNative(native, words) }
+}
+
+/** A handle's native memory, if it is the same memory as the words'. */
+function checkNative(native: unknown, words: SharedWords): NativeMemory | undefined {
+  if (native === undefined) return undefined
+  const { buffer } = Object(native) as { buffer?: unknown }
+  const isShared = Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]'
+  const other = isShared && (buffer as SharedArrayBuffer).byteLength === words.byteLength ? new Int32Array(buffer as SharedArrayBuffer) : []
+  if (other[TRACKER_ID] === words[TRACKER_ID] && other[TRACKER_ID + 1] === words[TRACKER_ID + 1]) return native as NativeMemory
+  throw badHandle(`"handle" expected in handle.native the WebAssembly.Memory of handle.buffer, got another one`)
 }
 
 /** The identity's settings, as create() wrote them. */

@@ -21,7 +21,22 @@ export interface SetState extends Secrets {
   count: number
   /** Key 0 is in. */
   zero: boolean
+  /** The same loops in WebAssembly, where `words` lie in its memory: they do the same to the same bytes, faster. */
+  native: NativeKernel | undefined
 }
+
+/** What native/kernel.as.ts exports. Places are byte addresses, modulo 2^32. */
+export interface NativeKernel {
+  /** At most NATIVE_RUN keys. Returns keys taken << 14 | new keys << 1 | key 0 is in. */
+  insertRun(at: number, end: number, tail: number, full: number, table: number, shift: number, zero: number): number
+  /** Returns 1 if key 0 is in the log. */
+  indexLog(at: number, end: number, table: number, shift: number): number
+  /** Not for key 0. Returns 1 if the key is in the table. */
+  contains(lo: number, hi: number, table: number, shift: number): number
+  clear(at: number, end: number): void
+}
+
+const NATIVE_RUN = 4096
 
 /** The table's size, from its smallest up to 2^31 cells. */
 export function cellsOf(set: SetState): number {
@@ -33,10 +48,11 @@ export function shiftFor(cells: number): number {
 }
 
 /**
- * Insert the keys in source[at .. end), lanes lo, hi, lo, hi … Returns `end`, or the place of the first new key for which the set has no room at its
+ * Insert the keys in source[at .. end), lanes lo, hi, lo, hi …; with a native kernel, `source` is the set's own words. Returns `end`, or the place of the first new key for which the set has no room at its
  * size: let it grow, and call again from there. A key goes to the log first, then to the table; who reads the log waits for a count that is stored later.
  */
 export function insertRun(set: SetState, source: SharedWords, at: number, end: number): number {
+  if (set.native !== undefined) return insertNative(set, set.native, at, end)
   const { words, table, shift, limit, seedLo, mulLo, seedHi, mulHi, mulMix } = set
   const mask = (1 << (32 - shift)) - 1
   let tail = set.log + (set.count << 1)
@@ -79,8 +95,27 @@ export function insertRun(set: SetState, source: SharedWords, at: number, end: n
   return at
 }
 
+/** insertRun() in WebAssembly, which can reach set.words only: `source` has to be that. */
+function insertNative(set: SetState, native: NativeKernel, at: number, end: number): number {
+  while (at < end) {
+    const stop = Math.min(at + NATIVE_RUN * 2, end)
+    const tail = set.log + (set.count << 1)
+    const full = set.log + (set.limit << 1)
+    const done = native.insertRun(at << 2, stop << 2, tail << 2, full << 2, set.table << 2, set.shift, set.zero ? 1 : 0)
+    set.count += (done >>> 1) & 0x1fff
+    set.zero = (done & 1) !== 0
+    at += (done >>> 14) << 1
+    if (at < stop) break
+  }
+  return at
+}
+
 /** Enter log[from .. to), known to be distinct and absent, into the table. */
 export function indexLog(set: SetState, from: number, to: number): void {
+  if (set.native !== undefined) {
+    if (set.native.indexLog((set.log + (from << 1)) << 2, (set.log + (to << 1)) << 2, set.table << 2, set.shift) === 1) set.zero = true
+    return
+  }
   const { words, table, shift, seedLo, mulLo, seedHi, mulHi, mulMix } = set
   const mask = (1 << (32 - shift)) - 1
   const end = set.log + (to << 1)

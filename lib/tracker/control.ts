@@ -95,6 +95,7 @@ export class Control implements EpochKeeper {
 
   readonly #memory: Memory
   readonly #outgoing: Outgoing[] = []
+  /** The one freed last is used next: its memory is there already. */
   readonly #freeSlots: number[] = []
   readonly #waiting: Advance[] = []
   readonly #sealing: Sealing[] = []
@@ -116,7 +117,7 @@ export class Control implements EpochKeeper {
   constructor(memory: Memory, firstEpoch = 0) {
     this.#memory = memory
     this.epoch = firstEpoch
-    for (let slot = 1; slot < memory.layout.epochSlots; slot++) this.#freeSlots.push(slot)
+    for (let slot = memory.layout.epochSlots - 1; slot > 0; slot--) this.#freeSlots.push(slot)
   }
 
   get unsettled(): number[] {
@@ -147,7 +148,7 @@ export class Control implements EpochKeeper {
 
   /** Seal the open epoch when a slot is free, in the order of the calls: at once where it can be, with the cut made before this returns. */
   advance(advance: Advance): void {
-    if (this.canSealNow) this.#seal(advance, this.#freeSlots.shift()!)
+    if (this.canSealNow) this.#seal(advance, this.#freeSlots.pop()!)
     else this.#waiting.push(advance)
     this.poke()
   }

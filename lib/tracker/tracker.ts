@@ -8,6 +8,7 @@ import { startAt, type Start } from '../memory/start.js'
 import { createMemory, handleOf, type Memory } from '../memory/memory.js'
 import { memoryFootprint, resolveOptions, settingsFor, type ResolvedOptions, type TrackerHandle, type TrackerOptions } from '../options.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
+import { reserveNative } from '../set/native/native.js'
 import { openWriterIn, publishOwn, type Writer } from '../writer/writer.js'
 import { AggregatorHost, type AggregatorHealth } from './aggregator-host.js'
 import { Control, stopped, type Advance } from './control.js'
@@ -67,7 +68,7 @@ export class DirtyTracker {
   readonly handle: TrackerHandle
   readonly options: ResolvedOptions
   /** The set kernel in use. */
-  readonly kernel: 'wasm' | 'js' = 'js'
+  readonly kernel: 'wasm' | 'js'
   readonly #memory: Memory
   readonly #control: Control
   readonly #host: AggregatorHost
@@ -79,7 +80,16 @@ export class DirtyTracker {
   readonly #onStop = new Set<() => void>()
 
   private constructor(options: ResolvedOptions, start: Start) {
-    const memory = createMemory(settingsFor(options), secretsOf(randomSeed()))
+    const native = options.kernel === 'js' ? undefined : reserveNative(memoryFootprint(options).total)
+    if (options.kernel === 'wasm' && native === undefined) {
+      throw outOfRange(
+        'options.kernel',
+        `'auto' or 'js' where WebAssembly, or ${memoryFootprint(options).total} bytes of memory for it, is not to be had`,
+        'wasm',
+      )
+    }
+    const memory = createMemory(settingsFor(options), secretsOf(randomSeed()), native)
+    this.kernel = native === undefined ? 'js' : 'wasm'
     startAt(memory, start)
     memory.words[TRACKER_THREAD] = threadIdFor(memory) + 1
     this.options = options

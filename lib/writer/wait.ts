@@ -5,13 +5,15 @@ import { cannotGoOn } from '../aggregator/supervisor.js'
 import { DirtyRingError } from '../errors.js'
 import { FAILED, HEAD, LANE_READ_END, LANE_WAIT_MS, LANE_WAITS, PROGRESS, TRACKER_THREAD } from '../memory/map.js'
 import { addTotal } from '../memory/total.js'
+import { nap } from '../timers.js'
 import { hasRoom, isStopped, publish, roomOf, setDue, sleepForRoom, type Lane } from '../ring/lane.js'
 
 /** A writer looks up at least this often: whoever was to wake it may have died between two instructions. */
 const SLICE_MS = 10
 /** How long the tracker's thread, which can't see an exit while it sleeps, sleeps with no sign of life from the aggregator. */
 const NO_PROGRESS_MS = 1000
-const SPINS = 100
+/** Naps before a sleep that somebody has to end: that costs both sides more. */
+const NAPS = 2
 
 /**
  * Wait until `count` keys have room (0: until what is staged is published). False where waiting is not allowed, or not wanted, and there is no room.
@@ -42,7 +44,8 @@ function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: 
   let progressAt = started
   // Not for a little room: looking all the time would take the aggregator's line away from it.
   const worthIt = Math.max(count, lane.capacity >>> 1)
-  for (let i = 0; i < SPINS; i++) {
+  for (let i = 0; i < NAPS; i++) {
+    nap()
     lane.readEnd = Atomics.load(words, lane.header + LANE_READ_END)
     if (roomOf(lane) >= worthIt) break
   }

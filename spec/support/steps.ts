@@ -94,7 +94,7 @@ export function watched(memory: Memory): Memory {
     },
   })
   originals.set(words, raw)
-  return { words, layout: memory.layout }
+  return { words, layout: memory.layout, native: undefined }
 }
 
 /** What a planted death, or a planted exception, throws. */
@@ -192,7 +192,7 @@ export function smallMemory({ start = {}, smallestTable = 4, ...settings }: Memo
   )
   startAt(memory, start)
   const layout: Layout = { ...memory.layout, smallestTable: Math.min(smallestTable, memory.layout.largestTable) }
-  return { words: memory.words, layout }
+  return { words: memory.words, layout, native: undefined }
 }
 
 /** Looks after no lane. */

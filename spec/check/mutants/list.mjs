@@ -361,9 +361,9 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  reindex(a)\n  words[a.slotAt + SLOT_GROWTH] += 1',
+        find: '  reindex(a)\n  words[a.slotAt + SLOT_GROWTH] += by',
         replace:
-          '  const all = set.count\n  set.count = words[a.slotAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  words[a.slotAt + SLOT_GROWTH] += 1',
+          '  const all = set.count\n  set.count = words[a.slotAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  words[a.slotAt + SLOT_GROWTH] += by',
       },
     ],
     scenario: 'set: growth in the middle of a batch',

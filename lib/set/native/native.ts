@@ -1,0 +1,46 @@
+import type { NativeMemory } from '../../memory/memory.js'
+import type { NativeKernel } from '../kernel.js'
+import type { Secrets } from '../mix.js'
+import { BINARY } from './binary.js'
+
+/** What is used here of a namespace that only a browser's type library declares. */
+declare const WebAssembly: {
+  Memory: new (descriptor: { initial: number; maximum: number; shared: true }) => NativeMemory
+  Module: new (code: Uint8Array) => object
+  Instance: new (module: object, imports: object) => { readonly exports: object }
+}
+
+const BYTES_PER_PAGE = 65536
+const PAGES_MAX = 65536
+
+let compiled: object | undefined
+
+/** So much memory of the kind, fixed in its size. Undefined where WebAssembly is missing or forbidden, or its address space is not to be had. */
+export function reserveNative(bytes: number): NativeMemory | undefined {
+  const pages = Math.ceil(bytes / BYTES_PER_PAGE)
+  if (pages > PAGES_MAX || typeof SharedArrayBuffer !== 'function') return undefined
+  try {
+    moduleOf()
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
+  } catch {
+    return undefined
+  }
+}
+
+/** The loops in machine code, for one memory on the calling thread. Undefined where it does not allow that. */
+export function nativeKernel(memory: NativeMemory | undefined, secrets: Secrets): NativeKernel | undefined {
+  if (memory === undefined) return undefined
+  try {
+    const { exports } = new WebAssembly.Instance(moduleOf(), { env: { memory } })
+    const kernel = exports as NativeKernel & { init(...secrets: number[]): void }
+    kernel.init(secrets.seedLo, secrets.mulLo, secrets.seedHi, secrets.mulHi, secrets.mulMix)
+    return kernel
+  } catch {
+    return undefined
+  }
+}
+
+/** Throws where WebAssembly is missing (a ReferenceError) or forbidden. */
+function moduleOf(): object {
+  return (compiled ??= new WebAssembly.Module(Uint8Array.from(atob(BINARY), (char) => char.charCodeAt(0))))
+}
