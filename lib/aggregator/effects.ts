@@ -226,12 +226,14 @@ function insertKeys(a: Aggregator, at: number, end: number): void {
 }
 
 /**
- * Make the table larger, in place: twice, or up to eight times as large where the last epoch came to need it. The log is complete, up to keys that are
+ * Make the table larger, in place: twice, or eight times as large where the last epoch came to need it (the last step sixteen times, so that no small one
+ * is left, which would be over the most keys). The log is complete, up to keys that are
  * not counted yet; the new size is stored when the table is.
  */
 function grow(a: Aggregator): void {
   const { words, set } = a
-  const by = Math.max(1, Math.min(GROWTH_MAX, a.lastGrowth - words[a.slotAt + SLOT_GROWTH]))
+  const expected = a.lastGrowth - words[a.slotAt + SLOT_GROWTH]
+  const by = expected <= GROWTH_MAX + 1 ? Math.max(1, expected) : GROWTH_MAX
   const cells = 2 ** (32 - set.shift + by)
   clearTable(a, 0, cells)
   setCells(a, cells)

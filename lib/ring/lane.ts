@@ -209,20 +209,20 @@ export function publish(lane: Lane): boolean {
     const tail = Atomics.load(words, TAIL)
     const lap = lapOf(tail, layout.capacityBits)
     const slot = layout.ring + (tail & (layout.capacity - 1))
-    const seen = Atomics.load(words, slot)
-    if (seen === emptyWord(lap)) {
-      if (Atomics.compareExchange(words, slot, seen, fullWord(lap, token)) === seen) {
-        lane.published = lane.end
-        // ^ linearization point of the batch, with no call in between at which an exception could part the two. Optional from here on:
-        words[lane.header + LANE_PUBLISHED] = lane.end
-        Atomics.compareExchange(words, TAIL, tail, advance(tail, 1))
-        wakeAggregator(words)
-        addTotal(words, lane.header + LANE_BATCHES, 1)
-        lane.tryAt = (lane.end + lane.batchSize) | 0
-        setDue(lane)
-        return true
-      }
-    } else if (!lookAgain(memory, tail, seen, lap)) {
+    const empty = emptyWord(lap)
+    const seen = Atomics.compareExchange(words, slot, empty, fullWord(lap, token))
+    if (seen === empty) {
+      lane.published = lane.end
+      // ^ linearization point of the batch, with no call in between at which an exception could part the two. Optional from here on:
+      words[lane.header + LANE_PUBLISHED] = lane.end
+      Atomics.compareExchange(words, TAIL, tail, advance(tail, 1))
+      wakeAggregator(words)
+      addTotal(words, lane.header + LANE_BATCHES, 1)
+      lane.tryAt = (lane.end + lane.batchSize) | 0
+      setDue(lane)
+      return true
+    }
+    if (!lookAgain(memory, tail, seen, lap)) {
       lane.tryAt = (lane.end + lane.batchSize) | 0
       setDue(lane)
       return false

@@ -39,8 +39,8 @@ export const mutants = [
     edits: [
       {
         file: LANE,
-        find: 'if (Atomics.compareExchange(words, slot, seen, fullWord(lap, token)) === seen) {\n        lane.published',
-        replace: 'if (Atomics.exchange(words, slot, fullWord(lap, token)) !== -1) {\n        lane.published',
+        find: 'const seen = Atomics.compareExchange(words, slot, empty, fullWord(lap, token))\n',
+        replace: 'const seen = Atomics.load(words, slot)\n    if (seen === empty) Atomics.store(words, slot, fullWord(lap, token))\n',
       },
     ],
     scenario: 'push: two producers, two slots, nobody consumes',
@@ -86,11 +86,11 @@ export const mutants = [
   {
     name: 'calls stand between the slot and the statement that it is published',
     edits: [
-      { file: LANE, find: '        lane.published = lane.end\n        // ^', replace: '        // ^' },
+      { file: LANE, find: '      lane.published = lane.end\n      // ^', replace: '      // ^' },
       {
         file: LANE,
-        find: '        wakeAggregator(words)\n',
-        replace: '        wakeAggregator(words)\n        lane.published = lane.end\n',
+        find: '      wakeAggregator(words)\n',
+        replace: '      wakeAggregator(words)\n      lane.published = lane.end\n',
       },
     ],
     scenario: 'exceptions: a writer goes on with the same lane',
