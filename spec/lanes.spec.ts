@@ -10,6 +10,7 @@ import {
   LANE_PUBLISHED,
   LANE_READ_END,
   LANE_STAGED_END,
+  LANE_SUPPRESSED,
   LANE_THREAD,
   laneAt,
   STOPPED,
@@ -503,5 +504,87 @@ describe('Totals', () => {
     const words = total(CARRY - 1)
     words[100] = 1
     expect([CARRY - 1, 2 * CARRY - 1, CARRY]).toContain(readTotal(words, 100))
+  })
+})
+
+describe('A key that is staged already', () => {
+  const key = fc.oneof(
+    fc.bigInt(0n, 6n),
+    fc.bigInt(0n, 6n).map((id) => id << 32n),
+    fc.constantFrom(2n ** 64n - 1n, 2n ** 31n, 2n ** 63n),
+  )
+
+  it('is not staged again until it is published, whatever else is; the record and the memory hold', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof({ weight: 6, arbitrary: key }, { weight: 1, arbitrary: fc.constant(undefined) }), { maxLength: 120 }),
+        (steps) => {
+          const memory = smallMemory({ capacity: 4, laneCapacity: 16, start: { laneEnd: -3 } })
+          const lane = open(memory)
+          lane.recent = lane.recents
+          const staged: bigint[] = []
+          let suppressed = 0
+          for (const each of steps) {
+            if (each === undefined || staged.length === 16) {
+              expect(publish(lane)).toBe(true)
+              expect(take(memory) ?? []).toEqual(staged.splice(0))
+              continue
+            }
+            const [lo, hi] = lanesOf([each])
+            const { end } = lane
+            expect(stage(lane, lo >>> 0, hi >>> 0)).toBe(true)
+            if (lane.end === end) {
+              suppressed++
+              expect(staged).toContain(each)
+            } else staged.push(each)
+            expect(endsOf(lane).stagedEnd).toBe(lane.end)
+            if (staged.length === 16 && lane.published === lane.end) expect(take(memory)).toEqual(staged.splice(0)) // the batch was full
+          }
+          expect(readTotal(memory.words, lane.header + LANE_SUPPRESSED)).toBe(suppressed)
+        },
+      ),
+    )
+  })
+
+  it('is found at once when it was the last, and once more after a mark that failed half-way', () => {
+    const memory = smallMemory({ laneCapacity: 4 })
+    const lane = open(memory)
+    lane.recent = lane.recents
+    for (let round = 0; round < 3; round++) {
+      for (const expected of [1, 1, 1]) {
+        stage(lane, 7, round)
+        expect((lane.end - lane.published) | 0).toBe(expected)
+      }
+      publish(lane)
+      expect(take(memory)).toEqual([BigInt(7) | (BigInt(round) << 32n)])
+    }
+    // What an exception between the note and the key leaves: the note says `end`, where a lap ago the same key lay.
+    stage(lane, 7, 3)
+    publish(lane)
+    take(memory)
+    for (const [i] of lane.recents.entries()) lane.recents[i] = lane.end
+    expect(stage(lane, 7, 0)).toBe(true)
+    expect((lane.end - lane.published) | 0).toBe(1)
+  })
+
+  it('is looked for while a tenth of the marks repeat one, and now and then', () => {
+    const memory = smallMemory({ capacity: 8, laneCapacity: 64, batchSize: 16 })
+    const lane = open(memory, { batchSize: 16 })
+    const batches = (count: number, ids: (mark: number) => number): boolean[] =>
+      Array.from({ length: count }, (_, batch) => {
+        const before = lane.published
+        for (let mark = 0; lane.published === before; mark++) stage(lane, ids(mark) + batch * 1000, 1)
+        while (take(memory) !== undefined);
+        return lane.recent !== undefined
+      })
+    const distinct = (mark: number): number => mark
+    expect(batches(239, distinct)).not.toContain(true)
+    expect(batches(1, distinct)).toEqual([true])
+    expect(batches(15, distinct)).not.toContain(false)
+    expect(batches(1, distinct)).toEqual([false]) // nothing was found
+    expect(batches(240, (mark) => mark >> 1).indexOf(true)).toBe(239)
+    expect(batches(64, (mark) => mark >> 1)).not.toContain(false) // every other mark
+    expect(readTotal(memory.words, lane.header + LANE_SUPPRESSED)).toBe(64 * 15) // the last key of a batch goes out before it can come again
+    expect(batches(16, distinct).indexOf(false)).toBe(15)
   })
 })

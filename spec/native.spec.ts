@@ -168,6 +168,14 @@ describe('The WebAssembly kernel', () => {
         /^"options.kernel" expected 'auto' or 'js' where WebAssembly/,
       )
       expect(new FingerprintSet({ kernel: 'wasm' }).addMany([1, 2, 1])).toBe(2)
+      // A set that had WebAssembly, and does not get it when it grows in the middle of a call.
+      WebAssembly.Memory = real
+      const set = new FingerprintSet({ kernel: 'wasm', expectedKeys: 8000 })
+      WebAssembly.Memory = refuse
+      const keys = BigUint64Array.from({ length: 20_000 }, (_, i) => BigInt(i))
+      expect(set.addMany(keys)).toBe(20_000)
+      expect(Buffer.compare(Buffer.from(set.keys.slice().buffer), Buffer.from(keys.buffer))).toBe(0)
+      expect([set.has(0), set.has(19_999), set.has(20_000)]).toEqual([true, true, false])
     } finally {
       WebAssembly.Memory = real
     }

@@ -11,10 +11,12 @@ import {
   PANICS,
   PARKED,
   RETRYING,
+  SECRETS,
   type SharedWords,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { SEAL, STOP, tokenOf, KIND_SHIFT } from '../ring/token.js'
+import { secretsAt } from '../set/mix.js'
 import { nativeKernel } from '../set/native/native.js'
 import { recover, takeRole, type Aggregator } from './state.js'
 import { IDLE, LOST_ROLE, step, WORKED } from './step.js'
@@ -47,8 +49,9 @@ export class Supervisor {
 
   /** Takes the role. Throws ERR_DIRTYRING_AGGREGATOR_TAKEN. */
   constructor(memory: Memory, threadId: number) {
+    const native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS)) // before the role is taken: nothing is to throw with it in hand
     this.aggregator = takeRole(memory, threadId)
-    this.aggregator.set.native = nativeKernel(memory.native, this.aggregator.set)
+    this.aggregator.set.native = native
     Atomics.store(memory.words, RETRYING, 0)
   }
 

@@ -349,7 +349,8 @@ class Demo {
     const rejected = sum(writers.map(({ rejected }) => rejected))
     const differing = this.#store.differingRows(this.#copy)
     // Logged before it is marked: of each writer that was terminated one mark may be missing, which the main thread then made.
-    const unmade = marks - delivered
+    const suppressed = sum(writers.map(({ suppressed }) => suppressed))
+    const unmade = marks - delivered - suppressed
     const isCounted = unmade >= 0 && unmade <= this.#killed
     const duplicates = delivered + this.#restoredRows - this.#handedOut
     const facts: [name: string, isRight: boolean | undefined, text: string][] = [
@@ -357,6 +358,7 @@ class Demo {
         'marks',
         isCounted,
         `${whole(marks)} logged, ${whole(delivered)} delivered, ${whole(harvested)} of them harvested` +
+          (suppressed === 0 ? '' : `, ${whole(suppressed)} of rows that were staged already`) +
           (unmade === 0 ? '' : `; ${unmade} that a terminated writer had logged and not made`),
       ],
       [

@@ -57,6 +57,7 @@ export const MAX_BYTES = 2 ** 32
 
 /** Reserve and label the memory, or label the one given, which is empty. All else in it is zero, which is a valid empty tracker. */
 export function createMemory(settings: Settings, secrets: ArrayLike<number>, native?: NativeMemory): Memory {
+  checkHost()
   const layout = layoutOf(settings)
   const words = new Int32Array(native?.buffer ?? allocate(layout.size * 4)) as SharedWords
   words[VERSION] = VERSION_VALUE
@@ -162,7 +163,8 @@ function otherVersion(got: unknown): TypeError {
   return Object.assign(new TypeError(message), { code })
 }
 
-function allocate(bytes: number): SharedArrayBuffer {
+/** Throws ERR_DIRTYRING_NO_SHARED_MEMORY where no memory of ours can work. */
+export function checkHost(): void {
   if (typeof SharedArrayBuffer !== 'function') {
     throw new DirtyRingError(
       'ERR_DIRTYRING_NO_SHARED_MEMORY',
@@ -175,6 +177,9 @@ function allocate(bytes: number): SharedArrayBuffer {
       'dirtyring needs a little-endian host: its keys are 64-bit views over 32-bit words',
     )
   }
+}
+
+function allocate(bytes: number): SharedArrayBuffer {
   try {
     return new SharedArrayBuffer(bytes)
   } catch (cause) {

@@ -7,6 +7,7 @@ import {
   LANE_PUBLISHED,
   LANE_READ_END,
   LANE_STAGED_END,
+  LANE_SUPPRESSED,
   LANE_THREAD,
   LANE_WAITING,
   LANE_WAKE,
@@ -79,6 +80,14 @@ export interface Lane {
   attn: number
   /** What LANE_IN_FLIGHT_PEAK holds. */
   peak: number
+  /** Where keys were staged lately, by a few bits of the key; undefined while too few marks repeat one that is still staged. */
+  recent: Int32Array | undefined
+  /** The same, kept while it is not in use. */
+  readonly recents: Int32Array
+  /** Batches until `recent` is thought over. */
+  untilReview: number
+  /** Marks suppressed since it was. */
+  suppressed: number
 }
 
 /** Publishes what stays staged too long. `armed`: it is going to look by itself. */
@@ -134,6 +143,10 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
       due: end,
       attn,
       peak: words[header + LANE_IN_FLIGHT_PEAK],
+      recent: undefined,
+      recents: new Int32Array(RECENT),
+      untilReview: BATCHES_WITHOUT,
+      suppressed: 0,
     }
     setDue(lane)
     return lane
@@ -149,6 +162,9 @@ export function ownerBits(threadId: number): number {
 /**
  * Stage one key; publish when a batch is full. False, and nothing stored, when the lane is full.
  *
+ * A key that is staged and not published is not staged again: one publication takes both. That costs a look at every mark, so it is done only while a
+ * tenth of the marks repeat such a key.
+ *
  * Two plain comparisons and three plain stores. An exception can strike at any call: the key is then staged, or it is not, and the record holds.
  */
 export function stage(lane: Lane, lo: number, hi: number): boolean {
@@ -156,6 +172,7 @@ export function stage(lane: Lane, lo: number, hi: number): boolean {
   if (((lane.end - lane.due) | 0) >= 0 || words[lane.attnAt] !== lane.attn) {
     if (!ready(lane, 1)) return false
   }
+  if (lane.recent !== undefined && isStaged(lane, lane.recent, lo | 0, hi | 0)) return true
   const end = lane.end
   const at = lane.keys + ((end & lane.mask) << 1)
   words[at] = lo
@@ -294,6 +311,39 @@ export function isStopped(lane: Lane): boolean {
   return (Atomics.load(lane.words, lane.attnAt) & 1) !== 0 || Atomics.load(lane.words, STOPPED) !== 0
 }
 
+/** Cells of Lane.recents. */
+const RECENT = 256
+/** Batches for which repeated keys are looked for, and for which they are not when few were found. */
+const BATCHES_WITH = 16
+const BATCHES_WITHOUT = 240
+
+/** Whether a key is staged and not published, by a look at one place where it may have been; if not, it will be at the end. */
+function isStaged(lane: Lane, recent: Int32Array, lo: number, hi: number): boolean {
+  const { words } = lane
+  const cell = Math.imul(Math.imul(hi, 0x85ebca6b) ^ lo, 0x9e3779b1) >>> 24
+  const place = recent[cell]
+  const age = (lane.end - place) | 0
+  if (age > 0 && age <= ((lane.end - lane.published) | 0)) {
+    const at = lane.keys + ((place & lane.mask) << 1)
+    if (words[at] === lo && words[at + 1] === hi) {
+      lane.suppressed++
+      addTotal(words, lane.header + LANE_SUPPRESSED, 1)
+      return true
+    }
+  }
+  recent[cell] = lane.end
+  return false
+}
+
+/** After a batch that was published by its size: go on looking for repeated keys, stop, or begin. */
+function reviewRecent(lane: Lane): void {
+  const isWorth = lane.suppressed * 10 >= BATCHES_WITH * lane.batchSize + lane.suppressed
+  const look = lane.recent === undefined || isWorth
+  lane.recent = look ? lane.recents : undefined
+  lane.untilReview = look ? BATCHES_WITH : BATCHES_WITHOUT
+  lane.suppressed = 0
+}
+
 function ready(lane: Lane, count: number): boolean {
   if (!lane.open) return false
   attend(lane)
@@ -307,6 +357,7 @@ function afterStaging(lane: Lane): void {
   if (((lane.end - lane.tryAt) | 0) >= 0) {
     const attn = Atomics.load(lane.words, lane.attnAt)
     const published = publish(lane)
+    if (--lane.untilReview === 0) reviewRecent(lane)
     if (attn !== lane.attn) {
       if (published && (attn & 1) === 0) lane.attn = attn
       else lane.due = lane.end // ready() looks at it before the next mark stores anything

@@ -50,7 +50,7 @@ export interface WriterStats {
   delivered: number
   /** Published and not consumed. */
   inFlight: number
-  /** Not staged, because they already were. */
+  /** Marks of keys that were staged already, and are published with them: looked for while a tenth of the marks are such. */
   suppressed: number
   /** The most keys that were in flight when this writer published. */
   inFlightPeak: number

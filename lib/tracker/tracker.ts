@@ -5,7 +5,7 @@ import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { FAILED, TRACKER_THREAD } from '../memory/map.js'
 import { startAt, type Start } from '../memory/start.js'
-import { createMemory, handleOf, type Memory } from '../memory/memory.js'
+import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
 import { memoryFootprint, resolveOptions, settingsFor, type ResolvedOptions, type TrackerHandle, type TrackerOptions } from '../options.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'
@@ -80,6 +80,7 @@ export class DirtyTracker {
   readonly #onStop = new Set<() => void>()
 
   private constructor(options: ResolvedOptions, start: Start) {
+    checkHost()
     const native = options.kernel === 'js' ? undefined : reserveNative(memoryFootprint(options).total)
     if (options.kernel === 'wasm' && native === undefined) {
       throw outOfRange(

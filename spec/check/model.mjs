@@ -366,7 +366,7 @@ export class World {
   }
 
   #note(lane, key, group) {
-    const entry = { key: keyName(key | 0, Math.floor(key / 2 ** 32) | 0), writer: lane, sure: undefined, group }
+    const entry = { key: keyName(key | 0, Math.floor(key / 2 ** 32) | 0), writer: lane, sure: undefined, group, since: this.open_.id }
     this.marks.push(entry)
     say(1)
     return entry
@@ -398,7 +398,7 @@ export class World {
     for (const key of this.seeded) {
       this.open_.keys.push(key)
       this.open_.has.add(key)
-      this.marks.push({ key, writer: this, sure: true })
+      this.marks.push({ key, writer: this, sure: true, since: this.open_.id })
     }
     this.before = {}
     for (const [name, at] of this.#totals()) this.before[name] = drive(core.readTotal(words, at))
@@ -642,9 +642,15 @@ export class World {
     const overflowed = [...this.closed, this.open_].some((epoch) => (epoch.flags & core.FLAG_OVERFLOW) !== 0)
     const known = new Set(this.marks.map(({ key }) => key))
     for (const key of delivered.keys()) if (!known.has(key)) throw new Failure('invariant', `${key} was never marked, and is delivered`)
+    const lastOf = new Map()
+    for (const epoch of [...this.closed, this.open_]) for (const key of epoch.keys) lastOf.set(key, epoch.id)
     const untold = []
-    for (const { key, sure } of this.marks) {
-      if (sure !== true || delivered.has(key) || overflowed) continue
+    for (const { key, sure, since } of this.marks) {
+      if (sure !== true || overflowed) continue
+      if (delivered.has(key)) {
+        if (lastOf.get(key) >= since || left.has(key)) continue
+        throw new Failure('invariant', `${key} was marked in epoch ${since}, and is delivered in ${lastOf.get(key)} at last`)
+      }
       if (left.has(key)) untold.push(key)
       else throw new Failure('invariant', `${key} was marked, and is lost`)
     }

@@ -184,6 +184,28 @@ export const scenarios = [
     },
   },
   {
+    name: 'lane: a key marked again, while it is staged and once it is published',
+    memory: { capacity: 2, laneCapacity: 4, maxWriters: 1 },
+    repeats: true,
+    exits: true,
+    quick: { preemptions: 1 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        lane.recent = new Int32Array(256)
+        yield* w.mark(lane, 1)
+        yield* w.mark(lane, 1)
+        yield* w.flush(lane)
+        yield* w.mark(lane, 1)
+        yield* w.mark(lane, 1)
+      },
+      *tracker(w) {
+        yield* w.tracker.advance()
+        yield* w.tracker.join('writerA')
+      },
+    },
+  },
+  {
     name: 'lane: batches by size',
     memory: { capacity: 2, laneCapacity: 4, maxWriters: 1, batchSize: 2 },
     quick: {},

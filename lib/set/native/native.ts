@@ -18,7 +18,7 @@ let compiled: object | undefined
 /** So much memory of the kind, fixed in its size. Undefined where WebAssembly is missing or forbidden, or its address space is not to be had. */
 export function reserveNative(bytes: number): NativeMemory | undefined {
   const pages = Math.ceil(bytes / BYTES_PER_PAGE)
-  if (pages > PAGES_MAX || typeof SharedArrayBuffer !== 'function') return undefined
+  if (pages > PAGES_MAX) return undefined
   try {
     moduleOf()
     return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })

@@ -60,6 +60,12 @@ export const mutants = [
     with: { preemptions: 1 },
   },
   {
+    name: 'a key that is published is taken for a staged one',
+    edits: [{ file: LANE, find: 'age <= ((lane.end - lane.published) | 0)', replace: 'age <= lane.capacity' }],
+    scenario: 'lane: a key marked again, while it is staged and once it is published',
+    with: { preemptions: 1 },
+  },
+  {
     name: 'a batch is staged key by key',
     edits: [
       {
