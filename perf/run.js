@@ -65,7 +65,7 @@ for (const name of chosen) {
   })
   print(results.questions[name])
 }
-const base = `results/${machine.date}-${machine.cores}-cores-node-${process.versions.node.split('.')[0]}${values.tune ? '-tune' : ''}`
+const base = `results/${machine.date}-${machine.cores}-cores-node-${process.versions.node.split('.')[0]}${values.tune ? '-tune' : values.only === undefined ? '' : `-${chosen.join('-')}`}`
 writeFileSync(here(`${base}.json`), `${JSON.stringify(results, undefined, 2)}\n`)
 writeFileSync(here(`${base}.html`), page(results))
 if ('pipeline' in results.questions) writeFileSync(here('results/throughput.svg'), throughputPlot(results.questions.pipeline.rows))
