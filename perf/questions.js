@@ -46,7 +46,7 @@ function pipeline({ repeat, peers }) {
         'dirtyring is × this': (ours / rateOf(runs[i]).median).toFixed(2),
         'CPU ns a key': runs[i][0].cpuNs === undefined ? '' : spread(runs[i].map(({ cpuNs }) => cpuNs)).median.toFixed(1),
         waits: runs[i][0].waits === undefined ? '' : spread(runs[i].map(({ waits }) => waits)).median,
-        lost: lostOf(kind, runs, kinds, i),
+        lost: lostOf(runs, i),
         median: rateOf(runs[i]).median,
       }
     })
@@ -60,7 +60,7 @@ function pipeline({ repeat, peers }) {
 }
 
 /** Peers that were sent the same number of keys must have seen the same ones. */
-function lostOf(kind, runs, kinds, i) {
+function lostOf(runs, i) {
   return runs[i][0].count === runs[0][0].count ? runs[0][0].distinctSeen - runs[i][0].distinctSeen : '(fewer sent)'
 }
 

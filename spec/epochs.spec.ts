@@ -42,7 +42,7 @@ describe('C1: a cut takes everything that was published before it', () => {
     expect(await take(tracker)).toEqual([0, 1, 2, 3, 4])
   })
 
-  it('makes the cut before advanceEpoch() returns its promise', async () => {
+  it('C5: makes the cut before advanceEpoch() returns its promise', async () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     writer.mark(1)
@@ -54,7 +54,7 @@ describe('C1: a cut takes everything that was published before it', () => {
     expect(await take(tracker)).toEqual([2])
   })
 
-  it('makes the cut at once also while the aggregator is behind', async () => {
+  it('C5: makes the cut at once also while the aggregator is behind', async () => {
     const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()
     writer.markMany([1, 2])

@@ -227,8 +227,7 @@ function insertKeys(a: Aggregator, at: number, end: number): void {
 
 /**
  * Make the table larger, in place: twice, or eight times as large where the last epoch came to need it (the last step sixteen times, so that no small one
- * is left, which would be over the most keys). The log is complete, up to keys that are
- * not counted yet; the new size is stored when the table is.
+ * is left, which would be over the most keys). The log is complete, up to keys that are not counted yet; the new size is stored when the table is.
  */
 function grow(a: Aggregator): void {
   const { words, set } = a

@@ -51,7 +51,8 @@ export interface MemoryHandle {
   readonly native: NativeMemory | undefined
 }
 
-const BYTES_PER_CHUNK = 65536
+/** A page of a WebAssembly.Memory. */
+export const BYTES_PER_CHUNK = 65536
 /** What a 32-bit WebAssembly.Memory can address. */
 export const MAX_BYTES = 2 ** 32
 

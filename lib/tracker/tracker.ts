@@ -81,13 +81,10 @@ export class DirtyTracker {
 
   private constructor(options: ResolvedOptions, start: Start) {
     checkHost()
-    const native = options.kernel === 'js' ? undefined : reserveNative(memoryFootprint(options).total)
+    const { total } = memoryFootprint(options)
+    const native = options.kernel === 'js' ? undefined : reserveNative(total)
     if (options.kernel === 'wasm' && native === undefined) {
-      throw outOfRange(
-        'options.kernel',
-        `'auto' or 'js' where WebAssembly, or ${memoryFootprint(options).total} bytes of memory for it, is not to be had`,
-        'wasm',
-      )
+      throw outOfRange('options.kernel', `'auto' or 'js' where WebAssembly, or ${total} bytes of memory for it, is not to be had`, 'wasm')
     }
     const memory = createMemory(settingsFor(options), secretsOf(randomSeed()), native)
     this.kernel = native === undefined ? 'js' : 'wasm'

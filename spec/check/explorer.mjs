@@ -242,7 +242,8 @@ class Walker {
   }
 }
 
-function seeded(seed) {
+/** Numbers from 0 to 1, the same for the same seed. */
+export function seeded(seed) {
   let state = seed >>> 0
   return () => {
     state = (state + 0x9e3779b9) | 0

@@ -11,7 +11,7 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { nameOfSchedule, Subject } from './explorer.mjs'
+import { nameOfSchedule, seeded, Subject } from './explorer.mjs'
 import * as at from './lockstep-words.mjs'
 import { GO_ON, KILL, TIMEOUT } from './runtime.mjs'
 
@@ -25,17 +25,6 @@ export class Difference extends Error {}
 class TooLate extends Error {}
 
 // --------------------------------------------------------------------------------------------------------------- the model
-
-function seeded(seed) {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x9e3779b9) | 0
-    let x = state
-    x = Math.imul(x ^ (x >>> 16), 0x85ebca6b)
-    x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35)
-    return ((x ^ (x >>> 16)) >>> 0) / 2 ** 32
-  }
-}
 
 /** Goes on at random, often with another thread; kills the first victim's k-th writing access. Notes who goes on. */
 class Recorder {

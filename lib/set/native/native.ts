@@ -1,4 +1,4 @@
-import type { NativeMemory } from '../../memory/memory.js'
+import { BYTES_PER_CHUNK, MAX_BYTES, type NativeMemory } from '../../memory/memory.js'
 import type { NativeKernel } from '../kernel.js'
 import type { Secrets } from '../mix.js'
 import { BINARY } from './binary.js'
@@ -10,15 +10,12 @@ declare const WebAssembly: {
   Instance: new (module: object, imports: object) => { readonly exports: object }
 }
 
-const BYTES_PER_PAGE = 65536
-const PAGES_MAX = 65536
-
 let compiled: object | undefined
 
 /** So much memory of the kind, fixed in its size. Undefined where WebAssembly is missing or forbidden, or its address space is not to be had. */
 export function reserveNative(bytes: number): NativeMemory | undefined {
-  const pages = Math.ceil(bytes / BYTES_PER_PAGE)
-  if (pages > PAGES_MAX) return undefined
+  if (bytes > MAX_BYTES) return undefined
+  const pages = Math.ceil(bytes / BYTES_PER_CHUNK)
   try {
     moduleOf()
     return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
