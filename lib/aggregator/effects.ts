@@ -7,10 +7,12 @@ import {
   FLAG_OVERFLOW,
   HARVESTED,
   INTENT_BATCHES,
+  INTENT_COUNT,
   INTENT_DELIVERED,
   INTENT_HARVESTED,
   INTENT_KEYS,
   INTENT_START,
+  INTENT_TOKENS,
   KEYS,
   LANE_DELIVERED,
   LANE_KEYS,
@@ -25,6 +27,7 @@ import {
   SLOT_ZERO,
   STOP_POSITION,
   STOPPED,
+  type Layout,
 } from '../memory/map.js'
 import { setTotal } from '../memory/total.js'
 import {
@@ -50,32 +53,46 @@ import { curWord, enterEpoch, reindex, setCells, type Aggregator } from './state
 import { clearTable, reportProgress } from './table.js'
 import { signal } from './wake.js'
 
-/** BATCH(writer, n): the writer's next n keys into the open epoch. */
-export function takeBatch(a: Aggregator, token: number, lane: number): void {
+/** BATCH(writer, n), as many of them as the intent says: the writer's next keys into the open epoch. */
+export function takeBatches(a: Aggregator, token: number, lane: number): void {
   const { words, memory } = a
-  const { layout } = memory
-  const n = (token & (layout.laneCapacity - 1)) + 1
-  if (lane < 0) throw new Error(`a batch names a writer that is not below ${layout.maxWriters}: token ${token}`)
+  if (lane < 0) throw new Error(`a batch names a writer that is not below ${memory.layout.maxWriters}: token ${token}`)
   const start = words[INTENT_START]
-  if (words[lane + LANE_READ_END] !== start) return // done, by a predecessor that died before it freed the slot
-  const writer = (token & (BATCH - 1)) >>> layout.laneBits
-  if (((a.stagedSeen[writer] - start) | 0) < n) {
-    const staged = words[lane + LANE_STAGED_END]
-    const there = (staged - start) | 0
-    if (there < n || there > layout.laneCapacity) throw new Error(`a batch of ${n} keys, where its lane holds ${there}`)
-    a.stagedSeen[writer] = staged
+  if (words[lane + LANE_READ_END] !== start) return // done, by a predecessor that died before it freed the slots
+  const count = words[INTENT_COUNT]
+  if (!holds(a, token, lane, count)) {
+    throw new Error(`a batch of ${count} keys, where its lane holds ${(words[lane + LANE_STAGED_END] - start) | 0}`)
   }
-  insertLane(a, lane, start, n)
+  insertLane(a, lane, start, count)
   publishCount(a)
-  passBatch(a, lane, n)
+  passBatches(a, lane)
 }
 
-/** The batch is over: count it, and give its writer room. */
-function passBatch(a: Aggregator, lane: number, n: number): void {
+/** Keys of a BATCH token. */
+export function batchLength(layout: Layout, token: number): number {
+  return (token & (layout.laneCapacity - 1)) + 1
+}
+
+/** Whether a lane holds so many keys from INTENT_START on. */
+export function holds(a: Aggregator, token: number, lane: number, count: number): boolean {
   const { words } = a
-  setTotal(words, BATCHES, INTENT_BATCHES, 1)
-  setTotal(words, KEYS, INTENT_KEYS, n)
-  passKeys(a, lane, n)
+  const { layout } = a.memory
+  const start = words[INTENT_START]
+  const writer = (token & (BATCH - 1)) >>> layout.laneBits
+  if (((a.stagedSeen[writer] - start) | 0) >= count) return true
+  const staged = words[lane + LANE_STAGED_END]
+  const there = (staged - start) | 0
+  if (there < count || there > layout.laneCapacity) return false
+  a.stagedSeen[writer] = staged
+  return true
+}
+
+/** The batches are over: count them, and give their writer room. */
+function passBatches(a: Aggregator, lane: number): void {
+  const { words } = a
+  setTotal(words, BATCHES, INTENT_BATCHES, words[INTENT_TOKENS])
+  setTotal(words, KEYS, INTENT_KEYS, words[INTENT_COUNT])
+  passKeys(a, lane, words[INTENT_COUNT])
 }
 
 function passKeys(a: Aggregator, lane: number, n: number): void {
@@ -176,10 +193,8 @@ export function abandon(a: Aggregator, token: number, lane: number): void {
   words[a.slotAt + SLOT_FLAGS] |= FLAG_FAULT
   const payload = token & PAYLOAD_MASK
   if ((token & BATCH) !== 0) {
-    const n = (token & (layout.laneCapacity - 1)) + 1
     if (lane < 0 || words[lane + LANE_READ_END] !== words[INTENT_START]) return
-    if (n > ((words[lane + LANE_STAGED_END] - words[INTENT_START]) | 0)) return
-    passBatch(a, lane, n)
+    if (holds(a, token, lane, words[INTENT_COUNT])) passBatches(a, lane)
   } else if (token >>> KIND_SHIFT === RESTORE) {
     const slot = payload >>> EPOCH_BITS
     if (slot < layout.epochSlots) Atomics.store(words, epochAt(layout, slot) + SLOT_RESTORED, (payload & EPOCH_MASK) + 1)

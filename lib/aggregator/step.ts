@@ -4,12 +4,14 @@ import {
   FLAG_UNPUBLISHED,
   HEAD,
   INTENT_BATCHES,
+  INTENT_COUNT,
   INTENT_DELIVERED,
   INTENT_EVENTS,
   INTENT_HARVESTED,
   INTENT_KEYS,
   INTENT_POSITION,
   INTENT_START,
+  INTENT_TOKENS,
   BATCHES,
   HARVESTED,
   KEYS,
@@ -27,8 +29,10 @@ import { freeSlot, GONE, NOTHING, peek } from '../ring/consume.js'
 import {
   advance,
   BATCH,
+  classify,
   CLOSE,
   controlToken,
+  distance,
   emptyWord,
   fullWord,
   GENERATION_BITS,
@@ -39,10 +43,11 @@ import {
   REAP,
   SEAL,
   STOP,
+  TAKEN,
   THREAD_MASK,
   tokenOf,
 } from '../ring/token.js'
-import { abandon, takeBatch, takeControl } from './effects.js'
+import { abandon, batchLength, holds, takeBatches, takeControl } from './effects.js'
 import type { Aggregator } from './state.js'
 import { doChores, signal, wakeEveryWriter } from './wake.js'
 
@@ -58,14 +63,18 @@ export const LOST_ROLE = 3
 /** How many tokens go by before writers are looked after, with the ring not empty. */
 const TOKENS_PER_CHORES = 16
 
+/** Batches of one writer that lie behind each other are handled in one go: so many of them, so many keys, and half a lane at most. */
+const RUN_TOKENS = 16
+const RUN_KEYS = 1024
+
 /**
- * Handle what is at head: at most one token. Per token, in this order, so that the thread can die at any instruction, or anything can throw, and
- * recover() and another step() go on from shared memory alone:
+ * Handle what is at head: one token, or a run of batches of one writer. In this order, so that the thread can die at any instruction, or anything can
+ * throw, and recover() and another step() go on from shared memory alone:
  *
- *  1. intent   what the token starts from; the position last
+ *  1. intent   what the run starts from, and how many tokens and keys it has; the position last
  *  2. effect   keys into the set, their count published; or the control token's own, guarded against being done twice
  *  3. readEnd  room for the writer
- *  4. slot     EMPTY of the next lap: room for everybody
+ *  4. slots    EMPTY of the next lap, one after the other: room for everybody
  *  5. head
  *
  * After STOP the slots are not freed but poisoned, so that no publication can succeed behind the aggregator's back: one whole lap of them, and it is done.
@@ -81,16 +90,22 @@ export function step(a: Aggregator): number {
     return WORKED // poisoned, or a publication was faster: either is there at the next look
   }
   const token = tokenOf(seen)
+  let tokens = 1
   if (seen !== GONE && token !== POISON_TOKEN) {
-    handle(a, token)
+    tokens = handle(a, token)
     if (stopping) {
       if (!poison(memory, head, seen)) return LOST_ROLE
     } else if (token >>> KIND_SHIFT !== STOP) {
       if (!freeSlot(memory, head, seen)) return LOST_ROLE
+      for (let i = 1; i < tokens; i++) {
+        const next = advance(head, i)
+        if (!freeSlot(memory, next, peek(memory, next))) return LOST_ROLE
+      }
     }
   }
-  moveHead(a)
-  if (++a.sinceChores >= TOKENS_PER_CHORES) doChores(a)
+  moveHead(a, tokens)
+  a.sinceChores += tokens
+  if (a.sinceChores >= TOKENS_PER_CHORES) doChores(a)
   return WORKED
 }
 
@@ -103,27 +118,64 @@ function poison(memory: Memory, head: number, seen: number): boolean {
   return Atomics.compareExchange(words, slot, seen, fullWord(lapOf(head, layout.capacityBits), POISON_TOKEN)) === seen
 }
 
-/** Steps 1 to 3. */
-function handle(a: Aggregator, token: number): void {
-  const { words, memory, head } = a
-  const lane = laneOf(memory.layout, token)
-  if (words[INTENT_POSITION] !== head + 1) {
-    saveTotal(words, EVENTS, INTENT_EVENTS)
-    saveTotal(words, BATCHES, INTENT_BATCHES)
-    saveTotal(words, KEYS, INTENT_KEYS)
-    saveTotal(words, HARVESTED, INTENT_HARVESTED)
-    if (lane >= 0) {
-      words[INTENT_START] = words[lane + LANE_READ_END]
-      saveTotal(words, lane + LANE_DELIVERED, INTENT_DELIVERED)
-    }
-    words[INTENT_POSITION] = head + 1
+/** Steps 1 to 3. Returns how many tokens that settles, from head on. */
+function handle(a: Aggregator, token: number): number {
+  const { words, head } = a
+  const lane = laneOf(a.memory.layout, token)
+  // An intent for this position was somebody's who did not get to the end: it stands, and what follows starts from it once more. One that began before it
+  // has done all of its keys, and freed the slots up to here.
+  let done = distance(head, words[INTENT_POSITION] - 1)
+  if (words[INTENT_POSITION] === 0 || done < 0 || done >= words[INTENT_TOKENS]) {
+    saveIntent(a, token, lane)
+    done = 0
   }
-  // An intent for this position was somebody's who did not get to the end: it stands, and what follows starts from it once more.
-  setTotal(words, EVENTS, INTENT_EVENTS, 1)
+  const tokens = words[INTENT_TOKENS]
+  setTotal(words, EVENTS, INTENT_EVENTS, tokens)
   const kind = token >>> KIND_SHIFT
   if (a.skip && kind !== SEAL && kind !== STOP) abandon(a, token, lane)
-  else if ((token & BATCH) !== 0) takeBatch(a, token, lane)
+  else if ((token & BATCH) !== 0) takeBatches(a, token, lane)
   else takeControl(a, token, lane)
+  return tokens - done
+}
+
+function saveIntent(a: Aggregator, token: number, lane: number): void {
+  const { words, head } = a
+  words[INTENT_POSITION] = 0 // while its tokens and keys are those of one position, and its position that of another
+  saveTotal(words, EVENTS, INTENT_EVENTS)
+  saveTotal(words, BATCHES, INTENT_BATCHES)
+  saveTotal(words, KEYS, INTENT_KEYS)
+  saveTotal(words, HARVESTED, INTENT_HARVESTED)
+  if (lane >= 0) {
+    words[INTENT_START] = words[lane + LANE_READ_END]
+    saveTotal(words, lane + LANE_DELIVERED, INTENT_DELIVERED)
+  }
+  words[INTENT_TOKENS] = 1
+  words[INTENT_COUNT] = 0
+  if ((token & BATCH) !== 0 && lane >= 0) saveRun(a, token, lane)
+  words[INTENT_POSITION] = head + 1
+}
+
+/** How many batches at head are this writer's, and how many keys those have. Only as far as its lane holds that many: a token that lies fails alone. */
+function saveRun(a: Aggregator, token: number, lane: number): void {
+  const { words, memory, head } = a
+  const { ring, capacity, capacityBits, laneCapacity } = memory.layout
+  const most = Math.min(RUN_KEYS, laneCapacity >>> 1)
+  let tokens = 1
+  let count = batchLength(memory.layout, token)
+  while (tokens < RUN_TOKENS) {
+    const next = advance(head, tokens)
+    const seen = Atomics.load(words, ring + (next & (capacity - 1)))
+    if (classify(seen, lapOf(next, capacityBits), capacityBits) !== TAKEN) break
+    const other = tokenOf(seen)
+    // Two tokens that differ in the number of keys alone are batches of one writer.
+    if ((other & -laneCapacity) !== (token & -laneCapacity)) break
+    const more = count + batchLength(memory.layout, other)
+    if (more > most || !holds(a, token, lane, more)) break
+    count = more
+    tokens++
+  }
+  words[INTENT_TOKENS] = tokens
+  words[INTENT_COUNT] = count
 }
 
 /** Word index of the lane that a token names; -1 if it names none, or none that there is. */
@@ -136,8 +188,8 @@ function laneOf(layout: Layout, token: number): number {
   return writer >= 0 && writer < layout.maxWriters ? laneAt(layout, writer) : -1
 }
 
-function moveHead(a: Aggregator): void {
-  a.head = advance(a.head, 1)
+function moveHead(a: Aggregator, tokens: number): void {
+  a.head = advance(a.head, tokens)
   a.skip = false
   Atomics.store(a.words, HEAD, a.head)
 }

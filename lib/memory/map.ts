@@ -80,10 +80,14 @@ export const QUEUED_PEAK = HEAD + 6
 /** Aggregator: 1 when it met a word it cannot go on from (CORRUPT_RING), 2 when SEAL or STOP failed for good. Every wait ends. */
 export const FAILED = HEAD + 7
 
-/** Aggregator: the token in hand. Position + 1, stored last. */
+/** Aggregator: the tokens in hand, from this position on. Position + 1, stored last; 0 while the words below are being stored. */
 export const INTENT_POSITION = 3 * LINE
-/** Its writer's readEnd before it. */
+/** Their writer's readEnd before them. */
 export const INTENT_START = INTENT_POSITION + 1
+/** How many: batches of one writer, or a single token of any kind. */
+export const INTENT_TOKENS = INTENT_POSITION + 12
+/** Keys that the batches have together. */
+export const INTENT_COUNT = INTENT_POSITION + 13
 /** Five totals before it: hi, lo each, in the order of the TOTALS below, then the writer's delivered. */
 export const INTENT_EVENTS = INTENT_POSITION + 2
 export const INTENT_BATCHES = INTENT_POSITION + 4

@@ -23,6 +23,16 @@ const offers = (...keys) =>
     }
   }
 
+/** A writer that publishes these batches, however far the aggregator has come; what finds the ring full stays staged. */
+const inBatches = (...batches) =>
+  function* (w) {
+    const lane = yield* w.open()
+    for (const batch of batches) {
+      yield* w.markMany(lane, batch)
+      yield* w.flush(lane)
+    }
+  }
+
 /** A writer that publishes a batch in each of these epochs, which the tracker cuts and commits one after the other. */
 const inRounds = (...batches) => ({
   *writerA(w) {
@@ -215,6 +225,39 @@ export const scenarios = [
         for (const key of [1, 2, 3, 4]) yield* w.markWaiting(lane, key)
       },
     },
+  },
+  {
+    name: 'run: batches of one writer behind each other, by an aggregator that dies twice',
+    memory: { capacity: 4, laneCapacity: 8, maxWriters: 1 },
+    start: { position: 2 ** 30 - 2, laneEnd: 2 ** 31 - 2 },
+    killWriters: false,
+    quick: { preemptions: 0, deaths: 2 },
+    threads: { writerA: inBatches([1, 2, 3, 4], [5], [6]) },
+  },
+  {
+    name: 'run: a cut between batches of one writer, which dies',
+    memory: { capacity: 4, laneCapacity: 8, maxWriters: 1 },
+    quick: { preemptions: 0, deaths: 1 },
+    threads: {
+      writerA: inBatches([1], [2], [3]),
+      *tracker(w) {
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'run: batches of two writers, the ring full',
+    memory: { capacity: 2, laneCapacity: 8, maxWriters: 2 },
+    quick: { preemptions: 1, deaths: 1 },
+    threads: { writerA: inBatches([1], [2]), writerB: inBatches([3]) },
+  },
+  {
+    name: 'run: the aggregator recovers from an exception in the middle of it, and dies',
+    memory: { capacity: 4, laneCapacity: 8, maxWriters: 1, smallestTable: 4 },
+    throws: 1,
+    killWriters: false,
+    quick: { preemptions: 0, deaths: 1, throws: 1 },
+    threads: { writerA: inBatches([1, 2], [0, 8]) },
   },
 
   // ---------------------------------------------------------------------------------------------------------- the epochs

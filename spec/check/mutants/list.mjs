@@ -266,26 +266,46 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: '    saveTotal(words, EVENTS, INTENT_EVENTS)\n',
-        replace: '    words[INTENT_POSITION] = head + 1\n    saveTotal(words, EVENTS, INTENT_EVENTS)\n',
+        find: '  words[INTENT_POSITION] = 0 // while',
+        replace: '  words[INTENT_POSITION] = head + 1 // while',
       },
     ],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
     name: 'an intent is written anew',
-    edits: [{ file: STEP, find: 'if (words[INTENT_POSITION] !== head + 1) {', replace: 'if (words[INTENT_POSITION] !== -1) {' }],
+    edits: [{ file: STEP, find: 'done < 0 || done >= words[INTENT_TOKENS]', replace: 'done < 16' }],
     scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'a run is remembered by its first token',
+    edits: [{ file: STEP, find: 'done >= words[INTENT_TOKENS]', replace: 'done >= 1' }],
+    scenario: 'run: batches of one writer behind each other, by an aggregator that dies twice',
+  },
+  {
+    name: 'an intent grows while its position is that of another',
+    edits: [{ file: STEP, find: '  words[INTENT_POSITION] = 0 // while', replace: '  // while' }],
+    scenario: 'run: batches of one writer behind each other, by an aggregator that dies twice',
+  },
+  {
+    name: 'a run goes on over a cut',
+    edits: [{ file: STEP, find: 'if ((other & -laneCapacity) !== (token & -laneCapacity)) break', replace: '' }],
+    scenario: 'run: a cut between batches of one writer, which dies',
+  },
+  {
+    name: 'the slots of a run are freed from its end',
+    edits: [{ file: STEP, find: 'const next = advance(head, i)', replace: 'const next = advance(head, tokens - i)' }],
+    scenario: 'run: a cut between batches of one writer, which dies',
   },
   {
     name: 'totals are added to, not set',
     model: true,
-    edits: [{ file: STEP, find: 'setTotal(words, EVENTS, INTENT_EVENTS, 1)', replace: 'setTotal(words, EVENTS, EVENTS, 1)' }],
+    edits: [{ file: STEP, find: 'setTotal(words, EVENTS, INTENT_EVENTS, tokens)', replace: 'setTotal(words, EVENTS, EVENTS, tokens)' }],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
     name: 'room is given before the keys are counted',
-    edits: [{ file: EFFECTS, find: '  publishCount(a)\n  passBatch(a, lane, n)', replace: '  passBatch(a, lane, n)\n  publishCount(a)' }],
+    edits: [{ file: EFFECTS, find: '  publishCount(a)\n  passBatches(a, lane)', replace: '  passBatches(a, lane)\n  publishCount(a)' }],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
@@ -293,9 +313,9 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: '    handle(a, token)\n    if (stopping) {',
+        find: '    tokens = handle(a, token)\n    if (stopping) {',
         replace:
-          '    if (!stopping && token >>> KIND_SHIFT !== STOP) freeSlot(memory, head, seen)\n    handle(a, token)\n    if (stopping) {',
+          '    if (!stopping && token >>> KIND_SHIFT !== STOP) freeSlot(memory, head, seen)\n    tokens = handle(a, token)\n    if (stopping) {',
       },
       { file: STEP, find: 'if (!freeSlot(memory, head, seen)) return LOST_ROLE', replace: '' },
     ],
@@ -306,13 +326,13 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: '    handle(a, token)\n    if (stopping) {',
-        replace: '    handle(a, token)\n    if (!stopping) moveHead(a)\n    if (stopping) {',
+        find: '    tokens = handle(a, token)\n    if (stopping) {',
+        replace: '    tokens = handle(a, token)\n    if (!stopping) moveHead(a, tokens)\n    if (stopping) {',
       },
       {
         file: STEP,
-        find: '  moveHead(a)\n  if (++a',
-        replace: '  if (stopping || seen === GONE || token === POISON_TOKEN) moveHead(a)\n  if (++a',
+        find: '  moveHead(a, tokens)\n  a.since',
+        replace: '  if (stopping || seen === GONE || token === POISON_TOKEN) moveHead(a, tokens)\n  a.since',
       },
     ],
     scenario: 'ring: one slot, one producer, three laps',
