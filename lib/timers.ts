@@ -3,6 +3,11 @@ export function unref(timer: unknown): void {
   ;(timer as { unref?: () => void }).unref?.()
 }
 
+/** Timers that keep it alive again. */
+export function ref(timer: unknown): void {
+  ;(timer as { ref?: () => void }).ref?.()
+}
+
 let nobodyWakes: Int32Array | undefined
 
 /**

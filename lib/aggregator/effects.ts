@@ -15,6 +15,7 @@ import {
   INTENT_TOKENS,
   KEYS,
   LANE_DELIVERED,
+  LANE_HARVESTED,
   LANE_KEYS,
   LANE_OWNER,
   LANE_READ_END,
@@ -178,10 +179,12 @@ function free(a: Aggregator, lane: number, generation: number): void {
   publishCount(a)
   setTotal(words, HARVESTED, INTENT_HARVESTED, n)
   passKeys(a, lane, n)
-  freeLane(a, lane, owner, generation)
+  freeLane(a, lane, owner, n)
 }
 
-function freeLane(a: Aggregator, lane: number, owner: number, generation: number): void {
+function freeLane(a: Aggregator, lane: number, owner: number, harvested: number): void {
+  const generation = owner >>> THREAD_BITS
+  a.words[lane + LANE_HARVESTED] = harvested
   Atomics.store(a.words, lane + LANE_THREAD, 0)
   Atomics.compareExchange(a.words, lane + LANE_OWNER, owner, ((generation + 1) & GENERATION_MASK) << THREAD_BITS)
 }
@@ -204,7 +207,7 @@ export function abandon(a: Aggregator, token: number, lane: number): void {
     const n = (words[lane + LANE_STAGED_END] - words[INTENT_START]) | 0
     if (n >= 0 && n <= layout.laneCapacity) passKeys(a, lane, n)
     else Atomics.store(words, lane + LANE_READ_END, words[lane + LANE_STAGED_END])
-    freeLane(a, lane, owner, payload & GENERATION_MASK)
+    freeLane(a, lane, owner, 0)
   }
   signal(a)
 }

@@ -111,7 +111,7 @@ export class Supervisor {
       if (kind === SEAL || kind === STOP) Atomics.store(words, FAILED, CANNOT_SEAL)
     }
     this.retryAt = performance.now() + this.#backoffMs
-    Atomics.store(words, RETRYING, 1)
+    Atomics.store(words, RETRYING, this.#backoffMs)
     this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS_MAX)
   }
 

@@ -66,6 +66,11 @@ export class SealedEpoch {
    * - 'overflow': more than `maxKeysPerEpoch` distinct keys
    */
   readonly reason?: InexactReason
+  /**
+   * Keys that open writers had marked and not published at the cut: they are in a later epoch. An indication, of a moment at which writers go on; 0 after
+   * `await tracker.flushed()` if nobody has marked since.
+   */
+  readonly staged: number
   readonly #memory: Memory
   readonly #slot: number
   readonly #keeper: EpochKeeper
@@ -74,7 +79,7 @@ export class SealedEpoch {
   #restoring: Promise<void> | undefined
 
   /** @internal */
-  constructor(memory: Memory, slot: number, id: number, keeper: EpochKeeper) {
+  constructor(memory: Memory, slot: number, id: number, staged: number, keeper: EpochKeeper) {
     const { words } = memory
     const at = epochAt(memory.layout, slot)
     const flags = words[at + SLOT_FLAGS]
@@ -82,6 +87,7 @@ export class SealedEpoch {
     this.#slot = slot
     this.#keeper = keeper
     this.id = id
+    this.staged = staged
     this.size = Atomics.load(words, at + SLOT_COUNT)
     this.exact = flags === 0
     const reason = reasonFor(flags)

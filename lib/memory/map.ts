@@ -117,7 +117,7 @@ export const THREADS = 10 * LINE
 /** Supervisor of the aggregator, on the aggregator's thread. */
 export const PANICS = 11 * LINE
 export const ITERATIONS = PANICS + 1
-/** 1 while a step that threw waits to be tried again. */
+/** In ms, how long a step that threw waits before it is tried again; 0 when none does. */
 export const RETRYING = PANICS + 2
 /** Position + 1 at which the last failure happened, and how many there were at it. */
 export const FAILED_AT = PANICS + 3
@@ -149,7 +149,7 @@ export const LANE_WAITS = LANE_STAGED_END + 11
 export const LANE_WAIT_MS = LANE_STAGED_END + 14
 /** Writer: the most keys that were in flight when it published. */
 export const LANE_IN_FLIGHT_PEAK = LANE_STAGED_END + 17
-/** Writer: what it waits for, WAIT_FOR_SLOT or WAIT_FOR_ROOM. */
+/** Writer: what it waits for, WAIT_FOR_SLOT or WAIT_FOR_ROOM; 0: nothing. */
 export const LANE_WAITING = 3 * LINE
 /** Writer: with WAIT_FOR_ROOM, the readEnd that is worth waking it. */
 export const LANE_WAKE_AT = LANE_WAITING + 1
@@ -157,6 +157,8 @@ export const LANE_WAKE_AT = LANE_WAITING + 1
 export const LANE_READ_END = 4 * LINE
 /** Aggregator: total of the keys delivered. */
 export const LANE_DELIVERED = LANE_READ_END + 1
+/** Aggregator: keys harvested when the lane was last freed. */
+export const LANE_HARVESTED = LANE_READ_END + 4
 /** Aggregator: counts wake-ups; the writer sleeps on it. */
 export const LANE_WAKE = 5 * LINE
 const LANE_HEADER = 6 * LINE

@@ -66,6 +66,8 @@ export interface Lane {
   readonly clock: LaneClock
   /** Marks are taken. */
   open: boolean
+  /** Marks are gathered elsewhere for the time being: stage() and stageMany() take none. */
+  held: boolean
   /** End of the keys staged: what LANE_STAGED_END holds. */
   end: number
   /** End of the keys published: what LANE_PUBLISHED holds. */
@@ -136,6 +138,7 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
       token: BATCH | (id << layout.laneBits),
       clock,
       open: true,
+      held: false,
       end,
       published: end,
       readEnd: end,
@@ -252,11 +255,22 @@ export function roomOf(lane: Lane): number {
   return lane.capacity - ((lane.end - lane.readEnd) | 0)
 }
 
+/** The same, by a look at it. */
+export function roomNow(lane: Lane): number {
+  lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+  return roomOf(lane)
+}
+
+/** Hold marks back (true), or take them again. */
+export function hold(lane: Lane, held: boolean): void {
+  lane.held = held
+  setDue(lane)
+}
+
 /** Whether `count` more keys fit: looks at the aggregator's progress, and publishes what is staged, if that is needed to know. */
 export function hasRoom(lane: Lane, count: number): boolean {
   if (roomOf(lane) >= count) return true
-  lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
-  if (roomOf(lane) >= count) return true
+  if (roomNow(lane) >= count) return true
   publish(lane)
   return false
 }
@@ -345,7 +359,7 @@ function reviewRecent(lane: Lane): void {
 }
 
 function ready(lane: Lane, count: number): boolean {
-  if (!lane.open) return false
+  if (!lane.open || lane.held) return false
   attend(lane)
   if ((Atomics.load(lane.words, lane.attnAt) & 1) !== 0) return false
   const there = hasRoom(lane, count)
@@ -376,6 +390,7 @@ export function setDue(lane: Lane): void {
     lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
     room = roomOf(lane)
   }
+  if (lane.held || !lane.open) room = 0 // stage() is to ask ready()
   const steps = lane.clock.armed ? Math.max((lane.tryAt - lane.end) | 0, 1) : 1
   lane.due = (lane.end + Math.min(steps, room)) | 0
 }

@@ -39,6 +39,8 @@ const TOKENS_PER_PUMP = 4096
 export class AggregatorHost {
   /** Told when the aggregator can't be kept running. */
   onFailure: (error: DirtyRingError) => void = () => undefined
+  /** Told when its worker has died and another one has taken over. */
+  onRestart: (restarts: number, cause: string) => void = () => undefined
   readonly #memory: Memory
   readonly #kind: ResolvedOptions['aggregator']
   #thread: AggregatorThread | undefined
@@ -147,7 +149,7 @@ export class AggregatorHost {
     if (this.#state === 'restarting') return 'restarting'
     if (this.#state === 'starting') return 'starting'
     if (Atomics.load(words, OWNER) === 0) return 'absent'
-    return Atomics.load(words, RETRYING) === 1 ? 'backing-off' : 'running'
+    return Atomics.load(words, RETRYING) !== 0 ? 'backing-off' : 'running'
   }
 
   async #startThread(): Promise<void> {
@@ -212,6 +214,7 @@ export class AggregatorHost {
         () => {
           this.#restarts++
           this.#state = 'up'
+          this.onRestart(this.#restarts, cause)
           if (this.#ended) void this.#thread?.terminate()
         },
         (error: unknown) => this.#onDeath(error instanceof Error ? error.message : String(error)),

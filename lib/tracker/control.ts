@@ -8,6 +8,7 @@ import {
   FLAG_OVERFLOW,
   HEAD,
   LANE_ATTN,
+  LANE_HARVESTED,
   LANE_OWNER,
   LANE_PUBLISHED,
   LANE_STAGED_END,
@@ -29,6 +30,7 @@ import {
   EPOCH_MASK,
   epochDistance,
   epochPayload,
+  EVERYTHING,
   REAP,
   RESTORE,
   SEAL,
@@ -37,7 +39,8 @@ import {
   THREAD_MASK,
   writerPayload,
 } from '../ring/token.js'
-import { unref } from '../timers.js'
+import { ref, unref } from '../timers.js'
+import type { Listeners } from './events.js'
 import { SealTimes } from './seal-times.js'
 
 /** Control tokens in their order: `make` says which, when there is room for it; undefined asks for none. `done` follows the push. */
@@ -61,6 +64,8 @@ interface Waiting<T> {
 /** An advanceEpoch() on its way. */
 export interface Advance extends Waiting<SealedEpoch> {
   readonly startedAt: number
+  /** Listeners know that it waits for a slot. */
+  told?: boolean
 }
 
 /** A seal that is in the ring: epoch `id` was open in `slot` before it. */
@@ -68,8 +73,26 @@ interface Sealing {
   readonly advance: Advance
   readonly id: number
   readonly slot: number
+  /** Keys that were marked and not published when it went in. */
+  readonly staged: number
   /** Its caller has gone: the keys are given back, and nobody is told. */
   abandoned: boolean
+}
+
+/** A REAP on its way: the lane is free when its generation has moved on. */
+interface Reaping {
+  readonly writer: number
+  readonly generation: number
+  readonly threadId: number
+  /** Somebody's reap(), told how many keys were harvested. */
+  readonly asked: Waiting<number>[]
+}
+
+/** A writer's lane as it was: what it had staged is published, or harvested. */
+export interface StagedMark {
+  readonly lane: number
+  readonly generation: number
+  readonly end: number
 }
 
 /** How often the tracker looks by itself: the aggregator may die between a store and its signal. */
@@ -90,6 +113,8 @@ export class Control implements EpochKeeper {
   readonly sealTimes = new SealTimes()
   /** After every push: an aggregator on this very thread can act at once. */
   onPush: () => void = () => undefined
+  /** When there is no way on any more. */
+  onFail: (reason: unknown) => void = () => undefined
   /** Now and then while something is pending. */
   onPoll: () => void = () => undefined
 
@@ -100,22 +125,29 @@ export class Control implements EpochKeeper {
   readonly #waiting: Advance[] = []
   readonly #sealing: Sealing[] = []
   readonly #restoring: (Waiting<void> & { readonly slot: number; readonly epoch: number })[] = []
+  readonly #reaping: Reaping[] = []
   readonly #draining: (Waiting<void> & { readonly position: number })[] = []
   /** Epochs handed out and not settled, with their slots. */
   readonly #unsettled = new Map<SealedEpoch, number>()
   #openSlot = 0
   #overflows = 0
+  /** The last epoch of which listeners know that it has too many keys. */
+  #overflowTold = -1
   #stopping: Waiting<SealedEpoch> | undefined
   #closing = false
   #stopCalled = false
+  #stopCalledAt = 0
   #finished = false
   #failure: unknown
   #poll: ReturnType<typeof setInterval> | undefined
   #listening = false
   #retrying = false
 
-  constructor(memory: Memory, firstEpoch = 0) {
+  readonly #listeners: Listeners
+
+  constructor(memory: Memory, listeners: Listeners, firstEpoch = 0) {
     this.#memory = memory
+    this.#listeners = listeners
     this.epoch = firstEpoch
     for (let slot = memory.layout.epochSlots - 1; slot > 0; slot--) this.#freeSlots.push(slot)
   }
@@ -179,7 +211,7 @@ export class Control implements EpochKeeper {
       awaited: true,
       make: () => controlToken(SEAL, epochPayload(slot, this.epoch + 1)),
       done: () => {
-        this.#sealing.push({ advance, id: this.epoch, slot: this.#openSlot, abandoned: false })
+        this.#sealing.push({ advance, id: this.epoch, slot: this.#openSlot, staged: this.#stagedNow(), abandoned: false })
         this.#openSlot = slot
         this.epoch++
       },
@@ -239,35 +271,91 @@ export class Control implements EpochKeeper {
     return drained
   }
 
+  /** The open epoch is about a change that no list of keys describes. */
+  markEverything(): void {
+    this.#send({ make: () => controlToken(EVERYTHING, 0), awaited: true })
+    this.poke()
+  }
+
   /** Harvest and free every lane of a thread that has ended. */
   reapThread(threadId: number): void {
     const { words, layout } = this.#memory
-    if (this.#stopCalled) return // nothing comes after STOP
     for (let writer = 0; writer < layout.maxWriters; writer++) {
       const lane = laneAt(layout, writer)
       const owner = Atomics.load(words, lane + LANE_OWNER)
       if ((owner & THREAD_MASK) !== ownerBits(threadId)) continue
       const full = Atomics.load(words, lane + LANE_THREAD)
       if (full !== threadId + 1 && full !== 0) continue // another thread with the same low bits
-      const generation = owner >>> THREAD_BITS
-      this.#send({ make: () => controlToken(REAP, writerPayload(writer, generation)), awaited: false })
+      this.#reap(writer, owner, threadId)
     }
     this.poke()
   }
 
-  /** Ask every writer to publish what it has staged. True when none has anything left. */
-  askToPublish(): boolean {
+  /** Harvest and free one lane, if somebody has it. Resolves with the keys harvested. */
+  reapWriter(writer: number): Promise<number> {
     const { words, layout } = this.#memory
-    let left = false
+    const lane = laneAt(layout, writer)
+    const owner = Atomics.load(words, lane + LANE_OWNER)
+    if ((owner & THREAD_MASK) === 0) return Promise.resolve(0)
+    const reaping = this.#reap(writer, owner, Atomics.load(words, lane + LANE_THREAD) - 1)
+    const keys = new Promise<number>((resolve, reject) => {
+      reaping?.asked.push({ resolve, reject })
+      if (reaping === undefined) reject(stopped())
+    })
+    this.poke()
+    return keys
+  }
+
+  /** At most one REAP for each owner of a lane. Undefined when nothing is sent any more: nothing comes after STOP. */
+  #reap(writer: number, owner: number, threadId: number): Reaping | undefined {
+    if (this.#stopCalled) return undefined
+    const generation = owner >>> THREAD_BITS
+    const known = this.#reaping.find((each) => each.writer === writer && each.generation === generation)
+    if (known !== undefined) return known
+    const reaping: Reaping = { writer, generation, threadId, asked: [] }
+    this.#reaping.push(reaping)
+    this.#send({ make: () => controlToken(REAP, writerPayload(writer, generation)), awaited: false })
+    return reaping
+  }
+
+  /** What every open writer has marked and not published. */
+  stagedMarks(): StagedMark[] {
+    const { words, layout } = this.#memory
+    const marks: StagedMark[] = []
     for (let writer = 0; writer < layout.maxWriters; writer++) {
       const lane = laneAt(layout, writer)
-      if ((Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) === 0) continue
-      if (Atomics.load(words, lane + LANE_STAGED_END) === Atomics.load(words, lane + LANE_PUBLISHED)) continue
-      left = true
+      const owner = Atomics.load(words, lane + LANE_OWNER)
+      const end = Atomics.load(words, lane + LANE_STAGED_END)
+      if ((owner & THREAD_MASK) !== 0 && end !== Atomics.load(words, lane + LANE_PUBLISHED)) {
+        marks.push({ lane, generation: owner >>> THREAD_BITS, end })
+      }
+    }
+    return marks
+  }
+
+  isPublished({ lane, generation, end }: StagedMark): boolean {
+    const { words } = this.#memory
+    if (((Atomics.load(words, lane + LANE_PUBLISHED) - end) | 0) >= 0) return true
+    return Atomics.load(words, lane + LANE_OWNER) >>> THREAD_BITS !== generation
+  }
+
+  /** Keys that open writers have marked and not published. */
+  #stagedNow(): number {
+    const { words } = this.#memory
+    let keys = 0
+    for (const { lane, end } of this.stagedMarks()) keys += Math.max(0, (end - Atomics.load(words, lane + LANE_PUBLISHED)) | 0)
+    return keys
+  }
+
+  /** Ask every writer to publish what it has staged. True when none has anything left. */
+  askToPublish(): boolean {
+    const { words } = this.#memory
+    const marks = this.stagedMarks()
+    for (const { lane } of marks) {
       Atomics.store(words, lane + LANE_ATTN, words[lane + LANE_ATTN] + 2)
       Atomics.notify(words, lane + LANE_ATTN)
     }
-    return !left
+    return marks.length === 0
   }
 
   /** No advance is taken any more; those that wait for a slot are refused. */
@@ -277,9 +365,10 @@ export class Control implements EpochKeeper {
   }
 
   /** Put STOP in, behind everything else. Resolves with the last epoch when all that was published is in it or in an earlier one. */
-  stop(): Promise<SealedEpoch> {
+  stop(startedAt: number): Promise<SealedEpoch> {
     const { words, layout } = this.#memory
     this.#stopCalled = true
+    this.#stopCalledAt = startedAt
     const finished = new Promise<SealedEpoch>((resolve, reject) => {
       this.#stopping = { resolve, reject }
     })
@@ -320,8 +409,10 @@ export class Control implements EpochKeeper {
     }
     for (const { reject } of this.#restoring) reject(reason)
     for (const { reject } of this.#draining.splice(0)) reject(reason)
+    for (const { asked } of this.#reaping.splice(0)) for (const { reject } of asked) reject(reason)
     this.#stopping?.reject(reason)
     this.#stopping = undefined
+    this.onFail(reason)
   }
 
   /** Tokens go out again: somebody has been found to handle them. */
@@ -336,27 +427,31 @@ export class Control implements EpochKeeper {
     this.#flush()
     this.#collectSeals()
     this.#collectRestores()
+    this.#collectReaps()
     this.#collectDrains()
     if (Atomics.load(words, FAILED) !== 0) this.fail(cannotGoOn(words)) // what came to pass before it stands
     if (this.#stopping !== undefined && Atomics.load(words, FINISHED) !== 0) this.#finish(this.#stopping)
-    const pending = this.#isPending()
-    if (!pending) {
+    const isAwaited = this.#isAwaited()
+    if (!isAwaited && (this.#reaping.length === 0 || this.#failure !== undefined)) {
       clearInterval(this.#poll)
       this.#poll = undefined
       return
     }
-    // Ref'd: a pending call keeps the process alive.
     this.#poll ??= setInterval(() => {
       this.onPoll()
       this.poke()
     }, POLL_MS)
+    // A pending call keeps the process alive, a harvest that nobody asked for does not.
+    if (isAwaited) ref(this.#poll)
+    else unref(this.#poll)
     this.#listen(heard)
   }
 
-  #isPending(): boolean {
+  #isAwaited(): boolean {
     if (this.#failure !== undefined) return false
     const promises = this.#waiting.length + this.#sealing.length + this.#restoring.length + this.#draining.length
-    return promises > 0 || this.#stopping !== undefined || this.#outgoing.some(({ awaited }) => awaited)
+    const reaps = this.#reaping.some(({ asked }) => asked.length > 0)
+    return promises > 0 || reaps || this.#stopping !== undefined || this.#outgoing.some(({ awaited }) => awaited)
   }
 
   #send(outgoing: Outgoing): void {
@@ -399,19 +494,25 @@ export class Control implements EpochKeeper {
   #collectSeals(): void {
     const { words } = this.#memory
     while (this.#sealing.length > 0) {
-      const { advance, id, slot, abandoned } = this.#sealing[0]
+      const { advance, id, slot, staged, abandoned } = this.#sealing[0]
       if (epochDistance((Atomics.load(words, CUR) >>> 4) & EPOCH_MASK, (id + 1) & EPOCH_MASK) < 0) return
       this.#sealing.shift()
       this.sealed++
       if (abandoned) continue
-      this.sealTimes.add(performance.now() - advance.startedAt)
-      advance.resolve(this.#handOut(id, slot))
+      const sealMs = performance.now() - advance.startedAt
+      this.sealTimes.add(sealMs)
+      advance.resolve(this.#handOut(id, slot, staged, sealMs))
     }
   }
 
-  #handOut(id: number, slot: number): SealedEpoch {
-    const epoch = new SealedEpoch(this.#memory, slot, id, this)
-    if ((this.#memory.words[epochAt(this.#memory.layout, slot) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0) this.#overflows++
+  #handOut(id: number, slot: number, staged: number, sealMs: number): SealedEpoch {
+    const epoch = new SealedEpoch(this.#memory, slot, id, staged, this)
+    if ((this.#memory.words[epochAt(this.#memory.layout, slot) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0) {
+      this.#overflows++
+      this.#tellOverflow(id)
+    }
+    const { size, exact } = epoch
+    this.#listeners.tell('epoch', { id, size, exact, sealMs })
     if (epoch.exact && epoch.size === 0) this.#freeSlot(slot)
     else this.#unsettled.set(epoch, slot)
     return epoch
@@ -431,6 +532,47 @@ export class Control implements EpochKeeper {
     }
   }
 
+  #collectReaps(): void {
+    const { words, layout } = this.#memory
+    for (let i = 0; i < this.#reaping.length;) {
+      const { writer, generation, threadId, asked } = this.#reaping[i]
+      const lane = laneAt(layout, writer)
+      if (Atomics.load(words, lane + LANE_OWNER) >>> THREAD_BITS === generation) {
+        i++
+        continue
+      }
+      this.#reaping.splice(i, 1)
+      const keys = words[lane + LANE_HARVESTED]
+      for (const { resolve } of asked) resolve(keys)
+      this.#listeners.tell('harvest', { writerId: writer, threadId, keys })
+    }
+  }
+
+  /** Tell listeners, once, if the open epoch has too many keys. */
+  lookForOverflow(): void {
+    const { words, layout } = this.#memory
+    const cur = Atomics.load(words, CUR)
+    const isOpen = ((cur >>> 4) & EPOCH_MASK) === (this.epoch & EPOCH_MASK) && !this.#finished
+    if (isOpen && (words[epochAt(layout, cur & 15) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0) this.#tellOverflow(this.epoch)
+  }
+
+  #tellOverflow(epoch: number): void {
+    if (epoch <= this.#overflowTold) return
+    this.#overflowTold = epoch
+    this.#listeners.tell('overflow', { epoch, maxKeysPerEpoch: this.#memory.layout.maxKeysPerEpoch })
+  }
+
+  /** Tell listeners, once, of each advanceEpoch() that has waited so long for a slot. */
+  lookForStalls(ms: number): void {
+    const now = performance.now()
+    for (const advance of this.#waiting) {
+      const waitedMs = now - advance.startedAt
+      if (advance.told === true || waitedMs <= ms) continue
+      advance.told = true
+      this.#listeners.tell('stall', { what: 'epoch-slot', waitedMs, unsettled: this.unsettled })
+    }
+  }
+
   #collectDrains(): void {
     const { words } = this.#memory
     if (this.#draining.length === 0) return
@@ -447,9 +589,11 @@ export class Control implements EpochKeeper {
 
   #finish(stopping: Waiting<SealedEpoch>): void {
     this.#stopping = undefined
+    const staged = this.#stagedNow()
     this.#finished = true
     this.sealed++
-    stopping.resolve(this.#handOut(this.epoch, this.#openSlot))
+    for (const { asked } of this.#reaping.splice(0)) for (const { reject } of asked) reject(stopped())
+    stopping.resolve(this.#handOut(this.epoch, this.#openSlot, staged, performance.now() - this.#stopCalledAt))
   }
 
   #listen(heard: number): void {

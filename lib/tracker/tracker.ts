@@ -10,17 +10,13 @@ import { memoryFootprint, resolveOptions, settingsFor, type ResolvedOptions, typ
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'
 import { openWriterIn, publishOwn, type Writer } from '../writer/writer.js'
+import { checkBag, isAborted, signalOf, throwIfAborted, until, type AbortSignalLike } from '../signal.js'
 import { AggregatorHost, type AggregatorHealth } from './aggregator-host.js'
 import { Control, stopped, type Advance } from './control.js'
+import { dump } from './dump.js'
+import { Listeners, type TrackerEvents } from './events.js'
 import { readShared, type TrackerStats } from './stats.js'
-
-/** What the library needs of an AbortSignal, so that the declarations compile without "dom" and without @types/node. */
-export interface AbortSignalLike {
-  readonly aborted: boolean
-  readonly reason?: unknown
-  addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void
-  removeEventListener(type: 'abort', listener: () => void): void
-}
+import { Watch } from './watch.js'
 
 export interface AdvanceOptions {
   /** Aborted before the cut: the epoch stays open. Aborted after it: the library gives the keys back by itself, and the number is skipped. */
@@ -44,6 +40,7 @@ export interface StopOptions {
 }
 
 const GRACE_POLL_MS = 1
+const FLUSHED_POLL_MS = 10
 const INTERVAL_MAX = 2 ** 31 - 1
 
 /**
@@ -78,6 +75,16 @@ export class DirtyTracker {
   #stopCalled = false
   /** Called when stop() is: wakes what sleeps on this thread. */
   readonly #onStop = new Set<() => void>()
+  readonly #listeners = new Listeners()
+  readonly #watch: Watch
+  #keepAlive: ReturnType<typeof setInterval> | undefined
+  #hasClosed: (failure?: { reason: unknown }) => void = () => undefined
+  readonly #closed = new Promise<void>((resolve, reject) => {
+    this.#hasClosed = (failure) => {
+      if (failure === undefined) resolve()
+      else reject(failure.reason)
+    }
+  })
 
   private constructor(options: ResolvedOptions, start: Start) {
     checkHost()
@@ -93,12 +100,16 @@ export class DirtyTracker {
     this.options = options
     this.handle = handleOf(memory) as object
     this.#memory = memory
-    this.#control = new Control(memory, start.epoch)
+    this.#control = new Control(memory, this.#listeners, start.epoch)
+    this.#watch = new Watch(memory, this.#control, this.#listeners)
     this.#host = new AggregatorHost(memory, options.aggregator)
     this.#host.onFailure = (error) => {
       if (this.#control.isStopping && this.#host.isAbsent) this.#takeOverIfAlone()
       else this.#control.fail(error)
     }
+    this.#host.onRestart = (restarts, cause) => this.#listeners.tell('restart', { restarts, cause })
+    this.#control.onFail = (reason) => this.#hasClosed({ reason })
+    this.#closed.catch(() => undefined)
     this.#control.onPush = () => this.#host.pump()
     this.#control.onPoll = () => this.#takeOverIfAlone()
   }
@@ -128,6 +139,14 @@ export class DirtyTracker {
     return this.#control.epoch
   }
 
+  /**
+   * Resolves once stopped; rejects when the aggregator cannot be kept running: then its keys are still in shared memory, and stop() delivers what it can.
+   * Nobody has to listen to it.
+   */
+  get closed(): Promise<void> {
+    return this.#closed
+  }
+
   /** A writer on the calling thread. Throws `ERR_DIRTYRING_NO_WRITER_SLOT` and `ERR_DIRTYRING_STOPPED`. */
   openWriter(): Writer {
     return openWriterIn(this.#memory)
@@ -154,6 +173,23 @@ export class DirtyTracker {
     if (!isWorker) throw invalidArg('worker', 'a Worker of node:worker_threads', worker)
     this.#watched.add(worker as object)
     return worker
+  }
+
+  /**
+   * Harvest and free one writer whose thread is gone for certain: a browser's worker after it said goodbye. Resolves with the keys that were staged there,
+   * now in the open epoch; 0 if nobody has that writer. Done to a thread that lives it breaks every promise, for its marks go on into memory that is
+   * somebody else's; in Node prefer watch().
+   *
+   * Rejects with TypeError, RangeError for what is no writer's number, and `ERR_DIRTYRING_STOPPED`.
+   */
+  async reap(writerId: number): Promise<number> {
+    if (typeof writerId !== 'number') throw invalidArg('writerId', 'a number', writerId)
+    const { maxWriters } = this.options
+    if (!Number.isInteger(writerId) || writerId < 0 || writerId >= maxWriters) {
+      throw outOfRange('writerId', `a whole number, 0 to ${maxWriters - 1} (maxWriters)`, writerId)
+    }
+    this.#checkRunning()
+    return this.#control.reapWriter(writerId)
   }
 
   /**
@@ -238,7 +274,7 @@ export class DirtyTracker {
   epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch> {
     checkBag('options', options)
     const everyMs = wholeNumber('options.everyMs', options.everyMs)
-    const signal = checkSignal(options.signal)
+    const signal = signalOf(options)
     const { skipEmpty = true } = options
     if (typeof skipEmpty !== 'boolean') throw invalidArg('options.skipEmpty', 'a boolean', skipEmpty)
     return this.#generate(everyMs, signal, skipEmpty)
@@ -266,10 +302,48 @@ export class DirtyTracker {
     }
   }
 
+  /**
+   * Resolves when everything that any open writer had marked before the call is published: the next cut has it all. A writer publishes when its thread marks,
+   * or when its event loop turns; one whose event loop does not (a long loop, a pool's worker between tasks) holds this up: pass a signal. Rejects with
+   * `signal.reason`, `ERR_DIRTYRING_STOPPED`, and what there is no way on from.
+   *
+   * @example
+   * ```js
+   * await tracker.flushed({ signal: AbortSignal.timeout(1000) })
+   * const epoch = await tracker.advanceEpoch()
+   * ```
+   */
+  async flushed(options: { signal?: AbortSignalLike | undefined } = {}): Promise<void> {
+    const signal = signalOf(options)
+    throwIfAborted(signal)
+    this.#checkRunning()
+    const marks = this.#control.stagedMarks()
+    await until(
+      () => {
+        this.#checkRunning()
+        publishOwn(this.#memory)
+        if (marks.every((mark) => this.#control.isPublished(mark))) return true
+        this.#control.askToPublish()
+        return false
+      },
+      FLUSHED_POLL_MS,
+      signal,
+    )
+  }
+
+  /**
+   * A change that no list of keys describes (a bulk load, a truncate): the open epoch says `exact: false`, reason 'everything'. True. In the order of the
+   * calls: an `advanceEpoch()` after it has it. Throws `ERR_DIRTYRING_STOPPED`, and what there is no way on from.
+   */
+  markEverything(): boolean {
+    this.#checkRunning()
+    this.#control.markEverything()
+    return true
+  }
+
   /** Resolves when everything published before the call is in the sets. Publishes the writers of the calling thread first. Rejects with `signal.reason`. */
   async drained(options: { signal?: AbortSignalLike | undefined } = {}): Promise<void> {
-    checkBag('options', options)
-    const signal = checkSignal(options.signal)
+    const signal = signalOf(options)
     throwIfAborted(signal)
     this.#checkRunning()
     publishOwn(this.#memory)
@@ -304,6 +378,37 @@ export class DirtyTracker {
     return this.#host.health()
   }
 
+  /** A text picture of the shared memory (ring, lanes, epochs), for bug reports. No key is in it. Of a moment at which other threads go on. */
+  dump(): string {
+    return dump(this.#memory)
+  }
+
+  /**
+   * Listen to an event; returns the function that ends it. Listeners are called in a microtask, on the tracker's thread. One that throws is reported as an
+   * uncaught exception, and harms nothing else. 'overflow', 'panic' and 'stall' are found by a look every 100 ms. Throws TypeError and RangeError.
+   *
+   * @example
+   * ```js
+   * const off = tracker.on('stall', ({ what, waitedMs, unsettled }) => console.warn(what, waitedMs, unsettled))
+   * off()
+   * ```
+   */
+  on<E extends keyof TrackerEvents>(event: E, listener: (event: TrackerEvents[E]) => void): () => void {
+    return this.#listeners.add(event, listener)
+  }
+
+  /** Keep the process alive until stop() or unref(). Without it only a pending call does. */
+  ref(): this {
+    if (!this.#stopCalled) this.#keepAlive ??= setInterval(() => undefined, INTERVAL_MAX)
+    return this
+  }
+
+  unref(): this {
+    clearInterval(this.#keepAlive)
+    this.#keepAlive = undefined
+    return this
+  }
+
   /**
    * Ask open writers to publish and give them up to `graceMs` (0: do not ask), deliver all that is published, end the aggregator, and refuse later marks. Resolves with the
    * last epoch, still to be settled by `commit()`; if writers still had keys staged it says `exact: false`, reason 'unpublished'. A second stop() is the
@@ -318,7 +423,8 @@ export class DirtyTracker {
   }
 
   async #stop(graceMs: number): Promise<SealedEpoch> {
-    const deadline = performance.now() + graceMs
+    const startedAt = performance.now()
+    const deadline = startedAt + graceMs
     this.#control.close()
     for (const wake of this.#onStop) wake()
     try {
@@ -330,11 +436,18 @@ export class DirtyTracker {
       }
       if (Atomics.load(this.#memory.words, FAILED) !== 0) throw cannotGoOn(this.#memory.words)
       this.#control.forgive()
-      const last = this.#control.stop()
+      const last = this.#control.stop(startedAt)
       this.#takeOverIfAlone()
-      return await last
+      const epoch = await last
+      this.#hasClosed()
+      return epoch
+    } catch (reason) {
+      this.#hasClosed({ reason })
+      throw reason
     } finally {
       this.#endWatching()
+      this.#watch.end()
+      this.unref()
       await this.#host.end()
     }
   }
@@ -395,32 +508,12 @@ export class DirtyTracker {
   }
 }
 
-function isAborted(signal: AbortSignalLike | undefined): boolean {
-  return signal?.aborted === true
-}
-
-function throwIfAborted(signal: AbortSignalLike | undefined): void {
-  if (isAborted(signal)) throw signal?.reason
-}
-
 function checkAdvance(options: AdvanceOptions): { signal: AbortSignalLike | undefined; onBusy: 'wait' | 'reject' } {
   checkBag('options', options)
   const { onBusy = 'wait' } = options
   if (typeof onBusy !== 'string') throw invalidArg('options.onBusy', `'wait' or 'reject'`, onBusy)
   if ((onBusy as string) !== 'wait' && (onBusy as string) !== 'reject') throw outOfRange('options.onBusy', `'wait' or 'reject'`, onBusy)
-  return { signal: checkSignal(options.signal), onBusy }
-}
-
-function checkSignal(signal: unknown): AbortSignalLike | undefined {
-  if (signal === undefined) return undefined
-  const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignalLike>
-  if (typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function')
-    return signal as AbortSignalLike
-  throw invalidArg('options.signal', 'an AbortSignal', signal)
-}
-
-function checkBag(name: string, options: unknown): void {
-  if (typeof options !== 'object' || options === null) throw invalidArg(name, 'an object', options)
+  return { signal: signalOf(options), onBusy }
 }
 
 function wholeNumber(name: string, value: unknown): number {

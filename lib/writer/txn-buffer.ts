@@ -1,7 +1,7 @@
 import { invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import { keyCount, readKey, readKeys, type Key, type KeyList } from '../keys.js'
-import type { Writer } from './writer.js'
+import { isAtomic, laneOf, partOf, type Writer } from './writer.js'
 
 /** 2^30 words: more than the largest lane takes. */
 const KEYS_MAX = 2 ** 29
@@ -19,19 +19,24 @@ const KEYS_MAX = 2 ** 29
  * ```
  */
 export class TxnBuffer {
-  readonly txnId: number | bigint
+  #txnId: number | bigint
   #lanes: Int32Array
   #size = 0
 
   /** expectedKeys: room to begin with, 0 to 2^29, default 16; it grows. Throws TypeError and RangeError. */
   constructor(txnId: number | bigint, expectedKeys = 16) {
-    if (typeof txnId !== 'number' && typeof txnId !== 'bigint') throw invalidArg('txnId', 'a number or a bigint', txnId)
+    checkTxnId(txnId)
     if (typeof expectedKeys !== 'number') throw invalidArg('expectedKeys', 'a number', expectedKeys)
     if (!Number.isInteger(expectedKeys) || expectedKeys < 0 || expectedKeys > KEYS_MAX) {
       throw outOfRange('expectedKeys', `a whole number, 0 to ${KEYS_MAX}`, expectedKeys)
     }
-    this.txnId = txnId
+    this.#txnId = txnId
     this.#lanes = new Int32Array(expectedKeys * 2)
+  }
+
+  /** The transaction's number: yours, and a tag only. */
+  get txnId(): number | bigint {
+    return this.#txnId
   }
 
   /** Keys recorded, repetitions included. */
@@ -91,15 +96,33 @@ export class TxnBuffer {
     this.#size = 0
   }
 
+  /** clear(), and another transaction: one buffer serves many. Throws TypeError for what is no id, and keeps the keys then. */
+  reset(txnId: number | bigint): void {
+    checkTxnId(txnId)
+    this.#txnId = txnId
+    this.#size = 0
+  }
+
   /**
    * Publish the keys as one atomic batch. True: stored, and the buffer is empty. False: not stored, and the keys are still here, as they are when it
-   * throws: RangeError beyond the writer's `laneCapacity`, and what `writer.markMany()` throws.
+   * throws: RangeError beyond the writer's `laneCapacity`, and what `writer.markMany()` throws. For more keys than that there are `atomic: false`, as many
+   * batches as it takes, where what was stored leaves the buffer even if the rest was not; and `writer.markEverything()`.
    */
-  flushTo(writer: Writer): boolean {
+  flushTo(writer: Writer, options?: { atomic?: boolean | undefined }): boolean {
     if (typeof (writer as Partial<Writer> | null | undefined)?.markLanes !== 'function') throw invalidArg('writer', 'a Writer', writer)
-    if (!writer.markLanes(this.#lanes.subarray(0, this.#size * 2))) return false
-    this.#size = 0
-    return true
+    const part = isAtomic(options) ? this.#size : partOf(laneOf(writer))
+    let stored = 0
+    try {
+      do {
+        const end = Math.min(stored + part, this.#size)
+        if (!writer.markLanes(this.#lanes.subarray(stored * 2, end * 2))) break
+        stored = end
+      } while (stored < this.#size)
+    } finally {
+      this.#lanes.copyWithin(0, stored * 2, this.#size * 2)
+      this.#size -= stored
+    }
+    return this.#size === 0
   }
 
   #reserve(count: number): void {
@@ -110,4 +133,8 @@ export class TxnBuffer {
     larger.set(this.#lanes.subarray(0, this.#size * 2))
     this.#lanes = larger
   }
+}
+
+function checkTxnId(txnId: unknown): void {
+  if (typeof txnId !== 'number' && typeof txnId !== 'bigint') throw invalidArg('txnId', 'a number or a bigint', txnId)
 }

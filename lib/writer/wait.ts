@@ -3,10 +3,12 @@ import { hostsAny, pumpHosted } from '../aggregator/run.js'
 import { threadIdFor } from '../platform/thread.js'
 import { cannotGoOn } from '../aggregator/supervisor.js'
 import { DirtyRingError } from '../errors.js'
-import { FAILED, HEAD, LANE_READ_END, LANE_WAIT_MS, LANE_WAITS, PROGRESS, TRACKER_THREAD } from '../memory/map.js'
+import { FAILED, HEAD, LANE_WAIT_MS, LANE_WAITING, LANE_WAITS, LANE_WAKE, PROGRESS, TRACKER_THREAD } from '../memory/map.js'
 import { addTotal } from '../memory/total.js'
 import { nap } from '../timers.js'
-import { hasRoom, isStopped, publish, roomOf, setDue, sleepForRoom, type Lane } from '../ring/lane.js'
+import { hasRoom, isStopped, publish, roomNow, roomOf, setDue, sleepForRoom, type Lane } from '../ring/lane.js'
+import { push } from '../ring/ring.js'
+import { until, type AbortSignalLike } from '../signal.js'
 
 /** A writer looks up at least this often: whoever was to wake it may have died between two instructions. */
 const SLICE_MS = 10
@@ -32,6 +34,7 @@ export function waitForRoom(lane: Lane, count: number, mayWait: boolean, maxWait
   try {
     sleepUntilThere(lane, count, started, maxWaitMs)
   } finally {
+    Atomics.store(words, header + LANE_WAITING, 0)
     addTotal(words, header + LANE_WAIT_MS, Math.round(performance.now() - started))
   }
   return true
@@ -46,16 +49,14 @@ function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: 
   const worthIt = Math.max(count, lane.capacity >>> 1)
   for (let i = 0; i < NAPS; i++) {
     nap()
-    lane.readEnd = Atomics.load(words, lane.header + LANE_READ_END)
-    if (roomOf(lane) >= worthIt) break
+    if (roomNow(lane) >= worthIt) break
   }
   if (isThere(lane, count) && (count === 0 || roomOf(lane) >= worthIt)) return
   for (;;) {
     const left = started + maxWaitMs - performance.now()
     if (hostsAny()) pumpHosted()
     if (sleepForRoom(lane, count, hostsAny() ? 1 : Math.max(0, Math.min(left, SLICE_MS)))) return
-    if (isStopped(lane)) throw stoppedError(lane)
-    if (Atomics.load(words, FAILED) !== 0) throw cannotGoOn(words)
+    checkLane(lane)
     const now = performance.now()
     if (progressOf(lane) !== progress) {
       progress = progressOf(lane)
@@ -70,6 +71,44 @@ function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: 
       )
     }
   }
+}
+
+/** The same without blocking this thread, and without an end of its own. */
+export function waitForRoomAsync(lane: Lane, count: number, signal: AbortSignalLike | undefined): Promise<void> {
+  return until(
+    () => {
+      checkLane(lane)
+      if (isThere(lane, count)) return true
+      if (hostsAny()) pumpHosted()
+      return isThere(lane, count)
+    },
+    SLICE_MS,
+    signal,
+  )
+}
+
+/** Put a token that is no batch into the ring, waiting for a slot as waitForRoom() does. */
+export function pushWaiting(lane: Lane, token: number, mayWait: boolean, maxWaitMs: number): boolean {
+  const { words, header } = lane
+  const deadline = performance.now() + maxWaitMs
+  while (!push(lane.memory, token)) {
+    checkLane(lane)
+    if (hostsAny()) pumpHosted()
+    else if (mayWait && platform.canBlock()) Atomics.wait(words, header + LANE_WAKE, Atomics.load(words, header + LANE_WAKE), 1)
+    else return false
+    if (performance.now() >= deadline) throw stalledError(lane, 0, `waited ${maxWaitMs} ms (maxWaitMs)`)
+  }
+  return true
+}
+
+function checkLane(lane: Lane): void {
+  if (!lane.open) throw closedError(lane)
+  if (isStopped(lane)) throw stoppedError(lane)
+  if (Atomics.load(lane.words, FAILED) !== 0) throw cannotGoOn(lane.words)
+}
+
+export function closedError(lane: Lane): DirtyRingError {
+  return new DirtyRingError('ERR_DIRTYRING_CLOSED', `writer ${lane.id} is closed`)
 }
 
 function isThere(lane: Lane, count: number): boolean {
@@ -89,7 +128,7 @@ export function stoppedError(lane: Lane): DirtyRingError {
   return new DirtyRingError('ERR_DIRTYRING_STOPPED', `writer ${lane.id}: the tracker has stopped${lost}`)
 }
 
-function stalledError(lane: Lane, count: number, why: string): DirtyRingError {
+export function stalledError(lane: Lane, count: number, why: string): DirtyRingError {
   const wanted = count === 0 ? 'a slot in the ring' : `room for ${count} keys in its lane of ${lane.capacity}`
   return new DirtyRingError('ERR_DIRTYRING_STALLED', `writer ${lane.id}: no ${wanted}: ${why}; nothing of this call was stored`)
 }

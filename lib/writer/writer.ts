@@ -4,14 +4,15 @@ import { threadIdFor } from '../platform/thread.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import { keyCount, laneCount, readKey, readKeys, type Fingerprint, type Key, type KeyList } from '../keys.js'
-import { LANE_OWNER, LANE_REJECTED, LANE_WAKE, laneAt } from '../memory/map.js'
+import { LANE_OWNER, LANE_REJECTED, LANE_WAKE, laneAt, TRACKER_ID } from '../memory/map.js'
 import { attachMemory, sameMemory, settingsOf, type Memory } from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'
-import { closeLane, isStopped, openLane, publish, stage, stageMany, type Lane, type NoLane } from '../ring/lane.js'
-import { THREAD_MASK } from '../ring/token.js'
+import { closeLane, hold, isStopped, openLane, publish, roomNow, stage, stageMany, type Lane, type NoLane } from '../ring/lane.js'
+import { controlToken, EVERYTHING, THREAD_MASK } from '../ring/token.js'
+import { checkBag, signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
 import { unref } from '../timers.js'
 import { clockFor, listen, unwatchLane, watchLane } from './clock.js'
-import { stoppedError, waitForRoom } from './wait.js'
+import { closedError, pushWaiting, stalledError, stoppedError, waitForRoom, waitForRoomAsync } from './wait.js'
 
 /** Where one key's lanes are put on their way; never held across a call that could come back here. */
 const scratch = new Int32Array(2)
@@ -55,6 +56,11 @@ export class Writer {
   readonly #lane: Lane
   readonly #waiting: Waiting
   #txnId: number | bigint | undefined
+  /** Keys of the batch() that is being gathered, lo, hi …: `#held` of them. */
+  #gathered = new Int32Array(0)
+  #held = 0
+  /** The batch that is being gathered was asked to take more than a lane does. */
+  #tooLong = false
 
   static {
     laneOf = (writer) => writer.#lane
@@ -100,7 +106,8 @@ export class Writer {
 
   /**
    * Mark many keys as one atomic batch: all of them in one epoch, or false and none of them. An empty list is true, and no batch.
-   * RangeError when there are more than `laneCapacity`. As mark() in all else.
+   * RangeError when there are more than `laneCapacity`. `atomic: false`: any length, as as many batches as it takes; when it is false, or throws, a part may
+   * be stored: mark all of it again. As mark() in all else.
    *
    * @example
    * ```js
@@ -108,17 +115,70 @@ export class Writer {
    * writer.markMany(new BigUint64Array([1n, 2n]))
    * ```
    */
-  markMany(keys: KeyList): boolean {
+  markMany(keys: KeyList, options?: { atomic?: boolean | undefined }): boolean {
+    const atomic = isAtomic(options)
     const count = keyCount(keys)
-    if (count === 0) return this.#stageMany([], 0, 'keys')
+    if (count === 0) return this.#stageAll([], 0, 'keys', true)
     const lanes = keys instanceof BigUint64Array ? new Int32Array(keys.buffer, keys.byteOffset, count * 2) : new Int32Array(count * 2)
     if (!(keys instanceof BigUint64Array)) readKeys(keys, lanes, 0, count)
-    return this.#stageMany(lanes, count, 'keys')
+    return this.#stageAll(lanes, count, 'keys', atomic)
   }
 
   /** The same for lanes lo, hi, lo, hi …: an epoch's `lanes`, for instance. RangeError for an odd length. */
-  markLanes(lanes: Uint32Array | Int32Array): boolean {
-    return this.#stageMany(lanes, laneCount(lanes), 'lanes')
+  markLanes(lanes: Uint32Array | Int32Array, options?: { atomic?: boolean | undefined }): boolean {
+    const atomic = isAtomic(options)
+    return this.#stageAll(lanes, laneCount(lanes), 'lanes', atomic)
+  }
+
+  /**
+   * Everything that `use` marks is one atomic batch: in one epoch, published when `use` returns (with the next publication, still whole, where the ring is
+   * full), and forgotten when it throws. A batch within a batch joins it. Synchronous only: TypeError for a promise.
+   *
+   * RangeError, and nothing marked, beyond `laneCapacity` keys. With `onFull: 'reject'` a mark for which there is no room is false, as outside; with 'wait'
+   * the batch as a whole waits, when `use` has returned, and throws what mark() throws.
+   *
+   * @example
+   * ```js
+   * writer.batch(() => {
+   *   writer.mark('from:1')
+   *   writer.mark('to:2')
+   * })
+   * ```
+   */
+  batch<T>(use: () => T): T {
+    if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
+    const lane = this.#lane
+    this.#check()
+    const before = this.#held
+    const isOutermost = !lane.held
+    hold(lane, true)
+    let held = before
+    let result: T
+    try {
+      result = use()
+      if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function') {
+        throw invalidArg('use', 'a function that returns when its marks are made', result)
+      }
+      if (this.#tooLong) throw this.#batchTooLong()
+      held = this.#held
+    } finally {
+      this.#held = isOutermost ? 0 : held
+      if (isOutermost) {
+        this.#tooLong = false
+        hold(lane, false)
+      }
+    }
+    if (isOutermost && !this.#stageMany(this.#gathered, held, 'use')) throw stalledError(lane, held, 'this thread may not wait')
+    return result
+  }
+
+  /**
+   * A change that no list of keys describes (a bulk load, a truncate): the epoch it lands in says `exact: false`, reason 'everything'. False only with
+   * `onFull: 'reject'` when the ring is full. Not part of a batch(): it holds at once. Throws what flush() throws.
+   */
+  markEverything(): boolean {
+    this.#check()
+    return pushWaiting(this.#lane, controlToken(EVERYTHING, 0), this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
   }
 
   /** Marks that follow belong to this transaction; keys staged for another one are published first. A tag: it makes nothing atomic and undoes nothing. */
@@ -145,6 +205,26 @@ export class Writer {
     return this.#lane.open ? (this.#lane.end - this.#lane.published) | 0 : 0
   }
 
+  /** Keys that can be marked now without waiting or refusal. Only this thread uses it up, so it is a promise: look at it before you commit. 0 when closed or stopped. */
+  get room(): number {
+    return this.#lane.open && !isStopped(this.#lane) ? roomNow(this.#lane) - this.#held : 0
+  }
+
+  /**
+   * Resolves when `keys` (1 to `laneCapacity`, default 1) fit. Never blocks the thread; looks every 10 ms at least. Rejects with `signal.reason`, with
+   * `ERR_DIRTYRING_CLOSED` and `ERR_DIRTYRING_STOPPED`, and with TypeError and RangeError for bad input.
+   */
+  async waitForRoom(keys = 1, options: { signal?: AbortSignalLike | undefined } = {}): Promise<void> {
+    const { capacity } = this.#lane
+    if (typeof keys !== 'number') throw invalidArg('keys', 'a number', keys)
+    if (!Number.isInteger(keys) || keys < 1 || keys > capacity)
+      throw outOfRange('keys', `a whole number, 1 to ${capacity} (laneCapacity)`, keys)
+    const signal = signalOf(options)
+    throwIfAborted(signal)
+    this.#check()
+    await waitForRoomAsync(this.#lane, keys, signal)
+  }
+
   get closed(): boolean {
     return !this.#lane.open
   }
@@ -152,8 +232,7 @@ export class Writer {
   /** Publish, and give the writer's slot back once everything is consumed. Idempotent, also after stop(); marks after it throw `ERR_DIRTYRING_CLOSED`. */
   close(): void {
     if (!this.#lane.open) return
-    openWriters.delete(this)
-    unwatchLane(this.#lane)
+    forget(this)
     Atomics.notify(this.#lane.words, this.#lane.attnAt) // ends listen()
     leave(this.#lane, CLOSE_WAIT_MS)
   }
@@ -170,6 +249,10 @@ export class Writer {
 
   #stage(lo: number, hi: number): boolean {
     if (stage(this.#lane, lo, hi)) return true
+    if (this.#lane.held) {
+      this.#check()
+      return this.#gather([lo, hi], 1)
+    }
     while (this.#makeRoom(1)) if (stage(this.#lane, lo, hi)) return true
     return false
   }
@@ -179,9 +262,46 @@ export class Writer {
     this.#check()
     if (count === 0) return true
     if (count > lane.capacity) throw outOfRange(name, `at most ${lane.capacity} keys (laneCapacity)`, count)
+    if (lane.held) return this.#gather(lanes, count)
     if (stageMany(lane, lanes, count)) return true
     while (this.#makeRoom(count)) if (stageMany(lane, lanes, count)) return true
     return false
+  }
+
+  /** At once, or, where they need not be in one epoch, a quarter of a lane at a time. */
+  #stageAll(lanes: ArrayLike<number>, count: number, name: string, atomic: boolean): boolean {
+    if (atomic || count <= partOf(this.#lane) || this.#lane.held) return this.#stageMany(lanes, count, name)
+    for (let from = 0; from < count; from += partOf(this.#lane)) {
+      const part = (lanes as Int32Array).subarray(from * 2, Math.min(from + partOf(this.#lane), count) * 2)
+      if (!this.#stageMany(part, part.length / 2, name)) return false
+    }
+    return true
+  }
+
+  /** Put keys with those of the batch() at hand. False, and nothing put there, where the batch would not find room for them and may not wait for it. */
+  #gather(lanes: ArrayLike<number>, count: number): boolean {
+    const lane = this.#lane
+    const size = this.#held + count
+    if (size > lane.capacity) {
+      this.#tooLong = true
+      throw this.#batchTooLong()
+    }
+    if (this.#waiting.onFull === 'reject' && this.room < count) {
+      addTotal(lane.words, lane.header + LANE_REJECTED, count)
+      return false
+    }
+    if (size * 2 > this.#gathered.length) {
+      const larger = new Int32Array(Math.min(Math.max(size * 2, this.#gathered.length * 2, 32), lane.capacity * 2))
+      larger.set(this.#gathered)
+      this.#gathered = larger
+    }
+    this.#gathered.set(lanes, this.#held * 2)
+    this.#held = size
+    return true
+  }
+
+  #batchTooLong(): RangeError {
+    return outOfRange('use', `to mark at most ${this.#lane.capacity} keys (laneCapacity)`, 'more')
   }
 
   /** After a mark was refused: true when there is room now. False if the caller is to be told that nothing was stored. */
@@ -199,9 +319,22 @@ export class Writer {
 
   #check(): void {
     const lane = this.#lane
-    if (!lane.open) throw new DirtyRingError('ERR_DIRTYRING_CLOSED', `writer ${lane.id} is closed`)
+    if (!lane.open) throw closedError(lane)
     if (isStopped(lane)) throw stoppedError(lane)
   }
+}
+
+/** Keys that are put into a lane at a time when they need not be in one epoch: so that the aggregator takes some while others come. */
+export function partOf(lane: Lane): number {
+  return Math.max(1, lane.capacity >>> 2)
+}
+
+/** An option bag with `atomic`, checked. */
+export function isAtomic(options: { atomic?: boolean | undefined } = {}): boolean {
+  checkBag('options', options)
+  const { atomic = true } = options
+  if (typeof atomic !== 'boolean') throw invalidArg('options.atomic', 'a boolean', atomic)
+  return atomic
 }
 
 /**
@@ -235,6 +368,7 @@ export function openWriterIn(memory: Memory): Writer {
   if (lane === 'stopped') throw new DirtyRingError('ERR_DIRTYRING_STOPPED', 'the tracker has stopped')
   if (lane === 'none-free') throw noWriterSlot(memory)
   const writer = new Writer(lane, { onFull, maxWaitMs })
+  for (const other of openWriters) if (isStopped(laneOf(other))) forget(other)
   openWriters.add(writer)
   watchLane(lane)
   listen(lane)
@@ -243,6 +377,90 @@ export function openWriterIn(memory: Memory): Writer {
     platform.onThreadEnd(endThread)
   }
   return writer
+}
+
+/** This thread's writers from threadWriter(), by their tracker's identity: a handle received twice is two objects. */
+const threadWriters = new Map<string, Writer>()
+
+/**
+ * This thread's writer for a tracker: opened at the first call, the same one ever after, whichever copy of the handle it is asked with; another one once that
+ * is closed. For threads that are given a handle with every task. Throws what openWriter() throws.
+ *
+ * @example
+ * ```js
+ * import { threadWriter } from 'dirtyring'
+ * export default ({ handle, id }) => threadWriter(handle).mark(id)
+ * ```
+ */
+export function threadWriter(handle: unknown): Writer {
+  const memory = attachMemory(handle, 'tracker')
+  const key = `${memory.words[TRACKER_ID]},${memory.words[TRACKER_ID + 1]}`
+  let writer = threadWriters.get(key)
+  if (writer !== undefined && !writer.closed && !isStopped(laneOf(writer))) return writer
+  for (const [each, other] of threadWriters) if (other.closed || isStopped(laneOf(other))) threadWriters.delete(each)
+  writer = openWriterIn(memory)
+  threadWriters.set(key, writer)
+  return writer
+}
+
+/**
+ * Run `use` with this thread's writer ({@link threadWriter}), and flush when it has returned, settled or thrown: a finished task is a published task. Timers
+ * of a pool's worker do not run between tasks, so `flushIntervalMs` does not help there.
+ *
+ * Returns what `use` returns; of a promise, one that settles when its keys are published too. Throws what `use` and flush() throw, and
+ * `ERR_DIRTYRING_STALLED` where `onFull: 'reject'` and the ring is full: the keys stay staged then, and go out with the next batch.
+ *
+ * @example
+ * ```js
+ * // a task of a Piscina or Tinypool pool
+ * import { withWriter } from 'dirtyring'
+ * export default ({ handle, rows }) => withWriter(handle, (dirty) => {
+ *   for (const id of rows) dirty.mark(id)
+ * })
+ * ```
+ */
+export function withWriter<T>(handle: unknown, use: (writer: Writer) => T): T {
+  if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
+  const writer = threadWriter(handle)
+  const publishAll = (): void => {
+    if (!writer.flush()) throw stalledError(laneOf(writer), 0, 'the ring is full, and this thread may not wait')
+  }
+  let result: T
+  try {
+    result = use(writer)
+  } catch (error) {
+    flushQuietly(writer)
+    throw error
+  }
+  if (typeof (result as { then?: unknown } | null | undefined)?.then !== 'function') {
+    publishAll()
+    return result
+  }
+  return Promise.resolve(result).then(
+    (value) => {
+      publishAll()
+      return value
+    },
+    (error: unknown) => {
+      flushQuietly(writer)
+      throw error
+    },
+  ) as T
+}
+
+/** After a failure of the caller's own, which is what it has to be told. What can't be published stays staged. */
+function flushQuietly(writer: Writer): void {
+  try {
+    writer.flush()
+  } catch {
+    // it stays staged
+  }
+}
+
+/** There is nothing more to do for it when its thread ends; and this list would keep the memory of a tracker that has stopped. */
+function forget(writer: Writer): void {
+  openWriters.delete(writer)
+  unwatchLane(laneOf(writer))
 }
 
 /** Publish what this thread's writers of one tracker have staged; what a full ring does not take stays staged. */

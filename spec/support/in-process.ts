@@ -44,8 +44,8 @@ function remember(tracker: DirtyTracker): DirtyTracker {
 /** The aggregator's role in a spec's hand. */
 export interface Hand {
   readonly memory: Memory
-  /** Handle up to so many tokens, all there are by default. True if some are left that it could have gone on with. */
-  run(tokens?: number): boolean
+  /** So many steps (a token, or a run of one writer's batches), all there are by default. True if some are left that it could have gone on with. */
+  run(steps?: number): boolean
   /** Somebody else may have the role. */
   release(): void
 }
@@ -57,8 +57,8 @@ export function holdAggregator(tracker: DirtyTracker): Hand {
   let held = true
   const hand: Hand = {
     memory,
-    run(tokens = Infinity) {
-      for (let i = 0; i < tokens; i++) {
+    run(steps = Infinity) {
+      for (let i = 0; i < steps; i++) {
         const result = step(aggregator)
         if (result === IDLE) doChores(aggregator)
         if (result !== WORKED) return false

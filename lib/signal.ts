@@ -1,0 +1,64 @@
+import { invalidArg } from './errors.js'
+
+/** What the library needs of an AbortSignal, so that the declarations compile without "dom" and without @types/node. */
+export interface AbortSignalLike {
+  readonly aborted: boolean
+  readonly reason?: unknown
+  addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void
+  removeEventListener(type: 'abort', listener: () => void): void
+}
+
+/** An option bag that holds a signal, checked: the signal, if there is one. */
+export function signalOf(options: { signal?: AbortSignalLike | undefined }): AbortSignalLike | undefined {
+  checkBag('options', options)
+  const { signal } = options
+  if (signal === undefined) return undefined
+  const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignalLike>
+  if (typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function') return signal
+  throw invalidArg('options.signal', 'an AbortSignal', signal)
+}
+
+export function checkBag(name: string, options: unknown): void {
+  if (typeof options !== 'object' || options === null) throw invalidArg(name, 'an object', options)
+}
+
+export function isAborted(signal: AbortSignalLike | undefined): boolean {
+  return signal?.aborted === true
+}
+
+export function throwIfAborted(signal: AbortSignalLike | undefined): void {
+  if (isAborted(signal)) throw signal?.reason
+}
+
+/**
+ * Call `look` now, after 1 ms, 2, 4 …, at most `everyMs` apart, until it is true. Rejects with what it throws, and with `signal.reason`. The timer keeps the
+ * thread alive: somebody waits.
+ */
+export function until(look: () => boolean, everyMs: number, signal: AbortSignalLike | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    let ms = 1
+    const settle = (how: () => void): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+      how()
+    }
+    const abort = (): void => settle(() => reject(signal?.reason))
+    const lookAgain = (): void => {
+      try {
+        if (look()) {
+          settle(resolve)
+          return
+        }
+      } catch (error) {
+        settle(() => reject(error))
+        return
+      }
+      timer = setTimeout(lookAgain, ms)
+      ms = Math.min(ms * 2, everyMs)
+    }
+    signal?.addEventListener('abort', abort)
+    if (isAborted(signal)) abort()
+    else lookAgain()
+  })
+}

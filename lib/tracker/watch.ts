@@ -1,0 +1,81 @@
+import { readError } from '../aggregator/supervisor.js'
+import { LANE_OWNER, LANE_THREAD, LANE_WAITING, LANE_WAITS, laneAt, PANICS, RETRYING } from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
+import { readTotal } from '../memory/total.js'
+import { THREAD_MASK } from '../ring/token.js'
+import { unref } from '../timers.js'
+import type { Control } from './control.js'
+import type { Listeners } from './events.js'
+
+const LOOK_MS = 100
+/** A wait that is worth an event. */
+const STALL_MS = 1000
+
+/** While anybody listens: looks at shared memory now and then for what nobody tells the tracker's thread of. Does not keep the process alive. */
+export class Watch {
+  readonly #memory: Memory
+  readonly #control: Control
+  readonly #listeners: Listeners
+  #timer: ReturnType<typeof setInterval> | undefined
+  #panics: number
+  /** Of each writer that waits: which of its waits this is, since when it has been seen, and whether that was told. */
+  readonly #waits = new Map<number, { readonly wait: number; readonly since: number; told: boolean }>()
+
+  constructor(memory: Memory, control: Control, listeners: Listeners) {
+    this.#memory = memory
+    this.#control = control
+    this.#listeners = listeners
+    this.#panics = Atomics.load(memory.words, PANICS)
+    listeners.onChange = () => this.#change()
+  }
+
+  end(): void {
+    this.look()
+    this.#listeners.onChange = () => undefined
+    clearInterval(this.#timer)
+  }
+
+  look(): void {
+    this.#lookForPanics()
+    this.#control.lookForOverflow()
+    this.#control.lookForStalls(STALL_MS)
+    this.#lookForWaits()
+  }
+
+  #change(): void {
+    const wanted = this.#listeners.size > 0
+    if (wanted === (this.#timer !== undefined)) return
+    clearInterval(this.#timer)
+    this.#timer = wanted ? setInterval(() => this.look(), LOOK_MS) : undefined
+    unref(this.#timer)
+  }
+
+  #lookForPanics(): void {
+    const { words } = this.#memory
+    const panics = Atomics.load(words, PANICS)
+    if (panics === this.#panics) return
+    this.#panics = panics
+    this.#listeners.tell('panic', { error: new Error(readError(words)), panics, retryInMs: Atomics.load(words, RETRYING) })
+  }
+
+  #lookForWaits(): void {
+    const { words, layout } = this.#memory
+    const now = performance.now()
+    for (let writerId = 0; writerId < layout.maxWriters; writerId++) {
+      const lane = laneAt(layout, writerId)
+      const isOpen = (Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) !== 0 && Atomics.load(words, lane + LANE_THREAD) !== 0
+      if (!isOpen || Atomics.load(words, lane + LANE_WAITING) === 0) {
+        this.#waits.delete(writerId)
+        continue
+      }
+      const wait = readTotal(words, lane + LANE_WAITS)
+      const seen = this.#waits.get(writerId)
+      if (seen?.wait !== wait) {
+        this.#waits.set(writerId, { wait, since: now, told: false })
+      } else if (!seen.told && now - seen.since > STALL_MS) {
+        seen.told = true
+        this.#listeners.tell('stall', { what: 'lane', waitedMs: now - seen.since, unsettled: this.#control.unsettled, writerId })
+      }
+    }
+  }
+}
