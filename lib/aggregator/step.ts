@@ -93,14 +93,10 @@ export function step(a: Aggregator): number {
   let tokens = 1
   if (seen !== GONE && token !== POISON_TOKEN) {
     tokens = handle(a, token)
-    if (stopping) {
-      if (!poison(memory, head, seen)) return LOST_ROLE
-    } else if (token >>> KIND_SHIFT !== STOP) {
-      if (!freeSlot(memory, head, seen)) return LOST_ROLE
-      for (let i = 1; i < tokens; i++) {
-        const next = advance(head, i)
-        if (!freeSlot(memory, next, peek(memory, next))) return LOST_ROLE
-      }
+    for (let i = 0; i < tokens && token >>> KIND_SHIFT !== STOP; i++) {
+      const at = advance(head, i)
+      const word = i === 0 ? seen : peek(memory, at)
+      if (!(stopping ? poison(memory, at, word) : freeSlot(memory, at, word))) return LOST_ROLE
     }
   }
   moveHead(a, tokens)

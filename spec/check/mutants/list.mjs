@@ -294,7 +294,13 @@ export const mutants = [
   },
   {
     name: 'the slots of a run are freed from its end',
-    edits: [{ file: STEP, find: 'const next = advance(head, i)', replace: 'const next = advance(head, tokens - i)' }],
+    edits: [
+      {
+        file: STEP,
+        find: 'const at = advance(head, i)\n      const word = i === 0 ? seen : peek(memory, at)',
+        replace: 'const at = advance(head, tokens - 1 - i)\n      const word = peek(memory, at)',
+      },
+    ],
     scenario: 'run: a cut between batches of one writer, which dies',
   },
   {
@@ -313,11 +319,14 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: '    tokens = handle(a, token)\n    if (stopping) {',
-        replace:
-          '    if (!stopping && token >>> KIND_SHIFT !== STOP) freeSlot(memory, head, seen)\n    tokens = handle(a, token)\n    if (stopping) {',
+        find: '    tokens = handle(a, token)\n',
+        replace: '    if (!stopping && token >>> KIND_SHIFT !== STOP) freeSlot(memory, head, seen)\n    tokens = handle(a, token)\n',
       },
-      { file: STEP, find: 'if (!freeSlot(memory, head, seen)) return LOST_ROLE', replace: '' },
+      {
+        file: STEP,
+        find: 'if (!(stopping ? poison(memory, at, word) : freeSlot(memory, at, word)))',
+        replace: 'if (stopping && !poison(memory, at, word))',
+      },
     ],
     scenario: 'ring: one slot, one producer, three laps',
   },
@@ -326,8 +335,8 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: '    tokens = handle(a, token)\n    if (stopping) {',
-        replace: '    tokens = handle(a, token)\n    if (!stopping) moveHead(a, tokens)\n    if (stopping) {',
+        find: '    tokens = handle(a, token)\n',
+        replace: '    tokens = handle(a, token)\n    if (!stopping) moveHead(a, tokens)\n',
       },
       {
         file: STEP,
@@ -472,7 +481,6 @@ export const mutants = [
         find: '  if (owner >>> THREAD_BITS !== generation) return\n  const start',
         replace: '  if ((owner & 0x1ffff) === 0) return\n  const start',
       },
-      { file: EFFECTS, find: 'freeLane(a, lane, owner, generation)\n}', replace: 'freeLane(a, lane, owner, owner >>> THREAD_BITS)\n}' },
     ],
     scenario: 'reap: late, when the lane has its next owner',
   },
@@ -481,8 +489,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  passKeys(a, lane, n)\n  freeLane(a, lane, owner, generation)',
-        replace: '  freeLane(a, lane, owner, generation)\n  passKeys(a, lane, n)',
+        find: '  passKeys(a, lane, n)\n  freeLane(a, lane, owner, n)',
+        replace: '  freeLane(a, lane, owner, n)\n  passKeys(a, lane, n)',
       },
     ],
     scenario: 'close: and the next owner of the lane',
@@ -535,7 +543,7 @@ export const mutants = [
   {
     name: "STOP's slot is freed",
     model: true,
-    edits: [{ file: STEP, find: '} else if (token >>> KIND_SHIFT !== STOP) {', replace: '} else {' }],
+    edits: [{ file: STEP, find: 'i < tokens && token >>> KIND_SHIFT !== STOP; i++', replace: 'i < tokens; i++' }],
     scenario: 'stop: races a publish, one slot',
     with: { preemptions: 1, deaths: 0 },
   },
