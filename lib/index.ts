@@ -20,5 +20,6 @@ export { openWriter, threadWriter, withWriter, Writer } from './writer/writer.js
 export { TxnBuffer } from './writer/txn-buffer.js'
 export { SealedEpoch } from './epochs/sealed-epoch.js'
 export { runAggregator } from './aggregator/run.js'
+export { KeyDictionary } from './dictionary/key-dictionary.js'
 export { BatchProducer, BatchRing } from './ring/batch-ring.js'
 export { FingerprintSet } from './set/fingerprint-set.js'

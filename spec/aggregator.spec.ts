@@ -63,6 +63,7 @@ import {
   writerPayload,
 } from '../lib/ring/token.js'
 import { Control } from '../lib/tracker/control.js'
+import { Listeners } from '../lib/tracker/events.js'
 import {
   fromEveryDeath,
   interruptions,
@@ -482,12 +483,12 @@ describe('The aggregator, token by token', () => {
     const lanes = [open(memory, far), open(memory, 5), open(memory, 6), open(memory, 5)]
     memory.words[lanes[3].header + LANE_THREAD] = 0 // died right after its claim
     lanes.forEach((lane, i) => stage(lane, i + 1, 0))
-    new Control(memory).reapThread(5)
+    new Control(memory, new Listeners()).reapThread(5)
     run(memory)
     expect(logOf(memory, 0)).toEqual([2n, 4n])
     const owned = () => lanes.map(({ header }) => (memory.words[header + LANE_OWNER] & THREAD_MASK) !== 0)
     expect(owned()).toEqual([true, false, true, false])
-    new Control(memory).reapThread(far)
+    new Control(memory, new Listeners()).reapThread(far)
     run(memory)
     expect(logOf(memory, 0)).toEqual([2n, 4n, 1n])
     expect(owned()).toEqual([false, false, true, false])

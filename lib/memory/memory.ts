@@ -180,7 +180,8 @@ export function checkHost(): void {
   }
 }
 
-function allocate(bytes: number): SharedArrayBuffer {
+/** Throws RangeError where there is not so much to be had. */
+export function allocate(bytes: number): SharedArrayBuffer {
   try {
     return new SharedArrayBuffer(bytes)
   } catch (cause) {
