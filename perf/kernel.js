@@ -10,7 +10,7 @@ import { cellsFor, keysFor } from '../dist/memory/map.js'
 import { attachMemory } from '../dist/memory/memory.js'
 import { insertRun, shiftFor } from '../dist/set/kernel.js'
 import { secretsAt, secretsOf } from '../dist/set/mix.js'
-import { nativeKernel, reserveNative } from '../dist/set/native/native.js'
+import { nativeKernel, reserveNative, SCRATCH_WORDS } from '../dist/set/native/native.js'
 import { uniformKeys } from './keys.js'
 
 const COUNT = 4_000_000
@@ -38,12 +38,13 @@ function inserts(isNative) {
   const log = lanes.length
   const table = log + limit * 2
   const secrets = secretsAt(secretsOf(5), 0)
-  const memory = reserveNative((table + cells * 2) * 4)
+  const scratch = table + cells * 2
+  const memory = reserveNative((scratch + SCRATCH_WORDS) * 4)
   const words = new Int32Array(memory.buffer)
   words.set(lanes, source)
-  const native = isNative ? nativeKernel(memory, secrets) : undefined
+  const native = isNative ? nativeKernel(memory, secrets, scratch) : undefined
   return () => {
-    words.fill(0, table)
+    words.fill(0, table, scratch)
     const set = { words, log, table, shift: shiftFor(cells), limit, count: 0, zero: false, native, ...secrets }
     const began = performance.now()
     for (let at = 0; at < lanes.length; at += 128) insertRun(set, words, at, at + 128)

@@ -5,14 +5,14 @@ import fc from 'fast-check'
 import { DirtyTracker, FingerprintSet } from '../lib/index.js'
 import { recover, takeRole, type Aggregator } from '../lib/aggregator/state.js'
 import { IDLE, step } from '../lib/aggregator/step.js'
-import { cellsFor, keysFor, SECRETS, TRACKER_ID, type SharedWords } from '../lib/memory/map.js'
+import { cellsFor, KERNEL_SCRATCH, keysFor, SECRETS, TRACKER_ID, type SharedWords } from '../lib/memory/map.js'
 import { createMemory, type Memory } from '../lib/memory/memory.js'
 import { openLane, publish, stage, type Lane } from '../lib/ring/lane.js'
 import { push } from '../lib/ring/ring.js'
 import { controlToken, epochPayload, SEAL } from '../lib/ring/token.js'
 import { contains, indexLog, insertRun, shiftFor, type SetState } from '../lib/set/kernel.js'
 import { secretsAt, secretsOf } from '../lib/set/mix.js'
-import { nativeKernel, reserveNative } from '../lib/set/native/native.js'
+import { nativeKernel, reserveNative, SCRATCH_WORDS } from '../lib/set/native/native.js'
 import { settingsFor, resolveOptions } from '../lib/options.js'
 import { lanesOf, noClock } from './support/steps.js'
 
@@ -22,13 +22,14 @@ const SOURCE = 16384
 function twins(cells: number, seed: number): SetState[] {
   const limit = keysFor(cells)
   const secrets = secretsAt(secretsOf(seed), 0)
-  const memory = reserveNative((SOURCE + limit * 2 + cells * 2) * 4)
-  const native = nativeKernel(memory, secrets)
+  const size = SOURCE + limit * 2 + cells * 2
+  const memory = reserveNative((size + SCRATCH_WORDS) * 4)
+  const native = nativeKernel(memory, secrets, size)
   if (memory === undefined || native === undefined) throw new Error('WebAssembly is not to be had')
   const set = { log: SOURCE, table: SOURCE + limit * 2, shift: shiftFor(cells), limit, count: 0, zero: false, ...secrets }
-  const words = new Int32Array(memory.buffer) as SharedWords
+  const words = new Int32Array(memory.buffer, 0, size) as SharedWords
   return [
-    { ...set, words: new Int32Array(words.length) as unknown as SharedWords, native: undefined },
+    { ...set, words: new Int32Array(size) as unknown as SharedWords, native: undefined },
     { ...set, words, native },
   ]
 }
@@ -107,7 +108,7 @@ describe('The WebAssembly kernel', () => {
     const runs = memories.map((memory) => {
       memory.words.fill(0, TRACKER_ID, TRACKER_ID + 2)
       const aggregator = takeRole(memory, 1)
-      aggregator.set.native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS))
+      aggregator.set.native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS), KERNEL_SCRATCH)
       recover(aggregator)
       return { memory, aggregator, lane: openLane(memory, 2, 64, noClock) as Lane }
     })
@@ -126,6 +127,7 @@ describe('The WebAssembly kernel', () => {
         if (round % 97 === 0) recover(aggregator)
       }
     }
+    memories[1].words.fill(0, KERNEL_SCRATCH, KERNEL_SCRATCH + SCRATCH_WORDS)
     const [ts, wasm] = memories.map(({ words }) => bytesOf(words))
     expect(Buffer.compare(ts, wasm)).toBe(0)
     expect(runs[1].aggregator.set.count).toBeGreaterThan(100)

@@ -8,6 +8,7 @@ import {
   FAILURES,
   HEAD,
   ITERATIONS,
+  KERNEL_SCRATCH,
   PANICS,
   PARKED,
   RETRYING,
@@ -49,7 +50,7 @@ export class Supervisor {
 
   /** Takes the role. Throws ERR_DIRTYRING_AGGREGATOR_TAKEN. */
   constructor(memory: Memory, threadId: number) {
-    const native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS)) // before the role is taken: nothing is to throw with it in hand
+    const native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS), KERNEL_SCRATCH) // before the role is taken: nothing is to throw with it in hand
     this.aggregator = takeRole(memory, threadId)
     this.aggregator.set.native = native
     Atomics.store(memory.words, RETRYING, 0)

@@ -126,6 +126,8 @@ export const FAILURES = PANICS + 4
 export const ERROR_LENGTH = 12 * LINE
 export const ERROR_TEXT = ERROR_LENGTH + 1
 export const ERROR_TEXT_MAX = 8 * LINE - 1
+/** Aggregator: 256 words in which the WebAssembly kernel works; nothing in them outlives a call. */
+export const KERNEL_SCRATCH = 21 * LINE
 
 const RING = PAGE
 

@@ -3,7 +3,7 @@ import { idFrom, keyCount, readKey, readKeys, type Fingerprint, type Key, type K
 import { cellsFor, keysFor, type SharedWords } from '../memory/map.js'
 import { cellsOf, contains, indexLog, insertRun, shiftFor, type SetState } from './kernel.js'
 import { randomSeed, secretsAt, secretsOf, type Secrets } from './mix.js'
-import { nativeKernel, reserveNative } from './native/native.js'
+import { nativeKernel, reserveNative, SCRATCH_WORDS } from './native/native.js'
 
 const scratch = words(2)
 const KEYS_MAX = 2 ** 28
@@ -139,14 +139,14 @@ export class FingerprintSet {
   }
 }
 
-/** The log first, then the table; with WebAssembly a staging area before both. Nobody else sees this memory, whatever its type says. */
+/** The log first, then the table; with WebAssembly a staging area and its scratch before both. Nobody else sees this memory, whatever its type says. */
 function allocate(cells: number, secrets: Secrets, wantsNative: boolean): SetState {
   const limit = keysFor(cells)
   const { seedLo, mulLo, seedHi, mulHi, mulMix } = secrets
   const size = limit * 2 + cells * 2
-  const memory = wantsNative ? reserveNative((STAGING + size) * 4) : undefined
-  const native = nativeKernel(memory, secrets)
-  const log = native === undefined ? 0 : STAGING
+  const memory = wantsNative ? reserveNative((STAGING + SCRATCH_WORDS + size) * 4) : undefined
+  const native = nativeKernel(memory, secrets, STAGING)
+  const log = native === undefined ? 0 : STAGING + SCRATCH_WORDS
   return {
     words: native === undefined ? words(size) : (new Int32Array(memory!.buffer) as SharedWords),
     log,

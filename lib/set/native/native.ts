@@ -24,13 +24,19 @@ export function reserveNative(bytes: number): NativeMemory | undefined {
   }
 }
 
-/** The loops in machine code, for one memory on the calling thread. Undefined where it does not allow that. */
-export function nativeKernel(memory: NativeMemory | undefined, secrets: Secrets): NativeKernel | undefined {
+/** Words that the loops need for themselves while they run. */
+export const SCRATCH_WORDS = 256
+
+/**
+ * The loops in machine code, for one memory on the calling thread, with the word index of SCRATCH_WORDS in it that nobody else writes. Undefined where the
+ * thread does not allow that.
+ */
+export function nativeKernel(memory: NativeMemory | undefined, secrets: Secrets, scratch: number): NativeKernel | undefined {
   if (memory === undefined) return undefined
   try {
     const { exports } = new WebAssembly.Instance(moduleOf(), { env: { memory } })
     const kernel = exports as NativeKernel & { init(...secrets: number[]): void }
-    kernel.init(secrets.seedLo, secrets.mulLo, secrets.seedHi, secrets.mulHi, secrets.mulMix)
+    kernel.init(secrets.seedLo, secrets.mulLo, secrets.seedHi, secrets.mulHi, secrets.mulMix, scratch << 2)
     return kernel
   } catch {
     return undefined
