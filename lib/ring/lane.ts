@@ -78,6 +78,8 @@ export interface Lane {
   tryAt: number
   /** At this end something is due: publish, look for room, start the clock. Never behind `end` for long; comparisons are modular. */
   due: number
+  /** Up to this end the lines of the lane are this thread's already: see ownAhead(). */
+  owned: number
   /** LANE_ATTN when it was last looked at. */
   attn: number
   /** What LANE_IN_FLIGHT_PEAK holds. */
@@ -144,6 +146,7 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
       readEnd: end,
       tryAt: end + batchSize,
       due: end,
+      owned: end,
       attn,
       peak: words[header + LANE_IN_FLIGHT_PEAK],
       recent: undefined,
@@ -237,6 +240,7 @@ export function publish(lane: Lane): boolean {
       words[lane.header + LANE_PUBLISHED] = lane.end
       Atomics.compareExchange(words, TAIL, tail, advance(tail, 1))
       wakeAggregator(words)
+      if (((lane.end - lane.owned) | 0) >= 0) ownAhead(lane)
       addTotal(words, lane.header + LANE_BATCHES, 1)
       lane.tryAt = (lane.end + lane.batchSize) | 0
       setDue(lane)
@@ -248,6 +252,22 @@ export function publish(lane: Lane): boolean {
       return false
     }
   }
+}
+
+/** Keys whose lines are fetched together, and the keys of a line. */
+const OWN_AHEAD = 512
+const KEYS_A_LINE = 8
+
+/**
+ * Store something into each of the next free lines of the lane. The aggregator's thread has read them, so the first store to each has to wait until that
+ * core has given its copy up, some hundred nanoseconds; and stores wait for one another. Here they ask for many lines at once, instead of
+ * at every eighth mark for one: a third to a half more marks a second (AMD EPYC 9005, Node 20).
+ */
+function ownAhead(lane: Lane): void {
+  const { words, keys, mask, end } = lane
+  const count = Math.min(OWN_AHEAD, roomOf(lane))
+  for (let i = 0; i < count; i += KEYS_A_LINE) words[keys + (((end + i) & mask) << 1)] = 0
+  lane.owned = (end + count) | 0
 }
 
 /** Keys that fit without waiting, by what is known of the aggregator's progress. */
