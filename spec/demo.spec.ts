@@ -62,7 +62,7 @@ describe('the demo', () => {
 
   it('ends early at Ctrl-C, with its proof', async () => {
     let interrupted = false
-    const { code, stdout } = await dirtyring(['demo', ...short, '--seconds', '60'], {
+    const { code, stdout } = await dirtyring(['demo', ...short, '--seconds', '15'], {
       onText(text, { kill }) {
         if (interrupted || !text.includes('committed')) return
         interrupted = true
@@ -103,9 +103,9 @@ describe('the demo on a terminal', () => {
     const keys = [
       { when: /epoch \d/, press: 'k' },
       { when: /writer 0 terminated/, press: 'f' },
-      { when: /threw "the disk is full"(.|\n)*writer 2 takes the place/, press: 'q' },
+      { when: /threw "the disk is full"[^]*writer 2 takes the place/, press: 'q' },
     ]
-    const { code, stdout } = await dirtyringOnTerminal(['demo', ...short, '--seconds', '60'], {
+    const { code, stdout } = await dirtyringOnTerminal(['demo', ...short, '--seconds', '15'], {
       columns: 110,
       rows: 24,
       onText(text, { press }) {
@@ -140,12 +140,12 @@ describe('the demo on a terminal', () => {
 
   it('puts the terminal back at Ctrl-C, and fits a narrow one; without a keyboard it offers no keys', async () => {
     let interrupted = false
-    const { code, stdout } = await dirtyringOnTerminal(['demo', ...short, '--seconds', '60'], {
+    const { code, stdout } = await dirtyringOnTerminal(['demo', ...short, '--seconds', '15'], {
       columns: 40,
       rows: 9,
       input: 'none',
       onText(text, { press }) {
-        if (interrupted || !text.includes('committed')) return
+        if (interrupted || !/w1 +#/.test(text)) return
         interrupted = true
         press('\x03') // the terminal makes a SIGINT of it
       },

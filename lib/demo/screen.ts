@@ -1,7 +1,5 @@
 /** The live screen as a pure function: what is known → lines that fit the terminal. */
-import type { ResolvedOptions } from '../index.js'
-import type { DemoSettings } from './demo.js'
-import type { Colour, EpochReport, Look, WriterLook } from './show.js'
+import type { Colour, EpochReport, Look, Shown, WriterLook } from './show.js'
 import { bytes, counted, milliseconds, whole } from './text.js'
 
 /** Text of one look; a line is a row of them. */
@@ -15,11 +13,7 @@ export interface Note {
   readonly text: string
 }
 
-export interface Screen {
-  readonly settings: DemoSettings
-  readonly options: ResolvedOptions
-  readonly kernel: string
-  readonly bytesReserved: number
+export interface Screen extends Omit<Shown, 'look' | 'request'> {
   readonly look: Look
   /** The last one that was settled. */
   readonly epoch: EpochReport | undefined
@@ -139,7 +133,7 @@ function flow(label: string, items: readonly Span[], columns: number): Span[][] 
   let line: Span[] = [{ text: cut(` ${label}`, indent - 1).padEnd(indent) }]
   let used = 0
   for (const item of items) {
-    const length = item.text.trimEnd().length
+    const length = item.text.length
     if (used > 0 && used + GAP + length > room) {
       lines.push(line)
       line = [{ text: ' '.repeat(indent) }]

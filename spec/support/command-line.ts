@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const cli = fileURLToPath(new URL('../../dist/cli/cli.js', import.meta.url))
-const LIMIT_MS = 40_000
+const LIMIT_MS = 30_000
 
 export interface Result {
   code: number | null
