@@ -85,14 +85,15 @@ describe('the demo on a terminal', () => {
     expect(output.startsWith(enter)).toBe(true)
     const parts = output.slice(enter.length).split(leave)
     expect(parts).toHaveLength(2)
-    const frames = parts[0].replace(coloursOf, '').split('\x1b[?2026h\x1b[H').slice(1)
+    const drawn = parts[0].replace(coloursOf, '').replace('^C', '') // the terminal's own echo
+    const frames = drawn.split('\x1b[?2026h\x1b[H').slice(1)
     return {
       frames: frames.map((frame) => {
         expect(frame).toMatch(/\x1b\[J\x1b\[\?2026l$/)
         return frame
           .slice(0, frame.lastIndexOf('\x1b[J'))
           .split('\x1b[K')
-          .map((line) => line.replace(/^\r\n/, ''))
+          .map((line) => line.replace(/^\r+\n/, ''))
           .slice(0, -1)
       }),
       left: parts[1].replace(coloursOf, ''),
