@@ -13,6 +13,6 @@ export default {
     '^#platform$': '<rootDir>/lib/platform/node.ts',
   },
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
-  collectCoverageFrom: ['lib/**/*.ts', '!lib/demo/**', '!lib/platform/**', '!lib/aggregator/worker.ts'],
+  collectCoverageFrom: ['lib/**/*.ts', '!lib/{cli,demo}/**', '!lib/platform/**', '!lib/aggregator/worker.ts'],
   coverageReporters: ['text-summary'],
 }

@@ -3,11 +3,13 @@
  * and the aggregator are terminated, a checkpoint fails, and an epoch overflows. At the end the copy must be the table, byte for byte.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { styleText } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { DirtyTracker, type SealedEpoch, type TrackerOptions, type Writer } from '../index.js' // you write: from 'dirtyring'
+import { DirtyTracker, type SealedEpoch, type TrackerEvents, type TrackerOptions, type Writer, type WriterStats } from '../index.js' // you write: from 'dirtyring'
 import { createLog, Oracle } from './oracle.js'
+import { isRight, type EpochReport, type Fact, type Look, type Show, type Shown, type WriterLook } from './show.js'
+import { Rates } from './rates.js'
 import { Store } from './store.js'
+import { counted, milliseconds, whole } from './text.js'
 import { zetaOf } from './workload.js'
 import type { WriterData } from './writer.js'
 
@@ -26,27 +28,35 @@ export interface DemoSettings {
   readonly tracker: TrackerOptions
 }
 
-export interface Output {
-  line(text: string): void
-  readonly colours: boolean
-}
-
 interface RunningWriter {
   readonly number: number
   readonly worker: Worker
+  readonly threadId: number
   /** Resolves when the thread has ended, with the row that it had in hand. */
   readonly ended: Promise<number | undefined>
+  state: 'lives' | 'killed' | 'ended'
 }
+
+/** One of the `writers` that mark all the time, and who takes over when it is killed: at the epoch that `vacantUntil` says. */
+interface Place {
+  writer: RunningWriter
+  vacantUntil: number
+}
+
+/** Something that goes wrong before a checkpoint; resolves with the error that the checkpoint is to throw, if any. */
+type Accident = () => Promise<Error | undefined>
 
 /** How soon the logs are read, and how soon something awaited is looked at again. */
 const READ_LOGS_MS = 20
 const LOOK_MS = 2
 const LOOKS_MAX = 50
 const RESTART_MS_MAX = 10_000
+/** For so many epochs a killed writer is seen to be missing. */
+const EPOCHS_VACANT = 4
 
 /** Resolves with true if store and copy are the same at the end, and the tracker lost and invented nothing. */
-export async function runDemo(settings: DemoSettings, output: Output, signal: AbortSignal): Promise<boolean> {
-  const demo = new Demo(settings, output)
+export async function runDemo(settings: DemoSettings, show: Show, signal: AbortSignal): Promise<boolean> {
+  const demo = new Demo(settings, show)
   try {
     await demo.start()
     await demo.run(signal)
@@ -54,19 +64,24 @@ export async function runDemo(settings: DemoSettings, output: Output, signal: Ab
   } catch (error) {
     await demo.abandon()
     throw error
+  } finally {
+    show.close()
   }
 }
 
-class Demo {
-  readonly #settings: DemoSettings
-  readonly #output: Output
+class Demo implements Shown {
+  readonly settings: DemoSettings
+  readonly #show: Show
   readonly #store: Store
   readonly #copy: Store
   readonly #zeta: number
   readonly #clock = new Int32Array(new SharedArrayBuffer(4))
   readonly #ending = new Int32Array(new SharedArrayBuffer(4))
   readonly #oracle = new Oracle(this.#clock)
+  readonly #rates = new Rates()
   readonly #writers: RunningWriter[] = []
+  readonly #places: Place[] = []
+  readonly #requests: ('kill' | 'fail')[] = []
   readonly #forgotten = new Set<number>()
   #tracker!: DirtyTracker
   #dirty!: Writer
@@ -75,7 +90,13 @@ class Demo {
   /** Set when a writer ends with an error of its own. */
   #failure: Error | undefined
   #reading: ReturnType<typeof setInterval> | undefined
+  #startedAt = 0
   #last = { at: 0, marked: 0, delivered: 0 }
+  /** What the tracker has told: how long each epoch took to seal, what each dead thread had staged. */
+  readonly #sealMs = new Map<number, number>()
+  readonly #harvested = new Map<number, number>()
+  /** Waits for the aggregator that was terminated on purpose. */
+  #onRestart: ((event: TrackerEvents['restart']) => void) | undefined
   /** Rows handed out, and those of restored epochs, which are handed out again. */
   #handedOut = 0
   #restoredRows = 0
@@ -83,51 +104,73 @@ class Demo {
   #inexact = 0
   #killed = 0
 
-  constructor(settings: DemoSettings, output: Output) {
-    this.#settings = settings
-    this.#output = output
+  constructor(settings: DemoSettings, show: Show) {
+    this.settings = settings
+    this.#show = show
     this.#store = Store.create(settings.rows, settings.rowBytes)
     this.#copy = Store.create(settings.rows, settings.rowBytes)
     this.#zeta = zetaOf(settings.rows, settings.theta)
   }
 
+  get options(): DirtyTracker['options'] {
+    return this.#tracker.options
+  }
+
+  get kernel(): string {
+    return this.#tracker.kernel
+  }
+
+  get bytesReserved(): number {
+    return this.#tracker.stats().bytes.total
+  }
+
   async start(): Promise<void> {
-    const { writers, rows, rowBytes, epochMs, theta, rate, tracker } = this.#settings
+    const { writers, tracker } = this.settings
     this.#tracker = await DirtyTracker.create({
       ...tracker,
-      // Called again whenever that worker dies. Only to have a worker in hand that can be terminated on purpose: the default needs no function.
-      aggregator: () => {
-        this.#aggregator = new Worker(new URL('./aggregator.js', import.meta.url))
-        return this.#aggregator
-      },
+      ...(tracker.aggregator === 'inline' ? {} : { aggregator: this.#startAggregator }),
     })
+    this.#listen()
     this.#dirty = this.#tracker.openWriter()
     this.#reading = setInterval(() => this.#oracle.read(), READ_LOGS_MS)
-    const { options, kernel } = this.#tracker
-    const mebibytes = (this.#tracker.stats().bytes.total / 2 ** 20).toFixed(1)
-    const pace = rate === 0 ? 'as fast as they can' : `${whole(rate)} marks/s each`
-    this.#say(`${writers} writers, ${pace}, on ${whole(rows)} rows of ${rowBytes} bytes (Zipf ${theta}); a checkpoint every ${epochMs} ms`)
-    this.#say(
-      `batches of ${options.batchSize} keys, ring of ${options.capacity} batches, at most ${whole(options.maxKeysPerEpoch)} keys an epoch; ` +
-        `kernel ${kernel}, ${mebibytes} MiB reserved`,
-    )
-    this.#say('')
-    this.#say('epoch   marks/s      marks      keys  duplicates        ring  sealed in  checkpoint          lost  invented')
-    for (let i = 0; i < writers; i++) this.#startWriter(true)
+    this.#startedAt = performance.now()
+    this.#show.begin(this)
+    for (let i = 0; i < writers; i++) this.#places.push({ writer: this.#startWriter(true), vacantUntil: 0 })
     const isUp = (): boolean => this.#tracker.stats().writers.filter(({ open }) => open).length > writers
     while (!isUp() && this.#failure === undefined) await sleep(LOOK_MS)
     this.#last.at = performance.now()
   }
 
+  /** Called again whenever that worker dies. Only to have a worker in hand that can be terminated on purpose: the default needs no function. */
+  readonly #startAggregator = (): Worker => {
+    this.#aggregator = new Worker(new URL('./aggregator.js', import.meta.url))
+    return this.#aggregator
+  }
+
+  #listen(): void {
+    const tracker = this.#tracker
+    tracker.on('epoch', ({ id, sealMs }) => this.#sealMs.set(id, sealMs))
+    tracker.on('harvest', ({ threadId, keys }) => this.#harvested.set(threadId, (this.#harvested.get(threadId) ?? 0) + keys))
+    tracker.on('overflow', ({ epoch, maxKeysPerEpoch }) =>
+      this.#show.note(`epoch ${epoch} has more than ${whole(maxKeysPerEpoch)} keys: it says exact: false, so all rows are copied`),
+    )
+    tracker.on('restart', (event) => {
+      if (this.#onRestart === undefined) this.#show.note(`the aggregator died (${event.cause}) and was restarted`)
+      else this.#onRestart(event)
+    })
+    tracker.on('panic', ({ error, retryInMs }) =>
+      this.#show.note(`a step of the aggregator threw "${error.message}", tried again in ${retryInMs} ms`),
+    )
+    tracker.on('stall', ({ what, waitedMs }) =>
+      this.#show.note(`waiting for ${what === 'lane' ? 'room in a lane' : 'an epoch slot'} for ${milliseconds(waitedMs)}`),
+    )
+  }
+
   /** A checkpoint every `epochMs` for as many `seconds`, and until every accident of the script has happened. */
   async run(signal: AbortSignal): Promise<void> {
-    const { seconds, epochMs } = this.#settings
-    const script: (() => Promise<Error | undefined>)[] = [
-      () => this.#killWriter(),
-      () => this.#failCheckpoint(),
-      () => this.#killAggregator(),
-      () => this.#overflow(),
-    ]
+    const { seconds, epochMs, tracker } = this.settings
+    const script: Accident[] = [this.#killWriter, this.#killAggregator, this.#failCheckpoint, this.#overflow]
+    if (tracker.aggregator === 'inline') script.splice(script.indexOf(this.#killAggregator), 1) // it has no thread of its own
     const spacingMs = (seconds * 1000) / (script.length + 1)
     const startedAt = performance.now()
     let accidents = 0
@@ -137,10 +180,34 @@ class Demo {
       next = Math.max(next, performance.now()) + epochMs
       if (this.#failure !== undefined) throw this.#failure
       if (signal.aborted) break
+      this.#fillPlaces()
       const isDue = accidents < script.length && performance.now() - startedAt >= (accidents + 1) * spacingMs
-      await this.#checkpoint(isDue ? await script[accidents++]() : undefined)
+      const request = this.#requests.shift()
+      if (request !== undefined) await this.#checkpoint(await (request === 'kill' ? this.#killWriter : this.#failCheckpoint)())
+      else await this.#checkpoint(isDue ? await script[accidents++]() : undefined)
     }
-    if (signal.aborted) this.#note('interrupted: the writers end now, the proof is made all the same')
+    if (signal.aborted) this.#show.note(`interrupted by ${String(signal.reason)}: the writers end now, the proof is made all the same`)
+  }
+
+  request(accident: 'kill' | 'fail'): void {
+    this.#requests.push(accident)
+  }
+
+  look(): Look {
+    const { writers, queued, queuedPeak } = this.#tracker.stats()
+    const at = performance.now()
+    return {
+      elapsedS: (at - this.#startedAt) / 1000,
+      writers: this.#places.map(({ writer: { number, threadId, state } }): WriterLook => {
+        const stats = state === 'lives' ? writers.find((each) => each.threadId === threadId) : undefined
+        if (stats === undefined) return { number, marksPerSecond: 0, state: state === 'lives' ? 'starts' : state }
+        const { perSecond, waited } = this.#rates.look(threadId, { at, marked: stats.marked - stats.rejected, waits: stats.waits })
+        return { number, marksPerSecond: perSecond, state: waited ? 'waits' : 'marks' }
+      }),
+      queued,
+      queuedPeak,
+      health: this.#tracker.health(),
+    }
   }
 
   /** The last epoch, and the proof. */
@@ -149,18 +216,19 @@ class Demo {
     await Promise.all(this.#writers.map(({ ended }) => ended))
     if (this.#failure !== undefined) throw this.#failure
 
-    const startedAt = performance.now()
     this.#oracle.beforeCut(this.#tracker.epoch)
     const last = await this.#tracker.stop()
     this.#oracle.afterCut(last.id)
-    const line = this.#describe(last, performance.now() - startedAt)
+    const report = this.#measure(last)
     this.#oracle.handOut(last)
     this.#save(last)
     last.commit()
     this.#oracle.end()
-    line('committed')
+    this.#show.epoch(report('committed'))
     clearInterval(this.#reading)
-    return this.#verdict()
+    const facts = this.#facts()
+    this.#show.end(facts)
+    return isRight(facts)
   }
 
   /** After an error: leave nothing that keeps the process alive. What else goes wrong here follows from it. */
@@ -172,8 +240,7 @@ class Demo {
 
   /** Copy exactly the rows that changed since the last time; with an accident, in vain. */
   async #checkpoint(accident: Error | undefined): Promise<void> {
-    const startedAt = performance.now()
-    let line: (outcome: string) => void = () => undefined
+    let report: ((outcome: EpochReport['outcome']) => EpochReport) | undefined
     let id = 0
     let rows = 0
     this.#oracle.beforeCut(this.#tracker.epoch)
@@ -182,7 +249,7 @@ class Demo {
         id = epoch.id
         rows = epoch.size
         this.#oracle.afterCut(id)
-        line = this.#describe(epoch, performance.now() - startedAt)
+        report = this.#measure(epoch)
         this.#oracle.handOut(epoch)
         this.#save(epoch)
         if (accident !== undefined) throw accident // consume() gives the rows back
@@ -193,13 +260,19 @@ class Demo {
       this.#oracle.restored(id)
     }
     this.#oracle.judge()
-    line(accident === undefined ? 'committed' : 'restored')
+    if (report !== undefined) this.#show.epoch(report(accident === undefined ? 'committed' : 'restored'))
+    if (accident !== undefined) {
+      const { epoch } = this.#tracker
+      this.#show.note(
+        `the checkpoint of epoch ${id} threw "${accident.message}": restored, its ${counted(rows, 'key')} are in epoch ${epoch}`,
+      )
+    }
   }
 
   #save(epoch: SealedEpoch): void {
     if (epoch.exact) {
       for (const row of epoch.ids()) {
-        if (this.#forgotten.size < this.#settings.forgetRows) this.#forgotten.add(row)
+        if (this.#forgotten.size < this.settings.forgetRows) this.#forgotten.add(row)
         this.#copyRow(row)
       }
     } else {
@@ -213,7 +286,7 @@ class Demo {
 
   /** @param skewed like the others; else it writes every row once, and ends. */
   #startWriter(skewed: boolean): RunningWriter {
-    const { rowBytes, theta, seed, rate } = this.#settings
+    const { rowBytes, theta, seed, rate } = this.settings
     const number = this.#writersStarted++
     const hand = new Int32Array(new SharedArrayBuffer(4))
     const log = createLog()
@@ -242,7 +315,10 @@ class Demo {
       this.#mark(row)
       return row
     })
-    const writer = { number, worker, ended }
+    const writer: RunningWriter = { number, worker, threadId: worker.threadId, ended, state: 'lives' }
+    void ended.then(() => {
+      if (writer.state === 'lives') writer.state = 'ended'
+    })
     this.#writers.push(writer)
     return writer
   }
@@ -256,91 +332,92 @@ class Demo {
     this.#oracle.markedHere(row, epoch)
   }
 
-  /** A writer is terminated, most likely in mid-batch; another one takes its place. */
-  async #killWriter(): Promise<undefined> {
-    const [victim] = this.#writers
-    const { threadId } = victim.worker
-    const isMidBatch = (): boolean => this.#tracker.stats().writers.some((writer) => writer.threadId === threadId && writer.staged > 0)
-    for (let looks = 0; looks < LOOKS_MAX && !isMidBatch(); looks++) await sleep(LOOK_MS)
-    const before = this.#tracker.stats().harvested
-    await victim.worker.terminate()
-    const row = await victim.ended
-    await this.#tracker.drained() // now its staged keys are in the open epoch
-    const harvested = this.#tracker.stats().harvested - before
+  /** A writer is terminated, in mid-batch if a batch can be caught. */
+  readonly #killWriter: Accident = async () => {
+    const laneOf = (threadId: number): WriterStats | undefined => this.#tracker.stats().writers.find((each) => each.threadId === threadId)
+    const place = this.#places.find(({ writer }) => writer.state === 'lives' && laneOf(writer.threadId) !== undefined)
+    if (place === undefined) return undefined
+    const { writer } = place
+    const { threadId } = writer
+    for (let looks = 0; looks < LOOKS_MAX && laneOf(threadId)?.staged === 0; looks++) await sleep(LOOK_MS)
+    writer.state = 'killed'
+    await writer.worker.terminate()
+    const row = await writer.ended
+    await this.#tracker.drained() // now its staged keys are in the open epoch, and the event that says so is on its way
+    for (let looks = 0; looks < LOOKS_MAX && !this.#harvested.has(threadId); looks++) await sleep(LOOK_MS)
     this.#killed++
-    const successor = this.#startWriter(true)
+    place.vacantUntil = this.#epochs + EPOCHS_VACANT
+    const keys = this.#harvested.get(threadId) ?? 0
+    const staged = keys === 0 ? ': it had nothing staged' : ` in mid-batch: ${counted(keys, 'key')} it had staged: harvested`
     const inHand = row === undefined ? '' : `; it had row ${whole(row)} in hand, which is marked for it`
-    this.#note(
-      `writer ${victim.number} terminated: ${keys(harvested)} it had staged, harvested${inHand}; writer ${successor.number} takes over`,
-    )
+    this.#show.note(`writer ${writer.number} terminated${staged}${inHand}`)
+    return undefined
   }
 
-  async #failCheckpoint(): Promise<Error> {
-    const accident = new Error('the disk is full')
-    this.#note(
-      `the checkpoint of epoch ${this.#tracker.epoch} is going to fail ("${accident.message}"): its keys are in epoch ${this.#tracker.epoch + 1}`,
-    )
-    return accident
-  }
-
-  async #killAggregator(): Promise<undefined> {
-    const { restarts } = this.#tracker.health()
-    const startedAt = performance.now()
-    await this.#aggregator!.terminate()
-    while (this.#tracker.health().restarts === restarts) {
-      if (performance.now() - startedAt > RESTART_MS_MAX) throw new Error(`no new aggregator after ${RESTART_MS_MAX} ms`)
-      await sleep(LOOK_MS)
+  /** Start the successors of those that were killed a while ago. */
+  #fillPlaces(): void {
+    for (const place of this.#places) {
+      const { writer } = place
+      if (writer.state !== 'killed' || this.#epochs < place.vacantUntil) continue
+      place.writer = this.#startWriter(true)
+      this.#show.note(`writer ${place.writer.number} takes the place of writer ${writer.number}`)
     }
+  }
+
+  readonly #failCheckpoint: Accident = async () => new Error('the disk is full')
+
+  readonly #killAggregator: Accident = async () => {
+    const startedAt = performance.now()
+    const restarted = new Promise<TrackerEvents['restart']>((resolve, reject) => {
+      this.#onRestart = resolve
+      this.#tracker.closed.catch(reject)
+      setTimeout(() => reject(new Error(`no new aggregator after ${RESTART_MS_MAX} ms`)), RESTART_MS_MAX).unref()
+    })
+    await this.#aggregator!.terminate()
+    await restarted
+    this.#onRestart = undefined
     const { queued } = this.#tracker.stats()
     const ms = milliseconds(performance.now() - startedAt)
-    this.#note(`aggregator terminated: restarted after ${ms}, with ${whole(queued)} batches in the ring, ${whole(this.#oracle.lost)} lost`)
+    this.#show.note(
+      `aggregator terminated: restarted after ${ms}, with ${whole(queued)} batches in the ring, ${whole(this.#oracle.lost)} lost`,
+    )
+    return undefined
   }
 
   /** A bulk load of every row: more keys than an epoch holds. */
-  async #overflow(): Promise<undefined> {
+  readonly #overflow: Accident = async () => {
     const { maxKeysPerEpoch } = this.#tracker.options
-    const loader = this.#startWriter(false)
-    await loader.ended
-    this.#note(
-      `bulk load of all ${whole(this.#store.rows)} rows: an epoch holds ${whole(maxKeysPerEpoch)}` +
-        (this.#store.rows > maxKeysPerEpoch ? ', so it says exact: false, and all rows are copied' : ', so it stays exact'),
+    const isTooMuch = this.#store.rows > maxKeysPerEpoch
+    this.#show.note(
+      `bulk load of all ${whole(this.#store.rows)} rows: an epoch holds ${whole(maxKeysPerEpoch)}${isTooMuch ? '' : ', so it stays exact'}`,
     )
+    await this.#startWriter(false).ended
+    return undefined
   }
 
-  /** The line of an epoch, with the numbers as they are now; to be printed when it is known how it went on. */
-  #describe(epoch: SealedEpoch, sealMs: number): (outcome: string) => void {
-    const now = performance.now()
+  /** The numbers of an epoch as they are now, to be told when it is known how it went on. */
+  #measure(epoch: SealedEpoch): (outcome: EpochReport['outcome']) => EpochReport {
+    const at = performance.now()
+    const { id, size, exact } = epoch
     const { writers, queued } = this.#tracker.stats()
     const marked = sum(writers.map(({ marked, rejected }) => marked - rejected))
     const delivered = sum(writers.map(({ delivered }) => delivered))
-    const perSecond = ((marked - this.#last.marked) / (now - this.#last.at)) * 1000
-    const arrived = delivered - this.#last.delivered
-    this.#last = { at: now, marked, delivered }
-    this.#handedOut += epoch.size
+    const marksPerSecond = ((marked - this.#last.marked) / (at - this.#last.at)) * 1000
+    const marks = delivered - this.#last.delivered
+    this.#last = { at, marked, delivered }
+    this.#handedOut += size
     this.#epochs++
-    if (!epoch.exact) this.#inexact++
-    // What arrived includes a few keys of the next epoch: the writers did not stand still for this.
-    const duplicates = arrived === 0 ? 0 : Math.max(0, 1 - epoch.size / arrived)
-    const columns = [
-      String(epoch.id).padStart(5),
-      `${(perSecond / 1e6).toFixed(2)} M`.padStart(9),
-      whole(arrived).padStart(10),
-      whole(epoch.size).padStart(9),
-      `${(duplicates * 100).toFixed(1)} %`.padStart(11),
-      `${whole(queued)}/${whole(this.#tracker.options.capacity)}`.padStart(11),
-      milliseconds(sealMs).padStart(10),
-    ]
+    if (!exact) this.#inexact++
     return (outcome) => {
-      const how = epoch.exact ? outcome : `${outcome}, all rows`
       const { lost, invented } = this.#oracle
-      this.#say(
-        [...columns, '', how.padEnd(19), whole(lost).padStart(4), whole(invented).padStart(9)].join(' '),
-        lost + invented > 0 ? 'red' : undefined,
-      )
+      const sealMs = this.#sealMs.get(id)!
+      this.#sealMs.delete(id)
+      return { id, marksPerSecond, marks, keys: size, exact, queued, sealMs, outcome, lost, invented }
     }
   }
 
-  #verdict(): boolean {
+  /** The proof. */
+  #facts(): Fact[] {
     const { lost, invented, marks } = this.#oracle
     const { writers, committed, restored, harvested, queuedPeak, sealMs } = this.#tracker.stats()
     const { restarts, panics } = this.#tracker.health()
@@ -353,66 +430,44 @@ class Demo {
     const unmade = marks - delivered - suppressed
     const isCounted = unmade >= 0 && unmade <= this.#killed
     const duplicates = delivered + this.#restoredRows - this.#handedOut
-    const facts: [name: string, isRight: boolean | undefined, text: string][] = [
-      [
-        'marks',
-        isCounted,
-        `${whole(marks)} logged, ${whole(delivered)} delivered, ${whole(harvested)} of them harvested` +
+    return [
+      {
+        name: 'marks',
+        isRight: isCounted,
+        text:
+          `${whole(marks)} logged, ${whole(delivered)} delivered, ${whole(harvested)} of them harvested` +
           (suppressed === 0 ? '' : `, ${whole(suppressed)} of rows that were staged already`) +
           (unmade === 0 ? '' : `; ${unmade} that a terminated writer had logged and not made`),
-      ],
-      [
+      },
+      told(
         'duplicates',
-        undefined,
         `${whole(duplicates)} removed` + (this.#inexact === 0 ? '' : ', at most: an epoch that is not exact holds a part of its keys'),
-      ],
-      ['epochs', undefined, `${this.#epochs} sealed, ${committed} committed, ${restored} restored, ${this.#inexact} not exact`],
-      ['seal', undefined, `p50 ${milliseconds(sealMs.p50)}, p99 ${milliseconds(sealMs.p99)}, max ${milliseconds(sealMs.max)}`],
-      [
+      ),
+      told('epochs', `${this.#epochs} sealed, ${committed} committed, ${restored} restored, ${this.#inexact} not exact`),
+      told('seal', `p50 ${milliseconds(sealMs.p50)}, p99 ${milliseconds(sealMs.p99)}, max ${milliseconds(sealMs.max)}`),
+      told(
         'pressure',
-        undefined,
         `the aggregator found at most ${whole(queuedPeak)} batches in the ring; writers waited ${whole(waits)} times, ${whole(rejected)} marks refused and made again`,
-      ],
-      ['aggregator', undefined, `restarts ${restarts}, panics ${panics}`],
-      ['lost', lost === 0, `${whole(lost)} rows that were marked and not handed out in time`],
-      ['invented', invented === 0, `${whole(invented)} rows that were handed out and not marked`],
-      [
-        'copy',
-        differing === 0,
-        differing === 0
-          ? `equals the store, byte for byte (${whole(this.#store.buffer.byteLength)} bytes)`
-          : `${whole(differing)} rows differ from the store`,
-      ],
+      ),
+      told('aggregator', `restarts ${restarts}, panics ${panics}`),
+      { name: 'lost', isRight: lost === 0, text: `${whole(lost)} rows that were marked and not handed out in time` },
+      { name: 'invented', isRight: invented === 0, text: `${whole(invented)} rows that were handed out and not marked` },
+      {
+        name: 'copy',
+        isRight: differing === 0,
+        text:
+          differing === 0
+            ? `equals the store, byte for byte (${whole(this.#store.buffer.byteLength)} bytes)`
+            : `${whole(differing)} rows differ from the store`,
+      },
     ]
-    this.#say('')
-    for (const [name, isRight, text] of facts) this.#say(`${name.padEnd(11)} ${text}`, isRight === false ? 'red' : undefined)
-    const allAgree = facts.every(([, isRight]) => isRight !== false)
-    const wrong = facts.filter(([, isRight]) => isRight === false).map(([name]) => name)
-    this.#say(`${'verdict'.padEnd(11)} ${allAgree ? 'all agree' : `WRONG: ${wrong.join(', ')}`}`, allAgree ? 'green' : 'red')
-    return allAgree
   }
+}
 
-  #note(text: string): void {
-    this.#say(`      ${text}`, 'yellow')
-  }
-
-  #say(text: string, colour?: 'red' | 'green' | 'yellow'): void {
-    this.#output.line(colour !== undefined && this.#output.colours ? styleText(colour, text) : text)
-  }
+function told(name: string, text: string): Fact {
+  return { name, isRight: undefined, text }
 }
 
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, each) => total + each, 0)
-}
-
-function whole(count: number): string {
-  return count.toLocaleString('en-US')
-}
-
-function keys(count: number): string {
-  return count === 1 ? '1 key' : `${whole(count)} keys`
-}
-
-function milliseconds(ms: number): string {
-  return `${ms.toFixed(ms < 10 ? 2 : 0)} ms`
 }

@@ -1,0 +1,25 @@
+/** Over how long a rate is taken: longer than a redraw, so that bars don't tremble. */
+const WINDOW_MS = 1000
+
+interface Sample {
+  readonly at: number
+  readonly marked: number
+  readonly waits: number
+}
+
+/** How fast each thread marks, from counts that are looked at now and then. */
+export class Rates {
+  readonly #samples = new Map<number, Sample[]>()
+
+  /** Marks a second within the last second, and whether a mark has slept for room since the look before. */
+  look(threadId: number, now: Sample): { perSecond: number; waited: boolean } {
+    let samples = this.#samples.get(threadId)
+    if (samples === undefined) this.#samples.set(threadId, (samples = []))
+    const before = samples.at(-1)
+    samples.push(now)
+    while (samples.length > 2 && now.at - samples[0].at > WINDOW_MS) samples.shift()
+    const [first] = samples
+    const ms = now.at - first.at
+    return { perSecond: ms === 0 ? 0 : ((now.marked - first.marked) / ms) * 1000, waited: before !== undefined && now.waits > before.waits }
+  }
+}
