@@ -102,6 +102,11 @@ export const mutants = [
     scenario: 'exceptions: a writer goes on with the same lane',
   },
   {
+    name: 'lines are fetched that are not free yet',
+    edits: [{ file: LANE, find: 'Math.min(OWN_AHEAD, roomOf(lane))', replace: 'OWN_AHEAD' }],
+    scenario: 'lane: full, with waiting',
+  },
+  {
     name: 'a lane is claimed by a store',
     edits: [
       {
