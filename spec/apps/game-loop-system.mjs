@@ -12,16 +12,13 @@ let unmarked = []
 
 function step(changed) {
   for (const entity of changed) Atomics.add(world, system * entities + entity, 1)
-  const refused = []
-  for (const entity of [...unmarked, ...changed]) if (!dirty.mark(entity, system)) refused.push(entity)
-  Atomics.add(counts, 2, refused.length)
-  const isPublished = dirty.flush()
-  const marked = new Set([...unmarked, ...changed])
-  for (const entity of refused) marked.delete(entity)
-  unmarked = refused
-  if (!isPublished) return
-  // For the oracle: the next frame has to show these.
-  for (const entity of marked) Atomics.store(published, system * entities + entity, world[system * entities + entity])
+  const marking = new Set([...unmarked, ...changed])
+  unmarked = [...marking].filter((entity) => !dirty.mark(entity, system))
+  Atomics.add(counts, 2, unmarked.length)
+  if (!dirty.flush()) return // a full ring: a later batch takes them along
+  // For the oracle: what the next frame has to show.
+  for (const entity of unmarked) marking.delete(entity)
+  for (const entity of marking) Atomics.store(published, system * entities + entity, world[system * entities + entity])
 }
 
 const all = Array.from({ length: entities }, (_, entity) => entity)
