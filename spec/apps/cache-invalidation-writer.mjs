@@ -29,7 +29,10 @@ for (let round = 1; Atomics.load(counts, 0) === 0; round++) {
     writeAll()
     for (let page = writer; page < current.length; page += writers) tell(page)
   } else {
-    const some = Array.from({ length: 1 + pick(random, 10) }, () => Math.floor((current.length / writers) * random() ** 2) * writers + writer)
+    const some = Array.from(
+      { length: 1 + pick(random, 10) },
+      () => Math.floor((current.length / writers) * random() ** 2) * writers + writer,
+    )
     some.forEach(writePage)
     if (dirty.flush()) some.forEach(tell)
   }
