@@ -103,6 +103,7 @@ const { writers } = tracker.stats()
 show(await within(tracker.stop(), 'stop()'))
 
 verdict({
+  ticks: found.frames + found.skipped,
   ...found,
   different: shown.filter((version, cell) => version !== world[cell]).length,
   bursts: counts[1],
