@@ -1,0 +1,63 @@
+/** Writes rows in transactions. All but one of these threads mark inside the transaction, the last one after it. */
+import { workerData } from 'node:worker_threads'
+import { fingerprint, openWriter } from 'dirtyring'
+import { open } from 'lmdb'
+import { pick, randomFrom } from '../programs/threads.mjs'
+
+const { handle, location, counts, keys, writer, seed } = workerData
+const random = randomFrom(seed * 100 + writer)
+const store = open(location)
+const rows = store.openDB('rows')
+const names = store.openDB('names', { dupSort: true, keyEncoding: 'binary', encoding: 'string' })
+const dirty = openWriter(handle)
+
+const marksAfter = keys === 'ids' && writer === 2
+let writes = 0
+
+function somebodysKey() {
+  if (keys !== 'ids') return `user:${pick(random, 300)}`
+  return marksAfter ? 200 + pick(random, 100) : pick(random, 200)
+}
+
+function write(key) {
+  if (random() < 0.1) rows.remove(key)
+  else rows.put(key, { version: writer * 2 ** 32 + ++writes, text: 'x'.repeat(pick(random, 100)) })
+  if (keys === 'ids') return
+  const at = Buffer.alloc(8)
+  at.writeBigUInt64BE(fingerprint(key))
+  names.put(at, key)
+}
+
+/** Write and mark in one critical section, which the cut enters too. Both or, when it throws, neither. */
+function changeInside(changed) {
+  store.transactionSync(() => {
+    dirty.batch(() => {
+      for (const key of changed) {
+        write(key)
+        dirty.mark(key)
+      }
+      if (random() < 0.1) throw new Error('changed my mind')
+    })
+    dirty.flush() // before the lock is given up: the cut takes what is published, not what is staged
+  })
+}
+
+/** Simpler, where it is enough that each row is copied at last: first the write, then the mark. */
+function changeThenMark(changed) {
+  store.transactionSync(() => changed.forEach(write))
+  dirty.markMany(changed)
+  dirty.flush()
+}
+
+while (Atomics.load(counts, 0) === 0) {
+  const changed = Array.from({ length: 1 + pick(random, 6) }, somebodysKey)
+  try {
+    if (marksAfter) changeThenMark(changed)
+    else changeInside(changed)
+    Atomics.add(counts, 1, 1)
+  } catch (error) {
+    if (error.message !== 'changed my mind') throw error
+    Atomics.add(counts, 2, 1)
+  }
+}
+await store.close()
