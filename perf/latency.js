@@ -75,6 +75,7 @@ function paced(call, rate, seconds, watch) {
     times.add((after - now) * 1000)
     groups++
     watch?.marked(after)
+    watch?.look(after) // also by a writer that is behind its rate, and never waits
     now = after
   }
   return { times: times.summary(), count: groups * GROUP, ms: performance.now() - began, visibility: watch?.summary() }

@@ -65,18 +65,19 @@ export function barsPlot({ title, values }) {
 }
 
 /** What share of all was in each bin, an eighth of a decade wide: as steps. */
-function histogramPlot({ title, series }) {
+function histogramPlot({ title, series: all }) {
+  const series = all.filter(({ bins }) => bins.length > 0)
   const binsADecade = 8
   const shares = series.map(({ bins }) => {
-    const all = bins.reduce((sum, [, count]) => sum + count, 0)
+    const total = bins.reduce((sum, [, count]) => sum + count, 0)
     const binned = new Map()
     for (const [from, count] of bins) {
       const bin = Math.floor(Math.log10(from) * binsADecade)
-      binned.set(bin, (binned.get(bin) ?? 0) + count / all)
+      binned.set(bin, (binned.get(bin) ?? 0) + count / total)
     }
     return binned
   })
-  const used = shares.flatMap((binned) => [...binned.keys()])
+  const used = shares.length > 0 ? shares.flatMap((binned) => [...binned.keys()]) : [0]
   const { lines: legend, height: top } = legendOf(
     series.map(({ name }) => name),
     560,
@@ -162,6 +163,7 @@ function tradeoffPlot({ title, left, right, knee }) {
 /** From value to height; its grid's lines at 1, 3, 10, 30 … */
 function logAxis(values, floor, top, name = (value) => value.toLocaleString('en', { maximumSignificantDigits: 1 })) {
   const positive = values.filter((value) => value > 0)
+  if (positive.length === 0) positive.push(1)
   const least = Math.log10(Math.min(...positive)) - 0.15
   const most = Math.max(Math.log10(Math.max(...positive)) + 0.1, least + 1)
   const y = (value) => floor - ((Math.log10(Math.max(value, 10 ** least)) - least) / (most - least)) * (floor - top)

@@ -56,7 +56,7 @@ async function measure(args) {
     await clear()
   }
   await sleep(unlessQuick(300, 0))
-  const ticking = epochMs > 0 ? tick(epochMs) : undefined
+  const ticking = epochMs > 0 ? tick?.(epochMs) : undefined
   const cpuBefore = process.cpuUsage()
   const ms = await round()
   const { user, system } = process.cpuUsage(cpuBefore)

@@ -49,7 +49,7 @@ function read(ask) {
 
 /** Every way that a script has, each in a process of its own. */
 function micro({ measure, repeat, few }, script, title, unit) {
-  const names = few(measure(script))
+  const names = few(measure(script), -1)
   const runs = repeat(
     script,
     names.map((name) => ({ name })),
@@ -58,12 +58,12 @@ function micro({ measure, repeat, few }, script, title, unit) {
 }
 
 /** What does the set cost by itself, just before its table grows and just after? */
-function set({ repeat, few, slow, all, quick }) {
+function set({ repeat, few, slow, all }) {
   // A table of n cells takes n / 4 keys while it is small, n / 2 afterwards: full, and one key more than half of that.
-  const tables = all ? [8192, 2 ** 18, 2 ** 21, 2 ** 23] : [8192, quick ? 8192 : 2 ** 18]
+  const tables = few(all ? [8192, 2 ** 18, 2 ** 21, 2 ** 23] : [8192, 2 ** 18])
   const kinds = ['empty loop', 'TypeScript kernel', 'WebAssembly kernel', 'Set<bigint>', 'Set<number>']
-  const variants = few(tables).flatMap((cells) =>
-    [keysIn(cells), keysIn(cells) / 2 + 1].flatMap((distinct) => few(kinds).map((kind) => ({ kind, distinct, cells }))),
+  const variants = tables.flatMap((cells) =>
+    few([keysIn(cells), keysIn(cells) / 2 + 1]).flatMap((distinct) => few(kinds, 2).map((kind) => ({ kind, distinct, cells }))),
   )
   const runs = repeat(
     'set.js',
@@ -261,7 +261,7 @@ function memory({ measure, few }) {
 
 /** What is left for the garbage collector? */
 function garbage({ measure, few }) {
-  const kinds = few(['empty loop', 'dirtyring', 'Set<bigint>, one thread'])
+  const kinds = few(['empty loop', 'dirtyring', 'Set<bigint>, one thread'], 1)
   const rows = kinds.map((kind) => {
     const { marks, waits, ...isolates } = measure('garbage.js', { kind })
     const columns = Object.entries(isolates).flatMap(([role, { collections, bytes }]) => [

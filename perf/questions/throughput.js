@@ -61,27 +61,27 @@ function lostOf({ count, lost, distinctSeen }, ours) {
 
 /** How many writers? More of them than processors too. */
 export function topologies({ repeat, few, slow, all }) {
-  const loads = [0, 0.99].flatMap((skew) =>
+  const loads = few([0.99, 0]).flatMap((skew) =>
     (all ? SIZES : [100_000]).flatMap((distinct) =>
       (all ? [1000, 40] : [40]).map((epochMs) => ({ skew, distinct, epochMs, count: all ? 8_000_000 : 4_000_000 })),
     ),
   )
-  const variants = few(loads).flatMap((load) => [
+  const variants = loads.flatMap((load) => [
     ...FLOORS.map((kind) => ({ kind, ...load, count: FEWER })),
     ...few([1, 2, 4, 8]).map((writers) => ({ kind: 'dirtyring', writers, ...load })),
   ])
   const runs = repeat('pipeline.js', variants, slow)
-  let one
+  let single
   const rows = variants.map(({ kind, writers, skew, distinct, epochMs }, i) => {
     const rate = median(runs[i], rateOf)
-    if (writers === 1) one = rate
+    if (writers === 1) single = rate
     return {
       keys: skew > 0 ? `Zipf ${skew}` : 'uniform',
       'distinct keys': distinct,
       'epoch, ms': writers === undefined ? '' : epochMs,
       writers: writers ?? kind,
       'M keys/s': show(runs[i], rateOf),
-      'of one writer': writers === undefined ? '' : (rate / one).toFixed(2),
+      'of one writer': writers === undefined ? '' : (rate / single).toFixed(2),
       'suppressed, %': writers === undefined ? '' : percent(median(runs[i], ({ suppressed }) => suppressed)),
       ...costs(runs[i]),
     }
@@ -90,8 +90,8 @@ export function topologies({ repeat, few, slow, all }) {
 }
 
 /** What do keys buy that come again and again? */
-export function skew({ repeat, few, slow }) {
-  const ids = 10_000_000
+export function skew({ repeat, few, slow, quick }) {
+  const ids = quick ? 10_000 : 10_000_000
   const loads = [
     ['uniform', { distinct: ids, epochMs: 1000 }],
     ['Zipf 0.99', { distinct: ids, skew: 0.99, epochMs: 1000 }],
