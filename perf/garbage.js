@@ -63,6 +63,7 @@ if (isMainThread) {
       },
       'empty loop'() {
         for (let i = 0; i < MARKS; i++) sink ^= (i % 5000) ^ (i & 3)
+        return sink
       },
       'Set<bigint>, one thread'() {
         for (let i = 0; i < MARKS; i++) set.add((BigInt(i & 3) << 32n) | BigInt(i % 5000))
