@@ -2,10 +2,10 @@
 import { DirtyTracker } from '../dist/index.js'
 import { args, report, sleep, unlessQuick } from './args.js'
 
-const SECONDS = unlessQuick(10, 0.2)
+const SECONDS = unlessQuick(5, 0.2)
 const tracker = args.floor ? undefined : await DirtyTracker.create()
 tracker?.openWriter().mark(1)
-await sleep(unlessQuick(10_000, 100)) // until the engine has tidied up after the start, once
+await sleep(unlessQuick(5000, 100)) // until the engine has tidied up after the start, once
 const before = process.cpuUsage()
 const rounds = tracker?.health().iterations
 await sleep(SECONDS * 1000)

@@ -83,7 +83,7 @@ function histogramPlot({ title, series: all }) {
     560,
     20,
   )
-  const box = { width: 560, height: 240 + top, left: 60, right: 14, top: top + 10, bottom: 34 }
+  const box = { width: 580, height: 240 + top, left: 76, right: 26, top: top + 10, bottom: 34 }
   const from = Math.floor(Math.min(...used) / binsADecade)
   const to = Math.ceil((Math.max(...used) + 1) / binsADecade)
   const x = (bin) => box.left + ((bin / binsADecade - from) / (to - from)) * (box.width - box.left - box.right)
@@ -100,7 +100,7 @@ function histogramPlot({ title, series: all }) {
       const height = binned.has(bin) ? y(binned.get(bin)) : floor
       path.push(`${path.length === 0 ? 'M' : 'L'}${x(bin).toFixed(1)} ${height.toFixed(1)}H${x(bin + 1).toFixed(1)}`)
     }
-    return `<path d="${path.join('')}" fill="${colourOf(i)}" fill-opacity=".08" stroke="${colourOf(i)}" stroke-width="1.5"/>`
+    return `<path d="${path.join('')}" fill="${shares.length > 3 ? 'none' : colourOf(i)}" fill-opacity=".08" stroke="${colourOf(i)}" stroke-width="1.5"/>`
   })
   const ticks = Array.from({ length: to - from + 1 }, (_, i) => {
     const at = x((from + i) * binsADecade)

@@ -233,7 +233,7 @@ function faults({ repeat, few, slow }) {
 
 /** What memory does an epoch touch? */
 function memory({ measure, few }) {
-  const sizes = few([10_000, 50_000, 100_000, 250_000, 524_288, 1_000_000, 2_000_000, 4_000_000])
+  const sizes = few([10_000, 100_000, 250_000, 524_288, 1_000_000, 4_000_000])
   /** Below that, a process's own pages are more. */
   const worthSaying = 50_000
   const rows = sizes.map((distinct) => {
@@ -283,5 +283,5 @@ function idle({ measure }) {
       'rounds a second': rounds === undefined ? '' : rounds.toFixed(1),
     }
   })
-  return { title: 'An idle tracker, 10 s', rows }
+  return { title: 'An idle tracker, 5 s', rows }
 }

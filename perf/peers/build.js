@@ -46,7 +46,7 @@ export function buildPeers({ install }) {
     else if (!existsSync(program)) throw new Error('not built')
     for (const [, name, version] of readFileSync(`${cwd}/Cargo.lock`, 'utf8').matchAll(/name = "(crossbeam-\w+)"\nversion = "(.+)"/g))
       versions.push({ name, version })
-    versions.push({ name: 'rustc', version: run('rustc', ['--version'], cwd).trim() })
+    versions.push({ name: 'rustc', version: run('rustc', ['--version'], cwd).trim().replace('rustc ', '') })
     return program
   })
   return { rust, missing, versions }
