@@ -1,11 +1,13 @@
-/** Epoch after epoch of 2 million marks against one that only fills, an aggregator on its own thread, this thread marking. Prints one JSON line, M keys/s. */
+/** Epoch after epoch of 2 million marks against one that only fills, an aggregator on its own thread, this thread marking. Then the floor: a plain Set<bigint>, filled and cleared on this thread alone. Prints one JSON line, M keys/s. */
 import { DirtyTracker } from '../dist/index.js'
-import { uniformKeys } from './keys.js'
+import { args, report, unlessQuick } from './args.js'
+import { Seen, uniformKeys } from './keys.js'
 
-const MARKS = 2_000_000
-const EPOCHS = 8
-const { distinct } = JSON.parse(process.argv[2])
-const lanes = new Int32Array(uniformKeys(MARKS, distinct).buffer)
+const MARKS = unlessQuick(2_000_000, 20_000)
+const EPOCHS = unlessQuick(8, 2)
+const { distinct } = args
+const keys = uniformKeys(MARKS, distinct)
+const lanes = new Int32Array(keys.buffer)
 const tracker = await DirtyTracker.create({ maxKeysPerEpoch: 2 ** 22 })
 const writer = tracker.openWriter()
 
@@ -20,12 +22,22 @@ async function run(afterEach) {
   return (MARKS * EPOCHS) / (performance.now() - began) / 1000
 }
 
-const commit = () => tracker.consume(() => undefined)
-const result = {}
+const expected = Seen.of(distinct, [lanes]).size
+const result = { lost: 0 }
+const commit = () => tracker.consume(({ size }) => (result.lost += expected - size))
 for (let round = 0; round < 3; round++) {
   result.filling = await run(() => tracker.drained())
   await commit()
   result.cycling = await run(commit)
 }
-console.log(JSON.stringify(result))
+result.waits = tracker.stats().writers[0].waits
 await tracker.stop()
+
+const set = new Set()
+for (let round = 0; round < 2; round++) {
+  const began = performance.now()
+  for (let i = 0; i < MARKS; i++) set.add(keys[i])
+  set.clear()
+  result.set = MARKS / (performance.now() - began) / 1000
+}
+report(result)

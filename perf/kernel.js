@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker } from '../dist/index.js'
+import { args, report, sleep, unlessQuick } from './args.js'
 import { recover, takeRole } from '../dist/aggregator/state.js'
 import { IDLE, step } from '../dist/aggregator/step.js'
 import { cellsFor, keysFor } from '../dist/memory/map.js'
@@ -13,16 +14,23 @@ import { secretsAt, secretsOf } from '../dist/set/mix.js'
 import { nativeKernel, reserveNative, SCRATCH_WORDS } from '../dist/set/native/native.js'
 import { uniformKeys } from './keys.js'
 
-const COUNT = 4_000_000
-const ROUNDS = 5
-const { distinct } = JSON.parse(process.argv[2])
+const COUNT = unlessQuick(4_000_000, 20_000)
+const ROUNDS = unlessQuick(5, 1)
+const { distinct } = args
 const lanes = new Int32Array(uniformKeys(COUNT, distinct).buffer)
-const result = { js: best(inserts(false)), wasm: best(inserts(true)), mark: best(await marks()) }
+let sink = 0
+const result = { empty: best(emptyLoop), js: best(inserts(false)), wasm: best(inserts(true)), mark: best(await marks()) }
 const busy = new Worker('for (let x = 1; ; ) for (let i = 0; i < 1e6; i++) x = (Math.imul(x, 31) + i) | 0', { eval: true })
-await new Promise((resolve) => setTimeout(resolve, 100))
-console.log(JSON.stringify({ ...result, wasmBusy: best(inserts(true)), markBusy: best(await marks()) }))
+await sleep(100)
+report({ ...result, wasmBusy: best(inserts(true)), markBusy: best(await marks()), sink })
 await busy.terminate()
 process.exit()
+
+function emptyLoop() {
+  const began = performance.now()
+  for (let i = 0; i < lanes.length; i += 2) sink ^= lanes[i] ^ lanes[i + 1]
+  return performance.now() - began
+}
 
 /** The last of some rounds: compiled, in memory used before. */
 function best(round) {

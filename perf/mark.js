@@ -1,51 +1,60 @@
-/**
- * What a mark costs on the writer's thread, for one kind of key, with benchmark.js. Prints one JSON line: ns a call; without a name, the names there are.
- * A process a kind: a call site that has seen one kind of key is what applications have.
- */
-import Benchmark from 'benchmark'
-import { DirtyTracker, fingerprint } from '../dist/index.js'
+/** What a mark costs on the writer's thread, its publications included, in each of the ways there are. ns a mark; see bench.js. A process a way. */
+import { DirtyTracker, fingerprint, TxnBuffer } from '../dist/index.js'
 import { recover, takeRole } from '../dist/aggregator/state.js'
 import { IDLE, step } from '../dist/aggregator/step.js'
 import { attachMemory } from '../dist/memory/memory.js'
+import { bench, each } from './bench.js'
 
 const KEYS = 4096
+const MANY = 64
+/** Keys of a transaction. */
+const FEW = 16
 
-// Nobody consumes but this program, between the timed calls: what is timed is the writer alone, its publications included.
-const tracker = await DirtyTracker.create({ aggregator: 'none', flushIntervalMs: 0 })
+// Nobody consumes but this program, between the timed calls: what is timed is the writer alone. A slot for each key, for those who flush each.
+const tracker = await DirtyTracker.create({ aggregator: 'none', flushIntervalMs: 0, capacity: 2 * KEYS })
 const aggregator = takeRole(attachMemory(tracker.handle, 'tracker'), 1)
 recover(aggregator)
 const writer = tracker.openWriter()
 
 const ids = Array.from({ length: KEYS }, (_, i) => (i * 7919) % 2000)
 const bigints = ids.map((id) => fingerprint(`user:${id}`))
-const texts = [8, 32, 128].map((length) => ids.map((id) => `${id}:`.padEnd(length, 'x')))
-const many = BigUint64Array.from(bigints.slice(0, 64))
-
-const loops = {
-  'empty loop': () => undefined,
-  'mark(lo, hi)': (i) => writer.mark(ids[i], i),
-  'mark(id)': (i) => writer.mark(ids[i]),
-  'mark(bigint)': (i) => writer.mark(bigints[i]),
-  'mark(string), 8 bytes': (i) => writer.mark(texts[0][i]),
-  'mark(string), 32 bytes': (i) => writer.mark(texts[1][i]),
-  'mark(string), 128 bytes': (i) => writer.mark(texts[2][i]),
-  'markMany(64 keys), a key': (i) => i % 64 === 0 && writer.markMany(many),
+const texts = Object.fromEntries([8, 16, 32, 128].map((length) => [length, ids.map((id) => `${id}:`.padEnd(length, 'x'))]))
+const bytes = Object.fromEntries(Object.entries(texts).map(([length, strings]) => [length, strings.map((text) => Buffer.from(text))]))
+const many = BigUint64Array.from(bigints.slice(0, MANY))
+const manyLanes = new Uint32Array(many.buffer)
+const txn = new TxnBuffer(1)
+const markFew = () => {
+  for (let i = 0; i < FEW; i++) writer.mark(ids[i], i)
 }
 
-const { name } = JSON.parse(process.argv[2])
-const samples = []
-// benchmark.js decides how often; the time is that of the calls alone, without the consumer's.
-const run = () => {
-  const call = loops[name]
-  const before = process.hrtime.bigint()
-  for (let i = 0; i < KEYS; i++) call(i)
-  samples.push(Number(process.hrtime.bigint() - before) / KEYS)
-  while (step(aggregator) !== IDLE);
-}
-if (name === undefined) {
-  console.log(JSON.stringify(Object.keys(loops)))
-} else {
-  new Benchmark(name, run, { maxTime: 1, minSamples: 50 }).run()
-  samples.sort((a, b) => a - b)
-  console.log(JSON.stringify(samples[samples.length >> 1]))
-}
+bench(
+  Object.fromEntries(
+    Object.entries({
+      'empty loop': (i) => ids[i],
+      'mark(lo, hi)': (i) => writer.mark(ids[i], i),
+      'mark(lo, hi), one hot key': () => writer.mark(7, 7),
+      'mark(id)': (i) => writer.mark(ids[i]),
+      'mark(bigint)': (i) => writer.mark(bigints[i]),
+      'mark(string), 8 bytes': (i) => writer.mark(texts[8][i]),
+      'mark(string), 16 bytes': (i) => writer.mark(texts[16][i]),
+      'mark(string), 32 bytes': (i) => writer.mark(texts[32][i]),
+      'mark(string), 128 bytes': (i) => writer.mark(texts[128][i]),
+      'mark(bytes), 32 bytes': (i) => writer.mark(bytes[32][i]),
+      'mark(lo, hi) and flush()': (i) => writer.mark(ids[i], i) && writer.flush(),
+      'flush(), nothing staged': () => writer.flush(),
+      [`markMany(BigUint64Array of ${MANY})`]: (i) => i % MANY === 0 && writer.markMany(many),
+      [`markLanes(Uint32Array of ${MANY} keys)`]: (i) => i % MANY === 0 && writer.markLanes(manyLanes),
+      [`batch(fn) of ${FEW} marks`]: (i) => i % FEW === 0 && writer.batch(markFew),
+      [`TxnBuffer: record(lo, hi), flushTo() every ${FEW}`](i) {
+        txn.record(ids[i], i)
+        return i % FEW === FEW - 1 && txn.flushTo(writer)
+      },
+    }).map(([name, call]) => [name, each(KEYS, call)]),
+  ),
+  KEYS,
+  {
+    after() {
+      while (step(aggregator) !== IDLE);
+    },
+  },
+)

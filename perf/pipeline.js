@@ -4,30 +4,35 @@
  *   node perf/pipeline.js '{"kind":"dirtyring","distinct":2000}'
  *
  * Prints one JSON line. Kinds: dirtyring, dirtyring js (the TypeScript kernel); postMessage (transferred batches of 1,024 keys into a Set<bigint>),
- * ringbuf.js (batches of 64 into a Set<bigint>). The same stream was sent four times before: what is timed is neither the compiler nor
- * the first touch of memory.
+ * ringbuf.js (batches of 64 into a Set<bigint>); and two floors with one thread and no channel, 'Set<bigint>, one thread' and 'empty loop'. The same stream was
+ * sent before, four times where that is quick: what is timed is neither the compiler nor the first touch of memory.
  *
  * A kind is receive(), on the main thread: { handles, one a writer; settle(count, sent): all of them are in the set; clear(); result() }; and send(), on a
- * writer's thread: a function that sends `count` keys.
+ * writer's thread: a function that sends `count` keys. Or it is alone(), which takes the keys.
+ *
+ * With epochMs, dirtyring's epochs are taken and read meanwhile. `lost`: ids that were sent, and seen in no epoch or set.
  */
-import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../dist/index.js'
-import { uniformKeys, zipfKeys } from './keys.js'
+import { args as given, message, report, sleep, startThread, unlessQuick } from './args.js'
+import { Seen, stream } from './keys.js'
 
 const BATCH_OF_POST_MESSAGE = 1024
-const WARM_UP = 4
 const now = () => performance.timeOrigin + performance.now()
 
 const kinds = {
-  dirtyring: { receive: dirtyring, send: marker },
-  'dirtyring js': { receive: dirtyring, send: marker },
-  postMessage: { receive: postMessages, send: messenger },
+  dirtyring: { receive: dirtyring, send: marker, warmUps: 4 },
+  'dirtyring js': { receive: dirtyring, send: marker, warmUps: 4 },
+  postMessage: { receive: postMessages, send: messenger, warmUps: 1 },
   'ringbuf.js': { load: async () => (await import('./peers/channels.js')).ringbuf },
+  'Set<bigint>, one thread': { alone: fillSet, warmUps: 1 },
+  'empty loop': { alone: walk, warmUps: 4 },
 }
 
 if (isMainThread) {
-  const args = { count: 8_000_000, writers: 1, batchSize: 64, capacity: 1024, ids: 0, epochMs: 0, ...JSON.parse(process.argv[2]) }
-  console.log(JSON.stringify({ ...args, ...(await measure(args)) }))
+  const count = unlessQuick(given.count ?? 8_000_000, 20_000)
+  const args = { writers: 1, skew: 0, hot: 0, batchSize: 64, capacity: 1024, epochMs: 0, ...given, count }
+  report({ ...args, ...(await measure(args)) })
   process.exit()
 } else {
   await write(workerData)
@@ -39,54 +44,91 @@ async function kindOf(name) {
 }
 
 async function measure(args) {
-  const { kind, count, writers, epochMs } = args
-  const streams = streamsOf(args)
-  const share = Math.floor(count / writers)
-  const receiver = await (await kindOf(kind)).receive(args)
+  const { kind: name, writers, distinct, epochMs } = args
+  const kind = await kindOf(name)
+  const share = Math.floor(args.count / writers)
+  const sent = share * writers
+  const streams = Array.from({ length: writers }, (_, i) => stream({ ...args, count: share }, i + 1))
+  const seen = new Seen(distinct)
+  const { round, result, clear, tick } = kind.alone ? aloneWith(kind.alone, streams) : await withThreads(name, kind, args, streams, seen)
+  for (let i = 0; i < unlessQuick(kind.warmUps, 1); i++) {
+    await round()
+    await clear()
+  }
+  await sleep(unlessQuick(300, 0))
+  const ticking = epochMs > 0 ? tick?.(epochMs) : undefined
+  const cpuBefore = process.cpuUsage()
+  const ms = await round()
+  const { user, system } = process.cpuUsage(cpuBefore)
+  await ticking?.()
+  const { distinctSeen, ...more } = await result()
+  const expected = Seen.of(
+    distinct,
+    streams.map((keys) => new Int32Array(keys.buffer)),
+  ).size
+  return {
+    ms,
+    mKeysPerSecond: sent / ms / 1000,
+    cpuSeconds: (user + system) / 1e6,
+    cpuNs: ((user + system) * 1000) / sent,
+    expected,
+    lost: distinctSeen === undefined ? undefined : expected - distinctSeen,
+    ...more,
+  }
+}
+
+async function withThreads(name, kind, args, streams, seen) {
+  const share = streams[0].length
+  const receiver = await kind.receive(args, seen)
   const threads = receiver.handles.map((handle, i) => {
-    const worker = new Worker(new URL(import.meta.url), { workerData: { kind, share, handle, buffer: streams[i].buffer } })
+    const worker = startThread(import.meta.url, { kind: name, share, handle, buffer: streams[i].buffer })
     receiver.listen?.(worker)
     return worker
   })
-  await Promise.all(threads.map(message))
+  await Promise.all(threads.map((thread) => message(thread, isNoBatch)))
   const round = async () => {
-    const sent = Promise.all(threads.map(message))
+    const sent = Promise.all(threads.map((thread) => message(thread, isNoBatch)))
     for (const thread of threads) thread.postMessage('go')
-    await receiver.settle(share * writers, sent)
+    await receiver.settle(share * threads.length, sent)
     const ended = now()
-    return { sent: await sent, ended }
+    return ended - Math.min(...(await sent).map(({ startedAt }) => startedAt))
   }
-  for (let i = 0; i < WARM_UP; i++) {
-    await round()
-    await receiver.clear()
-  }
-  await new Promise((resolve) => setTimeout(resolve, 300))
-  const ticking = epochMs > 0 ? receiver.tick(epochMs) : undefined
-  const cpuBefore = process.cpuUsage()
-  const { sent, ended } = await round()
-  const { user, system } = process.cpuUsage(cpuBefore)
-  ticking?.()
-  const ms = ended - Math.min(...sent.map(({ startedAt }) => startedAt))
-  return {
-    ms,
-    mKeysPerSecond: (share * writers) / ms / 1000,
-    cpuNs: ((user + system) * 1000) / (share * writers),
-    ...(await receiver.result()),
-  }
+  return { ...receiver, round }
 }
 
-/** One stream a writer; with `ids`, skewed over so many. */
-function streamsOf({ count, writers, distinct, ids }) {
-  return Array.from({ length: writers }, (_, i) =>
-    ids > 0 ? zipfKeys(Math.floor(count / writers), ids, 0.99, i + 1) : uniformKeys(Math.floor(count / writers), distinct, i + 1),
-  )
+/** Of a kind that has neither threads nor a channel. */
+function aloneWith(take, streams) {
+  let result
+  const round = () => {
+    const began = performance.now()
+    result = take(streams)
+    return performance.now() - began
+  }
+  return { round, clear: () => undefined, result: () => result }
 }
 
-async function dirtyring({ kind, writers, batchSize, capacity }) {
+function fillSet(streams) {
+  const set = new Set()
+  for (const keys of streams) for (let i = 0; i < keys.length; i++) set.add(keys[i])
+  return { distinctSeen: set.size }
+}
+
+function walk(streams) {
+  let sink = 0
+  for (const { buffer } of streams) {
+    const lanes = new Int32Array(buffer)
+    for (let i = 0; i < lanes.length; i += 2) sink ^= lanes[i] ^ lanes[i + 1]
+  }
+  return { sink }
+}
+
+async function dirtyring({ kind, writers, batchSize, capacity, laneCapacity }, seen) {
   const kernel = kind === 'dirtyring js' ? 'js' : 'auto'
-  const tracker = await DirtyTracker.create({ batchSize, capacity, maxKeysPerEpoch: 2 ** 24, kernel })
+  const tracker = await DirtyTracker.create({ batchSize, capacity, laneCapacity, maxKeysPerEpoch: 2 ** 24, kernel })
   const totals = () =>
-    tracker.stats().writers.reduce((sum, { waits, waitMs }) => ({ waits: sum.waits + waits, waitMs: sum.waitMs + waitMs }))
+    Object.fromEntries(
+      ['marked', 'suppressed', 'waits', 'waitMs'].map((name) => [name, tracker.stats().writers.reduce((sum, each) => sum + each[name], 0)]),
+    )
   let before
   return {
     handles: Array.from({ length: writers }, () => tracker.handle),
@@ -99,13 +141,16 @@ async function dirtyring({ kind, writers, batchSize, capacity }) {
       await tracker.drained()
     },
     tick(ms) {
-      const timer = setInterval(() => void tracker.consume(() => undefined), ms)
-      return () => clearInterval(timer)
+      let last = Promise.resolve()
+      const timer = setInterval(() => (last = tracker.consume((epoch) => seen.add(epoch.lanes))), ms)
+      return () => (clearInterval(timer), last)
     },
     async result() {
-      const { waits, waitMs } = totals()
+      const after = totals()
+      const [marked, suppressed, waits, waitMs] = Object.keys(after).map((name) => after[name] - before[name])
       const epoch = await tracker.stop()
-      return { distinctSeen: epoch.size, kernel: tracker.kernel, waits: waits - before.waits, waitMs: waitMs - before.waitMs }
+      seen.add(epoch.lanes)
+      return { distinctSeen: seen.size, kernel: tracker.kernel, suppressed: suppressed / marked, waits, waitMs }
     },
   }
 }
@@ -135,15 +180,8 @@ function postMessages({ writers }) {
   }
 }
 
-/** The next message that is no batch of keys. */
-function message(worker) {
-  return new Promise((resolve) => {
-    worker.on('message', function listen(value) {
-      if (value instanceof BigUint64Array) return
-      worker.off('message', listen)
-      resolve(value)
-    })
-  })
+function isNoBatch(value) {
+  return !(value instanceof BigUint64Array)
 }
 
 async function write({ kind, share, handle, buffer }) {

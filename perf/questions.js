@@ -1,146 +1,107 @@
-/** What a person who chooses, or tunes, wants to know. Each question answers with { title, rows, notes? }, rows being what is printed. */
+/** What a person who chooses, or tunes, wants to know. Each question answers with { title, rows, notes?, plots? }, rows being what is printed; see page.js for plots. */
+import { bursts, tune, workloads } from './questions/loads.js'
+import { batch, pipeline, SIZES, skew, topologies } from './questions/throughput.js'
+import { costs, grouped, median, show } from './tables.js'
 
-const SIZES = [2_000, 100_000, 4_000_000]
-/** The TypeScript kernel, and whoever takes seconds a run, with fewer keys. */
-const COUNTS = { postMessage: 4_000_000, 'ringbuf.js': 4_000_000 }
+const MIB = 2 ** 20
 
 export const questions = {
-  pipeline: { byDefault: true, ask: pipeline },
-  writers: { byDefault: true, ask: writers },
-  skew: { byDefault: true, ask: skew },
-  mark: { byDefault: true, ask: mark },
-  set: { byDefault: true, ask: set },
-  kernel: { byDefault: true, ask: kernel },
-  cycle: { byDefault: true, ask: cycle },
-  latency: { byDefault: true, ask: latency },
-  seal: { byDefault: true, ask: seal },
-  memory: { byDefault: true, ask: memory },
-  garbage: { byDefault: true, ask: garbage },
-  idle: { byDefault: true, ask: idle },
-  batch: { byDefault: false, ask: batch },
-  tune: { byDefault: false, ask: tune },
+  pipeline,
+  topologies,
+  skew,
+  batch,
+  mark,
+  fingerprint,
+  read,
+  set,
+  kernel,
+  cycle,
+  latency,
+  seal,
+  bursts,
+  workloads,
+  faults,
+  memory,
+  garbage,
+  idle,
+  tune,
 }
 
-/** How many keys a second go from one writer thread into a set on another one, against others? */
-function pipeline({ repeat, peers }) {
-  const kinds = [
-    'dirtyring',
-    'dirtyring js',
-    'postMessage',
-    ...(peers.javascript ? ['ringbuf.js'] : []),
-    ...(peers.rust ? ['rust siphash', 'rust identity'] : []),
-  ]
-  const rows = SIZES.flatMap((distinct) => {
-    const runs = repeat(
-      'pipeline.js',
-      kinds.map((kind) => ({ kind, distinct, ...(kind in COUNTS ? { count: COUNTS[kind] } : {}) })),
-    )
-    const ours = rateOf(runs[0]).median
-    return kinds.map((kind, i) => {
-      const seen = new Set(runs[i].map(({ distinctSeen, count }) => `${distinctSeen} of ${count}`))
-      if (seen.size !== 1) throw new Error(`${kind} at ${distinct} distinct keys: the sets differ: ${[...seen].join(', ')}`)
-      return {
-        'distinct keys': distinct,
-        pipeline: kind,
-        'M keys/s': show(rateOf(runs[i])),
-        'dirtyring is × this': (ours / rateOf(runs[i]).median).toFixed(2),
-        'CPU ns a key': runs[i][0].cpuNs === undefined ? '' : spread(runs[i].map(({ cpuNs }) => cpuNs)).median.toFixed(1),
-        waits: runs[i][0].waits === undefined ? '' : spread(runs[i].map(({ waits }) => waits)).median,
-        lost: lostOf(runs, i),
-        median: rateOf(runs[i]).median,
-      }
-    })
-  })
+/** What does a mark cost, by kind of key, its publications included? */
+function mark(ask) {
+  return micro(
+    ask,
+    'mark.js',
+    'A mark, on one thread with a lane of its own, publications included; what takes many, by the key',
+    'ns a mark',
+  )
+}
+
+/** What does a key's fingerprint cost? */
+function fingerprint(ask) {
+  return micro(ask, 'fingerprint.js', 'fingerprint(), by length', 'ns a call')
+}
+
+/** What does it cost to read an epoch? */
+function read(ask) {
+  return micro(ask, 'read.js', 'Reading a sealed epoch of 100,000 keys', 'ns a key')
+}
+
+/** Every way that a script has, each in a process of its own. */
+function micro({ measure, repeat, few }, script, title, unit) {
+  const names = few(measure(script), -1)
+  const runs = repeat(
+    script,
+    names.map((name) => ({ name })),
+  )
+  return { title, rows: names.map((what, i) => ({ what, [unit]: show(runs[i], undefined, 2) })) }
+}
+
+/** What does the set cost by itself, just before its table grows and just after? */
+function set({ repeat, few, slow, all }) {
+  // A table of n cells takes n / 4 keys while it is small, n / 2 afterwards: full, and one key more than half of that.
+  const tables = few(all ? [8192, 2 ** 18, 2 ** 21, 2 ** 23] : [8192, 2 ** 18])
+  const kinds = ['empty loop', 'TypeScript kernel', 'WebAssembly kernel', 'Set<bigint>', 'Set<number>']
+  const variants = tables.flatMap((cells) =>
+    few([keysIn(cells), keysIn(cells) / 2 + 1]).flatMap((distinct) => few(kinds, 2).map((kind) => ({ kind, distinct, cells }))),
+  )
+  const runs = repeat(
+    'set.js',
+    variants.map(({ kind, distinct }) => ({ kind, distinct })),
+    slow,
+  )
   return {
-    title:
-      'One writer thread, one aggregator thread, uniform keys, batch 64 (postMessage: transferred batches of 1,024; JavaScript peers fill a Set<bigint>)',
-    rows,
-    notes: ['lost: distinct keys fewer than dirtyring saw of the same stream'],
+    title: 'The set by itself, ns a key: FingerprintSet (addMany() of 64, has(lo, hi)) beside Set',
+    rows: variants.map(({ kind, distinct, cells }, i) => ({
+      set: kind,
+      'distinct keys': grouped(distinct),
+      'load, %': kind.endsWith('kernel') ? ((100 * distinct) / cells).toFixed(0) : '',
+      ...Object.fromEntries(['new', 'known', 'in', 'not in'].map((what) => [what, show(runs[i], (run) => run[what])])),
+    })),
+    notes: ['new: filling a set that was cleared; known: adding keys that are in; in, not in: has()'],
   }
 }
 
-/** Peers that were sent the same number of keys must have seen the same ones. */
-function lostOf(runs, i) {
-  return runs[i][0].count === runs[0][0].count ? runs[0][0].distinctSeen - runs[i][0].distinctSeen : '(fewer sent)'
-}
-
-/** How many writers? */
-function writers({ repeat }) {
-  const numbers = [1, 2, 3, 4, 8]
-  const runs = repeat(
-    'pipeline.js',
-    numbers.map((each) => ({ kind: 'dirtyring', distinct: 100_000, writers: each })),
-  )
-  const one = rateOf(runs[0]).median
-  const rows = numbers.map((each, i) => ({
-    writers: each,
-    'M keys/s': show(rateOf(runs[i])),
-    'of one writer': (rateOf(runs[i]).median / one).toFixed(2),
-    'CPU ns a key': spread(runs[i].map(({ cpuNs }) => cpuNs)).median.toFixed(1),
-    waits: spread(runs[i].map(({ waits }) => waits)).median,
-  }))
-  return { title: 'Several writers, 100,000 distinct keys: more threads than cores where there are more', rows }
-}
-
-/** What does skew do, and how short may an epoch be? */
-function skew({ repeat }) {
-  const variants = [
-    { kind: 'dirtyring', writers: 4, distinct: 10_000_000, epochMs: 1000 },
-    { kind: 'dirtyring', writers: 4, ids: 10_000_000, epochMs: 1000 },
-    { kind: 'dirtyring', writers: 4, ids: 10_000_000, epochMs: 40 },
-  ]
-  const runs = repeat('pipeline.js', variants)
-  const rows = variants.map(({ ids, epochMs }, i) => ({
-    keys: ids === undefined ? 'uniform' : 'Zipf 0.99',
-    'epoch, ms': epochMs,
-    'M keys/s': show(rateOf(runs[i])),
-    'of uniform': (rateOf(runs[i]).median / rateOf(runs[0]).median).toFixed(2),
-    'CPU ns a key': spread(runs[i].map(({ cpuNs }) => cpuNs)).median.toFixed(1),
-  }))
-  return { title: 'Four writers over 10 million ids', rows }
-}
-
-/** What does a mark cost, by kind of key, the flush of every 64th included? */
-function mark({ measure, repeat }) {
-  const names = measure('mark.js')
-  const runs = repeat(
-    'mark.js',
-    names.map((name) => ({ name })),
-  )
-  const rows = names.map((name, i) => ({ what: name, 'ns a call': show(spread(runs[i])) }))
-  return { title: 'One thread, a lane of its own, publications included', rows }
-}
-
-/** What does the set cost by itself? */
-function set({ repeat, slow }) {
-  const sizes = [2_000, 100_000, 1_000_000]
-  const runs = repeat(
-    'set.js',
-    sizes.map((distinct) => ({ distinct })),
-    slow,
-  )
-  const columns = Object.keys(runs[0][0]).filter((name) => name !== 'distinct keys')
-  const rows = sizes.map((distinct, i) => ({
-    'distinct keys': distinct,
-    ...Object.fromEntries(columns.map((name) => [name, spread(runs[i].map((run) => Number(run[name]))).median.toFixed(1)])),
-  }))
-  return { title: 'The set by itself, ns a key that is in: FingerprintSet.addMany() of 64, has(), and Set', rows }
+function keysIn(cells) {
+  return cells <= 2 ** 17 ? cells / 4 : cells / 2
 }
 
 /** What is the bare kernel's share? */
-function kernel({ repeat, slow }) {
+function kernel({ repeat, few, slow }) {
+  const sizes = few(SIZES)
   const runs = repeat(
     'kernel.js',
-    SIZES.map((distinct) => ({ distinct })),
+    sizes.map((distinct) => ({ distinct })),
     slow,
   )
-  const rows = SIZES.map((distinct, i) => ({
+  const rows = sizes.map((distinct, i) => ({
     'distinct keys': distinct,
-    'TypeScript, M keys/s': show(spread(runs[i].map(({ js }) => js))),
-    'WebAssembly, M keys/s': show(spread(runs[i].map(({ wasm }) => wasm))),
-    'with the other processor busy': show(spread(runs[i].map(({ wasmBusy }) => wasmBusy))),
-    'one mark after another, M keys/s': show(spread(runs[i].map(({ mark }) => mark))),
-    'with the other busy': show(spread(runs[i].map(({ markBusy }) => markBusy))),
+    'empty loop, M keys/s': show(runs[i], ({ empty }) => empty),
+    'TypeScript, M keys/s': show(runs[i], ({ js }) => js),
+    'WebAssembly, M keys/s': show(runs[i], ({ wasm }) => wasm),
+    'with the other processor busy': show(runs[i], ({ wasmBusy }) => wasmBusy),
+    'one mark after another, M keys/s': show(runs[i], (run) => run.mark),
+    'with the other busy': show(runs[i], ({ markBusy }) => markBusy),
   }))
   return {
     title: 'The floor: each half of the pipeline alone on one thread, batches of 64',
@@ -152,121 +113,175 @@ function kernel({ repeat, slow }) {
 }
 
 /** Does it hold up, epoch after epoch? */
-function cycle({ repeat, slow }) {
-  const runs = repeat('cycle.js', [{ distinct: 100_000 }, { distinct: 1_000_000 }], slow)
-  const rows = [100_000, 1_000_000].map((distinct, i) => ({
+function cycle({ repeat, few, slow }) {
+  const sizes = few([100_000, 1_000_000])
+  const runs = repeat(
+    'cycle.js',
+    sizes.map((distinct) => ({ distinct })),
+    slow,
+  )
+  const rows = sizes.map((distinct, i) => ({
     'distinct keys': distinct,
-    'filling, M keys/s': show(spread(runs[i].map(({ filling }) => filling))),
-    'fill, seal, hand out, commit, again': show(spread(runs[i].map(({ cycling }) => cycling))),
-    'of filling': spread(runs[i].map(({ filling, cycling }) => cycling / filling)).median.toFixed(2),
+    'filling, M keys/s': show(runs[i], ({ filling }) => filling),
+    'fill, seal, hand out, commit, again': show(runs[i], ({ cycling }) => cycling),
+    'of filling': median(runs[i], ({ filling, cycling }) => cycling / filling).toFixed(2),
+    'Set<bigint>, one thread, filled and cleared': show(runs[i], (run) => run.set),
+    ...costs(runs[i]),
   }))
   return { title: 'The steady cycle, 2 million marks an epoch, in memory used before', rows }
 }
 
 /** How long does a cut take under load, and what does a mark take at worst? */
-function latency({ repeat, slow }) {
-  const variants = [
+function latency({ repeat, few, slow }) {
+  const variants = few([
     { rate: 20_000_000, distinct: 100_000 },
     { rate: 0, distinct: 100_000 },
     { rate: 20_000_000, distinct: 1_000_000 },
-  ]
+  ])
   const runs = repeat('latency.js', variants, slow)
-  const median = (i, pick, digits) => spread(runs[i].map(pick)).median.toFixed(digits)
   const rows = variants.map(({ rate, distinct }, i) => ({
     'M keys/s wanted': rate === 0 ? 'all' : rate / 1e6,
-    'and had': median(i, ({ mKeysPerSecond }) => mKeysPerSecond, 1),
+    'and had': show(runs[i], ({ mKeysPerSecond }) => mKeysPerSecond),
     'distinct keys': distinct,
-    'cut p50, ms': median(i, ({ seal }) => seal.p50, 2),
-    'cut p99': median(i, ({ seal }) => seal.p99, 2),
-    '8 marks p50, µs': median(i, ({ mark: { p50 } }) => p50, 2),
-    p99: median(i, ({ mark: { p99 } }) => p99, 2),
-    'p99.99': median(i, ({ mark: { p9999 } }) => p9999, 1),
-    'empty loop p50': median(i, ({ empty }) => empty.p50, 2),
-    'empty p99.99': median(i, ({ empty }) => empty.p9999, 1),
+    'cut p50, ms': show(runs[i], ({ seal: { p50 } }) => p50 / 1000, 2),
+    'cut p99': show(runs[i], ({ seal: { p99 } }) => p99 / 1000, 2),
+    '8 marks p50, µs': show(runs[i], (run) => run.mark.p50, 2),
+    p99: show(runs[i], (run) => run.mark.p99, 2),
+    'p99.99': show(runs[i], (run) => run.mark.p9999),
+    'empty loop p50': show(runs[i], ({ empty }) => empty.p50, 2),
+    'empty p99.99': show(runs[i], ({ empty }) => empty.p9999),
+    waits: median(runs[i], ({ waits }) => waits),
   }))
   return {
     title: 'One writer, an epoch every 20 ms: three busy threads with the one that advances',
     rows,
-    histograms: runs.map((all, i) => ({ ...variants[i], ...all[0] })),
+    plots: variants.map(({ rate, distinct }, i) => ({
+      kind: 'histogram',
+      title: `${rate === 0 ? 'as fast as it goes' : `${rate / 1e6} M marks/s`}, ${grouped(distinct)} distinct keys`,
+      series: [
+        { name: '8 marks', bins: runs[i][0].mark.bins },
+        { name: 'the same, empty', bins: runs[i][0].empty.bins },
+        { name: 'the cut', bins: runs[i][0].seal.bins },
+      ],
+    })),
   }
 }
 
-/** How long does a cut take with nothing else going on? */
-function seal({ measure }) {
-  const rows = [0, 1_000, 100_000].map((keys) => measure('seal.js', { keys }))
-  return { title: 'advanceEpoch() from call to hand-out, ms, an idle writer and so many keys an epoch', rows }
+/** How short may a tick be? */
+function seal({ repeat, few, slow }) {
+  const loads = few([10, 100, 1000]).flatMap((hz) =>
+    few([1000, 100_000, 1_000_000]).map((distinct) => ({ rate: 2_000_000, distinct, everyMs: 1000 / hz, visible: true, seconds: 2 })),
+  )
+  const idleOnes = few([{ floor: true }, { keys: 0 }, { keys: 1000 }, { keys: 100_000 }])
+  const names = idleOnes.map(({ floor, keys }) => (floor ? 'a message to a worker and back' : `idle, ${grouped(keys)} keys an epoch`))
+  const runs = [...repeat('seal.js', idleOnes, slow), ...repeat('latency.js', loads, slow).map((own) => own.map((run) => run.seal))]
+  const rows = runs.map((own, i) => {
+    const load = loads[i - idleOnes.length]
+    return {
+      load: load === undefined ? names[i] : '2 M marks/s',
+      'epochs a second': load === undefined ? '' : 1000 / load.everyMs,
+      'distinct keys': load === undefined ? '' : load.distinct,
+      cuts: own[0].count,
+      'p50, ms': show(own, ({ p50 }) => p50 / 1000, 3),
+      p99: show(own, ({ p99 }) => p99 / 1000, 3),
+      max: show(own, ({ max }) => max / 1000, 3),
+    }
+  })
+  return {
+    title: 'advanceEpoch() from call to hand-out, ms: idle, and beside a writer, by epochs a second and distinct keys',
+    rows,
+    plots: [{ kind: 'histogram', title: 'idle', series: names.map((name, i) => ({ name, bins: runs[i][0].bins })) }],
+  }
+}
+
+/** How long until all is as before? */
+function faults({ repeat, few, slow }) {
+  const known = few([
+    ['worker', 'a writer’s thread is terminated: until its staged keys are in the open epoch', 'terminate() of a thread that does nothing'],
+    [
+      'aggregator',
+      'the aggregator is terminated: until keys published meanwhile are in the set',
+      'the start of a thread that does nothing',
+    ],
+    ['restore', 'restore() of 1,000,000 keys', 'a Set<bigint> of as many'],
+    ['overflow', 'an epoch of 100,001 keys where 100,000 fit: until the next exact one', 'the same without an overflow'],
+  ])
+  const runs = repeat(
+    'faults.js',
+    known.map(([fault]) => ({ fault })),
+    slow,
+  )
+  return {
+    title: 'Faults: how long until all is as before, ms',
+    rows: known.map(([, what, floor], i) => ({
+      what,
+      ms: show(
+        runs[i].flatMap(({ times }) => times),
+        undefined,
+        2,
+      ),
+      floor,
+      'ms ': show(
+        runs[i].flatMap(({ floors }) => floors),
+        undefined,
+        2,
+      ),
+      lost: runs[i].reduce((sum, { lost }) => sum + lost, 0),
+    })),
+  }
 }
 
 /** What memory does an epoch touch? */
-function memory({ measure }) {
-  const rows = [1_000, 10_000, 50_000, 100_000, 250_000, 500_000, 524_289, 1_000_000, 2_000_000].map((distinct) =>
-    measure('memory.js', { distinct }),
-  )
-  return { title: 'Resident memory of one epoch, by its distinct keys', rows }
+function memory({ measure, few }) {
+  const sizes = few([10_000, 100_000, 250_000, 524_288, 1_000_000, 4_000_000])
+  /** Below that, a process's own pages are more. */
+  const worthSaying = 50_000
+  const rows = sizes.map((distinct) => {
+    const { reserved, created, lane, epoch, bigints, numbers } = measure('memory.js', {
+      distinct,
+      maxKeysPerEpoch: Math.max(2 ** 20, distinct),
+    })
+    const aKey = (bytes) => (distinct < worthSaying ? '' : (bytes / distinct).toFixed(1))
+    return {
+      'distinct keys': grouped(distinct),
+      'reserved, MiB': (reserved / MIB).toFixed(1),
+      'resident: create()': (created / MIB).toFixed(1),
+      'a writer': (lane / MIB).toFixed(1),
+      'the epoch': (epoch / MIB).toFixed(1),
+      'bytes a key': aKey(epoch),
+      'Set<bigint>, bytes a key': aKey(bigints),
+      'Set<number>': aKey(numbers),
+    }
+  })
+  return {
+    title: 'Memory: what is reserved (four epochs, 32 writers), and what becomes resident with one writer and one epoch of so many keys',
+    rows,
+  }
 }
 
 /** What is left for the garbage collector? */
-function garbage({ measure }) {
-  return { title: 'Collections and bytes allocated, a million marks', rows: [measure('garbage.js')] }
+function garbage({ measure, few }) {
+  const kinds = few(['empty loop', 'dirtyring', 'Set<bigint>, one thread'], 1)
+  const rows = kinds.map((kind) => {
+    const { marks, waits, ...isolates } = measure('garbage.js', { kind })
+    const columns = Object.entries(isolates).flatMap(([role, { collections, bytes }]) => [
+      [`${role}: collections`, ((collections / marks) * 1e6).toFixed(2)],
+      [`${role}: bytes`, collections > 0 ? 'collected' : Math.round((bytes / marks) * 1e6)],
+    ])
+    return { what: kind, marks, ...Object.fromEntries(columns), waits }
+  })
+  return { title: 'Collections and bytes allocated, a million marks, in both isolates from one epoch to the next', rows }
 }
 
 /** What does a tracker cost that has nothing to do? */
 function idle({ measure }) {
-  return { title: 'An idle tracker, 10 s', rows: [measure('idle.js')] }
-}
-
-/** Which batchSize? Throughput against how soon a mark is in the set. */
-function batch({ repeat }) {
-  const sizes = [1, 4, 16, 64, 256, 1024, 4096]
-  const runs = repeat(
-    'pipeline.js',
-    sizes.map((batchSize) => ({ kind: 'dirtyring', distinct: 100_000, batchSize, count: batchSize < 16 ? 2_000_000 : 8_000_000 })),
-  )
-  const rows = sizes.map((batchSize, i) => ({
-    batchSize,
-    'M keys/s': show(rateOf(runs[i])),
-    'µs of marks staged, at that rate': (batchSize / rateOf(runs[i]).median).toFixed(1),
-  }))
-  return { title: 'One writer, 100,000 distinct keys, by batchSize', rows }
-}
-
-/** Which batchSize and capacity on this machine? */
-function tune({ repeat, writers: wanted }) {
-  const sweep = []
-  for (const each of wanted > 0 ? [wanted] : [1, 2, 4]) {
-    for (const batchSize of [16, 64, 256, 1024])
-      for (const capacity of [16, 128, 1024])
-        sweep.push({ kind: 'dirtyring', distinct: 100_000, count: 4_000_000, writers: each, batchSize, capacity })
-  }
-  const runs = repeat('pipeline.js', sweep)
-  const rows = sweep.map(({ writers: each, batchSize, capacity }, i) => ({
-    writers: each,
-    batchSize,
-    capacity,
-    'M keys/s': show(rateOf(runs[i])),
-    median: rateOf(runs[i]).median,
-  }))
-  const notes = [...new Set(rows.map(({ writers: each }) => each))].map((each) => {
-    const own = rows.filter((row) => row.writers === each)
-    const best = Math.max(...own.map(({ median }) => median))
-    // Of those within the noise of the best: the smallest batch is visible soonest, the smallest ring is the least memory.
-    const { batchSize, capacity, median } = own
-      .filter((row) => row.median >= best * 0.92)
-      .sort((a, b) => a.batchSize - b.batchSize || a.capacity - b.capacity)[0]
-    return `${each} writer(s): { batchSize: ${batchSize}, capacity: ${capacity} } does ${median.toFixed(1)} M keys/s; the fastest ${best.toFixed(1)}`
+  const rows = [true, false].map((floor) => {
+    const { share, rounds } = measure('idle.js', { floor })
+    return {
+      what: floor ? 'a process without one' : 'an idle tracker',
+      '% of a core': (share * 100).toFixed(3),
+      'rounds a second': rounds === undefined ? '' : rounds.toFixed(1),
+    }
   })
-  return { title: 'batchSize × capacity × writers, 100,000 distinct keys', rows, notes }
-}
-
-function rateOf(runs) {
-  return spread(runs.map(({ mKeysPerSecond }) => mKeysPerSecond))
-}
-
-function spread(figures) {
-  const sorted = figures.toSorted((a, b) => a - b)
-  return { median: sorted[sorted.length >> 1], min: sorted[0], max: sorted.at(-1) }
-}
-
-function show({ median, min, max }) {
-  return `${median.toFixed(1)} (${min.toFixed(1)} to ${max.toFixed(1)})`
+  return { title: 'An idle tracker, 5 s', rows }
 }

@@ -2,18 +2,22 @@
  * The perf suite.
  *
  *   npm run perf                      the default questions, under ten minutes
- *   npm run perf -- --all             every question, more rounds; goes on where it was cut off
+ *   npm run perf -- --all             every question, its whole grid, more rounds; goes on where it was cut off
  *   npm run perf -- --only NAME,...   some questions, by name; --rounds N says how often
- *   npm run perf -- --tune            which batchSize and capacity here, for 1 to 4 writers (or --writers N)
+ *   npm run perf -- --tune            the options for a load: --writers 4 --rate 1e6 (marks a second of all; 0: as fast as they go) --epoch 1000 (ms)
+ *                                     --keys 1e7 (ids) --skew .99 (0: uniform); under three minutes
+ *   npm run perf -- --quick           every question in its smallest form, in seconds: its figures mean nothing
  *
- * Prints a table a question, and writes perf/results/: JSON, and one page with the plots. Close everything else first. Each figure is the median of fresh
- * processes, the ones compared alternating, with the spread beside it.
+ * Prints a table a question, and writes perf/results/ (or --out FOLDER): JSON, and one page with the plots. Close everything else first. Each figure is the median of
+ * fresh processes, the ones compared alternating, with the spread beside it.
  */
 import { execFileSync } from 'node:child_process'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { page, throughputPlot } from './page.js'
+import { barsPlot, page } from './page.js'
 import { buildPeers } from './peers/build.js'
 import { questions } from './questions.js'
 
@@ -22,13 +26,31 @@ const { values } = parseArgs({
     only: { type: 'string' },
     all: { type: 'boolean', default: false },
     tune: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+    out: { type: 'string', default: fileURLToPath(new URL('results', import.meta.url)) },
     rounds: { type: 'string' },
-    writers: { type: 'string' },
+    writers: { type: 'string', default: '4' },
+    rate: { type: 'string', default: '1e6' },
+    epoch: { type: 'string', default: '1000' },
+    keys: { type: 'string', default: '1e6' },
+    skew: { type: 'string', default: '0.99' },
   },
 })
+const { all, quick } = values
 const chosen = choose()
-const rounds = Number(values.rounds ?? (values.all ? 7 : 3))
-const here = (path) => new URL(path, import.meta.url)
+const rounds = values.rounds === undefined ? (quick ? 1 : all ? 7 : 3) : number('rounds', 1, 1000)
+const load = {
+  writers: number('writers', 1, 64),
+  rate: number('rate', 0, 1e9),
+  epoch: number('epoch', 1, 60_000),
+  keys: number('keys', 1, 1e8),
+  skew: number('skew', 0, 5, false),
+}
+/** Zipf's formula has no value there. */
+if (load.skew === 1) throw new Error('--skew expected anything but 1 (0.99 or 1.01), got 1')
+/** What does not end: a channel that hangs, say. */
+const TIMEOUT_MS = 300_000
+const ATTEMPT_MS = 20_000
 const machine = {
   cpu: cpus()[0].model,
   cores: cpus().length,
@@ -36,11 +58,11 @@ const machine = {
   node: process.version,
   date: new Date().toISOString().slice(0, 10),
 }
-const peers = buildPeers()
-mkdirSync(here('results/'), { recursive: true })
-const unfinished = here('results/unfinished.jsonl')
+const peers = buildPeers({ install: !quick })
+mkdirSync(values.out, { recursive: true })
+const unfinished = join(values.out, 'unfinished.jsonl')
 const known = new Map()
-if (values.all && existsSync(unfinished)) {
+if (all && existsSync(unfinished)) {
   for (const line of readFileSync(unfinished, 'utf8').trim().split('\n')) known.set(...JSON.parse(line))
 }
 
@@ -55,48 +77,90 @@ const results = {
   questions: {},
 }
 for (const name of chosen) {
-  results.questions[name] = questions[name].ask({
+  const began = performance.now()
+  const answer = questions[name]({
     measure,
     repeat,
+    attempt,
+    /** Of what is asked in turn: where only the shape of the answer matters, one. */
+    few: (list, at = 0) => (quick ? [list.at(at)] : list),
     peers,
     /** Rounds of what takes long. */
-    slow: values.all ? rounds : 1,
-    writers: Number(values.writers ?? 0),
+    slow: all ? rounds : Math.ceil(rounds / 3),
+    all,
+    quick,
+    load,
   })
-  print(results.questions[name])
+  results.questions[name] = { ...answer, seconds: Math.round((performance.now() - began) / 1000) }
+  print(answer)
 }
-const base = `results/${machine.date}-${machine.cores}-cores-node-${process.versions.node.split('.')[0]}${values.tune ? '-tune' : values.only === undefined ? '' : `-${chosen.join('-')}`}`
-writeFileSync(here(`${base}.json`), `${JSON.stringify(results, undefined, 2)}\n`)
-writeFileSync(here(`${base}.html`), page(results))
-if ('pipeline' in results.questions) writeFileSync(here('results/throughput.svg'), throughputPlot(results.questions.pipeline.rows))
+const base = `${machine.date}-${machine.cores}-cores-node-${process.versions.node.split('.')[0]}${values.tune ? '-tune' : values.only === undefined ? (all ? '-all' : '') : `-${chosen.join('-')}`}`
+writeFileSync(join(values.out, `${base}.json`), `${oneLineLists(JSON.stringify(results, undefined, 2))}\n`)
+writeFileSync(join(values.out, `${base}.html`), page(results))
+if ('pipeline' in results.questions) writeFileSync(join(values.out, 'throughput.svg'), barsPlot(results.questions.pipeline.plots[0]))
 rmSync(unfinished, { force: true })
-console.log(`\n${((performance.now() - started) / 60_000).toFixed(1)} minutes; perf/${base}.html has the plots`)
+console.log(`\n${((performance.now() - started) / 60_000).toFixed(1)} minutes; ${join(values.out, base)}.html has the plots`)
+
+/** A histogram's bins, each a pair, one below the other would be most of the file. */
+function oneLineLists(json) {
+  return json.replace(/\[[\s\d.,e+\-[\]]+\]/g, (list) => list.replace(/\s+/g, ' '))
+}
 
 function choose() {
   if (values.tune) return ['tune']
-  if (values.only === undefined)
-    return Object.keys(questions).filter((name) => name !== 'tune' && (values.all || questions[name].byDefault))
+  if (values.only === undefined) return Object.keys(questions).filter((name) => quick || name !== 'tune')
   const names = values.only.split(',')
   for (const name of names)
-    if (!(name in questions)) throw new Error(`--only expected names of ${Object.keys(questions).join(', ')}, got ${name}`)
+    if (!Object.hasOwn(questions, name)) throw new Error(`--only expected names of ${Object.keys(questions).join(', ')}, got ${name}`)
   return names
+}
+
+function number(name, min, max, isWhole = true) {
+  const value = Number(values[name])
+  if (!(value >= min && value <= max) || (isWhole && !Number.isInteger(value))) {
+    throw new Error(`--${name} expected a ${isWhole ? 'whole ' : ''}number, ${min} to ${max}, got ${values[name]}`)
+  }
+  return value
 }
 
 /** One measurement in a process of its own: what its last line says. */
 function measure(script, args = {}, round = 0) {
-  const key = JSON.stringify([script, args, round])
+  const asked = quick ? { ...args, quick } : args
+  const key = JSON.stringify([script, asked, round])
+  return remembered(key, () => run(script, asked, TIMEOUT_MS))
+}
+
+/** The same where it may well fail, or hang: { notMeasured: why } then. */
+function attempt(script, args = {}) {
+  const asked = quick ? { ...args, quick } : args
+  return remembered(JSON.stringify([script, asked]), () => {
+    try {
+      return run(script, asked, ATTEMPT_MS, 'pipe')
+    } catch (error) {
+      if (error.code === 'ETIMEDOUT') return { notMeasured: `no answer within ${ATTEMPT_MS / 1000} s` }
+      return { notMeasured: /^\w*Error.*$/m.exec(error.stderr)?.[0] ?? error.message.split('\n')[0] }
+    }
+  })
+}
+
+/** What a former run that was cut off has measured is not measured again. */
+function remembered(key, make) {
   if (known.has(key)) return known.get(key)
+  const result = make()
+  if (all) appendFileSync(unfinished, `${JSON.stringify([key, result])}\n`)
+  return result
+}
+
+function run(script, args, timeout, stderr = 'inherit') {
   if (process.stderr.isTTY)
     process.stderr.write(`  ${((performance.now() - started) / 1000).toFixed(0)} s  ${script} ${JSON.stringify(args)}\x1b[K\r`)
   const rust = /^rust (\w+)$/.exec(args.kind ?? '')
   const [file, argv] = rust
-    ? [peers.rust, [rust[1], args.distinct, args.count ?? 8_000_000, args.writers ?? 1].map(String)]
-    : [process.execPath, ['--expose-gc', here(script).pathname, JSON.stringify(args)]]
-  const output = execFileSync(file, argv, { encoding: 'utf8', timeout: 300_000, stdio: ['ignore', 'pipe', 'inherit'] })
+    ? [peers.rust, [rust[1], args.distinct, args.count ?? (quick ? 20_000 : 8_000_000), args.writers ?? 1].map(String)]
+    : [process.execPath, ['--expose-gc', fileURLToPath(new URL(script, import.meta.url)), JSON.stringify(args)]]
+  const output = execFileSync(file, argv, { encoding: 'utf8', timeout, killSignal: 'SIGKILL', stdio: ['ignore', 'pipe', stderr] })
   if (process.stderr.isTTY) process.stderr.write('\x1b[K')
-  const result = JSON.parse(output.trim().split('\n').at(-1))
-  if (values.all) appendFileSync(unfinished, `${JSON.stringify([key, result])}\n`)
-  return result
+  return JSON.parse(output.trim().split('\n').at(-1))
 }
 
 /** Several measurements, alternating, `rounds` times, or `most` times: a list of results each. */
@@ -108,7 +172,7 @@ function repeat(script, variants, most = rounds) {
 
 function print({ title, rows, notes = [] }) {
   console.log(`\n${title}`)
-  const columns = Object.keys(rows[0]).filter((column) => column !== 'median')
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))]
   const cells = [columns, ...rows.map((row) => columns.map((column) => String(row[column] ?? '')))]
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i].length)))
   for (const line of cells) console.log(line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  '))

@@ -1,15 +1,40 @@
-/** How long a cut takes, with an aggregator on its own thread that is idle, and `keys` keys an epoch. Prints one JSON line, in ms. */
+/**
+ * How long a cut takes, with an aggregator on its own thread that is idle, and `keys` keys an epoch; floor: a message to an idle worker and back instead.
+ * Prints one JSON line, a histogram in µs.
+ */
+import { Worker } from 'node:worker_threads'
 import { DirtyTracker } from '../dist/index.js'
+import { args, message, report, unlessQuick } from './args.js'
+import { Histogram } from './histogram.js'
 
-const { keys } = JSON.parse(process.argv[2])
-const tracker = await DirtyTracker.create()
-const writer = tracker.openWriter()
-for (let epoch = 0; epoch < 300; epoch++) {
-  for (let i = 0; i < keys; i++) writer.mark(i)
-  await tracker.drained()
-  const sealed = await tracker.advanceEpoch()
-  sealed.commit()
+const { keys, floor = false } = args
+const TIMES = unlessQuick(300, 20)
+const times = new Histogram()
+if (floor) {
+  const worker = new Worker(
+    `const { parentPort } = require('node:worker_threads'); parentPort.on('message', (it) => parentPort.postMessage(it))`,
+    {
+      eval: true,
+    },
+  )
+  for (let i = 0; i < TIMES; i++) {
+    const began = performance.now()
+    worker.postMessage(i)
+    await message(worker)
+    times.add((performance.now() - began) * 1000)
+  }
+  await worker.terminate()
+} else {
+  const tracker = await DirtyTracker.create()
+  const writer = tracker.openWriter()
+  for (let epoch = 0; epoch < TIMES; epoch++) {
+    for (let i = 0; i < keys; i++) writer.mark(i)
+    await tracker.drained()
+    const began = performance.now()
+    const sealed = await tracker.advanceEpoch()
+    times.add((performance.now() - began) * 1000)
+    sealed.commit()
+  }
+  await tracker.stop()
 }
-const { mean, p50, p99, max } = tracker.stats().sealMs
-console.log(JSON.stringify({ 'keys an epoch': keys, p50: p50.toFixed(3), p99: p99.toFixed(3), max: max.toFixed(3), mean: mean.toFixed(3) }))
-await tracker.stop()
+report(times.summary())

@@ -1,62 +1,76 @@
 /**
- * The set by itself, with benchmark.js: ns a key, by its distinct keys, for both kernels, Set<bigint> and Set<number>. Prints one JSON line.
- * Every set holds all the keys before it is timed: 'add' is of keys that are in, in batches of 64, as in a pipeline that has seen them; 'has' likewise.
+ * The set by itself: one kind of set that holds `distinct` keys. ns a key: 'new' fills a set that was cleared (a Set anew), 'known' adds keys that are in, in
+ * no order, in batches of 64 where it can; 'in' and 'not in' look keys up. See bench.js.
  */
-import Benchmark from 'benchmark'
 import { FingerprintSet } from '../dist/index.js'
-import { uniformKeys } from './keys.js'
+import { args, report, unlessQuick } from './args.js'
+import { nsOf } from './bench.js'
+import { everyKey, uniformKeys } from './keys.js'
 
-const { distinct } = JSON.parse(process.argv[2])
-const BATCHES = 1024
-const keys = new BigUint64Array(uniformKeys(BATCHES * 64, distinct))
-const numbers = Float64Array.from(keys, (key) => Number(key & 0x1fffffffffffffn))
-const batches = Array.from({ length: BATCHES }, (_, i) => keys.subarray(i * 64, i * 64 + 64))
-const every = uniformKeys(distinct * 12, distinct, 2) // all but a few in a million of them
+const { kind, distinct } = args
+const BATCH = 64
+const DRAWN = unlessQuick(65_536, 1024)
+const every = everyKey(0, distinct)
+const known = new BigUint64Array(uniformKeys(DRAWN, distinct))
+const others = everyKey(distinct, distinct + DRAWN)
 
-const sets = {
-  'TypeScript kernel': ours('js'),
-  'WebAssembly kernel': ours('wasm'),
-  'Set<bigint>': theirs(new Set(), keys, every),
-  'Set<number>': theirs(new Set(), numbers, numbers),
+const kinds = {
+  'empty loop': emptyLoop,
+  'TypeScript kernel': () => ours('js'),
+  'WebAssembly kernel': () => ours('wasm'),
+  'Set<bigint>': () => theirs((keys) => keys),
+  'Set<number>': () => theirs((keys) => Float64Array.from(keys, (key) => Number(key & 0x1fffffffffffffn))),
 }
-const row = { 'distinct keys': distinct }
-for (const [name, { add, has }] of Object.entries(sets)) {
-  row[`${name}, add`] = nsOf(add)
-  row[`${name}, has`] = nsOf(has)
-}
-console.log(JSON.stringify(row))
+const { fill, empty, add, has } = kinds[kind]()
+const row = { new: nsOf(fill, distinct, { before: empty }) }
+row.known = nsOf(add, DRAWN)
+row.in = nsOf(has.known, DRAWN)
+row['not in'] = nsOf(has.others, DRAWN)
+report(row)
 
 function ours(kernel) {
   const set = new FingerprintSet({ kernel, expectedKeys: distinct })
-  set.addMany(new BigUint64Array(every))
-  const lanes = new Int32Array(keys.buffer)
-  return {
-    add: () => batches.forEach((batch) => set.addMany(batch)),
-    has() {
+  const addBatches = (keys) => {
+    const batches = Array.from({ length: Math.ceil(keys.length / BATCH) }, (_, i) => keys.subarray(i * BATCH, (i + 1) * BATCH))
+    return () => batches.reduce((count, batch) => count + set.addMany(batch), 0)
+  }
+  const look = (keys) => {
+    const lanes = new Int32Array(keys.buffer)
+    return () => {
       let found = 0
       for (let i = 0; i < lanes.length; i += 2) if (set.has(lanes[i], lanes[i + 1])) found++
       return found
-    },
+    }
   }
+  return { fill: addBatches(every), empty: () => set.clear(), add: addBatches(known), has: { known: look(known), others: look(others) } }
 }
 
-function theirs(set, stream, first) {
-  for (const key of first) set.add(key)
+function theirs(keysOf) {
+  let set
+  const addAll = (keys) => () => {
+    for (let i = 0; i < keys.length; i++) set.add(keys[i])
+  }
+  const look = (keys) => () => {
+    let found = 0
+    for (let i = 0; i < keys.length; i++) if (set.has(keys[i])) found++
+    return found
+  }
   return {
-    add() {
-      for (let i = 0; i < stream.length; i++) set.add(stream[i])
-    },
-    has() {
-      let found = 0
-      for (let i = 0; i < stream.length; i++) if (set.has(stream[i])) found++
-      return found
-    },
+    fill: addAll(keysOf(every)),
+    empty: () => (set = new Set()),
+    add: addAll(keysOf(known)),
+    has: { known: look(keysOf(known)), others: look(keysOf(others)) },
   }
 }
 
-function nsOf(run) {
-  const bench = new Benchmark('', run, { maxTime: 0.5, minSamples: 10 })
-  bench.run()
-  const sorted = bench.stats.sample.toSorted((a, b) => a - b)
-  return ((sorted[sorted.length >> 1] * 1e9) / (BATCHES * 64)).toFixed(1)
+function emptyLoop() {
+  const walk = (keys) => {
+    const lanes = new Int32Array(keys.buffer)
+    return () => {
+      let sum = 0
+      for (let i = 0; i < lanes.length; i += 2) sum ^= lanes[i] ^ lanes[i + 1]
+      return sum
+    }
+  }
+  return { fill: walk(every), empty: () => undefined, add: walk(known), has: { known: walk(known), others: walk(others) } }
 }

@@ -4,35 +4,37 @@ import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const folder = fileURLToPath(new URL('.', import.meta.url))
+const JAVASCRIPT = ['ringbuf.js', 'multithreading']
+const RUST = ['rust siphash', 'rust identity']
 /** Where Debian's librust-*-dev packages put the sources of crates. */
 const DEBIAN_CRATES = '/usr/share/cargo/registry'
 
-/** { javascript, rust: whether, and where, they are; versions: [{ name, version }] } */
-export function buildPeers() {
+/** { rust: where the built program is; missing: why, by kind of pipeline; versions: [{ name, version }] }. install: false takes what is there already. */
+export function buildPeers({ install }) {
   const versions = []
-  const attempt = (name, make) => {
+  const missing = new Map()
+  const attempt = (kinds, make) => {
     try {
       return make()
     } catch (error) {
-      versions.push({
-        name,
-        version: `not measured here: ${
-          String(error.stderr ?? error.message)
-            .trim()
-            .split('\n')[0]
-        }`,
-      })
+      for (const kind of kinds) missing.set(kind, reasonOf(error))
       return undefined
     }
   }
   const run = (file, args, cwd) => execFileSync(file, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
-  const javascript = attempt('ringbuf.js', () => {
-    const manifest = `${folder}node_modules/ringbuf.js/package.json`
-    if (!existsSync(manifest)) run('npm', ['ci', '--no-audit', '--no-fund'], folder)
-    versions.push({ name: 'ringbuf.js', version: JSON.parse(readFileSync(manifest, 'utf8')).version })
-    return true
+
+  const manifestOf = (name) => `${folder}node_modules/${name}/package.json`
+  attempt(JAVASCRIPT, () => {
+    if (install && !JAVASCRIPT.every((name) => existsSync(manifestOf(name)))) run('npm', ['ci', '--no-audit', '--no-fund'], folder)
   })
-  const rust = attempt('Rust pipelines', () => {
+  for (const name of JAVASCRIPT) {
+    if (existsSync(manifestOf(name))) versions.push({ name, version: JSON.parse(readFileSync(manifestOf(name), 'utf8')).version })
+    else if (!missing.has(name)) missing.set(name, 'not installed')
+  }
+
+  const cwd = `${folder}rust`
+  const program = `${cwd}/target/release/dirtyring-peers`
+  const rust = attempt(RUST, () => {
     const offline = [
       '--offline',
       '--config',
@@ -40,12 +42,21 @@ export function buildPeers() {
       '--config',
       `source.debian.directory="${DEBIAN_CRATES}"`,
     ]
-    const cwd = `${folder}rust`
-    run('cargo', ['build', '--release', ...(existsSync(DEBIAN_CRATES) ? offline : [])], cwd)
+    if (install) run('cargo', ['build', '--release', ...(existsSync(DEBIAN_CRATES) ? offline : [])], cwd)
+    else if (!existsSync(program)) throw new Error('not built')
     for (const [, name, version] of readFileSync(`${cwd}/Cargo.lock`, 'utf8').matchAll(/name = "(crossbeam-\w+)"\nversion = "(.+)"/g))
       versions.push({ name, version })
-    versions.push({ name: 'rustc', version: run('rustc', ['--version'], cwd).trim() })
-    return `${cwd}/target/release/dirtyring-peers`
+    versions.push({ name: 'rustc', version: run('rustc', ['--version'], cwd).trim().replace('rustc ', '') })
+    return program
   })
-  return { javascript, rust, versions }
+  return { rust, missing, versions }
+}
+
+/** One line, and of several the one that says what is wrong. */
+function reasonOf({ code, path, stderr, message }) {
+  if (code === 'ENOENT') return `${path} is not installed`
+  const lines = String(stderr ?? message)
+    .trim()
+    .split('\n')
+  return lines.find((line) => /error/i.test(line)) ?? lines[0]
 }

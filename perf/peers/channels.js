@@ -6,6 +6,7 @@ const LANES_IN_FLIGHT = 2 * 16384
 
 /** One single-producer ring a writer, polled in turn by the main thread, which keeps a Set<bigint>. Two 32-bit words a key: its rings copy those faster. */
 export const ringbuf = {
+  warmUps: 1,
   receive({ writers }) {
     const storages = Array.from({ length: writers }, () => RingBuffer.getStorageForCapacity(LANES_IN_FLIGHT, Int32Array))
     const rings = storages.map((storage) => new RingBuffer(storage, Int32Array))

@@ -44,15 +44,25 @@ fn uniform_keys(count: usize, distinct: u32, seed: u32) -> Vec<u64> {
         .collect()
 }
 
-fn run<S: BuildHasher + Default + Send>(distinct: u32, count: usize, writers: usize) -> (f64, usize) {
+extern "C" {
+    /// Of the C library: processor time of all threads of this process, in microseconds on every POSIX system.
+    fn clock() -> std::ffi::c_long;
+}
+
+fn cpu_seconds() -> f64 {
+    unsafe { clock() as f64 / 1e6 }
+}
+
+fn run<S: BuildHasher + Default + Send>(distinct: u32, count: usize, writers: usize) -> (f64, f64, usize) {
     let streams: Vec<Vec<u64>> = (0..writers).map(|writer| uniform_keys(count / writers, distinct, writer as u32 + 1)).collect();
     let set = Mutex::new(HashSet::<u64, S>::default());
     let mut ms = 0.0;
+    let mut cpu = 0.0;
     for _ in 0..2 {
         set.lock().unwrap().clear();
         let (sender, receiver) = crossbeam_channel::bounded::<Vec<u64>>(BATCHES_IN_FLIGHT);
         let start = Barrier::new(writers + 1);
-        let began = std::thread::scope(|scope| {
+        let (began, cpu_before) = std::thread::scope(|scope| {
             for stream in &streams {
                 let sender = sender.clone();
                 let start = &start;
@@ -76,26 +86,29 @@ fn run<S: BuildHasher + Default + Send>(distinct: u32, count: usize, writers: us
                     set.lock().unwrap().extend(batch);
                 }
             });
+            let cpu_before = cpu_seconds();
             start.wait();
             let began = Instant::now();
             aggregator.join().unwrap();
-            began
+            (began, cpu_before)
         });
         ms = began.elapsed().as_secs_f64() * 1e3;
+        cpu = cpu_seconds() - cpu_before;
     }
     let seen = set.lock().unwrap().len();
-    (ms, seen)
+    (ms, cpu, seen)
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [kind, distinct, count, writers] = args.as_slice() else { panic!("expected KIND DISTINCT COUNT WRITERS, got {args:?}") };
     let (distinct, count, writers) = (distinct.parse().unwrap(), count.parse().unwrap(), writers.parse().unwrap());
-    let (ms, seen) = match kind.as_str() {
+    let (ms, cpu, seen) = match kind.as_str() {
         "siphash" => run::<RandomState>(distinct, count, writers),
         "identity" => run::<BuildHasherDefault<Identity>>(distinct, count, writers),
         other => panic!("expected siphash or identity, got {other}"),
     };
     let rate = count as f64 / ms / 1e3;
-    println!("{{\"kind\":\"rust {kind}\",\"distinct\":{distinct},\"count\":{count},\"ms\":{ms},\"mKeysPerSecond\":{rate},\"distinctSeen\":{seen}}}");
+    let cpu_ns = cpu * 1e9 / count as f64;
+    println!("{{\"kind\":\"rust {kind}\",\"distinct\":{distinct},\"count\":{count},\"ms\":{ms},\"mKeysPerSecond\":{rate},\"cpuSeconds\":{cpu},\"cpuNs\":{cpu_ns},\"distinctSeen\":{seen}}}");
 }
