@@ -125,13 +125,13 @@ export function addKey(d: Dictionary, key: Int32Array, length: number): number {
     if (cell === 0) {
       if (prepare(d, x, key, length)) {
         const { id, at } = d
+        const size = recordSize(length)
         cell = Atomics.compareExchange(words, table + x, 0, (hash << placeBits) | (at - space + 1))
         if (cell === 0) {
-          // ^ linearization point: the key has this number. No call may come before the thread's record says that what it had taken is used.
-          const used = recordSize(length)
+          // ^ linearization point: the key has this number. No call may come (it could throw) before `d` says that what the thread had taken is used.
           d.id = -1
-          d.at += used
-          d.room -= used
+          d.at += size
+          d.room -= size
           return id
         }
       } else {
@@ -220,7 +220,7 @@ function isKeyAt(words: SharedWords, record: number, key: Int32Array, length: nu
 }
 
 /** 32 bits that nobody can steer who does not know the seed and the factors. */
-function hashOf(d: Dictionary, key: Int32Array, length: number): number {
+export function hashOf(d: Dictionary, key: Int32Array, length: number): number {
   const { mulA, mulB } = d
   const count = (length + 3) >>> 2
   let hash = d.seed

@@ -83,14 +83,14 @@ export class KeyDictionary {
   }
 
   /**
-   * A new dictionary, empty. All its memory is reserved at once, and never grows: 16 to 24 bytes a key, and `maxBytes`. Reserved, not resident: pages count
+   * A new dictionary, empty. All its memory is reserved at once, and never grows: 12 to 20 bytes a key, and `maxBytes`. Reserved, not resident: pages count
    * when first touched.
    *
    * @param options - `maxKeys`: how many keys can have a number, 1 to 16,777,216, default 1,048,576. A thread that adds a key holds a number of its own
-   *   meanwhile, so where several threads add at once leave one to spare for each. `maxBytes`: room for the keys, each its bytes rounded up to 4, and 4
+   *   meanwhile, so where several threads add at once leave one to spare for each. `maxBytes`: room for the keys, each its bytes rounded up to 4, and 8
    *   more; 8 to 4,026,531,840, default 32 × maxKeys
-   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG`, RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for an option of the wrong type or out of range, RangeError too where
-   *   the machine has no so much memory
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG`, RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for an option of the wrong type or out of range, and for
+   *   more memory than the machine has
    * @throws DirtyRingError `ERR_DIRTYRING_NO_SHARED_MEMORY` where there is no SharedArrayBuffer
    */
   static create(options: { maxKeys?: number | undefined; maxBytes?: number | undefined } = {}): KeyDictionary {
@@ -233,7 +233,7 @@ export class KeyDictionary {
     const why =
       idsTaken(this.#d) >= maxKeys
         ? `expected at most ${maxKeys} keys (maxKeys)`
-        : `expected keys that fit in ${(end - space) * 4} bytes (maxBytes), each rounded up to 4 and 4 more`
+        : `expected keys that fit in ${(end - space) * 4} bytes (maxBytes), each rounded up to 4 and 8 more`
     return new DirtyRingError('ERR_DIRTYRING_DICTIONARY_FULL', `"key" ${why}, got another one of ${length} bytes: the dictionary is full`)
   }
 }
