@@ -9,6 +9,7 @@ export const questions = {
   writers: { byDefault: true, ask: writers },
   skew: { byDefault: true, ask: skew },
   mark: { byDefault: true, ask: mark },
+  dictionary: { byDefault: true, ask: dictionary },
   set: { byDefault: true, ask: set },
   kernel: { byDefault: true, ask: kernel },
   cycle: { byDefault: true, ask: cycle },
@@ -109,6 +110,18 @@ function mark({ measure, repeat }) {
   )
   const rows = names.map((name, i) => ({ what: name, 'ns a call': show(spread(runs[i])) }))
   return { title: 'One thread, a lane of its own, publications included', rows }
+}
+
+/** What does a KeyDictionary cost, by call? */
+function dictionary({ measure, repeat, slow }) {
+  const names = measure('dictionary.js')
+  const runs = repeat(
+    'dictionary.js',
+    names.map((name) => ({ name })),
+    slow,
+  )
+  const rows = names.map((name, i) => ({ call: name, 'ns a call': show(spread(runs[i])) }))
+  return { title: 'KeyDictionary on one thread, 100,000 keys in no order of memory', rows }
 }
 
 /** What does the set cost by itself? */

@@ -192,7 +192,8 @@ export class World {
   }
 
   #check(name, id, call) {
-    if (this.given.get(name) !== id) throw new Failure('invariant', `${call}(${name}) says ${id}, and its number is ${this.given.get(name)}`)
+    if (this.given.get(name) !== id)
+      throw new Failure('invariant', `${call}(${name}) says ${id}, and its number is ${this.given.get(name)}`)
   }
 
   /** What a cell leads to, as it is now. */

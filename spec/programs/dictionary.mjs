@@ -37,7 +37,7 @@ function add({ handle, words, agreed, me, seed }) {
   const names = KeyDictionary.attach(handle)
   const random = randomFrom(seed)
   // Where the others are: on the way there it looks up, then it adds with them.
-  for (let k = Math.max(0, Atomics.load(words, FRONT) - 500); Atomics.load(words, STOP) === 0; ) {
+  for (let k = Math.max(0, Atomics.load(words, FRONT) - 500); Atomics.load(words, STOP) === 0;) {
     const limit = Atomics.load(words, LIMIT)
     if (k === limit) {
       Atomics.wait(words, LIMIT, limit, 100)
@@ -151,7 +151,8 @@ async function readBack({ rounds, seed }) {
     const keys = new Set()
     for (const id of epoch.ids()) keys.add(Buffer.from(names.bytes(id)).toString('latin1'))
     for (let k = from; k < from + marked; k++)
-      if (!keys.delete(Buffer.from(keyOf(k)).toString('latin1'))) errors.push(`round ${round}: key ${k} of ${from + marked} was marked, and is missing`)
+      if (!keys.delete(Buffer.from(keyOf(k)).toString('latin1')))
+        errors.push(`round ${round}: key ${k} of ${from + marked} was marked, and is missing`)
     keys.delete(Buffer.from(keyOf(from + marked)).toString('latin1')) // the call that it was in
     if (keys.size > 0) errors.push(`round ${round}: ${keys.size} keys that nobody marked, ${[...keys][0]}`)
     read += marked

@@ -612,9 +612,7 @@ export const mutants = [
   },
   {
     name: 'an entry is believed, whoever has the cell that it names',
-    edits: [
-      { file: DICTIONARY, find: 'return words[record + RECORD_ID] === id ? record : -1', replace: 'return record' },
-    ],
+    edits: [{ file: DICTIONARY, find: 'return words[record + RECORD_ID] === id ? record : -1', replace: 'return record' }],
     scenario: 'dictionary: key() of every number races the adding of keys',
   },
   {
@@ -630,7 +628,11 @@ export const mutants = [
   {
     name: 'a call comes between the compareExchange and the record of what was used',
     edits: [
-      { file: DICTIONARY, find: '          d.id = -1\n          d.at += size\n', replace: '          d.at += recordSize(length)\n          d.id = -1\n' },
+      {
+        file: DICTIONARY,
+        find: '          d.id = -1\n          d.at += size\n',
+        replace: '          d.at += recordSize(length)\n          d.id = -1\n',
+      },
     ],
     scenario: 'dictionary: exceptions, and the thread goes on with what it had',
   },
