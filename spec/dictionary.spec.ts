@@ -396,7 +396,7 @@ describe('a KeyDictionary of many threads', () => {
     expect(agreement.answers).toEqual(Array.from({ length: agreement.threads }, () => ({ wrong: [], size: agreement.keys })))
     expect(agreement.atWork).toBeGreaterThanOrEqual(KILLS * 0.8)
     // A number at most for each that died, and one for each that came second at last.
-    expect(agreement.lost).toBeLessThanOrEqual(KILLS + agreement.threads)
+    expect(agreement.lost).toBeLessThanOrEqual(KILLS + Number(agreement.threads))
   })
 
   it('gives the keys of an epoch back, by the numbers that a terminated writer marked', () => {

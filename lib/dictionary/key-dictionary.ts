@@ -163,8 +163,8 @@ export class KeyDictionary {
   }
 
   /**
-   * The key's number, 0 to maxKeys - 1, the same in every thread; given to it now if it had none. About 150 ns for a known key of 16 bytes, 600 ns for a new
-   * one.
+   * The key's number, 0 to maxKeys - 1, the same in every thread; given to it now if it had none. For keys of 16 bytes about 60 ns when the processor's cache
+   * has all that is looked at, 250 ns when it has not, 500 ns for a new one (Node 20).
    *
    * @param key - a string or a Uint8Array (a Buffer is one), of any length that `maxBytes` has room for, 0 included. Bytes in shared memory that another
    *   thread writes meanwhile give the number of some key, not necessarily of one that they were
