@@ -12,6 +12,7 @@ export const questions = {
   batch,
   mark,
   fingerprint,
+  dictionary,
   read,
   set,
   kernel,
@@ -40,6 +41,11 @@ function mark(ask) {
 /** What does a key's fingerprint cost? */
 function fingerprint(ask) {
   return micro(ask, 'fingerprint.js', 'fingerprint(), by length', 'ns a call')
+}
+
+/** What does a dictionary's call cost? */
+function dictionary(ask) {
+  return micro(ask, 'dictionary.js', 'KeyDictionary, 100,000 known keys in an order that is not that of memory', 'ns a call')
 }
 
 /** What does it cost to read an epoch? */

@@ -80,7 +80,7 @@ async function lead() {
   const minutes = Number(option('--minutes', 25))
   const only = option('--only', '')
   const version = createHash('sha256').update(buildCore())
-  for (const file of ['scenarios.mjs', 'model.mjs', 'runtime.mjs', 'explorer.mjs'])
+  for (const file of ['scenarios.mjs', 'model.mjs', 'dictionary.mjs', 'runtime.mjs', 'explorer.mjs'])
     version.update(readFileSync(fileURLToPath(new URL(file, import.meta.url))))
   const name = version.digest('hex').slice(0, 16)
   let state = { name, results: {} }

@@ -11,21 +11,23 @@
  * order, so two executions with the same name have the same happens-before, the same futures and the same races.
  */
 import { DEAD, Failure, GO_ON, KILL, Run, STALE, THROW, TIMEOUT, adopt } from './runtime.mjs'
-import { namer, racyWords, unimportantWords, setUp, World } from './model.mjs'
+import * as tracker from './model.mjs'
 
 /** A scenario, made ready to be executed with one build of the core. */
 export class Subject {
   constructor(core, scenario) {
     this.core = core
     this.scenario = scenario
-    const made = setUp(core, scenario)
+    /** What its threads stand in, and what is required of them. */
+    this.model = scenario.model ?? tracker
+    const made = this.model.setUp(core, scenario)
     const { memory } = made
     this.made = made
     this.memory = memory
     this.setup = memory.words.slice()
-    this.racy = racyWords(core, memory)
-    this.unimportant = unimportantWords(core, memory)
-    this.nameOf = namer(core, memory)
+    this.racy = this.model.racyWords(core, memory)
+    this.unimportant = this.model.unimportantWords(core, memory)
+    this.nameOf = this.model.namer(core, memory)
     this.users = new Int32Array(memory.words.length)
     this.writers = new Int32Array(memory.words.length)
     this.newPoints = false
@@ -64,7 +66,7 @@ export class Subject {
     let failure
     try {
       run.execute(() => {
-        world = new World(this.core, this.scenario, this.made, run)
+        world = new this.model.World(this.core, this.scenario, this.made, run)
         world.start()
       })
       if (!run.aborted) world.finish()

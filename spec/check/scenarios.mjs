@@ -2,6 +2,7 @@
  * What is explored. Each scenario is small: two or three threads beside the aggregator, a ring of one or two slots, a few keys. `quick` are the bounds at
  * which `npm test` goes through all of it; without, it is too large for that, and a seeded slice is run. README.md shows how to write one.
  */
+import { scenarios as dictionaryScenarios } from './dictionary.mjs'
 
 /** A writer that marks and publishes each of these, one batch after the other, waiting where it has to; then its thread ends. */
 const publishes = (...keys) =>
@@ -812,6 +813,9 @@ export const scenarios = [
       },
     },
   },
+
+  // ---------------------------------------------------------------------------------------------------- the dictionary
+  ...dictionaryScenarios,
 ]
 
 /** Two keys, 100 and 101, are in the open epoch already, as if an earlier batch had brought them. */

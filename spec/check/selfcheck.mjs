@@ -32,6 +32,8 @@ for (const [name, bounds] of [
   ['lane: full, with waiting', { preemptions: 1, deaths: 0 }],
   ['stop: races a publish, one slot', { preemptions: 1, deaths: 0 }],
   ['ring: one slot, two producers that do not wait', { preemptions: 1, deaths: 0 }],
+  ['dictionary: two threads add one key', { preemptions: 2, deaths: 1 }],
+  ['dictionary: key() of every number races the adding of keys', { preemptions: 1, deaths: 0 }],
 ]) {
   const reduced = search(new Subject(core, named(name)), bounds)
   const byOrigin = search(new Subject(core, named(name)), { ...bounds, byValue: false })
