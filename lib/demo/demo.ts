@@ -166,7 +166,7 @@ class Demo implements Shown {
     )
   }
 
-  /** A checkpoint every `epochMs` for as many `seconds`, and until every accident of the script has happened. */
+  /** A checkpoint every `epochMs` for as many `seconds`, and until every accident of the script has happened and nobody's place is vacant. */
   async run(signal: AbortSignal): Promise<void> {
     const { seconds, epochMs, tracker } = this.settings
     const script: Accident[] = [this.#killWriter, this.#killAggregator, this.#failCheckpoint, this.#overflow]
@@ -175,7 +175,11 @@ class Demo implements Shown {
     const startedAt = performance.now()
     let accidents = 0
     let next = startedAt + epochMs
-    while (!signal.aborted && (accidents < script.length || performance.now() - startedAt < seconds * 1000)) {
+    const goesOn = (): boolean =>
+      accidents < script.length ||
+      performance.now() - startedAt < seconds * 1000 ||
+      this.#places.some(({ writer }) => writer.state === 'killed')
+    while (!signal.aborted && goesOn()) {
       await sleep(Math.max(0, next - performance.now()), undefined, { signal }).catch(() => undefined)
       next = Math.max(next, performance.now()) + epochMs
       if (this.#failure !== undefined) throw this.#failure
