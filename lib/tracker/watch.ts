@@ -47,7 +47,7 @@ export class Watch {
     if (wanted === (this.#timer !== undefined)) return
     clearInterval(this.#timer)
     this.#timer = wanted ? setInterval(() => this.look(), LOOK_MS) : undefined
-    unref(this.#timer)
+    if (wanted) unref(this.#timer)
   }
 
   #lookForPanics(): void {
