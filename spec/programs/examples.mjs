@@ -43,7 +43,8 @@ function programsIn(document) {
   const programs = []
   for (const block of blocksIn(document)) {
     const [language, how] = block.info.split(/\s+/)
-    if (block.info !== language && how !== 'no-run') throw new Error(`${document}:${block.line}: \`${block.info}\` is none of js, ts, with no-run`)
+    if (block.info !== language && how !== 'no-run')
+      throw new Error(`${document}:${block.line}: \`${block.info}\` is none of js, ts, with no-run`)
     const name = /^\/\/ ([\w-]+\.m?[jt]s)\b/.exec(block.code[0])?.[1]
     const kind = name === undefined ? 'snippet' : 'files'
     if (name === undefined || /^main\./.test(name)) programs.push({ kind, document, line: block.line, runs: how !== 'no-run', files: [] })
@@ -72,7 +73,11 @@ function expectedOf({ document, line, code }) {
 
 /** `…` in a comment stands for anything, several prints of one line are told apart by ` | `. */
 function agrees(comment, printed) {
-  const pattern = comment.trim().split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('.*')
+  const pattern = comment
+    .trim()
+    .split('…')
+    .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+    .join('.*')
   return new RegExp(`^${pattern.replace(/\s+/g, ' ')}$`).test(printed.join(' | ').replace(/\s+/g, ' ').trim())
 }
 
@@ -150,7 +155,9 @@ for (const { file, start, messageText } of ts.getPreEmitDiagnostics(ts.createPro
   problems.push(`${placeOf.get(path) ?? (path && relative(root, path))}:${line}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`)
 }
 for (const path of paths.filter((each) => each.endsWith('.ts'))) {
-  const { outputText } = ts.transpileModule(readFileSync(path, 'utf8'), { compilerOptions: { ...options, noEmit: false } })
+  const { outputText } = ts.transpileModule(readFileSync(path, 'utf8'), {
+    compilerOptions: { target: options.target, module: ts.ModuleKind.ESNext },
+  })
   writeFileSync(path.replace(/\.ts$/, '.js'), outputText)
 }
 
@@ -180,7 +187,11 @@ const jobs = [
     }),
 ]
 const next = jobs.values()
-await Promise.all([1, 2].map(async () => { for (const job of next) await job() }))
+await Promise.all(
+  [1, 2].map(async () => {
+    for (const job of next) await job()
+  }),
+)
 
 let comments = 0
 for (const { place, comment } of running.flatMap(({ files }) => files.flatMap(expectedOf))) {
@@ -190,4 +201,10 @@ for (const { place, comment } of running.flatMap(({ files }) => files.flatMap(ex
 }
 
 rmSync(scratch, { recursive: true })
-verdict({ programs: programs.length, ran: running.length, notRun: programs.length - running.length, comments, problems: problems.toSorted() })
+verdict({
+  programs: programs.length,
+  ran: running.length,
+  notRun: programs.length - running.length,
+  comments,
+  problems: problems.toSorted(),
+})

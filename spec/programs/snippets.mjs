@@ -10,7 +10,14 @@ const { names, snippets } = JSON.parse(readFileSync(process.argv[2], 'utf8'))
 async function freeNames() {
   const tracker = await DirtyTracker.create({ aggregator: 'inline', kernel: 'js' })
   const nothing = async () => {}
-  return { tracker, writer: tracker.openWriter(), signal: AbortSignal.timeout(SNIPPET_MS_MAX), store: new Map(), saveRows: nothing, saveAll: nothing }
+  return {
+    tracker,
+    writer: tracker.openWriter(),
+    signal: AbortSignal.timeout(SNIPPET_MS_MAX),
+    store: new Map(),
+    saveRows: nothing,
+    saveAll: nothing,
+  }
 }
 
 let place = ''
