@@ -1,12 +1,20 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from '@jest/globals'
 import { runProgram } from './support/program.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const guides = readdirSync(`${root}docs`).filter((name) => name.endsWith('.md') && !name.endsWith('.api.md'))
-const sources = readdirSync(`${root}lib`, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
-const documents = ['README.md', 'CONTRIBUTING.md', ...guides.map((name) => `docs/${name}`), ...sources.map((name) => `lib/${name}`)]
+const filesIn = (folder: string, isOne: RegExp) =>
+  readdirSync(root + folder, { recursive: true, encoding: 'utf8' }).flatMap((name) => (isOne.test(name) ? [`${folder}/${name}`] : []))
+
+/** Those that have examples. (An .api.md is the declarations' report.) */
+const documents = ['README.md', 'CONTRIBUTING.md', ...filesIn('docs', /^[^/]*(?<!\.api)\.md$/), ...filesIn('lib', /\.ts$/)].filter(
+  (document) => /^[ *]*```(js|ts|javascript|typescript)\b/m.test(readFileSync(root + document, 'utf8')),
+)
+
+function fenced(info: string, ...code: string[]): string {
+  return ['```' + info, ...code, '```'].join('\n')
+}
 
 /** A document in which every example is wrong, and what is to be said of each. */
 const planted = [
@@ -26,16 +34,16 @@ const planted = [
     code: ['// main.js', "import { Worker } from 'node:worker_threads'", "new Worker('throw 1', { eval: true })"],
     says: '1: ended with exit status 1',
   },
+  { what: 'an info string that is none', code: [''], language: 'js norun', says: '1: `js norun` is none of js, ts, with no-run' },
   { what: 'a file without a program', code: ['// other.js'], says: '1: other.js has no main.js before it' },
-].map(({ language = 'js', code, ...rest }, i) => ({
-  ...rest,
-  document: `planted-${i}.md`,
-  text: `\`\`\`${language}\n${code.join('\n')}\n\`\`\``,
-}))
+].map(({ language = 'js', code, ...rest }, i) => ({ ...rest, document: `planted-${i}.md`, text: fenced(language, ...code) }))
+
+/** One that is right, but must not run. */
+const unrun = { document: 'unrun.md', text: fenced('js no-run', 'writer.mark(1)', 'throw new Error("it ran")') }
 
 let all: any
 beforeAll(async () => {
-  const texts = Object.fromEntries(planted.map(({ document, text }) => [document, text]))
+  const texts = Object.fromEntries([...planted, unrun].map(({ document, text }) => [document, text]))
   all = await runProgram('examples', { documents: [...documents, ...Object.keys(texts)], texts })
 })
 
@@ -56,7 +64,13 @@ describe('examples', () => {
     expect(problemsOf(document).join('\n')).toContain(`${document}:${says}`)
   })
 
-  it('have no problem in no document', () => {
-    expect(all.problems.filter((problem: string) => ![...documents, 'planted'].some((name) => problem.startsWith(name)))).toEqual([])
+  it('that say no-run are only compiled', () => {
+    expect(all.notRun).toBeGreaterThan(0)
+    expect(problemsOf(unrun.document)).toEqual([])
+  })
+
+  it('have no problem that belongs to none of them', () => {
+    const names = [...documents, 'planted-']
+    expect(all.problems.filter((problem: string) => !names.some((name) => problem.startsWith(name)))).toEqual([])
   })
 })
