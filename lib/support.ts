@@ -6,9 +6,9 @@ export interface RuntimeSupport {
   sharedMemory: boolean
   /** This thread may sleep in Atomics.wait (not a browser's main thread). */
   canBlock: boolean
-  /** Atomics.waitAsync exists: without it a promise of the tracker's is noticed by a timer, some milliseconds later. */
+  /** Atomics.waitAsync exists: without it the library looks every few ms where it would be told. */
   waitAsync: boolean
-  /** WebAssembly exists: with `kernel: 'auto'` the set takes it, where its address space is to be had. */
+  /** WebAssembly exists, and this page's or process's policy lets it compile. */
   wasm: boolean
 }
 

@@ -134,7 +134,7 @@ export class SealedEpoch {
     }
   }
 
-  /** Call `visit` with the lanes of each key, unsigned, and its place; in order of first mark. */
+  /** Visit the keys in order of first mark, lanes as uint32, without a bigint for each. Throws TypeError for what is no function. */
   forEach(visit: (lo: number, hi: number, index: number) => void): void {
     const lanes = this.lanes
     for (let i = 0; i < lanes.length; i += 2) {
