@@ -52,6 +52,21 @@ describe('the reference', () => {
   })
 })
 
+describe('doc comments', () => {
+  const sources = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
+  const text = sources.map((name) => read(`lib/${name}`)).join('\n')
+  const exported = [...read('lib/index.ts').matchAll(/^export \{([^}]*)\}/gm)].flatMap(([, names]) =>
+    names.split(',').map((name) => name.trim()),
+  )
+  const values = exported.filter((name) => name !== '' && !name.startsWith('type '))
+
+  it.each(values)('of %s has an example', (name) => {
+    const comment = String.raw`/\*\*((?:(?!\*/)[^])*)\*/\nexport (?:async )?(?:class|function) ${name}\b`
+
+    expect(new RegExp(comment).exec(text)?.[1]).toContain('@example')
+  })
+})
+
 describe('links', () => {
   it.each(documents)('of %s lead somewhere', (document) => {
     expect(brokenLinks(document, read(document))).toEqual([])

@@ -16,7 +16,7 @@ const noClock = { armed: true, arm: (): void => undefined }
 
 /**
  * The ring by itself: batches of 64-bit words from many producers to one consumer, in one order. The same lanes and the same tokens as a tracker's, and
- * no epochs. Nothing wakes anybody: drain when you like.
+ * no epochs. Nothing wakes anybody: drain when you like. Any number of threads may attach and push; one of them drains.
  *
  * @example
  * ```js
