@@ -49,7 +49,7 @@ describe('the reference', () => {
 
     expect(stdout + stderr).not.toMatch(/warning|error/)
     expect(status).toBe(0)
-  })
+  }, 120_000)
 })
 
 describe('doc comments', () => {

@@ -41,11 +41,14 @@ const planted = [
 /** One that is right, but must not run. */
 const unrun = { document: 'unrun.md', text: fenced('js no-run', 'writer.mark(1)', 'throw new Error("it ran")') }
 
+/** For a busy machine. */
+const MS_MAX = 120_000
+
 let all: any
 beforeAll(async () => {
   const texts = Object.fromEntries([...planted, unrun].map(({ document, text }) => [document, text]))
-  all = await runProgram('examples', { documents: [...documents, ...Object.keys(texts)], texts })
-})
+  all = await runProgram('examples', { documents: [...documents, ...Object.keys(texts)], texts }, { timeoutMs: MS_MAX })
+}, MS_MAX)
 
 const problemsOf = (document: string) => all.problems.filter((problem: string) => problem.startsWith(`${document}:`))
 
