@@ -1,4 +1,32 @@
-/** On every error that the library throws on purpose, as `error.code`. Tell errors apart by it, never by `instanceof`. */
+/**
+ * On every error that the library throws on purpose, as `error.code`. Tell errors apart by it, never by `instanceof`: two copies of a package, or two realms,
+ * have two classes.
+ *
+ * - `ERR_DIRTYRING_INVALID_ARG`: a TypeError, an argument or option is of the wrong type
+ * - `ERR_DIRTYRING_OUT_OF_RANGE`: a RangeError, it is of the right type and not allowed
+ * - `ERR_DIRTYRING_BAD_HANDLE`: a TypeError, something that is no handle, or no longer one: it came by way of JSON, or into another process
+ * - `ERR_DIRTYRING_VERSION`: a TypeError, the handle is from another version of the library
+ * - `ERR_DIRTYRING_NO_SHARED_MEMORY`: this runtime has no SharedArrayBuffer; a page needs two headers for it
+ * - `ERR_DIRTYRING_NO_WRITER_SLOT`: `maxWriters` writers are open
+ * - `ERR_DIRTYRING_NO_EPOCH_SLOT`: all `epochSlots` are taken, and `onBusy` is 'reject'
+ * - `ERR_DIRTYRING_SETTLED`: the keys of an epoch that was committed or restored
+ * - `ERR_DIRTYRING_CLOSED`: a mark by a writer that was closed
+ * - `ERR_DIRTYRING_STOPPED`: the tracker has stopped
+ * - `ERR_DIRTYRING_STALLED`: no room for a mark within `maxWaitMs`; nothing was stored
+ * - `ERR_DIRTYRING_AGGREGATOR_TAKEN`: somebody else runs this tracker's aggregator, or drains this ring
+ * - `ERR_DIRTYRING_AGGREGATOR_FAILED`: the aggregator could not be started, or not be kept running
+ * - `ERR_DIRTYRING_CORRUPT`: a word of the shared memory that the library cannot have written there
+ * - `ERR_DIRTYRING_DICTIONARY_FULL`: a KeyDictionary has no number, or no room for the bytes, left
+ *
+ * @example
+ * ```js
+ * try {
+ *   writer.mark(-1)
+ * } catch (error) {
+ *   console.log(error.code) // ERR_DIRTYRING_OUT_OF_RANGE
+ * }
+ * ```
+ */
 export type ErrorCode =
   | 'ERR_DIRTYRING_INVALID_ARG'
   | 'ERR_DIRTYRING_OUT_OF_RANGE'
@@ -21,14 +49,22 @@ export type ErrorCode =
  *
  * @example
  * ```js
- * try { await tracker.advanceEpoch({ onBusy: 'reject' }) }
- * catch (error) { if (error.code !== 'ERR_DIRTYRING_NO_EPOCH_SLOT') throw error }
+ * for (let id = 0; id < 3; id++) {
+ *   writer.mark(id)
+ *   await tracker.advanceEpoch() // handed out, and never settled
+ * }
+ * try {
+ *   await tracker.advanceEpoch({ onBusy: 'reject' })
+ * } catch (error) {
+ *   console.log(error.code) // ERR_DIRTYRING_NO_EPOCH_SLOT
+ * }
  * ```
  */
 export class DirtyRingError extends Error {
   /** Which state of things; stable across versions. */
   readonly code: ErrorCode
 
+  /** The library makes them; `options.cause` is what went wrong below. */
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options)
     this.name = 'DirtyRingError'

@@ -3,7 +3,7 @@
 
 import { invalidArg, outOfRange } from './errors.js'
 
-/** 64 bits, 0n to 2^64-1, 0n included. As two lanes: `fingerprint = hi << 32 | lo`, each lane any int32 or uint32. */
+/** 64 bits, 0n to 2^64-1, 0n included. As two lanes: `fingerprint = hi << 32 | lo`, each lane any int32 or uint32. SQLite takes it as `BigInt.asIntN(64, fp)`. */
 export type Fingerprint = bigint
 
 /**
@@ -28,8 +28,8 @@ export type Fingerprint = bigint
  * ```js
  * import { fingerprint } from 'dirtyring'
  *
- * fingerprint('Hello, world!', 123) // 0x5a1aacd761c9129en
- * fingerprint('é') === fingerprint(new Uint8Array([0xc3, 0xa9])) // true
+ * console.log(fingerprint('Hello, world!', 123) === 0x5a1aacd761c9129en) // true
+ * console.log(fingerprint('é') === fingerprint(new Uint8Array([0xc3, 0xa9]))) // true
  * ```
  */
 export function fingerprint(key: string | Uint8Array, seed = 0): Fingerprint {

@@ -18,8 +18,10 @@ export type { Fingerprint }
  * @example
  * ```js
  * writer.mark(42)
+ * writer.mark(42n) // the same key once more
  * writer.mark(0xcbf29ce484222325n)
  * writer.mark('user:42')
+ * await tracker.consume((epoch) => console.log(epoch.size, epoch.has(42), epoch.has('42'))) // 3 true false
  * ```
  */
 export type Key = number | bigint | string | Uint8Array
@@ -31,7 +33,9 @@ export type Key = number | bigint | string | Uint8Array
  * @example
  * ```js
  * writer.markMany([42, 'user:42', 7n])
+ * writer.markMany(new Set(['user:42', 'user:43']))
  * writer.markMany(BigUint64Array.of(1n, 2n))
+ * await tracker.consume((epoch) => console.log(epoch.size)) // 6
  * ```
  */
 export type KeyList = BigUint64Array | BigInt64Array | Uint32Array | readonly Key[] | ReadonlySet<Key>

@@ -2,12 +2,50 @@ import { invalidArg, outOfRange } from './errors.js'
 import { laneAt, layoutOf } from './memory/map.js'
 import { isPowerOfTwo, MAX_BYTES, type Settings } from './memory/memory.js'
 
-/** What travels to other threads: pass it in workerData or postMessage. Threads of one process only. */
+/**
+ * What travels to other threads: pass it in workerData or postMessage, and give it to openWriter() there. Threads of one process only: another process gets
+ * `ERR_DIRTYRING_BAD_HANDLE`.
+ *
+ * @example
+ * ```js
+ * // main.js
+ * import { Worker } from 'node:worker_threads'
+ * import { DirtyTracker } from 'dirtyring'
+ *
+ * const tracker = await DirtyTracker.create()
+ * const worker = new Worker(new URL('./writer.js', import.meta.url), { workerData: { handle: tracker.handle, first: 10 } })
+ * await new Promise((resolve) => worker.once('exit', resolve))
+ * await tracker.consume((epoch) => console.log(...epoch.ids())) // 10 11
+ * await tracker.stop()
+ * ```
+ *
+ * ```js
+ * // writer.js
+ * import { workerData } from 'node:worker_threads'
+ * import { openWriter } from 'dirtyring'
+ *
+ * const writer = openWriter(workerData.handle)
+ * writer.markMany([workerData.first, workerData.first + 1])
+ * ```
+ */
 export interface TrackerHandle {
+  /** There at compile time only, so that no other object is taken for a handle. */
   readonly __brand?: 'dirtyring.TrackerHandle'
 }
 
-/** How a tracker is tuned; each option stands alone, none is needed. */
+/**
+ * How a tracker is tuned; each option stands alone, none is needed. One that is of the wrong type is a TypeError, one that is out of its range a RangeError,
+ * and then nothing was reserved.
+ *
+ * @example
+ * ```js
+ * import { DirtyTracker } from 'dirtyring'
+ *
+ * const tracker = await DirtyTracker.create({ laneCapacity: 65_536, maxKeysPerEpoch: 10_000, onFull: 'reject' })
+ * console.log(tracker.options.laneCapacity, tracker.options.batchSize) // 65536 64
+ * await tracker.stop()
+ * ```
+ */
 export interface TrackerOptions {
   /** Keys a writer stages before it publishes by itself. 1 to laneCapacity. Default 64, or laneCapacity where that is less. Larger: fewer atomics, later visible. */
   batchSize?: number | undefined
@@ -38,17 +76,22 @@ export interface TrackerOptions {
   aggregator?: 'worker' | 'none' | 'inline' | ((handle: TrackerHandle) => unknown) | undefined
 }
 
-/** Every option, none undefined. */
+/** Every option, none undefined: what {@link resolveOptions} gives, and {@link DirtyTracker.options} has. */
 export type ResolvedOptions = { readonly [K in keyof TrackerOptions]-?: Exclude<TrackerOptions[K], undefined> }
 
-/** Bytes of shared memory, reserved; pages count when first touched. */
+/** Bytes of shared memory, reserved; pages count when first touched. See {@link memoryFootprint}. */
 export interface MemoryFootprint {
   /** All of it: a multiple of 64 KiB. */
   total: number
+  /** Bytes of the ring's words. */
   ring: number
+  /** Bytes of all the writers' lanes: `maxWriters` × `perWriter`. */
   lanes: number
+  /** Bytes of all epoch slots: `epochSlots` × `perEpoch`. */
   epochs: number
+  /** Bytes of one writer's lane: 8 a key, and its header. */
   perWriter: number
+  /** Bytes of one epoch slot: its log, 8 a key, and its table at its largest. */
   perEpoch: number
 }
 
@@ -57,12 +100,18 @@ export type RingOptions = Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'ma
 
 /**
  * The options with every default filled in. Throws what `DirtyTracker.create()` would throw for them: a TypeError or RangeError that names the option,
- * what was expected and what came. Allocates nothing.
+ * what was expected and what came. Allocates nothing. Any thread.
  *
  * @example
  * ```js
  * import { resolveOptions } from 'dirtyring'
+ *
  * console.log(resolveOptions({ batchSize: 256 }).laneCapacity) // 16384
+ * try {
+ *   resolveOptions({ capacity: 1000 })
+ * } catch (error) {
+ *   console.log(error.message) // "options.capacity" expected a power of two, 2 to 1048576, got 1000
+ * }
  * ```
  */
 export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
@@ -105,12 +154,14 @@ export function resolveRingOptions(options: RingOptions = {}): Required<{ [K in 
 }
 
 /**
- * Bytes of shared memory that a tracker with these options reserves. Allocates nothing; throws what `resolveOptions()` throws.
+ * Bytes of shared memory that a tracker with these options reserves. Allocates nothing; throws what `resolveOptions()` throws. Any thread.
  *
  * @example
  * ```js
  * import { memoryFootprint } from 'dirtyring'
- * console.log(memoryFootprint({ maxKeysPerEpoch: 10_000_000 }).total / 2 ** 20, 'MiB')
+ *
+ * console.log(memoryFootprint().total / 2 ** 20, 'MiB') // … MiB
+ * console.log(memoryFootprint({ maxWriters: 8 }).lanes === 8 * memoryFootprint().perWriter) // true
  * ```
  */
 export function memoryFootprint(options: TrackerOptions = {}): MemoryFootprint {

@@ -1,10 +1,21 @@
 import { invalidArg } from './errors.js'
 
-/** What the library needs of an AbortSignal, so that the declarations compile without "dom" and without @types/node. */
+/**
+ * What the library needs of an AbortSignal, so that the declarations compile without "dom" and without @types/node. An AbortSignal is one.
+ *
+ * @example
+ * ```js
+ * await tracker.flushed({ signal: AbortSignal.timeout(1000) })
+ * ```
+ */
 export interface AbortSignalLike {
+  /** Whoever called is no longer interested. */
   readonly aborted: boolean
+  /** What a call that is aborted rejects with. */
   readonly reason?: unknown
+  /** Called once, with 'abort', while a call is pending. */
   addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void
+  /** Called with the same listener when the call is over. */
   removeEventListener(type: 'abort', listener: () => void): void
 }
 

@@ -1,12 +1,14 @@
 import { platform } from '#platform'
 
-/** What this runtime can do. */
+/** What this runtime can do: see {@link runtimeSupport}. */
 export interface RuntimeSupport {
   /** SharedArrayBuffer exists. In a browser that needs Cross-Origin-Opener-Policy and Cross-Origin-Embedder-Policy. */
   sharedMemory: boolean
   /** This thread may sleep in Atomics.wait (not a browser's main thread). */
   canBlock: boolean
+  /** Atomics.waitAsync exists: without it the library looks every few ms where it would be told. */
   waitAsync: boolean
+  /** WebAssembly exists, and this page's or process's policy lets it compile. */
   wasm: boolean
 }
 
@@ -16,6 +18,8 @@ export interface RuntimeSupport {
  * @example
  * ```js
  * import { runtimeSupport } from 'dirtyring'
+ *
+ * console.log(runtimeSupport().sharedMemory) // true
  * if (!runtimeSupport().sharedMemory) console.log('this page needs two headers')
  * ```
  */

@@ -59,9 +59,22 @@ export function unhost(supervisor: Supervisor): void {
  *
  * @example
  * ```js
- * // aggregator.js, a worker of yours; the main thread made the tracker with { aggregator: 'none' }
+ * // main.js
+ * import { Worker } from 'node:worker_threads'
+ * import { DirtyTracker } from 'dirtyring'
+ *
+ * const tracker = await DirtyTracker.create({ aggregator: 'none' })
+ * new Worker(new URL('./aggregator.js', import.meta.url), { workerData: tracker.handle })
+ * tracker.openWriter().mark(42)
+ * await tracker.consume((epoch) => console.log(...epoch.ids())) // 42
+ * await tracker.stop()
+ * ```
+ *
+ * ```js
+ * // aggregator.js
  * import { workerData } from 'node:worker_threads'
  * import { runAggregator } from 'dirtyring'
+ *
  * await runAggregator(workerData)
  * ```
  */

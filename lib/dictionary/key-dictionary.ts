@@ -57,13 +57,15 @@ const { charCodeAt } = String.prototype
  * import { KeyDictionary } from 'dirtyring'
  *
  * const names = KeyDictionary.create({ maxKeys: 100_000 })
- * const id = names.id('user:7')
- * console.log(id) // 0: mark this
- * console.log(names.key(id)) // user:7
- * console.log(names.find('user:8')) // undefined
+ * writer.mark(names.id('user:7'))
+ * writer.mark(names.id('user:9'))
+ * await tracker.consume((epoch) => {
+ *   for (const id of epoch.ids()) console.log(id, names.key(id)) // 0 user:7 | 1 user:9
+ * })
+ * console.log(names.find('user:8'), names.size) // undefined 2
  *
  * const same = KeyDictionary.attach(names.handle) // in another thread
- * console.log(same.id('user:7') === id) // true
+ * console.log(same.id('user:9')) // 1
  * ```
  */
 export class KeyDictionary {

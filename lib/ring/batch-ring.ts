@@ -16,15 +16,16 @@ const noClock = { armed: true, arm: (): void => undefined }
 
 /**
  * The ring by itself: batches of 64-bit words from many producers to one consumer, in one order. The same lanes and the same tokens as a tracker's, and
- * no epochs. Nothing wakes anybody: drain when you like.
+ * no epochs. Nothing wakes anybody: drain when you like. Any number of threads may attach and push; one of them drains.
  *
  * @example
  * ```js
  * import { BatchRing } from 'dirtyring'
- * const ring = BatchRing.create({ capacity: 64 })   // pass ring.handle to other threads: BatchRing.attach(handle)
- * const producer = ring.openProducer()
- * producer.push(new BigUint64Array([1n, 2n]))       // true
- * ring.drain((batch) => console.log(batch.length))  // 2
+ *
+ * const ring = BatchRing.create({ capacity: 64 })
+ * const producer = BatchRing.attach(ring.handle).openProducer() // in another thread
+ * console.log(producer.push(BigUint64Array.of(1n, 2n))) // true
+ * console.log(ring.drain((batch, producerId) => console.log(producerId, batch.join()))) // 0 1,2 | 1
  * ```
  */
 export class BatchRing {
@@ -144,8 +145,24 @@ export class BatchRing {
   }
 }
 
-/** One thread's way into a BatchRing. */
+/**
+ * One thread's way into a BatchRing: use it on that thread. See {@link BatchRing.openProducer}.
+ *
+ * @example
+ * ```js
+ * import { BatchRing } from 'dirtyring'
+ *
+ * const ring = BatchRing.create({ capacity: 2, laneCapacity: 4 })
+ * const producer = ring.openProducer()
+ * console.log(producer.push(BigUint64Array.of(1n, 2n, 3n))) // true
+ * console.log(producer.push(BigUint64Array.of(4n, 5n))) // false
+ * ring.drain(() => {})
+ * console.log(producer.push(BigUint64Array.of(4n, 5n))) // true
+ * producer.close()
+ * ```
+ */
 export class BatchProducer {
+  /** What drain() says of each batch: whose it is. */
   readonly id: number
   readonly #lane: Lane
 

@@ -18,10 +18,10 @@ const STAGING = 8192
  * @example
  * ```js
  * import { FingerprintSet } from 'dirtyring'
+ *
  * const set = new FingerprintSet({ expectedKeys: 1000 })
- * set.add(42)                // true: new
- * set.add(42)                // false
- * set.addMany([1, 'user:7']) // 2
+ * console.log(set.add(42), set.add(42)) // true false
+ * console.log(set.addMany([1, 'user:7'])) // 2
  * console.log(set.size, set.has('user:7')) // 3 true
  * ```
  */
@@ -58,7 +58,7 @@ export class FingerprintSet {
     return this.#set.count !== before
   }
 
-  /** Add many; how many were new. */
+  /** Add many; how many were new. Throws TypeError and RangeError for what is no list of keys, and adds nothing then; RangeError beyond 2^28 keys. */
   addMany(keys: KeyList): number {
     const count = keyCount(keys)
     if (count === 0) return 0
@@ -74,7 +74,9 @@ export class FingerprintSet {
     return this.#set.count - before
   }
 
+  /** Whether two lanes, unchecked, modulo 2^32, are in. */
   has(lo: number, hi: number): boolean
+  /** Whether a key, in any form that `writer.mark()` takes, is in. */
   has(key: Key): boolean
   has(key: Key, hi?: number): boolean {
     if (hi !== undefined) return contains(this.#set, (key as number) | 0, hi | 0)
@@ -105,6 +107,7 @@ export class FingerprintSet {
     }
   }
 
+  /** The keys as bigints, in order of insertion. Keys added meanwhile are visited too. */
   *[Symbol.iterator](): IterableIterator<Fingerprint> {
     for (let i = 0; i < this.size; i++) yield this.keys[i]
   }

@@ -11,7 +11,7 @@ import type { AggregatorThread } from '../platform/platform.js'
 import { distance } from '../ring/token.js'
 import { unref } from '../timers.js'
 
-/** How well the aggregator is. */
+/** How well the aggregator is: see {@link DirtyTracker.health}. */
 export interface AggregatorHealth {
   /** Steps that threw; each was contained and tried again. */
   panics: number
@@ -25,6 +25,14 @@ export interface AggregatorHealth {
   finished: boolean
   /** What the last panic or the last death said. */
   lastError?: string
+  /**
+   * - 'starting': create() has not resolved yet
+   * - 'running'
+   * - 'backing-off': a step threw, and is tried again in 10 ms to 1 s
+   * - 'restarting': its worker died, and another one is on its way
+   * - 'finished': stopped, and everything is delivered
+   * - 'absent': nobody runs it: `aggregator: 'none'`, or one that could not be kept running
+   */
   state: 'starting' | 'running' | 'backing-off' | 'restarting' | 'finished' | 'absent'
 }
 

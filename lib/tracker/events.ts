@@ -1,19 +1,71 @@
 import { invalidArg, outOfRange } from '../errors.js'
 
-/** What a tracker tells its listeners; see {@link DirtyTracker.on}. */
+/**
+ * What a tracker tells its listeners, by the event's name; see {@link DirtyTracker.on}.
+ *
+ * @example
+ * ```js
+ * tracker.on('epoch', ({ id, size, exact }) => console.log(id, size, exact)) // 0 1 true | 1 0 true
+ * writer.mark(42)
+ * await tracker.consume(() => {})
+ * await tracker.stop()
+ * ```
+ */
 export interface TrackerEvents {
   /** An epoch was sealed. sealMs: from the call of advanceEpoch(), or stop(), to the hand-out. */
-  epoch: { id: number; size: number; exact: boolean; sealMs: number }
+  epoch: {
+    /** The epoch's number. */
+    id: number
+    /** Distinct keys held. */
+    size: number
+    /** False: treat every key as dirty. */
+    exact: boolean
+    /** In ms. */
+    sealMs: number
+  }
   /** The open epoch has gone beyond maxKeysPerEpoch. Once an epoch. */
-  overflow: { epoch: number; maxKeysPerEpoch: number }
+  overflow: {
+    /** The epoch's number. */
+    epoch: number
+    /** The option: keys. */
+    maxKeysPerEpoch: number
+  }
   /** A writer's thread ended, or was reaped; `keys` were staged there and are now in the open epoch. */
-  harvest: { writerId: number; threadId: number; keys: number }
-  /** A step of the aggregator threw; it is tried again. `panics`: how often that has happened so far; several within a tenth of a second are told once. */
-  panic: { error: Error; panics: number; retryInMs: number }
+  harvest: {
+    /** The writer's number. */
+    writerId: number
+    /** The number of the thread that had it. */
+    threadId: number
+    /** Keys that were staged. */
+    keys: number
+  }
+  /** A step of the aggregator threw; it is tried again. Several within a tenth of a second are told once. */
+  panic: {
+    /** What was thrown: its text. */
+    error: Error
+    /** How often that has happened so far. */
+    panics: number
+    /** In ms: 10, doubling to 1000; a success resets it. */
+    retryInMs: number
+  }
   /** The aggregator's worker died and was started again. */
-  restart: { restarts: number; cause: string }
-  /** Somebody has been waiting for more than a second: advanceEpoch() for a slot (`unsettled` says which epochs hold them), or a writer for room. Once a wait. */
-  stall: { what: 'epoch-slot' | 'lane'; waitedMs: number; unsettled: readonly number[]; writerId?: number }
+  restart: {
+    /** How often that has happened so far. */
+    restarts: number
+    /** What it died of. */
+    cause: string
+  }
+  /** Somebody has been waiting for more than a second: advanceEpoch() for a slot, or a writer for room. Once a wait. */
+  stall: {
+    /** For what. */
+    what: 'epoch-slot' | 'lane'
+    /** In ms, so far. */
+    waitedMs: number
+    /** Numbers of the epochs that hold slots, oldest first. */
+    unsettled: readonly number[]
+    /** The writer that waits, if it is one. */
+    writerId?: number
+  }
 }
 
 const NAMES: readonly (keyof TrackerEvents)[] = ['epoch', 'overflow', 'harvest', 'panic', 'restart', 'stall']

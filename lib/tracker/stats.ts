@@ -30,11 +30,13 @@ import { distance, THREAD_MASK } from '../ring/token.js'
  * `marked = delivered + inFlight + staged + suppressed + rejected` and `published = delivered + inFlight`. Counts of keys, exact to 2^53.
  */
 export interface WriterStats {
+  /** The writer's number: {@link Writer.id}. */
   id: number
   /** Some thread has it. */
   open: boolean
   /** Marks offered. */
   marked: number
+  /** Marks published, consumed or not. */
   published: number
   /** Batches published. */
   batches: number
@@ -58,23 +60,39 @@ export interface WriterStats {
   waitMs: number
 }
 
+/**
+ * What a tracker has done so far: see {@link DirtyTracker.stats}. Counts, exact to 2^53.
+ *
+ * @example
+ * ```js
+ * writer.markMany([1, 2, 2])
+ * await tracker.drained()
+ * const { keys, distinct, writers } = tracker.stats()
+ * console.log(keys, distinct, writers[0].delivered) // 3 2 3
+ * ```
+ */
 export interface TrackerStats {
   /** Number of the open epoch. */
   epoch: number
   /** Tokens the aggregator handled: batches and all others. */
   events: number
+  /** Batches received. */
   batches: number
   /** Keys received in batches, duplicates included. */
   keys: number
   /** Distinct keys in the open epoch. */
   distinct: number
-  /** Tokens waiting in the ring now, and the most that the aggregator found there when it looked, every few tokens. */
+  /** Tokens waiting in the ring now. */
   queued: number
+  /** The most that the aggregator found there when it looked, every few tokens. */
   queuedPeak: number
-  /** Epochs sealed, of them restored (also by the library itself, after an abort) and committed, and those that said 'overflow' (again, when such a one is restored into another). */
+  /** Epochs sealed. */
   sealed: number
+  /** Of them restored, also by the library itself, after an abort. */
   restored: number
+  /** Of them committed. */
   committed: number
+  /** Those that said 'overflow'; again, when such a one is restored into another. */
   overflows: number
   /** Keys that were staged by writers that closed or died. */
   harvested: number
@@ -83,9 +101,21 @@ export interface TrackerStats {
   /** Keys staged in all open writers. */
   staged: number
   /** From the call of advanceEpoch() to the hand-out, all epochs so far, in ms. */
-  sealMs: { count: number; mean: number; p50: number; p99: number; max: number }
+  sealMs: {
+    /** How many there were. */
+    count: number
+    /** The mean of all. */
+    mean: number
+    /** Half of them took no longer. */
+    p50: number
+    /** 99 of 100 took no longer. */
+    p99: number
+    /** The longest. */
+    max: number
+  }
   /** Every writer there was, by number. */
   writers: WriterStats[]
+  /** Bytes of shared memory reserved. */
   bytes: MemoryFootprint
 }
 

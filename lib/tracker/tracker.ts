@@ -18,6 +18,7 @@ import { Listeners, type TrackerEvents } from './events.js'
 import { readShared, type TrackerStats } from './stats.js'
 import { Watch } from './watch.js'
 
+/** Options of {@link DirtyTracker.advanceEpoch} and {@link DirtyTracker.consume}. */
 export interface AdvanceOptions {
   /** Aborted before the cut: the epoch stays open. Aborted after it: the library gives the keys back by itself, and the number is skipped. */
   signal?: AbortSignalLike | undefined
@@ -25,6 +26,7 @@ export interface AdvanceOptions {
   onBusy?: 'wait' | 'reject' | undefined
 }
 
+/** Options of {@link DirtyTracker.epochs}. */
 export interface EpochsOptions {
   /** Time between two cuts, in ms, 0 to 2^31 - 1; a slow body delays the next. */
   everyMs: number
@@ -34,6 +36,7 @@ export interface EpochsOptions {
   skipEmpty?: boolean | undefined
 }
 
+/** Options of {@link DirtyTracker.stop}. */
 export interface StopOptions {
   /** How long open writers are given to publish what they have staged, in ms, 0 to 2^31 - 1. Default 100. */
   graceMs?: number | undefined
@@ -46,25 +49,27 @@ const INTERVAL_MAX = 2 ** 31 - 1
 /**
  * Which keys did the workers change since last time? A tracker owns the shared memory, keeps the aggregator running, and cuts epochs.
  *
- * It belongs to the thread that created it; other threads mark through writers opened from its {@link DirtyTracker.handle}. It does not keep the process
- * alive, except while a promise of it is pending.
+ * It belongs to the thread that created it, and its methods are for that thread; other threads mark through writers opened from its
+ * {@link DirtyTracker.handle}. It does not keep the process alive, except while a promise of it is pending.
  *
  * @example
  * ```js
  * import { DirtyTracker } from 'dirtyring'
+ *
  * const tracker = await DirtyTracker.create({ maxKeysPerEpoch: 100_000 })
  * const writer = tracker.openWriter()
  * writer.mark(1)
  * writer.mark(2)
- * await tracker.consume((epoch) => console.log([...epoch.ids()])) // [ 1, 2 ]
+ * await tracker.consume((epoch) => console.log(...epoch.ids())) // 1 2
  * await tracker.stop()
  * ```
  */
 export class DirtyTracker {
   /** Pass it to other threads, in workerData or postMessage. */
   readonly handle: TrackerHandle
+  /** The options, every default filled in. */
   readonly options: ResolvedOptions
-  /** The set kernel in use. */
+  /** The set kernel in use: what 'auto' chose. */
   readonly kernel: 'wasm' | 'js'
   readonly #memory: Memory
   readonly #control: Control
@@ -117,6 +122,16 @@ export class DirtyTracker {
   /**
    * Reserve the memory and start the aggregator; resolves when it runs. Throws (rejects with) TypeError and RangeError for bad options, RangeError when
    * the memory is not to be had, `ERR_DIRTYRING_NO_SHARED_MEMORY`, and `ERR_DIRTYRING_AGGREGATOR_FAILED` when the worker cannot be started.
+   *
+   * @example
+   * ```js
+   * import { DirtyTracker } from 'dirtyring'
+   *
+   * const tracker = await DirtyTracker.create({ aggregator: 'inline' }) // no thread: for tests, and small programs
+   * tracker.openWriter().mark('user:7')
+   * await tracker.consume((epoch) => console.log(epoch.has('user:7'))) // true
+   * await tracker.stop()
+   * ```
    */
   static async create(options: TrackerOptions = {}): Promise<DirtyTracker> {
     return DirtyTracker.createAt(options, {})
@@ -147,7 +162,7 @@ export class DirtyTracker {
     return this.#closed
   }
 
-  /** A writer on the calling thread. Throws `ERR_DIRTYRING_NO_WRITER_SLOT` and `ERR_DIRTYRING_STOPPED`. */
+  /** A writer on the tracker's own thread; others have {@link openWriter}. Throws `ERR_DIRTYRING_NO_WRITER_SLOT` and `ERR_DIRTYRING_STOPPED`. */
   openWriter(): Writer {
     return openWriterIn(this.#memory)
   }
@@ -158,6 +173,35 @@ export class DirtyTracker {
    * watched worker starts are not seen from here. An 'exit' listener of yours that was there first runs before the harvest is under way.
    *
    * Throws TypeError for what is no Worker, and for one that had ended before it was watched.
+   *
+   * @example
+   * ```js
+   * // main.js
+   * import { Worker } from 'node:worker_threads'
+   * import { DirtyTracker } from 'dirtyring'
+   *
+   * const worker = new Worker(new URL('./writer.js', import.meta.url)) // before there is a tracker
+   * const tracker = await DirtyTracker.create()
+   * tracker.watch(worker).postMessage(tracker.handle)
+   * tracker.on('harvest', ({ keys }) => console.log(keys, 'harvested')) // 3 harvested
+   * await new Promise((resolve) => worker.once('message', resolve))
+   * await worker.terminate()
+   * await tracker.consume((epoch) => console.log(...epoch.ids())) // 1 2 3
+   * await tracker.stop()
+   * ```
+   *
+   * ```js
+   * // writer.js
+   * import { parentPort } from 'node:worker_threads'
+   * import { openWriter } from 'dirtyring'
+   *
+   * parentPort.once('message', (handle) => {
+   *   const writer = openWriter(handle)
+   *   for (const id of [1, 2, 3]) writer.mark(id)
+   *   parentPort.postMessage('marked, and never published')
+   *   for (;;); // until somebody terminates it
+   * })
+   * ```
    */
   watch<W>(worker: W): W {
     if (typeof worker === 'object' && worker !== null && this.#watched.has(worker)) return worker
@@ -181,6 +225,12 @@ export class DirtyTracker {
    * somebody else's; in Node prefer watch().
    *
    * Rejects with TypeError, RangeError for what is no writer's number, and `ERR_DIRTYRING_STOPPED`.
+   *
+   * @example
+   * ```js
+   * const id = 3 // what the worker told of its writer, before it ended
+   * console.log(await tracker.reap(id)) // 0
+   * ```
    */
   async reap(writerId: number): Promise<number> {
     if (typeof writerId !== 'number') throw invalidArg('writerId', 'a number', writerId)
@@ -200,6 +250,19 @@ export class DirtyTracker {
    * Rejects with `signal.reason` when aborted, with nothing lost (an abort that comes after stop() is too late); with `ERR_DIRTYRING_NO_EPOCH_SLOT` where `onBusy: 'reject'` and no slot is free; with
    * `ERR_DIRTYRING_STOPPED` after stop(); with `ERR_DIRTYRING_AGGREGATOR_FAILED` or `ERR_DIRTYRING_CORRUPT` when there is no way on; with TypeError and
    * RangeError for bad options.
+   *
+   * @example
+   * ```js
+   * writer.mark(42)
+   * const epoch = await tracker.advanceEpoch()
+   * try {
+   *   await saveRows(epoch.ids())
+   *   epoch.commit()
+   * } finally {
+   *   await epoch.restore() // does nothing after commit()
+   * }
+   * console.log(epoch.id, epoch.state) // 0 committed
+   * ```
    */
   async advanceEpoch(options: AdvanceOptions = {}): Promise<SealedEpoch> {
     const { signal, onBusy } = checkAdvance(options)
@@ -240,10 +303,12 @@ export class DirtyTracker {
    *
    * @example
    * ```js
+   * writer.mark(42)
    * await tracker.consume(async (epoch) => {
    *   if (epoch.exact) await saveRows(epoch.ids())
    *   else await saveAll()
    * })
+   * console.log(tracker.stats().committed) // 1
    * ```
    */
   async consume<T>(use: (epoch: SealedEpoch) => T | PromiseLike<T>, options: AdvanceOptions = {}): Promise<T> {
@@ -265,10 +330,13 @@ export class DirtyTracker {
    *
    * @example
    * ```js
-   * for await (const epoch of tracker.epochs({ everyMs: 1000, signal })) {
-   *   await save(epoch)
+   * writer.mark(42)
+   * for await (const epoch of tracker.epochs({ everyMs: 20, signal })) {
+   *   await saveRows(epoch.ids())
    *   epoch.commit()
+   *   break // or when the signal aborts, or at stop()
    * }
+   * console.log(tracker.stats().unsettled.length) // 0
    * ```
    */
   epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch> {
@@ -309,8 +377,10 @@ export class DirtyTracker {
    *
    * @example
    * ```js
+   * writer.mark(42)
    * await tracker.flushed({ signal: AbortSignal.timeout(1000) })
    * const epoch = await tracker.advanceEpoch()
+   * console.log(epoch.size, epoch.staged) // 1 0
    * ```
    */
   async flushed(options: { signal?: AbortSignalLike | undefined } = {}): Promise<void> {
@@ -334,6 +404,12 @@ export class DirtyTracker {
   /**
    * A change that no list of keys describes (a bulk load, a truncate): the open epoch says `exact: false`, reason 'everything'. True. In the order of the
    * calls: an `advanceEpoch()` after it has it. Throws `ERR_DIRTYRING_STOPPED`, and what there is no way on from.
+   *
+   * @example
+   * ```js
+   * tracker.markEverything()
+   * await tracker.consume((epoch) => console.log(epoch.exact, epoch.reason, epoch.has('any key'))) // false everything true
+   * ```
    */
   markEverything(): boolean {
     this.#checkRunning()
@@ -341,7 +417,17 @@ export class DirtyTracker {
     return true
   }
 
-  /** Resolves when everything published before the call is in the sets. Publishes the writers of the calling thread first. Rejects with `signal.reason`. */
+  /**
+   * Resolves when everything published before the call is in the sets. Publishes the writers of the calling thread first. Rejects with `signal.reason`,
+   * `ERR_DIRTYRING_STOPPED`, and what there is no way on from.
+   *
+   * @example
+   * ```js
+   * writer.mark(42)
+   * await tracker.drained()
+   * console.log(tracker.stats().distinct) // 1
+   * ```
+   */
   async drained(options: { signal?: AbortSignalLike | undefined } = {}): Promise<void> {
     const signal = signalOf(options)
     throwIfAborted(signal)
@@ -356,7 +442,7 @@ export class DirtyTracker {
     })
   }
 
-  /** A picture of the moment, not one instant: while writers mark, two of its numbers may be a batch apart. */
+  /** What there was so far. Of a moment, not of one instant: while writers mark, two of its numbers may be a batch apart. Also after stop(). */
   stats(): TrackerStats {
     const { epoch, sealed, restored, committed, unsettled } = this.#control
     const { distinct, overflows } = this.#control.open
@@ -374,11 +460,27 @@ export class DirtyTracker {
     }
   }
 
+  /**
+   * How well the aggregator is, right now. Also after stop().
+   *
+   * @example
+   * ```js
+   * const { healthy, state, restarts } = tracker.health()
+   * console.log(healthy, state, restarts) // true running 0
+   * ```
+   */
   health(): AggregatorHealth {
     return this.#host.health()
   }
 
-  /** A text picture of the shared memory (ring, lanes, epochs), for bug reports. No key is in it. Of a moment at which other threads go on. */
+  /**
+   * A text picture of the shared memory (ring, lanes, epochs), for bug reports. No key is in it. Of a moment at which other threads go on.
+   *
+   * @example
+   * ```js
+   * console.log(tracker.dump()) // …
+   * ```
+   */
   dump(): string {
     return dump(this.#memory)
   }
@@ -390,6 +492,7 @@ export class DirtyTracker {
    * @example
    * ```js
    * const off = tracker.on('stall', ({ what, waitedMs, unsettled }) => console.warn(what, waitedMs, unsettled))
+   * // …
    * off()
    * ```
    */
@@ -403,6 +506,7 @@ export class DirtyTracker {
     return this
   }
 
+  /** Do not keep the process alive: so it is to begin with. */
   unref(): this {
     clearInterval(this.#keepAlive)
     this.#keepAlive = undefined
@@ -412,7 +516,17 @@ export class DirtyTracker {
   /**
    * Ask open writers to publish and give them up to `graceMs` (0: do not ask), deliver all that is published, end the aggregator, and refuse later marks. Resolves with the
    * last epoch, still to be settled by `commit()`; if writers still had keys staged it says `exact: false`, reason 'unpublished'. A second stop() is the
-   * first. Cuts already made are served, `advanceEpoch()` calls that wait for a slot reject; epochs that are not settled stay readable.
+   * first. Cuts already made are served, `advanceEpoch()` calls that wait for a slot reject; epochs that are not settled stay readable, and restore() on them
+   * rejects. Rejects with what there is no way on from, and with TypeError and RangeError for bad options.
+   *
+   * @example
+   * ```js
+   * writer.mark(42)
+   * const last = await tracker.stop()
+   * await saveRows(last.ids())
+   * last.commit()
+   * console.log(last.size, last.exact) // 1 true
+   * ```
    */
   async stop(options: StopOptions = {}): Promise<SealedEpoch> {
     checkBag('options', options)

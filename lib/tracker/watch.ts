@@ -46,8 +46,8 @@ export class Watch {
     const wanted = this.#listeners.size > 0
     if (wanted === (this.#timer !== undefined)) return
     clearInterval(this.#timer)
-    this.#timer = wanted ? setInterval(() => this.look(), LOOK_MS) : undefined
-    unref(this.#timer)
+    this.#timer = undefined
+    if (wanted) unref((this.#timer = setInterval(() => this.look(), LOOK_MS)))
   }
 
   #lookForPanics(): void {

@@ -7,15 +7,22 @@ import { isAtomic, laneOf, partOf, type Writer } from './writer.js'
 const KEYS_MAX = 2 ** 29
 
 /**
- * Keys of one transaction, gathered on one thread and published together at its commit. Nothing is shared before {@link TxnBuffer.flushTo}.
+ * Keys of one transaction, gathered on one thread and published together at its commit. Nothing is shared before {@link TxnBuffer.flushTo}; use it on one
+ * thread.
  *
  * @example
  * ```js
  * import { TxnBuffer } from 'dirtyring'
+ *
  * const txn = new TxnBuffer(7n)
  * txn.record('account:1')
  * txn.record('account:2')
- * txn.flushTo(writer)           // both in one epoch; false: not stored, and still here
+ * console.log(txn.size, txn.flushTo(writer), txn.size) // 2 true 0
+ * await tracker.consume((epoch) => console.log(epoch.has('account:1') && epoch.has('account:2'))) // true
+ *
+ * txn.reset(8n)
+ * txn.record('account:3')
+ * txn.clear() // rolled back: nobody ever saw it
  * ```
  */
 export class TxnBuffer {
@@ -44,6 +51,7 @@ export class TxnBuffer {
     return this.#size
   }
 
+  /** Nothing is recorded. */
   get isEmpty(): boolean {
     return this.#size === 0
   }
@@ -61,7 +69,7 @@ export class TxnBuffer {
     this.#size++
   }
 
-  /** Two lanes, unchecked, modulo 2^32. */
+  /** Two lanes, unchecked, modulo 2^32. RangeError beyond 2^29 keys, as for all that records. */
   recordLanes(lo: number, hi: number): void {
     this.#reserve(1)
     this.#lanes[this.#size * 2] = lo
@@ -92,6 +100,7 @@ export class TxnBuffer {
     return keys
   }
 
+  /** Forget the keys: the transaction was rolled back. */
   clear(): void {
     this.#size = 0
   }

@@ -39,14 +39,13 @@ interface Waiting {
  * @example
  * ```js
  * import { DirtyTracker } from 'dirtyring'
+ *
  * const tracker = await DirtyTracker.create()
  * const writer = tracker.openWriter()
- * writer.mark(42)               // an id of yours
- * writer.mark('user:7')         // a string, by its fingerprint
- * writer.flush()                // true: the next epoch has both
- * const epoch = await tracker.advanceEpoch()
- * console.log(epoch.size)       // 2
- * epoch.commit()
+ * writer.mark(42) // an id of yours
+ * writer.mark('user:7') // a string, by its fingerprint
+ * console.log(writer.staged, writer.flush(), writer.staged) // 2 true 0
+ * await tracker.consume((epoch) => console.log(epoch.size)) // 2
  * await tracker.stop()
  * ```
  */
@@ -80,6 +79,15 @@ export class Writer {
    * True if stored. False only with `onFull: 'reject'`, or on a thread that may not block, when the lane is full: nothing was stored then. With 'wait' it
    * sleeps for room. Throws TypeError or RangeError for what is no key, `ERR_DIRTYRING_STALLED` after `maxWaitMs`, `ERR_DIRTYRING_CLOSED` and
    * `ERR_DIRTYRING_STOPPED`; nothing was stored then.
+   *
+   * @example
+   * ```js
+   * writer.mark(42) // an id
+   * writer.mark('user:7') // a string: its fingerprint
+   * writer.mark(7, 2) // two lanes: row 7 of table 2
+   * writer.mark((2n << 32n) | 7n) // the same key, as a bigint
+   * await tracker.consume((epoch) => console.log(epoch.size)) // 3
+   * ```
    */
   mark(lo: number, hi: number): boolean
   mark(key: Key): boolean
@@ -113,6 +121,8 @@ export class Writer {
    * ```js
    * writer.markMany([1, 2, 'user:7'])
    * writer.markMany(new BigUint64Array([1n, 2n]))
+   * writer.markMany(new Uint32Array(100_000).map((_, i) => i), { atomic: false }) // more than a lane holds
+   * await tracker.consume((epoch) => console.log(epoch.size)) // 100001
    * ```
    */
   markMany(keys: KeyList, options?: { atomic?: boolean | undefined }): boolean {
@@ -124,7 +134,15 @@ export class Writer {
     return this.#stageAll(lanes, count, 'keys', atomic)
   }
 
-  /** The same for lanes lo, hi, lo, hi …: an epoch's `lanes`, for instance. RangeError for an odd length. */
+  /**
+   * The same for lanes lo, hi, lo, hi …: an epoch's `lanes`, for instance. RangeError for an odd length.
+   *
+   * @example
+   * ```js
+   * writer.markLanes(Uint32Array.of(7, 2, 8, 2)) // rows 7 and 8 of table 2
+   * await tracker.consume((epoch) => console.log(epoch.has(8, 2))) // true
+   * ```
+   */
   markLanes(lanes: Uint32Array | Int32Array, options?: { atomic?: boolean | undefined }): boolean {
     const atomic = isAtomic(options)
     return this.#stageAll(lanes, laneCount(lanes), 'lanes', atomic)
@@ -143,6 +161,15 @@ export class Writer {
    *   writer.mark('from:1')
    *   writer.mark('to:2')
    * })
+   * try {
+   *   writer.batch(() => {
+   *     writer.mark('from:3')
+   *     throw new Error('the account is closed')
+   *   })
+   * } catch (error) {
+   *   console.log(error.message) // the account is closed
+   * }
+   * await tracker.consume((epoch) => console.log(epoch.has('from:1'), epoch.has('to:2'), epoch.has('from:3'))) // true true false
    * ```
    */
   batch<T>(use: () => T): T {
@@ -181,7 +208,10 @@ export class Writer {
     return pushWaiting(this.#lane, controlToken(EVERYTHING, 0), this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
   }
 
-  /** Marks that follow belong to this transaction; keys staged for another one are published first. A tag: it makes nothing atomic and undoes nothing. */
+  /**
+   * Marks that follow belong to this transaction; keys staged for another one are published first. A tag: it makes nothing atomic and undoes nothing; for that
+   * there are batch() and TxnBuffer. Throws TypeError, `ERR_DIRTYRING_CLOSED` and `ERR_DIRTYRING_STOPPED`.
+   */
   begin(txnId: number | bigint): void {
     if (typeof txnId !== 'number' && typeof txnId !== 'bigint') throw invalidArg('txnId', 'a number or a bigint', txnId)
     this.#check()
@@ -192,6 +222,13 @@ export class Writer {
   /**
    * Publish what is staged as one batch. True once nothing is staged: the next cut has all of it. With `onFull: 'wait'` it waits for a full ring, with
    * 'reject' it returns false. Throws `ERR_DIRTYRING_STALLED` after `maxWaitMs`, and `ERR_DIRTYRING_STOPPED` when staged keys can't be delivered any more.
+   *
+   * @example
+   * ```js
+   * store.set(42, 'new')
+   * writer.mark(42)
+   * if (writer.flush()) console.log('the next cut has it') // the next cut has it
+   * ```
    */
   flush(): boolean {
     const lane = this.#lane
@@ -213,6 +250,13 @@ export class Writer {
   /**
    * Resolves when `keys` (1 to `laneCapacity`, default 1) fit. Never blocks the thread; looks every 10 ms at least. Rejects with `signal.reason`, with
    * `ERR_DIRTYRING_CLOSED` and `ERR_DIRTYRING_STOPPED`, and with TypeError and RangeError for bad input.
+   *
+   * @example
+   * ```js
+   * const keys = [1, 2, 3]
+   * if (writer.room < keys.length) await writer.waitForRoom(keys.length, { signal })
+   * console.log(writer.markMany(keys)) // true
+   * ```
    */
   async waitForRoom(keys = 1, options: { signal?: AbortSignalLike | undefined } = {}): Promise<void> {
     const { capacity } = this.#lane
@@ -225,6 +269,7 @@ export class Writer {
     await waitForRoomAsync(this.#lane, keys, signal)
   }
 
+  /** close() was called, here or because the thread ends. */
   get closed(): boolean {
     return !this.#lane.open
   }
@@ -346,9 +391,22 @@ export function isAtomic(options: { atomic?: boolean | undefined } = {}): boolea
  *
  * @example
  * ```js
- * // writer.js, a worker started with { workerData: tracker.handle }
+ * // main.js
+ * import { Worker } from 'node:worker_threads'
+ * import { DirtyTracker } from 'dirtyring'
+ *
+ * const tracker = await DirtyTracker.create()
+ * const worker = new Worker(new URL('./writer.js', import.meta.url), { workerData: tracker.handle })
+ * await new Promise((resolve) => worker.once('exit', resolve))
+ * await tracker.consume((epoch) => console.log(...epoch.ids())) // 42
+ * await tracker.stop()
+ * ```
+ *
+ * ```js
+ * // writer.js
  * import { workerData } from 'node:worker_threads'
  * import { openWriter } from 'dirtyring'
+ *
  * const dirty = openWriter(workerData)
  * dirty.mark(42)
  * ```
@@ -389,7 +447,9 @@ const threadWriters = new Map<string, Writer>()
  * @example
  * ```js
  * import { threadWriter } from 'dirtyring'
- * export default ({ handle, id }) => threadWriter(handle).mark(id)
+ *
+ * const copy = structuredClone(tracker.handle) // as every message brings one
+ * console.log(threadWriter(copy) === threadWriter(tracker.handle)) // true
  * ```
  */
 export function threadWriter(handle: unknown): Writer {
@@ -412,11 +472,26 @@ export function threadWriter(handle: unknown): Writer {
  *
  * @example
  * ```js
- * // a task of a Piscina or Tinypool pool
+ * // main.js
+ * import { Piscina } from 'piscina'
+ * import { DirtyTracker } from 'dirtyring'
+ *
+ * const tracker = await DirtyTracker.create()
+ * const pool = new Piscina({ filename: new URL('./task.js', import.meta.url).href, maxThreads: 2 })
+ * await Promise.all([pool.run({ handle: tracker.handle, rows: [1, 2] }), pool.run({ handle: tracker.handle, rows: [2, 3] })])
+ * await tracker.consume((epoch) => console.log(epoch.size)) // 3
+ * await pool.destroy()
+ * await tracker.stop()
+ * ```
+ *
+ * ```js
+ * // task.js
  * import { withWriter } from 'dirtyring'
- * export default ({ handle, rows }) => withWriter(handle, (dirty) => {
- *   for (const id of rows) dirty.mark(id)
- * })
+ *
+ * export default ({ handle, rows }) =>
+ *   withWriter(handle, (dirty) => {
+ *     for (const id of rows) dirty.mark(id)
+ *   })
  * ```
  */
 export function withWriter<T>(handle: unknown, use: (writer: Writer) => T): T {

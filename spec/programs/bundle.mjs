@@ -7,10 +7,11 @@ import { DirtyTracker } from '../../dist/index.js'
 import { args, verdict } from './support.mjs'
 
 async function bundle(contents, platform, file) {
-  const { outputFiles, warnings } = await build({
+  const { outputFiles, metafile, warnings } = await build({
     stdin: { contents, resolveDir: args.dir },
     bundle: true,
     write: false,
+    metafile: true,
     format: 'esm',
     platform,
     target: 'es2022',
@@ -20,7 +21,7 @@ async function bundle(contents, platform, file) {
   if (file !== undefined) writeFileSync(file, text)
   return {
     bytes: text.length,
-    nodeImports: [...new Set(text.match(/(?<=["'])node:[a-z_/]+(?=["'])/g) ?? [])],
+    nodeImports: [...new Set(Object.values(metafile.outputs).flatMap(({ imports }) => imports.map(({ path }) => path)))],
     hasAggregator: /function runAggregator\(/.test(text) && text.includes('ERR_DIRTYRING_AGGREGATOR_TAKEN'),
     warnings: warnings.map(({ text: warning }) => warning),
   }
