@@ -6,7 +6,7 @@ import tseslint from 'typescript-eslint'
 const unused = ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrors: 'none' }]
 
 export default defineConfig(
-  globalIgnores(['dist/', 'coverage/', '.cache/', 'docs/reference/', '**/*.as.ts', '**/target/']),
+  globalIgnores(['dist/', 'coverage/', '.cache/', 'docs/reference/', '**/*.as.ts', '**/target/', 'spec/support/contract.d.ts']),
   js.configs.recommended,
   {
     rules: {

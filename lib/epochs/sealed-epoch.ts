@@ -27,9 +27,6 @@ export interface EpochKeeper {
   restore(epoch: SealedEpoch): Promise<void>
 }
 
-/** Why an epoch is not exact. */
-export type InexactReason = 'overflow' | 'everything' | 'unpublished' | 'fault'
-
 /**
  * A closed epoch: its distinct keys, until it is settled by `commit()` or `restore()`, whichever comes first; what comes later does nothing.
  *
@@ -65,7 +62,7 @@ export class SealedEpoch {
    * - 'unpublished': the tracker stopped while writers had keys staged
    * - 'overflow': more than `maxKeysPerEpoch` distinct keys
    */
-  readonly reason?: InexactReason
+  readonly reason?: 'overflow' | 'everything' | 'unpublished' | 'fault'
   /**
    * Keys that open writers had marked and not published at the cut: they are in a later epoch. An indication, of a moment at which writers go on; 0 after
    * `await tracker.flushed()` if nobody has marked since.
@@ -248,7 +245,7 @@ function setOf(memory: Memory, slot: number): SetState {
   }
 }
 
-function reasonFor(flags: number): InexactReason | undefined {
+function reasonFor(flags: number): SealedEpoch['reason'] {
   if ((flags & FLAG_EVERYTHING) !== 0) return 'everything'
   if ((flags & FLAG_FAULT) !== 0) return 'fault'
   if ((flags & FLAG_UNPUBLISHED) !== 0) return 'unpublished'

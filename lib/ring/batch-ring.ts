@@ -1,7 +1,7 @@
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { HEAD, LANE_KEYS, LANE_OWNER, LANE_READ_END, LANE_STAGED_END, LANE_THREAD, laneAt, OWNER } from '../memory/map.js'
 import { attachMemory, createMemory, handleOf, sameMemory, type Memory } from '../memory/memory.js'
-import { resolveRingOptions, type RingOptions } from '../options.js'
+import { resolveRingOptions, type TrackerOptions } from '../options.js'
 import { threadIdFor } from '../platform/thread.js'
 import { unref } from '../timers.js'
 import { freeSlot, GONE, NOTHING, peek } from './consume.js'
@@ -39,7 +39,7 @@ export class BatchRing {
   }
 
   /** capacity in batches, laneCapacity in keys of one producer, as in a tracker's options. Throws TypeError and RangeError. */
-  static create(options: RingOptions = {}): BatchRing {
+  static create(options: Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'maxWriters'> = {}): BatchRing {
     const geometry = resolveRingOptions(options)
     const unused = { epochSlots: 0, maxKeysPerEpoch: 0, flushIntervalMs: 0, maxWaitMs: 0, onFull: 'reject' } as const
     return new BatchRing(createMemory({ ...geometry, ...unused, batchSize: geometry.laneCapacity }, []))
