@@ -34,9 +34,18 @@ describe('a thread that ends', () => {
     expect(verdict.same).toBe(true)
     expect(verdict.twice[1]).toBe(verdict.twice[0])
     expect(verdict.automatic).toEqual([2, 2]) // this program's own listener, and the tracker's
-    expect(verdict.errors).toEqual({ nothing: INVALID, zero: INVALID, number: INVALID, object: INVALID, ended: INVALID })
+    expect(verdict.errors).toEqual({ nothing: INVALID, zero: INVALID, number: INVALID, object: INVALID })
     expect(verdict.harvest).toEqual({ staged: 5, ids, harvested: 5, batches: 0, open: [false] })
-    expect(verdict.counts).toEqual([1, 0])
+    expect(verdict.counts).toEqual([1, 1]) // one for all trackers, for good
+  })
+
+  it('is harvested by watch() also when it has ended already, and once', async () => {
+    expect(await runProgram('ends', { case: 'watchLate' })).toEqual({
+      harvest: { staged: 5, ids, harvested: 5, batches: 0, open: [false] },
+      before: 0,
+      same: true,
+      twice: 5,
+    })
   })
 
   it('may have writers of many trackers, on a thread with many trackers, without a warning', async () => {
@@ -64,6 +73,7 @@ describe('a process', () => {
     { aggregator: 'worker', flushIntervalMs: 1_000_000 },
     { aggregator: 'inline', flushIntervalMs: 1_000_000 },
     { aggregator: 'none', flushIntervalMs: 1_000_000 },
+    { aggregator: 'function', flushIntervalMs: 1_000_000 },
   ])('is not kept alive by an idle tracker and a writer with keys staged: $aggregator, $flushIntervalMs ms', async (options) => {
     expect(await runProgram('processes', { case: 'idle', ...options }, { timeoutMs: 10_000 })).toMatchObject({ staged: 1 })
   })

@@ -1,10 +1,18 @@
 import { isMainThread, parentPort, threadId, Worker } from 'node:worker_threads'
 import { isHandleMessage, type AggregatorThread, type Platform } from './platform.js'
 
+/** Workers that this thread has started since the library was loaded, and their numbers: one that has ended does not know its own any more. */
+const threadIds = new WeakMap<Worker, number>()
 const startListeners = new Set<(worker: unknown) => void>()
 const endListeners = new Set<() => void>()
-/** One listener of ours for a worker, however many trackers watch it: the eleventh of an emitter prints a warning. */
+/** One listener of ours for a worker, for the same reason. */
 const exitListeners = new WeakMap<Worker, ((threadId: number) => void)[]>()
+
+// One listener, however many trackers there are: the eleventh of an emitter prints a warning.
+process.on('worker', (worker) => {
+  threadIds.set(worker, worker.threadId)
+  for (const listener of startListeners) listener(worker)
+})
 
 export const platform: Platform = {
   threadId,
@@ -21,12 +29,21 @@ export const platform: Platform = {
     return aggregatorThread(worker)
   },
 
-  adoptWorker: (worker) => (worker instanceof Worker && worker.threadId !== -1 ? aggregatorThread(worker) : undefined),
+  adoptWorker(worker) {
+    if (!(worker instanceof Worker) || worker.threadId === -1) return undefined
+    worker.unref()
+    return aggregatorThread(worker)
+  },
 
   watchWorker(worker, onExit) {
     if (!(worker instanceof Worker)) return false
-    const id = worker.threadId // inside 'exit' it is -1
-    if (id === -1) throw new Error('the worker has ended: the writers it may have had can no longer be told apart')
+    const hasEnded = worker.threadId === -1 // so it is inside 'exit'
+    const id = hasEnded ? threadIds.get(worker) : worker.threadId
+    if (id === undefined) throw new Error('the worker was started before the library was loaded, and has ended: nobody knows its number any more')
+    if (hasEnded) {
+      onExit(id)
+      return true
+    }
     const listeners = exitListeners.get(worker)
     if (listeners !== undefined) {
       listeners.push(onExit)
@@ -41,16 +58,14 @@ export const platform: Platform = {
   },
 
   onWorkerStart(listener) {
-    if (startListeners.size === 0) process.on('worker', announceWorker)
     startListeners.add(listener)
     return () => {
       startListeners.delete(listener)
-      if (startListeners.size === 0) process.off('worker', announceWorker)
     }
   },
 
   onThreadEnd(listener) {
-    // One hook for the thread, for the same reason.
+    // One hook for the thread.
     if (endListeners.size === 0) process.once('exit', () => endListeners.forEach((end) => end()))
     endListeners.add(listener)
   },
@@ -68,10 +83,6 @@ export const platform: Platform = {
   warn(message) {
     process.emitWarning(message, 'DirtyRingWarning')
   },
-}
-
-function announceWorker(worker: Worker): void {
-  for (const listener of startListeners) listener(worker)
 }
 
 function aggregatorThread(worker: Worker): AggregatorThread {

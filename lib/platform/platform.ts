@@ -11,9 +11,9 @@ export interface Platform {
   turn(): Promise<void>
   /** Start the package's own aggregator worker; it waits for postHandle(). */
   startWorker(): AggregatorThread
-  /** The same for a worker of the user's; undefined if it is none. */
+  /** The same for a running worker of the user's, which does not keep the process alive from here on; undefined if it is none. */
   adoptWorker(worker: unknown): AggregatorThread | undefined
-  /** Call back, once, when a worker has ended; at once if it had. False if it is no worker. Throws where a worker's end can't be seen. */
+  /** Call back, once, when a worker has ended; at once if it had. False if it is no worker. Throws where a worker's end, or its number, can't be seen. */
   watchWorker(worker: unknown, onExit: (threadId: number) => void): boolean
   /** Call back for every worker that this thread starts from now on. Returns the function that ends it. */
   onWorkerStart(listener: (worker: unknown) => void): () => void

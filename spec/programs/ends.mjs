@@ -7,13 +7,14 @@ import { codeOf, sleep, until, within } from './threads.mjs'
 const options = { maxWriters: 4, maxKeysPerEpoch: 10_000, flushIntervalMs: 0 }
 
 /** Five keys staged, then the end; what the next epoch has, and how it came there. */
-async function endOf(puppet, tracker, end) {
+async function endOf(puppet, tracker, end, afterwards = () => undefined) {
   await puppet.call('open', tracker.handle)
   await puppet.call('mark', 0, 5)
   const staged = await puppet.call('staged')
   if (end === 'terminate') await puppet.terminate()
   else puppet.tell(end)
   await puppet.exit
+  afterwards()
   await within(tracker.drained(), 'drained()')
   const { harvested, batches, writers } = tracker.stats()
   const epoch = await within(tracker.advanceEpoch(), 'an epoch')
@@ -51,8 +52,6 @@ const cases = {
 
   async watch() {
     const puppet = await new Puppet().ready()
-    const ended = await new Puppet().ready()
-    await ended.terminate()
     const tracker = await DirtyTracker.create(options)
     const after = await new Puppet().ready()
     const listeners = after.worker.listenerCount('exit')
@@ -62,7 +61,7 @@ const cases = {
       automatic: [listeners, (tracker.watch(after.worker), after.worker.listenerCount('exit'))],
       errors: {},
     }
-    for (const [name, worker] of Object.entries({ nothing: undefined, zero: null, number: 7, object: {}, ended: ended.worker })) {
+    for (const [name, worker] of Object.entries({ nothing: undefined, zero: null, number: 7, object: {} })) {
       results.errors[name] = await codeOf(() => tracker.watch(worker))
     }
     results.harvest = await endOf(puppet, tracker, 'terminate')
@@ -71,6 +70,24 @@ const cases = {
     await within(tracker.stop(), 'stop()')
     counts.push(process.listenerCount('worker'))
     return { ...results, counts }
+  },
+
+  /** Started before create(), and ended before watch(). */
+  async watchLate() {
+    const puppet = await new Puppet().ready()
+    const tracker = await DirtyTracker.create(options)
+    const watched = {}
+    const harvest = await endOf(
+      puppet,
+      tracker,
+      'terminate',
+      () => ((watched.before = tracker.stats().harvested), (watched.same = tracker.watch(puppet.worker) === puppet.worker)),
+    )
+    tracker.watch(puppet.worker)
+    await within(tracker.drained(), 'drained()')
+    watched.twice = tracker.stats().harvested
+    await within(tracker.stop(), 'stop()')
+    return { harvest, ...watched }
   },
 
   /** Many trackers and writers on one thread: no warning about too many listeners. */

@@ -1,6 +1,7 @@
 /** What keeps a process alive, and what does not; and other processes. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../../dist/index.js'
 import { args, verdict } from './support.mjs'
 import { within } from './threads.mjs'
@@ -9,7 +10,8 @@ const options = { maxWriters: 2, maxKeysPerEpoch: 1000 }
 
 const cases = {
   /** Ends by itself, with a tracker that runs and keys staged under an armed clock. Its spec would time out otherwise. */
-  async idle({ aggregator, flushIntervalMs }) {
+  async idle({ aggregator: kind, flushIntervalMs }) {
+    const aggregator = kind === 'function' ? () => new Worker(new URL('../../dist/aggregator/worker.js', import.meta.url)) : kind
     const tracker = await DirtyTracker.create({ ...options, aggregator, flushIntervalMs })
     const writer = tracker.openWriter()
     writer.mark(1)
