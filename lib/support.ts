@@ -28,6 +28,18 @@ export function runtimeSupport(): RuntimeSupport {
     sharedMemory: typeof SharedArrayBuffer === 'function',
     canBlock: platform.canBlock(),
     waitAsync: typeof Atomics === 'object' && typeof Atomics.waitAsync === 'function',
-    wasm: 'WebAssembly' in globalThis,
+    wasm: mayCompile(),
+  }
+}
+
+/** The smallest module there is. */
+const EMPTY_MODULE = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00)
+
+function mayCompile(): boolean {
+  const { WebAssembly } = globalThis as { WebAssembly?: { Module: new (code: Uint8Array) => object } }
+  try {
+    return WebAssembly !== undefined && typeof new WebAssembly.Module(EMPTY_MODULE) === 'object'
+  } catch {
+    return false
   }
 }

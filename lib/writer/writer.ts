@@ -21,7 +21,7 @@ const scratch = new Int32Array(2)
 const openWriters = new Set<Writer>()
 let hooked = false
 
-/** A writer's lane, for the modules that move keys into it. */
+/** A writer's lane, for the modules that move keys into it. Throws for what is no Writer of this copy of the library. */
 export let laneOf: (writer: Writer) => Lane
 
 /** The size of a batch and when to publish it are the tracker's; how a writer waits is written here. */
@@ -62,7 +62,10 @@ export class Writer {
   #tooLong = false
 
   static {
-    laneOf = (writer) => writer.#lane
+    laneOf = (writer) => {
+      if (!(#lane in writer)) throw invalidArg('writer', 'a Writer of this copy of the library', writer)
+      return writer.#lane
+    }
   }
 
   /** @internal Use openWriter(). */
@@ -237,9 +240,9 @@ export class Writer {
     return waitForRoom(lane, 0, this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
   }
 
-  /** Keys marked and not yet published. */
+  /** Keys marked and not yet published, those of a batch() at hand included. */
   get staged(): number {
-    return this.#lane.open ? (this.#lane.end - this.#lane.published) | 0 : 0
+    return this.#lane.open ? ((this.#lane.end - this.#lane.published) | 0) + this.#held : 0
   }
 
   /** Keys that can be marked now without waiting or refusal. Only this thread uses it up, so it is a promise: look at it before you commit. 0 when closed or stopped. */
