@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import fc from 'fast-check'
 import { HEAD, LANE_OWNER, LANE_PUBLISHED, LANE_STAGED_END, laneAt, OWNER, PARKED, TAIL } from '../lib/memory/map.js'
@@ -397,6 +398,13 @@ describe('BatchRing', () => {
     ring.openProducer().push(keys)
     ring.drain((got) => expect([...got]).toEqual([...keys]))
     expect.assertions(1)
+  })
+
+  it('takes a batch of another realm', () => {
+    const ring = BatchRing.create(small)
+    expect(ring.openProducer().push(runInNewContext('new BigUint64Array([1n, 2n])') as BigUint64Array)).toBe(true)
+    ring.drain((got) => expect([...got]).toEqual([1n, 2n]))
+    expect.assertions(2)
   })
 
   it('is the same ring when attached by its handle', () => {

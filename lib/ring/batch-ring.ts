@@ -1,4 +1,5 @@
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
+import { typedArrayName } from '../fingerprint.js'
 import { HEAD, LANE_KEYS, LANE_OWNER, LANE_READ_END, LANE_STAGED_END, LANE_THREAD, laneAt, OWNER } from '../memory/map.js'
 import { attachMemory, createMemory, handleOf, sameMemory, type Memory } from '../memory/memory.js'
 import { resolveRingOptions, type TrackerOptions } from '../options.js'
@@ -81,6 +82,12 @@ export class BatchRing {
     } finally {
       draining.pop()
     }
+  }
+
+  /** One line, never the memory. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    const { capacity, laneCapacity, maxWriters } = this.#memory.layout
+    return `BatchRing { capacity: ${capacity}, laneCapacity: ${laneCapacity}, maxWriters: ${maxWriters} }`
   }
 
   #takeRole(): void {
@@ -177,7 +184,7 @@ export class BatchProducer {
    * Throws TypeError, RangeError for more than laneCapacity keys, and `ERR_DIRTYRING_CLOSED`.
    */
   push(batch: BigUint64Array): boolean {
-    if (!(batch instanceof BigUint64Array)) throw invalidArg('batch', 'a BigUint64Array', batch)
+    if (typedArrayName(batch) !== 'BigUint64Array') throw invalidArg('batch', 'a BigUint64Array', batch)
     const lane = this.#lane
     if (!lane.open) throw new DirtyRingError('ERR_DIRTYRING_CLOSED', `producer ${lane.id} is closed`)
     if (batch.length > lane.capacity) throw outOfRange('batch', `at most ${lane.capacity} keys (laneCapacity)`, batch.length)

@@ -2,7 +2,7 @@ import { platform } from '#platform'
 import { announceSleep } from '../aggregator/park.js'
 import { host, unhost, whenWoken } from '../aggregator/run.js'
 import { FINISHED_ALL, IDLE } from '../aggregator/step.js'
-import { readError, type Supervisor } from '../aggregator/supervisor.js'
+import { cannotGoOn, readError, type Supervisor } from '../aggregator/supervisor.js'
 import { DirtyRingError, invalidArg } from '../errors.js'
 import { FAILED, FINISHED, HEAD, ITERATIONS, OWNER, PANICS, PARKED, RETRYING, TAIL } from '../memory/map.js'
 import { handleOf, type Memory } from '../memory/memory.js'
@@ -206,7 +206,11 @@ export class AggregatorHost {
   /** The worker is gone: start another one, at once the first time, later and later when it does not help. */
   #onDeath(cause: string): void {
     const { words } = this.#memory
-    if (this.#ended || Atomics.load(words, FINISHED) !== 0 || Atomics.load(words, FAILED) !== 0) return
+    if (this.#ended || Atomics.load(words, FINISHED) !== 0) return
+    if (Atomics.load(words, FAILED) !== 0) {
+      this.onFailure(cannotGoOn(words))
+      return
+    }
     this.#lastCause = cause
     this.#panicsAtDeath = Atomics.load(words, PANICS)
     this.#state = 'restarting'
