@@ -41,6 +41,36 @@ export function throwIfAborted(signal: AbortSignalLike | undefined): void {
   if (isAborted(signal)) throw signal?.reason
 }
 
+/** Somebody's promise. */
+export interface Waiting<T> {
+  readonly resolve: (value: T) => void
+  readonly reject: (reason: unknown) => void
+}
+
+/**
+ * A promise for `start` to settle, which an abort rejects with `signal.reason`: if `abandon`, which `start` returns, says that it is not too late. Nothing is left on
+ * the signal once it is settled.
+ */
+export function abortable<T>(signal: AbortSignalLike | undefined, start: (waiting: Waiting<T>) => () => boolean): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const waiting: Waiting<T> = {
+      resolve(value) {
+        signal?.removeEventListener('abort', abort)
+        resolve(value)
+      },
+      reject(reason) {
+        signal?.removeEventListener('abort', abort)
+        reject(reason)
+      },
+    }
+    const abort = (): void => {
+      if (abandon()) waiting.reject(signal?.reason)
+    }
+    signal?.addEventListener('abort', abort)
+    const abandon = start(waiting)
+  })
+}
+
 /**
  * Call `look` now, after 1 ms, 2, 4 …, at most `everyMs` apart, until it is true. Rejects with what it throws, and with `signal.reason`. The timer keeps the
  * thread alive: somebody waits.

@@ -82,6 +82,12 @@ describe('a process', () => {
     expect(await runProgram('processes', { case: 'pending' }, { timeoutMs: 10_000 })).toEqual({ ids: [2] })
   })
 
+  it('is kept alive by each call that is pending, and by ref(), and no longer once it was aborted, and after unref()', async () => {
+    const stayed = ['advanceEpoch(), its cut made', 'epochs()', 'flushed()', 'drained()', 'waitForRoom()', 'ref()']
+
+    expect(await runProgram('processes', { case: 'calls' }, { timeoutMs: 10_000 })).toEqual(stayed)
+  })
+
   it('of another memory is told that handles are for threads', async () => {
     const verdict = await runProgram('processes', { case: 'fork' })
 

@@ -39,6 +39,7 @@ import {
   THREAD_MASK,
   writerPayload,
 } from '../ring/token.js'
+import type { Waiting } from '../signal.js'
 import { ref, unref } from '../timers.js'
 import type { Listeners } from './events.js'
 import { SealTimes } from './seal-times.js'
@@ -53,12 +54,6 @@ interface Outgoing {
   readonly seal?: { readonly advance: Advance; readonly slot: number }
   /** Somebody's promise hangs on it. */
   readonly awaited: boolean
-}
-
-/** Somebody's promise. */
-interface Waiting<T> {
-  readonly resolve: (value: T) => void
-  readonly reject: (reason: unknown) => void
 }
 
 /** An advanceEpoch() on its way. */
@@ -124,9 +119,9 @@ export class Control implements EpochKeeper {
   readonly #freeSlots: number[] = []
   readonly #waiting: Advance[] = []
   readonly #sealing: Sealing[] = []
-  readonly #restoring: (Waiting<void> & { readonly slot: number; readonly epoch: number })[] = []
+  readonly #restoring: (Waiting<void> & { readonly slot: number; readonly epoch: number; readonly awaited: boolean })[] = []
   readonly #reaping: Reaping[] = []
-  readonly #draining: (Waiting<void> & { readonly position: number })[] = []
+  readonly #draining: { readonly position: number; readonly waiting: Waiting<void> }[] = []
   /** Epochs handed out and not settled, with their slots. */
   readonly #unsettled = new Map<SealedEpoch, number>()
   #openSlot = 0
@@ -199,7 +194,7 @@ export class Control implements EpochKeeper {
     const sealing = this.#sealing.find((each) => each.advance === advance)
     if (sealing !== undefined && !sealing.abandoned) {
       sealing.abandoned = true
-      this.#restore(sealing.slot, sealing.id).catch(() => undefined)
+      this.#restore(sealing.slot, sealing.id, false).catch(() => undefined)
     }
     return true
   }
@@ -241,39 +236,42 @@ export class Control implements EpochKeeper {
     }
     if (this.#failure !== undefined) throw this.#failure as Error
     this.#unsettled.delete(epoch)
-    return this.#restore(slot, epoch.id)
+    return this.#restore(slot, epoch.id, true)
   }
 
-  #restore(slot: number, id: number): Promise<void> {
+  #restore(slot: number, id: number, awaited: boolean): Promise<void> {
     const epoch = id & EPOCH_MASK
     this.restored++
     const restored = new Promise<void>((resolve, reject) => {
-      this.#restoring.push({ slot, epoch, resolve, reject })
+      this.#restoring.push({ slot, epoch, awaited, resolve, reject })
     })
-    this.#send({ make: () => controlToken(RESTORE, epochPayload(slot, epoch)), awaited: true })
+    this.#send({ make: () => controlToken(RESTORE, epochPayload(slot, epoch)), awaited })
     this.poke()
     return restored
   }
 
-  /** Resolves when everything that is in the ring now has been handled. */
-  drain(): Promise<void> {
-    const drained = new Promise<void>((resolve, reject) => {
-      this.#send({
-        awaited: true,
-        fail: reject,
-        make: () => {
-          this.#draining.push({ position: settledTail(this.#memory), resolve, reject })
-          return undefined
-        },
-      })
-    })
+  /** Resolves when everything that is in the ring now has been handled. Returns the function that ends the wait. */
+  drain(waiting: Waiting<void>): () => void {
+    const outgoing: Outgoing = {
+      awaited: true,
+      fail: waiting.reject,
+      make: () => {
+        this.#draining.push({ position: settledTail(this.#memory), waiting })
+        return undefined
+      },
+    }
+    this.#send(outgoing)
     this.poke()
-    return drained
+    return () => {
+      remove(this.#outgoing, (each) => each === outgoing)
+      remove(this.#draining, (each) => each.waiting === waiting)
+      this.poke()
+    }
   }
 
   /** The open epoch is about a change that no list of keys describes. */
   markEverything(): void {
-    this.#send({ make: () => controlToken(EVERYTHING, 0), awaited: true })
+    this.#send({ make: () => controlToken(EVERYTHING, 0), awaited: false })
     this.poke()
   }
 
@@ -403,12 +401,12 @@ export class Control implements EpochKeeper {
         seal.advance.reject(reason)
       }
       if (fail !== undefined) {
-        this.#outgoing.splice(this.#outgoing.indexOf(outgoing), 1)
+        remove(this.#outgoing, (each) => each === outgoing)
         fail(reason)
       }
     }
     for (const { reject } of this.#restoring) reject(reason)
-    for (const { reject } of this.#draining.splice(0)) reject(reason)
+    for (const { waiting } of this.#draining.splice(0)) waiting.reject(reason)
     for (const { asked } of this.#reaping.splice(0)) for (const { reject } of asked) reject(reason)
     this.#stopping?.reject(reason)
     this.#stopping = undefined
@@ -431,8 +429,7 @@ export class Control implements EpochKeeper {
     this.#collectDrains()
     if (Atomics.load(words, FAILED) !== 0) this.fail(cannotGoOn(words)) // what came to pass before it stands
     if (this.#stopping !== undefined && Atomics.load(words, FINISHED) !== 0) this.#finish(this.#stopping)
-    const isAwaited = this.#isAwaited()
-    if (!isAwaited && (this.#reaping.length === 0 || this.#failure !== undefined)) {
+    if (!this.#isPending()) {
       clearInterval(this.#poll)
       this.#poll = undefined
       return
@@ -441,17 +438,30 @@ export class Control implements EpochKeeper {
       this.onPoll()
       this.poke()
     }, POLL_MS)
-    // A pending call keeps the process alive, a harvest that nobody asked for does not.
-    if (isAwaited) ref(this.#poll)
+    // A pending call keeps the process alive; a harvest that nobody asked for, or what follows an abort, does not.
+    if (this.#isAwaited()) ref(this.#poll)
     else unref(this.#poll)
     this.#listen(heard)
   }
 
-  #isAwaited(): boolean {
+  /** Something is on its way. */
+  #isPending(): boolean {
     if (this.#failure !== undefined) return false
-    const promises = this.#waiting.length + this.#sealing.length + this.#restoring.length + this.#draining.length
-    const reaps = this.#reaping.some(({ asked }) => asked.length > 0)
-    return promises > 0 || reaps || this.#stopping !== undefined || this.#outgoing.some(({ awaited }) => awaited)
+    const pending = [this.#waiting, this.#sealing, this.#restoring, this.#draining, this.#reaping, this.#outgoing]
+    return pending.some(({ length }) => length > 0) || this.#stopping !== undefined
+  }
+
+  /** Somebody's promise hangs on it. */
+  #isAwaited(): boolean {
+    if (!this.#isPending()) return false
+    return (
+      this.#waiting.length + this.#draining.length > 0 ||
+      this.#sealing.some(({ abandoned }) => !abandoned) ||
+      this.#restoring.some(({ awaited }) => awaited) ||
+      this.#reaping.some(({ asked }) => asked.length > 0) ||
+      this.#outgoing.some(({ awaited }) => awaited) ||
+      this.#stopping !== undefined
+    )
   }
 
   #send(outgoing: Outgoing): void {
@@ -578,7 +588,7 @@ export class Control implements EpochKeeper {
     if (this.#draining.length === 0) return
     Atomics.store(words, LISTENING, 1)
     while (this.#draining.length > 0 && distance(Atomics.load(words, HEAD), this.#draining[0].position) >= 0)
-      this.#draining.shift()!.resolve()
+      this.#draining.shift()!.waiting.resolve()
   }
 
   #freeSlot(slot: number): void {
@@ -608,6 +618,12 @@ export class Control implements EpochKeeper {
     if (waiting.async) void waiting.value.then(heardIt)
     else queueMicrotask(heardIt)
   }
+}
+
+/** The first one that is so. */
+function remove<T>(list: T[], isSo: (each: T) => boolean): void {
+  const at = list.findIndex(isSo)
+  if (at >= 0) list.splice(at, 1)
 }
 
 export function stopped(): DirtyRingError {

@@ -10,7 +10,7 @@ import { memoryFootprint, resolveOptions, settingsFor, type ResolvedOptions, typ
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'
 import { openWriterIn, publishOwn, type Writer } from '../writer/writer.js'
-import { checkBag, isAborted, signalOf, throwIfAborted, until, type AbortSignalLike } from '../signal.js'
+import { abortable, checkBag, isAborted, signalOf, throwIfAborted, until, type AbortSignalLike } from '../signal.js'
 import { AggregatorHost, type AggregatorHealth } from './aggregator-host.js'
 import { Control, stopped, type Advance } from './control.js'
 import { dump } from './dump.js'
@@ -172,7 +172,7 @@ export class DirtyTracker {
    * starts after create() is watched by itself, a pool's too; this is for those that were there before. Watching twice is watching once. Workers that a
    * watched worker starts are not seen from here. An 'exit' listener of yours that was there first runs before the harvest is under way.
    *
-   * Throws TypeError for what is no Worker, and for one that had ended before it was watched.
+   * One that has ended already is harvested now. Throws TypeError for what is no Worker, and for one that was started before the library was loaded and has ended.
    *
    * @example
    * ```js
@@ -212,7 +212,7 @@ export class DirtyTracker {
         this.#control.reapThread(threadId)
       })
     } catch (cause) {
-      throw Object.assign(invalidArg('worker', 'a Worker that is running', worker), { cause })
+      throw Object.assign(invalidArg('worker', 'a Worker whose number is known', worker), { cause })
     }
     if (!isWorker) throw invalidArg('worker', 'a Worker of node:worker_threads', worker)
     this.#watched.add(worker as object)
@@ -277,23 +277,10 @@ export class DirtyTracker {
       )
     }
     publishOwn(this.#memory)
-    return new Promise((resolve, reject) => {
-      const abort = (): void => {
-        if (this.#control.abandon(advance)) advance.reject(signal?.reason)
-      }
-      const advance: Advance = {
-        startedAt,
-        resolve: (epoch) => {
-          signal?.removeEventListener('abort', abort)
-          resolve(epoch)
-        },
-        reject: (reason) => {
-          signal?.removeEventListener('abort', abort)
-          reject(reason)
-        },
-      }
-      signal?.addEventListener('abort', abort)
+    return abortable(signal, (waiting) => {
+      const advance: Advance = { ...waiting, startedAt }
       this.#control.advance(advance)
+      return () => this.#control.abandon(advance)
     })
   }
 
@@ -433,12 +420,12 @@ export class DirtyTracker {
     throwIfAborted(signal)
     this.#checkRunning()
     publishOwn(this.#memory)
-    const drained = this.#control.drain()
-    if (signal === undefined) return drained
-    await new Promise<void>((resolve, reject) => {
-      const abort = (): void => reject(signal.reason)
-      signal.addEventListener('abort', abort)
-      drained.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    return abortable(signal, (waiting) => {
+      const forget = this.#control.drain(waiting)
+      return () => {
+        forget()
+        return true
+      }
     })
   }
 

@@ -30,6 +30,36 @@ const cases = {
     return { ids: [...second.ids()] }
   },
 
+  /** Each call is all there is to stay for; aborted, it is none. Would end with exit status 13 otherwise. */
+  async calls() {
+    const tracker = await DirtyTracker.create({ ...options, aggregator: 'none', capacity: 4, laneCapacity: 8, batchSize: 1, epochSlots: 2 })
+    const writer = tracker.openWriter()
+    const stayed = []
+    process.once('exit', () => verdict(stayed))
+    const calls = {
+      'advanceEpoch(), its cut made': (signal) => tracker.advanceEpoch({ signal }),
+      'epochs()': (signal) => tracker.epochs({ everyMs: 1_000_000, signal }).next(),
+      'flushed()': (signal) => {
+        for (let id = 0; id < 8; id++) writer.mark(id)
+        return tracker.flushed({ signal })
+      },
+      'drained()': (signal) => tracker.drained({ signal }),
+      'waitForRoom()': (signal) => writer.waitForRoom(8, { signal }),
+      'ref()': (signal) => {
+        tracker.ref()
+        signal.addEventListener('abort', () => tracker.unref())
+      },
+    }
+    for (const [name, call] of Object.entries(calls)) {
+      const controller = new AbortController()
+      Promise.resolve(call(controller.signal)).catch(() => undefined)
+      await new Promise((resolve) => setTimeout(resolve, 60).unref())
+      stayed.push(name)
+      controller.abort()
+    }
+    setTimeout(() => stayed.push('nothing'), 5000).unref()
+  },
+
   async fork() {
     const results = {}
     const tracker = await DirtyTracker.create({ ...options, aggregator: 'inline' })
@@ -67,4 +97,5 @@ const cases = {
   },
 }
 
-verdict(await cases[args.case](args))
+const result = await cases[args.case](args)
+if (result !== undefined) verdict(result)
