@@ -1,5 +1,14 @@
 import { describe, expect, it } from '@jest/globals'
-import { BatchRing, DirtyTracker, memoryFootprint, openWriter, resolveOptions, runAggregator, TxnBuffer } from '../lib/index.js'
+import {
+  BatchRing,
+  DirtyTracker,
+  memoryFootprint,
+  openWriter,
+  resolveOptions,
+  runAggregator,
+  TxnBuffer,
+  type Writer,
+} from '../lib/index.js'
 import { CAPACITY, CHUNKS, EPOCH_SLOTS, LANE_CAPACITY, MAGIC, MAX_KEYS_PER_EPOCH, MAX_WRITERS, VERSION } from '../lib/memory/map.js'
 import { openHeld, openInline, openUnattended, rejected, thrown } from './support/in-process.js'
 
@@ -555,6 +564,13 @@ describe("C11: arguments of the tracker's methods", () => {
     ],
     ['drained(null)', (t) => t.drained(null as never), INVALID_ARG, '"options" expected an object'],
     ['drained: signal', (t) => t.drained({ signal: 5 as never }), INVALID_ARG, '"options.signal"'],
+    ['flushed(null)', (t) => t.flushed(null as never), INVALID_ARG, '"options" expected an object'],
+    ['flushed: signal', (t) => t.flushed({ signal: {} as never }), INVALID_ARG, '"options.signal"'],
+    ['reap()', (t) => t.reap(undefined as never), INVALID_ARG, '"writerId" expected a number, got undefined'],
+    ['reap(-1)', (t) => t.reap(-1), OUT_OF_RANGE, '"writerId" expected a whole number, 0 to 7 (maxWriters), got -1'],
+    ['on()', (t) => t.on(undefined as never, () => undefined), INVALID_ARG, `"event" expected an event's name, got undefined`],
+    ['on: no such event', (t) => t.on('sealed' as never, () => undefined), OUT_OF_RANGE, `"event" expected 'epoch', 'overflow'`],
+    ['on: no listener', (t) => t.on('epoch', 5 as never), INVALID_ARG, '"listener" expected a function, got 5'],
     ['stop(null)', (t) => t.stop(null as never), INVALID_ARG, '"options" expected an object'],
     ['stop: graceMs text', (t) => t.stop({ graceMs: '5' as never }), INVALID_ARG, '"options.graceMs" expected a number, got "5"'],
     ['stop: graceMs -1', (t) => t.stop({ graceMs: -1 }), OUT_OF_RANGE, '"options.graceMs"'],
@@ -571,6 +587,35 @@ describe("C11: arguments of the tracker's methods", () => {
     expect(tracker.stats()).toEqual(before)
     expect([tracker.epoch, writer.staged, tracker.health().state]).toEqual([0, 1, 'running'])
     expect([...(await tracker.advanceEpoch())]).toEqual([1n])
+  })
+
+  it.each<[what: string, call: (writer: Writer) => unknown, kind: { name: string; code: string }, part: string]>([
+    ['markMany: options', (w) => w.markMany([1], null as never), INVALID_ARG, '"options" expected an object, got null'],
+    ['markMany: atomic', (w) => w.markMany([1], { atomic: 0 as never }), INVALID_ARG, '"options.atomic" expected a boolean, got 0'],
+    ['markLanes: atomic', (w) => w.markLanes(new Uint32Array(2), { atomic: 'no' as never }), INVALID_ARG, '"options.atomic"'],
+    ['flushTo: atomic', (w) => new TxnBuffer(1).flushTo(w, { atomic: null as never }), INVALID_ARG, '"options.atomic"'],
+    ['reset()', () => new TxnBuffer(1).reset(undefined as never), INVALID_ARG, '"txnId" expected a number or a bigint, got undefined'],
+    ['batch()', (w) => w.batch(undefined as never), INVALID_ARG, '"use" expected a function, got undefined'],
+    ['waitForRoom: text', (w) => w.waitForRoom('1' as never), INVALID_ARG, '"keys" expected a number, got "1"'],
+    ['waitForRoom(0)', (w) => w.waitForRoom(0), OUT_OF_RANGE, '"keys" expected a whole number, 1 to 1024 (laneCapacity), got 0'],
+    ['waitForRoom: too many', (w) => w.waitForRoom(1025), OUT_OF_RANGE, 'got 1025'],
+    ['waitForRoom: signal', (w) => w.waitForRoom(1, { signal: 5 as never }), INVALID_ARG, '"options.signal"'],
+  ])('of a writer: %s is one clear error, and nothing has changed', async (_, call, kind, part) => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    const before = tracker.stats()
+    expectError(await rejected((async () => call(writer))()), kind, part)
+    expect(tracker.stats()).toEqual(before)
+  })
+
+  it('of an epoch: forEach() takes a function, also when there is nothing to visit', async () => {
+    const epoch = await (await openInline()).advanceEpoch()
+    expectError(
+      thrown(() => epoch.forEach(undefined as never)),
+      INVALID_ARG,
+      '"visit" expected a function, got undefined',
+    )
   })
 
   it('epochs() throws at once, not at the first epoch', async () => {

@@ -1,3 +1,4 @@
+import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import { describe, expect, it } from '@jest/globals'
 import { fingerprint, TxnBuffer, type DirtyTracker, type SealedEpoch, type Writer } from '../lib/index.js'
 import { isPending, openHeld, openInline, range, rejected, seeded, sortedIds, thrown, turns, until } from './support/in-process.js'
@@ -193,6 +194,7 @@ describe('C3: a cut never splits a batch', () => {
         expect(txn.flushTo(writer)).toBe(true)
       },
     ],
+    ['batch()', (writer, keys) => writer.batch(() => keys.forEach((key) => writer.mark(key)))],
   ]
 
   it.each(sources)('keeps the keys of one %s together, wherever the cut and the aggregator stand', async (_, publish) => {
@@ -513,6 +515,23 @@ describe('reading an epoch', () => {
     expect(epoch.keys.buffer).toBe(epoch.lanes.buffer)
     expect(Object.prototype.toString.call(epoch.keys.buffer)).toBe('[object SharedArrayBuffer]')
     expect(epoch.keys.byteOffset).toBe(epoch.lanes.byteOffset)
+  })
+
+  it('its keys and lanes may be posted to a worker: nothing is copied', async () => {
+    const tracker = await openInline()
+    tracker.openWriter().markMany([1, 2, 3])
+    const epoch = await tracker.advanceEpoch()
+    const { port1, port2 } = new MessageChannel()
+    port1.postMessage({ keys: epoch.keys, lanes: epoch.lanes })
+    const { keys, lanes } = receiveMessageOnPort(port2)!.message as Pick<SealedEpoch, 'keys' | 'lanes'>
+    port1.close()
+    expect([[...keys], [...lanes]]).toEqual([
+      [1n, 2n, 3n],
+      [1, 0, 2, 0, 3, 0],
+    ])
+    expect(keys.buffer).not.toBe(epoch.keys.buffer)
+    epoch.keys[0] = 9n // not for users to do: the other view sees it
+    expect([keys[0], lanes[0]]).toEqual([9n, 9])
   })
 
   it('answers has() in every form of a key', async () => {
@@ -1137,7 +1156,7 @@ describe('epochs()', () => {
 })
 
 describe('drained()', () => {
-  it('resolves when everything published before the call is in the sets, and not before', async () => {
+  it('resolves when everything published before the call is in the sets, and not before; it publishes the writers of the calling thread first', async () => {
     const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()
     writer.markMany([1, 2])

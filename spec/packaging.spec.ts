@@ -86,7 +86,7 @@ describe('its declarations', () => {
     return run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], project)
   }
 
-  it('compile strictly without @types/node and without "dom"', () => {
+  it('compile strictly without @types/node and without "dom", those of dirtyring/aggregator too', () => {
     const { status, stdout } = compile(`
       import 'dirtyring/aggregator'
       import { BatchRing, DirtyTracker, DirtyRingError, FingerprintSet, TxnBuffer, fingerprint, memoryFootprint, openWriter, resolveOptions } from 'dirtyring'

@@ -60,6 +60,12 @@ describe('FingerprintSet', () => {
     )
   })
 
+  it('reserves no address space by default: only kernel wasm is WebAssembly', () => {
+    const kinds = [{}, { kernel: 'auto' }, { kernel: 'js' }, { kernel: 'wasm' }] as const
+    const buffers = kinds.map((options) => Object.prototype.toString.call(new FingerprintSet(options).keys.buffer).slice(8, -1))
+    expect(buffers).toEqual(['ArrayBuffer', 'ArrayBuffer', 'ArrayBuffer', 'SharedArrayBuffer'])
+  })
+
   it('grows from nothing to many thousands of keys, and keeps their order', () => {
     for (const expectedKeys of [0, 70_000]) {
       const set = new FingerprintSet({ expectedKeys })

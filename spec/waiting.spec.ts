@@ -40,6 +40,15 @@ describe('a writer that finds no room', () => {
     expect(await runProgram('waiting', { case: 'inline' })).toEqual({ refused: 0, many: true, stored: 10_000, complete: true })
   })
 
+  it("keeps its thread's keys out of a cut until it publishes: epoch.staged says how many; after flushed() it has them all", async () => {
+    expect(await runProgram('waiting', { case: 'flushed' })).toEqual({
+      first: { ids: [], staged: 5 },
+      blocked: 'TimeoutError',
+      left: 0,
+      second: { ids: [0, 1, 2, 3, 4, 5, 6], staged: 0 },
+    })
+  })
+
   it('publishes by the clock, and not with an interval of 0', async () => {
     expect(await runProgram('waiting', { case: 'clock' })).toEqual({
       on: { first: { batches: 1, staged: 0 }, ids: [0, 1, 2, 3, 4] },

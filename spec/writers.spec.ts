@@ -1,9 +1,21 @@
 import { Worker } from 'node:worker_threads'
 import { describe, expect, it, jest } from '@jest/globals'
-import { fingerprint, openWriter, TxnBuffer, type DirtyTracker, type Key, type KeyList, type Writer } from '../lib/index.js'
+import { fingerprint, openWriter, runAggregator, TxnBuffer, type DirtyTracker, type Key, type KeyList, type Writer } from '../lib/index.js'
 import { FAILED, LANE_ATTN, laneAt } from '../lib/memory/map.js'
 import { attachMemory } from '../lib/memory/memory.js'
-import { openHeld, openInline, range, rejected, seeded, sortedIds, thrown, turns, until } from './support/in-process.js'
+import {
+  isPending,
+  openHeld,
+  openInline,
+  openUnattended,
+  range,
+  rejected,
+  seeded,
+  sortedIds,
+  thrown,
+  turns,
+  until,
+} from './support/in-process.js'
 
 /** Seal, read the keys, commit. */
 async function take(tracker: DirtyTracker): Promise<bigint[]> {
@@ -102,6 +114,55 @@ describe('a mark, in every form', () => {
     expect(otherWriter.markLanes(epoch.lanes)).toBe(true)
     epoch.commit()
     expect(await take(other)).toEqual([0x5ffffffffn, 0x8000000000000003n])
+  })
+
+  it('markKey(), recordKey() and hasKey() mean fingerprint(key) with seed 0 in every tracker; another seed is a namespace', async () => {
+    for (const tracker of [await openInline(), await openInline()]) {
+      const writer = tracker.openWriter()
+      const txn = new TxnBuffer(1)
+      writer.markKey('a')
+      txn.recordKey('b')
+      writer.markKey('c', 1)
+      txn.recordKey('d', 1)
+      txn.flushTo(writer)
+      const epoch = await tracker.advanceEpoch()
+      expect(new Set(epoch)).toEqual(new Set([fingerprint('a', 0), fingerprint('b', 0), fingerprint('c', 1), fingerprint('d', 1)]))
+      expect(['a', 'b', 'c', 'd'].map((key) => [epoch.hasKey(key), epoch.has(key), epoch.hasKey(key, 1)])).toEqual([
+        [true, true, false],
+        [true, true, false],
+        [false, false, true],
+        [false, false, true],
+      ])
+    }
+  })
+
+  it("a Uint32Array's values are ids, each one key: an epoch's lanes go through markLanes(), or other keys would be marked", async () => {
+    const [tracker, other] = [await openInline(), await openInline()]
+    tracker.openWriter().markMany([7, 2 ** 32 + 8])
+    const { lanes } = await tracker.advanceEpoch()
+    expect([...lanes]).toEqual([7, 0, 8, 1])
+    const writer = other.openWriter()
+    writer.markMany(lanes)
+    expect(await take(other)).toEqual([7n, 0n, 8n, 1n])
+    writer.markLanes(lanes)
+    expect(await take(other)).toEqual([7n, 2n ** 32n + 8n])
+  })
+
+  it('lanes are not checked: each is taken modulo 2^32, whatever it is, in every method that takes two', async () => {
+    for (const [lo, hi, key] of [
+      [2 ** 32 + 5, -1, 0xffffffff00000005n],
+      [1.9, NaN, 1n],
+      [Infinity, 2 ** 40, 0n],
+    ] as const) {
+      const tracker = await openInline()
+      const writer = tracker.openWriter()
+      const txn = new TxnBuffer(1)
+      txn.record(lo, hi)
+      txn.recordLanes(lo, hi)
+      expect([writer.mark(lo, hi), txn.flushTo(writer)]).toEqual([true, true])
+      const epoch = await tracker.advanceEpoch()
+      expect([[...epoch], epoch.has(lo, hi)]).toEqual([[key], true])
+    }
   })
 
   it('an empty list is true, and no batch', async () => {
@@ -404,6 +465,44 @@ describe('back-pressure', () => {
     expect(error.message).toContain('no progress')
   })
 
+  it.each<[string, (writer: Writer) => unknown]>([
+    ['markMany()', (writer) => writer.markMany([1, 2])],
+    ['flush()', (writer) => writer.flush()],
+    ['markEverything()', (writer) => writer.markEverything()],
+    ['batch()', (writer) => writer.batch(() => writer.mark(1))],
+  ])('C10: so it does in %s', async (_, act) => {
+    const { tracker } = await openHeld({ capacity: 2, batchSize: 1, laneCapacity: 4, maxWaitMs: 2 ** 31 - 1 })
+    const writer = tracker.openWriter()
+    for (const id of range(0, 4)) writer.mark(id)
+    let looks = 0
+    const clock = jest.spyOn(performance, 'now').mockImplementation(() => 150 * looks++) // time goes by in a hurry
+    try {
+      const error = thrown(() => act(writer))
+      expect([error.code, looks < 50]).toEqual(['ERR_DIRTYRING_STALLED', true])
+      expect(error.message).toContain('no progress')
+    } finally {
+      clock.mockRestore()
+    }
+  })
+
+  it('C10: a thread that runs the aggregator by runAggregator() makes its own room, whatever its writer waits for', async () => {
+    const tracker = await openUnattended({ capacity: 2, laneCapacity: 8, batchSize: 1, maxWaitMs: 20 })
+    const running = runAggregator(tracker.handle)
+    const writer = tracker.openWriter()
+    for (const id of range(0, 100)) expect(writer.mark(id)).toBe(true)
+    expect(writer.markMany(range(100, 8))).toBe(true)
+    writer.batch(() => writer.markMany(range(108, 8)))
+    expect([writer.flush(), writer.markEverything()]).toEqual([true, true])
+    for (const id of range(116, 8)) writer.mark(id)
+    await writer.waitForRoom(8)
+    expect(writer.room).toBe(8)
+    for (const id of range(124, 8)) writer.mark(id)
+    writer.close()
+    const last = await tracker.stop()
+    await running
+    expect([last.reason, sortedIds(last)]).toEqual(['everything', range(0, 132)])
+  })
+
   it.each([
     [2, 1],
     [2, 2],
@@ -439,6 +538,68 @@ describe('back-pressure', () => {
     for (const writer of writers) writer.close()
     await tracker.drained()
     expect(tracker.stats().writers.filter(({ open }) => open)).toEqual([])
+  })
+})
+
+describe('room, and waitForRoom()', () => {
+  it('room is a promise: so many keys can be marked now without waiting or refusal', async () => {
+    const { tracker, hand } = await openHeld({ capacity: 4, laneCapacity: 16, batchSize: 3, onFull: 'reject' })
+    const [writer, other] = [tracker.openWriter(), tracker.openWriter()]
+    const random = seeded(11)
+    const rooms = new Set<number>()
+    for (const round of range(0, 200)) {
+      const { room } = writer
+      rooms.add(room)
+      const many = Math.floor(random() * (room + 1))
+      other.mark(round)
+      if (random() < 0.3) expect(writer.markMany(range(0, many))).toBe(true)
+      else for (const id of range(0, many)) expect(writer.mark(id)).toBe(true)
+      if (random() < 0.4) hand.run(1)
+      if (random() < 0.2) hand.run()
+    }
+    expect([rooms.has(0), rooms.has(16), tracker.stats().writers[0].rejected]).toEqual([true, true, 0])
+    while (writer.room > 0) expect(writer.mark(1)).toBe(true)
+    expect(writer.mark(2)).toBe(false)
+    writer.close()
+    expect(writer.room).toBe(0)
+  })
+
+  it('waitForRoom() resolves when so many keys fit, one if not told, and publishes what is staged if that is in their way', async () => {
+    const { tracker, hand } = await openHeld({ laneCapacity: 8, batchSize: 8 })
+    const writer = tracker.openWriter()
+    await writer.waitForRoom(8)
+    for (const id of range(0, 5)) writer.mark(id)
+    await writer.waitForRoom(3)
+    expect(writer.staged).toBe(5)
+    const [all, four] = [writer.waitForRoom(8), writer.waitForRoom(4)]
+    expect([await isPending(all), await isPending(four)]).toEqual([true, true])
+    expect(writer.staged).toBe(0)
+    hand.run()
+    await Promise.all([all, four])
+    writer.markMany(range(10, 8))
+    const one = writer.waitForRoom()
+    expect(await isPending(one)).toBe(true)
+    hand.run()
+    await one
+    expect(writer.room).toBe(8)
+  })
+
+  it('waitForRoom() never blocks the thread, and rejects when the writer is closed or the tracker stops meanwhile', async () => {
+    const { tracker, hand } = await openHeld({ laneCapacity: 4 })
+    const [closing, staying] = [tracker.openWriter(), tracker.openWriter()]
+    for (const writer of [closing, staying]) writer.markMany(range(0, 4))
+    const sleeping = jest.spyOn(Atomics, 'wait')
+    const [closed, stopped] = [rejected(closing.waitForRoom(2)), rejected(staying.waitForRoom())]
+    await turns(3)
+    expect(sleeping).not.toHaveBeenCalled()
+    sleeping.mockRestore()
+    closing.close()
+    expect((await closed).code).toBe('ERR_DIRTYRING_CLOSED')
+    hand.release()
+    await tracker.stop({ graceMs: 0 })
+    expect((await stopped).code).toBe('ERR_DIRTYRING_STOPPED')
+    expect((await rejected(closing.waitForRoom())).code).toBe('ERR_DIRTYRING_CLOSED')
+    expect((await rejected(staying.waitForRoom())).code).toBe('ERR_DIRTYRING_STOPPED')
   })
 })
 

@@ -1,4 +1,4 @@
-import { DirtyRingError } from '../errors.js'
+import { DirtyRingError, invalidArg } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import { idFrom, readKey, type Fingerprint, type Key } from '../keys.js'
 import {
@@ -133,6 +133,7 @@ export class SealedEpoch {
 
   /** Visit the keys in order of first mark, lanes as uint32, without a bigint for each. Throws TypeError for what is no function. */
   forEach(visit: (lo: number, hi: number, index: number) => void): void {
+    if (typeof visit !== 'function') throw invalidArg('visit', 'a function', visit)
     const lanes = this.lanes
     for (let i = 0; i < lanes.length; i += 2) {
       this.#check()

@@ -41,10 +41,7 @@ export function waitForRoom(lane: Lane, count: number, mayWait: boolean, maxWait
 }
 
 function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: number): void {
-  const { words } = lane
-  const isTrackerThread = words[TRACKER_THREAD] === threadIdFor(lane.memory) + 1
-  let progress = progressOf(lane)
-  let progressAt = started
+  const checkWait = limitsOf(lane, count, started, maxWaitMs)
   // Not for a little room: looking all the time would take the aggregator's line away from it.
   const worthIt = Math.max(count, lane.capacity >>> 1)
   for (let i = 0; i < NAPS; i++) {
@@ -56,6 +53,16 @@ function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: 
     const left = started + maxWaitMs - performance.now()
     if (hostsAny()) pumpHosted()
     if (sleepForRoom(lane, count, hostsAny() ? 1 : Math.max(0, Math.min(left, SLICE_MS)))) return
+    checkWait()
+  }
+}
+
+/** To be called now and then during a wait: throws when it has lasted too long, or cannot end. */
+function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number): () => void {
+  const isTrackerThread = lane.words[TRACKER_THREAD] === threadIdFor(lane.memory) + 1
+  let progress = progressOf(lane)
+  let progressAt = started
+  return () => {
     checkLane(lane)
     const now = performance.now()
     if (progressOf(lane) !== progress) {
@@ -90,13 +97,13 @@ export function waitForRoomAsync(lane: Lane, count: number, signal: AbortSignalL
 /** Put a token that is no batch into the ring, waiting for a slot as waitForRoom() does. */
 export function pushWaiting(lane: Lane, token: number, mayWait: boolean, maxWaitMs: number): boolean {
   const { words, header } = lane
-  const deadline = performance.now() + maxWaitMs
+  const checkWait = limitsOf(lane, 0, performance.now(), maxWaitMs)
   while (!push(lane.memory, token)) {
     checkLane(lane)
     if (hostsAny()) pumpHosted()
     else if (mayWait && platform.canBlock()) Atomics.wait(words, header + LANE_WAKE, Atomics.load(words, header + LANE_WAKE), 1)
     else return false
-    if (performance.now() >= deadline) throw stalledError(lane, 0, `waited ${maxWaitMs} ms (maxWaitMs)`)
+    checkWait()
   }
   return true
 }

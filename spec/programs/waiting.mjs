@@ -143,6 +143,34 @@ const cases = {
     return { refused, many, stored, complete }
   },
 
+  /** Another thread's staged keys: a cut leaves them, flushed() asks for them, and waits for a thread that does not turn. */
+  async flushed() {
+    const tracker = await DirtyTracker.create({ maxWriters: 2, maxKeysPerEpoch: 1000, flushIntervalMs: 0 })
+    const cut = async () => {
+      const epoch = await within(tracker.advanceEpoch(), 'an epoch')
+      const result = { ids: [...epoch.ids()], staged: epoch.staged }
+      epoch.commit()
+      return result
+    }
+    const writer = new Puppet()
+    await writer.call('open', tracker.handle)
+    await writer.call('mark', 0, 5)
+    const first = await cut()
+    const blocking = writer.call('block', 300)
+    const blocked = await tracker.flushed({ signal: AbortSignal.timeout(50) }).then(
+      () => 'flushed',
+      ({ name }) => name,
+    )
+    await blocking
+    await writer.call('mark', 5, 2)
+    await within(tracker.flushed(), 'flushed()')
+    const left = await writer.call('staged')
+    const second = await cut()
+    await writer.terminate()
+    await within(tracker.stop(), 'stop()')
+    return { first, blocked, left, second }
+  },
+
   /** Staged keys are published by the clock, or, with an interval of 0, not. */
   async clock() {
     const published = async (flushIntervalMs) => {
