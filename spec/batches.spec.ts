@@ -109,7 +109,7 @@ describe('batch()', () => {
         return { then: () => undefined }
       },
     ]) {
-      const error = thrown(() => writer.batch(use as () => unknown))
+      const error = thrown(() => writer.batch(use))
       expect(error).toMatchObject({ name: 'TypeError', code: 'ERR_DIRTYRING_INVALID_ARG' })
       expect(error.message).toContain('"use" expected a function that returns when its marks are made')
     }

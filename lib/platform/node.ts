@@ -39,7 +39,8 @@ export const platform: Platform = {
     if (!(worker instanceof Worker)) return false
     const hasEnded = worker.threadId === -1 // so it is inside 'exit'
     const id = hasEnded ? threadIds.get(worker) : worker.threadId
-    if (id === undefined) throw new Error('the worker was started before the library was loaded, and has ended: nobody knows its number any more')
+    if (id === undefined)
+      throw new Error('the worker was started before the library was loaded, and has ended: nobody knows its number any more')
     if (hasEnded) {
       onExit(id)
       return true
