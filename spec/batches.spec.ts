@@ -102,13 +102,14 @@ describe('batch()', () => {
   it('is synchronous: a promise, or whatever else has a then(), is a TypeError, and nothing of it is marked', async () => {
     const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()
-    for (const use of [
+    const promising: (() => unknown)[] = [
       async () => void writer.mark(1),
       () => {
         writer.mark(2)
         return { then: () => undefined }
       },
-    ]) {
+    ]
+    for (const use of promising) {
       const error = thrown(() => writer.batch(use))
       expect(error).toMatchObject({ name: 'TypeError', code: 'ERR_DIRTYRING_INVALID_ARG' })
       expect(error.message).toContain('"use" expected a function that returns when its marks are made')

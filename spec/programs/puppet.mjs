@@ -85,6 +85,11 @@ const doings = {
   aggregated: () => running.then(() => 'ended'),
   /** Neither its event loop nor anything else goes on. */
   block: (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms),
+  /** The same, from when it says so in words[0] until words[1] lets it go. */
+  hold(words) {
+    Atomics.store(words, 0, 1)
+    Atomics.wait(words, 1, 0)
+  },
   exit: () => process.exit(0),
   end: () => parentPort.close(),
   crash() {

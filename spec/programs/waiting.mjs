@@ -156,12 +156,16 @@ const cases = {
     await writer.call('open', tracker.handle)
     await writer.call('mark', 0, 5)
     const first = await cut()
-    const blocking = writer.call('block', 300)
+    const words = new Int32Array(new SharedArrayBuffer(8))
+    const holding = writer.call('hold', words)
+    await until(() => Atomics.load(words, 0) === 1, 'a thread that does not turn')
     const blocked = await tracker.flushed({ signal: AbortSignal.timeout(50) }).then(
       () => 'flushed',
       ({ name }) => name,
     )
-    await blocking
+    Atomics.store(words, 1, 1)
+    Atomics.notify(words, 1)
+    await holding
     await writer.call('mark', 5, 2)
     await within(tracker.flushed(), 'flushed()')
     const left = await writer.call('staged')
