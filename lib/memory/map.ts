@@ -148,7 +148,8 @@ export const LANE_REJECTED = LANE_STAGED_END + 2
 export const LANE_SUPPRESSED = LANE_STAGED_END + 5
 export const LANE_BATCHES = LANE_STAGED_END + 8
 export const LANE_WAITS = LANE_STAGED_END + 11
-export const LANE_WAIT_MS = LANE_STAGED_END + 14
+/** Microseconds. */
+export const LANE_WAIT_US = LANE_STAGED_END + 14
 /** Writer: the most keys that were in flight when it published. */
 export const LANE_IN_FLIGHT_PEAK = LANE_STAGED_END + 17
 /** Writer: what it waits for, WAIT_FOR_SLOT or WAIT_FOR_ROOM; 0: nothing. */

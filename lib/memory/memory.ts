@@ -172,12 +172,6 @@ export function checkHost(): void {
       'SharedArrayBuffer is missing: a page needs the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp',
     )
   }
-  if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
-    throw new DirtyRingError(
-      'ERR_DIRTYRING_NO_SHARED_MEMORY',
-      'dirtyring needs a little-endian host: its keys are 64-bit views over 32-bit words',
-    )
-  }
 }
 
 /** Throws RangeError where there is not so much to be had. */

@@ -38,7 +38,8 @@ export class FingerprintSet {
     if (typeof options !== 'object' || (options as unknown) === null) throw invalidArg('options', 'an object', options)
     const expectedKeys = wholeNumber('options.expectedKeys', options.expectedKeys, KEYS_MAX, 64)
     const seed = wholeNumber('options.seed', options.seed, 2 ** 32 - 1, randomSeed())
-    const kernel: unknown = options.kernel ?? 'auto'
+    const { kernel = 'auto' }: { kernel?: unknown } = options
+    if (typeof kernel !== 'string') throw invalidArg('options.kernel', `'auto', 'wasm' or 'js'`, kernel)
     if (kernel !== 'auto' && kernel !== 'wasm' && kernel !== 'js') throw outOfRange('options.kernel', `'auto', 'wasm' or 'js'`, kernel)
     this.#set = allocate(cellsFor(Math.max(expectedKeys, 1)), secretsAt(secretsOf(seed), 0), kernel === 'wasm')
   }

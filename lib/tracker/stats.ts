@@ -14,7 +14,7 @@ import {
   LANE_STAGED_END,
   LANE_SUPPRESSED,
   LANE_THREAD,
-  LANE_WAIT_MS,
+  LANE_WAIT_US,
   LANE_WAITS,
   laneAt,
   QUEUED_PEAK,
@@ -167,6 +167,6 @@ function readWriter(memory: Memory, id: number): WriterStats {
     inFlight,
     suppressed,
     inFlightPeak: words[at + LANE_IN_FLIGHT_PEAK],
-    waitMs: readTotal(words, at + LANE_WAIT_MS),
+    waitMs: readTotal(words, at + LANE_WAIT_US) / 1000,
   }
 }

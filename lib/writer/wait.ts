@@ -3,7 +3,7 @@ import { hostsAny, pumpHosted } from '../aggregator/run.js'
 import { threadIdFor } from '../platform/thread.js'
 import { cannotGoOn } from '../aggregator/supervisor.js'
 import { DirtyRingError } from '../errors.js'
-import { FAILED, HEAD, LANE_WAIT_MS, LANE_WAITING, LANE_WAITS, LANE_WAKE, PROGRESS, TRACKER_THREAD } from '../memory/map.js'
+import { FAILED, HEAD, LANE_WAIT_US, LANE_WAITING, LANE_WAITS, LANE_WAKE, PROGRESS, TRACKER_THREAD } from '../memory/map.js'
 import { addTotal } from '../memory/total.js'
 import { nap } from '../timers.js'
 import { hasRoom, isStopped, publish, roomNow, roomOf, setDue, sleepForRoom, type Lane } from '../ring/lane.js'
@@ -35,7 +35,7 @@ export function waitForRoom(lane: Lane, count: number, mayWait: boolean, maxWait
     sleepUntilThere(lane, count, started, maxWaitMs)
   } finally {
     Atomics.store(words, header + LANE_WAITING, 0)
-    addTotal(words, header + LANE_WAIT_MS, Math.round(performance.now() - started))
+    addTotal(words, header + LANE_WAIT_US, Math.round((performance.now() - started) * 1000))
   }
   return true
 }

@@ -299,7 +299,11 @@ export class Writer {
     if (stage(this.#lane, lo, hi)) return true
     if (this.#lane.held) {
       this.#check()
-      return this.#gather([lo, hi], 1)
+      if (!this.#reserve(1)) return false
+      this.#gathered[this.#held * 2] = lo
+      this.#gathered[this.#held * 2 + 1] = hi
+      this.#held++
+      return true
     }
     while (this.#makeRoom(1)) if (stage(this.#lane, lo, hi)) return true
     return false
@@ -310,7 +314,12 @@ export class Writer {
     this.#check()
     if (count === 0) return true
     if (count > lane.capacity) throw outOfRange(name, `at most ${lane.capacity} keys (laneCapacity)`, count)
-    if (lane.held) return this.#gather(lanes, count)
+    if (lane.held) {
+      if (!this.#reserve(count)) return false
+      this.#gathered.set(lanes, this.#held * 2)
+      this.#held += count
+      return true
+    }
     if (stageMany(lane, lanes, count)) return true
     while (this.#makeRoom(count)) if (stageMany(lane, lanes, count)) return true
     return false
@@ -326,8 +335,8 @@ export class Writer {
     return true
   }
 
-  /** Put keys with those of the batch() at hand. False, and nothing put there, where the batch would not find room for them and may not wait for it. */
-  #gather(lanes: ArrayLike<number>, count: number): boolean {
+  /** Room in #gathered for more keys of the batch() at hand. False where the batch would not find room for them in the lane and may not wait for it. */
+  #reserve(count: number): boolean {
     const lane = this.#lane
     const size = this.#held + count
     if (size > lane.capacity) {
@@ -343,8 +352,6 @@ export class Writer {
       larger.set(this.#gathered)
       this.#gathered = larger
     }
-    this.#gathered.set(lanes, this.#held * 2)
-    this.#held = size
     return true
   }
 
