@@ -19,6 +19,12 @@ export function startThread(url, workerData, options = {}) {
   return new Worker(new URL(url), { ...options, workerData, argv: process.argv.slice(2) })
 }
 
+/** A worker that sends back what it is sent: what waking another thread and being woken costs. */
+export function echoWorker() {
+  const code = `const { parentPort } = require('node:worker_threads'); parentPort.on('message', (it) => parentPort.postMessage(it))`
+  return new Worker(code, { eval: true })
+}
+
 /** The next message of a worker that `isOne`. */
 export function message(worker, isOne = () => true) {
   return new Promise((resolve, reject) => {

@@ -1,13 +1,13 @@
 /**
  * One writer thread at a steady rate (0: as fast as it goes) of uniform keys, an epoch every `everyMs`. Prints one JSON line of histograms, µs:
- * the cut, from advanceEpoch() to the hand-out; what eight marks in a row take, beside the same eight calls of an empty function, in the same thread, paced
+ * the cut, from advanceEpoch() to the hand-out (with `floor`, a message to an idle worker and back instead, and no cuts); what eight marks in a row take, beside the same eight calls of an empty function, in the same thread, paced
  * alike; and, with `visible`, how long it is from a mark until its key is in the set. Tables grow under way, at 1 million distinct keys to their full size.
  */
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../dist/index.js'
 import { LANE_READ_END, LANE_STAGED_END, laneAt } from '../dist/memory/map.js'
 import { attachMemory } from '../dist/memory/memory.js'
-import { args, message, report, sleep, startThread, unlessQuick } from './args.js'
+import { args, echoWorker, message, report, sleep, startThread, unlessQuick } from './args.js'
 import { Histogram } from './histogram.js'
 import { uniformKeys } from './keys.js'
 
@@ -17,10 +17,11 @@ const STREAM = unlessQuick(2 ** 20, 2 ** 12)
 const WATCHED = 2 ** 13
 
 if (isMainThread) {
-  const load = { everyMs: 20, batchSize: 64, visible: false, seconds: 3, ...args }
+  const load = { everyMs: 20, batchSize: 64, visible: false, floor: false, seconds: 3, ...args }
   const tracker = await DirtyTracker.create({ maxKeysPerEpoch: 2 ** 22, batchSize: load.batchSize })
   const worker = startThread(import.meta.url, { ...load, handle: tracker.handle })
   const cuts = new Histogram()
+  const echo = load.floor ? echoWorker() : undefined
   let [isTimed, isRunning] = [false, true]
   void message(worker, (value) => value === 'timed').then(() => (isTimed = true))
   const done = message(worker, (value) => value !== 'timed')
@@ -28,14 +29,16 @@ if (isMainThread) {
   while (isRunning) {
     await sleep(load.everyMs)
     const began = performance.now()
-    const epoch = await tracker.advanceEpoch()
+    echo?.postMessage('there')
+    const epoch = await (echo === undefined ? tracker.advanceEpoch() : message(echo))
     if (isTimed) cuts.add((performance.now() - began) * 1000)
-    epoch.commit()
+    if (echo === undefined) epoch.commit()
   }
   const waits = tracker.stats().writers[0].waits
   report({ ...load, seal: cuts.summary(), waits, ...(await done) })
   await tracker.stop()
   await worker.terminate()
+  await echo?.terminate()
 } else {
   const { handle, rate, distinct, seconds, visible } = workerData
   const writer = openWriter(handle)

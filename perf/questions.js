@@ -143,16 +143,18 @@ function latency({ repeat, few, slow }) {
     { rate: 20_000_000, distinct: 100_000 },
     { rate: 0, distinct: 100_000 },
     { rate: 20_000_000, distinct: 1_000_000 },
+    { rate: 20_000_000, distinct: 100_000, floor: true },
   ])
   const runs = repeat('latency.js', variants, slow)
-  const rows = variants.map(({ rate, distinct }, i) => ({
+  const rows = variants.map(({ rate, distinct, floor = false }, i) => ({
+    what: floor ? 'a message to a worker and back' : 'a cut',
     'M keys/s wanted': rate === 0 ? 'all' : rate / 1e6,
     'and had': show(runs[i], ({ mKeysPerSecond }) => mKeysPerSecond),
     'distinct keys': distinct,
-    'cut p50, ms': show(runs[i], ({ seal: { p50 } }) => p50 / 1000, 2),
-    'cut p99': show(runs[i], ({ seal: { p99 } }) => p99 / 1000, 2),
+    'p50, ms': show(runs[i], ({ seal: { p50 } }) => p50 / 1000, 2),
+    'p99, ms': show(runs[i], ({ seal: { p99 } }) => p99 / 1000, 2),
     '8 marks p50, µs': show(runs[i], (run) => run.mark.p50, 2),
-    p99: show(runs[i], (run) => run.mark.p99, 2),
+    '8 marks p99': show(runs[i], (run) => run.mark.p99, 2),
     'p99.99': show(runs[i], (run) => run.mark.p9999),
     'empty loop p50': show(runs[i], ({ empty }) => empty.p50, 2),
     'empty p99.99': show(runs[i], ({ empty }) => empty.p9999),

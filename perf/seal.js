@@ -2,21 +2,15 @@
  * How long a cut takes, with an aggregator on its own thread that is idle, and `keys` keys an epoch; floor: a message to an idle worker and back instead.
  * Prints one JSON line, a histogram in µs.
  */
-import { Worker } from 'node:worker_threads'
 import { DirtyTracker } from '../dist/index.js'
-import { args, message, report, unlessQuick } from './args.js'
+import { args, echoWorker, message, report, unlessQuick } from './args.js'
 import { Histogram } from './histogram.js'
 
 const { keys, floor = false } = args
 const TIMES = unlessQuick(300, 20)
 const times = new Histogram()
 if (floor) {
-  const worker = new Worker(
-    `const { parentPort } = require('node:worker_threads'); parentPort.on('message', (it) => parentPort.postMessage(it))`,
-    {
-      eval: true,
-    },
-  )
+  const worker = echoWorker()
   for (let i = 0; i < TIMES; i++) {
     const began = performance.now()
     worker.postMessage(i)
