@@ -94,16 +94,17 @@ export async function runAggregator(handle: unknown): Promise<void> {
       if (aggregator.head !== head) sleepMs = SLEEP_MS_MIN
       if (result === BACKING_OFF && platform.canBlock()) supervisor.sleepOff()
       if (batchesOf(aggregator) !== batches) naps = NAPS
-      if (result === IDLE && platform.canBlock() && !napUntilWork(supervisor, naps)) {
+      // A turn comes before a sleep, not after it: who was woken has work to do.
+      if (!platform.canBlock() || performance.now() - lastTurn >= TURN_MS) {
+        if (result === IDLE && !platform.canBlock() && announceSleep(aggregator)) await sleepAsync(supervisor, sleepMs)
+        else await platform.turn()
+        lastTurn = performance.now()
+      } else if (result === IDLE && !napUntilWork(supervisor, naps)) {
         naps = 0
         reportProgress(aggregator.words)
         park(aggregator, sleepMs)
         sleepMs = hasWork(aggregator) ? SLEEP_MS_MIN : Math.min(sleepMs * 2, SLEEP_MS_MAX)
       }
-      if (platform.canBlock() && performance.now() - lastTurn < TURN_MS) continue
-      if (result === IDLE && !platform.canBlock() && announceSleep(aggregator)) await sleepAsync(supervisor, sleepMs)
-      else await platform.turn()
-      lastTurn = performance.now()
     }
   } finally {
     unhost(supervisor)
