@@ -16,7 +16,8 @@ const bytesOf = (text) => new TextEncoder().encode(text)
 
 // In an order that is not that of memory, as an application's keys come.
 const order = Array.from({ length: KEYS }, (_, i) => (i * 7919) % KEYS)
-const dictionary = KeyDictionary.create({ maxKeys: 2 * FRESH })
+const isLarge = /new|3 million/.test(name ?? '')
+const dictionary = KeyDictionary.create({ maxKeys: isLarge ? 2 * FRESH : 2 * KEYS })
 const known = (keys) => {
   for (const key of keys) dictionary.id(key)
   return order.map((i) => keys[i])
@@ -33,6 +34,7 @@ const calls = {
     return { keys, call: (key) => map.get(key) }
   },
   'id(string), known, 16 bytes': () => ({ keys: known(list((i) => textOf(i))), call: (key) => dictionary.id(key) }),
+  'id(string), known, 16 bytes, of 3 million places': () => ({ keys: known(list((i) => textOf(i))), call: (key) => dictionary.id(key) }),
   'id(string), known, 32 bytes': () => ({ keys: known(list((i) => textOf(i, 32))), call: (key) => dictionary.id(key) }),
   'id(string), known, not ASCII, 17 bytes': () => ({
     keys: known(list((i) => `é${textOf(i, 15)}`)),

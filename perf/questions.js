@@ -45,7 +45,12 @@ function fingerprint(ask) {
 
 /** What does a dictionary's call cost? */
 function dictionary(ask) {
-  return micro(ask, 'dictionary.js', 'KeyDictionary, 100,000 known keys in an order that is not that of memory', 'ns a call')
+  return micro(
+    ask,
+    'dictionary.js',
+    'KeyDictionary, 100,000 keys in an order that is not that of memory; room for twice as many, or for 3 million',
+    'ns a call',
+  )
 }
 
 /** What does it cost to read an epoch? */
