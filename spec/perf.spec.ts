@@ -10,7 +10,7 @@ const out = mkdtempSync(join(tmpdir(), 'dirtyring-perf-'))
 
 function perf(...args: string[]) {
   const { NODE_OPTIONS: _, ...env } = process.env
-  return spawnSync(process.execPath, [script, '--out', out, ...args], { env, encoding: 'utf8', timeout: 55_000 })
+  return spawnSync(process.execPath, [script, '--out', out, ...args], { env, encoding: 'utf8', timeout: 170_000 })
 }
 
 type Row = Record<string, string | number>
@@ -31,7 +31,7 @@ beforeAll(() => {
   const [json, html] = ['json', 'html'].map((end) => readdirSync(out).find((name) => name.endsWith(`.${end}`))!)
   questions = JSON.parse(readFileSync(join(out, json), 'utf8')).questions
   pageText = readFileSync(join(out, html), 'utf8')
-}, 60_000)
+}, 180_000)
 
 afterAll(() => rmSync(out, { recursive: true, force: true }))
 

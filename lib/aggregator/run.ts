@@ -114,7 +114,10 @@ export async function runAggregator(handle: unknown): Promise<void> {
 /** Until something is published, or `ms` are over. Keeps this thread's event loop alive, which waitAsync alone does not. */
 function sleepAsync(supervisor: Supervisor, ms: number): Promise<void> {
   return new Promise((resolve) => {
+    let over = false // the timer and the wake-up are both on their way: the first one counts
     const wake = (): void => {
+      if (over) return
+      over = true
       clearTimeout(timer)
       Atomics.store(supervisor.aggregator.words, PARKED, 0)
       resolve()

@@ -29,7 +29,7 @@ export const platform: Platform = {
   adoptWorker: (worker) => (isWorker(worker) ? aggregatorThread(worker) : undefined),
 
   watchWorker(worker) {
-    if (!isWorker(worker)) return false
+    if (!isWorker(worker)) return undefined
     throw new Error('a page cannot see a worker end: let the worker close its writers')
   },
 

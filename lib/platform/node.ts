@@ -6,7 +6,7 @@ const threadIds = new WeakMap<Worker, number>()
 const startListeners = new Set<(worker: unknown) => void>()
 const endListeners = new Set<() => void>()
 /** One listener of ours for a worker, for the same reason. */
-const exitListeners = new WeakMap<Worker, ((threadId: number) => void)[]>()
+const exitListeners = new WeakMap<Worker, Set<(threadId: number) => void>>()
 
 // One listener, however many trackers there are: the eleventh of an emitter prints a warning.
 process.on('worker', (worker) => {
@@ -36,26 +36,27 @@ export const platform: Platform = {
   },
 
   watchWorker(worker, onExit) {
-    if (!(worker instanceof Worker)) return false
+    if (!(worker instanceof Worker)) return undefined
     const hasEnded = worker.threadId === -1 // so it is inside 'exit'
     const id = hasEnded ? threadIds.get(worker) : worker.threadId
     if (id === undefined)
       throw new Error('the worker was started before the library was loaded, and has ended: nobody knows its number any more')
     if (hasEnded) {
       onExit(id)
-      return true
+      return () => undefined
     }
-    const listeners = exitListeners.get(worker)
-    if (listeners !== undefined) {
-      listeners.push(onExit)
-      return true
+    let listeners = exitListeners.get(worker)
+    if (listeners === undefined) {
+      const all = (listeners = new Set())
+      exitListeners.set(worker, all)
+      worker.once('exit', () => {
+        for (const listener of all) listener(id)
+      })
     }
-    const first = [onExit]
-    exitListeners.set(worker, first)
-    worker.once('exit', () => {
-      for (const listener of first) listener(id)
-    })
-    return true
+    const own = listeners.add(onExit)
+    return () => {
+      own.delete(onExit)
+    }
   },
 
   onWorkerStart(listener) {

@@ -13,8 +13,11 @@ export interface Platform {
   startWorker(): AggregatorThread
   /** The same for a running worker of the user's, which does not keep the process alive from here on; undefined if it is none. */
   adoptWorker(worker: unknown): AggregatorThread | undefined
-  /** Call back, once, when a worker has ended; at once if it had. False if it is no worker. Throws where a worker's end, or its number, can't be seen. */
-  watchWorker(worker: unknown, onExit: (threadId: number) => void): boolean
+  /**
+   * Call back, once, when a worker has ended; at once if it had. Returns the function that ends it; undefined if it is no worker. Throws where a worker's
+   * end, or its number, can't be seen.
+   */
+  watchWorker(worker: unknown, onExit: (threadId: number) => void): (() => void) | undefined
   /** Call back for every worker that this thread starts from now on. Returns the function that ends it. */
   onWorkerStart(listener: (worker: unknown) => void): () => void
   /** Call back when this thread ends of its own accord. */

@@ -59,7 +59,8 @@ export function settledTail(memory: Memory): number {
 
 /** After a token was put in: one load, unless the aggregator sleeps. `notify` takes a process-wide lock even with nobody there. */
 export function wakeAggregator(words: Memory['words']): void {
-  if (Atomics.load(words, PARKED) !== 0 && Atomics.compareExchange(words, PARKED, 1, 0) === 1) Atomics.notify(words, PARKED, 1)
+  // Everybody: beside the one who sleeps a waitAsync of its last sleep, which a timer ended, may still be in the queue, and before it.
+  if (Atomics.load(words, PARKED) !== 0 && Atomics.compareExchange(words, PARKED, 1, 0) === 1) Atomics.notify(words, PARKED)
 }
 
 export function corrupt(position: number, word: number): DirtyRingError {

@@ -236,7 +236,9 @@ export class Control implements EpochKeeper {
     }
     if (this.#failure !== undefined) throw this.#failure as Error
     this.#unsettled.delete(epoch)
-    return this.#restore(slot, epoch.id, true)
+    const restored = this.#restore(slot, epoch.id, true)
+    restored.catch(() => this.#unsettled.set(epoch, slot)) // its keys are where they were
+    return restored
   }
 
   #restore(slot: number, id: number, awaited: boolean): Promise<void> {
@@ -296,9 +298,11 @@ export class Control implements EpochKeeper {
     const owner = Atomics.load(words, lane + LANE_OWNER)
     if ((owner & THREAD_MASK) === 0) return Promise.resolve(0)
     const reaping = this.#reap(writer, owner, Atomics.load(words, lane + LANE_THREAD) - 1)
+    const failure = this.#failure as Error | undefined // of the sending itself, too: whoever waited before was told
     const keys = new Promise<number>((resolve, reject) => {
       reaping?.asked.push({ resolve, reject })
       if (reaping === undefined) reject(stopped())
+      if (failure !== undefined) reject(failure)
     })
     this.poke()
     return keys
@@ -390,7 +394,7 @@ export class Control implements EpochKeeper {
     if (this.#failure !== undefined) return
     this.#failure = reason
     for (const advance of this.#waiting.splice(0)) advance.reject(reason)
-    for (const { advance } of this.#sealing) {
+    for (const { advance } of [...this.#sealing]) {
       this.abandon(advance)
       advance.reject(reason)
     }

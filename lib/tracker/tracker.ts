@@ -75,6 +75,8 @@ export class DirtyTracker {
   readonly #control: Control
   readonly #host: AggregatorHost
   readonly #watched = new WeakSet<object>()
+  /** Of workers that run: a worker does not keep a tracker that has stopped. */
+  readonly #unwatch = new Set<() => void>()
   #endWatching: () => void = () => undefined
   #stopping: Promise<SealedEpoch> | undefined
   #stopCalled = false
@@ -205,16 +207,18 @@ export class DirtyTracker {
    */
   watch<W>(worker: W): W {
     if (typeof worker === 'object' && worker !== null && this.#watched.has(worker)) return worker
-    let isWorker: boolean
+    let unwatch: (() => void) | undefined
     try {
-      isWorker = platform.watchWorker(worker, (threadId) => {
+      unwatch = platform.watchWorker(worker, (threadId) => {
+        if (unwatch !== undefined) this.#unwatch.delete(unwatch)
         this.#host.release(threadId)
         this.#control.reapThread(threadId)
       })
     } catch (cause) {
       throw Object.assign(invalidArg('worker', 'a Worker whose number is known', worker), { cause })
     }
-    if (!isWorker) throw invalidArg('worker', 'a Worker of node:worker_threads', worker)
+    if (unwatch === undefined) throw invalidArg('worker', 'a Worker of node:worker_threads', worker)
+    this.#unwatch.add(unwatch)
     this.#watched.add(worker as object)
     return worker
   }
@@ -377,6 +381,7 @@ export class DirtyTracker {
     const marks = this.#control.stagedMarks()
     await until(
       () => {
+        this.#control.poke() // who finds that the aggregator has failed
         this.#checkRunning()
         publishOwn(this.#memory)
         if (marks.every((mark) => this.#control.isPublished(mark))) return true
@@ -547,6 +552,7 @@ export class DirtyTracker {
       throw reason
     } finally {
       this.#endWatching()
+      for (const unwatch of this.#unwatch) unwatch()
       this.#watch.end()
       this.unref()
       await this.#host.end()

@@ -100,9 +100,12 @@ export function pushWaiting(lane: Lane, token: number, mayWait: boolean, maxWait
   const checkWait = limitsOf(lane, 0, performance.now(), maxWaitMs)
   while (!push(lane.memory, token)) {
     checkLane(lane)
-    if (hostsAny()) pumpHosted()
-    else if (mayWait && platform.canBlock()) Atomics.wait(words, header + LANE_WAKE, Atomics.load(words, header + LANE_WAKE), 1)
-    else return false
+    if (hostsAny()) {
+      pumpHosted()
+      if (push(lane.memory, token)) return true
+    }
+    if (!mayWait || !platform.canBlock()) return false
+    Atomics.wait(words, header + LANE_WAKE, Atomics.load(words, header + LANE_WAKE), 1)
     checkWait()
   }
   return true

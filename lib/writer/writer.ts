@@ -7,7 +7,7 @@ import { keyCount, laneCount, readKey, readKeys, type Fingerprint, type Key, typ
 import { LANE_OWNER, LANE_REJECTED, LANE_WAKE, laneAt, TRACKER_ID } from '../memory/map.js'
 import { attachMemory, sameMemory, settingsOf, type Memory } from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'
-import { closeLane, hold, isStopped, openLane, publish, roomNow, stage, stageMany, type Lane, type NoLane } from '../ring/lane.js'
+import { closeLane, isStopped, openLane, publish, roomNow, stage, stageMany, type Lane, type NoLane } from '../ring/lane.js'
 import { controlToken, EVERYTHING, THREAD_MASK } from '../ring/token.js'
 import { checkBag, signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
 import { unref } from '../timers.js'
@@ -181,10 +181,12 @@ export class Writer {
     this.#check()
     const before = this.#held
     const isOutermost = !lane.held
-    hold(lane, true)
     let held = before
     let result: T
     try {
+      // Plain stores, here and below: a call could throw where the stack is at its end, and the lane would be held for ever.
+      lane.held = true
+      lane.due = lane.end
       result = use()
       if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function') {
         throw invalidArg('use', 'a function that returns when its marks are made', result)
@@ -195,7 +197,8 @@ export class Writer {
       this.#held = isOutermost ? 0 : held
       if (isOutermost) {
         this.#tooLong = false
-        hold(lane, false)
+        lane.held = false
+        lane.due = lane.end
       }
     }
     if (isOutermost && !this.#stageMany(this.#gathered, held, 'use')) throw stalledError(lane, held, 'this thread may not wait')
@@ -580,13 +583,16 @@ function leave(lane: Lane, waitMs: number): void {
   const { words, header } = lane
   const deadline = performance.now() + waitMs
   while (!closeLane(lane) && !isStopped(lane)) {
-    if (hostsAny()) pumpHosted()
+    if (hostsAny()) {
+      pumpHosted()
+      if (closeLane(lane)) break
+    }
     if (performance.now() >= deadline || !platform.canBlock()) {
       leaving.add(lane)
       unref(setTimeout(() => leave(lane, 0), 10))
       return
     }
-    if (!hostsAny()) Atomics.wait(words, header + LANE_WAKE, Atomics.load(words, header + LANE_WAKE), 1)
+    Atomics.wait(words, header + LANE_WAKE, Atomics.load(words, header + LANE_WAKE), 1)
   }
   leaving.delete(lane)
 }

@@ -86,7 +86,7 @@ export function insertRun(at: usize, end: usize, tail: usize, full: usize, table
     const stop = min(end - at, GROUP) + at
     findHomes(at, stop, table, shift, a, b, c, d, e)
     let homes = scratch
-    for (let first = at; first < stop; first += MASKED, homes += MASKED >> 1) {
+    for (let first = at; first < stop; homes += MASKED >> 1) {
       const last = min(stop - first, MASKED) + first
       let missing: u64 = 0
       let place = first
@@ -122,6 +122,7 @@ export function insertRun(at: usize, end: usize, tail: usize, full: usize, table
         tail += 8
         store<u64>(cell, key)
       }
+      first = last
     }
     at = stop
   }
