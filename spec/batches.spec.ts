@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { fingerprint, TxnBuffer, type DirtyTracker } from '../lib/index.js'
-import { openHeld, openInline, range, sortedIds, thrown, type Hand } from './support/in-process.js'
+import { nearTheEndOfTheStack, openHeld, openInline, range, sortedIds, thrown, type Hand } from './support/in-process.js'
 
 /** Seal with a held aggregator, read the ids, commit. */
 async function take(tracker: DirtyTracker, hand: Hand): Promise<number[]> {
@@ -42,6 +42,20 @@ describe('batch()', () => {
     hand.run()
     expect([...(await pending)]).toEqual([1n, 2n, 3n, fingerprint('four', 4), 5n, 6n, 7n, 8n, 9n])
     expect(tracker.stats()).toMatchObject({ batches: 1, keys: 9 })
+  })
+
+  it('C6: leaves the lane as it was where the stack ends in it: later marks are staged', async () => {
+    const { tracker, hand } = await openHeld({ maxWriters: 64 })
+    const writers = range(0, 40).map((size) => {
+      const writer = tracker.openWriter()
+      nearTheEndOfTheStack(() => writer.batch(() => undefined), size)
+      writer.mark(size)
+      expect([writer.flush(), writer.staged]).toEqual([true, 0])
+      return writer
+    })
+    const pending = tracker.advanceEpoch()
+    hand.run()
+    expect(sortedIds(await pending)).toEqual(range(0, writers.length))
   })
 
   it('publishes what was staged before it together with it', async () => {
@@ -280,6 +294,13 @@ describe('markEverything()', () => {
     await tracker.stop()
     expect(thrown(() => tracker.markEverything()).code).toBe('ERR_DIRTYRING_STOPPED')
     expect(thrown(() => writer.markEverything()).code).toBe('ERR_DIRTYRING_STOPPED')
+  })
+
+  it('of a writer is false with onFull reject where this thread runs the aggregator of another tracker only', async () => {
+    const { tracker } = await openHeld({ capacity: 2, onFull: 'reject' })
+    await openInline()
+    const writer = tracker.openWriter()
+    expect([writer.markEverything(), writer.markEverything(), writer.markEverything()]).toEqual([true, true, false])
   })
 
   it('C6: of a writer is false with onFull reject where the ring is full, and ERR_DIRTYRING_STALLED with wait', async () => {

@@ -32,6 +32,7 @@ import {
   tokenOf,
   writerPayload,
 } from '../lib/ring/token.js'
+import { nearTheEndOfTheStack } from './support/in-process.js'
 import { smallMemory, watchAccesses } from './support/steps.js'
 
 const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })
@@ -376,6 +377,17 @@ describe('BatchRing', () => {
     expect(count).toBe(batches.length)
     return batches
   }
+
+  it('forgets a batch whose push() threw', () => {
+    for (let size = 0; size < 30; size++) {
+      const ring = BatchRing.create({ capacity: 64, laneCapacity: 64 })
+      const producer = ring.openProducer()
+      nearTheEndOfTheStack(() => producer.push(BigUint64Array.of(1n, 2n)), size)
+      const lengths = new Set<number>()
+      ring.drain((keys) => lengths.add(keys.length))
+      expect([...lengths].filter((length) => length !== 2)).toEqual([])
+    }
+  })
 
   it('hands out whole batches in one order for all producers', () => {
     const ring = BatchRing.create(small)

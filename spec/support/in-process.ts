@@ -94,6 +94,25 @@ export async function rejected(promise: PromiseLike<unknown>): Promise<any> {
   throw new Error('the promise was not rejected')
 }
 
+/** Call it where the stack is about to end: again and again on the way back, from frames of another size. What it throws is let go. */
+export function nearTheEndOfTheStack(call: () => void, size: number): void {
+  let calls = 300
+  const deeper = (...args: number[]): void => {
+    try {
+      deeper(...args)
+    } catch {
+      // the end
+    }
+    if (calls-- <= 0) return
+    try {
+      call()
+    } catch {
+      // a frame too many
+    }
+  }
+  deeper(...range(0, size))
+}
+
 /** So many turns of the event loop. */
 export async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
