@@ -211,15 +211,19 @@ export function stageMany(lane: Lane, keys: ArrayLike<number>, count: number): b
   return true
 }
 
-/** Publish `count` keys as one batch, or store nothing: for a lane that stages nothing else. */
+/** Publish `count` keys as one batch, or store nothing, also when it throws: for a lane that stages nothing else. */
 export function publishMany(lane: Lane, keys: ArrayLike<number>, count: number): boolean {
-  lane.end = lane.published // what an exception left here between the two was never published, and its caller knows
-  lane.words[lane.stagedAt] = lane.end
-  if (!stageMany(lane, keys, count)) return false
-  if (publish(lane)) return true
-  lane.end = lane.published
-  lane.words[lane.stagedAt] = lane.end
-  return false
+  const before = lane.end
+  let done = false
+  try {
+    done = stageMany(lane, keys, count) && publish(lane)
+    return done
+  } finally {
+    if (!done && ((lane.published - before) | 0) <= 0) {
+      lane.end = before
+      lane.words[lane.stagedAt] = before
+    }
+  }
 }
 
 /** Publish everything staged as one batch. True once nothing is staged; false when the ring is full, and it stays staged. */
