@@ -82,6 +82,7 @@ const exits = workers.map((worker) => exitOf(worker))
 while (found.epochs < epochs) {
   await sleep(10)
   await takeCheckpoint()
+  Atomics.add(counts, 7, 1)
 }
 Atomics.store(counts, 0, 1)
 const exitCodes = await Promise.all(exits)
