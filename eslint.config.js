@@ -36,6 +36,18 @@ export default defineConfig(
     },
   },
   {
+    files: ['lib/**/*.ts'],
+    ignores: ['lib/timers.ts', 'lib/cli/**', 'lib/demo/**'],
+    rules: {
+      'no-restricted-globals': [
+        'error',
+        ...['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate', 'queueMicrotask', 'performance', 'Date'].map(
+          (name) => ({ name, message: "Take it from timers.ts: a test's fake timers must not stop the library." }),
+        ),
+      ],
+    },
+  },
+  {
     files: ['spec/**/*.ts'],
     rules: {
       '@typescript-eslint/no-empty-function': 'off',

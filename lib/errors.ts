@@ -17,6 +17,10 @@
  * - `ERR_DIRTYRING_AGGREGATOR_FAILED`: the aggregator could not be started, or not be kept running
  * - `ERR_DIRTYRING_CORRUPT`: a word of the shared memory that the library cannot have written there
  * - `ERR_DIRTYRING_DICTIONARY_FULL`: a KeyDictionary has no number, or no room for the bytes, left
+ * - `ERR_DIRTYRING_UNSUPPORTED`: this host cannot run the library: it is big-endian
+ * - `ERR_DIRTYRING_BUSY`: a running epochs() loop owns the epochs, or close() was called inside batch()
+ * - `ERR_DIRTYRING_INEXACT`: the list of keys of an epoch that is not exact: a part of the keys is missing in it
+ * - `ERR_DIRTYRING_WOULD_BLOCK`: the lane is full, and this thread may not sleep for room
  *
  * @example
  * ```js
@@ -43,6 +47,10 @@ export type ErrorCode =
   | 'ERR_DIRTYRING_AGGREGATOR_TAKEN'
   | 'ERR_DIRTYRING_AGGREGATOR_FAILED'
   | 'ERR_DIRTYRING_DICTIONARY_FULL'
+  | 'ERR_DIRTYRING_UNSUPPORTED'
+  | 'ERR_DIRTYRING_BUSY'
+  | 'ERR_DIRTYRING_INEXACT'
+  | 'ERR_DIRTYRING_WOULD_BLOCK'
 
 /**
  * The state of things does not allow the call: neither bad input (a TypeError or RangeError with a `code`) nor an abort.
@@ -61,13 +69,14 @@ export type ErrorCode =
  * ```
  */
 export class DirtyRingError extends Error {
+  // Defined, not assigned: where Error.prototype is frozen, an assignment would throw.
+  override readonly name = 'DirtyRingError'
   /** Which state of things; stable across versions. */
   readonly code: ErrorCode
 
   /** The library makes them; `options.cause` is what went wrong below. */
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options)
-    this.name = 'DirtyRingError'
     this.code = code
   }
 }

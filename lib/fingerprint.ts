@@ -5,10 +5,7 @@ import { DirtyRingError, invalidArg, outOfRange } from './errors.js'
 
 // Keys are 64-bit views over 32-bit words, here and in all else: elsewhere they would be other keys, so nothing of the package loads there.
 if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
-  throw new DirtyRingError(
-    'ERR_DIRTYRING_NO_SHARED_MEMORY',
-    'dirtyring needs a little-endian host: its keys are 64-bit views over 32-bit words',
-  )
+  throw new DirtyRingError('ERR_DIRTYRING_UNSUPPORTED', 'dirtyring needs a little-endian host: its keys are 64-bit views over 32-bit words')
 }
 
 /** 64 bits, 0n to 2^64-1, 0n included. As two lanes: `fingerprint = hi << 32 | lo`, each lane any int32 or uint32. SQLite takes it as `BigInt.asIntN(64, fp)`. */

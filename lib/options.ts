@@ -1,3 +1,4 @@
+import { checkBag } from './check.js'
 import { invalidArg, outOfRange } from './errors.js'
 import { laneAt, layoutOf } from './memory/map.js'
 import { isPowerOfTwo, MAX_BYTES, type Settings } from './memory/memory.js'
@@ -115,8 +116,8 @@ export type RingOptions = Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'ma
  * ```
  */
 export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
-  const bag = checkBag(options)
-  const { capacity, laneCapacity, maxWriters } = resolveRingOptions(options)
+  const bag = checkBag('options', options, TRACKER_OPTIONS)
+  const { capacity, laneCapacity, maxWriters } = ringOptions(bag)
   const resolved: ResolvedOptions = {
     batchSize: whole(bag, 'batchSize', 1, laneCapacity, Math.min(64, laneCapacity), 'laneCapacity'),
     capacity,
@@ -143,7 +144,10 @@ export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
 
 /** @internal The same for a BatchRing. */
 export function resolveRingOptions(options: RingOptions = {}): Required<{ [K in keyof RingOptions]: number }> {
-  const bag = checkBag(options)
+  return ringOptions(checkBag('options', options, RING_OPTIONS))
+}
+
+function ringOptions(bag: Bag): Required<{ [K in keyof RingOptions]: number }> {
   const maxWriters = whole(bag, 'maxWriters', 1, 1024, 32)
   const lanesMax = 2 ** (27 - Math.ceil(Math.log2(maxWriters)))
   return {
@@ -186,13 +190,21 @@ function footprintOf(options: ResolvedOptions): MemoryFootprint {
   }
 }
 
-/** Options by name, for the checks below. */
-type Bag = Record<string, unknown>
+const RING_OPTIONS = ['capacity', 'laneCapacity', 'maxWriters']
+const TRACKER_OPTIONS = [
+  ...RING_OPTIONS,
+  'batchSize',
+  'epochSlots',
+  'maxKeysPerEpoch',
+  'flushIntervalMs',
+  'onFull',
+  'maxWaitMs',
+  'kernel',
+  'aggregator',
+]
 
-function checkBag(options: unknown): Bag {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) throw invalidArg('options', 'an object', options)
-  return options as Bag
-}
+/** Options by name, for the checks below. */
+type Bag = Readonly<Record<string, unknown>>
 
 function whole(options: Bag, name: string, min: number, max: number, byDefault: number, maxName?: string): number {
   const value = options[name]

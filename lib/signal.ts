@@ -1,4 +1,6 @@
+import { checkBag } from './check.js'
 import { invalidArg } from './errors.js'
+import { clearTimeout, setTimeout } from './timers.js'
 
 /**
  * What the library needs of an AbortSignal, so that the declarations compile without "dom" and without @types/node. An AbortSignal is one.
@@ -19,18 +21,14 @@ export interface AbortSignalLike {
   removeEventListener(type: 'abort', listener: () => void): void
 }
 
-/** An option bag that holds a signal, checked: the signal, if there is one. */
-export function signalOf(options: { signal?: AbortSignalLike | undefined }): AbortSignalLike | undefined {
-  checkBag('options', options)
+/** Checks an option bag that may hold a signal, and returns the signal. `others` are the names it may have besides. */
+export function signalOf(options: { signal?: AbortSignalLike | undefined }, ...others: string[]): AbortSignalLike | undefined {
+  checkBag('options', options, ['signal', ...others])
   const { signal } = options
   if (signal === undefined) return undefined
   const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignalLike>
   if (typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function') return signal
   throw invalidArg('options.signal', 'an AbortSignal', signal)
-}
-
-export function checkBag(name: string, options: unknown): void {
-  if (typeof options !== 'object' || options === null) throw invalidArg(name, 'an object', options)
 }
 
 export function isAborted(signal: AbortSignalLike | undefined): boolean {

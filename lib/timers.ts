@@ -1,20 +1,33 @@
-/** Timers that do not keep a thread alive, where there are such. */
+/**
+ * The host's clock and timers, as they were when the library was loaded. The library talks with other threads, which live in real time: a test's fake timers,
+ * installed later, must not stop it. Every module of the library takes them from here (a lint rule says so).
+ */
+export const { setTimeout, clearTimeout, setInterval, clearInterval, queueMicrotask } = globalThis
+
+/** Node's. Where the host has none, setTimeout() of 0 ms. */
+export const setImmediate: (callback: () => void) => unknown =
+  (globalThis as { setImmediate?: (callback: () => void) => unknown }).setImmediate ?? ((callback) => setTimeout(callback, 0))
+
+/** Milliseconds since some moment; never goes back. */
+export const nowMs: () => number = performance.now.bind(performance)
+
+/** Lets the thread end although the timer is pending, where the host has such timers. */
 export function unref(timer: unknown): void {
   ;(timer as { unref?: () => void }).unref?.()
 }
 
-/** Timers that keep it alive again. */
+/** Keeps the thread alive while the timer is pending. */
 export function ref(timer: unknown): void {
   ;(timer as { ref?: () => void }).ref?.()
 }
 
-let nobodyWakes: Int32Array | undefined
+let neverNotified: Int32Array | undefined
 
 /**
- * The shortest sleep there is, some 60 µs. Who looks at shared memory all the time takes the very line away from the thread that is about to write it, and,
+ * Sleeps as briefly as possible, some 60 µs. A thread that reads shared memory in a loop takes the line away from the thread that is about to write it and,
  * where two processors are two halves of one core, half of that thread's speed. (`Atomics.pause` is missing in Node 20 and 22.)
  */
 export function nap(): void {
-  nobodyWakes ??= new Int32Array(new SharedArrayBuffer(4))
-  Atomics.wait(nobodyWakes, 0, 0, 0.001)
+  neverNotified ??= new Int32Array(new SharedArrayBuffer(4))
+  Atomics.wait(neverNotified, 0, 0, 0.001)
 }

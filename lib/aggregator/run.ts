@@ -6,7 +6,7 @@ import { announceSleep, hasWork, park } from './park.js'
 import { leaveRole, type Aggregator } from './state.js'
 import { FINISHED_ALL, IDLE } from './step.js'
 import { BACKING_OFF, Supervisor } from './supervisor.js'
-import { nap } from '../timers.js'
+import { clearTimeout, nap, nowMs, setTimeout } from '../timers.js'
 import { reportProgress } from './table.js'
 
 /** Tokens between two looks at the clock. */
@@ -85,7 +85,7 @@ export async function runAggregator(handle: unknown): Promise<void> {
   try {
     let sleepMs = SLEEP_MS_MIN
     let naps = 0
-    let lastTurn = performance.now()
+    let lastTurn = nowMs()
     for (;;) {
       const { head } = aggregator
       const batches = batchesOf(aggregator)
@@ -95,10 +95,10 @@ export async function runAggregator(handle: unknown): Promise<void> {
       if (result === BACKING_OFF && platform.canBlock()) supervisor.sleepOff()
       if (batchesOf(aggregator) !== batches) naps = NAPS
       // A turn comes before a sleep, not after it: who was woken has work to do.
-      if (!platform.canBlock() || performance.now() - lastTurn >= TURN_MS) {
+      if (!platform.canBlock() || nowMs() - lastTurn >= TURN_MS) {
         if (result === IDLE && !platform.canBlock() && announceSleep(aggregator)) await sleepAsync(supervisor, sleepMs)
         else await platform.turn()
-        lastTurn = performance.now()
+        lastTurn = nowMs()
       } else if (result === IDLE && !napUntilWork(supervisor, naps)) {
         naps = 0
         reportProgress(aggregator.words)

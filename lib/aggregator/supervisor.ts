@@ -23,6 +23,7 @@ import { recover, takeRole, type Aggregator } from './state.js'
 import { IDLE, LOST_ROLE, step, WORKED } from './step.js'
 import { reportProgress } from './table.js'
 import { doChores } from './wake.js'
+import { nowMs } from '../timers.js'
 
 /** A step threw: nothing happens before `retryAt`. */
 export const BACKING_OFF = 4
@@ -42,7 +43,7 @@ const FAILURES_MAX = 8
  */
 export class Supervisor {
   readonly aggregator: Aggregator
-  /** performance.now() before which run() does nothing. */
+  /** nowMs() before which run() does nothing. */
   retryAt = 0
   #backoffMs = BACKOFF_MS_MIN
   #recovered = false
@@ -64,7 +65,7 @@ export class Supervisor {
     if (Atomics.load(words, FAILED) !== 0) throw cannotGoOn(words)
     if (this.retryAt !== 0) {
       reportProgress(words)
-      if (performance.now() < this.retryAt) return BACKING_OFF
+      if (nowMs() < this.retryAt) return BACKING_OFF
       this.retryAt = 0
       Atomics.store(words, RETRYING, 0)
     }
@@ -111,14 +112,14 @@ export class Supervisor {
       const kind = tokenOf(Atomics.load(words, memory.layout.ring + (head & (memory.layout.capacity - 1)))) >>> KIND_SHIFT
       if (kind === SEAL || kind === STOP) Atomics.store(words, FAILED, CANNOT_SEAL)
     }
-    this.retryAt = performance.now() + this.#backoffMs
+    this.retryAt = nowMs() + this.#backoffMs
     Atomics.store(words, RETRYING, this.#backoffMs)
     this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS_MAX)
   }
 
   /** Where this thread may block: sleep until it is time to try again, a little at a time. */
   sleepOff(): void {
-    const left = this.retryAt - performance.now()
+    const left = this.retryAt - nowMs()
     if (left > 0) Atomics.wait(this.aggregator.words, PARKED, 0, Math.min(left, BACKOFF_MS_MIN))
   }
 }

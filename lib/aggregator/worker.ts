@@ -4,6 +4,7 @@
  */
 import { platform } from '#platform'
 import { runAggregator } from './run.js'
+import { setTimeout } from '../timers.js'
 
 platform.onHandle((handle) => {
   runAggregator(handle).catch((error: unknown) => {

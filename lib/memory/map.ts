@@ -35,7 +35,7 @@ const CHUNK = 16384
 /** "DRNG" */
 export const MAGIC_VALUE = 0x44524e47
 /** Of the layout in this file and of the protocol over it. */
-export const VERSION_VALUE = 1
+export const VERSION_VALUE = 2
 
 export const MAGIC = 0
 export const VERSION = 1
@@ -109,6 +109,8 @@ export const OWNER = 6 * LINE
 export const WAITERS = 7 * LINE
 /** Tracker sets it to 1 when it waits for head or readEnd to move; the aggregator takes it back and signals. */
 export const LISTENING = 8 * LINE
+/** Tracker: 1 while a worker is on its way to the aggregator's role: a thread that waits for room need not give up. */
+export const STARTING = LISTENING + 1
 /** Aggregator: counts what the tracker may be waiting for; the tracker sleeps on it. */
 export const SIGNAL = 9 * LINE
 /** Any thread: the last thread id drawn, where the platform gives none. */
@@ -139,10 +141,14 @@ export const LANE_ATTN = 0 * LINE
 export const LANE_OWNER = 1 * LINE
 /** Writer: the owner's full thread id + 1; 0 between claim and store, and when free. */
 export const LANE_THREAD = LANE_OWNER + 1
+/** Writer: full id + 1 of the thread that started the owner, if that thread loaded the library before; else 0. Its end is the owner's end. */
+export const LANE_PARENT = LANE_OWNER + 2
 /** Writer: end of the keys marked. The three ends are free-running counters, never reset, going on across owners. */
 export const LANE_STAGED_END = 2 * LINE
 /** Writer: end of the keys published; of a killed writer it may lag by one batch. */
 export const LANE_PUBLISHED = LANE_STAGED_END + 1
+/** Writer: 1 from markEverything() until an EVERYTHING token of it is in the ring. A harvest and the end of it all take it along. */
+export const LANE_EVERYTHING = LANE_STAGED_END + 18
 /** Writer: totals. */
 export const LANE_REJECTED = LANE_STAGED_END + 2
 export const LANE_SUPPRESSED = LANE_STAGED_END + 5

@@ -1,4 +1,5 @@
 import { isHandleMessage, type AggregatorThread, type Platform } from './platform.js'
+import { setTimeout } from '../timers.js'
 
 /** The little of the web platform that is used here, so that the library compiles without "dom". */
 interface WebWorker {

@@ -1,5 +1,6 @@
 import { isMainThread, parentPort, threadId, Worker } from 'node:worker_threads'
 import { isHandleMessage, type AggregatorThread, type Platform } from './platform.js'
+import { setImmediate } from '../timers.js'
 
 /** Workers that this thread has started since the library was loaded, and their numbers: one that has ended does not know its own any more. */
 const threadIds = new WeakMap<Worker, number>()

@@ -4,7 +4,7 @@ import { HEAD, LANE_KEYS, LANE_OWNER, LANE_READ_END, LANE_STAGED_END, LANE_THREA
 import { attachMemory, createMemory, handleOf, sameMemory, type Memory } from '../memory/memory.js'
 import { resolveRingOptions, type TrackerOptions } from '../options.js'
 import { threadIdFor } from '../platform/thread.js'
-import { unref } from '../timers.js'
+import { setTimeout, unref } from '../timers.js'
 import { freeSlot, GONE, NOTHING, peek } from './consume.js'
 import { closeLane, openLane, publishMany, type Lane } from './lane.js'
 import { advance, BATCH, CLOSE, GENERATION_BITS, GENERATION_MASK, KIND_SHIFT, PAYLOAD_MASK, THREAD_BITS, tokenOf } from './token.js'

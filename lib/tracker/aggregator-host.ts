@@ -9,7 +9,7 @@ import { handleOf, type Memory } from '../memory/memory.js'
 import type { ResolvedOptions } from '../options.js'
 import type { AggregatorThread } from '../platform/platform.js'
 import { distance } from '../ring/token.js'
-import { unref } from '../timers.js'
+import { clearInterval, clearTimeout, queueMicrotask, setInterval, setTimeout, unref } from '../timers.js'
 
 /** How well the aggregator is: see {@link DirtyTracker.health}. */
 export interface AggregatorHealth {

@@ -40,7 +40,7 @@ import {
   writerPayload,
 } from '../ring/token.js'
 import type { Waiting } from '../signal.js'
-import { ref, unref } from '../timers.js'
+import { clearInterval, nowMs, queueMicrotask, ref, setInterval, setTimeout, unref } from '../timers.js'
 import type { Listeners } from './events.js'
 import { SealTimes } from './seal-times.js'
 
@@ -513,7 +513,7 @@ export class Control implements EpochKeeper {
       this.#sealing.shift()
       this.sealed++
       if (abandoned) continue
-      const sealMs = performance.now() - advance.startedAt
+      const sealMs = nowMs() - advance.startedAt
       this.sealTimes.add(sealMs)
       advance.resolve(this.#handOut(id, slot, staged, sealMs))
     }
@@ -578,7 +578,7 @@ export class Control implements EpochKeeper {
 
   /** Tell listeners, once, of each advanceEpoch() that has waited so long for a slot. */
   lookForStalls(ms: number): void {
-    const now = performance.now()
+    const now = nowMs()
     for (const advance of this.#waiting) {
       const waitedMs = now - advance.startedAt
       if (advance.told === true || waitedMs <= ms) continue
@@ -607,7 +607,7 @@ export class Control implements EpochKeeper {
     this.#finished = true
     this.sealed++
     for (const { asked } of this.#reaping.splice(0)) for (const { reject } of asked) reject(stopped())
-    stopping.resolve(this.#handOut(this.epoch, this.#openSlot, staged, performance.now() - this.#stopCalledAt))
+    stopping.resolve(this.#handOut(this.epoch, this.#openSlot, staged, nowMs() - this.#stopCalledAt))
   }
 
   #listen(heard: number): void {

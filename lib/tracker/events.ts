@@ -1,4 +1,5 @@
 import { invalidArg, outOfRange } from '../errors.js'
+import { queueMicrotask } from '../timers.js'
 
 /**
  * What a tracker tells its listeners, by the event's name; see {@link DirtyTracker.on}.

@@ -10,13 +10,15 @@ import { memoryFootprint, resolveOptions, settingsFor, type ResolvedOptions, typ
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'
 import { openWriterIn, publishOwn, type Writer } from '../writer/writer.js'
-import { abortable, checkBag, isAborted, signalOf, throwIfAborted, until, type AbortSignalLike } from '../signal.js'
+import { checkBag } from '../check.js'
+import { abortable, isAborted, signalOf, throwIfAborted, until, type AbortSignalLike } from '../signal.js'
 import { AggregatorHost, type AggregatorHealth } from './aggregator-host.js'
 import { Control, stopped, type Advance } from './control.js'
 import { dump } from './dump.js'
 import { Listeners, type TrackerEvents } from './events.js'
 import { readShared, type TrackerStats } from './stats.js'
 import { Watch } from './watch.js'
+import { clearInterval, clearTimeout, nowMs, setInterval, setTimeout } from '../timers.js'
 
 /** Options of {@link DirtyTracker.advanceEpoch} and {@link DirtyTracker.consume}. */
 export interface AdvanceOptions {
@@ -270,7 +272,7 @@ export class DirtyTracker {
    */
   async advanceEpoch(options: AdvanceOptions = {}): Promise<SealedEpoch> {
     const { signal, onBusy } = checkAdvance(options)
-    const startedAt = performance.now()
+    const startedAt = nowMs()
     this.#checkRunning()
     throwIfAborted(signal)
     if (onBusy === 'reject' && !this.#control.canSealNow) {
@@ -331,20 +333,19 @@ export class DirtyTracker {
    * ```
    */
   epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch> {
-    checkBag('options', options)
+    const signal = signalOf(options, 'everyMs', 'skipEmpty')
     const everyMs = wholeNumber('options.everyMs', options.everyMs)
-    const signal = signalOf(options)
     const { skipEmpty = true } = options
     if (typeof skipEmpty !== 'boolean') throw invalidArg('options.skipEmpty', 'a boolean', skipEmpty)
     return this.#generate(everyMs, signal, skipEmpty)
   }
 
   async *#generate(everyMs: number, signal: AbortSignalLike | undefined, skipEmpty: boolean): AsyncGenerator<SealedEpoch, void> {
-    let next = performance.now() + everyMs
+    let next = nowMs() + everyMs
     for (;;) {
-      await this.#sleep(next - performance.now(), signal)
+      await this.#sleep(next - nowMs(), signal)
       if (isAborted(signal) || this.#stopCalled) return
-      next = Math.max(next, performance.now()) + everyMs
+      next = Math.max(next, nowMs()) + everyMs
       let epoch: SealedEpoch
       try {
         epoch = await this.advanceEpoch({ signal })
@@ -521,7 +522,7 @@ export class DirtyTracker {
    * ```
    */
   async stop(options: StopOptions = {}): Promise<SealedEpoch> {
-    checkBag('options', options)
+    checkBag('options', options, ['graceMs'])
     const graceMs = options.graceMs === undefined ? 100 : wholeNumber('options.graceMs', options.graceMs)
     this.#stopCalled = true
     this.#stopping ??= this.#stop(graceMs)
@@ -529,7 +530,7 @@ export class DirtyTracker {
   }
 
   async #stop(graceMs: number): Promise<SealedEpoch> {
-    const startedAt = performance.now()
+    const startedAt = nowMs()
     const deadline = startedAt + graceMs
     this.#control.close()
     for (const wake of this.#onStop) wake()
@@ -537,7 +538,7 @@ export class DirtyTracker {
       for (;;) {
         if (this.#host.isAbsent && this.#host.hasBacklog) this.#workAlone()
         publishOwn(this.#memory)
-        if (performance.now() >= deadline || this.#control.askToPublish()) break
+        if (nowMs() >= deadline || this.#control.askToPublish()) break
         await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS))
       }
       if (Atomics.load(this.#memory.words, FAILED) !== 0) throw cannotGoOn(this.#memory.words)
@@ -616,11 +617,11 @@ export class DirtyTracker {
 }
 
 function checkAdvance(options: AdvanceOptions): { signal: AbortSignalLike | undefined; onBusy: 'wait' | 'reject' } {
-  checkBag('options', options)
+  const signal = signalOf(options, 'onBusy')
   const { onBusy = 'wait' } = options
   if (typeof onBusy !== 'string') throw invalidArg('options.onBusy', `'wait' or 'reject'`, onBusy)
   if ((onBusy as string) !== 'wait' && (onBusy as string) !== 'reject') throw outOfRange('options.onBusy', `'wait' or 'reject'`, onBusy)
-  return { signal: signalOf(options), onBusy }
+  return { signal, onBusy }
 }
 
 function wholeNumber(name: string, value: unknown): number {

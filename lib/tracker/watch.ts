@@ -3,7 +3,7 @@ import { LANE_OWNER, LANE_THREAD, LANE_WAITING, LANE_WAITS, laneAt, PANICS, RETR
 import type { Memory } from '../memory/memory.js'
 import { readTotal } from '../memory/total.js'
 import { THREAD_MASK } from '../ring/token.js'
-import { unref } from '../timers.js'
+import { clearInterval, nowMs, setInterval, unref } from '../timers.js'
 import type { Control } from './control.js'
 import type { Listeners } from './events.js'
 
@@ -60,7 +60,7 @@ export class Watch {
 
   #lookForWaits(): void {
     const { words, layout } = this.#memory
-    const now = performance.now()
+    const now = nowMs()
     for (let writerId = 0; writerId < layout.maxWriters; writerId++) {
       const lane = laneAt(layout, writerId)
       const isOpen = (Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) !== 0 && Atomics.load(words, lane + LANE_THREAD) !== 0

@@ -1,4 +1,4 @@
-import { unref } from '../timers.js'
+import { queueMicrotask, setTimeout, unref } from '../timers.js'
 import { attend, isStopped, publish, setDue, type Lane, type LaneClock } from '../ring/lane.js'
 
 /** Looks after no lane: for an interval of 0. */

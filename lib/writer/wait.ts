@@ -5,7 +5,7 @@ import { cannotGoOn } from '../aggregator/supervisor.js'
 import { DirtyRingError } from '../errors.js'
 import { FAILED, HEAD, LANE_WAIT_US, LANE_WAITING, LANE_WAITS, LANE_WAKE, PROGRESS, TRACKER_THREAD } from '../memory/map.js'
 import { addTotal } from '../memory/total.js'
-import { nap } from '../timers.js'
+import { nap, nowMs } from '../timers.js'
 import { hasRoom, isStopped, publish, roomNow, roomOf, setDue, sleepForRoom, type Lane } from '../ring/lane.js'
 import { push } from '../ring/ring.js'
 import { until, type AbortSignalLike } from '../signal.js'
@@ -29,13 +29,13 @@ export function waitForRoom(lane: Lane, count: number, mayWait: boolean, maxWait
     if (isThere(lane, count)) return true
   }
   if (!mayWait || !platform.canBlock()) return false
-  const started = performance.now()
+  const started = nowMs()
   addTotal(words, header + LANE_WAITS, 1)
   try {
     sleepUntilThere(lane, count, started, maxWaitMs)
   } finally {
     Atomics.store(words, header + LANE_WAITING, 0)
-    addTotal(words, header + LANE_WAIT_US, Math.round((performance.now() - started) * 1000))
+    addTotal(words, header + LANE_WAIT_US, Math.round((nowMs() - started) * 1000))
   }
   return true
 }
@@ -50,7 +50,7 @@ function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: 
   }
   if (isThere(lane, count) && (count === 0 || roomOf(lane) >= worthIt)) return
   for (;;) {
-    const left = started + maxWaitMs - performance.now()
+    const left = started + maxWaitMs - nowMs()
     if (hostsAny()) pumpHosted()
     if (sleepForRoom(lane, count, hostsAny() ? 1 : Math.max(0, Math.min(left, SLICE_MS)))) return
     checkWait()
@@ -64,7 +64,7 @@ function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number)
   let progressAt = started
   return () => {
     checkLane(lane)
-    const now = performance.now()
+    const now = nowMs()
     if (progressOf(lane) !== progress) {
       progress = progressOf(lane)
       progressAt = now
@@ -97,7 +97,7 @@ export function waitForRoomAsync(lane: Lane, count: number, signal: AbortSignalL
 /** Put a token that is no batch into the ring, waiting for a slot as waitForRoom() does. */
 export function pushWaiting(lane: Lane, token: number, mayWait: boolean, maxWaitMs: number): boolean {
   const { words, header } = lane
-  const checkWait = limitsOf(lane, 0, performance.now(), maxWaitMs)
+  const checkWait = limitsOf(lane, 0, nowMs(), maxWaitMs)
   while (!push(lane.memory, token)) {
     checkLane(lane)
     if (hostsAny()) {

@@ -9,8 +9,9 @@ import { attachMemory, sameMemory, settingsOf, type Memory } from '../memory/mem
 import { addTotal } from '../memory/total.js'
 import { closeLane, isStopped, openLane, publish, roomNow, stage, stageMany, type Lane, type NoLane } from '../ring/lane.js'
 import { controlToken, EVERYTHING, THREAD_MASK } from '../ring/token.js'
-import { checkBag, signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
-import { unref } from '../timers.js'
+import { checkBag } from '../check.js'
+import { signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
+import { nowMs, setTimeout, unref } from '../timers.js'
 import { clockFor, listen, unwatchLane, watchLane } from './clock.js'
 import { closedError, pushWaiting, stalledError, stoppedError, waitForRoom, waitForRoomAsync } from './wait.js'
 
@@ -389,7 +390,7 @@ export function partOf(lane: Lane): number {
 
 /** An option bag with `atomic`, checked. */
 export function isAtomic(options: { atomic?: boolean | undefined } = {}): boolean {
-  checkBag('options', options)
+  checkBag('options', options, ['atomic'])
   const { atomic = true } = options
   if (typeof atomic !== 'boolean') throw invalidArg('options.atomic', 'a boolean', atomic)
   return atomic
@@ -581,13 +582,13 @@ const CLOSE_WAIT_MS = 1000
 /** Push CLOSE, which takes what is staged with it. While the ring is full the lane stays this thread's, so that a death in between loses nothing. */
 function leave(lane: Lane, waitMs: number): void {
   const { words, header } = lane
-  const deadline = performance.now() + waitMs
+  const deadline = nowMs() + waitMs
   while (!closeLane(lane) && !isStopped(lane)) {
     if (hostsAny()) {
       pumpHosted()
       if (closeLane(lane)) break
     }
-    if (performance.now() >= deadline || !platform.canBlock()) {
+    if (nowMs() >= deadline || !platform.canBlock()) {
       leaving.add(lane)
       unref(setTimeout(() => leave(lane, 0), 10))
       return
