@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
-import { fingerprint, TxnBuffer, type DirtyTracker } from '../lib/index.js'
-import { nearTheEndOfTheStack, openHeld, openInline, range, sortedIds, thrown, type Hand } from './support/in-process.js'
+import { fingerprint, threadWriter, TxnBuffer, withWriter, type DirtyTracker, type SealedEpoch, type Writer } from '../lib/index.js'
+import { LANE_ATTN, laneAt } from '../lib/memory/map.js'
+import { isPending, nearTheEndOfTheStack, openHeld, openInline, range, sortedIds, thrown, until, type Hand } from './support/in-process.js'
 
 /** Seal with a held aggregator, read the ids, commit. */
 async function take(tracker: DirtyTracker, hand: Hand): Promise<number[]> {
@@ -44,7 +45,7 @@ describe('batch()', () => {
     expect(tracker.stats()).toMatchObject({ batches: 1, keys: 9 })
   })
 
-  it('C6: leaves the lane as it was where the stack ends in it: later marks are staged', async () => {
+  it('C6: leaves the lane usable where the stack ends in it: later marks are staged and published', async () => {
     const { tracker, hand } = await openHeld({ maxWriters: 64 })
     const writers = range(0, 40).map((size) => {
       const writer = tracker.openWriter()
@@ -67,10 +68,9 @@ describe('batch()', () => {
     expect(tracker.stats()).toMatchObject({ batches: 1, keys: 2 })
   })
 
-  it('is forgotten when it throws: nothing of it is marked, what was staged before stays, and the error is the same', async () => {
+  it('C8: is published when it throws as well, whole, and the error is the same', async () => {
     const { tracker, hand } = await openHeld({ batchSize: 2 })
     const writer = tracker.openWriter()
-    writer.mark(1)
     const mine = new Error('mine')
     const error = thrown(() =>
       writer.batch(() => {
@@ -80,12 +80,12 @@ describe('batch()', () => {
     )
 
     expect(error).toBe(mine)
-    expect([writer.staged, writer.room, offered(tracker)]).toEqual([1, 1023, 1])
+    expect([writer.staged, tracker.stats().queued, offered(tracker)]).toEqual([0, 1, 5])
     writer.mark(2)
-    expect(await take(tracker, hand)).toEqual([1, 2])
+    expect(await take(tracker, hand)).toEqual([2, ...range(10, 5)])
   })
 
-  it('joins the batch that it is within; if it throws and that is caught, it alone is forgotten', async () => {
+  it('joins the batch that it is within, also when it throws: everything goes out when the outermost ends', async () => {
     const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()
     writer.batch(() => {
@@ -98,22 +98,16 @@ describe('batch()', () => {
           throw new Error('caught')
         }),
       )
+      expect(tracker.stats().queued).toBe(0)
       writer.mark(4)
     })
     hand.run()
 
-    expect(tracker.stats()).toMatchObject({ batches: 1, keys: 3 })
-    expect(await take(tracker, hand)).toEqual([1, 2, 4])
-    thrown(() =>
-      writer.batch(() => {
-        writer.batch(() => writer.mark(5))
-        throw new Error('of the outer one')
-      }),
-    )
-    expect(await take(tracker, hand)).toEqual([])
+    expect(tracker.stats()).toMatchObject({ batches: 1, keys: 4 })
+    expect(await take(tracker, hand)).toEqual([1, 2, 3, 4])
   })
 
-  it('is synchronous: a promise, or whatever else has a then(), is a TypeError, and nothing of it is marked', async () => {
+  it('is synchronous: a promise, or whatever else has a then(), is a TypeError, and its marks are published', async () => {
     const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()
     const promising: (() => unknown)[] = [
@@ -126,68 +120,124 @@ describe('batch()', () => {
     for (const use of promising) {
       const error = thrown(() => writer.batch(use))
       expect(error).toMatchObject({ name: 'TypeError', code: 'ERR_DIRTYRING_INVALID_ARG' })
-      expect(error.message).toContain('"use" expected a function that returns when its marks are made')
+      expect(error.message).toContain('batch() is synchronous')
     }
     for (const use of [undefined, null, 5, Promise.resolve()] as never[]) {
       expect(thrown(() => writer.batch(use)).message).toContain('"use" expected a function, got')
     }
-    expect(offered(tracker)).toBe(0)
-    writer.mark(3)
-    expect(await take(tracker, hand)).toEqual([3])
+    expect(await take(tracker, hand)).toEqual([1, 2])
   })
 
-  it('of more keys than laneCapacity is a RangeError, and nothing of it is marked, also when it ignores that', async () => {
-    const { tracker, hand } = await openHeld({ laneCapacity: 8, batchSize: 8 })
+  it('C8: is in the lane while it runs: a harvest takes it, also half-way', async () => {
+    const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()
-    writer.mark(1)
-    for (const mark of [() => range(10, 9).forEach((id) => writer.mark(id)), () => (writer.mark(10), writer.markMany(range(11, 8)))]) {
-      const ignoring = () => void thrown(mark)
-      for (const use of [mark, ignoring, () => writer.batch(ignoring)]) {
-        const error = thrown(() => writer.batch(use))
-        expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' })
-        expect(error.message).toContain('at most 8 keys (laneCapacity)')
-      }
-    }
-    expect([writer.staged, offered(tracker)]).toEqual([1, 1])
-    writer.flush()
-    hand.run()
-    expect(writer.batch(() => range(20, 8).map((id) => writer.mark(id)))).toEqual(Array(8).fill(true))
-    expect(await take(tracker, hand)).toEqual([1, ...range(20, 8)])
+    writer.batch(() => {
+      writer.markMany([1, 2])
+      writer.batch(() => writer.mark(3))
+      expect([writer.staged, tracker.stats().staged]).toEqual([3, 3])
+      void tracker.reap(writer.id) // as if its thread had died here
+      hand.run()
+      expect(tracker.stats()).toMatchObject({ distinct: 3, harvested: 3 })
+    })
   })
 
-  it('C6: with onFull reject, tells which marks found no room, and publishes the others', async () => {
+  it('publishes what was staged before it, and nothing of its own, when a publication falls due meanwhile', async () => {
+    const { tracker, hand } = await openHeld({ batchSize: 4 })
+    const writer = tracker.openWriter()
+    for (const why of ['by size', 'as the tracker asks', 'at flush()', 'at advanceEpoch()'] as const) {
+      writer.mark(1)
+      writer.batch(() => {
+        writer.mark(2)
+        if (why === 'by size') for (const id of range(10, 8)) writer.mark(id)
+        if (why === 'as the tracker asks') void tracker.flushed({ signal: AbortSignal.abort() }).catch(() => undefined)
+        if (why === 'as the tracker asks') Atomics.add(hand.memory.words, laneAt(hand.memory.layout, writer.id) + LANE_ATTN, 2)
+        if (why === 'at flush()') expect(writer.flush()).toBe(false)
+        if (why === 'at advanceEpoch()') void tracker.advanceEpoch().then((epoch) => epoch.commit())
+        writer.mark(3)
+        hand.run()
+        expect([why, tracker.stats().writers[0].inFlight, writer.staged]).toEqual([why, 0, why === 'by size' ? 10 : 2])
+      })
+      hand.run()
+      expect([why, writer.staged]).toEqual([why, 0])
+      expect(await take(tracker, hand)).toEqual(expect.arrayContaining([2, 3]))
+    }
+  })
+
+  it('C5: suppresses no mark: a key that was staged before it may be published and cut before its write is visible', async () => {
+    const { tracker, hand } = await openHeld({ batchSize: 16, laneCapacity: 1024 })
+    const writer = tracker.openWriter()
+    for (let round = 0; round < 300; round++) {
+      for (let i = 0; i < 16; i++) writer.mark(7) // so that suppression is on
+      hand.run()
+    }
+    const before = tracker.stats().writers[0].suppressed
+    expect(before).toBeGreaterThan(0)
+    writer.mark(7)
+    let first: Promise<SealedEpoch> | undefined
+    writer.batch(() => {
+      writer.mark(7) // the new value is not visible yet
+      first = tracker.advanceEpoch() // publishes the 7 that was there before
+      hand.run()
+    })
+    expect([...(await first!).ids()]).toEqual([7])
+    expect(await take(tracker, hand)).toEqual([7])
+  })
+
+  it('C6: a mark that finds no room in it throws, with onFull reject too, and those before it are published', async () => {
     const { tracker, hand } = await openHeld({ laneCapacity: 4, onFull: 'reject' })
     const writer = tracker.openWriter()
     writer.markMany([0, 1])
-    const stored = writer.batch(() => [writer.mark(2), writer.markMany([3, 4]), writer.mark(5), writer.mark(6)])
-
-    expect(stored).toEqual([true, false, true, false])
-    expect(tracker.stats().writers[0]).toMatchObject({ marked: 7, rejected: 3, inFlight: 4 })
-    expect(await take(tracker, hand)).toEqual([0, 1, 2, 5])
+    for (const mark of [() => writer.markMany([3, 4, 5]), () => range(3, 3).forEach((id) => writer.mark(id))]) {
+      const error = thrown(() =>
+        writer.batch(() => {
+          writer.mark(2)
+          mark()
+        }),
+      )
+      expect(error).toMatchObject({ code: 'ERR_DIRTYRING_STALLED' })
+      expect(error.message).toContain("onFull is 'reject'")
+      expect(await take(tracker, hand)).toEqual(expect.arrayContaining([2]))
+      writer.markMany([0, 1])
+    }
   })
 
-  it('C10: with onFull wait, waits for room as a whole when it returns, and throws ERR_DIRTYRING_STALLED with nothing of it stored', async () => {
+  it('C10: waits in it for the room that keys before it take, and throws ERR_DIRTYRING_STALLED when none comes', async () => {
     const { tracker, hand } = await openHeld({ laneCapacity: 4, maxWaitMs: 5 })
     const writer = tracker.openWriter()
     writer.markMany([0, 1])
-    let reached = false
-    const error = thrown(() =>
-      writer.batch(() => {
-        writer.markMany([2, 3, 4])
-        reached = true
-      }),
-    )
-
-    expect([reached, error.code, writer.staged, writer.room]).toEqual([true, 'ERR_DIRTYRING_STALLED', 0, 2])
+    const error = thrown(() => writer.batch(() => writer.markMany([2, 3, 4])))
+    expect([error.code, writer.staged, writer.room]).toEqual(['ERR_DIRTYRING_STALLED', 0, 2])
     expect(await take(tracker, hand)).toEqual([0, 1])
     const inline = await openInline({ laneCapacity: 4 })
     const own = inline.openWriter()
     for (const round of range(0, 5)) own.batch(() => own.markMany(range(round * 4, 4)))
+    own.markMany(range(20, 3))
+    own.batch(() => range(23, 4).forEach((id) => own.mark(id))) // room comes one after the other
     await inline.drained()
-    expect(inline.stats()).toMatchObject({ batches: 5, distinct: 20 })
+    expect(inline.stats()).toMatchObject({ distinct: 27 })
   })
 
-  it('in a full ring goes out with the next publication, still whole', async () => {
+  it('of more keys than laneCapacity is a RangeError before any wait, and a mark that fits goes on', async () => {
+    for (const onFull of ['wait', 'reject'] as const) {
+      const { tracker, hand } = await openHeld({ laneCapacity: 8, batchSize: 8, onFull })
+      const writer = tracker.openWriter()
+      for (const mark of [() => range(10, 9).forEach((id) => writer.mark(id)), () => writer.markMany(range(11, 8))]) {
+        const error = thrown(() =>
+          writer.batch(() => {
+            writer.mark(10)
+            mark()
+          }),
+        )
+        expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' })
+        expect(error.message).toContain('at most 8 keys (laneCapacity) in one batch()')
+        expect(await take(tracker, hand)).toEqual(expect.arrayContaining([10]))
+      }
+      expect(writer.batch(() => range(20, 8).map((id) => writer.mark(id)))).toEqual(Array(8).fill(true))
+      expect(await take(tracker, hand)).toEqual(range(20, 8))
+    }
+  })
+
+  it('in a full ring goes out with the next publication, still whole, and by the clock if none follows', async () => {
     const { tracker, hand } = await openHeld({ capacity: 2, batchSize: 1 })
     const writer = tracker.openWriter()
     for (const id of [0, 1]) writer.mark(id)
@@ -196,26 +246,45 @@ describe('batch()', () => {
     hand.run(1)
     writer.mark(5)
     expect([writer.staged, await take(tracker, hand)]).toEqual([0, range(0, 6)])
+
+    const clocked = await openHeld({ capacity: 2, batchSize: 1, flushIntervalMs: 1 })
+    const other = clocked.tracker.openWriter()
+    for (const id of [0, 1]) other.mark(id)
+    other.batch(() => other.mark(2))
+    await until(() => {
+      clocked.hand.run()
+      return other.staged === 0
+    })
   })
 
-  it('of a writer that is closed, in it or before, is ERR_DIRTYRING_CLOSED, and of a stopped one ERR_DIRTYRING_STOPPED', async () => {
+  it('withWriter() in it joins it', async () => {
+    const { tracker, hand } = await openHeld()
+    const writer = threadWriter(tracker.handle)
+    writer.batch(() => {
+      withWriter(tracker.handle, (same) => same.mark(1))
+      expect([writer.staged, tracker.stats().queued]).toEqual([1, 0])
+      writer.mark(2)
+    })
+    hand.run()
+    expect(tracker.stats()).toMatchObject({ batches: 1, keys: 2 })
+  })
+
+  it('close() in it is ERR_DIRTYRING_BUSY; of a closed writer it is ERR_DIRTYRING_CLOSED, of a stopped one ERR_DIRTYRING_STOPPED', async () => {
     const tracker = await openInline()
-    const [closing, closed, stopped] = [tracker.openWriter(), tracker.openWriter(), tracker.openWriter()]
+    const [busy, closed, stopped] = [tracker.openWriter(), tracker.openWriter(), tracker.openWriter()]
     closed.close()
     let called = false
     const use = () => {
       called = true
     }
     expect(thrown(() => closed.batch(use)).code).toBe('ERR_DIRTYRING_CLOSED')
-    expect(
-      thrown(() =>
-        closing.batch(() => {
-          closing.mark(1)
-          closing.close()
-        }),
-      ).code,
-    ).toBe('ERR_DIRTYRING_CLOSED')
-    expect((await tracker.stop()).size).toBe(0)
+    busy.batch(() => {
+      busy.mark(1)
+      expect(thrown(() => busy.close()).code).toBe('ERR_DIRTYRING_BUSY')
+      busy.mark(2)
+    })
+    busy.close()
+    expect(sortedIds(await tracker.stop())).toEqual([1, 2])
     expect(thrown(() => stopped.batch(use)).code).toBe('ERR_DIRTYRING_STOPPED')
     expect(called).toBe(false)
   })
@@ -268,7 +337,7 @@ describe('markEverything()', () => {
     const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()
     writer.mark(1)
-    expect(writer.markEverything()).toBe(true)
+    writer.markEverything()
     const first = tracker.advanceEpoch()
     writer.mark(2)
     const second = tracker.advanceEpoch()
@@ -281,7 +350,7 @@ describe('markEverything()', () => {
   it('of the tracker holds for an advanceEpoch() called after it, and comes back with a restore', async () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
-    expect(tracker.markEverything()).toBe(true)
+    tracker.markEverything()
     const epoch = await tracker.advanceEpoch()
     expect([epoch.exact, epoch.reason, epoch.size]).toEqual([false, 'everything', 0])
     expect(tracker.stats().unsettled).toEqual([0]) // it has to be dealt with
@@ -296,26 +365,73 @@ describe('markEverything()', () => {
     expect(thrown(() => writer.markEverything()).code).toBe('ERR_DIRTYRING_STOPPED')
   })
 
-  it('of a writer is false with onFull reject where this thread runs the aggregator of another tracker only', async () => {
-    const { tracker } = await openHeld({ capacity: 2, onFull: 'reject' })
-    await openInline()
-    const writer = tracker.openWriter()
-    expect([writer.markEverything(), writer.markEverything(), writer.markEverything()]).toEqual([true, true, false])
+  it('C6: of a writer cannot be refused: in a full ring it goes out with the next publication, or by the clock', async () => {
+    for (const onFull of ['reject', 'wait'] as const) {
+      const { tracker, hand } = await openHeld({
+        capacity: 2,
+        batchSize: 1,
+        onFull,
+        maxWaitMs: 0,
+        flushIntervalMs: onFull === 'wait' ? 1 : 0,
+      })
+      const writer = tracker.openWriter()
+      for (const id of [1, 2, 3]) writer.mark(id)
+      writer.markEverything()
+      const flushed = tracker.flushed()
+      expect(await isPending(flushed)).toBe(true)
+      hand.run()
+      if (onFull === 'reject') expect(writer.flush()).toBe(true)
+      await until(() => !hand.run() && tracker.stats().writers[0].staged === 0)
+      await flushed
+      const pending = tracker.advanceEpoch()
+      hand.run()
+      expect((await pending).reason).toBe('everything')
+    }
   })
 
-  it('C6: of a writer is false with onFull reject where the ring is full, and ERR_DIRTYRING_STALLED with wait', async () => {
-    for (const onFull of ['reject', 'wait'] as const) {
-      const { tracker, hand } = await openHeld({ capacity: 2, batchSize: 1, onFull, maxWaitMs: 5 })
+  it('of a writer that dies or closes with it pending comes with the harvest, and does not stay in the lane', async () => {
+    const { tracker, hand } = await openHeld({ capacity: 2, batchSize: 1 })
+    for (const leave of [(writer: Writer) => writer.close(), (writer: Writer) => tracker.reap(writer.id)]) {
       const writer = tracker.openWriter()
       for (const id of [1, 2]) writer.mark(id)
-      if (onFull === 'reject') expect(writer.markEverything()).toBe(false)
-      else expect(thrown(() => writer.markEverything()).code).toBe('ERR_DIRTYRING_STALLED')
+      writer.markEverything()
+      void leave(writer)
+      await until(() => !hand.run() && tracker.stats().writers.every(({ open }) => !open))
       const pending = tracker.advanceEpoch()
-      await Promise.resolve(hand.run())
-      await new Promise((resolve) => setTimeout(resolve, 5))
       hand.run()
-      expect((await pending).exact).toBe(true)
-      expect(writer.markEverything()).toBe(true)
+      const epoch = await pending
+      expect(epoch.reason).toBe('everything')
+      epoch.commit()
+      tracker.openWriter().close()
+      await until(() => !hand.run() && tracker.stats().writers.every(({ open }) => !open))
+      const next = tracker.advanceEpoch()
+      hand.run()
+      expect((await next).exact).toBe(true)
     }
+  })
+
+  it('inside batch() goes out with the batch, not before', async () => {
+    const { tracker, hand } = await openHeld()
+    const writer = tracker.openWriter()
+    let first: Promise<SealedEpoch> | undefined
+    writer.batch(() => {
+      writer.markEverything()
+      first = tracker.advanceEpoch()
+      hand.run()
+    })
+    const second = tracker.advanceEpoch()
+    hand.run()
+    expect([(await first!).exact, (await second).reason]).toEqual([true, 'everything'])
+  })
+
+  it('pending at stop() makes the last epoch inexact', async () => {
+    const { tracker, hand } = await openHeld({ capacity: 2, batchSize: 1 })
+    const writer = tracker.openWriter()
+    for (const id of [1, 2]) writer.mark(id)
+    writer.markEverything()
+    const stopping = tracker.stop({ graceMs: 0 })
+    for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 2))
+    await until(() => !hand.run() && tracker.health().finished)
+    expect((await stopping).reason).toBe('everything')
   })
 })

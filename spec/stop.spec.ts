@@ -21,6 +21,11 @@ afterEach(() => {
 
 const STOPPED = 'ERR_DIRTYRING_STOPPED'
 
+/** stop() refuses marks, waits a millisecond, and then puts STOP into the ring, or behind what is queued. */
+async function stopIsQueued(): Promise<void> {
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 2))
+}
+
 describe('C9: stop()', () => {
   it('resolves with the last epoch, still to be settled, which has all that was published', async () => {
     const tracker = await openInline()
@@ -124,6 +129,7 @@ describe('C9: stop()', () => {
     for (const id of range(0, 5)) writer.mark(id)
     expect(writer.staged).toBe(3)
     const stopping = tracker.stop({ graceMs: 0 })
+    await stopIsQueued()
     await until(() => !hand.run() && tracker.health().finished)
     const last = await stopping
     expect([last.exact, last.reason]).toEqual([false, 'unpublished'])
@@ -358,8 +364,9 @@ describe('C9: stop()', () => {
     const { tracker, hand } = await openHeld({ capacity: 4 })
     tracker.openWriter().markMany([1])
     const stopping = tracker.stop()
-    expect(await isPending(stopping)).toBe(true)
+    await stopIsQueued()
     hand.run(2) // the batch, and the stop itself
+    expect(await isPending(stopping)).toBe(true)
     hand.release()
     const successor = holdAggregator(tracker)
     successor.run()

@@ -1,6 +1,8 @@
 import {
+  FAILED,
   LANE_ATTN,
   LANE_BATCHES,
+  LANE_EVERYTHING,
   LANE_IN_FLIGHT_PEAK,
   LANE_KEYS,
   LANE_OWNER,
@@ -29,6 +31,7 @@ import {
   CLOSE,
   controlToken,
   emptyWord,
+  EVERYTHING,
   fullWord,
   GENERATION_MASK,
   lapOf,
@@ -66,8 +69,12 @@ export interface Lane {
   readonly clock: LaneClock
   /** Marks are taken. */
   open: boolean
-  /** Marks are gathered elsewhere for the time being: stage() and stageMany() take none. With `due` at the end, so that stage() asks. */
-  held: boolean
+  /** A batch() is open: what was staged since `batchStart` is not published yet. A harvest takes it. */
+  batching: boolean
+  /** End of the keys that were staged when the outermost batch() began. */
+  batchStart: number
+  /** markEverything() was called, and no EVERYTHING token of it is in the ring yet: what LANE_EVERYTHING holds. */
+  everything: boolean
   /** End of the keys staged: what LANE_STAGED_END holds. */
   end: number
   /** End of the keys published: what LANE_PUBLISHED holds. */
@@ -140,7 +147,9 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
       token: BATCH | (id << layout.laneBits),
       clock,
       open: true,
-      held: false,
+      batching: false,
+      batchStart: end,
+      everything: false,
       end,
       published: end,
       readEnd: end,
@@ -166,19 +175,23 @@ export function ownerBits(threadId: number): number {
 }
 
 /**
- * Stage one key; publish when a batch is full. False, and nothing stored, when the lane is full.
+ * Stages one key, and publishes when a batch is full. False, and nothing stored, when the lane is full or the tracker stops.
  *
  * A key that is staged and not published is not staged again: one publication takes both. That costs a look at every mark, so it is done only while a
- * tenth of the marks repeat such a key.
+ * tenth of the marks repeat such a key. Inside batch() it is never done: the staged key may be published, and cut, before the batch's write is visible.
  *
- * Two plain comparisons and three plain stores. An exception can strike at any call: the key is then staged, or it is not, and the record holds.
+ * LANE_ATTN is read after the key is stored. So a key whose mark saw no stop was stored before the stop was said, and the aggregator's last look, which
+ * comes after that, finds it. A mark that sees the stop takes its key back.
+ *
+ * Three plain comparisons and three plain stores. An exception can strike at any call: the key is then staged, or it is not, and the record holds.
  */
 export function stage(lane: Lane, lo: number, hi: number): boolean {
   const words = lane.words
-  if (((lane.end - lane.due) | 0) >= 0 || words[lane.attnAt] !== lane.attn) {
-    if (!ready(lane, 1)) return false
+  if (((lane.end - lane.due) | 0) >= 0 && !ready(lane, 1)) return false
+  if (lane.recent !== undefined && !lane.batching) {
+    if (words[lane.attnAt] !== lane.attn && !ready(lane, 1)) return false
+    if (isStaged(lane, lane.recent, lo | 0, hi | 0)) return true
   }
-  if (lane.recent !== undefined && isStaged(lane, lane.recent, lo | 0, hi | 0)) return true
   const end = lane.end
   const at = lane.keys + ((end & lane.mask) << 1)
   words[at] = lo
@@ -186,7 +199,7 @@ export function stage(lane: Lane, lo: number, hi: number): boolean {
   const next = (end + 1) | 0
   lane.end = next
   words[lane.stagedAt] = next
-  if (((next - lane.due) | 0) >= 0) afterStaging(lane)
+  if (((next - lane.due) | 0) >= 0 || words[lane.attnAt] !== lane.attn) return afterStaging(lane, end)
   return true
 }
 
@@ -207,8 +220,7 @@ export function stageMany(lane: Lane, keys: ArrayLike<number>, count: number): b
   words[lane.stagedAt] = next
   lane.tryAt = next
   lane.due = next
-  afterStaging(lane)
-  return true
+  return afterStaging(lane, end)
 }
 
 /** Publish `count` keys as one batch, or store nothing, also when it throws: for a lane that stages nothing else. */
@@ -226,13 +238,18 @@ export function publishMany(lane: Lane, keys: ArrayLike<number>, count: number):
   }
 }
 
-/** Publish everything staged as one batch. True once nothing is staged; false when the ring is full, and it stays staged. */
+/**
+ * Publishes everything staged as one batch; inside batch(), what was staged before it. True once nothing of that is left; false when the ring is full, and
+ * it stays staged. What markEverything() owes goes first.
+ */
 export function publish(lane: Lane): boolean {
-  const count = (lane.end - lane.published) | 0
+  if (lane.everything && !lane.batching && !pushEverything(lane)) return false
+  const upTo = lane.batching ? lane.batchStart : lane.end
+  const count = (upTo - lane.published) | 0
   if (count === 0) return true
   const { words, memory } = lane
   const { layout } = memory
-  notePeak(lane)
+  notePeak(lane, upTo)
   const token = lane.token + count - 1
   for (;;) {
     const tail = Atomics.load(words, TAIL)
@@ -241,9 +258,9 @@ export function publish(lane: Lane): boolean {
     const empty = emptyWord(lap)
     const seen = Atomics.compareExchange(words, slot, empty, fullWord(lap, token))
     if (seen === empty) {
-      lane.published = lane.end
+      lane.published = upTo
       // ^ linearization point of the batch, with no call in between at which an exception could part the two. Optional from here on:
-      words[lane.header + LANE_PUBLISHED] = lane.end
+      words[lane.header + LANE_PUBLISHED] = upTo
       Atomics.compareExchange(words, TAIL, tail, advance(tail, 1))
       wakeAggregator(words)
       if (((lane.end - lane.owned) | 0) >= 0) ownAhead(lane)
@@ -258,6 +275,55 @@ export function publish(lane: Lane): boolean {
       return false
     }
   }
+}
+
+/** Begins a batch: keys staged from here on are published together, at endBatch(). False inside another batch, which it joins. */
+export function beginBatch(lane: Lane): boolean {
+  if (lane.batching) return false
+  lane.batchStart = lane.end
+  lane.batching = true
+  return true
+}
+
+/** Publishes the batch as one token; while the ring is full it stays staged, still whole. */
+export function endBatch(lane: Lane): void {
+  lane.batching = false
+  if (!lane.open) return // its thread is ending: CLOSE takes the batch
+  const published = publish(lane)
+  if (!published && !lane.clock.armed) lane.clock.arm()
+  setDue(lane)
+}
+
+/** Keys that the open batch can still take before it is larger than the lane. */
+export function roomInBatch(lane: Lane): number {
+  return lane.capacity - ((lane.end - lane.batchStart) | 0)
+}
+
+/**
+ * The epoch at hand is to say 'everything'. It cannot be refused for want of room: until a token of it is in the ring a word of the lane says so, which a
+ * harvest and the end of it all take along. Inside batch() it goes out with the batch. False, and nothing said, when the tracker stops.
+ */
+export function markEverything(lane: Lane): boolean {
+  const { words } = lane
+  if (isStopped(lane)) return false
+  Atomics.store(words, lane.header + LANE_EVERYTHING, 1)
+  lane.everything = true
+  if (!lane.batching && pushEverything(lane)) return true
+  if (isStopped(lane)) {
+    // The aggregator's last look may have come before the word.
+    lane.everything = false
+    Atomics.store(words, lane.header + LANE_EVERYTHING, 0)
+    return false
+  }
+  if (!lane.clock.armed) lane.clock.arm()
+  return true
+}
+
+function pushEverything(lane: Lane): boolean {
+  if (!push(lane.memory, controlToken(EVERYTHING, 0))) return false
+  lane.everything = false
+  Atomics.store(lane.words, lane.header + LANE_EVERYTHING, 0)
+  return true
 }
 
 /** Keys whose lines are fetched together, and the keys of a line. */
@@ -308,7 +374,9 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
   if (publish(lane)) {
     if (count === 0) return true
     // All of it is in flight: sleep until a good part of the lane is free, not for every batch.
-    const target = (lane.end + Math.max(count, capacity >>> 1) - capacity) | 0
+    let target = (lane.end + Math.max(count, capacity >>> 1) - capacity) | 0
+    // What an open batch has staged is not in flight: no more room than this can come.
+    if (lane.batching && ((target - lane.batchStart) | 0) > 0) target = lane.batchStart
     Atomics.store(words, header + LANE_WAKE_AT, target)
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_ROOM)
     Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
@@ -335,14 +403,19 @@ export function closeLane(lane: Lane): boolean {
 /** Do what the tracker asks for, if it does: publish. */
 export function attend(lane: Lane): void {
   const attn = Atomics.load(lane.words, lane.attnAt)
-  if (attn === lane.attn || (attn & 1) !== 0) return // a stop is not remembered: every later mark asks again, and is refused
-  lane.attn = attn
+  if (attn === lane.attn) return
+  if ((attn & 1) === 0) lane.attn = attn // a stop is not remembered: every later mark asks again, and is refused
   publish(lane)
 }
 
 /** Whether marks are refused for good: the tracker has stopped. */
 export function isStopped(lane: Lane): boolean {
   return (Atomics.load(lane.words, lane.attnAt) & 1) !== 0 || Atomics.load(lane.words, STOPPED) !== 0
+}
+
+/** Whether the ring will take no more tokens: it is being poisoned, or the aggregator cannot continue. */
+export function isRingClosed(words: SharedWords): boolean {
+  return Atomics.load(words, STOPPED) !== 0 || Atomics.load(words, FAILED) !== 0
 }
 
 /** Cells of Lane.recents. */
@@ -379,7 +452,7 @@ function reviewRecent(lane: Lane): void {
 }
 
 function ready(lane: Lane, count: number): boolean {
-  if (!lane.open || lane.held) return false
+  if (!lane.open) return false
   attend(lane)
   if ((Atomics.load(lane.words, lane.attnAt) & 1) !== 0) return false
   const there = hasRoom(lane, count)
@@ -387,20 +460,28 @@ function ready(lane: Lane, count: number): boolean {
   return there
 }
 
-function afterStaging(lane: Lane): void {
-  if (((lane.end - lane.tryAt) | 0) >= 0) {
-    const attn = Atomics.load(lane.words, lane.attnAt)
-    const published = publish(lane)
-    if (--lane.untilReview === 0) reviewRecent(lane)
-    if (attn !== lane.attn) {
-      if (published && (attn & 1) === 0) lane.attn = attn
-      else lane.due = lane.end // ready() looks at it before the next mark stores anything
-    }
-    if (!published && !lane.clock.armed) lane.clock.arm()
-  } else {
-    if (!lane.clock.armed) lane.clock.arm()
-    setDue(lane)
+/** Something is due after keys were staged, from `before` on. False, and those keys taken back, when the tracker stops. */
+function afterStaging(lane: Lane, before: number): boolean {
+  const { words } = lane
+  const attn = Atomics.load(words, lane.attnAt)
+  const isDue = ((lane.end - lane.tryAt) | 0) >= 0
+  if ((attn & 1) !== 0) {
+    lane.end = before
+    words[lane.stagedAt] = before
+    publish(lane)
+    lane.due = before // ready() refuses the next mark before it stores anything
+    return false
   }
+  if (isDue || attn !== lane.attn) {
+    const published = publish(lane)
+    if (published) lane.attn = attn
+    if (isDue && !lane.batching && --lane.untilReview === 0) reviewRecent(lane)
+    if (lane.end === lane.published) return true
+    if (((lane.end - lane.tryAt) | 0) >= 0) lane.tryAt = (lane.end + lane.batchSize) | 0
+  }
+  if (!lane.clock.armed) lane.clock.arm()
+  setDue(lane)
+  return true
 }
 
 /** Where the next comparison in stage() should stop. Also to be called when the clock has ceased to look after the lane. */
@@ -410,15 +491,15 @@ export function setDue(lane: Lane): void {
     lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
     room = roomOf(lane)
   }
-  if (lane.held || !lane.open) room = 0 // stage() is to ask ready()
+  if (!lane.open) room = 0 // stage() is to ask ready()
   const steps = lane.clock.armed ? Math.max((lane.tryAt - lane.end) | 0, 1) : 1
   lane.due = (lane.end + Math.min(steps, room)) | 0
 }
 
-function notePeak(lane: Lane): void {
-  if (((lane.end - lane.readEnd) | 0) <= lane.peak) return
+function notePeak(lane: Lane, upTo: number): void {
+  if (((upTo - lane.readEnd) | 0) <= lane.peak) return
   lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
-  const inFlight = (lane.end - lane.readEnd) | 0
+  const inFlight = (upTo - lane.readEnd) | 0
   if (inFlight <= lane.peak) return
   lane.peak = inFlight
   lane.words[lane.header + LANE_IN_FLIGHT_PEAK] = inFlight

@@ -1,60 +1,43 @@
-import { DirtyRingError } from '../errors.js'
 import { cannotGoOn } from '../aggregator/supervisor.js'
-import {
-  CUR,
-  epochAt,
-  FAILED,
-  FINISHED,
-  FLAG_OVERFLOW,
-  HEAD,
-  LANE_ATTN,
-  LANE_HARVESTED,
-  LANE_OWNER,
-  LANE_PUBLISHED,
-  LANE_STAGED_END,
-  LANE_THREAD,
-  laneAt,
-  LISTENING,
-  SIGNAL,
-  SLOT_COUNT,
-  SLOT_FLAGS,
-  SLOT_RESTORED,
-} from '../memory/map.js'
-import type { Memory } from '../memory/memory.js'
 import { SealedEpoch, type EpochKeeper } from '../epochs/sealed-epoch.js'
+import { DirtyRingError } from '../errors.js'
+import { CUR, epochAt, FAILED, FLAG_OVERFLOW, LANE_OWNER, LANE_THREAD, laneAt, SIGNAL, SLOT_COUNT, SLOT_FLAGS } from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
 import { ownerBits } from '../ring/lane.js'
-import { push, settledTail } from '../ring/ring.js'
-import {
-  controlToken,
-  distance,
-  EPOCH_MASK,
-  epochDistance,
-  epochPayload,
-  EVERYTHING,
-  REAP,
-  RESTORE,
-  SEAL,
-  STOP,
-  THREAD_BITS,
-  THREAD_MASK,
-  writerPayload,
-} from '../ring/token.js'
+import { EPOCH_MASK, SEAL, THREAD_MASK } from '../ring/token.js'
 import type { Waiting } from '../signal.js'
 import { clearInterval, nowMs, queueMicrotask, ref, setInterval, setTimeout, unref } from '../timers.js'
 import type { Listeners } from './events.js'
+import {
+  abandonSeal,
+  askToPublish,
+  canSealNow,
+  DRAIN,
+  freeSlot,
+  isFinished,
+  isPublished,
+  openOutbox,
+  refuseMarks,
+  requestDrain,
+  requestEverything,
+  requestReap,
+  requestRestore,
+  requestSeal,
+  requestStop,
+  sendFirst,
+  stagedKeys,
+  stagedMarks,
+  takeDrained,
+  takeReaped,
+  takeRestored,
+  takeSealed,
+  TOO_LATE,
+  trySeal,
+  type Outbox,
+  type Reaping,
+  type StagedMark,
+} from './outbox.js'
 import { SealTimes } from './seal-times.js'
-
-/** Control tokens in their order: `make` says which, when there is room for it; undefined asks for none. `done` follows the push. */
-interface Outgoing {
-  readonly make: () => number | undefined
-  readonly done?: () => void
-  /** Somebody waits for it alone: tell them that it will not be sent. */
-  readonly fail?: (reason: unknown) => void
-  /** For a SEAL: whose it is, and the slot it was given. */
-  readonly seal?: { readonly advance: Advance; readonly slot: number }
-  /** Somebody's promise hangs on it. */
-  readonly awaited: boolean
-}
 
 /** An advanceEpoch() on its way. */
 export interface Advance extends Waiting<SealedEpoch> {
@@ -63,74 +46,37 @@ export interface Advance extends Waiting<SealedEpoch> {
   told?: boolean
 }
 
-/** A seal that is in the ring: epoch `id` was open in `slot` before it. */
-interface Sealing {
-  readonly advance: Advance
-  readonly id: number
-  readonly slot: number
-  /** Keys that were marked and not published when it went in. */
-  readonly staged: number
-  /** Its caller has gone: the keys are given back, and nobody is told. */
-  abandoned: boolean
-}
-
-/** A REAP on its way: the lane is free when its generation has moved on. */
-interface Reaping {
-  readonly writer: number
-  readonly generation: number
-  readonly threadId: number
-  /** Somebody's reap(), told how many keys were harvested. */
-  readonly asked: Waiting<number>[]
-}
-
-/** A writer's lane as it was: what it had staged is published, or harvested. */
-export interface StagedMark {
-  readonly lane: number
-  readonly generation: number
-  readonly end: number
-}
-
 /** How often the tracker looks by itself: the aggregator may die between a store and its signal. */
 const POLL_MS = 50
 /** How soon a token that found the ring full is tried again. */
 const RETRY_MS = 1
 
 /**
- * The tracker thread's side of the protocol: control tokens go out in one order, and what the aggregator answers in shared memory settles promises. Only
- * this thread seals, restores, reaps and stops, so there is nobody to race with.
+ * Promises and timers over the tracker thread's side of the protocol (outbox.ts): asks for tokens, sees what the aggregator answers, settles promises. While
+ * anything is pending it looks when the aggregator signals, and every 50 ms.
  */
 export class Control implements EpochKeeper {
-  /** Number of the open epoch. */
-  epoch: number
   sealed = 0
   restored = 0
   committed = 0
   readonly sealTimes = new SealTimes()
   /** After every push: an aggregator on this very thread can act at once. */
   onPush: () => void = () => undefined
-  /** When there is no way on any more. */
+  /** When the aggregator cannot continue. */
   onFail: (reason: unknown) => void = () => undefined
   /** Now and then while something is pending. */
   onPoll: () => void = () => undefined
 
   readonly #memory: Memory
-  readonly #outgoing: Outgoing[] = []
-  /** The one freed last is used next: its memory is there already. */
-  readonly #freeSlots: number[] = []
-  readonly #waiting: Advance[] = []
-  readonly #sealing: Sealing[] = []
-  readonly #restoring: (Waiting<void> & { readonly slot: number; readonly epoch: number; readonly awaited: boolean })[] = []
-  readonly #reaping: Reaping[] = []
-  readonly #draining: { readonly position: number; readonly waiting: Waiting<void> }[] = []
+  readonly #outbox: Outbox
   /** Epochs handed out and not settled, with their slots. */
   readonly #unsettled = new Map<SealedEpoch, number>()
-  #openSlot = 0
+  /** Callers of reap(), told how many keys were harvested. */
+  readonly #askedToReap = new Map<Reaping, Waiting<number>[]>()
   #overflows = 0
   /** The last epoch of which listeners know that it has too many keys. */
   #overflowTold = -1
   #stopping: Waiting<SealedEpoch> | undefined
-  #closing = false
-  #stopCalled = false
   #stopCalledAt = 0
   #finished = false
   #failure: unknown
@@ -143,8 +89,12 @@ export class Control implements EpochKeeper {
   constructor(memory: Memory, listeners: Listeners, firstEpoch = 0) {
     this.#memory = memory
     this.#listeners = listeners
-    this.epoch = firstEpoch
-    for (let slot = memory.layout.epochSlots - 1; slot > 0; slot--) this.#freeSlots.push(slot)
+    this.#outbox = openOutbox(memory, firstEpoch)
+  }
+
+  /** Number of the open epoch. */
+  get epoch(): number {
+    return this.#outbox.epoch
   }
 
   get unsettled(): number[] {
@@ -161,7 +111,7 @@ export class Control implements EpochKeeper {
 
   /** Whether advance() would cut at once. */
   get canSealNow(): boolean {
-    return this.#waiting.length === 0 && this.#freeSlots.length > 0
+    return canSealNow(this.#outbox)
   }
 
   get failure(): unknown {
@@ -170,47 +120,36 @@ export class Control implements EpochKeeper {
 
   /** STOP is in the ring, or on its way there. */
   get isStopping(): boolean {
-    return this.#stopCalled
+    return this.#outbox.isStopping
   }
 
-  /** Seal the open epoch when a slot is free, in the order of the calls: at once where it can be, with the cut made before this returns. */
+  /** Seals the open epoch when a slot is free, in the order of the calls: at once where it can be, with the cut made before this returns. */
   advance(advance: Advance): void {
-    if (this.canSealNow) this.#seal(advance, this.#freeSlots.pop()!)
-    else this.#waiting.push(advance)
+    requestSeal(this.#outbox, advance)
     this.poke()
   }
 
-  /** The caller has gone. False if that comes too late: after stop() nobody else can be given the keys. */
-  abandon(advance: Advance): boolean {
-    const waiting = this.#waiting.indexOf(advance)
-    const queued = this.#outgoing.findIndex(({ seal }) => seal?.advance === advance)
-    if (waiting >= 0) this.#waiting.splice(waiting, 1)
-    if (queued >= 0) this.#freeSlot(this.#outgoing.splice(queued, 1)[0].seal!.slot)
-    if (waiting >= 0 || queued >= 0) {
-      this.poke()
-      return true
+  /** Makes the cut now; false, and no trace of it, if it would have to wait. */
+  tryAdvance(advance: Advance): boolean {
+    if (this.#failure !== undefined) return false
+    this.#flush()
+    let done = trySeal(this.#outbox, advance)
+    if (!done) {
+      this.onPush()
+      done = trySeal(this.#outbox, advance)
     }
-    if (this.#stopCalled) return false
-    const sealing = this.#sealing.find((each) => each.advance === advance)
-    if (sealing !== undefined && !sealing.abandoned) {
-      sealing.abandoned = true
-      this.#restore(sealing.slot, sealing.id, false).catch(() => undefined)
-    }
-    return true
+    if (done) this.#noteStaged()
+    this.poke()
+    return done
   }
 
-  /** A seal that is queued behind a full ring takes its number and its slot only when it goes in. */
-  #seal(advance: Advance, slot: number): void {
-    this.#send({
-      seal: { advance, slot },
-      awaited: true,
-      make: () => controlToken(SEAL, epochPayload(slot, this.epoch + 1)),
-      done: () => {
-        this.#sealing.push({ advance, id: this.epoch, slot: this.#openSlot, staged: this.#stagedNow(), abandoned: false })
-        this.#openSlot = slot
-        this.epoch++
-      },
-    })
+  /** The caller was aborted. False if that comes too late: after stop() no later epoch can be given the keys. */
+  abandon(advance: Advance): boolean {
+    const before = this.#outbox.restoring.length
+    const how = abandonSeal(this.#outbox, advance)
+    if (this.#outbox.restoring.length > before) this.restored++
+    this.poke()
+    return how !== TOO_LATE
   }
 
   commit(epoch: SealedEpoch): void {
@@ -218,7 +157,7 @@ export class Control implements EpochKeeper {
     this.committed++
     if (slot === undefined) return
     this.#unsettled.delete(epoch)
-    this.#freeSlot(slot)
+    freeSlot(this.#outbox, slot)
     this.poke()
   }
 
@@ -228,7 +167,7 @@ export class Control implements EpochKeeper {
       this.restored++
       return Promise.resolve() // exact and empty: nothing to give back
     }
-    if (this.#closing) {
+    if (this.#outbox.isClosing) {
       throw new DirtyRingError(
         'ERR_DIRTYRING_STOPPED',
         `epoch ${epoch.id} cannot be restored: the tracker has stopped; its keys are still here to be dealt with`,
@@ -236,48 +175,33 @@ export class Control implements EpochKeeper {
     }
     if (this.#failure !== undefined) throw this.#failure as Error
     this.#unsettled.delete(epoch)
-    const restored = this.#restore(slot, epoch.id, true)
-    restored.catch(() => this.#unsettled.set(epoch, slot)) // its keys are where they were
-    return restored
-  }
-
-  #restore(slot: number, id: number, awaited: boolean): Promise<void> {
-    const epoch = id & EPOCH_MASK
     this.restored++
     const restored = new Promise<void>((resolve, reject) => {
-      this.#restoring.push({ slot, epoch, awaited, resolve, reject })
+      requestRestore(this.#outbox, slot, epoch.id, { resolve, reject } satisfies Waiting<void>)
     })
-    this.#send({ make: () => controlToken(RESTORE, epochPayload(slot, epoch)), awaited })
     this.poke()
+    restored.catch(() => this.#unsettled.set(epoch, slot)) // its keys are where they were
     return restored
   }
 
   /** Resolves when everything that is in the ring now has been handled. Returns the function that ends the wait. */
   drain(waiting: Waiting<void>): () => void {
-    const outgoing: Outgoing = {
-      awaited: true,
-      fail: waiting.reject,
-      make: () => {
-        this.#draining.push({ position: settledTail(this.#memory), waiting })
-        return undefined
-      },
-    }
-    this.#send(outgoing)
+    requestDrain(this.#outbox, waiting)
     this.poke()
     return () => {
-      remove(this.#outgoing, (each) => each === outgoing)
-      remove(this.#draining, (each) => each.waiting === waiting)
+      remove(this.#outbox.queue, (each) => each.ticket === waiting)
+      remove(this.#outbox.draining, (each) => each.ticket === waiting)
       this.poke()
     }
   }
 
   /** The open epoch is about a change that no list of keys describes. */
   markEverything(): void {
-    this.#send({ make: () => controlToken(EVERYTHING, 0), awaited: false })
+    requestEverything(this.#outbox)
     this.poke()
   }
 
-  /** Harvest and free every lane of a thread that has ended. */
+  /** Harvests and frees every lane of a thread that has ended. */
   reapThread(threadId: number): void {
     const { words, layout } = this.#memory
     for (let writer = 0; writer < layout.maxWriters; writer++) {
@@ -286,153 +210,114 @@ export class Control implements EpochKeeper {
       if ((owner & THREAD_MASK) !== ownerBits(threadId)) continue
       const full = Atomics.load(words, lane + LANE_THREAD)
       if (full !== threadId + 1 && full !== 0) continue // another thread with the same low bits
-      this.#reap(writer, owner, threadId)
+      requestReap(this.#outbox, writer, owner, threadId)
     }
     this.poke()
   }
 
-  /** Harvest and free one lane, if somebody has it. Resolves with the keys harvested. */
+  /** Harvests and frees one lane, if it is owned. Resolves with the keys harvested. */
   reapWriter(writer: number): Promise<number> {
     const { words, layout } = this.#memory
     const lane = laneAt(layout, writer)
     const owner = Atomics.load(words, lane + LANE_OWNER)
     if ((owner & THREAD_MASK) === 0) return Promise.resolve(0)
-    const reaping = this.#reap(writer, owner, Atomics.load(words, lane + LANE_THREAD) - 1)
-    const failure = this.#failure as Error | undefined // of the sending itself, too: whoever waited before was told
+    const reaping = requestReap(this.#outbox, writer, owner, Atomics.load(words, lane + LANE_THREAD) - 1)
+    if (reaping === undefined) return Promise.reject(stopped())
     const keys = new Promise<number>((resolve, reject) => {
-      reaping?.asked.push({ resolve, reject })
-      if (reaping === undefined) reject(stopped())
-      if (failure !== undefined) reject(failure)
+      const asked = this.#askedToReap.get(reaping) ?? []
+      this.#askedToReap.set(reaping, asked)
+      asked.push({ resolve, reject })
     })
+    if (this.#failure !== undefined) this.#endReaps(this.#failure)
     this.poke()
     return keys
-  }
-
-  /** At most one REAP for each owner of a lane. Undefined when nothing is sent any more: nothing comes after STOP. */
-  #reap(writer: number, owner: number, threadId: number): Reaping | undefined {
-    if (this.#stopCalled) return undefined
-    const generation = owner >>> THREAD_BITS
-    const known = this.#reaping.find((each) => each.writer === writer && each.generation === generation)
-    if (known !== undefined) return known
-    const reaping: Reaping = { writer, generation, threadId, asked: [] }
-    this.#reaping.push(reaping)
-    this.#send({ make: () => controlToken(REAP, writerPayload(writer, generation)), awaited: false })
-    return reaping
   }
 
   /** What every open writer has marked and not published. */
   stagedMarks(): StagedMark[] {
-    const { words, layout } = this.#memory
-    const marks: StagedMark[] = []
-    for (let writer = 0; writer < layout.maxWriters; writer++) {
-      const lane = laneAt(layout, writer)
-      const owner = Atomics.load(words, lane + LANE_OWNER)
-      const end = Atomics.load(words, lane + LANE_STAGED_END)
-      if ((owner & THREAD_MASK) !== 0 && end !== Atomics.load(words, lane + LANE_PUBLISHED)) {
-        marks.push({ lane, generation: owner >>> THREAD_BITS, end })
-      }
-    }
-    return marks
+    return stagedMarks(this.#outbox)
   }
 
-  isPublished({ lane, generation, end }: StagedMark): boolean {
-    const { words } = this.#memory
-    if (((Atomics.load(words, lane + LANE_PUBLISHED) - end) | 0) >= 0) return true
-    return Atomics.load(words, lane + LANE_OWNER) >>> THREAD_BITS !== generation
+  isPublished(mark: StagedMark): boolean {
+    return isPublished(this.#outbox, mark)
   }
 
-  /** Keys that open writers have marked and not published. */
-  #stagedNow(): number {
-    const { words } = this.#memory
-    let keys = 0
-    for (const { lane, end } of this.stagedMarks()) keys += Math.max(0, (end - Atomics.load(words, lane + LANE_PUBLISHED)) | 0)
-    return keys
-  }
-
-  /** Ask every writer to publish what it has staged. True when none has anything left. */
+  /** Asks every writer to publish what it has staged. True when none has anything left. */
   askToPublish(): boolean {
-    const { words } = this.#memory
-    const marks = this.stagedMarks()
-    for (const { lane } of marks) {
-      Atomics.store(words, lane + LANE_ATTN, words[lane + LANE_ATTN] + 2)
-      Atomics.notify(words, lane + LANE_ATTN)
-    }
-    return marks.length === 0
+    return askToPublish(this.#outbox)
+  }
+
+  /** From here on no mark is taken. */
+  refuseMarks(): void {
+    refuseMarks(this.#outbox)
   }
 
   /** No advance is taken any more; those that wait for a slot are refused. */
   close(): void {
-    this.#closing = true
-    for (const advance of this.#waiting.splice(0)) advance.reject(stopped())
+    this.#outbox.isClosing = true
+    for (const advance of this.#outbox.waiting.splice(0)) (advance as Advance).reject(stopped())
   }
 
-  /** Put STOP in, behind everything else. Resolves with the last epoch when all that was published is in it or in an earlier one. */
+  /** Puts STOP in, behind everything else. Resolves with the last epoch when all that was published is in it or in an earlier one. */
   stop(startedAt: number): Promise<SealedEpoch> {
-    const { words, layout } = this.#memory
-    this.#stopCalled = true
     this.#stopCalledAt = startedAt
     const finished = new Promise<SealedEpoch>((resolve, reject) => {
       this.#stopping = { resolve, reject }
     })
-    this.#send({
-      awaited: true,
-      make: () => controlToken(STOP, 0),
-      done: () => {
-        for (let writer = 0; writer < layout.maxWriters; writer++) {
-          const attn = laneAt(layout, writer) + LANE_ATTN
-          Atomics.store(words, attn, words[attn] | 1)
-          Atomics.notify(words, attn)
-        }
-      },
-    })
+    requestStop(this.#outbox)
     this.poke()
     return finished
   }
 
-  /** There is no way on: nobody waits for ever. What stop() can still do without a worker it does: then `forgive` comes before it. */
+  /** The aggregator cannot continue: every pending promise is rejected. What stop() can still do without a worker it does: then `forgive` comes before it. */
   fail(reason: unknown): void {
     if (this.#failure !== undefined) return
     this.#failure = reason
-    for (const advance of this.#waiting.splice(0)) advance.reject(reason)
-    for (const { advance } of [...this.#sealing]) {
-      this.abandon(advance)
-      advance.reject(reason)
+    const { waiting, sealing, queue, restoring, draining } = this.#outbox
+    const advances = [
+      ...waiting,
+      ...sealing.map(({ ticket }) => ticket),
+      ...queue.filter(({ kind }) => kind === SEAL).map(({ ticket }) => ticket!),
+    ]
+    for (const advance of advances) {
+      this.abandon(advance as Advance)
+      ;(advance as Advance).reject(reason)
     }
-    for (const outgoing of [...this.#outgoing]) {
-      const { seal, fail } = outgoing
-      if (seal !== undefined) {
-        this.abandon(seal.advance)
-        seal.advance.reject(reason)
-      }
-      if (fail !== undefined) {
-        remove(this.#outgoing, (each) => each === outgoing)
-        fail(reason)
-      }
+    for (const each of queue.filter(({ kind }) => kind === DRAIN)) {
+      remove(queue, (other) => other === each)
+      ;(each.ticket as Waiting<void>).reject(reason)
     }
-    for (const { reject } of this.#restoring) reject(reason)
-    for (const { waiting } of this.#draining.splice(0)) waiting.reject(reason)
-    for (const { asked } of this.#reaping.splice(0)) for (const { reject } of asked) reject(reason)
+    for (const { ticket } of restoring) (ticket as Waiting<void> | undefined)?.reject(reason)
+    for (const { ticket } of draining.splice(0)) (ticket as Waiting<void>).reject(reason)
+    this.#endReaps(reason)
     this.#stopping?.reject(reason)
     this.#stopping = undefined
     this.onFail(reason)
   }
 
-  /** Tokens go out again: somebody has been found to handle them. */
+  #endReaps(reason: unknown): void {
+    for (const asked of this.#askedToReap.values()) for (const { reject } of asked) reject(reason)
+    this.#askedToReap.clear()
+    this.#outbox.reaping.length = 0
+  }
+
+  /** Tokens go out again: an aggregator has been found to handle them. */
   forgive(): void {
     this.#failure = undefined
   }
 
-  /** Send what can be sent, see what has come to pass, and, while anything is pending, look again when the aggregator signals or a while has gone by. */
+  /** Sends what can be sent, sees what has come to pass, and, while anything is pending, looks again when the aggregator signals or a while has gone by. */
   poke(): void {
     const { words } = this.#memory
     const heard = Atomics.load(words, SIGNAL)
     this.#flush()
-    this.#collectSeals()
-    this.#collectRestores()
-    this.#collectReaps()
-    this.#collectDrains()
+    try {
+      this.#collect()
+    } catch (error) {
+      this.fail(error) // a corrupt slot
+    }
     if (Atomics.load(words, FAILED) !== 0) this.fail(cannotGoOn(words)) // what came to pass before it stands
-    if (this.#stopping !== undefined && Atomics.load(words, FINISHED) !== 0) this.#finish(this.#stopping)
+    if (this.#stopping !== undefined && isFinished(this.#outbox)) this.#finish(this.#stopping)
     if (!this.#isPending()) {
       clearInterval(this.#poll)
       this.#poll = undefined
@@ -442,7 +327,7 @@ export class Control implements EpochKeeper {
       this.onPoll()
       this.poke()
     }, POLL_MS)
-    // A pending call keeps the process alive; a harvest that nobody asked for, or what follows an abort, does not.
+    // A pending call keeps the process alive; a harvest that was not asked for, or what follows an abort, does not.
     if (this.#isAwaited()) ref(this.#poll)
     else unref(this.#poll)
     this.#listen(heard)
@@ -451,38 +336,33 @@ export class Control implements EpochKeeper {
   /** Something is on its way. */
   #isPending(): boolean {
     if (this.#failure !== undefined) return false
-    const pending = [this.#waiting, this.#sealing, this.#restoring, this.#draining, this.#reaping, this.#outgoing]
-    return pending.some(({ length }) => length > 0) || this.#stopping !== undefined
+    const { waiting, sealing, restoring, draining, reaping, queue } = this.#outbox
+    return [waiting, sealing, restoring, draining, reaping, queue].some(({ length }) => length > 0) || this.#stopping !== undefined
   }
 
-  /** Somebody's promise hangs on it. */
+  /** A promise hangs on it. */
   #isAwaited(): boolean {
-    if (!this.#isPending()) return false
+    const { waiting, sealing, restoring, draining } = this.#outbox
     return (
-      this.#waiting.length + this.#draining.length > 0 ||
-      this.#sealing.some(({ abandoned }) => !abandoned) ||
-      this.#restoring.some(({ awaited }) => awaited) ||
-      this.#reaping.some(({ asked }) => asked.length > 0) ||
-      this.#outgoing.some(({ awaited }) => awaited) ||
+      waiting.length + draining.length + this.#askedToReap.size > 0 ||
+      sealing.some(({ abandoned }) => !abandoned) ||
+      restoring.some(({ ticket }) => ticket !== undefined) ||
+      this.#outbox.queue.some(({ ticket }) => ticket !== undefined) ||
       this.#stopping !== undefined
     )
   }
 
-  #send(outgoing: Outgoing): void {
-    this.#outgoing.push(outgoing)
-    this.#flush()
-  }
-
   #flush(): void {
+    const { queue } = this.#outbox
     if (this.#failure !== undefined) return
     try {
-      while (this.#outgoing.length > 0 && this.#sendFirst());
+      while (queue.length > 0 && this.#sendFirst());
     } catch (error) {
       this.fail(error) // a corrupt ring
       return
     }
     this.onPush()
-    if (this.#outgoing.length === 0 || this.#retrying) return
+    if (queue.length === 0 || this.#retrying) return
     this.#retrying = true
     unref(
       setTimeout(() => {
@@ -494,29 +374,47 @@ export class Control implements EpochKeeper {
 
   /** False when the ring is full. */
   #sendFirst(): boolean {
-    const { make, done } = this.#outgoing[0]
-    const token = make()
-    if (token !== undefined && !push(this.#memory, token)) {
+    const { kind } = this.#outbox.queue[0]
+    if (!sendFirst(this.#outbox)) {
       this.onPush()
-      if (this.#failure !== undefined || !push(this.#memory, token)) return false
+      if (this.#failure !== undefined || !sendFirst(this.#outbox)) return false
     }
-    this.#outgoing.shift()
-    done?.()
+    if (kind === SEAL) this.#noteStaged()
     return true
   }
 
-  #collectSeals(): void {
-    const { words } = this.#memory
-    while (this.#sealing.length > 0) {
-      const { advance, id, slot, staged, abandoned } = this.#sealing[0]
-      if (epochDistance((Atomics.load(words, CUR) >>> 4) & EPOCH_MASK, (id + 1) & EPOCH_MASK) < 0) return
-      this.#sealing.shift()
+  #noteStaged(): void {
+    const made = this.#outbox.sealing.at(-1)
+    if (made !== undefined) made.staged = stagedKeys(this.#outbox)
+  }
+
+  /** Settles the promises of what has come to pass. */
+  #collect(): void {
+    const o = this.#outbox
+    for (let sealed = takeSealed(o); sealed !== undefined; sealed = takeSealed(o)) {
       this.sealed++
-      if (abandoned) continue
+      if (sealed.abandoned) continue
+      const advance = sealed.ticket as Advance
       const sealMs = nowMs() - advance.startedAt
       this.sealTimes.add(sealMs)
-      advance.resolve(this.#handOut(id, slot, staged, sealMs))
+      try {
+        advance.resolve(this.#handOut(sealed.id, sealed.slot, sealed.staged, sealMs))
+      } catch (error) {
+        advance.reject(error)
+        throw error
+      }
     }
+    for (let restored = takeRestored(o); restored !== undefined; restored = takeRestored(o)) {
+      ;(restored.ticket as Waiting<void> | undefined)?.resolve()
+    }
+    for (let reaped = takeReaped(o); reaped !== undefined; reaped = takeReaped(o)) {
+      const { writer, threadId, keys } = reaped
+      for (const { resolve } of this.#askedToReap.get(reaped) ?? []) resolve(keys)
+      this.#askedToReap.delete(reaped)
+      this.#listeners.tell('harvest', { writerId: writer, threadId, keys })
+    }
+    for (let drained = takeDrained(o); drained !== undefined; drained = takeDrained(o)) (drained.ticket as Waiting<void>).resolve()
+    if (o.queue.length > 0) this.#flush() // a slot that came free lets a seal in
   }
 
   #handOut(id: number, slot: number, staged: number, sealMs: number): SealedEpoch {
@@ -527,42 +425,12 @@ export class Control implements EpochKeeper {
     }
     const { size, exact } = epoch
     this.#listeners.tell('epoch', { id, size, exact, sealMs })
-    if (epoch.exact && epoch.size === 0) this.#freeSlot(slot)
+    if (epoch.exact && epoch.size === 0) freeSlot(this.#outbox, slot)
     else this.#unsettled.set(epoch, slot)
     return epoch
   }
 
-  #collectRestores(): void {
-    const { words, layout } = this.#memory
-    for (let i = 0; i < this.#restoring.length;) {
-      const { slot, epoch, resolve } = this.#restoring[i]
-      if (Atomics.load(words, epochAt(layout, slot) + SLOT_RESTORED) !== epoch + 1) {
-        i++
-        continue
-      }
-      this.#restoring.splice(i, 1)
-      this.#freeSlot(slot)
-      resolve()
-    }
-  }
-
-  #collectReaps(): void {
-    const { words, layout } = this.#memory
-    for (let i = 0; i < this.#reaping.length;) {
-      const { writer, generation, threadId, asked } = this.#reaping[i]
-      const lane = laneAt(layout, writer)
-      if (Atomics.load(words, lane + LANE_OWNER) >>> THREAD_BITS === generation) {
-        i++
-        continue
-      }
-      this.#reaping.splice(i, 1)
-      const keys = words[lane + LANE_HARVESTED]
-      for (const { resolve } of asked) resolve(keys)
-      this.#listeners.tell('harvest', { writerId: writer, threadId, keys })
-    }
-  }
-
-  /** Tell listeners, once, if the open epoch has too many keys. */
+  /** Tells listeners, once, if the open epoch has too many keys. */
   lookForOverflow(): void {
     const { words, layout } = this.#memory
     const cur = Atomics.load(words, CUR)
@@ -576,38 +444,27 @@ export class Control implements EpochKeeper {
     this.#listeners.tell('overflow', { epoch, maxKeysPerEpoch: this.#memory.layout.maxKeysPerEpoch })
   }
 
-  /** Tell listeners, once, of each advanceEpoch() that has waited so long for a slot. */
+  /** Tells listeners, once, of each advanceEpoch() that has waited so long for a slot. */
   lookForStalls(ms: number): void {
-    const now = nowMs()
-    for (const advance of this.#waiting) {
-      const waitedMs = now - advance.startedAt
+    for (const advance of this.#outbox.waiting as Advance[]) {
+      const waitedMs = nowMs() - advance.startedAt
       if (advance.told === true || waitedMs <= ms) continue
       advance.told = true
       this.#listeners.tell('stall', { what: 'epoch-slot', waitedMs, unsettled: this.unsettled })
     }
   }
 
-  #collectDrains(): void {
-    const { words } = this.#memory
-    if (this.#draining.length === 0) return
-    Atomics.store(words, LISTENING, 1)
-    while (this.#draining.length > 0 && distance(Atomics.load(words, HEAD), this.#draining[0].position) >= 0)
-      this.#draining.shift()!.waiting.resolve()
-  }
-
-  #freeSlot(slot: number): void {
-    const next = this.#closing ? undefined : this.#waiting.shift()
-    if (next === undefined) this.#freeSlots.push(slot)
-    else this.#seal(next, slot)
-  }
-
   #finish(stopping: Waiting<SealedEpoch>): void {
     this.#stopping = undefined
-    const staged = this.#stagedNow()
+    const staged = stagedKeys(this.#outbox)
     this.#finished = true
     this.sealed++
-    for (const { asked } of this.#reaping.splice(0)) for (const { reject } of asked) reject(stopped())
-    stopping.resolve(this.#handOut(this.epoch, this.#openSlot, staged, nowMs() - this.#stopCalledAt))
+    this.#endReaps(stopped())
+    try {
+      stopping.resolve(this.#handOut(this.epoch, this.#outbox.openSlot, staged, nowMs() - this.#stopCalledAt))
+    } catch (error) {
+      stopping.reject(error)
+    }
   }
 
   #listen(heard: number): void {

@@ -45,6 +45,8 @@ export interface StopOptions {
 }
 
 const GRACE_POLL_MS = 1
+/** Between refusing marks and STOP: by then every core's earlier stores have reached the others, see docs/memory-model.md. */
+const STORE_MS = 1
 const FLUSHED_POLL_MS = 10
 const INTERVAL_MAX = 2 ** 31 - 1
 
@@ -531,16 +533,14 @@ export class DirtyTracker {
 
   async #stop(graceMs: number): Promise<SealedEpoch> {
     const startedAt = nowMs()
-    const deadline = startedAt + graceMs
     this.#control.close()
     for (const wake of this.#onStop) wake()
     try {
-      for (;;) {
-        if (this.#host.isAbsent && this.#host.hasBacklog) this.#workAlone()
-        publishOwn(this.#memory)
-        if (nowMs() >= deadline || this.#control.askToPublish()) break
-        await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS))
-      }
+      // Half of the time for writers to publish and go on; then marks are refused, and what is still staged has the other half.
+      await this.#untilPublished(startedAt + graceMs / 2)
+      this.#control.refuseMarks()
+      await new Promise((resolve) => setTimeout(resolve, STORE_MS))
+      await this.#untilPublished(startedAt + graceMs)
       if (Atomics.load(this.#memory.words, FAILED) !== 0) throw cannotGoOn(this.#memory.words)
       this.#control.forgive()
       const last = this.#control.stop(startedAt)
@@ -557,6 +557,16 @@ export class DirtyTracker {
       this.#watch.end()
       this.unref()
       await this.#host.end()
+    }
+  }
+
+  /** Asks every writer to publish, again and again, until none has anything staged or the time is over. */
+  async #untilPublished(deadline: number): Promise<void> {
+    for (;;) {
+      if (this.#host.isAbsent && this.#host.hasBacklog) this.#workAlone()
+      publishOwn(this.#memory)
+      if (nowMs() >= deadline || this.#control.askToPublish()) return
+      await new Promise((resolve) => setTimeout(resolve, GRACE_POLL_MS))
     }
   }
 

@@ -3,11 +3,10 @@ import { hostsAny, pumpHosted } from '../aggregator/run.js'
 import { threadIdFor } from '../platform/thread.js'
 import { cannotGoOn } from '../aggregator/supervisor.js'
 import { DirtyRingError } from '../errors.js'
-import { FAILED, HEAD, LANE_WAIT_US, LANE_WAITING, LANE_WAITS, LANE_WAKE, PROGRESS, TRACKER_THREAD } from '../memory/map.js'
+import { FAILED, HEAD, LANE_WAIT_US, LANE_WAITING, LANE_WAITS, PROGRESS, TRACKER_THREAD } from '../memory/map.js'
 import { addTotal } from '../memory/total.js'
 import { nap, nowMs } from '../timers.js'
 import { hasRoom, isStopped, publish, roomNow, roomOf, setDue, sleepForRoom, type Lane } from '../ring/lane.js'
-import { push } from '../ring/ring.js'
 import { until, type AbortSignalLike } from '../signal.js'
 
 /** A writer looks up at least this often: whoever was to wake it may have died between two instructions. */
@@ -94,31 +93,32 @@ export function waitForRoomAsync(lane: Lane, count: number, signal: AbortSignalL
   )
 }
 
-/** Put a token that is no batch into the ring, waiting for a slot as waitForRoom() does. */
-export function pushWaiting(lane: Lane, token: number, mayWait: boolean, maxWaitMs: number): boolean {
-  const { words, header } = lane
-  const checkWait = limitsOf(lane, 0, nowMs(), maxWaitMs)
-  while (!push(lane.memory, token)) {
-    checkLane(lane)
-    if (hostsAny()) {
-      pumpHosted()
-      if (push(lane.memory, token)) return true
-    }
-    if (!mayWait || !platform.canBlock()) return false
-    Atomics.wait(words, header + LANE_WAKE, Atomics.load(words, header + LANE_WAKE), 1)
-    checkWait()
-  }
-  return true
-}
-
 function checkLane(lane: Lane): void {
   if (!lane.open) throw closedError(lane)
   if (isStopped(lane)) throw stoppedError(lane)
   if (Atomics.load(lane.words, FAILED) !== 0) throw cannotGoOn(lane.words)
 }
 
+let isThreadEnding = false
+
+/** From here on the writers of this thread are closed because the thread ends. */
+export function noteThreadEnd(): void {
+  isThreadEnding = true
+}
+
 export function closedError(lane: Lane): DirtyRingError {
-  return new DirtyRingError('ERR_DIRTYRING_CLOSED', `writer ${lane.id} is closed`)
+  const why = isThreadEnding ? ': its thread is ending, and nothing marked now could be delivered. Mark before the thread ends.' : ''
+  return new DirtyRingError('ERR_DIRTYRING_CLOSED', `writer ${lane.id} is closed${why}`)
+}
+
+/** With onFull 'wait', on a thread that may not sleep. */
+export function wouldBlockError(lane: Lane, count: number): DirtyRingError {
+  const wanted = `no room for ${count} keys in its lane of ${lane.capacity}`
+  const advice = `await writer.waitForRoom(), or choose onFull: 'reject'`
+  return new DirtyRingError(
+    'ERR_DIRTYRING_WOULD_BLOCK',
+    `writer ${lane.id}: ${wanted}, and this thread may not sleep: ${advice}; nothing of this call was stored`,
+  )
 }
 
 function isThere(lane: Lane, count: number): boolean {

@@ -7,13 +7,28 @@ import { keyCount, laneCount, readKey, readKeys, type Fingerprint, type Key, typ
 import { LANE_OWNER, LANE_REJECTED, LANE_WAKE, laneAt, TRACKER_ID } from '../memory/map.js'
 import { attachMemory, sameMemory, settingsOf, type Memory } from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'
-import { closeLane, isStopped, openLane, publish, roomNow, stage, stageMany, type Lane, type NoLane } from '../ring/lane.js'
-import { controlToken, EVERYTHING, THREAD_MASK } from '../ring/token.js'
+import {
+  beginBatch,
+  closeLane,
+  endBatch,
+  isRingClosed,
+  isStopped,
+  markEverything,
+  openLane,
+  publish,
+  roomInBatch,
+  roomNow,
+  stage,
+  stageMany,
+  type Lane,
+  type NoLane,
+} from '../ring/lane.js'
+import { THREAD_MASK } from '../ring/token.js'
 import { checkBag } from '../check.js'
 import { signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
 import { nowMs, setTimeout, unref } from '../timers.js'
 import { clockFor, listen, unwatchLane, watchLane } from './clock.js'
-import { closedError, pushWaiting, stalledError, stoppedError, waitForRoom, waitForRoomAsync } from './wait.js'
+import { closedError, noteThreadEnd, stalledError, stoppedError, waitForRoom, waitForRoomAsync, wouldBlockError } from './wait.js'
 
 /** Where one key's lanes are put on their way; never held across a call that could come back here. */
 const scratch = new Int32Array(2)
@@ -56,11 +71,6 @@ export class Writer {
   readonly #lane: Lane
   readonly #waiting: Waiting
   #txnId: number | bigint | undefined
-  /** Keys of the batch() that is being gathered, lo, hi …: `#held` of them. */
-  #gathered = new Int32Array(0)
-  #held = 0
-  /** The batch that is being gathered was asked to take more than a lane does. */
-  #tooLong = false
 
   static {
     laneOf = (writer) => {
@@ -153,66 +163,69 @@ export class Writer {
   }
 
   /**
-   * Everything that `use` marks is one atomic batch: in one epoch, published when `use` returns (with the next publication, still whole, where the ring is
-   * full), and forgotten when it throws. A batch within a batch joins it. Synchronous only: TypeError for a promise.
+   * Makes everything that `use` marks one atomic batch, in one epoch. The keys are staged at once and published when `use` returns or throws; when the
+   * thread dies inside it, the tracker harvests them. So mark first, then write and COMMIT inside `use`: no committed write is missed. An exception may come
+   * after COMMIT, and a key too many is harmless; what a rollback should forget is gathered in a {@link TxnBuffer} and cleared.
    *
-   * RangeError, and nothing marked, beyond `laneCapacity` keys. With `onFull: 'reject'` a mark for which there is no room is false, as outside; with 'wait'
-   * the batch as a whole waits, when `use` has returned, and throws what mark() throws.
+   * While the ring is full the batch stays staged, still whole. A batch within a batch joins it, and so does withWriter(). Keys that were staged before it
+   * may be published meanwhile. A long batch holds up `tracker.flushed()`; if the tracker stops before the batch ends, the last epoch says 'unpublished'.
+   *
+   * @param use - marks keys and does what belongs to them, synchronously
+   * @returns what `use` returns
+   * @throws what `use` throws, after its marks are published; TypeError `ERR_DIRTYRING_INVALID_ARG` for a promise, whose marks are published too;
+   *   `ERR_DIRTYRING_CLOSED` and `ERR_DIRTYRING_STOPPED` before `use` is called. Inside `use`, a mark that finds no room throws, with `onFull: 'reject'`
+   *   as well, so that no COMMIT goes ahead unmarked: RangeError `ERR_DIRTYRING_OUT_OF_RANGE` beyond `laneCapacity` keys, `ERR_DIRTYRING_STALLED`,
+   *   `ERR_DIRTYRING_WOULD_BLOCK` or `ERR_DIRTYRING_STOPPED`
    *
    * @example
    * ```js
+   * const rows = new Map()
    * writer.batch(() => {
    *   writer.mark('from:1')
    *   writer.mark('to:2')
+   *   rows.set('from:1', 90).set('to:2', 110) // BEGIN, write, COMMIT
    * })
-   * try {
-   *   writer.batch(() => {
-   *     writer.mark('from:3')
-   *     throw new Error('the account is closed')
-   *   })
-   * } catch (error) {
-   *   console.log(error.message) // the account is closed
-   * }
-   * await tracker.consume((epoch) => console.log(epoch.has('from:1'), epoch.has('to:2'), epoch.has('from:3'))) // true true false
+   * await tracker.consume((epoch) => console.log(epoch.has('from:1'), epoch.has('to:2'))) // true true
    * ```
    */
   batch<T>(use: () => T): T {
     if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
     const lane = this.#lane
     this.#check()
-    const before = this.#held
-    const isOutermost = !lane.held
-    let held = before
+    if (!beginBatch(lane)) return synchronous(use())
     let result: T
     try {
-      // Plain stores, here and below: a call could throw where the stack is at its end, and the lane would be held for ever.
-      lane.held = true
-      lane.due = lane.end
       result = use()
-      if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function') {
-        throw invalidArg('use', 'a function that returns when its marks are made', result)
-      }
-      if (this.#tooLong) throw this.#batchTooLong()
-      held = this.#held
-    } finally {
-      this.#held = isOutermost ? 0 : held
-      if (isOutermost) {
-        this.#tooLong = false
-        lane.held = false
-        lane.due = lane.end
-      }
+    } catch (error) {
+      lane.batching = false // before any call: one could throw where the stack is at its end
+      endBatchQuietly(lane)
+      throw error
     }
-    if (isOutermost && !this.#stageMany(this.#gathered, held, 'use')) throw stalledError(lane, held, 'this thread may not wait')
-    return result
+    lane.batching = false
+    endBatch(lane)
+    return synchronous(result)
   }
 
   /**
-   * A change that no list of keys describes (a bulk load, a truncate): the epoch it lands in says `exact: false`, reason 'everything'. False only with
-   * `onFull: 'reject'` when the ring is full. Not part of a batch(): it holds at once. Throws what flush() throws.
+   * Says that a change happened which no list of keys describes (a bulk load, a truncate): the epoch at hand says `exact: false`, reason 'everything'. It
+   * needs no room: a full ring delays it, a batch() takes it along, and so does a harvest.
+   *
+   * @throws `ERR_DIRTYRING_CLOSED`, `ERR_DIRTYRING_STOPPED`, `ERR_DIRTYRING_CORRUPT`
+   *
+   * @example
+   * ```js
+   * writer.markEverything()
+   * await tracker.consume((epoch) => console.log(epoch.exact, epoch.reason)) // false everything
+   * ```
    */
-  markEverything(): boolean {
+  markEverything(): void {
+    const lane = this.#lane
     this.#check()
-    return pushWaiting(this.#lane, controlToken(EVERYTHING, 0), this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
+    if (!markEverything(lane)) throw stoppedError(lane)
+    if (lane.everything && !lane.batching && hostsAny()) {
+      pumpHosted()
+      publish(lane)
+    }
   }
 
   /**
@@ -228,7 +241,7 @@ export class Writer {
 
   /**
    * Publish what is staged as one batch. True once nothing is staged: the next cut has all of it. With `onFull: 'wait'` it waits for a full ring, with
-   * 'reject' it returns false. Throws `ERR_DIRTYRING_STALLED` after `maxWaitMs`, and `ERR_DIRTYRING_STOPPED` when staged keys can't be delivered any more.
+   * 'reject' it returns false. Inside batch() it publishes what was staged before the batch, and returns false. Throws `ERR_DIRTYRING_STALLED` after `maxWaitMs`, and `ERR_DIRTYRING_STOPPED` when staged keys can't be delivered any more.
    *
    * @example
    * ```js
@@ -239,6 +252,10 @@ export class Writer {
    */
   flush(): boolean {
     const lane = this.#lane
+    if (lane.batching) {
+      publish(lane)
+      return false
+    }
     if (!lane.open || publish(lane)) return true
     if (isStopped(lane)) throw stoppedError(lane)
     return waitForRoom(lane, 0, this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
@@ -246,12 +263,12 @@ export class Writer {
 
   /** Keys marked and not yet published, those of a batch() at hand included. */
   get staged(): number {
-    return this.#lane.open ? ((this.#lane.end - this.#lane.published) | 0) + this.#held : 0
+    return this.#lane.open ? (this.#lane.end - this.#lane.published) | 0 : 0
   }
 
   /** Keys that can be marked now without waiting or refusal. Only this thread uses it up, so it is a promise: look at it before you commit. 0 when closed or stopped. */
   get room(): number {
-    return this.#lane.open && !isStopped(this.#lane) ? roomNow(this.#lane) - this.#held : 0
+    return this.#lane.open && !isStopped(this.#lane) ? roomNow(this.#lane) : 0
   }
 
   /**
@@ -281,9 +298,16 @@ export class Writer {
     return !this.#lane.open
   }
 
-  /** Publish, and give the writer's slot back once everything is consumed. Idempotent, also after stop(); marks after it throw `ERR_DIRTYRING_CLOSED`. */
+  /**
+   * Publishes, and gives the writer's slot back once everything is consumed. Idempotent, also after stop(); marks after it throw `ERR_DIRTYRING_CLOSED`.
+   *
+   * @throws `ERR_DIRTYRING_BUSY` inside batch()
+   */
   close(): void {
     if (!this.#lane.open) return
+    if (this.#lane.batching) {
+      throw new DirtyRingError('ERR_DIRTYRING_BUSY', `writer ${this.id} is inside batch(): close it when batch() has returned`)
+    }
     forget(this)
     Atomics.notify(this.#lane.words, this.#lane.attnAt) // ends listen()
     leave(this.#lane, CLOSE_WAIT_MS)
@@ -301,14 +325,6 @@ export class Writer {
 
   #stage(lo: number, hi: number): boolean {
     if (stage(this.#lane, lo, hi)) return true
-    if (this.#lane.held) {
-      this.#check()
-      if (!this.#reserve(1)) return false
-      this.#gathered[this.#held * 2] = lo
-      this.#gathered[this.#held * 2 + 1] = hi
-      this.#held++
-      return true
-    }
     while (this.#makeRoom(1)) if (stage(this.#lane, lo, hi)) return true
     return false
   }
@@ -318,12 +334,6 @@ export class Writer {
     this.#check()
     if (count === 0) return true
     if (count > lane.capacity) throw outOfRange(name, `at most ${lane.capacity} keys (laneCapacity)`, count)
-    if (lane.held) {
-      if (!this.#reserve(count)) return false
-      this.#gathered.set(lanes, this.#held * 2)
-      this.#held += count
-      return true
-    }
     if (stageMany(lane, lanes, count)) return true
     while (this.#makeRoom(count)) if (stageMany(lane, lanes, count)) return true
     return false
@@ -331,36 +341,12 @@ export class Writer {
 
   /** At once, or, where they need not be in one epoch, a quarter of a lane at a time. */
   #stageAll(lanes: ArrayLike<number>, count: number, name: string, atomic: boolean): boolean {
-    if (atomic || count <= partOf(this.#lane) || this.#lane.held) return this.#stageMany(lanes, count, name)
+    if (atomic || count <= partOf(this.#lane)) return this.#stageMany(lanes, count, name)
     for (let from = 0; from < count; from += partOf(this.#lane)) {
       const part = (lanes as Int32Array).subarray(from * 2, Math.min(from + partOf(this.#lane), count) * 2)
       if (!this.#stageMany(part, part.length / 2, name)) return false
     }
     return true
-  }
-
-  /** Room in #gathered for more keys of the batch() at hand. False where the batch would not find room for them in the lane and may not wait for it. */
-  #reserve(count: number): boolean {
-    const lane = this.#lane
-    const size = this.#held + count
-    if (size > lane.capacity) {
-      this.#tooLong = true
-      throw this.#batchTooLong()
-    }
-    if (this.#waiting.onFull === 'reject' && this.room < count) {
-      addTotal(lane.words, lane.header + LANE_REJECTED, count)
-      return false
-    }
-    if (size * 2 > this.#gathered.length) {
-      const larger = new Int32Array(Math.min(Math.max(size * 2, this.#gathered.length * 2, 32), lane.capacity * 2))
-      larger.set(this.#gathered)
-      this.#gathered = larger
-    }
-    return true
-  }
-
-  #batchTooLong(): RangeError {
-    return outOfRange('use', `to mark at most ${this.#lane.capacity} keys (laneCapacity)`, 'more')
   }
 
   /** After a mark was refused: true when there is room now. False if the caller is to be told that nothing was stored. */
@@ -369,7 +355,16 @@ export class Writer {
     this.#check()
     let there = false
     try {
+      if (lane.batching && roomInBatch(lane) < count) {
+        throw outOfRange(
+          'use',
+          `to mark at most ${lane.capacity} keys (laneCapacity) in one batch()`,
+          ((lane.end - lane.batchStart) | 0) + count,
+        )
+      }
       there = waitForRoom(lane, count, this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
+      if (!there && this.#waiting.onFull === 'wait') throw wouldBlockError(lane, count)
+      if (!there && lane.batching) throw stalledError(lane, count, `onFull is 'reject', and inside batch() a mark must not be missed`)
     } finally {
       if (!there) addTotal(lane.words, lane.header + LANE_REJECTED, count)
     }
@@ -512,6 +507,8 @@ export function withWriter<T>(handle: unknown, use: (writer: Writer) => T): T {
   if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
   const writer = threadWriter(handle)
   const publishAll = (): void => {
+    // A batch() around this call takes the marks along.
+    if (laneOf(writer).batching) return
     if (!writer.flush()) throw stalledError(laneOf(writer), 0, 'the ring is full, and this thread may not wait')
   }
   let result: T
@@ -537,6 +534,21 @@ export function withWriter<T>(handle: unknown, use: (writer: Writer) => T): T {
   ) as T
 }
 
+/** What a batch or a task returns, if it is no promise: its marks are published by then, and what it does later would be unmarked. */
+function synchronous<T>(result: T): T {
+  if (typeof (result as { then?: unknown } | null | undefined)?.then !== 'function') return result
+  throw invalidArg('use', 'a function that has made its marks and its writes when it returns: batch() is synchronous', result)
+}
+
+/** After an exception of the caller's own, which is what the caller has to be told. */
+function endBatchQuietly(lane: Lane): void {
+  try {
+    endBatch(lane)
+  } catch {
+    // A corrupt ring: the next mark says so.
+  }
+}
+
 /** After a failure of the caller's own, which is what it has to be told. What can't be published stays staged. */
 function flushQuietly(writer: Writer): void {
   try {
@@ -552,20 +564,26 @@ function forget(writer: Writer): void {
   unwatchLane(laneOf(writer))
 }
 
-/** Publish what this thread's writers of one tracker have staged; what a full ring does not take stays staged. */
-export function publishOwn(memory: Memory): void {
+/** Publishes what this thread's writers of one tracker have staged; what a full ring does not take stays staged. True if the ring took all of it. */
+export function publishOwn(memory: Memory): boolean {
+  let isAll = true
   for (const writer of openWriters) {
     const lane = laneOf(writer)
-    if (lane.end === lane.published || !sameMemory(lane.memory, memory) || publish(lane) || !hostsAny()) continue
-    pumpHosted()
-    publish(lane)
+    if ((lane.end === lane.published && !lane.everything) || !sameMemory(lane.memory, memory) || publish(lane)) continue
+    if (hostsAny()) {
+      pumpHosted()
+      if (publish(lane)) continue
+    }
+    isAll = false
   }
+  return isAll
 }
 
 /** Lanes whose CLOSE found the ring full, and that a timer tries again for. */
 const leaving = new Set<Lane>()
 
 function endThread(): void {
+  noteThreadEnd()
   for (const lane of [...[...openWriters].map(laneOf), ...leaving]) {
     try {
       publish(lane)
@@ -583,7 +601,7 @@ const CLOSE_WAIT_MS = 1000
 function leave(lane: Lane, waitMs: number): void {
   const { words, header } = lane
   const deadline = nowMs() + waitMs
-  while (!closeLane(lane) && !isStopped(lane)) {
+  while (!closeLane(lane) && !isRingClosed(words)) {
     if (hostsAny()) {
       pumpHosted()
       if (closeLane(lane)) break

@@ -1,0 +1,370 @@
+import {
+  CUR,
+  epochAt,
+  FINISHED,
+  HEAD,
+  LANE_ATTN,
+  LANE_EVERYTHING,
+  LANE_HARVESTED,
+  LANE_OWNER,
+  LANE_PUBLISHED,
+  LANE_STAGED_END,
+  laneAt,
+  LISTENING,
+  SLOT_RESTORED,
+  type SharedWords,
+} from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
+import { push, settledTail } from '../ring/ring.js'
+import {
+  controlToken,
+  distance,
+  EPOCH_MASK,
+  epochDistance,
+  epochPayload,
+  EVERYTHING,
+  REAP,
+  RESTORE,
+  SEAL,
+  STOP,
+  THREAD_BITS,
+  THREAD_MASK,
+  writerPayload,
+} from '../ring/token.js'
+
+/**
+ * The tracker thread's side of the protocol: the control tokens that go out in one order, and what the aggregator's answers in shared memory mean. Only this
+ * thread seals, restores, asks and stops. Plain functions over a plain record, so that the checker runs them as they are; control.ts adds promises and timers.
+ *
+ * A `ticket` is the caller's: whatever waits for the outcome.
+ */
+export interface Outbox {
+  readonly memory: Memory
+  readonly words: SharedWords
+  /** Number of the open epoch. */
+  epoch: number
+  openSlot: number
+  /** Free epoch slots. The one freed last is used next, because its pages are there already. */
+  readonly freeSlots: number[]
+  /** Control tokens that are to go out, oldest first. They never overtake each other. */
+  readonly queue: Outgoing[]
+  /** Seals that wait for a free slot. */
+  readonly waiting: object[]
+  /** Seals that are in the ring. */
+  readonly sealing: Sealing[]
+  readonly restoring: Restoring[]
+  readonly reaping: Reaping[]
+  readonly draining: Draining[]
+  /** A slot that comes free is given to no waiting seal any more. */
+  isClosing: boolean
+  /** STOP is queued: nothing comes behind it. */
+  isStopping: boolean
+}
+
+/** A control token on its way: of the fields, those that its kind needs. */
+export interface Outgoing {
+  /** A token's kind, or DRAIN. */
+  readonly kind: number
+  readonly slot: number
+  /** RESTORE: the epoch, modulo 2^19. */
+  readonly epoch: number
+  readonly writer: number
+  readonly generation: number
+  readonly ticket: object | undefined
+}
+
+/** A seal in the ring: epoch `id` was open in `slot` before it. */
+export interface Sealing {
+  readonly ticket: object
+  readonly id: number
+  readonly slot: number
+  /** Keys that writers had staged and not published when it went in. */
+  staged: number
+  /** Its caller was aborted: the keys are being restored. */
+  abandoned: boolean
+}
+
+/** A RESTORE on its way: done when the slot says so. */
+export interface Restoring {
+  readonly slot: number
+  /** Modulo 2^19. */
+  readonly epoch: number
+  readonly ticket: object | undefined
+}
+
+/** A REAP on its way: done when the lane's generation has moved on. */
+export interface Reaping {
+  readonly writer: number
+  readonly generation: number
+  readonly threadId: number
+  /** Set once it is done: the keys that were harvested. */
+  keys: number
+}
+
+/** Everything up to a position is to be handled. */
+export interface Draining {
+  readonly position: number
+  readonly ticket: object
+}
+
+/** Kind of an Outgoing that is no token: note where the ring's tail is, behind everything queued before. */
+export const DRAIN = 0
+
+export function openOutbox(memory: Memory, firstEpoch: number): Outbox {
+  const freeSlots: number[] = []
+  for (let slot = memory.layout.epochSlots - 1; slot > 0; slot--) freeSlots.push(slot)
+  return {
+    memory,
+    words: memory.words,
+    epoch: firstEpoch,
+    openSlot: 0,
+    freeSlots,
+    queue: [],
+    waiting: [],
+    sealing: [],
+    restoring: [],
+    reaping: [],
+    draining: [],
+    isClosing: false,
+    isStopping: false,
+  }
+}
+
+function outgoing(kind: number, fields: Partial<Outgoing>): Outgoing {
+  return { kind, slot: 0, epoch: 0, writer: 0, generation: 0, ticket: undefined, ...fields }
+}
+
+// -------------------------------------------------------------------------------------------------------- what is asked for
+
+/** Whether requestSeal() would cut at once, if the ring has room. */
+export function canSealNow(o: Outbox): boolean {
+  return o.waiting.length === 0 && o.freeSlots.length > 0
+}
+
+/** Seals the open epoch when a slot is free, in the order of the calls. */
+export function requestSeal(o: Outbox, ticket: object): void {
+  if (canSealNow(o)) o.queue.push(outgoing(SEAL, { slot: o.freeSlots.pop()!, ticket }))
+  else o.waiting.push(ticket)
+}
+
+/** Makes the cut now, or leaves no trace and returns false: another token waits, no slot is free, or the ring is full. */
+export function trySeal(o: Outbox, ticket: object): boolean {
+  if (o.queue.length > 0 || o.isClosing || !canSealNow(o)) return false
+  requestSeal(o, ticket)
+  if (sendFirst(o)) return true
+  o.freeSlots.push(o.queue.pop()!.slot)
+  return false
+}
+
+/** The seal was withdrawn before it was made: the epoch stays open. */
+export const WITHDRAWN = 0
+/** The cut was made: its keys are on their way back into the open epoch. */
+export const GIVEN_BACK = 1
+/** The cut was made, and STOP is queued: no later epoch can take the keys. */
+export const TOO_LATE = 2
+
+/** The caller of a seal was aborted. */
+export function abandonSeal(o: Outbox, ticket: object): number {
+  const waiting = o.waiting.indexOf(ticket)
+  if (waiting >= 0) {
+    o.waiting.splice(waiting, 1)
+    return WITHDRAWN
+  }
+  const queued = o.queue.findIndex((each) => each.ticket === ticket)
+  if (queued >= 0) {
+    freeSlot(o, o.queue.splice(queued, 1)[0].slot)
+    return WITHDRAWN
+  }
+  if (o.isStopping) return TOO_LATE
+  const sealing = o.sealing.find((each) => each.ticket === ticket)
+  if (sealing !== undefined && !sealing.abandoned) {
+    sealing.abandoned = true
+    requestRestore(o, sealing.slot, sealing.id, undefined)
+  }
+  return GIVEN_BACK
+}
+
+/** Gives a sealed epoch's keys back: an epoch that is sealed after this has them. */
+export function requestRestore(o: Outbox, slot: number, id: number, ticket: object | undefined): void {
+  const epoch = id & EPOCH_MASK
+  o.restoring.push({ slot, epoch, ticket })
+  o.queue.push(outgoing(RESTORE, { slot, epoch, ticket }))
+}
+
+export function requestEverything(o: Outbox): void {
+  o.queue.push(outgoing(EVERYTHING, {}))
+}
+
+export function requestDrain(o: Outbox, ticket: object): void {
+  o.queue.push(outgoing(DRAIN, { ticket }))
+}
+
+/** Harvests and frees a lane, as `owner` (its LANE_OWNER) has it. At most one REAP for each owner of a lane; undefined behind STOP. */
+export function requestReap(o: Outbox, writer: number, owner: number, threadId: number): Reaping | undefined {
+  if (o.isStopping) return undefined
+  const generation = owner >>> THREAD_BITS
+  const known = o.reaping.find((each) => each.writer === writer && each.generation === generation)
+  if (known !== undefined) return known
+  const reaping: Reaping = { writer, generation, threadId, keys: 0 }
+  o.reaping.push(reaping)
+  o.queue.push(outgoing(REAP, { writer, generation }))
+  return reaping
+}
+
+/** Puts STOP behind everything else. */
+export function requestStop(o: Outbox): void {
+  o.isStopping = true
+  o.queue.push(outgoing(STOP, {}))
+}
+
+/** The slot's keys are no longer needed. */
+export function freeSlot(o: Outbox, slot: number): void {
+  const next = o.isClosing ? undefined : o.waiting.shift()
+  if (next === undefined) o.freeSlots.push(slot)
+  else o.queue.push(outgoing(SEAL, { slot, ticket: next }))
+}
+
+// ------------------------------------------------------------------------------------------------------------- what goes out
+
+/** Sends the oldest control token. False when the ring is full: try again. A seal takes its number only here. */
+export function sendFirst(o: Outbox): boolean {
+  const { memory } = o
+  const { kind, slot, epoch, writer, generation, ticket } = o.queue[0]
+  if (kind === DRAIN) {
+    o.draining.push({ position: settledTail(memory), ticket: ticket! })
+  } else if (kind === SEAL) {
+    if (!push(memory, controlToken(SEAL, epochPayload(slot, o.epoch + 1)))) return false
+    o.sealing.push({ ticket: ticket!, id: o.epoch, slot: o.openSlot, staged: 0, abandoned: false })
+    o.openSlot = slot
+    o.epoch++
+  } else if (kind === RESTORE) {
+    if (!push(memory, controlToken(RESTORE, epochPayload(slot, epoch)))) return false
+  } else if (kind === REAP) {
+    if (!push(memory, controlToken(REAP, writerPayload(writer, generation)))) return false
+  } else {
+    if (kind === STOP) refuseMarks(o)
+    if (!push(memory, controlToken(kind, 0))) return false
+  }
+  o.queue.shift()
+  return true
+}
+
+/** A writer's lane as it was: what it had staged is published, or harvested. */
+export interface StagedMark {
+  readonly lane: number
+  readonly generation: number
+  readonly end: number
+}
+
+/** What every open writer has marked and not published. */
+export function stagedMarks(o: Outbox): StagedMark[] {
+  const { words } = o
+  const { layout } = o.memory
+  const marks: StagedMark[] = []
+  for (let writer = 0; writer < layout.maxWriters; writer++) {
+    const lane = laneAt(layout, writer)
+    const owner = Atomics.load(words, lane + LANE_OWNER)
+    if ((owner & THREAD_MASK) === 0) continue
+    const end = Atomics.load(words, lane + LANE_STAGED_END)
+    if (end === Atomics.load(words, lane + LANE_PUBLISHED) && Atomics.load(words, lane + LANE_EVERYTHING) === 0) continue
+    marks.push({ lane, generation: owner >>> THREAD_BITS, end })
+  }
+  return marks
+}
+
+export function isPublished(o: Outbox, mark: StagedMark): boolean {
+  const { words } = o
+  const { lane, generation, end } = mark
+  const isInRing = ((Atomics.load(words, lane + LANE_PUBLISHED) - end) | 0) >= 0 && Atomics.load(words, lane + LANE_EVERYTHING) === 0
+  return isInRing || Atomics.load(words, lane + LANE_OWNER) >>> THREAD_BITS !== generation
+}
+
+/** Keys that open writers have marked and not published. */
+export function stagedKeys(o: Outbox): number {
+  const { words } = o
+  const marks = stagedMarks(o)
+  let keys = 0
+  for (let i = 0; i < marks.length; i++) {
+    keys += Math.max(0, (marks[i].end - Atomics.load(words, marks[i].lane + LANE_PUBLISHED)) | 0)
+  }
+  return keys
+}
+
+/** Asks every writer that has something staged to publish it. True when none has. */
+export function askToPublish(o: Outbox): boolean {
+  const { words } = o
+  const marks = stagedMarks(o)
+  for (let i = 0; i < marks.length; i++) {
+    const attn = marks[i].lane + LANE_ATTN
+    Atomics.store(words, attn, words[attn] + 2)
+    Atomics.notify(words, attn)
+  }
+  return marks.length === 0
+}
+
+/**
+ * From here on no mark is taken. It comes before STOP: a mark that was taken is staged before the aggregator's last look at the lanes, which tells
+ * whether any was left. (For the time that a store takes to reach another core the caller waits, see docs/memory-model.md.)
+ */
+export function refuseMarks(o: Outbox): void {
+  const { words } = o
+  const { layout } = o.memory
+  for (let writer = 0; writer < layout.maxWriters; writer++) {
+    const attn = laneAt(layout, writer) + LANE_ATTN
+    if ((words[attn] & 1) !== 0) continue
+    Atomics.store(words, attn, words[attn] | 1)
+    Atomics.notify(words, attn)
+  }
+}
+
+// --------------------------------------------------------------------------------------------------------- what has come to pass
+
+/** The oldest seal in the ring, once the cut is executed: its epoch may be read. */
+export function takeSealed(o: Outbox): Sealing | undefined {
+  if (o.sealing.length === 0) return undefined
+  const cur = Atomics.load(o.words, CUR)
+  if (epochDistance((cur >>> 4) & EPOCH_MASK, (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined
+  return o.sealing.shift()
+}
+
+/** A restore that is done; its slot is free. */
+export function takeRestored(o: Outbox): Restoring | undefined {
+  const { words } = o
+  const { layout } = o.memory
+  for (let i = 0; i < o.restoring.length; i++) {
+    const restoring = o.restoring[i]
+    if (Atomics.load(words, epochAt(layout, restoring.slot) + SLOT_RESTORED) !== restoring.epoch + 1) continue
+    o.restoring.splice(i, 1)
+    freeSlot(o, restoring.slot)
+    return restoring
+  }
+  return undefined
+}
+
+/** A lane that was reaped. */
+export function takeReaped(o: Outbox): Reaping | undefined {
+  const { words } = o
+  const { layout } = o.memory
+  for (let i = 0; i < o.reaping.length; i++) {
+    const reaping = o.reaping[i]
+    const lane = laneAt(layout, reaping.writer)
+    if (Atomics.load(words, lane + LANE_OWNER) >>> THREAD_BITS === reaping.generation) continue
+    o.reaping.splice(i, 1)
+    reaping.keys = words[lane + LANE_HARVESTED]
+    return reaping
+  }
+  return undefined
+}
+
+/** A drain that is done. */
+export function takeDrained(o: Outbox): Draining | undefined {
+  const { words } = o
+  if (o.draining.length === 0) return undefined
+  Atomics.store(words, LISTENING, 1)
+  return distance(Atomics.load(words, HEAD), o.draining[0].position) >= 0 ? o.draining.shift() : undefined
+}
+
+/** Nothing can be delivered any more; the open epoch is the last one. */
+export function isFinished(o: Outbox): boolean {
+  return Atomics.load(o.words, FINISHED) !== 0
+}
