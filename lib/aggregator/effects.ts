@@ -178,7 +178,7 @@ function free(a: Aggregator, lane: number, generation: number): void {
   if (n < 0 || n > memory.layout.laneCapacity) throw new Error(`a lane holds ${n} keys, of ${memory.layout.laneCapacity} that it can`)
   insertLane(a, lane, start, n)
   publishCount(a)
-  if (words[lane + LANE_EVERYTHING] !== 0) words[a.slotAt + SLOT_FLAGS] |= FLAG_EVERYTHING
+  if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) words[a.slotAt + SLOT_FLAGS] |= FLAG_EVERYTHING
   setTotal(words, HARVESTED, INTENT_HARVESTED, n)
   passKeys(a, lane, n)
   freeLane(a, lane, owner, n)
@@ -187,7 +187,7 @@ function free(a: Aggregator, lane: number, generation: number): void {
 function freeLane(a: Aggregator, lane: number, owner: number, harvested: number): void {
   const generation = owner >>> THREAD_BITS
   a.words[lane + LANE_HARVESTED] = harvested
-  a.words[lane + LANE_EVERYTHING] = 0
+  Atomics.store(a.words, lane + LANE_EVERYTHING, 0)
   Atomics.store(a.words, lane + LANE_THREAD, 0)
   Atomics.compareExchange(a.words, lane + LANE_OWNER, owner, ((generation + 1) & GENERATION_MASK) << THREAD_BITS)
 }

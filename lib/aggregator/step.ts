@@ -200,7 +200,7 @@ function finish(a: Aggregator): number {
     const lane = laneAt(memory.layout, writer)
     if ((Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) === 0) continue
     if (words[lane + LANE_STAGED_END] !== words[lane + LANE_READ_END]) unpublished = true
-    if (words[lane + LANE_EVERYTHING] !== 0) words[a.slotAt + SLOT_FLAGS] |= FLAG_EVERYTHING
+    if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) words[a.slotAt + SLOT_FLAGS] |= FLAG_EVERYTHING
   }
   if (unpublished) words[a.slotAt + SLOT_FLAGS] |= FLAG_UNPUBLISHED
   Atomics.store(words, FINISHED, 1)

@@ -33,6 +33,7 @@ export const CORE = [
   'aggregator/wake',
   'aggregator/park',
   'set/kernel',
+  'tracker/outbox',
   'dictionary/core',
 ]
 /** Taken as they are: no shared access, or only before any other thread has the memory (memory.ts). */

@@ -17,9 +17,10 @@ import {
   mixed,
   say,
   learnOfEnd,
+  Planted,
   load,
   read,
-  store,
+  storesArrive,
   compareExchange,
   until,
 } from './runtime.mjs'
@@ -154,6 +155,11 @@ export class World {
     /** Marks in the order they were made: { key, writer, sure: true, false or undefined (nobody was told), group }. */
     this.marks = []
     this.groups = 0
+    /** Batches, and of each lane the one at hand. */
+    this.batches = []
+    this.batchOf = new Map()
+    /** Calls of markEverything(). */
+    this.everythings = []
     this.results = {}
     this.exits = []
     this.aggregators = 0
@@ -241,6 +247,7 @@ export class World {
   }
 
   #onDeath(thread) {
+    for (const batch of this.batches) if (batch.thread === thread) this.#batchIsOver(batch)
     if (thread === this.aggregator) this.#spawnAggregator(thread)
     else this.exits.push(thread)
   }
@@ -306,6 +313,59 @@ export class World {
     return true
   }
 
+  /**
+   * batch(): the marks that `body` makes go together, and are published when it ends or throws. What was written in it becomes visible when it ends, at the
+   * latest when its thread dies: its keys have to be in an epoch that is cut after that.
+   */
+  *batch(lane, body) {
+    const { core } = this
+    const isOutermost = core.beginBatch(lane)
+    if (!isOutermost) {
+      yield* body()
+      return
+    }
+    const batch = { entries: [], thread: currentThread() }
+    this.batches.push(batch)
+    this.batchOf.set(lane, batch)
+    try {
+      yield* body()
+    } catch (error) {
+      if (!(error instanceof Planted)) throw error
+    }
+    this.#batchIsOver(batch)
+    this.batchOf.delete(lane)
+    yield* core.endBatch(lane)
+    this.#checkPublished(lane)
+    say(lane.published === lane.end)
+    forget(lane)
+  }
+
+  /** flush() inside batch(): publishes what was staged before the batch. */
+  *flushInBatch(lane) {
+    yield* this.core.publish(lane)
+    this.#checkPublished(lane)
+    forget(lane)
+  }
+
+  /** Its writes are visible from here on. */
+  #batchIsOver(batch) {
+    if (batch.over === true) return
+    batch.over = true
+    for (const entry of batch.entries) entry.since = this.open_.id
+  }
+
+  /** markEverything(). */
+  *everything(lane) {
+    const entry = { since: this.open_.id, sure: undefined }
+    this.everythings.push(entry)
+    const batch = this.batchOf.get(lane)
+    if (batch !== undefined) batch.entries.push(entry)
+    entry.sure = yield* this.core.markEverything(lane)
+    say(entry.sure)
+    forget(lane)
+    return entry.sure
+  }
+
   /** Publish what is staged; false when the ring is full. */
   *flush(lane) {
     const before = this.#look()
@@ -368,6 +428,8 @@ export class World {
   #note(lane, key, group) {
     const entry = { key: keyName(key | 0, Math.floor(key / 2 ** 32) | 0), writer: lane, sure: undefined, group, since: this.open_.id }
     this.marks.push(entry)
+    const batch = this.batchOf.get(lane)
+    if (batch !== undefined) batch.entries.push(entry)
     say(1)
     return entry
   }
@@ -472,6 +534,7 @@ export class World {
         if ((payload & core.GENERATION_MASK) !== this.generations[writer]) break
         this.generations[writer] = (this.generations[writer] + 1) & core.GENERATION_MASK
         const staged = this.words[core.laneAt(layout, writer) + core.LANE_STAGED_END]
+        if (this.words[core.laneAt(layout, writer) + core.LANE_EVERYTHING] !== 0) this.open_.flags |= core.FLAG_EVERYTHING
         fill.keys = this.#take(writer, (staged - this.ends[writer]) | 0)
         counts.harvested += fill.keys.length
         this.#insert(fill.keys)
@@ -571,7 +634,12 @@ export class World {
       drive(core.recover(a))
       this.#settle(a)
       if (!this.stopped) {
-        for (const token of this.tracker.leftOver()) this.#pushNow(a, token)
+        const { outbox } = this.tracker
+        for (let tries = 0; outbox.queue.length > 0; tries++) {
+          if (tries > 40) throw new Failure('blocked', 'the ring stays full, whatever the aggregator does')
+          drive(core.sendFirst(outbox))
+          this.#settle(a)
+        }
         this.#checkReaped()
         for (let writer = 0; writer < layout.maxWriters; writer++) {
           const owner = words[core.laneAt(layout, writer) + core.LANE_OWNER]
@@ -633,8 +701,13 @@ export class World {
     if (openSlot !== this.openSlot)
       throw new Failure('invariant', `slot ${openSlot} is open, not ${this.openSlot}: a seal was not executed, or twice`)
     const flags = words[core.epochAt(layout, openSlot) + core.SLOT_FLAGS]
-    const mayBeUnpublished = stopped ? flags & core.FLAG_UNPUBLISHED : 0
-    this.checkEpoch({ ...this.open_, flags: this.open_.flags | mayBeUnpublished }, this.logNow(openSlot), flags)
+    const mayBeSaid = stopped ? flags & (core.FLAG_UNPUBLISHED | core.FLAG_EVERYTHING) : 0
+    this.open_.flags |= mayBeSaid
+    this.checkEpoch(this.open_, this.logNow(openSlot), flags)
+    for (const { since, sure } of this.everythings) {
+      const isSaid = [...this.closed, this.open_].some((epoch) => epoch.id >= since && (epoch.flags & core.FLAG_EVERYTHING) !== 0)
+      if (sure === true && !isSaid) throw new Failure('invariant', `markEverything() in epoch ${since} is in no epoch`)
+    }
     this.#checkTable(openSlot)
 
     const delivered = new Map()
@@ -654,13 +727,21 @@ export class World {
       if (left.has(key)) untold.push(key)
       else throw new Failure('invariant', `${key} was marked, and is lost`)
     }
-    if (untold.length > 0 && this.scenario.racesStop !== true && (flags & core.FLAG_UNPUBLISHED) === 0) {
+    if (untold.length > 0 && (flags & core.FLAG_UNPUBLISHED) === 0) {
       throw new Failure('invariant', `${untold.join(' ')} stayed staged, and the last epoch does not say so`)
     }
     for (let group = 1; group <= this.groups; group++) {
       const keys = this.marks.filter((mark) => mark.group === group).map(({ key }) => key)
       const fills = this.fills.filter((fill) => keys.some((key) => fill.keys.includes(key)))
       if (fills.length > 1 && this.scenario.repeats !== true) throw new Failure('invariant', `the batch ${keys.join(' ')} was torn`)
+      if (fills.length === 1 && !keys.every((key) => fills[0].keys.includes(key)))
+        throw new Failure('invariant', `only a part of the batch ${keys.join(' ')}`)
+    }
+    for (const { entries } of this.batches) {
+      const keys = entries.filter(({ key, sure }) => key !== undefined && sure === true).map(({ key }) => key)
+      const fills = this.fills.filter((fill) => keys.some((key) => fill.keys.includes(key)))
+      if (this.scenario.repeats === true) continue
+      if (fills.length > 1) throw new Failure('invariant', `the batch ${keys.join(' ')} was torn`)
       if (fills.length === 1 && !keys.every((key) => fills[0].keys.includes(key)))
         throw new Failure('invariant', `only a part of the batch ${keys.join(' ')}`)
     }
@@ -730,58 +811,44 @@ export class World {
 }
 
 /**
- * The tracker's thread: tracker/control.ts without promises. One FIFO of control tokens, tried again when the ring has changed; it learns what has come to
- * pass when the aggregator signals, and of threads that ended when they do.
+ * The tracker's thread: what it sends and reads is tracker/outbox.ts as it ships; its promises and timers (tracker/control.ts) are left away. It learns
+ * what has come to pass when the aggregator signals, and of threads that ended when they do.
  */
 export class Tracker {
   constructor(world) {
     this.world = world
-    this.outgoing = []
-    this.free = []
-    for (let slot = 1; slot < world.layout.epochSlots; slot++) this.free.push(slot)
-    this.waiting = []
-    this.sealing = []
-    this.restoring = []
-    this.openSlot = 0
-    this.epoch = world.scenario.start?.epoch ?? 0
+    this.outbox = world.core.openOutbox(world.memory, world.scenario.start?.epoch ?? 0)
     this.sealedCount = 0
     this.exitsSeen = 0
-    this.draining = []
-    this.isStopping = false
     this.held = new Set()
+  }
+
+  get isStopping() {
+    return this.outbox.isStopping
   }
 
   isHeld(slot) {
     return this.held.has(slot)
   }
 
-  /** Tokens that wait in the FIFO when the execution ends. */
-  *leftOver() {
-    for (const { make, done } of this.outgoing) {
-      yield make()
-      done?.()
-    }
-  }
-
   /** advanceEpoch(): the ticket of a cut, made now if a slot and the ring have room. */
   *seal() {
     const ticket = { epoch: undefined }
-    if (this.waiting.length === 0 && this.free.length > 0) this.#enterSeal(ticket, this.free.shift())
-    else this.waiting.push(ticket)
+    this.world.core.requestSeal(this.outbox, ticket)
     yield* this.poke()
     return ticket
   }
 
-  #enterSeal(ticket, slot) {
-    const { core } = this.world
-    this.outgoing.push({
-      make: () => core.controlToken(core.SEAL, core.epochPayload(slot, this.epoch + 1)),
-      done: () => {
-        this.sealing.push({ ticket, id: this.epoch, slot: this.openSlot })
-        this.openSlot = slot
-        this.epoch++
-      },
-    })
+  /** tryAdvanceEpoch(): the ticket of a cut that is made, or undefined. */
+  *trySeal() {
+    const ticket = { epoch: undefined }
+    return (yield* this.world.core.trySeal(this.outbox, ticket)) ? ticket : undefined
+  }
+
+  /** The caller of a cut is aborted. */
+  *abandon(ticket) {
+    this.world.core.abandonSeal(this.outbox, ticket)
+    yield* this.poke()
   }
 
   /** Wait until the cut is executed, and check the epoch. */
@@ -801,10 +868,8 @@ export class Tracker {
   }
 
   *restore(epoch) {
-    const { core } = this.world
-    const ticket = { slot: epoch.slot, epoch: epoch.id & core.EPOCH_MASK, done: false }
-    this.restoring.push(ticket)
-    this.outgoing.push({ make: () => core.controlToken(core.RESTORE, core.epochPayload(epoch.slot, epoch.id & core.EPOCH_MASK)) })
+    const ticket = { slot: epoch.slot, done: false }
+    this.world.core.requestRestore(this.outbox, epoch.slot, epoch.id, ticket)
     yield* this.poke()
     return ticket
   }
@@ -814,57 +879,80 @@ export class Tracker {
   }
 
   *everything() {
-    const { core } = this.world
-    this.outgoing.push({ make: () => core.controlToken(core.EVERYTHING, 0) })
+    this.world.core.requestEverything(this.outbox)
     yield* this.poke()
   }
 
   /** Wait until everything that is in the ring now was handled. */
   *drained() {
-    const { core, memory } = this.world
     const ticket = { done: false }
-    this.draining.push({ ticket, position: yield* core.settledTail(memory) })
+    this.world.core.requestDrain(this.outbox, ticket)
     yield* this.wait(() => ticket.done)
   }
 
   /** Send REAP for a lane, as often as one likes: for a writer that is done with. */
   *reap(writer, generation) {
-    const { core } = this.world
-    this.outgoing.push({ make: () => core.controlToken(core.REAP, core.writerPayload(writer, generation)) })
+    this.outbox.queue.push({ kind: this.world.core.REAP, slot: 0, epoch: 0, writer, generation, ticket: undefined })
     yield* this.poke()
+  }
+
+  /** flushed(): wait until what is staged now is published. */
+  *flushed() {
+    const { core } = this.world
+    const marks = yield* core.stagedMarks(this.outbox)
+    const { outbox } = this
+    let there = false
+    yield* this.wait(
+      () => there,
+      function* () {
+        storesArrive() // it looks every few milliseconds
+        there = true
+        for (const mark of marks) if (!(yield* core.isPublished(outbox, mark))) there = false
+      },
+      true,
+    )
   }
 
   /** Ask every writer to publish. */
   *ask() {
-    const { core, layout, words } = this.world
-    for (let writer = 0; writer < layout.maxWriters; writer++) {
-      const lane = core.laneAt(layout, writer)
-      if (((yield* load(words, lane + core.LANE_OWNER)) & core.THREAD_MASK) === 0) continue
-      if ((yield* load(words, lane + core.LANE_STAGED_END)) === (yield* load(words, lane + core.LANE_PUBLISHED))) continue
-      yield* store(words, lane + core.LANE_ATTN, (yield* read(words, lane + core.LANE_ATTN)) + 2)
-    }
+    return yield* this.world.core.askToPublish(this.outbox)
   }
 
   /** STOP, behind everything else; back when nothing can be delivered any more. */
   *stop() {
-    const { core, words, layout } = this.world
-    for (const ticket of this.waiting.splice(0)) ticket.epoch = 'refused'
-    const attns = []
-    this.outgoing.push({
-      make: () => core.controlToken(core.STOP, 0),
-      done: () => {
-        for (let writer = 0; writer < layout.maxWriters; writer++) attns.push(core.laneAt(layout, writer) + core.LANE_ATTN)
-      },
-    })
-    this.isStopping = true
+    const { core } = this.world
+    const { outbox } = this
+    outbox.isClosing = true
+    for (const ticket of outbox.waiting.splice(0)) ticket.epoch = 'refused'
+    yield* this.refuse()
+    core.requestStop(outbox)
     let finished = false
     yield* this.wait(
       () => finished,
       function* () {
-        for (const attn of attns.splice(0)) yield* store(words, attn, (yield* read(words, attn)) | 1)
-        finished = (yield* load(words, core.FINISHED)) !== 0
+        finished = yield* core.isFinished(outbox)
       },
     )
+  }
+
+  /** What stop() does before STOP goes out. */
+  *refuse() {
+    yield* this.world.core.refuseMarks(this.outbox)
+    storesArrive()
+  }
+
+  /** No aggregator is left: this thread takes the role and does the rest. */
+  *takeOver() {
+    const { core, memory } = this.world
+    const a = yield* core.takeRole(memory, this.world.threadIdOf(currentThread()))
+    yield* core.recover(a)
+    let result = core.WORKED
+    while (result === core.WORKED) {
+      yield* this.poke()
+      result = yield* core.step(a)
+    }
+    yield* core.leaveRole(a)
+    return result === core.FINISHED_ALL
   }
 
   /** Wait until these threads have ended, one way or the other, and what they left is reaped for. */
@@ -875,58 +963,39 @@ export class Tracker {
     for (const thread of threads) learnOfEnd(currentThread(), thread)
   }
 
-  *wait(isSo, also) {
+  *wait(isSo, also, polls = false) {
     const poke = this.poke.bind(this)
+    const { queue, draining } = this.outbox
     yield* until(
       function* () {
         yield* poke()
         if (also !== undefined) yield* also()
         return isSo()
       },
-      { event: true, polls: () => this.outgoing.length > 0 || this.draining.length > 0, sleepOn: this.world.core.SIGNAL },
+      { event: true, polls: () => polls || queue.length > 0 || draining.length > 0, sleepOn: polls ? -1 : this.world.core.SIGNAL },
     )
   }
 
   /** Send what can be sent, see what has come to pass. */
   *poke() {
-    const { world } = this
-    const { core, words, layout } = world
+    const { world, outbox } = this
+    const { core } = world
     while (this.exitsSeen < world.exits.length) yield* this.#reapThread(world.exits[this.exitsSeen++])
     yield* this.#flush()
-    while (this.sealing.length > 0) {
-      const { ticket, id, slot } = this.sealing[0]
-      const cur = yield* load(words, core.CUR)
-      if (core.epochDistance((cur >>> 4) & core.EPOCH_MASK, (id + 1) & core.EPOCH_MASK) < 0) break
-      this.sealing.shift()
-      ticket.epoch = yield* this.#handOut(id, slot)
+    for (let sealed; (sealed = yield* core.takeSealed(outbox)) !== undefined;) {
+      if (sealed.abandoned) this.sealedCount++
+      else sealed.ticket.epoch = yield* this.#handOut(sealed.id, sealed.slot)
     }
-    for (let k = 0; k < this.restoring.length;) {
-      const ticket = this.restoring[k]
-      if ((yield* load(words, core.epochAt(layout, ticket.slot) + core.SLOT_RESTORED)) !== ticket.epoch + 1) {
-        k++
-        continue
-      }
-      this.restoring.splice(k, 1)
-      this.#freeSlot(ticket.slot)
-      ticket.done = true
+    for (let restored; (restored = yield* core.takeRestored(outbox)) !== undefined;) {
+      this.held.delete(restored.slot)
+      if (restored.ticket !== undefined) restored.ticket.done = true
     }
     yield* this.#flush() // a slot that has come free may have let a seal in
-    if (this.draining.length > 0) {
-      yield* store(words, core.LISTENING, 1)
-      while (this.draining.length > 0 && core.distance(yield* load(words, core.HEAD), this.draining[0].position) >= 0)
-        this.draining.shift().ticket.done = true
-    }
+    for (let drained; (drained = yield* core.takeDrained(outbox)) !== undefined;) drained.ticket.done = true
   }
 
   *#flush() {
-    const { core, memory } = this.world
-    while (this.outgoing.length > 0) {
-      const { make, done } = this.outgoing[0]
-      const token = make()
-      if (token !== undefined && !(yield* core.push(memory, token))) return
-      this.outgoing.shift()
-      done?.()
-    }
+    while (this.outbox.queue.length > 0) if (!(yield* this.world.core.sendFirst(this.outbox))) return
   }
 
   /** Read a sealed epoch as its users do, plainly: whatever is not ordered shows as a race. */
@@ -951,16 +1020,13 @@ export class Tracker {
 
   #freeSlot(slot) {
     this.held.delete(slot)
-    const next = this.isStopping ? undefined : this.waiting.shift()
-    if (next === undefined) this.free.push(slot)
-    else this.#enterSeal(next, slot)
+    this.world.core.freeSlot(this.outbox, slot)
   }
 
   *#reapThread(thread) {
     const { world } = this
     const { core, words, layout } = world
     learnOfEnd(currentThread(), thread)
-    if (this.isStopping) return
     const threadId = world.threadIdOf(thread)
     for (let writer = 0; writer < layout.maxWriters; writer++) {
       const lane = core.laneAt(layout, writer)
@@ -968,8 +1034,7 @@ export class Tracker {
       if ((owner & core.THREAD_MASK) !== core.ownerBits(threadId)) continue
       const full = yield* load(words, lane + core.LANE_THREAD)
       if (full !== threadId + 1 && full !== 0) continue
-      const generation = owner >>> core.THREAD_BITS
-      this.outgoing.push({ make: () => core.controlToken(core.REAP, core.writerPayload(writer, generation)) })
+      core.requestReap(this.outbox, writer, owner, threadId)
     }
   }
 }

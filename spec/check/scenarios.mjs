@@ -566,7 +566,6 @@ export const scenarios = [
   {
     name: 'stop: races a publish, one slot',
     memory: { capacity: 1, maxWriters: 1 },
-    racesStop: true,
     quick: { preemptions: 1 },
     threads: {
       writerA: offers(1),
@@ -578,7 +577,6 @@ export const scenarios = [
   {
     name: 'stop: races a publish, two slots',
     memory: { capacity: 2, maxWriters: 1 },
-    racesStop: true,
     quick: { deaths: 0 },
     threads: {
       writerA: offers(1, 2),
@@ -591,7 +589,6 @@ export const scenarios = [
     name: 'stop: behind a batch, races a publish',
     memory: { capacity: 2, maxWriters: 1 },
     start: { position: 1 },
-    racesStop: true,
     quick: { preemptions: 2, deaths: 0 },
     threads: {
       writerA: offers(1),
@@ -618,7 +615,6 @@ export const scenarios = [
   {
     name: 'stop: a writer waits for a slot',
     memory: { capacity: 1, maxWriters: 1 },
-    racesStop: true,
     threads: {
       writerA: publishes(1, 2),
       *tracker(w) {
@@ -629,7 +625,6 @@ export const scenarios = [
   {
     name: 'stop: everything in flight',
     memory: { capacity: 2, maxWriters: 2 },
-    racesStop: true,
     repeats: true,
     threads: {
       writerA: offers(1, 2),
@@ -667,6 +662,303 @@ export const scenarios = [
       *tracker(w) {
         yield* w.tracker.ask()
         yield* w.tracker.drained()
+      },
+    },
+  },
+
+  {
+    name: 'stop: against a writer that marks until it is refused, one slot',
+    memory: { capacity: 1, laneCapacity: 2, maxWriters: 1, batchSize: 1 },
+    quick: { preemptions: 2, deaths: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        for (const key of [1, 2, 3]) if (!(yield* w.mark(lane, key))) return
+      },
+      *tracker(w) {
+        yield* w.tracker.stop()
+      },
+    },
+  },
+  {
+    name: 'stop: against a writer that marks the same key until it is refused',
+    memory: { capacity: 1, laneCapacity: 4, maxWriters: 1 },
+    repeats: true,
+    quick: { preemptions: 2, deaths: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        lane.recent = new Int32Array(256)
+        for (const key of [1, 1, 1]) if (!(yield* w.mark(lane, key))) return
+      },
+      *tracker(w) {
+        yield* w.tracker.stop()
+      },
+    },
+  },
+  {
+    name: 'stop: against a batch of many',
+    memory: { capacity: 1, laneCapacity: 4, maxWriters: 1 },
+    quick: { preemptions: 2, deaths: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        if (yield* w.markMany(lane, [1, 2])) yield* w.markMany(lane, [3, 4])
+      },
+      *tracker(w) {
+        yield* w.tracker.stop()
+      },
+    },
+  },
+  {
+    name: 'stop: no aggregator is left, and the tracker takes over',
+    memory: { capacity: 2, maxWriters: 1 },
+    aggregator: false,
+    quick: { preemptions: 2, deaths: 0 },
+    threads: {
+      writerA: offers(1, 2),
+      *tracker(w) {
+        const { tracker } = w
+        tracker.outbox.isClosing = true
+        yield* tracker.refuse()
+        w.core.requestStop(tracker.outbox)
+        while (!(yield* tracker.takeOver()));
+      },
+    },
+  },
+  {
+    name: 'cut: its caller is aborted before it, and after it',
+    memory: { capacity: 2, maxWriters: 1, epochSlots: 2 },
+    repeats: true,
+    quick: { preemptions: 1 },
+    threads: {
+      writerA: offers(1, 2),
+      *tracker(w) {
+        const first = yield* w.tracker.seal()
+        const second = yield* w.tracker.seal() // waits for a slot
+        yield* w.tracker.abandon(second)
+        if (first.epoch === undefined) yield* w.tracker.abandon(first)
+        else yield* w.tracker.commit(first.epoch) // it was handed out before
+        yield* w.tracker.drained()
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'cut: now or never, in a full ring too',
+    memory: { capacity: 1, maxWriters: 1 },
+    quick: { preemptions: 1, deaths: 0 },
+    threads: {
+      writerA: offers(1),
+      *tracker(w) {
+        const ticket = yield* w.tracker.trySeal()
+        if (ticket !== undefined) yield* w.tracker.sealed(ticket)
+        yield* w.tracker.advance()
+      },
+    },
+  },
+
+  // ------------------------------------------------------------------------------------------------------------- batch()
+  {
+    name: 'batch: staged in the lane, harvested after a death in it',
+    memory: { capacity: 2, maxWriters: 1 },
+    exits: true,
+    quick: { preemptions: 1 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.mark(lane, 1)
+        yield* w.batch(lane, function* () {
+          yield* w.mark(lane, 2)
+          yield* w.mark(lane, 3)
+        })
+      },
+      *tracker(w) {
+        yield* w.tracker.join('writerA')
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'batch: a publication that falls due in it takes what was staged before, and a cut',
+    memory: { capacity: 2, maxWriters: 1, batchSize: 2 },
+    quick: { preemptions: 1, deaths: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.mark(lane, 1)
+        yield* w.batch(lane, function* () {
+          yield* w.mark(lane, 2) // a batch's size is reached
+          yield* w.mark(lane, 3)
+        })
+      },
+      *tracker(w) {
+        yield* w.tracker.ask()
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'batch: in a batch',
+    memory: { capacity: 2, maxWriters: 1, batchSize: 1 },
+    quick: { preemptions: 1 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.batch(lane, function* () {
+          yield* w.mark(lane, 1)
+          yield* w.batch(lane, function* () {
+            yield* w.mark(lane, 2)
+          })
+          yield* w.mark(lane, 3)
+        })
+      },
+      *tracker(w) {
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'batch: a key that was staged before it is marked again in it',
+    memory: { capacity: 2, maxWriters: 1 },
+    repeats: true,
+    exits: true,
+    quick: { preemptions: 2, deaths: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        lane.recent = new Int32Array(256)
+        yield* w.mark(lane, 1)
+        yield* w.batch(lane, function* () {
+          yield* w.mark(lane, 1)
+          yield* w.flushInBatch(lane)
+        })
+      },
+      *tracker(w) {
+        yield* w.tracker.advance()
+        yield* w.tracker.join('writerA')
+      },
+    },
+  },
+  {
+    name: 'batch: exceptions in it',
+    memory: { capacity: 2, maxWriters: 1, batchSize: 2 },
+    throws: 1,
+    quick: { preemptions: 0, deaths: 0, throws: 1 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.mark(lane, 1)
+        yield* w.batch(lane, function* () {
+          yield* w.tries(w.mark(lane, 2))
+          yield* w.tries(w.markMany(lane, [3, 4]))
+        })
+        yield* w.flushWaiting(lane)
+      },
+      *tracker(w) {
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'batch: it waits for the room of the keys before it',
+    memory: { capacity: 1, laneCapacity: 2, maxWriters: 1, batchSize: 1 },
+    quick: { preemptions: 1, deaths: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.markWaiting(lane, 1)
+        yield* w.batch(lane, function* () {
+          yield* w.markWaiting(lane, 2)
+          yield* w.markWaiting(lane, 3)
+        })
+        yield* w.flushWaiting(lane)
+      },
+    },
+  },
+  {
+    name: 'batch: flushed() waits for its end',
+    memory: { capacity: 2, maxWriters: 1 },
+    quick: { preemptions: 2, deaths: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.batch(lane, function* () {
+          yield* w.mark(lane, 1)
+          yield* w.mark(lane, 2)
+        })
+      },
+      *tracker(w) {
+        yield* w.tracker.flushed()
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'batch: against stop',
+    memory: { capacity: 1, maxWriters: 1, batchSize: 1 },
+    quick: { preemptions: 2, deaths: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.batch(lane, function* () {
+          if (yield* w.mark(lane, 1)) yield* w.mark(lane, 2)
+        })
+      },
+      *tracker(w) {
+        yield* w.tracker.stop()
+      },
+    },
+  },
+
+  // --------------------------------------------------------------------------------------------------- markEverything()
+  {
+    name: 'everything: in a ring with room, and in a full one',
+    memory: { capacity: 1, maxWriters: 1, batchSize: 1 },
+    quick: { preemptions: 1, deaths: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.mark(lane, 1)
+        yield* w.everything(lane)
+        yield* w.flushWaiting(lane)
+      },
+      *tracker(w) {
+        yield* w.tracker.advance()
+      },
+    },
+  },
+  {
+    name: 'everything: in a batch, and a death in it',
+    memory: { capacity: 2, maxWriters: 1 },
+    quick: { preemptions: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.batch(lane, function* () {
+          yield* w.mark(lane, 1)
+          yield* w.everything(lane)
+          yield* w.mark(lane, 2)
+        })
+      },
+      *tracker(w) {
+        yield* w.tracker.advance()
+        yield* w.tracker.join()
+      },
+    },
+  },
+  {
+    name: 'everything: against stop',
+    memory: { capacity: 1, maxWriters: 1, batchSize: 1 },
+    quick: { preemptions: 2, deaths: 0 },
+    threads: {
+      *writerA(w) {
+        const lane = yield* w.open()
+        yield* w.mark(lane, 1)
+        yield* w.everything(lane)
+      },
+      *tracker(w) {
+        yield* w.tracker.stop()
       },
     },
   },
@@ -795,7 +1087,6 @@ export const scenarios = [
     name: 'all: two writers, one closes; seal, restore, seal, stop',
     memory: { capacity: 2, laneCapacity: 2, maxWriters: 2, epochSlots: 2 },
     repeats: true,
-    racesStop: true,
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
