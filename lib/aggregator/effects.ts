@@ -16,12 +16,10 @@ import {
   KEYS,
   LANE_DELIVERED,
   LANE_EVERYTHING,
-  LANE_HARVESTED,
   LANE_KEYS,
   LANE_OWNER,
   LANE_READ_END,
   LANE_STAGED_END,
-  LANE_THREAD,
   SLOT_COUNT,
   SLOT_FLAGS,
   SLOT_GROWTH,
@@ -32,6 +30,7 @@ import {
   type Layout,
 } from '../memory/map.js'
 import { setTotal } from '../memory/total.js'
+import { freeLane } from '../ring/lane.js'
 import {
   advance,
   BATCH,
@@ -181,15 +180,7 @@ function free(a: Aggregator, lane: number, generation: number): void {
   if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) words[a.slotAt + SLOT_FLAGS] |= FLAG_EVERYTHING
   setTotal(words, HARVESTED, INTENT_HARVESTED, n)
   passKeys(a, lane, n)
-  freeLane(a, lane, owner, n)
-}
-
-function freeLane(a: Aggregator, lane: number, owner: number, harvested: number): void {
-  const generation = owner >>> THREAD_BITS
-  a.words[lane + LANE_HARVESTED] = harvested
-  Atomics.store(a.words, lane + LANE_EVERYTHING, 0)
-  Atomics.store(a.words, lane + LANE_THREAD, 0)
-  Atomics.compareExchange(a.words, lane + LANE_OWNER, owner, ((generation + 1) & GENERATION_MASK) << THREAD_BITS)
+  freeLane(words, lane, owner, n)
 }
 
 /** Give up on a token that failed again and again: the epoch says so, and nobody waits for it for ever. */
@@ -210,7 +201,7 @@ export function abandon(a: Aggregator, token: number, lane: number): void {
     const n = (words[lane + LANE_STAGED_END] - words[INTENT_START]) | 0
     if (n >= 0 && n <= layout.laneCapacity) passKeys(a, lane, n)
     else Atomics.store(words, lane + LANE_READ_END, words[lane + LANE_STAGED_END])
-    freeLane(a, lane, owner, 0)
+    freeLane(words, lane, owner, 0)
   }
   signal(a)
 }

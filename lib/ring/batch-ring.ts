@@ -1,13 +1,12 @@
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { typedArrayName } from '../fingerprint.js'
-import { HEAD, LANE_KEYS, LANE_OWNER, LANE_READ_END, LANE_STAGED_END, LANE_THREAD, laneAt, OWNER } from '../memory/map.js'
+import { LANE_KEYS, OWNER } from '../memory/map.js'
 import { attachMemory, createMemory, handleOf, sameMemory, type Memory } from '../memory/memory.js'
 import { resolveRingOptions, type TrackerOptions } from '../options.js'
 import { threadIdFor } from '../platform/thread.js'
 import { setTimeout, unref } from '../timers.js'
-import { freeSlot, GONE, NOTHING, peek } from './consume.js'
+import { passToken, takeToken } from './drain.js'
 import { closeLane, openLane, publishMany, type Lane } from './lane.js'
-import { advance, BATCH, CLOSE, GENERATION_BITS, GENERATION_MASK, KIND_SHIFT, PAYLOAD_MASK, THREAD_BITS, tokenOf } from './token.js'
 
 /** The rings that this thread is draining right now, the innermost last: onBatch may drain another one. */
 const draining: Memory[] = []
@@ -74,9 +73,15 @@ export class BatchRing {
     try {
       let handed = 0
       while (handed < limit) {
-        const result = this.#consume(onBatch)
-        if (result === 'empty') break
-        if (result === 'batch') handed++
+        const token = takeToken(this.#memory)
+        if (token === undefined) break
+        try {
+          if (token.lane < 0) continue
+          handed++
+          onBatch(this.#view(token.lane, token.start, token.count), token.producer)
+        } finally {
+          passToken(this.#memory, token)
+        }
       }
       return handed
     } finally {
@@ -101,34 +106,6 @@ export class BatchRing {
       throw new DirtyRingError('ERR_DIRTYRING_AGGREGATOR_TAKEN', 'drain() was called from within onBatch')
   }
 
-  #consume(onBatch: (keys: BigUint64Array, producerId: number) => void): 'empty' | 'batch' | 'other' {
-    const memory = this.#memory
-    const { words, layout } = memory
-    const head = Atomics.load(words, HEAD)
-    const seen = peek(memory, head)
-    if (seen === NOTHING) return 'empty'
-    const token = seen === GONE ? 0 : tokenOf(seen)
-    try {
-      if ((token & BATCH) !== 0) {
-        const producer = (token & (BATCH - 1)) >>> layout.laneBits
-        const lane = laneAt(layout, producer)
-        const start = words[lane + LANE_READ_END]
-        const count = (token & (layout.laneCapacity - 1)) + 1
-        try {
-          onBatch(this.#view(lane, start, count), producer)
-        } finally {
-          Atomics.store(words, lane + LANE_READ_END, (start + count) | 0)
-        }
-        return 'batch'
-      }
-      if (token >>> KIND_SHIFT === CLOSE) this.#free(token & PAYLOAD_MASK)
-      return 'other'
-    } finally {
-      if (seen !== GONE) freeSlot(memory, head, seen)
-      Atomics.store(words, HEAD, advance(head, 1))
-    }
-  }
-
   /** The batch where it lies, or, where it runs across the lane's end, a copy. */
   #view(lane: number, start: number, count: number): BigUint64Array {
     const { words, layout } = this.#memory
@@ -139,16 +116,6 @@ export class BatchRing {
     copy.set(keys.subarray(first))
     copy.set(keys.subarray(0, first + count - layout.laneCapacity), layout.laneCapacity - first)
     return copy
-  }
-
-  #free(payload: number): void {
-    const { words, layout } = this.#memory
-    const lane = laneAt(layout, payload >>> GENERATION_BITS)
-    const owner = Atomics.load(words, lane + LANE_OWNER)
-    if (owner >>> THREAD_BITS !== (payload & GENERATION_MASK)) return
-    Atomics.store(words, lane + LANE_READ_END, words[lane + LANE_STAGED_END])
-    Atomics.store(words, lane + LANE_THREAD, 0)
-    Atomics.compareExchange(words, lane + LANE_OWNER, owner, (((owner >>> THREAD_BITS) + 1) & GENERATION_MASK) << THREAD_BITS)
   }
 }
 

@@ -3,6 +3,7 @@ import {
   LANE_ATTN,
   LANE_BATCHES,
   LANE_EVERYTHING,
+  LANE_HARVESTED,
   LANE_IN_FLIGHT_PEAK,
   LANE_KEYS,
   LANE_OWNER,
@@ -398,6 +399,15 @@ export function closeLane(lane: Lane): boolean {
   lane.open = false
   lane.due = lane.end // stage() asks ready(), which refuses
   return push(lane.memory, controlToken(CLOSE, writerPayload(lane.id, lane.generation & GENERATION_MASK)))
+}
+
+/** The consumer: gives the lane of a writer that has closed or died to the next owner, as the last thing that is done for it. */
+export function freeLane(words: SharedWords, lane: number, owner: number, harvested: number): void {
+  const generation = owner >>> THREAD_BITS
+  words[lane + LANE_HARVESTED] = harvested
+  Atomics.store(words, lane + LANE_EVERYTHING, 0)
+  Atomics.store(words, lane + LANE_THREAD, 0)
+  Atomics.compareExchange(words, lane + LANE_OWNER, owner, ((generation + 1) & GENERATION_MASK) << THREAD_BITS)
 }
 
 /** Do what the tracker asks for, if it does: publish. */

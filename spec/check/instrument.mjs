@@ -26,6 +26,7 @@ export const CORE = [
   'ring/ring',
   'ring/lane',
   'ring/consume',
+  'ring/drain',
   'aggregator/state',
   'aggregator/step',
   'aggregator/effects',

@@ -370,6 +370,7 @@ export class World {
   *flush(lane) {
     const before = this.#look()
     const published = yield* this.core.publish(lane)
+    if (published && lane.everything) throw new Failure('invariant', 'flush() is true, and markEverything() is not in the ring')
     if (published) this.#checkPublished(lane)
     else this.#checkWasFull(before)
     say(published)

@@ -2,6 +2,7 @@
  * What is explored. Each scenario is small: two or three threads beside the aggregator, a ring of one or two slots, a few keys. `quick` are the bounds at
  * which `npm test` goes through all of it; without, it is too large for that, and a seeded slice is run. README.md shows how to write one.
  */
+import { scenarios as batchRingScenarios } from './batch-ring.mjs'
 import { scenarios as dictionaryScenarios } from './dictionary.mjs'
 
 /** A writer that marks and publishes each of these, one batch after the other, waiting where it has to; then its thread ends. */
@@ -730,7 +731,7 @@ export const scenarios = [
     name: 'cut: its caller is aborted before it, and after it',
     memory: { capacity: 2, maxWriters: 1, epochSlots: 2 },
     repeats: true,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, deaths: 0 },
     threads: {
       writerA: offers(1, 2),
       *tracker(w) {
@@ -862,15 +863,14 @@ export const scenarios = [
   },
   {
     name: 'batch: it waits for the room of the keys before it',
-    memory: { capacity: 1, laneCapacity: 2, maxWriters: 1, batchSize: 1 },
+    memory: { capacity: 2, laneCapacity: 4, maxWriters: 1, batchSize: 1 },
     quick: { preemptions: 1, deaths: 0 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
-        yield* w.markWaiting(lane, 1)
+        for (const key of [1, 2]) yield* w.markWaiting(lane, key)
         yield* w.batch(lane, function* () {
-          yield* w.markWaiting(lane, 2)
-          yield* w.markWaiting(lane, 3)
+          for (const key of [3, 4, 5, 6]) yield* w.markWaiting(lane, key)
         })
         yield* w.flushWaiting(lane)
       },
@@ -1107,6 +1107,9 @@ export const scenarios = [
 
   // ---------------------------------------------------------------------------------------------------- the dictionary
   ...dictionaryScenarios,
+
+  // ------------------------------------------------------------------------------------------------------- BatchRing
+  ...batchRingScenarios,
 ]
 
 /** Two keys, 100 and 101, are in the open epoch already, as if an earlier batch had brought them. */
