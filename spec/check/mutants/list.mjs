@@ -703,17 +703,6 @@ export const mutants = [
     scenario: 'cut: its caller is aborted before it, and after it',
   },
   {
-    name: 'a slot is given away before its keys are restored',
-    edits: [
-      {
-        file: OUTBOX,
-        find: '    if (Atomics.load(words, epochAt(layout, restoring.slot) + SLOT_RESTORED) !== restoring.epoch + 1) continue\n',
-        replace: '    if (Atomics.load(words, epochAt(layout, restoring.slot) + SLOT_RESTORED) === -1) continue\n',
-      },
-    ],
-    scenario: 'restore: while batches are published',
-  },
-  {
     name: 'a consumer of a BatchRing gives the room back before it has read the batch',
     edits: [
       {
