@@ -21,7 +21,7 @@ import {
   SLOT_RESTORED,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { SealedEpoch, type EpochKeeper } from '../epochs/sealed-epoch.js'
+import { cannotRestore, SealedEpoch, type EpochKeeper } from '../epochs/sealed-epoch.js'
 import { ownerBits } from '../ring/lane.js'
 import { push, settledTail } from '../ring/ring.js'
 import {
@@ -180,6 +180,17 @@ export class Control implements EpochKeeper {
     this.poke()
   }
 
+  /** advance(), if the cut can be made before this returns: else false, and there is no trace of it. */
+  tryAdvance(advance: Advance): boolean {
+    this.poke()
+    if (!this.canSealNow || this.#outgoing.length > 0 || this.#failure !== undefined) return false
+    this.#seal(advance, this.#freeSlots.pop()!)
+    const queued = this.#outgoing.findIndex(({ seal }) => seal?.advance === advance)
+    if (queued >= 0) this.#freeSlots.push(this.#outgoing.splice(queued, 1)[0].seal!.slot)
+    this.poke()
+    return queued < 0
+  }
+
   /** The caller has gone. False if that comes too late: after stop() nobody else can be given the keys. */
   abandon(advance: Advance): boolean {
     const waiting = this.#waiting.indexOf(advance)
@@ -228,12 +239,7 @@ export class Control implements EpochKeeper {
       this.restored++
       return Promise.resolve() // exact and empty: nothing to give back
     }
-    if (this.#closing) {
-      throw new DirtyRingError(
-        'ERR_DIRTYRING_STOPPED',
-        `epoch ${epoch.id} cannot be restored: the tracker has stopped; its keys are still here to be dealt with`,
-      )
-    }
+    if (this.#closing) throw cannotRestore(epoch)
     if (this.#failure !== undefined) throw this.#failure as Error
     this.#unsettled.delete(epoch)
     const restored = this.#restore(slot, epoch.id, true)
@@ -519,8 +525,8 @@ export class Control implements EpochKeeper {
     }
   }
 
-  #handOut(id: number, slot: number, staged: number, sealMs: number): SealedEpoch {
-    const epoch = new SealedEpoch(this.#memory, slot, id, staged, this)
+  #handOut(id: number, slot: number, staged: number, sealMs: number, last = false): SealedEpoch {
+    const epoch = new SealedEpoch(this.#memory, slot, id, staged, this, last)
     if ((this.#memory.words[epochAt(this.#memory.layout, slot) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0) {
       this.#overflows++
       this.#tellOverflow(id)
@@ -607,7 +613,7 @@ export class Control implements EpochKeeper {
     this.#finished = true
     this.sealed++
     for (const { asked } of this.#reaping.splice(0)) for (const { reject } of asked) reject(stopped())
-    stopping.resolve(this.#handOut(this.epoch, this.#openSlot, staged, nowMs() - this.#stopCalledAt))
+    stopping.resolve(this.#handOut(this.epoch, this.#openSlot, staged, nowMs() - this.#stopCalledAt, true))
   }
 
   #listen(heard: number): void {

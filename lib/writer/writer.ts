@@ -552,14 +552,16 @@ function forget(writer: Writer): void {
   unwatchLane(laneOf(writer))
 }
 
-/** Publish what this thread's writers of one tracker have staged; what a full ring does not take stays staged. */
-export function publishOwn(memory: Memory): void {
+/** Publishes what this thread's writers of one tracker have staged. What a full ring does not take stays staged: false then. */
+export function publishOwn(memory: Memory): boolean {
+  let all = true
   for (const writer of openWriters) {
     const lane = laneOf(writer)
-    if (lane.end === lane.published || !sameMemory(lane.memory, memory) || publish(lane) || !hostsAny()) continue
-    pumpHosted()
-    publish(lane)
+    if (lane.end === lane.published || !sameMemory(lane.memory, memory) || publish(lane)) continue
+    if (hostsAny()) pumpHosted()
+    if (!publish(lane)) all = false
   }
+  return all
 }
 
 /** Lanes whose CLOSE found the ring full, and that a timer tries again for. */
