@@ -1228,11 +1228,13 @@ describe('epochs()', () => {
     expect(await asleep.next()).toEqual({ done: true, value: undefined })
 
     const busy = await openInline({ epochSlots: 2 })
-    busy.openWriter().mark(1)
+    const writer = busy.openWriter()
+    writer.mark(1)
     await busy.advanceEpoch()
+    writer.mark(2)
     const epochs = busy.epochs({ everyMs: 0 })
     const waiting = epochs.next()
-    await until(() => busy.stats().epoch === 1)
+    await until(() => writer.staged === 0) // published: its cut waits
     expect(await isPending(waiting)).toBe(true)
     await busy.stop()
     expect((await waiting).value).toMatchObject({ id: 1, last: true })
@@ -1301,8 +1303,8 @@ describe('tryAdvanceEpoch()', () => {
     expect([(await second).id, (await waiting).id]).toEqual([1, 2])
   })
 
-  it('returns undefined where the ring has no room for the cut, or for what is staged, and loses nothing', async () => {
-    const { tracker, hand } = await openHeld({ capacity: 2, onFull: 'reject' })
+  it('returns undefined where the ring has no room for the cut, or for what is staged, and loses no key and no slot', async () => {
+    const { tracker, hand } = await openHeld({ capacity: 2, epochSlots: 2, onFull: 'reject' })
     const writer = tracker.openWriter()
     writer.markMany([1])
     writer.markMany([2])
@@ -1411,6 +1413,12 @@ describe('while an epochs() loop runs', () => {
       for await (const _ of tracker.epochs({ everyMs: 0 })) throw error
     }
     expect(await rejected(failing())).toBe(error)
+    await expectFree(tracker)
+
+    writer.mark(2)
+    const thrownInto = tracker.epochs({ everyMs: 0 })
+    await thrownInto.next()
+    expect(await rejected(thrownInto.throw!(error))).toBe(error)
     await expectFree(tracker)
 
     const controller = new AbortController()

@@ -504,11 +504,13 @@ describe('the last epoch', () => {
           }
         }
         const running = run()
-        await tracker.stop()
+        const copy = await tracker.stop()
         if (how === 'throws') expect(await rejected(running)).toBe(error)
         else await running
+        copy.commit() // read-only: the loop got the epoch
         expect([last!.state, last!.last, ...sortedIds(last!)]).toEqual(['sealed', true, 1])
-        last!.commit()
+        await tracker.stop({ consume: (epoch) => expect(epoch).toBe(last) })
+        expect(last!.state).toBe('committed')
         expect(tracker.stats().unsettled).toEqual([])
       }
     })
@@ -533,6 +535,21 @@ describe('the last epoch', () => {
       copy.commit()
       expect([copy.state, thrown(() => copy.keys).code, tracker.stats().unsettled]).toEqual(['committed', 'ERR_DIRTYRING_SETTLED', []])
       expect(await epochs.next()).toEqual({ done: true, value: undefined })
+    })
+
+    it("is the caller's when the loop is aborted while stop() is under way", async () => {
+      const { tracker, hand } = await openHeld()
+      tracker.openWriter().markMany([1])
+      const controller = new AbortController()
+      const pending = tracker.epochs({ everyMs, signal: controller.signal }).next()
+      const stopping = tracker.stop({ graceMs: 0 })
+      expect(await isPending(pending)).toBe(true) // it waits for the last epoch
+      controller.abort()
+      await until(() => !hand.run() && tracker.health().finished)
+      const last = await stopping
+      expect(await pending).toEqual({ done: true, value: undefined })
+      last.commit()
+      expect([last.state, tracker.stats().unsettled]).toEqual(['committed', []])
     })
 
     it("is the caller's at once when the loop had been aborted before", async () => {
@@ -745,6 +762,17 @@ describe('leaving the scope of a tracker', () => {
     tracker.openWriter().markMany([1, 2, 3])
     expect(await dispose(tracker)).toEqual([])
     expect(sortedIds((await pending).value)).toEqual([1, 2, 3])
+  })
+
+  it('warns of keys that an epochs() loop would have dealt with, had it not been aborted', async () => {
+    const tracker = await openInline()
+    const controller = new AbortController()
+    tracker.openWriter().mark(1)
+    const { value: epoch } = await tracker.epochs({ everyMs: 0, signal: controller.signal }).next()
+    epoch.commit()
+    tracker.openWriter().mark(2)
+    controller.abort()
+    expect(await dispose(tracker)).toHaveLength(1)
   })
 
   it('does not warn when the last epoch is empty, or when stop() was called', async () => {

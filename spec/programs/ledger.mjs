@@ -169,7 +169,7 @@ export class Ledger {
   }
 
   #settle(epoch, state) {
-    const { lanes } = epoch
+    const lanes = lanesOf(epoch)
     for (let i = 0; i < lanes.length; i += 2) {
       const marks = this.#marks(lanes[i + 1] & 1023)
       if (lanes[i] < marks.state.length) marks.state[lanes[i]] = state
