@@ -1429,7 +1429,7 @@ describe('while an epochs() loop runs', () => {
     controller.abort()
     expect(value.state).toBe('sealed')
     value.commit()
-    await expectFree(tracker) // although nobody calls next() or return() any more
+    await expectFree(tracker) // although next() and return() are not called any more
 
     const asleep = tracker.epochs({ everyMs: 1_000_000 })
     const sleeping = asleep.next()

@@ -568,7 +568,7 @@ describe('the last epoch', () => {
       tracker.openWriter().mark(1)
       const dropped = tracker.epochs({ everyMs: 0 })
       await dropped.next()
-      const copy = await tracker.stop() // and nobody ever calls next() again
+      const copy = await tracker.stop() // and next() is never called again
       expect([copy.last, copy.size]).toEqual([true, 0])
       await tracker[Symbol.asyncDispose]()
     })

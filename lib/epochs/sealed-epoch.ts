@@ -36,8 +36,10 @@ export interface EpochKeeper {
  * scope without `commit()` restores. An exact epoch without keys holds no memory, and need not be settled. Belongs to the tracker's thread; `keys` and
  * `lanes` may be read by any.
  *
- * If the epoch is not exact, some of its keys are missing in the list. Everything that walks or lists the keys then throws `ERR_DIRTYRING_INEXACT` at once, because a
- * caller who took the part for the whole would lose the rest. `has()` always answers, and `listed()` gives the part that is known.
+ * If the epoch is not exact, some of its keys are missing in the list. Everything that walks or
+ * lists the keys then throws `ERR_DIRTYRING_INEXACT` at once, because a caller who took the part
+ * for the whole would lose the rest. `has()` always answers, and `listed()` gives the part that is
+ * known.
  *
  * @example
  * ```js
@@ -60,8 +62,8 @@ export class SealedEpoch {
   /** Distinct keys held: all of them if the epoch is exact, else a lower bound. */
   readonly size: number
   /**
-   * False: treat every key as dirty; `reason` says why. `has()` and `hasKey()` are then true for every key, what lists the keys throws, and `listed()` gives the part that
-   * is known.
+   * False: treat every key as dirty; `reason` says why. `has()` and `hasKey()` are then true for
+   * every key, what lists the keys throws, and `listed()` gives the part that is known.
    */
   readonly exact: boolean
   /**
@@ -79,8 +81,9 @@ export class SealedEpoch {
    */
   readonly staged: number
   /**
-   * True for the epoch that stop() sealed: no epoch comes after it. `restore()` on it rejects with `ERR_DIRTYRING_STOPPED`. A `using` scope that ends without `commit()`
-   * leaves it readable, and does not throw.
+   * True for the epoch that stop() sealed: no epoch comes after it. `restore()` on it rejects with
+   * `ERR_DIRTYRING_STOPPED`. A `using` scope that ends without `commit()` leaves it readable, and
+   * does not throw.
    */
   readonly last: boolean
   readonly #memory: Memory
@@ -119,15 +122,19 @@ export class SealedEpoch {
     return twin
   }
 
-  /** 'committed' after commit(), 'restored' after restore(), whichever came first; 'sealed' until then. */
+  /**
+   * 'committed' after commit(), 'restored' after restore(), whichever came first; 'sealed' until
+   * then.
+   */
   get state(): 'sealed' | 'committed' | 'restored' {
     if (this.#original === undefined) return this.#state
     return this.#original.isOwner() ? this.#original.epoch.state : 'sealed'
   }
 
   /**
-   * The keys in order of first mark, as a view on shared memory; copy what must live longer (`keys.slice()`). May be posted to a worker, which must be done
-   * with it before you settle. Throws `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`, as all that lists the keys does.
+   * The keys in order of first mark, as a view on shared memory; copy what must live longer
+   * (`keys.slice()`). May be posted to a worker, which must be done with it before you settle.
+   * Throws `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`, as all that lists the keys does.
    */
   get keys(): BigUint64Array {
     this.#checkExact()
@@ -152,7 +159,10 @@ export class SealedEpoch {
     return new Uint32Array(buffer, byteOffset, this.size * 2)
   }
 
-  /** The keys as numbers, for callers that mark ids. Throws RangeError if a key is above 2^53 - 1, at once and not half-way. */
+  /**
+   * The keys as numbers, for callers that mark ids. Throws RangeError if a key is above 2^53 - 1,
+   * at once and not half-way.
+   */
   ids(): IterableIterator<number> {
     const lanes = this.lanes
     for (let i = 1; i < lanes.length; i += 2) if (lanes[i] > MAX_HIGH) idFrom(lanes[i - 1], lanes[i])
@@ -166,7 +176,10 @@ export class SealedEpoch {
     }
   }
 
-  /** Visit the keys in order of first mark, lanes as uint32, without a bigint for each. Throws TypeError if `visit` is not a function. */
+  /**
+   * Visit the keys in order of first mark, lanes as uint32, without a bigint for each. Throws
+   * TypeError if `visit` is not a function.
+   */
   forEach(visit: (lo: number, hi: number, index: number) => void): void {
     if (typeof visit !== 'function') throw invalidArg('visit', 'a function', visit)
     const lanes = this.lanes
@@ -177,8 +190,8 @@ export class SealedEpoch {
   }
 
   /**
-   * The keys that are listed, as bigints, whether the epoch is exact or not. If it is not exact, this is only a part of them: save these first, for example, and then all
-   * the other rows.
+   * The keys that are listed, as bigints, whether the epoch is exact or not. If it is not exact,
+   * this is only a part of them: save these first, for example, and then all the other rows.
    *
    * @example
    * ```js
@@ -191,7 +204,10 @@ export class SealedEpoch {
     return this.#eachKey(this.#keys())
   }
 
-  /** Whether a key, in any form that `writer.mark()` takes, is in. True for every key if the epoch is not exact. */
+  /**
+   * Whether a key, in any form that `writer.mark()` takes, is in. True for every key if the epoch
+   * is not exact.
+   */
   has(key: Key): boolean
   has(lo: number, hi: number): boolean
   has(key: Key, hi?: number): boolean {

@@ -180,7 +180,9 @@ export class Control implements EpochKeeper {
     this.poke()
   }
 
-  /** advance(), if the cut can be made before this returns: else false, and there is no trace of it. */
+  /**
+   * advance(), if the cut can be made before this returns: else false, and there is no trace of it.
+   */
   tryAdvance(advance: Advance): boolean {
     this.poke()
     if (!this.canSealNow || this.#outgoing.length > 0 || this.#failure !== undefined) return false

@@ -1,6 +1,9 @@
 import { isAborted, type AbortSignalLike } from '../signal.js'
 
-/** An epochs() loop, from its first next() on. As a signal it is aborted when the caller's signal is, and when the caller has called return(). */
+/**
+ * An epochs() loop, from its first next() on. As a signal it is aborted when the caller's signal
+ * is, and when the caller has called return().
+ */
 export class Loop implements AbortSignalLike {
   /** The last epoch was yielded to it. */
   hasLast = false

@@ -35,7 +35,10 @@ export interface EpochsOptions {
   everyMs: number
   /** Ends the iteration, without an error. */
   signal?: AbortSignalLike | undefined
-  /** Do not yield epochs without keys. An epoch that is not exact, and the last one, are always yielded. Default true. */
+  /**
+   * Do not yield epochs without keys. An epoch that is not exact, and the last one, are always
+   * yielded. Default true.
+   */
   skipEmpty?: boolean | undefined
 }
 
@@ -44,8 +47,9 @@ export interface StopOptions {
   /** How long open writers are given to publish what they have staged, in ms, 0 to 2^31 - 1. Default 100. */
   graceMs?: number | undefined
   /**
-   * Deals with the last epoch, which is committed when this returns or resolves. When it throws or rejects, stop() rejects with the same error, the epoch stays readable,
-   * and stop() may be called again. It must not await a stop() without `consume`, because that one waits for it.
+   * Deals with the last epoch, which is committed when this returns or resolves. When it throws or
+   * rejects, stop() rejects with the same error, the epoch stays readable, and stop() may be called
+   * again. It must not await a stop() without `consume`, because that one waits for it.
    */
   consume?: ((epoch: SealedEpoch) => unknown) | undefined
 }
@@ -87,7 +91,10 @@ export class DirtyTracker {
   readonly #unwatch = new Set<() => void>()
   #endWatching: () => void = () => undefined
   #stopCalled = false
-  /** The last epoch, once stop() has been called. Only the loop and stop() see this object itself; other callers may get its twin. */
+  /**
+   * The last epoch, once stop() has been called. Only the loop and stop() see this object itself;
+   * other callers may get its twin.
+   */
   #last: Promise<SealedEpoch> | undefined
   /** What a further stop() without `consume` resolves with. */
   #stopped: Promise<SealedEpoch> | undefined
@@ -267,9 +274,11 @@ export class DirtyTracker {
    * and the ring has room the cut is made before this returns its promise, so it may be called inside a store's write lock; else it waits, and writers are
    * never held up. Calls are served in order; two at once give two epochs.
    *
-   * Rejects with `signal.reason` when aborted, with nothing lost (an abort that comes after stop() is too late); with `ERR_DIRTYRING_NO_EPOCH_SLOT` where `onBusy: 'reject'` and no slot is free; with
-   * `ERR_DIRTYRING_BUSY` while an epochs() loop runs; with `ERR_DIRTYRING_STOPPED` after stop(); with `ERR_DIRTYRING_AGGREGATOR_FAILED` or `ERR_DIRTYRING_CORRUPT` when there is no way on; with TypeError and
-   * RangeError for bad options.
+   * Rejects with `signal.reason` when aborted, with nothing lost (an abort that comes after stop()
+   * is too late); with `ERR_DIRTYRING_NO_EPOCH_SLOT` where `onBusy: 'reject'` and no slot is free;
+   * with `ERR_DIRTYRING_BUSY` while an epochs() loop runs; with `ERR_DIRTYRING_STOPPED` after
+   * stop(); with `ERR_DIRTYRING_AGGREGATOR_FAILED` or `ERR_DIRTYRING_CORRUPT` when there is no way
+   * on; with TypeError and RangeError for bad options.
    *
    * @example
    * ```js
@@ -311,11 +320,13 @@ export class DirtyTracker {
   }
 
   /**
-   * Cuts before it returns, or does nothing and returns undefined: for use inside a store's write lock, where nothing may be awaited. It first publishes what this thread's
-   * writers have staged. It returns undefined if the ring has no room for that or for the cut, if no epoch slot is free, and if advanceEpoch() calls wait for one. Then try
-   * again later, outside the lock.
+   * Cuts before it returns, or does nothing and returns undefined: for use inside a store's write
+   * lock, where nothing may be awaited. It first publishes what this thread's writers have staged.
+   * It returns undefined if the ring has no room for that or for the cut, if no epoch slot is free,
+   * and if advanceEpoch() calls wait for one. Then try again later, outside the lock.
    *
-   * Inside a batch() of the same thread the cut is made without that batch: its keys are in a later epoch.
+   * Inside a batch() of the same thread the cut is made without that batch: its keys are in a later
+   * epoch.
    *
    * @returns a promise for the epoch, to be awaited outside the lock. It rejects as that of advanceEpoch() does.
    * @throws `ERR_DIRTYRING_BUSY` while an epochs() loop runs, `ERR_DIRTYRING_STOPPED` after stop(), and errors that the tracker cannot recover from.
@@ -377,15 +388,19 @@ export class DirtyTracker {
   /**
    * An epoch every `everyMs`, never two at once. An epoch that the body left unsettled is restored before the next one, and by break, return and throw.
    *
-   * The loop yields the last epoch too: when stop() is called, an epoch that the body left unsettled is yielded once more, because it can no longer be restored. Then the
-   * last one comes (`epoch.last`), also when it is empty or not exact, so that one loop deals with every key. stop() does not wait for the body, which may itself await it.
-   * With `stop({ consume })` the loop ends without the last epoch.
+   * The loop yields the last epoch too: when stop() is called, an epoch that the body left
+   * unsettled is yielded once more, because it can no longer be restored. Then the last one comes
+   * (`epoch.last`), also when it is empty or not exact, so that one loop deals with every key.
+   * stop() does not wait for the body, which may itself await it. With `stop({ consume })` the loop
+   * ends without the last epoch.
    *
-   * Ends, without an error, when the signal aborts. Rejects as advanceEpoch() does, and with the error of stop() if that one fails. Throws TypeError and RangeError for bad
-   * options, at once.
+   * Ends, without an error, when the signal aborts. Rejects as advanceEpoch() does, and with the
+   * error of stop() if that one fails. Throws TypeError and RangeError for bad options, at once.
    *
-   * A running loop owns the epochs, from its first next() until it ends: by return, throw, abort, or with the last epoch. Meanwhile advanceEpoch(), tryAdvanceEpoch(),
-   * consume() and a second loop are `ERR_DIRTYRING_BUSY`. An iterator that is dropped without return() goes on owning them.
+   * A running loop owns the epochs, from its first next() until it ends: by return, throw, abort,
+   * or with the last epoch. Meanwhile advanceEpoch(), tryAdvanceEpoch(), consume() and a second
+   * loop are `ERR_DIRTYRING_BUSY`. An iterator that is dropped without return() goes on owning
+   * them.
    *
    * @example
    * ```js
@@ -488,8 +503,9 @@ export class DirtyTracker {
   }
 
   /**
-   * A change that no list of keys describes (a bulk load, a truncate): the open epoch says `exact: false`, reason 'everything'. In the order of the
-   * calls: an `advanceEpoch()` after it has it. It cannot be refused. Throws `ERR_DIRTYRING_STOPPED`, and what there is no way on from.
+   * A change that no list of keys describes (a bulk load, a truncate): the open epoch says `exact:
+   * false`, reason 'everything'. In the order of the calls: an `advanceEpoch()` after it has it. It
+   * cannot be refused. Throws `ERR_DIRTYRING_STOPPED`, and what there is no way on from.
    *
    * @example
    * ```js
@@ -599,19 +615,25 @@ export class DirtyTracker {
   }
 
   /**
-   * Ask open writers to publish and give them up to `graceMs` (0: do not ask), deliver all that is published, end the aggregator, and refuse later marks. Resolves with the
-   * last epoch; if writers still had keys staged it says `exact: false`, reason 'unpublished'. Cuts already made are served, `advanceEpoch()` calls that wait for a slot
-   * reject; epochs that are not settled stay readable, and restore() on them rejects.
+   * Ask open writers to publish and give them up to `graceMs` (0: do not ask), deliver all that is
+   * published, end the aggregator, and refuse later marks. Resolves with the last epoch; if writers
+   * still had keys staged it says `exact: false`, reason 'unpublished'. Cuts already made are
+   * served, `advanceEpoch()` calls that wait for a slot reject; epochs that are not settled stay
+   * readable, and restore() on them rejects.
    *
    * The last epoch has one owner, which settles it by `commit()`:
-   * - `consume`, if it is given. Then stop() resolves when the epoch is committed, and an epochs() loop that runs ends without it.
-   * - Else the epochs() loop that was running when stop() was called. It gets the epoch when it asks for the next one; stop() does not wait for that, and resolves with a
-   *   read-only copy. If the loop ends before it got the epoch, the copy's `commit()` settles it.
+   * - `consume`, if it is given. Then stop() resolves when the epoch is committed, and an epochs()
+   *   loop that runs ends without it.
+   * - Else the epochs() loop that was running when stop() was called. It gets the epoch when it
+   *   asks for the next one; stop() does not wait for that, and resolves with a read-only copy. If
+   *   the loop ends before it got the epoch, the copy's `commit()` settles it.
    * - Else the caller.
    *
-   * A second stop() is the first. `consume` of a later call is called if the epoch is not settled yet.
+   * A second stop() is the first. `consume` of a later call is called if the epoch is not settled
+   * yet.
    *
-   * Rejects with the error of `consume`; with errors that the tracker cannot recover from; with TypeError and RangeError for bad options.
+   * Rejects with the error of `consume`; with errors that the tracker cannot recover from; with
+   * TypeError and RangeError for bad options.
    *
    * @example
    * ```js
@@ -719,7 +741,8 @@ export class DirtyTracker {
   }
 
   /**
-   * stop(). If the last epoch has keys, stop() was not called before, and no epochs() loop deals with it, a process warning says so.
+   * stop(). If the last epoch has keys, stop() was not called before, and no epochs() loop deals
+   * with it, a process warning says so.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     const asked = this.#stopCalled

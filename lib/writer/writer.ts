@@ -552,7 +552,10 @@ function forget(writer: Writer): void {
   unwatchLane(laneOf(writer))
 }
 
-/** Publishes what this thread's writers of one tracker have staged. What a full ring does not take stays staged: false then. */
+/**
+ * Publishes what this thread's writers of one tracker have staged. What a full ring does not take
+ * stays staged: false then.
+ */
 export function publishOwn(memory: Memory): boolean {
   let all = true
   for (const writer of openWriters) {
