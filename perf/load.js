@@ -55,7 +55,7 @@ async function lead(load) {
     if (ms !== undefined) cuts.add(ms * 1000)
     sizes.push(epoch.size)
     if (!epoch.exact) inexact++
-    seen.add(epoch.lanes)
+    seen.add(epoch.exact ? epoch.lanes : new Uint32Array(BigUint64Array.from(epoch.listed()).buffer))
     if (stalled > 0) {
       await sleep(stalled)
       stalled = 0

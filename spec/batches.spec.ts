@@ -343,7 +343,7 @@ describe('markEverything()', () => {
     const second = tracker.advanceEpoch()
     hand.run()
     const epoch = await first
-    expect([epoch.exact, epoch.reason, epoch.has(12345), ...epoch.ids()]).toEqual([false, 'everything', true, 1])
+    expect([epoch.exact, epoch.reason, epoch.has(12345), ...epoch.listed()]).toEqual([false, 'everything', true, 1n])
     expect([(await second).exact, (await second).reason]).toEqual([true, undefined])
   })
 

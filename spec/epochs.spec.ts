@@ -1,7 +1,20 @@
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import { describe, expect, it } from '@jest/globals'
+import { epochAt, FAILED, FLAG_EVERYTHING, FLAG_FAULT, FLAG_OVERFLOW, FLAG_UNPUBLISHED, SLOT_FLAGS } from '../lib/memory/map.js'
 import { fingerprint, TxnBuffer, type DirtyTracker, type SealedEpoch, type Writer } from '../lib/index.js'
-import { isPending, openHeld, openInline, range, rejected, seeded, sortedIds, thrown, turns, until } from './support/in-process.js'
+import {
+  isPending,
+  openHeld,
+  openInline,
+  range,
+  rejected,
+  seeded,
+  sortedIds,
+  sortedListed,
+  thrown,
+  turns,
+  until,
+} from './support/in-process.js'
 
 /** Seal, read the ids, commit. */
 async function take(tracker: DirtyTracker): Promise<number[]> {
@@ -432,8 +445,9 @@ describe('C7: an epoch is settled by commit() or by restore()', () => {
       const accesses: (() => unknown)[] = [
         () => epoch.keys,
         () => epoch.lanes,
-        () => epoch.ids().next(),
-        () => epoch[Symbol.iterator]().next(),
+        () => epoch.ids(), // at once, not at the first step
+        () => epoch[Symbol.iterator](),
+        () => epoch.listed(),
         () => epoch.forEach(() => undefined),
         () => epoch.has(1),
         () => epoch.has(1, 0),
@@ -548,16 +562,37 @@ describe('reading an epoch', () => {
     expect(epoch.hasKey('user:8', 5)).toBe(true)
   })
 
-  it('refuses to give a key above 2^53 - 1 as an id', async () => {
+  it('ids() refuses a key above 2^53 - 1 at once, not half-way', async () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
-    writer.markMany([1n, 2n ** 53n])
+    writer.markMany([1n, 2n ** 53n - 1n, 2n ** 53n, 2n])
     const epoch = await tracker.advanceEpoch()
-    const ids = epoch.ids()
-    expect(ids.next().value).toBe(1)
-    const error = thrown(() => ids.next())
+    const error = thrown(() => epoch.ids())
     expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' })
     expect(error.message).toContain('9007199254740992n')
+    expect([...epoch]).toEqual([1n, 2n ** 53n - 1n, 2n ** 53n, 2n])
+  })
+
+  it('listed() gives the keys of an exact epoch as bigints, in order of first mark', async () => {
+    const tracker = await openInline()
+    tracker.openWriter().markMany([5, 3n, 2n ** 63n, 5])
+    const epoch = await tracker.advanceEpoch()
+    expect([...epoch.listed()]).toEqual([5n, 3n, 2n ** 63n])
+  })
+
+  it('has() of an empty epoch says false also when its slot is in use again', async () => {
+    const tracker = await openInline({ epochSlots: 2 })
+    const writer = tracker.openWriter()
+    const empty = await tracker.advanceEpoch()
+    expect([empty.size, empty.exact, empty.has(0)]).toEqual([0, true, false])
+    const keys = range(0, 600)
+    for (const _ of range(0, 4)) {
+      writer.markMany(keys)
+      const next = await tracker.advanceEpoch() // the slots take turns: two epochs later it is that of the empty one
+      expect([next.size, keys.some((key) => empty.has(key)), empty.hasKey('a')]).toEqual([600, false, false])
+      expect([[...empty.ids()], [...empty], [...empty.listed()], [...empty.keys], [...empty.lanes]]).toEqual([[], [], [], [], []])
+      next.commit()
+    }
   })
 })
 
@@ -658,7 +693,7 @@ describe('growth and overflow', () => {
       for (const id of range(0, maxKeysPerEpoch + 1)) expect(writer.mark(id)).toBe(true)
       const epoch = await tracker.advanceEpoch()
       expect([epoch.exact, epoch.reason, epoch.size]).toEqual([false, 'overflow', maxKeysPerEpoch])
-      expect(sortedIds(epoch)).toEqual(range(0, maxKeysPerEpoch))
+      expect(sortedListed(epoch)).toEqual(range(0, maxKeysPerEpoch))
       expect([epoch.has(0), epoch.has(maxKeysPerEpoch), epoch.has(2n ** 60n), epoch.has(9, 9), epoch.has('x')]).toEqual(Array(5).fill(true))
       expect([epoch.hasKey('anything'), epoch.hasKey(new Uint8Array(3), 4)]).toEqual([true, true])
       expect(tracker.stats().overflows).toBe(1)
@@ -699,6 +734,53 @@ describe('growth and overflow', () => {
     await epoch.restore()
     const next = await tracker.advanceEpoch()
     expect([next.exact, next.reason]).toEqual([false, 'overflow'])
+  })
+
+  it.each<[string, (epoch: SealedEpoch) => unknown]>([
+    ['keys', (epoch) => epoch.keys],
+    ['lanes', (epoch) => epoch.lanes],
+    ['ids()', (epoch) => epoch.ids()],
+    ['its iterator', (epoch) => epoch[Symbol.iterator]()],
+    ['forEach()', (epoch) => epoch.forEach(() => expect('a visit').toBe('none'))],
+  ])('C2: of an inexact epoch %s throws ERR_DIRTYRING_INEXACT at once, because a part would be taken for the whole', async (_, list) => {
+    const tracker = await openInline({ maxKeysPerEpoch: 4 })
+    tracker.openWriter().markMany([...range(0, 9), 2n ** 60n])
+    const epoch = await tracker.advanceEpoch()
+    const error = thrown(() => list(epoch))
+    expect(error.code).toBe('ERR_DIRTYRING_INEXACT')
+    for (const part of ["epoch 0 is not exact ('overflow')", 'has()', 'treat all rows as dirty', 'listed()']) {
+      expect(error.message).toContain(part)
+    }
+    expect([epoch.size, [...epoch.listed()], epoch.state]).toEqual([4, [0n, 1n, 2n, 3n], 'sealed'])
+    expect([0, 8, 99, 'a key', 2n ** 61n].every((key) => epoch.has(key)) && epoch.hasKey('b', 2)).toBe(true)
+    epoch.commit()
+    expect(thrown(() => list(epoch)).code).toBe('ERR_DIRTYRING_SETTLED')
+    expect(thrown(() => epoch.listed()).code).toBe('ERR_DIRTYRING_SETTLED')
+  })
+
+  it('C2: an inexact epoch without keys throws too', async () => {
+    const tracker = await openInline()
+    tracker.markEverything()
+    const epoch = await tracker.advanceEpoch()
+    expect([epoch.size, [...epoch.listed()], epoch.has(1)]).toEqual([0, [], true])
+    expect(thrown(() => epoch.ids()).code).toBe('ERR_DIRTYRING_INEXACT')
+  })
+
+  it('an epoch with several reasons names the first of everything, fault, unpublished, overflow', async () => {
+    const flags = { everything: FLAG_EVERYTHING, fault: FLAG_FAULT, unpublished: FLAG_UNPUBLISHED, overflow: FLAG_OVERFLOW }
+    const order = Object.keys(flags) as (keyof typeof flags)[]
+    for (const set of range(1, 15)) {
+      const reasons = order.filter((_, i) => ((set >> i) & 1) === 1)
+      const { tracker, hand } = await openHeld()
+      tracker.openWriter().markMany([1])
+      const pending = tracker.advanceEpoch()
+      hand.run(1) // the batch, not yet the seal
+      for (const reason of reasons) Atomics.or(hand.memory.words, epochAt(hand.memory.layout, 0) + SLOT_FLAGS, flags[reason])
+      hand.run()
+      const epoch = await pending
+      expect([reasons, epoch.exact, epoch.reason]).toEqual([reasons, false, reasons[0]])
+      epoch.commit()
+    }
   })
 
   it('holds a slot for an inexact epoch', async () => {
@@ -1138,20 +1220,264 @@ describe('epochs()', () => {
 
   it('ends without an error when the tracker stops, asleep or waiting for a slot', async () => {
     const sleeper = await openInline()
-    const sleeping = sleeper.epochs({ everyMs: 1_000_000 }).next()
+    const asleep = sleeper.epochs({ everyMs: 1_000_000 })
+    const sleeping = asleep.next()
     expect(await isPending(sleeping)).toBe(true)
     await sleeper.stop()
-    expect(await sleeping).toEqual({ done: true, value: undefined })
+    expect((await sleeping).value).toMatchObject({ id: 0, last: true })
+    expect(await asleep.next()).toEqual({ done: true, value: undefined })
 
     const busy = await openInline({ epochSlots: 2 })
-    busy.openWriter().mark(1)
+    const writer = busy.openWriter()
+    writer.mark(1)
     await busy.advanceEpoch()
-    const waiting = busy.epochs({ everyMs: 0 }).next()
-    await new Promise((resolve) => setTimeout(resolve, 10))
+    writer.mark(2)
+    const epochs = busy.epochs({ everyMs: 0 })
+    const waiting = epochs.next()
+    await until(() => writer.staged === 0) // published: its cut waits
     expect(await isPending(waiting)).toBe(true)
     await busy.stop()
-    expect(await waiting).toEqual({ done: true, value: undefined })
+    expect((await waiting).value).toMatchObject({ id: 1, last: true })
+    expect(await epochs.next()).toEqual({ done: true, value: undefined })
     expect(await busy.epochs({ everyMs: 0 }).next()).toEqual({ done: true, value: undefined })
+  })
+})
+
+describe('tryAdvanceEpoch()', () => {
+  it('C5: cuts before it returns, with what this thread has staged; what is marked after it is in the next epoch', async () => {
+    for (const open of [openInline, async () => (await openHeld()).tracker]) {
+      const tracker = await open()
+      const writers = [tracker.openWriter(), tracker.openWriter()]
+      writers.forEach((writer, id) => writer.mark(id))
+      const pending = tracker.tryAdvanceEpoch()
+      expect([pending instanceof Promise, tracker.epoch, ...writers.map(({ staged }) => staged)]).toEqual([true, 1, 0, 0])
+      writers[0].markMany([7])
+      if (open !== openInline) continue
+      const epoch = (await pending)!
+      expect([epoch.id, sortedIds(epoch)]).toEqual([0, [0, 1]])
+      epoch.commit()
+      expect(await take(tracker)).toEqual([7])
+    }
+  })
+
+  it('is served in order with advanceEpoch(), and counted like it', async () => {
+    const { tracker, hand } = await openHeld({ epochSlots: 4 })
+    const writer = tracker.openWriter()
+    writer.markMany([1])
+    const first = tracker.advanceEpoch()
+    writer.markMany([2])
+    const second = tracker.tryAdvanceEpoch()!
+    hand.run()
+    expect([sortedIds(await first), sortedIds(await second)]).toEqual([[1], [2]])
+    expect(tracker.stats()).toMatchObject({ sealed: 2, sealMs: { count: 2 }, unsettled: [0, 1] })
+  })
+
+  it('returns undefined where no slot is free, and leaves no trace', async () => {
+    const tracker = await openInline({ epochSlots: 2 })
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    const first = await tracker.advanceEpoch()
+    writer.mark(2)
+    for (const _ of range(0, 3)) expect(tracker.tryAdvanceEpoch()).toBeUndefined()
+    expect(tracker.epoch).toBe(1)
+    first.commit()
+    const second = (await tracker.tryAdvanceEpoch())!
+    expect([second.id, sortedIds(second)]).toEqual([1, [2]])
+  })
+
+  it('returns undefined rather than overtake an advanceEpoch() that waits, also one that waits for the ring', async () => {
+    const { tracker, hand } = await openHeld({ epochSlots: 3, capacity: 2, onFull: 'reject' })
+    const writer = tracker.openWriter()
+    writer.markMany([1])
+    writer.markMany([2]) // the ring is full
+    const queued = tracker.advanceEpoch()
+    expect([tracker.epoch, tracker.tryAdvanceEpoch()]).toEqual([0, undefined])
+    await until(() => !hand.run() && tracker.stats().sealed === 1)
+    writer.markMany([3])
+    const second = tracker.advanceEpoch()
+    const waiting = tracker.advanceEpoch() // no slot
+    expect(tracker.tryAdvanceEpoch()).toBeUndefined()
+    await until(() => !hand.run() && tracker.stats().sealed === 2)
+    ;(await queued).commit()
+    await until(() => !hand.run() && tracker.stats().sealed === 3)
+    expect([(await second).id, (await waiting).id]).toEqual([1, 2])
+  })
+
+  it('returns undefined where the ring has no room for the cut, or for what is staged, and loses no key and no slot', async () => {
+    const { tracker, hand } = await openHeld({ capacity: 2, epochSlots: 2, onFull: 'reject' })
+    const writer = tracker.openWriter()
+    writer.markMany([1])
+    writer.markMany([2])
+    expect(tracker.tryAdvanceEpoch()).toBeUndefined() // no room for the cut
+    writer.mark(3)
+    expect([tracker.tryAdvanceEpoch(), writer.staged]).toEqual([undefined, 1])
+    hand.run()
+    writer.markMany([4])
+    writer.mark(5)
+    expect([tracker.tryAdvanceEpoch(), writer.staged, tracker.epoch]).toEqual([undefined, 0, 0]) // room for the key, none for the cut
+    hand.run()
+    const pending = tracker.tryAdvanceEpoch()
+    expect(tracker.epoch).toBe(1)
+    hand.run()
+    expect(sortedIds((await pending)!)).toEqual([1, 2, 3, 4, 5])
+    expect(tracker.stats().sealed).toBe(1)
+  })
+
+  it('inside batch() of the same thread cuts without the batch', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    let pending: Promise<SealedEpoch> | undefined
+    writer.batch(() => {
+      writer.mark(2)
+      pending = tracker.tryAdvanceEpoch()
+      expect(tracker.epoch).toBe(1)
+    })
+    const epoch = (await pending)!
+    expect(sortedIds(epoch)).toEqual([1])
+    epoch.commit()
+    expect(await take(tracker)).toEqual([2])
+  })
+
+  it('throws, and does not return a promise, where advanceEpoch() would reject: after stop(), beside a loop, after a failure', async () => {
+    const stopped = await openInline()
+    const stopping = stopped.stop()
+    expect(thrown(() => stopped.tryAdvanceEpoch()).code).toBe('ERR_DIRTYRING_STOPPED')
+    await stopping
+
+    const busy = await openInline()
+    void busy.epochs({ everyMs: 1_000_000 }).next()
+    expect(thrown(() => busy.tryAdvanceEpoch()).code).toBe('ERR_DIRTYRING_BUSY')
+
+    for (const isKnown of [true, false]) {
+      const { tracker, hand } = await openHeld()
+      hand.memory.words.fill(-1, hand.memory.layout.ring, hand.memory.layout.ring + 1) // a word that the library does not write
+      if (isKnown) expect((await rejected(tracker.advanceEpoch())).code).toBe('ERR_DIRTYRING_CORRUPT')
+      expect(thrown(() => tracker.tryAdvanceEpoch()).code).toBe('ERR_DIRTYRING_CORRUPT')
+    }
+  })
+})
+
+describe('while an epochs() loop runs', () => {
+  const BUSY = 'ERR_DIRTYRING_BUSY'
+
+  async function expectBusy(tracker: DirtyTracker): Promise<void> {
+    let called = false
+    const errors = [
+      await rejected(tracker.advanceEpoch()),
+      await rejected(tracker.advanceEpoch({ onBusy: 'reject' })),
+      await rejected(tracker.consume(() => (called = true))),
+      await rejected(tracker.epochs({ everyMs: 0 }).next()),
+      thrown(() => tracker.tryAdvanceEpoch()),
+    ]
+    for (const error of errors) {
+      expect(error.code).toBe(BUSY)
+      for (const part of ['epochs() loop owns the epochs', 'dropped without return()', 'call its return()']) {
+        expect(error.message).toContain(part)
+      }
+    }
+    expect(called).toBe(false)
+  }
+
+  async function expectFree(tracker: DirtyTracker): Promise<void> {
+    ;(await tracker.advanceEpoch()).commit()
+    await tracker.consume(() => undefined)
+    ;(await tracker.tryAdvanceEpoch())!.commit()
+  }
+
+  it('other readers are ERR_DIRTYRING_BUSY, from its first next() on, asleep and in its body, and no key is split off', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    const epochs = tracker.epochs({ everyMs: 20 })
+    await expectFree(tracker)
+    const first = epochs.next()
+    await expectBusy(tracker) // it sleeps
+    writer.mark(1)
+    const { value } = await first
+    await expectBusy(tracker) // its body runs
+    expect(sortedIds(value)).toEqual([1])
+    await epochs.return!()
+    await expectFree(tracker)
+  })
+
+  it('they are free again after break, throw, abort and a return() beside a next() that sleeps', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    for await (const _ of tracker.epochs({ everyMs: 0 })) break
+    await expectFree(tracker)
+
+    writer.mark(2)
+    const error = new Error('the body failed')
+    const failing = async (): Promise<void> => {
+      for await (const _ of tracker.epochs({ everyMs: 0 })) throw error
+    }
+    expect(await rejected(failing())).toBe(error)
+    await expectFree(tracker)
+
+    writer.mark(2)
+    const thrownInto = tracker.epochs({ everyMs: 0 })
+    await thrownInto.next()
+    expect(await rejected(thrownInto.throw!(error))).toBe(error)
+    await expectFree(tracker)
+
+    const controller = new AbortController()
+    writer.mark(3)
+    const dropped = tracker.epochs({ everyMs: 0, signal: controller.signal })
+    const { value } = await dropped.next()
+    await expectBusy(tracker)
+    controller.abort()
+    expect(value.state).toBe('sealed')
+    value.commit()
+    await expectFree(tracker) // although next() and return() are not called any more
+
+    const asleep = tracker.epochs({ everyMs: 1_000_000 })
+    const sleeping = asleep.next()
+    await expectBusy(tracker)
+    const returned = asleep.return!()
+    expect(await sleeping).toEqual({ done: true, value: undefined })
+    expect(await returned).toEqual({ done: true, value: undefined })
+    await expectFree(tracker)
+  })
+
+  it('they are free again when the loop failed, and a loop that was busy ended itself', async () => {
+    const { tracker, hand } = await openHeld()
+    const first = tracker.epochs({ everyMs: 0 })
+    const pending = first.next()
+    const second = tracker.epochs({ everyMs: 0 })
+    expect((await rejected(second.next())).code).toBe(BUSY)
+    expect(await second.next()).toEqual({ done: true, value: undefined })
+    await expectBusy(tracker)
+    Atomics.store(hand.memory.words, FAILED, 1)
+    expect((await rejected(pending)).code).toBe('ERR_DIRTYRING_CORRUPT')
+    expect((await rejected(tracker.advanceEpoch())).code).toBe('ERR_DIRTYRING_CORRUPT')
+  })
+
+  it('a return() beside a cut that waits for a slot ends both, and the next epoch has the keys', async () => {
+    const tracker = await openInline({ epochSlots: 2 })
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    const held = await tracker.advanceEpoch()
+    writer.mark(2)
+    const epochs = tracker.epochs({ everyMs: 0 })
+    const waiting = epochs.next()
+    await until(() => writer.staged === 0) // published: its cut waits
+    expect(await isPending(waiting)).toBe(true)
+    await epochs.return!()
+    expect(await waiting).toEqual({ done: true, value: undefined })
+    held.commit()
+    expect(await take(tracker)).toEqual([2])
+  })
+
+  it('a loop that waits its turn does not hold up calls made before it', async () => {
+    const tracker = await openInline()
+    tracker.openWriter().mark(1)
+    const before = tracker.advanceEpoch()
+    void tracker.epochs({ everyMs: 1_000_000 }).next()
+    const epoch = await before
+    expect(sortedIds(epoch)).toEqual([1])
+    epoch.commit()
+    expect(tracker.stats().committed).toBe(1)
   })
 })
 

@@ -1,5 +1,5 @@
 import { cannotGoOn } from '../aggregator/supervisor.js'
-import { SealedEpoch, type EpochKeeper } from '../epochs/sealed-epoch.js'
+import { cannotRestore, SealedEpoch, type EpochKeeper } from '../epochs/sealed-epoch.js'
 import { DirtyRingError } from '../errors.js'
 import { CUR, epochAt, FAILED, FLAG_OVERFLOW, LANE_OWNER, LANE_THREAD, laneAt, SIGNAL, SLOT_COUNT, SLOT_FLAGS } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
@@ -167,12 +167,7 @@ export class Control implements EpochKeeper {
       this.restored++
       return Promise.resolve() // exact and empty: nothing to give back
     }
-    if (this.#outbox.isClosing) {
-      throw new DirtyRingError(
-        'ERR_DIRTYRING_STOPPED',
-        `epoch ${epoch.id} cannot be restored: the tracker has stopped; its keys are still here to be dealt with`,
-      )
-    }
+    if (this.#outbox.isClosing) throw cannotRestore(epoch)
     if (this.#failure !== undefined) throw this.#failure as Error
     this.#unsettled.delete(epoch)
     this.restored++
@@ -417,8 +412,8 @@ export class Control implements EpochKeeper {
     if (o.queue.length > 0) this.#flush() // a slot that came free lets a seal in
   }
 
-  #handOut(id: number, slot: number, staged: number, sealMs: number): SealedEpoch {
-    const epoch = new SealedEpoch(this.#memory, slot, id, staged, this)
+  #handOut(id: number, slot: number, staged: number, sealMs: number, last = false): SealedEpoch {
+    const epoch = new SealedEpoch(this.#memory, slot, id, staged, this, last)
     if ((this.#memory.words[epochAt(this.#memory.layout, slot) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0) {
       this.#overflows++
       this.#tellOverflow(id)
@@ -461,7 +456,7 @@ export class Control implements EpochKeeper {
     this.sealed++
     this.#endReaps(stopped())
     try {
-      stopping.resolve(this.#handOut(this.epoch, this.#outbox.openSlot, staged, nowMs() - this.#stopCalledAt))
+      stopping.resolve(this.#handOut(this.epoch, this.#outbox.openSlot, staged, nowMs() - this.#stopCalledAt, true))
     } catch (error) {
       stopping.reject(error)
     }

@@ -16,6 +16,7 @@ import { AggregatorHost, type AggregatorHealth } from './aggregator-host.js'
 import { Control, stopped, type Advance } from './control.js'
 import { dump } from './dump.js'
 import { Listeners, type TrackerEvents } from './events.js'
+import { Loop } from './loop.js'
 import { readShared, type TrackerStats } from './stats.js'
 import { Watch } from './watch.js'
 import { clearInterval, clearTimeout, nowMs, setInterval, setTimeout } from '../timers.js'
@@ -34,7 +35,10 @@ export interface EpochsOptions {
   everyMs: number
   /** Ends the iteration, without an error. */
   signal?: AbortSignalLike | undefined
-  /** Do not yield epochs without keys. Default true. */
+  /**
+   * Do not yield epochs without keys. An epoch that is not exact, and the last one, are always
+   * yielded. Default true.
+   */
   skipEmpty?: boolean | undefined
 }
 
@@ -42,6 +46,12 @@ export interface EpochsOptions {
 export interface StopOptions {
   /** How long open writers are given to publish what they have staged, in ms, 0 to 2^31 - 1. Default 100. */
   graceMs?: number | undefined
+  /**
+   * Deals with the last epoch, which is committed when this returns or resolves. When it throws or
+   * rejects, stop() rejects with the same error, the epoch stays readable, and stop() may be called
+   * again. It must not await a stop() without `consume`, because that one waits for it.
+   */
+  consume?: ((epoch: SealedEpoch) => unknown) | undefined
 }
 
 const GRACE_POLL_MS = 1
@@ -82,8 +92,19 @@ export class DirtyTracker {
   /** Of workers that run: a worker does not keep a tracker that has stopped. */
   readonly #unwatch = new Set<() => void>()
   #endWatching: () => void = () => undefined
-  #stopping: Promise<SealedEpoch> | undefined
   #stopCalled = false
+  /**
+   * The last epoch, once stop() has been called. Only the loop and stop() see this object itself;
+   * other callers may get its twin.
+   */
+  #last: Promise<SealedEpoch> | undefined
+  /** What a further stop() without `consume` resolves with. */
+  #stopped: Promise<SealedEpoch> | undefined
+  /** What deals with the last epoch; undefined: the caller of stop(). */
+  #lastOwner: Loop | 'consume' | undefined
+  #twin: SealedEpoch | undefined
+  /** The epochs() loop that has begun and not ended. */
+  #loop: Loop | undefined
   /** Called when stop() is: wakes what sleeps on this thread. */
   readonly #onStop = new Set<() => void>()
   readonly #listeners = new Listeners()
@@ -255,9 +276,11 @@ export class DirtyTracker {
    * and the ring has room the cut is made before this returns its promise, so it may be called inside a store's write lock; else it waits, and writers are
    * never held up. Calls are served in order; two at once give two epochs.
    *
-   * Rejects with `signal.reason` when aborted, with nothing lost (an abort that comes after stop() is too late); with `ERR_DIRTYRING_NO_EPOCH_SLOT` where `onBusy: 'reject'` and no slot is free; with
-   * `ERR_DIRTYRING_STOPPED` after stop(); with `ERR_DIRTYRING_AGGREGATOR_FAILED` or `ERR_DIRTYRING_CORRUPT` when there is no way on; with TypeError and
-   * RangeError for bad options.
+   * Rejects with `signal.reason` when aborted, with nothing lost (an abort that comes after stop()
+   * is too late); with `ERR_DIRTYRING_NO_EPOCH_SLOT` where `onBusy: 'reject'` and no slot is free;
+   * with `ERR_DIRTYRING_BUSY` while an epochs() loop runs; with `ERR_DIRTYRING_STOPPED` after
+   * stop(); with `ERR_DIRTYRING_AGGREGATOR_FAILED` or `ERR_DIRTYRING_CORRUPT` when there is no way
+   * on; with TypeError and RangeError for bad options.
    *
    * @example
    * ```js
@@ -274,6 +297,12 @@ export class DirtyTracker {
    */
   async advanceEpoch(options: AdvanceOptions = {}): Promise<SealedEpoch> {
     const { signal, onBusy } = checkAdvance(options)
+    this.#checkRunning()
+    this.#checkFree()
+    return this.#cut(signal, onBusy)
+  }
+
+  async #cut(signal: AbortSignalLike | undefined, onBusy: 'wait' | 'reject'): Promise<SealedEpoch> {
     const startedAt = nowMs()
     this.#checkRunning()
     throwIfAborted(signal)
@@ -290,6 +319,45 @@ export class DirtyTracker {
       this.#control.advance(advance)
       return () => this.#control.abandon(advance)
     })
+  }
+
+  /**
+   * Cuts before it returns, or does nothing and returns undefined: for use inside a store's write
+   * lock, where nothing may be awaited. It first publishes what this thread's writers have staged.
+   * It returns undefined if the ring has no room for that or for the cut, if no epoch slot is free,
+   * and if advanceEpoch() calls wait for one. Then try again later, outside the lock.
+   *
+   * Inside a batch() of the same thread the cut is made without that batch: its keys are in a later
+   * epoch.
+   *
+   * @returns a promise for the epoch, to be awaited outside the lock. It rejects as that of advanceEpoch() does.
+   * @throws `ERR_DIRTYRING_BUSY` while an epochs() loop runs, `ERR_DIRTYRING_STOPPED` after stop(), and errors that the tracker cannot recover from.
+   *
+   * @example
+   * ```js
+   * const lock = { run: (use) => use() } // your store's
+   * store.set(42, 'new')
+   * writer.mark(42)
+   * const { cut, snapshot } = lock.run(() => ({ cut: tracker.tryAdvanceEpoch(), snapshot: new Map(store) }))
+   * if (cut !== undefined) {
+   *   const epoch = await cut
+   *   console.log(...epoch.ids(), snapshot.get(42)) // 42 new
+   *   epoch.commit()
+   * }
+   * ```
+   */
+  tryAdvanceEpoch(): Promise<SealedEpoch> | undefined {
+    const startedAt = nowMs()
+    this.#checkRunning()
+    this.#checkFree()
+    if (!publishOwn(this.#memory)) return undefined
+    let isCut = false
+    const epoch = new Promise<SealedEpoch>((resolve, reject) => {
+      isCut = this.#control.tryAdvance({ resolve, reject, startedAt })
+    })
+    if (this.#control.failure === undefined) return isCut ? epoch : undefined
+    epoch.catch(() => undefined)
+    throw this.#control.failure as Error
   }
 
   /**
@@ -321,17 +389,31 @@ export class DirtyTracker {
 
   /**
    * An epoch every `everyMs`, never two at once. An epoch that the body left unsettled is restored before the next one, and by break, return and throw.
-   * Ends, without an error, when the signal aborts or the tracker stops. Throws TypeError and RangeError for bad options, at once.
+   *
+   * The loop yields the last epoch too: when stop() is called, an epoch that the body left
+   * unsettled is yielded once more, because it can no longer be restored. Then the last one comes
+   * (`epoch.last`), also when it is empty or not exact, so that one loop deals with every key.
+   * stop() does not wait for the body, which may itself await it. With `stop({ consume })` the loop
+   * ends without the last epoch.
+   *
+   * Ends, without an error, when the signal aborts. Rejects as advanceEpoch() does, and with the
+   * error of stop() if that one fails. Throws TypeError and RangeError for bad options, at once.
+   *
+   * A running loop owns the epochs, from its first next() until it ends: by return, throw, abort,
+   * or with the last epoch. Meanwhile advanceEpoch(), tryAdvanceEpoch(), consume() and a second
+   * loop are `ERR_DIRTYRING_BUSY`. An iterator that is dropped without return() goes on owning
+   * them.
    *
    * @example
    * ```js
    * writer.mark(42)
-   * for await (const epoch of tracker.epochs({ everyMs: 20, signal })) {
-   *   await saveRows(epoch.ids())
+   * setTimeout(() => tracker.stop(), 50) // a SIGTERM handler, say
+   * for await (const epoch of tracker.epochs({ everyMs: 20 })) {
+   *   if (epoch.exact) await saveRows(epoch.ids())
+   *   else await saveAll()
    *   epoch.commit()
-   *   break // or when the signal aborts, or at stop()
+   *   if (epoch.last) console.log('all is saved') // all is saved
    * }
-   * console.log(tracker.stats().unsettled.length) // 0
    * ```
    */
   epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch> {
@@ -339,20 +421,45 @@ export class DirtyTracker {
     const everyMs = wholeNumber('options.everyMs', options.everyMs)
     const { skipEmpty = true } = options
     if (typeof skipEmpty !== 'boolean') throw invalidArg('options.skipEmpty', 'a boolean', skipEmpty)
-    return this.#generate(everyMs, signal, skipEmpty)
+    const loop = new Loop(signal)
+    const epochs = this.#generate(everyMs, loop, skipEmpty)
+    const end = epochs.return.bind(epochs)
+    epochs.return = (value) => {
+      loop.end()
+      return end(value)
+    }
+    return epochs
   }
 
-  async *#generate(everyMs: number, signal: AbortSignalLike | undefined, skipEmpty: boolean): AsyncGenerator<SealedEpoch, void> {
+  async *#generate(everyMs: number, loop: Loop, skipEmpty: boolean): AsyncGenerator<SealedEpoch, void> {
+    if (loop.aborted || this.#stopCalled) return
+    this.#checkFree()
+    this.#loop = loop
+    try {
+      yield* this.#cuts(everyMs, loop, skipEmpty)
+      if (loop.aborted) return
+      const last = await this.#last!
+      if (loop.aborted || this.#lastOwner !== loop) return
+      loop.hasLast = true
+      yield last
+    } finally {
+      if (this.#loop === loop) this.#loop = undefined
+      if (this.#lastOwner === loop && !loop.hasLast) this.#lastOwner = undefined
+    }
+  }
+
+  /** The epochs before the last one: ends when the loop is aborted, and when stop() is called. */
+  async *#cuts(everyMs: number, loop: Loop, skipEmpty: boolean): AsyncGenerator<SealedEpoch, void> {
     let next = nowMs() + everyMs
     for (;;) {
-      await this.#sleep(next - nowMs(), signal)
-      if (isAborted(signal) || this.#stopCalled) return
+      await this.#sleep(next - nowMs(), loop)
+      if (loop.aborted || this.#stopCalled) return
       next = Math.max(next, nowMs()) + everyMs
       let epoch: SealedEpoch
       try {
-        epoch = await this.advanceEpoch({ signal })
+        epoch = await this.#cut(loop, 'wait')
       } catch (error) {
-        if (isAborted(signal) || (error as { code?: unknown }).code === 'ERR_DIRTYRING_STOPPED') return
+        if (loop.aborted || this.#stopCalled) return // stop() says how it ended
         throw error
       }
       if (skipEmpty && epoch.exact && epoch.size === 0) continue
@@ -361,6 +468,7 @@ export class DirtyTracker {
       } finally {
         if (epoch.state === 'sealed') await epoch[Symbol.asyncDispose]()
       }
+      if (epoch.state === 'sealed' && this.#stopCalled && !loop.aborted) yield epoch // it could not be restored any more
     }
   }
 
@@ -397,8 +505,9 @@ export class DirtyTracker {
   }
 
   /**
-   * A change that no list of keys describes (a bulk load, a truncate): the open epoch says `exact: false`, reason 'everything'. True. In the order of the
-   * calls: an `advanceEpoch()` after it has it. Throws `ERR_DIRTYRING_STOPPED`, and what there is no way on from.
+   * A change that no list of keys describes (a bulk load, a truncate): the open epoch says `exact:
+   * false`, reason 'everything'. In the order of the calls: an `advanceEpoch()` after it has it. It
+   * cannot be refused. Throws `ERR_DIRTYRING_STOPPED`, and what there is no way on from.
    *
    * @example
    * ```js
@@ -406,10 +515,9 @@ export class DirtyTracker {
    * await tracker.consume((epoch) => console.log(epoch.exact, epoch.reason, epoch.has('any key'))) // false everything true
    * ```
    */
-  markEverything(): boolean {
+  markEverything(): void {
     this.#checkRunning()
     this.#control.markEverything()
-    return true
   }
 
   /**
@@ -509,26 +617,80 @@ export class DirtyTracker {
   }
 
   /**
-   * Ask open writers to publish and give them up to `graceMs` (0: do not ask), deliver all that is published, end the aggregator, and refuse later marks. Resolves with the
-   * last epoch, still to be settled by `commit()`; if writers still had keys staged it says `exact: false`, reason 'unpublished'. A second stop() is the
-   * first. Cuts already made are served, `advanceEpoch()` calls that wait for a slot reject; epochs that are not settled stay readable, and restore() on them
-   * rejects. Rejects with what there is no way on from, and with TypeError and RangeError for bad options.
+   * Ask open writers to publish and give them up to `graceMs` (0: do not ask), deliver all that is
+   * published, end the aggregator, and refuse later marks. Resolves with the last epoch; if writers
+   * still had keys staged it says `exact: false`, reason 'unpublished'. Cuts already made are
+   * served, `advanceEpoch()` calls that wait for a slot reject; epochs that are not settled stay
+   * readable, and restore() on them rejects.
+   *
+   * The last epoch has one owner, which settles it by `commit()`:
+   * - `consume`, if it is given. Then stop() resolves when the epoch is committed, and an epochs()
+   *   loop that runs ends without it.
+   * - Else the epochs() loop that was running when stop() was called. It gets the epoch when it
+   *   asks for the next one; stop() does not wait for that, and resolves with a read-only copy. If
+   *   the loop ends before it got the epoch, the copy's `commit()` settles it.
+   * - Else the caller.
+   *
+   * A second stop() is the first. `consume` of a later call is called if the epoch is not settled
+   * yet.
+   *
+   * Rejects with the error of `consume`; with errors that the tracker cannot recover from; with
+   * TypeError and RangeError for bad options.
    *
    * @example
    * ```js
    * writer.mark(42)
-   * const last = await tracker.stop()
-   * await saveRows(last.ids())
-   * last.commit()
-   * console.log(last.size, last.exact) // 1 true
+   * const last = await tracker.stop({ consume: (epoch) => (epoch.exact ? saveRows(epoch.ids()) : saveAll()) })
+   * console.log(last.size, last.exact, last.state) // 1 true committed
    * ```
    */
   async stop(options: StopOptions = {}): Promise<SealedEpoch> {
-    checkBag('options', options, ['graceMs'])
+    checkBag('options', options, ['graceMs', 'consume'])
     const graceMs = options.graceMs === undefined ? 100 : wholeNumber('options.graceMs', options.graceMs)
-    this.#stopCalled = true
-    this.#stopping ??= this.#stop(graceMs)
-    return this.#stopping
+    const { consume } = options
+    if (consume !== undefined && typeof consume !== 'function') throw invalidArg('options.consume', 'a function', consume)
+    if (this.#last === undefined) {
+      this.#stopCalled = true
+      if (this.#loop?.aborted === false) this.#lastOwner = this.#loop
+      this.#last = this.#stop(graceMs)
+    }
+    if (consume === undefined && this.#stopped !== undefined) return this.#stopped
+    const stopped = consume === undefined ? this.#lastForCaller(this.#last) : this.#consumeLast(this.#last, consume, this.#stopped)
+    this.#stopped = stopped
+    stopped.catch(() => {
+      if (this.#stopped === stopped) this.#stopped = undefined // the next one may deal with it
+    })
+    return stopped
+  }
+
+  async #lastForCaller(last: Promise<SealedEpoch>): Promise<SealedEpoch> {
+    const epoch = await last
+    if (this.#lastOwner !== undefined) {
+      this.#twin ??= epoch.twin(() => {
+        const owner = this.#lastOwner
+        return owner === undefined || (owner !== 'consume' && owner.aborted && !owner.hasLast)
+      })
+    }
+    return this.#twin ?? epoch
+  }
+
+  async #consumeLast(
+    last: Promise<SealedEpoch>,
+    consume: (epoch: SealedEpoch) => unknown,
+    before: Promise<SealedEpoch> | undefined,
+  ): Promise<SealedEpoch> {
+    if (!(this.#lastOwner instanceof Loop && this.#lastOwner.hasLast)) this.#lastOwner = 'consume'
+    try {
+      const epoch = await last
+      await before?.catch(() => undefined) // another call's `consume`
+      if (epoch.state === 'sealed') {
+        await consume(epoch)
+        epoch.commit()
+      }
+      return epoch
+    } finally {
+      if (this.#lastOwner === 'consume') this.#lastOwner = undefined
+    }
   }
 
   async #stop(graceMs: number): Promise<SealedEpoch> {
@@ -588,11 +750,14 @@ export class DirtyTracker {
     }
   }
 
-  /** stop(); a last epoch that nobody asked for and that is not empty is reported by a process warning. */
+  /**
+   * stop(). If the last epoch has keys, stop() was not called before, and no epochs() loop deals
+   * with it, a process warning says so.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     const asked = this.#stopCalled
     const last = await this.stop()
-    if (asked || (last.exact && last.size === 0)) return
+    if (asked || this.#lastOwner !== undefined || (last.exact && last.size === 0)) return
     platform.warn(
       `a tracker was disposed of with ${last.size} keys in its last epoch that nobody has dealt with: call stop(), and settle what it gives you`,
     )
@@ -602,6 +767,14 @@ export class DirtyTracker {
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     const { state } = this.health()
     return `DirtyTracker { epoch: ${this.epoch}, unsettled: ${this.#control.unsettled.length}, aggregator: '${state}' }`
+  }
+
+  #checkFree(): void {
+    if (this.#loop?.aborted !== false) return
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_BUSY',
+      'a running epochs() loop owns the epochs of this tracker. An iterator that was dropped without return() goes on owning them: call its return()',
+    )
   }
 
   #checkRunning(): void {

@@ -27,15 +27,8 @@ const tracker = await DirtyTracker.create({ capacity, maxWriters: WRITERS, maxKe
 /** The epoch and the snapshot of one moment, at which nobody writes; undefined if the cut could not be made at that moment. */
 function cut() {
   return store.transactionSync(() => {
-    const { epoch } = tracker
-    const inTime = new AbortController()
-    const sealed = tracker.advanceEpoch({ onBusy: 'reject', signal: inTime.signal })
-    if (tracker.epoch === epoch) {
-      // No slot is free, or the ring is full: it would come later, when somebody else has the lock.
-      inTime.abort()
-      sealed.catch(() => undefined)
-      return undefined
-    }
+    const sealed = tracker.tryAdvanceEpoch()
+    if (sealed === undefined) return undefined // no slot is free, or the ring is full: try again, outside the lock
     store.resetReadTxn() // else it may be the snapshot that this turn of the event loop has read from before
     return { sealed, snapshot: store.useReadTransaction() }
   })

@@ -43,7 +43,7 @@ const cases = {
     }, 'eight panics')
     writer.mark(2)
     const faulty = await within(tracker.advanceEpoch(), 'an epoch')
-    const first = { exact: faulty.exact, reason: faulty.reason, ids: [...faulty.ids()], hasAll: faulty.has(12345) }
+    const first = { exact: faulty.exact, reason: faulty.reason, ids: Array.from(faulty.listed(), Number), hasAll: faulty.has(12345) }
     faulty.commit()
     writer.mark(3)
     const next = await within(tracker.advanceEpoch(), 'the next epoch')

@@ -69,7 +69,8 @@ export class Ledger {
 
   /** An epoch was handed out; epochs come in the order of their ids. */
   handOut(epoch, expected = this.expectation()) {
-    const { id, lanes } = epoch
+    const { id } = epoch
+    const lanes = lanesOf(epoch)
     if (!epoch.exact) this.#error(`epoch ${id} is not exact: ${epoch.reason}`)
     if (id <= this.#lastId) this.#error(`epoch ${id} after epoch ${this.#lastId}`)
     this.#lastId = id
@@ -105,7 +106,7 @@ export class Ledger {
 
   restore(epoch) {
     this.#settle(epoch, GIVEN_BACK)
-    this.#owed.add({ id: epoch.id, lanes: epoch.lanes.slice() })
+    this.#owed.add({ id: epoch.id, lanes: lanesOf(epoch).slice() })
     return epoch.restore()
   }
 
@@ -168,7 +169,7 @@ export class Ledger {
   }
 
   #settle(epoch, state) {
-    const { lanes } = epoch
+    const lanes = lanesOf(epoch)
     for (let i = 0; i < lanes.length; i += 2) {
       const marks = this.#marks(lanes[i + 1] & 1023)
       if (lanes[i] < marks.state.length) marks.state[lanes[i]] = state
@@ -178,4 +179,9 @@ export class Ledger {
   #error(what) {
     if (this.errors.length < ERRORS_MAX) this.errors.push(what)
   }
+}
+
+/** Of an epoch that is not exact: those that are listed, so that the other errors are found as well. */
+function lanesOf(epoch) {
+  return epoch.exact ? epoch.lanes : new Uint32Array(BigUint64Array.from(epoch.listed()).buffer)
 }

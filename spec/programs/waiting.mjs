@@ -74,7 +74,7 @@ const cases = {
     const flushed = await writer.call('flush')
     const { rejected, marked, waits } = tracker.stats().writers[0]
     const last = await within(tracker.stop({ graceMs: 0 }), 'stop()')
-    const ids = [...last.ids()].sort((a, b) => a - b)
+    const ids = Array.from(last.listed(), Number).sort((a, b) => a - b)
     await writer.terminate()
     return { stored, flushed, rejected, marked, waits, published: ids.length, reason: last.reason }
   },
@@ -89,7 +89,7 @@ const cases = {
     const last = await within(tracker.stop({ graceMs: 0 }), 'stop()')
     const { stored, code } = await marking
     // Room was made by stop(): some of what waited may have gone in before marks were refused.
-    const ids = [...last.ids()].sort((a, b) => a - b)
+    const ids = Array.from(last.listed(), Number).sort((a, b) => a - b)
     const prefix = isRange(ids, ids.length) && ids.length <= stored && (last.exact ? ids.length === stored : last.reason === 'unpublished')
     const later = await writer.call('mark', 5000, 1)
     await writer.terminate()

@@ -132,6 +132,11 @@ export function sortedIds(epoch: { ids(): Iterable<number> }): number[] {
   return [...epoch.ids()].sort((a, b) => a - b)
 }
 
+/** What is listed of an epoch, exact or not, as ids in ascending order. */
+export function sortedListed(epoch: { listed(): Iterable<bigint> }): number[] {
+  return Array.from(epoch.listed(), Number).sort((a, b) => a - b)
+}
+
 /** from, from + 1 … : so many. */
 export function range(from: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => from + i)

@@ -1,0 +1,41 @@
+import { isAborted, type AbortSignalLike } from '../signal.js'
+
+/**
+ * An epochs() loop, from its first next() on. As a signal it is aborted when the caller's signal
+ * is, and when the caller has called return().
+ */
+export class Loop implements AbortSignalLike {
+  /** The last epoch was yielded to it. */
+  hasLast = false
+  readonly #signal: AbortSignalLike | undefined
+  readonly #listeners = new Set<() => void>()
+  #returned = false
+
+  constructor(signal: AbortSignalLike | undefined) {
+    this.#signal = signal
+  }
+
+  get aborted(): boolean {
+    return this.#returned || isAborted(this.#signal)
+  }
+
+  get reason(): unknown {
+    return this.#signal?.reason
+  }
+
+  /** return() was called: a next() that is pending ends now, not with the next epoch. */
+  end(): void {
+    this.#returned = true
+    for (const listener of [...this.#listeners]) listener()
+  }
+
+  addEventListener(type: 'abort', listener: () => void): void {
+    this.#listeners.add(listener)
+    this.#signal?.addEventListener(type, listener)
+  }
+
+  removeEventListener(type: 'abort', listener: () => void): void {
+    this.#listeners.delete(listener)
+    this.#signal?.removeEventListener(type, listener)
+  }
+}
