@@ -133,10 +133,16 @@ export class Control implements EpochKeeper {
   tryAdvance(advance: Advance): boolean {
     if (this.#failure !== undefined) return false
     this.#flush()
-    let done = trySeal(this.#outbox, advance)
-    if (!done) {
-      this.onPush()
+    let done = false
+    try {
       done = trySeal(this.#outbox, advance)
+      if (!done) {
+        this.onPush()
+        done = trySeal(this.#outbox, advance)
+      }
+    } catch (error) {
+      this.fail(error) // a corrupt ring
+      return false
     }
     if (done) this.#noteStaged()
     this.poke()
