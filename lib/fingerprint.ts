@@ -1,6 +1,7 @@
 // MurmurHash3_x86_128 by Austin Appleby (public domain): four 32-bit words of state, blocks of four words, so Math.imul does all of it.
 // The answer's first two words are the two lanes of a key.
 
+import { typedArrayName, viewLength } from './check.js'
 import { DirtyRingError, invalidArg, outOfRange } from './errors.js'
 
 // Keys are 64-bit views over 32-bit words, here and in all else: elsewhere they would be other keys, so nothing of the package loads there.
@@ -63,16 +64,6 @@ export function hash128(key: string | Uint8Array, seed: number, out: Int32Array)
   out.set(state)
 }
 
-/**
- * The name of the built-in typed array that `value` is ('Uint8Array' for a Buffer), or undefined for anything else. Unlike instanceof, it
- * knows those of another realm (a vm context, an iframe) too.
- *
- * @internal
- */
-export function typedArrayName(value: unknown): string | undefined {
-  return ArrayBuffer.isView(value) ? (value as Partial<Uint8Array>)[Symbol.toStringTag] : undefined
-}
-
 // One of each for the module is enough: no code of others runs between begin() and finish().
 
 /** h1 to h4, and the digest in the end. */
@@ -100,7 +91,7 @@ function digest(key: string | Uint8Array, seed: number): void {
 }
 
 function digestBytes(bytes: Uint8Array, seed: number): void {
-  const { length } = bytes
+  const length = viewLength(bytes, 'key')
   begin(seed)
   finish(bytes, length, length)
 }
