@@ -1,4 +1,4 @@
-import { isEngineError } from '../check.js'
+import { isEngineError, isRevoked } from '../check.js'
 import { invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import { checkLanes, lanesFor, openKeys, readAll, readKey, type Key, type KeyList } from '../keys.js'
@@ -123,7 +123,8 @@ export class TxnBuffer {
    * batches as it takes, where what was stored leaves the buffer even if the rest was not; and `writer.markEverything()`.
    */
   flushTo(writer: Writer, options?: { atomic?: boolean | undefined }): boolean {
-    if (typeof (writer as Partial<Writer> | null | undefined)?.markLanes !== 'function') throw invalidArg('writer', 'a Writer', writer)
+    const isWriter = !isRevoked(writer) && typeof (writer as Partial<Writer> | null | undefined)?.markLanes === 'function'
+    if (!isWriter) throw invalidArg('writer', 'a Writer', writer)
     const part = isAtomic(options) ? this.#size : partOf(laneOf(writer))
     let stored = 0
     try {
