@@ -3,7 +3,19 @@ import { hostsAny, pumpHosted } from '../aggregator/run.js'
 import { threadIdFor } from '../platform/thread.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
-import { checkFits, laneCount, lanesFor, openKeys, readAll, readKey, readKeys, type Fingerprint, type Key, type KeyList } from '../keys.js'
+import {
+  checkFits,
+  checkLanes,
+  laneCount,
+  lanesFor,
+  openKeys,
+  readAll,
+  readKey,
+  readKeys,
+  type Fingerprint,
+  type Key,
+  type KeyList,
+} from '../keys.js'
 import { LANE_OWNER, LANE_REJECTED, LANE_WAKE, laneAt, TRACKER_ID } from '../memory/map.js'
 import { attachMemory, sameMemory, settingsOf, type Memory } from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'
@@ -100,6 +112,7 @@ export class Writer {
       readKey(key, scratch, 0)
       return this.#stage(scratch[0], scratch[1])
     }
+    checkLanes(key, hi)
     return this.#stage(key as number, hi)
   }
 
