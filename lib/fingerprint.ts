@@ -55,6 +55,18 @@ export function hashKey(key: string | Uint8Array, seed: number, out: Int32Array,
 }
 
 /**
+ * The same for bytes with seed 0: a Uint8Array, and its length, that the caller has checked.
+ *
+ * @internal
+ */
+export function hashBytes(bytes: Uint8Array, length: number, out: Int32Array, at: number): void {
+  begin(0)
+  finish(bytes, length, length)
+  out[at] = state[0]
+  out[at + 1] = state[1]
+}
+
+/**
  * All four words of the digest, for those who compare with other implementations. Checks and throws as fingerprint() does.
  *
  * @internal

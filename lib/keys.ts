@@ -2,7 +2,7 @@
 
 import { argumentName, isEngineError, isRevoked, typedArrayName, viewLength, wordsOf } from './check.js'
 import { invalidArg, outOfRange } from './errors.js'
-import { hashKey, type Fingerprint } from './fingerprint.js'
+import { hashBytes, hashKey, type Fingerprint } from './fingerprint.js'
 
 export type { Fingerprint }
 
@@ -66,8 +66,7 @@ export function readKey(key: Key, out: Int32Array, at: number, name: string | nu
     out[at] = lanesOfBigint[0]
     out[at + 1] = lanesOfBigint[1]
   } else if (typedArrayName(key) === 'Uint8Array') {
-    viewLength(key, name)
-    hashKey(key, 0, out, at)
+    hashBytes(key, viewLength(key, name), out, at)
   } else {
     throw invalidArg(argumentName(name), 'a whole number, a bigint, a string or a Uint8Array', key)
   }
@@ -81,8 +80,16 @@ const SIGNED = 'A signed id has its 64 bits as BigInt.asUintN(64, id).'
  * @internal
  */
 export function checkLanes(lo: unknown, hi: unknown): void {
-  if (typeof lo !== 'number') throw invalidArg('lo', 'a number', lo)
-  if (typeof hi !== 'number') throw invalidArg('hi', 'a number', hi)
+  if (typeof lo !== 'number' || typeof hi !== 'number') throw noLanes(lo, hi)
+}
+
+/**
+ * The error for two lanes of which one is no number.
+ *
+ * @internal
+ */
+export function noLanes(lo: unknown, hi: unknown): TypeError {
+  return typeof lo !== 'number' ? invalidArg('lo', 'a number', lo) : invalidArg('hi', 'a number', hi)
 }
 
 /**

@@ -5,9 +5,9 @@ import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import {
   checkFits,
-  checkLanes,
   laneCount,
   lanesFor,
+  noLanes,
   openKeys,
   readAll,
   readKey,
@@ -112,8 +112,8 @@ export class Writer {
       readKey(key, scratch, 0)
       return this.#stage(scratch[0], scratch[1])
     }
-    checkLanes(key, hi)
-    return this.#stage(key as number, hi)
+    if (typeof key !== 'number' || typeof hi !== 'number') throw noLanes(key, hi)
+    return this.#stage(key, hi)
   }
 
   /** Mark a fingerprint: 0n to 2^64 - 1. As mark() in all else. */
