@@ -17,7 +17,7 @@
  * - `ERR_DIRTYRING_AGGREGATOR_FAILED`: the aggregator could not be started, or not be kept running
  * - `ERR_DIRTYRING_CORRUPT`: a word of the shared memory that the library cannot have written there
  * - `ERR_DIRTYRING_DICTIONARY_FULL`: a KeyDictionary has no number, or no room for the bytes, left
- * - `ERR_DIRTYRING_UNSUPPORTED`: this host cannot run the library: it is big-endian
+ * - `ERR_DIRTYRING_UNSUPPORTED`: this host cannot run the library (it is big-endian), or a part of it (a KeyDictionary without TextEncoder)
  * - `ERR_DIRTYRING_BUSY`: a running epochs() loop owns the epochs, or close() was called inside batch()
  * - `ERR_DIRTYRING_INEXACT`: the list of keys of an epoch that is not exact: a part of the keys is missing in it
  * - `ERR_DIRTYRING_WOULD_BLOCK`: the lane is full, and this thread may not sleep for room
@@ -81,33 +81,65 @@ export class DirtyRingError extends Error {
   }
 }
 
-/** A TypeError for an argument or option of the wrong type. */
-export function invalidArg(name: string, expected: string, got: unknown): TypeError {
-  return Object.assign(new TypeError(`"${name}" expected ${expected}, got ${describe(got)}`), {
-    code: 'ERR_DIRTYRING_INVALID_ARG' satisfies ErrorCode,
-  })
+/**
+ * A TypeError for an argument or option of the wrong type.
+ *
+ * @param advice - one sentence for a usual cause
+ */
+export function invalidArg(name: string, expected: string, got: unknown, advice = ''): TypeError {
+  return coded(new TypeError(messageOf(name, expected, got, advice)), 'ERR_DIRTYRING_INVALID_ARG')
 }
 
-/** A RangeError for a value of the right type that is not allowed. */
-export function outOfRange(name: string, expected: string, got: unknown): RangeError {
-  return Object.assign(new RangeError(`"${name}" expected ${expected}, got ${describe(got)}`), {
-    code: 'ERR_DIRTYRING_OUT_OF_RANGE' satisfies ErrorCode,
-  })
+/**
+ * A RangeError for a value of the right type that is not allowed.
+ *
+ * @param advice - one sentence for a usual cause
+ */
+export function outOfRange(name: string, expected: string, got: unknown, advice = ''): RangeError {
+  return coded(new RangeError(messageOf(name, expected, got, advice)), 'ERR_DIRTYRING_OUT_OF_RANGE')
 }
 
 /** A TypeError for something that is no handle of this library, or no longer one. */
 export function badHandle(message: string): TypeError {
-  return Object.assign(new TypeError(message), { code: 'ERR_DIRTYRING_BAD_HANDLE' satisfies ErrorCode })
+  return coded(new TypeError(message), 'ERR_DIRTYRING_BAD_HANDLE')
 }
 
-/** What a value is, in the few characters that an error message has for it. */
-function describe(value: unknown): string {
+function coded<E extends Error>(error: E, code: ErrorCode): E {
+  return Object.assign(error, { code })
+}
+
+function messageOf(name: string, expected: string, got: unknown, advice: string): string {
+  return `"${name}" expected ${expected}, got ${describe(got)}${advice === '' ? '' : `. ${advice}`}`
+}
+
+/** Describes a value in the few characters that an error message has for it. Never throws: the value may be a Proxy, or have getters that throw. */
+export function describe(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`
-  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
-  if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`
-  if (typeof value === 'object' && value !== null) {
-    const name: unknown = (value.constructor as { name?: unknown } | undefined)?.name
-    return typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'an object'
+  if (typeof value === 'string') return JSON.stringify(shorten(value))
+  if (typeof value === 'symbol') return shorten(String(value))
+  if (typeof value === 'function') return `function ${nameOf(value) ?? '(anonymous)'}`
+  if (typeof value !== 'object' || value === null) return String(value)
+  const name = nameOf(constructorOf(value))
+  return name === undefined ? 'an object' : `an instance of ${name}`
+}
+
+function shorten(text: string): string {
+  return text.length > 40 ? `${text.slice(0, 40)}…` : text
+}
+
+function constructorOf(value: object): unknown {
+  try {
+    return value.constructor
+  } catch {
+    return undefined
   }
-  return String(value)
+}
+
+function nameOf(value: unknown): string | undefined {
+  try {
+    const name: unknown = (value as { name?: unknown } | undefined)?.name
+    return typeof name === 'string' && name !== '' ? shorten(name) : undefined
+  } catch {
+    return undefined
+  }
 }

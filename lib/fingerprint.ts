@@ -1,6 +1,7 @@
 // MurmurHash3_x86_128 by Austin Appleby (public domain): four 32-bit words of state, blocks of four words, so Math.imul does all of it.
 // The answer's first two words are the two lanes of a key.
 
+import { typedArrayName, viewLength } from './check.js'
 import { DirtyRingError, invalidArg, outOfRange } from './errors.js'
 
 // Keys are 64-bit views over 32-bit words, here and in all else: elsewhere they would be other keys, so nothing of the package loads there.
@@ -54,6 +55,18 @@ export function hashKey(key: string | Uint8Array, seed: number, out: Int32Array,
 }
 
 /**
+ * The same for bytes with seed 0: a Uint8Array, and its length, that the caller has checked.
+ *
+ * @internal
+ */
+export function hashBytes(bytes: Uint8Array, length: number, out: Int32Array, at: number): void {
+  begin(0)
+  finish(bytes, length, length)
+  out[at] = state[0]
+  out[at + 1] = state[1]
+}
+
+/**
  * All four words of the digest, for those who compare with other implementations. Checks and throws as fingerprint() does.
  *
  * @internal
@@ -61,16 +74,6 @@ export function hashKey(key: string | Uint8Array, seed: number, out: Int32Array,
 export function hash128(key: string | Uint8Array, seed: number, out: Int32Array): void {
   digest(key, seed)
   out.set(state)
-}
-
-/**
- * The name of the built-in typed array that `value` is ('Uint8Array' for a Buffer), or undefined for anything else. Unlike instanceof, it
- * knows those of another realm (a vm context, an iframe) too.
- *
- * @internal
- */
-export function typedArrayName(value: unknown): string | undefined {
-  return ArrayBuffer.isView(value) ? (value as Partial<Uint8Array>)[Symbol.toStringTag] : undefined
 }
 
 // One of each for the module is enough: no code of others runs between begin() and finish().
@@ -100,7 +103,7 @@ function digest(key: string | Uint8Array, seed: number): void {
 }
 
 function digestBytes(bytes: Uint8Array, seed: number): void {
-  const { length } = bytes
+  const length = viewLength(bytes, 'key')
   begin(seed)
   finish(bytes, length, length)
 }

@@ -118,6 +118,7 @@ export type RingOptions = Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'ma
 export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
   const bag = checkBag('options', options, TRACKER_OPTIONS)
   const { capacity, laneCapacity, maxWriters } = ringOptions(bag)
+  const { aggregator } = bag
   const resolved: ResolvedOptions = {
     batchSize: whole(bag, 'batchSize', 1, laneCapacity, Math.min(64, laneCapacity), 'laneCapacity'),
     capacity,
@@ -130,9 +131,9 @@ export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
     maxWaitMs: whole(bag, 'maxWaitMs', 0, 2 ** 31 - 1, 30_000),
     kernel: oneOf(bag, 'kernel', ['auto', 'wasm', 'js'] as const),
     aggregator:
-      typeof options.aggregator === 'function'
-        ? options.aggregator
-        : oneOf(bag, 'aggregator', ['worker', 'none', 'inline'] as const, ' or a function'),
+      typeof aggregator === 'function'
+        ? (aggregator as (handle: TrackerHandle) => unknown)
+        : oneOf({ aggregator }, 'aggregator', ['worker', 'none', 'inline'] as const, ' or a function'),
   }
   const { total } = footprintOf(resolved)
   if (total > MAX_BYTES) {

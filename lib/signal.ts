@@ -1,4 +1,4 @@
-import { checkBag } from './check.js'
+import { checkBag, isEngineError } from './check.js'
 import { invalidArg } from './errors.js'
 import { clearTimeout, setTimeout } from './timers.js'
 
@@ -26,9 +26,18 @@ export function signalOf(options: { signal?: AbortSignalLike | undefined }, ...o
   checkBag('options', options, ['signal', ...others])
   const { signal } = options
   if (signal === undefined) return undefined
-  const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignalLike>
-  if (typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function') return signal
+  if (isSignal(signal)) return signal
   throw invalidArg('options.signal', 'an AbortSignal', signal)
+}
+
+function isSignal(signal: unknown): boolean {
+  try {
+    const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignalLike>
+    return typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function'
+  } catch (error) {
+    if (isEngineError(error)) return false // a Proxy of one: its getters refuse the Proxy
+    throw error
+  }
 }
 
 export function isAborted(signal: AbortSignalLike | undefined): boolean {
@@ -39,10 +48,33 @@ export function throwIfAborted(signal: AbortSignalLike | undefined): void {
   if (isAborted(signal)) throw signal?.reason
 }
 
-/** Somebody's promise. */
+/** The two ends of a promise that some caller waits for. */
 export interface Waiting<T> {
   readonly resolve: (value: T) => void
   readonly reject: (reason: unknown) => void
+}
+
+/** Calls back once when the signal aborts, perhaps before this returns. Returns the function that ends it, which never throws. */
+function onAbort(signal: AbortSignalLike | undefined, listener: (reason: unknown) => void): () => void {
+  if (signal === undefined) return () => undefined
+  const abort = (): void => listener(reasonOf(signal))
+  signal.addEventListener('abort', abort)
+  return () => {
+    try {
+      signal.removeEventListener('abort', abort)
+    } catch {
+      // A signal of the caller's own making. The promise is settled, and the others that wait must not suffer.
+    }
+  }
+}
+
+/** The signal's reason; if it cannot be read, the error that reading it threw. */
+function reasonOf(signal: AbortSignalLike): unknown {
+  try {
+    return signal.reason
+  } catch (error) {
+    return error
+  }
 }
 
 /**
@@ -51,53 +83,57 @@ export interface Waiting<T> {
  */
 export function abortable<T>(signal: AbortSignalLike | undefined, start: (waiting: Waiting<T>) => () => boolean): Promise<T> {
   return new Promise((resolve, reject) => {
+    let isAborted = false
+    let abandon = (): boolean => true
+    let ignore = (): void => undefined
     const waiting: Waiting<T> = {
       resolve(value) {
-        signal?.removeEventListener('abort', abort)
+        ignore()
         resolve(value)
       },
       reject(reason) {
-        signal?.removeEventListener('abort', abort)
+        ignore()
         reject(reason)
       },
     }
-    const abort = (): void => {
-      if (abandon()) waiting.reject(signal?.reason)
-    }
-    signal?.addEventListener('abort', abort)
-    const abandon = start(waiting)
+    ignore = onAbort(signal, (reason) => {
+      if (!abandon()) return
+      isAborted = true
+      waiting.reject(reason)
+    })
+    if (isAborted) ignore()
+    else abandon = start(waiting)
   })
 }
 
 /**
  * Call `look` now, after 1 ms, 2, 4 …, at most `everyMs` apart, until it is true. Rejects with what it throws, and with `signal.reason`. The timer keeps the
- * thread alive: somebody waits.
+ * thread alive, because a caller waits.
  */
 export function until(look: () => boolean, everyMs: number, signal: AbortSignalLike | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
+  return abortable(signal, ({ resolve, reject }) => {
     let timer: ReturnType<typeof setTimeout> | undefined
+    let isOver = false
     let ms = 1
-    const settle = (how: () => void): void => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', abort)
-      how()
-    }
-    const abort = (): void => settle(() => reject(signal?.reason))
     const lookAgain = (): void => {
       try {
         if (look()) {
-          settle(resolve)
+          resolve()
           return
         }
       } catch (error) {
-        settle(() => reject(error))
+        reject(error)
         return
       }
+      if (isOver) return
       timer = setTimeout(lookAgain, ms)
       ms = Math.min(ms * 2, everyMs)
     }
-    signal?.addEventListener('abort', abort)
-    if (isAborted(signal)) abort()
-    else lookAgain()
+    lookAgain()
+    return () => {
+      isOver = true
+      clearTimeout(timer)
+      return true
+    }
   })
 }

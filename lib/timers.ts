@@ -2,14 +2,26 @@
  * The host's clock and timers, as they were when the library was loaded. The library talks with other threads, which live in real time: a test's fake timers,
  * installed later, must not stop it. Every module of the library takes them from here (a lint rule says so).
  */
-export const { setTimeout, clearTimeout, setInterval, clearInterval, queueMicrotask } = globalThis
+export const { setTimeout, clearTimeout, setInterval, clearInterval } = globalThis
+
+/** The host's. Where it has none, by way of a promise. */
+export const queueMicrotask: (callback: () => void) => void =
+  (globalThis as { queueMicrotask?: (callback: () => void) => void }).queueMicrotask ??
+  ((callback) => void Promise.resolve().then(callback))
 
 /** Node's. Where the host has none, setTimeout() of 0 ms. */
 export const setImmediate: (callback: () => void) => unknown =
   (globalThis as { setImmediate?: (callback: () => void) => unknown }).setImmediate ?? ((callback) => setTimeout(callback, 0))
 
 /** Milliseconds since some moment; never goes back. */
-export const nowMs: () => number = performance.now.bind(performance)
+export const nowMs: () => number = typeof performance === 'object' ? performance.now.bind(performance) : steadyClock()
+
+/** Where the host has no `performance`: the date, which stands still while the host's clock is set back. */
+function steadyClock(): () => number {
+  const { now } = Date
+  let latest = 0
+  return () => (latest = Math.max(latest, now()))
+}
 
 /** Lets the thread end although the timer is pending, where the host has such timers. */
 export function unref(timer: unknown): void {

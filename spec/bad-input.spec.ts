@@ -1,6 +1,9 @@
 import { describe, expect, it } from '@jest/globals'
 import {
   BatchRing,
+  fingerprint,
+  FingerprintSet,
+  KeyDictionary,
   DirtyTracker,
   memoryFootprint,
   openWriter,
@@ -9,7 +12,17 @@ import {
   TxnBuffer,
   type Writer,
 } from '../lib/index.js'
-import { CAPACITY, CHUNKS, EPOCH_SLOTS, LANE_CAPACITY, MAGIC, MAX_KEYS_PER_EPOCH, MAX_WRITERS, VERSION } from '../lib/memory/map.js'
+import {
+  CAPACITY,
+  CHUNKS,
+  EPOCH_SLOTS,
+  LANE_CAPACITY,
+  MAGIC,
+  MAX_KEYS_PER_EPOCH,
+  MAX_WRITERS,
+  VERSION,
+  VERSION_VALUE,
+} from '../lib/memory/map.js'
 import { openHeld, openInline, openUnattended, rejected, thrown } from './support/in-process.js'
 
 const INVALID_ARG = { name: 'TypeError', code: 'ERR_DIRTYRING_INVALID_ARG' }
@@ -128,7 +141,7 @@ describe('C11: options', () => {
       expectError(
         thrown(() => resolveOptions(value)),
         INVALID_ARG,
-        '"options" expected an object, got ',
+        '"options" expected a plain object, got ',
       )
       expectError(
         thrown(() => memoryFootprint(value)),
@@ -242,7 +255,7 @@ describe('memoryFootprint()', () => {
 })
 
 describe('C11: a handle that is none', () => {
-  const version = 1
+  const version = VERSION_VALUE
   const foreign = (bytes: number): object => ({ dirtyring: version, buffer: new SharedArrayBuffer(bytes) })
 
   /** A copy of a real handle's memory, with one word changed. */
@@ -276,10 +289,15 @@ describe('C11: a handle that is none', () => {
     ['a small foreign buffer', () => foreign(8), 'BAD_HANDLE', ['at least 65536 bytes', 'got 8']],
     ['an empty foreign buffer', () => foreign(0), 'BAD_HANDLE', ['at least 65536 bytes', 'got 0']],
     ['a wrong magic', (tracker) => tampered(tracker, MAGIC, 7), 'BAD_HANDLE', ['expected memory made by dirtyring', 'got magic 7']],
-    ['an older handle', (tracker) => ({ ...tracker.handle, dirtyring: 0 }), 'VERSION', ['version 1', 'got 0', 'two versions']],
-    ['a newer handle', (tracker) => ({ ...tracker.handle, dirtyring: 2 }), 'VERSION', ['version 1', 'got 2', 'two versions']],
-    ['an older memory', (tracker) => tampered(tracker, VERSION, 0), 'VERSION', ['version 1', 'got 0']],
-    ['a newer memory', (tracker) => tampered(tracker, VERSION, 99), 'VERSION', ['version 1', 'got 99']],
+    ['an older handle', (tracker) => ({ ...tracker.handle, dirtyring: 0 }), 'VERSION', [`version ${version}`, 'got 0', 'two versions']],
+    [
+      'a newer handle',
+      (tracker) => ({ ...tracker.handle, dirtyring: version + 1 }),
+      'VERSION',
+      [`version ${version}`, `got ${version + 1}`, 'two versions'],
+    ],
+    ['an older memory', (tracker) => tampered(tracker, VERSION, 0), 'VERSION', [`version ${version}`, 'got 0']],
+    ['a newer memory', (tracker) => tampered(tracker, VERSION, 99), 'VERSION', [`version ${version}`, 'got 99']],
     ['a capacity of 3', (tracker) => tampered(tracker, CAPACITY, 3), 'BAD_HANDLE', ['geometry', '"capacity":3']],
     ['a capacity of 0', (tracker) => tampered(tracker, CAPACITY, 0), 'BAD_HANDLE', ['geometry', '"capacity":0']],
     ['a negative laneCapacity', (tracker) => tampered(tracker, LANE_CAPACITY, -8), 'BAD_HANDLE', ['geometry', '"laneCapacity":-8']],
@@ -533,8 +551,8 @@ describe('C11: keys that are none', () => {
 
 describe("C11: arguments of the tracker's methods", () => {
   it.each<[what: string, call: (tracker: DirtyTracker) => unknown, kind: { name: string; code: string }, part: string]>([
-    ['advanceEpoch(null)', (t) => t.advanceEpoch(null as never), INVALID_ARG, '"options" expected an object, got null'],
-    ['advanceEpoch(5)', (t) => t.advanceEpoch(5 as never), INVALID_ARG, '"options" expected an object, got 5'],
+    ['advanceEpoch(null)', (t) => t.advanceEpoch(null as never), INVALID_ARG, '"options" expected a plain object, got null'],
+    ['advanceEpoch(5)', (t) => t.advanceEpoch(5 as never), INVALID_ARG, '"options" expected a plain object, got 5'],
     ['advanceEpoch: signal {}', (t) => t.advanceEpoch({ signal: {} as never }), INVALID_ARG, '"options.signal" expected an AbortSignal'],
     ['advanceEpoch: a controller', (t) => t.advanceEpoch({ signal: new AbortController() as never }), INVALID_ARG, '"options.signal"'],
     ['advanceEpoch: signal null', (t) => t.advanceEpoch({ signal: null as never }), INVALID_ARG, '"options.signal"'],
@@ -548,7 +566,7 @@ describe("C11: arguments of the tracker's methods", () => {
     ['consume()', (t) => t.consume(undefined as never), INVALID_ARG, '"use" expected a function, got undefined'],
     ['consume: a promise', (t) => t.consume(Promise.resolve() as never), INVALID_ARG, '"use" expected a function'],
     ['consume: options', (t) => t.consume(() => 1, { onBusy: 'x' as never }), OUT_OF_RANGE, '"options.onBusy"'],
-    ['epochs()', (t) => t.epochs(undefined as never), INVALID_ARG, '"options" expected an object, got undefined'],
+    ['epochs()', (t) => t.epochs(undefined as never), INVALID_ARG, '"options" expected a plain object, got undefined'],
     ['epochs({})', (t) => t.epochs({} as never), INVALID_ARG, '"options.everyMs" expected a number, got undefined'],
     ['epochs: everyMs text', (t) => t.epochs({ everyMs: '5' as never }), INVALID_ARG, '"options.everyMs" expected a number, got "5"'],
     ['epochs: everyMs -1', (t) => t.epochs({ everyMs: -1 }), OUT_OF_RANGE, '"options.everyMs"'],
@@ -562,16 +580,16 @@ describe("C11: arguments of the tracker's methods", () => {
       INVALID_ARG,
       '"options.skipEmpty" expected a boolean, got 1',
     ],
-    ['drained(null)', (t) => t.drained(null as never), INVALID_ARG, '"options" expected an object'],
+    ['drained(null)', (t) => t.drained(null as never), INVALID_ARG, '"options" expected a plain object'],
     ['drained: signal', (t) => t.drained({ signal: 5 as never }), INVALID_ARG, '"options.signal"'],
-    ['flushed(null)', (t) => t.flushed(null as never), INVALID_ARG, '"options" expected an object'],
+    ['flushed(null)', (t) => t.flushed(null as never), INVALID_ARG, '"options" expected a plain object'],
     ['flushed: signal', (t) => t.flushed({ signal: {} as never }), INVALID_ARG, '"options.signal"'],
     ['reap()', (t) => t.reap(undefined as never), INVALID_ARG, '"writerId" expected a number, got undefined'],
     ['reap(-1)', (t) => t.reap(-1), OUT_OF_RANGE, '"writerId" expected a whole number, 0 to 7 (maxWriters), got -1'],
     ['on()', (t) => t.on(undefined as never, () => undefined), INVALID_ARG, `"event" expected an event's name, got undefined`],
     ['on: no such event', (t) => t.on('sealed' as never, () => undefined), OUT_OF_RANGE, `"event" expected 'epoch', 'overflow'`],
     ['on: no listener', (t) => t.on('epoch', 5 as never), INVALID_ARG, '"listener" expected a function, got 5'],
-    ['stop(null)', (t) => t.stop(null as never), INVALID_ARG, '"options" expected an object'],
+    ['stop(null)', (t) => t.stop(null as never), INVALID_ARG, '"options" expected a plain object'],
     ['stop: graceMs text', (t) => t.stop({ graceMs: '5' as never }), INVALID_ARG, '"options.graceMs" expected a number, got "5"'],
     ['stop: graceMs -1', (t) => t.stop({ graceMs: -1 }), OUT_OF_RANGE, '"options.graceMs"'],
     ['stop: graceMs Infinity', (t) => t.stop({ graceMs: Infinity }), OUT_OF_RANGE, 'got Infinity'],
@@ -590,7 +608,7 @@ describe("C11: arguments of the tracker's methods", () => {
   })
 
   it.each<[what: string, call: (writer: Writer) => unknown, kind: { name: string; code: string }, part: string]>([
-    ['markMany: options', (w) => w.markMany([1], null as never), INVALID_ARG, '"options" expected an object, got null'],
+    ['markMany: options', (w) => w.markMany([1], null as never), INVALID_ARG, '"options" expected a plain object, got null'],
     ['markMany: atomic', (w) => w.markMany([1], { atomic: 0 as never }), INVALID_ARG, '"options.atomic" expected a boolean, got 0'],
     ['markLanes: atomic', (w) => w.markLanes(new Uint32Array(2), { atomic: 'no' as never }), INVALID_ARG, '"options.atomic"'],
     ['flushTo: atomic', (w) => new TxnBuffer(1).flushTo(w, { atomic: null as never }), INVALID_ARG, '"options.atomic"'],
@@ -625,6 +643,267 @@ describe("C11: arguments of the tracker's methods", () => {
       OUT_OF_RANGE,
       '"options.everyMs"',
     )
+  })
+})
+
+describe('C11: a view of memory that this thread no longer has', () => {
+  it('is one clear error in every function that takes a view, and nothing is stored', async () => {
+    const detached = <V extends { buffer: ArrayBufferLike }>(view: V): V => {
+      structuredClone(view.buffer, { transfer: [view.buffer as ArrayBuffer] })
+      return view
+    }
+    const bytes = detached(new Uint8Array(8))
+    const keys = detached(new BigUint64Array(8))
+    const ids = detached(new Uint32Array(8))
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    writer.mark('')
+    const epoch = await tracker.advanceEpoch()
+    writer.mark(5)
+    const txn = new TxnBuffer(1)
+    const set = new FingerprintSet()
+    const dictionary = KeyDictionary.create({ maxKeys: 4 })
+    dictionary.id('')
+    const ring = BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 })
+    const producer = ring.openProducer()
+    const before = tracker.stats()
+    for (const act of [
+      () => writer.mark(bytes),
+      () => writer.markKey(bytes),
+      () => writer.markMany(keys),
+      () => writer.markMany(keys, { atomic: false }),
+      () => writer.markMany(ids),
+      () => writer.markMany([1, bytes]),
+      () => writer.markMany(new Set([bytes])),
+      () => writer.markLanes(ids),
+      () => writer.markLanes(ids, { atomic: false }),
+      () => txn.record(bytes),
+      () => txn.recordKey(bytes),
+      () => txn.recordMany(keys),
+      () => txn.recordMany([bytes]),
+      () => epoch.has(bytes),
+      () => epoch.hasKey(bytes),
+      () => set.add(bytes),
+      () => set.addMany(ids),
+      () => set.has(bytes),
+      () => fingerprint(bytes),
+      () => dictionary.id(bytes),
+      () => dictionary.find(bytes),
+      () => producer.push(keys),
+    ]) {
+      expectError(thrown(act), INVALID_ARG, 'detached or out of bounds')
+    }
+    expect(tracker.stats()).toEqual(before)
+    expect([txn.size, set.size, dictionary.size, ring.drain(() => undefined)]).toEqual([0, 0, 1, 0])
+    epoch.commit()
+    expect([...(await tracker.advanceEpoch())]).toEqual([5n])
+  })
+})
+
+describe('C11: a list whose keys run code of the caller', () => {
+  /** A list of these keys, where the reading of the key at `at` runs `run`. */
+  const listWith = (keys: number[], at: number, run: () => unknown): number[] =>
+    Object.defineProperty([...keys], at, {
+      get: () => {
+        run()
+        return keys[at]
+      },
+    })
+
+  it('markMany(): what that code marks is stored, before the list; when it throws, the list is not', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    expect(writer.markMany(listWith([10, 11, 12], 1, () => writer.markMany([20, 21])))).toBe(true)
+    const own = new Error('of the list')
+    const failing = listWith([30, 31], 1, () => {
+      writer.mark(22)
+      throw own
+    })
+    expect(thrown(() => writer.markMany(failing))).toBe(own)
+    expect([...(await tracker.advanceEpoch()).ids()]).toEqual([1, 20, 21, 10, 11, 12, 22])
+  })
+
+  it('markMany(): a writer that it closes takes no more keys', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    expect(thrown(() => writer.markMany(listWith([1, 2], 1, () => writer.close()))).code).toBe('ERR_DIRTYRING_CLOSED')
+    expect((await tracker.advanceEpoch()).size).toBe(0)
+  })
+
+  it('recordMany(): what it records into the same buffer is kept, also where the buffer grows or is cleared', () => {
+    const txn = new TxnBuffer(1, 0)
+    txn.record(1)
+    txn.recordMany(listWith([10, 11], 1, () => txn.recordMany(Uint32Array.from({ length: 100 }, (_, i) => 100 + i))))
+    expect([...txn.drain()]).toEqual([1n, ...Array.from({ length: 100 }, (_, i) => BigInt(100 + i)), 10n, 11n])
+    txn.recordMany([1, 2, 3])
+    txn.recordMany(listWith([10, 11], 0, () => txn.clear()))
+    expect([...txn.drain()]).toEqual([10n, 11n])
+    const failing = listWith([10, 11], 1, () => {
+      txn.record(5)
+      txn.record(-1)
+    })
+    expectError(
+      thrown(() => txn.recordMany(failing)),
+      OUT_OF_RANGE,
+      'got -1',
+    )
+    expect([...txn.drain()]).toEqual([5n])
+  })
+
+  it('addMany(): what it adds to the same set counts for itself', () => {
+    const set = new FingerprintSet({ expectedKeys: 0 })
+    expect(set.addMany(listWith([1, 2, 3], 2, () => expect(set.addMany([2, 50])).toBe(2)))).toBe(2)
+    expect([...set.ids()]).toEqual([2, 50, 1, 3])
+  })
+})
+
+describe('C11: more keys than there is room for', () => {
+  it('markMany() and markLanes(): a RangeError that names the way out, before the list is read', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    const advice = 'To mark more keys than a lane holds, pass { atomic: false }, or raise laneCapacity.'
+    for (const act of [
+      () => writer.markMany(new Array(2 ** 32 - 1)),
+      () => writer.markMany(new Proxy(new Array(1025), { get: (keys, name) => (name === 'length' ? 1025 : thrown(() => keys)) })),
+      () => writer.markMany(new Uint32Array(1025)),
+      () => writer.markMany(new BigUint64Array(1025)),
+      () => writer.markMany(new Set(Array.from({ length: 1025 }, (_, i) => i))),
+      () => writer.markLanes(new Uint32Array(2050)),
+    ]) {
+      expectError(thrown(act), OUT_OF_RANGE, 'expected at most 1024 keys (laneCapacity), got ', advice)
+    }
+    expectError(
+      thrown(() => new TxnBuffer(1).recordMany(new Array(2 ** 32 - 1))),
+      OUT_OF_RANGE,
+      `at most ${2 ** 29} in one buffer, got ${2 ** 32 - 1}`,
+    )
+    expect(writer.markMany([1])).toBe(true)
+    expect([...(await tracker.advanceEpoch()).ids()]).toEqual([1])
+  })
+
+  it('markMany() with atomic: false reads a list part by part, a quarter of a lane at a time', async () => {
+    const tracker = await openInline({ maxKeysPerEpoch: 2 ** 16 })
+    const writer = tracker.openWriter()
+    const COUNT = 10_000
+    const ahead: number[] = []
+    const keys = new Proxy([], {
+      get: (_, name) => {
+        if (name === 'length') return COUNT
+        ahead.push(Number(name) - tracker.stats().writers[0].marked)
+        return Number(name)
+      },
+    })
+    expect(writer.markMany(keys, { atomic: false })).toBe(true)
+    expect(ahead).toHaveLength(COUNT)
+    expect(Math.max(...ahead)).toBe(1024 / 4 - 1)
+    const epoch = await tracker.advanceEpoch()
+    expect([epoch.size, epoch.has(0), epoch.has(COUNT - 1)]).toEqual([COUNT, true, true])
+  })
+
+  it('markMany() with atomic: false: a list that only says that it is long is left at the first key that is none', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    expectError(
+      thrown(() => writer.markMany(Object.assign(new Array(2 ** 32 - 1), { 0: 1, 1: 2 }), { atomic: false })),
+      INVALID_ARG,
+      '"keys[2]"',
+    )
+    expect(writer.mark(7)).toBe(true)
+    expect([...(await tracker.advanceEpoch()).ids()]).toEqual([7])
+  })
+
+  it('a list whose length is no number does not block the writer', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    for (const length of ['2', NaN, 1.5, 100]) {
+      const keys = new Proxy([1, 2], { get: (list, name) => (name === 'length' ? length : Reflect.get(list, name)) })
+      for (const atomic of [true, false]) expect(thrown(() => writer.markMany(keys, { atomic })).code).toMatch(/^ERR_DIRTYRING_/)
+      expect(writer.mark(7)).toBe(true)
+    }
+    expect([...(await tracker.advanceEpoch()).ids()]).toEqual([7])
+  })
+})
+
+describe('C11: option bags', () => {
+  const bags: [what: string, call: (options: any) => unknown, misspelt: string, meant: string][] = [
+    ['resolveOptions()', (o) => resolveOptions(o), 'batchsize', 'batchSize'],
+    ['memoryFootprint()', (o) => memoryFootprint(o), 'maxKeyPerEpoch', 'maxKeysPerEpoch'],
+    ['DirtyTracker.create()', (o) => DirtyTracker.create(o), 'flushIntervalMS', 'flushIntervalMs'],
+    ['BatchRing.create()', (o) => BatchRing.create(o), 'Capacity', 'capacity'],
+    ['KeyDictionary.create()', (o) => KeyDictionary.create(o), 'maxkeys', 'maxKeys'],
+    ['new FingerprintSet()', (o) => new FingerprintSet(o), 'expectedKey', 'expectedKeys'],
+    ['advanceEpoch()', async (o) => (await openInline()).advanceEpoch(o), 'onbusy', 'onBusy'],
+    ['consume()', async (o) => (await openInline()).consume(() => undefined, o), 'singal', 'signal'],
+    ['epochs()', async (o) => (await openInline()).epochs(o), 'everyMS', 'everyMs'],
+    ['flushed()', async (o) => (await openInline()).flushed(o), 'Signal', 'signal'],
+    ['drained()', async (o) => (await openInline()).drained(o), 'signals', 'signal'],
+    ['stop()', async (o) => (await openInline()).stop(o), 'graceMS', 'graceMs'],
+    ['markMany()', async (o) => (await openInline()).openWriter().markMany([1], o), 'atomar', 'atomic'],
+    ['markLanes()', async (o) => (await openInline()).openWriter().markLanes(Uint32Array.of(1, 2), o), 'Atomic', 'atomic'],
+    ['flushTo()', async (o) => new TxnBuffer(1).flushTo((await openInline()).openWriter(), o), 'atomc', 'atomic'],
+    ['waitForRoom()', async (o) => (await openInline()).openWriter().waitForRoom(1, o), 'signl', 'signal'],
+  ]
+
+  it.each(bags)('%s: an unknown name is a TypeError that suggests the nearest known one', async (_, call, misspelt, meant) => {
+    expectError(
+      await rejected((async () => call({ [misspelt]: undefined }))()),
+      INVALID_ARG,
+      `"options.${misspelt}" expected no option of this name, got undefined. Did you mean "${meant}"?`,
+    )
+    expectError(await rejected((async () => call({ zzzzzzzzzzzz: 1 }))()), INVALID_ARG, 'got 1. Known options: ', meant)
+  })
+
+  it.each(bags)('%s: only a plain object is a bag', async (_, call) => {
+    for (const value of [null, 5, 'x', true, [], [1], () => undefined, Map, new Map(), new Set(), new Uint8Array(1), new Date()]) {
+      expectError(await rejected((async () => call(value))()), INVALID_ARG, '"options" expected a plain object, got ')
+    }
+    const error = await rejected((async () => call(new AbortController().signal))())
+    expectError(error, INVALID_ARG, '"options" expected a plain object, got an instance of AbortSignal')
+  })
+
+  it('a signal in place of the bag is told where it belongs', async () => {
+    const tracker = await openInline()
+    expectError(await rejected(tracker.flushed(AbortSignal.timeout(1000) as never)), INVALID_ARG, 'Pass the signal as { signal }.')
+  })
+
+  it('a bag may have no prototype, be frozen, be of a class of its own, or be a module', () => {
+    class Options {
+      capacity = 8
+      get batchSize(): number {
+        return 3
+      }
+    }
+    expect(resolveOptions(new Options())).toMatchObject({ capacity: 8, batchSize: 3 })
+    expect(resolveOptions(Object.assign(Object.create(null), { capacity: 4 }))).toMatchObject({ capacity: 4 })
+    expect(resolveOptions(Object.freeze({ [Symbol.toStringTag]: 'Module', capacity: 4 }))).toMatchObject({ capacity: 4 })
+  })
+
+  it('each option is read once', () => {
+    const reads: PropertyKey[] = []
+    const bag = new Proxy({ aggregator: 'inline' as const, capacity: 4 }, { get: (o, name) => (reads.push(name), Reflect.get(o, name)) })
+    resolveOptions(bag)
+    expect(reads.filter((name) => name === 'aggregator' || name === 'capacity')).toEqual(['capacity', 'aggregator'])
+  })
+})
+
+describe('C11: numbers that are taken modulo 2^32', () => {
+  it.each([['1'], [1n], [null], [Symbol('1')], [{ valueOf: () => 1 }], [[1]]])('are a TypeError where they are none: %p', (odd: any) => {
+    const txn = new TxnBuffer(1)
+    const set = new FingerprintSet()
+    for (const act of [
+      () => txn.record(odd, 1),
+      () => txn.record(1, odd),
+      () => txn.recordLanes(odd, 1),
+      () => txn.recordLanes(1, odd),
+      () => set.add(odd, 1),
+      () => set.add(1, odd),
+      () => set.has(odd, 1),
+      () => set.has(1, odd),
+    ]) {
+      expectError(thrown(act), INVALID_ARG, 'expected a number, got ')
+    }
+    expect([txn.size, set.size]).toEqual([0, 0])
   })
 })
 

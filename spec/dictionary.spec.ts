@@ -297,8 +297,8 @@ describe('what a KeyDictionary refuses', () => {
     expect.objectContaining({ name: type, code: `ERR_DIRTYRING_${code}`, message: expect.stringContaining(message) })
 
   it.each<[string, any, string, string]>([
-    ['options', null, 'INVALID_ARG', '"options" expected an object, got null'],
-    ['options', 5, 'INVALID_ARG', '"options" expected an object, got 5'],
+    ['options', null, 'INVALID_ARG', '"options" expected a plain object, got null'],
+    ['options', 5, 'INVALID_ARG', '"options" expected a plain object, got 5'],
     ['maxKeys', { maxKeys: '5' }, 'INVALID_ARG', '"options.maxKeys" expected a number, got "5"'],
     ['maxKeys', { maxKeys: 0 }, 'OUT_OF_RANGE', '"options.maxKeys" expected a whole number, 1 to 16777216, got 0'],
     ['maxKeys', { maxKeys: 2 ** 24 + 1 }, 'OUT_OF_RANGE', 'got 16777217'],

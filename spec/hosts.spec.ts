@@ -6,8 +6,25 @@ const INVALID = 'ERR_DIRTYRING_INVALID_ARG'
 describe('a host', () => {
   it('that is big-endian is refused when the library is loaded, and told why', async () => {
     expect(await runProgram('hosts', { case: 'bigEndian' })).toEqual({
-      code: 'ERR_DIRTYRING_NO_SHARED_MEMORY',
+      code: 'ERR_DIRTYRING_UNSUPPORTED',
       message: expect.stringContaining('a little-endian host'),
+    })
+  })
+
+  it('whose prototypes are frozen has healthy trackers that stop, and errors with their names', async () => {
+    expect(await runProgram('hosts', { case: 'frozen' })).toEqual({
+      ids: [1],
+      waiting: 'ERR_DIRTYRING_OUT_OF_RANGE',
+      error: { name: 'DirtyRingError', code: 'ERR_DIRTYRING_STOPPED' },
+      full: 'ERR_DIRTYRING_DICTIONARY_FULL',
+    })
+  })
+
+  it('without TextEncoder, Worker, performance, crypto and queueMicrotask loads the library, and does what it can', async () => {
+    expect(await runProgram('hosts', { case: 'bare' })).toEqual({
+      bare: { canBlock: true, added: 2, fingerprint: true, ids: [0, 1, 0], text: Array(2).fill('ERR_DIRTYRING_UNSUPPORTED'), pushed: true },
+      epoch: { has: [true, true, true, false], last: 0 },
+      aggregator: { code: 'ERR_DIRTYRING_AGGREGATOR_FAILED', cause: expect.stringContaining('pass aggregator: "inline"') },
     })
   })
 

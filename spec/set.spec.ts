@@ -142,8 +142,8 @@ describe('FingerprintSet', () => {
 
   it('C11: names what is wrong with an option', () => {
     const wrong: [unknown, typeof TypeError | typeof RangeError, string][] = [
-      [null, TypeError, '"options" expected an object, got null'],
-      [5, TypeError, '"options" expected an object, got 5'],
+      [null, TypeError, '"options" expected a plain object, got null'],
+      [5, TypeError, '"options" expected a plain object, got 5'],
       [{ expectedKeys: '1' }, TypeError, '"options.expectedKeys" expected a number'],
       [{ expectedKeys: -1 }, RangeError, '"options.expectedKeys" expected a whole number, 0 to 268435456, got -1'],
       [{ expectedKeys: 1.5 }, RangeError, '"options.expectedKeys"'],

@@ -112,4 +112,31 @@ describe('C10: every promise takes a signal', () => {
     expect([most, signal.listeners.size]).toEqual([0, 0])
     expect(tracker.stats().unsettled).toEqual([])
   })
+
+  it.each(calls)('%s: a signal that calls back while it is listened to rejects the call, and nothing is started', async (_, call) => {
+    const scene = await busy()
+    const signal = new Signal()
+    signal.addEventListener = (_type, listener) => {
+      signal.reason = 'at once'
+      listener()
+    }
+    expect(await rejected(call(scene, signal))).toBe('at once')
+    scene.hand.run()
+    expect(scene.tracker.stats().unsettled).toEqual([0])
+  })
+
+  it.each(calls)('%s: a signal that cannot be left, or whose reason cannot be read, still settles the call', async (_, call) => {
+    const scene = await busy()
+    const signal = new Signal()
+    const own = new Error('of the signal')
+    const fail = (): never => {
+      throw own
+    }
+    signal.removeEventListener = fail
+    const pending = call(scene, signal)
+    Object.defineProperty(signal, 'reason', { get: fail })
+    signal.aborted = true
+    for (const listener of [...signal.listeners]) listener()
+    expect(await rejected(pending)).toBe(own)
+  })
 })

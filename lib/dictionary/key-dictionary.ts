@@ -1,5 +1,5 @@
-import { badHandle, DirtyRingError, invalidArg, outOfRange, type ErrorCode } from '../errors.js'
-import { typedArrayName } from '../fingerprint.js'
+import { checkBag, isRevoked, typedArrayName, viewLength } from '../check.js'
+import { badHandle, describe, DirtyRingError, invalidArg, outOfRange, type ErrorCode } from '../errors.js'
 import type { SharedWords } from '../memory/map.js'
 import { allocate, checkHost } from '../memory/memory.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
@@ -33,8 +33,9 @@ const usualBytes = new Uint8Array(usual.buffer)
 let scratch = usual
 let scratchBytes = usualBytes
 
-const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+// Made at the first use: some hosts (jsdom) have neither, and all else of the library must load there.
+let encoder: InstanceType<typeof TextEncoder> | undefined
+let decoder: InstanceType<typeof TextDecoder> | undefined
 
 /** Up to this length a loop is faster than a call of the encoder or of set() (Node 20). */
 const SHORT = 40
@@ -96,7 +97,7 @@ export class KeyDictionary {
    * @throws DirtyRingError `ERR_DIRTYRING_NO_SHARED_MEMORY` where there is no SharedArrayBuffer
    */
   static create(options: { maxKeys?: number | undefined; maxBytes?: number | undefined } = {}): KeyDictionary {
-    if (typeof options !== 'object' || (options as unknown) === null) throw invalidArg('options', 'an object', options)
+    checkBag('options', options, ['maxKeys', 'maxBytes'])
     const maxKeys = whole('options.maxKeys', options.maxKeys, 1, MAX_KEYS_MAX, 2 ** 20)
     const maxBytes = whole('options.maxBytes', options.maxBytes, MAX_BYTES_MIN, MAX_BYTES_MAX, maxKeys * BYTES_PER_KEY)
     checkHost()
@@ -123,7 +124,7 @@ export class KeyDictionary {
     if (typeof handle !== 'object' || handle === null) {
       throw badHandle(`"handle" expected dictionary.handle, got ${handle === null ? 'null' : typeof handle}`)
     }
-    if (!('dirtyringDictionary' in handle)) {
+    if (isRevoked(handle) || !('dirtyringDictionary' in handle)) {
       throw badHandle(
         '"handle" expected dictionary.handle, got another object: pass dictionary.handle in workerData or postMessage, not the dictionary itself',
       )
@@ -203,6 +204,7 @@ export class KeyDictionary {
    */
   key(id: number): string {
     const length = this.#read(id)
+    decoder ??= newDecoder()
     return decoder.decode(scratchBytes.subarray(0, length))
   }
 
@@ -278,19 +280,37 @@ function encodeUtf8(key: string, most: number): number {
   const { length } = key
   if (length > most) return length
   reserve(3 * length)
+  encoder ??= newEncoder()
   const { written } = encoder.encodeInto(key, scratchBytes)
   scratchBytes.fill(0, written, (written + 3) & ~3)
   return written
 }
 
 function encodeBytes(key: Uint8Array, most: number): number {
-  const { length } = key
+  const length = viewLength(key, 'key')
   if (length > most) return length
   reserve(length)
   if (length <= SHORT) for (let i = 0; i < length; i++) scratchBytes[i] = key[i]
   else scratchBytes.set(key)
   for (let i = length; (i & 3) !== 0; i++) scratchBytes[i] = 0
   return length
+}
+
+function newEncoder(): InstanceType<typeof TextEncoder> {
+  if (typeof TextEncoder !== 'function') throw withoutEncoder('TextEncoder')
+  return new TextEncoder()
+}
+
+function newDecoder(): InstanceType<typeof TextDecoder> {
+  if (typeof TextDecoder !== 'function') throw withoutEncoder('TextDecoder')
+  return new TextDecoder('utf-8', { ignoreBOM: true })
+}
+
+function withoutEncoder(name: string): DirtyRingError {
+  return new DirtyRingError(
+    'ERR_DIRTYRING_UNSUPPORTED',
+    `a KeyDictionary needs ${name}, which this host does not have: define it as a global`,
+  )
 }
 
 /** Room for so many bytes, in whole words. A key that is longer than usual gets memory of its own, which goes with the next key. */
@@ -306,7 +326,7 @@ function reserve(bytes: number): void {
 
 function otherVersion(got: unknown): TypeError {
   const code: ErrorCode = 'ERR_DIRTYRING_VERSION'
-  const message = `"handle" expected dictionary layout version ${DICTIONARY_VERSION}, got ${String(got)}: two versions of dirtyring are loaded`
+  const message = `"handle" expected dictionary layout version ${DICTIONARY_VERSION}, got ${describe(got)}: two versions of dirtyring are loaded`
   return Object.assign(new TypeError(message), { code })
 }
 

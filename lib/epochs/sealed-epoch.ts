@@ -1,6 +1,6 @@
 import { DirtyRingError, invalidArg } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
-import { idFrom, readKey, type Fingerprint, type Key } from '../keys.js'
+import { checkLanes, idFrom, readKey, type Fingerprint, type Key } from '../keys.js'
 import {
   epochAt,
   FLAG_EVERYTHING,
@@ -211,7 +211,10 @@ export class SealedEpoch {
   has(key: Key): boolean
   has(lo: number, hi: number): boolean
   has(key: Key, hi?: number): boolean {
-    if (hi !== undefined) return this.#has((key as number) | 0, hi | 0)
+    if (hi !== undefined) {
+      checkLanes(key, hi)
+      return this.#has((key as number) | 0, hi | 0)
+    }
     readKey(key, scratch, 0)
     return this.#has(scratch[0], scratch[1])
   }

@@ -1,4 +1,5 @@
-import { badHandle, DirtyRingError, outOfRange, type ErrorCode } from '../errors.js'
+import { isRevoked } from '../check.js'
+import { badHandle, describe, DirtyRingError, outOfRange, type ErrorCode } from '../errors.js'
 import {
   BATCH_SIZE,
   CAPACITY,
@@ -21,6 +22,7 @@ import {
   type Layout,
   type SharedWords,
 } from './map.js'
+import { randomWords } from '../set/mix.js'
 
 /** One attached memory: the words, and where everything is in them. What every function of the concurrent core takes. */
 export interface Memory {
@@ -73,7 +75,7 @@ export function createMemory(settings: Settings, secrets: ArrayLike<number>, nat
   words[ON_FULL] = settings.onFull === 'reject' ? 1 : 0
   words[MAX_WAIT_MS] = settings.maxWaitMs
   for (let i = 0; i < secrets.length; i++) words[SECRETS + i] = secrets[i]
-  const identity = crypto.getRandomValues(new Int32Array(2))
+  const identity = randomWords(2)
   words[TRACKER_ID] = identity[0]
   words[TRACKER_ID + 1] = identity[1]
   words[MAGIC] = MAGIC_VALUE
@@ -90,7 +92,7 @@ export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory 
   if (typeof handle !== 'object' || handle === null) {
     throw badHandle(`"handle" expected ${source}, got ${handle === null ? 'null' : typeof handle}`)
   }
-  if (!('dirtyring' in handle)) {
+  if (isRevoked(handle) || !('dirtyring' in handle)) {
     throw badHandle(`"handle" expected ${source}, got another object: pass ${source} in workerData or postMessage, not the ${what} itself`)
   }
   const { dirtyring: version, buffer, native } = handle as { dirtyring: unknown; buffer?: unknown; native?: unknown }
@@ -160,7 +162,7 @@ export function isPowerOfTwo(value: number): boolean {
 
 function otherVersion(got: unknown): TypeError {
   const code: ErrorCode = 'ERR_DIRTYRING_VERSION'
-  const message = `"handle" expected memory layout version ${VERSION_VALUE}, got ${String(got)}: two versions of dirtyring are loaded`
+  const message = `"handle" expected memory layout version ${VERSION_VALUE}, got ${describe(got)}: two versions of dirtyring are loaded`
   return Object.assign(new TypeError(message), { code })
 }
 

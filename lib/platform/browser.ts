@@ -8,7 +8,7 @@ interface WebWorker {
   addEventListener(type: 'error', listener: (event: { message?: string }) => void): void
 }
 interface WorkerScope {
-  addEventListener(type: string, listener: (event: { data?: unknown }) => void): void
+  addEventListener?(type: string, listener: (event: { data?: unknown }) => void): void
   removeEventListener(type: string, listener: (event: { data?: unknown }) => void): void
 }
 declare const Worker: (new (url: URL, options: { type: 'module'; name: string }) => WebWorker) | undefined
@@ -21,7 +21,7 @@ export const platform: Platform = {
   turn: () => new Promise((resolve) => setTimeout(resolve, 0)),
 
   startWorker() {
-    if (Worker === undefined) throw new Error('this runtime has no Worker: pass aggregator: "inline"')
+    if (typeof Worker === 'undefined') throw new Error('this runtime has no Worker: pass aggregator: "inline"')
     return aggregatorThread(
       new Worker(new URL('../aggregator/worker.js', import.meta.url), { type: 'module', name: 'dirtyring aggregator' }),
     )
@@ -37,11 +37,11 @@ export const platform: Platform = {
   onWorkerStart: () => () => undefined,
 
   onThreadEnd(listener) {
-    scope.addEventListener('pagehide', listener)
+    scope.addEventListener?.('pagehide', listener)
   },
 
   onHandle(listener) {
-    if (scope.document !== undefined) return
+    if (scope.document !== undefined || scope.addEventListener === undefined) return
     const receive = (event: { data?: unknown }): void => {
       if (!isHandleMessage(event.data)) return
       scope.removeEventListener('message', receive)

@@ -1,5 +1,5 @@
+import { typedArrayName, viewLength, wordsOf } from '../check.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
-import { typedArrayName } from '../fingerprint.js'
 import { LANE_KEYS, OWNER } from '../memory/map.js'
 import { attachMemory, createMemory, handleOf, sameMemory, type Memory } from '../memory/memory.js'
 import { resolveRingOptions, type TrackerOptions } from '../options.js'
@@ -67,7 +67,8 @@ export class BatchRing {
   drain(onBatch: (keys: BigUint64Array, producerId: number) => void, limit = Infinity): number {
     if (typeof onBatch !== 'function') throw invalidArg('onBatch', 'a function', onBatch)
     if (typeof limit !== 'number') throw invalidArg('limit', 'a number', limit)
-    if (!(limit >= 0)) throw outOfRange('limit', 'a number that is not negative', limit)
+    const isLimit = limit === Infinity || (Number.isInteger(limit) && limit >= 0)
+    if (!isLimit) throw outOfRange('limit', 'a whole number that is not negative, or Infinity', limit)
     this.#takeRole()
     draining.push(this.#memory)
     try {
@@ -152,10 +153,11 @@ export class BatchProducer {
    */
   push(batch: BigUint64Array): boolean {
     if (typedArrayName(batch) !== 'BigUint64Array') throw invalidArg('batch', 'a BigUint64Array', batch)
+    const count = viewLength(batch, 'batch')
     const lane = this.#lane
     if (!lane.open) throw new DirtyRingError('ERR_DIRTYRING_CLOSED', `producer ${lane.id} is closed`)
-    if (batch.length > lane.capacity) throw outOfRange('batch', `at most ${lane.capacity} keys (laneCapacity)`, batch.length)
-    return batch.length === 0 || publishMany(lane, new Int32Array(batch.buffer, batch.byteOffset, batch.length * 2), batch.length)
+    if (count > lane.capacity) throw outOfRange('batch', `at most ${lane.capacity} keys (laneCapacity)`, count)
+    return count === 0 || publishMany(lane, wordsOf(batch, count * 2), count)
   }
 
   /** Give the producer's id back, once everything it pushed was handed out. Idempotent. While the ring is full the id stays taken, and a timer tries again. */

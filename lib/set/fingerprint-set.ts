@@ -1,5 +1,6 @@
+import { checkBag } from '../check.js'
 import { invalidArg, outOfRange } from '../errors.js'
-import { idFrom, keyCount, readKey, readKeys, type Fingerprint, type Key, type KeyList } from '../keys.js'
+import { checkLanes, idFrom, openKeys, readAll, readKey, type Fingerprint, type Key, type KeyList } from '../keys.js'
 import { cellsFor, keysFor, type SharedWords } from '../memory/map.js'
 import { cellsOf, contains, indexLog, insertRun, shiftFor, type SetState } from './kernel.js'
 import { randomSeed, secretsAt, secretsOf, type Secrets } from './mix.js'
@@ -35,7 +36,7 @@ export class FingerprintSet {
    * taken, now or when the set grows. 'auto' and 'js' mean TypeScript. Throws TypeError and RangeError.
    */
   constructor(options: { expectedKeys?: number | undefined; seed?: number | undefined; kernel?: 'auto' | 'wasm' | 'js' | undefined } = {}) {
-    if (typeof options !== 'object' || (options as unknown) === null) throw invalidArg('options', 'an object', options)
+    checkBag('options', options, ['expectedKeys', 'seed', 'kernel'])
     const expectedKeys = wholeNumber('options.expectedKeys', options.expectedKeys, KEYS_MAX, 64)
     const seed = wholeNumber('options.seed', options.seed, 2 ** 32 - 1, randomSeed())
     const { kernel = 'auto' }: { kernel?: unknown } = options
@@ -51,6 +52,7 @@ export class FingerprintSet {
     if (hi === undefined) {
       readKey(key, scratch, 0)
     } else {
+      checkLanes(key, hi)
       scratch[0] = key as number
       scratch[1] = hi
     }
@@ -61,26 +63,22 @@ export class FingerprintSet {
 
   /** Add many; how many were new. Throws TypeError and RangeError for what is no list of keys, and adds nothing then; RangeError beyond 2^28 keys. */
   addMany(keys: KeyList): number {
-    const count = keyCount(keys)
-    if (count === 0) return 0
-    let source: SharedWords
-    if (keys instanceof BigUint64Array) {
-      source = new Int32Array(keys.buffer, keys.byteOffset, count * 2) as unknown as SharedWords
-    } else {
-      source = words(count * 2)
-      readKeys(keys, source, 0, count)
-    }
+    const source = openKeys(keys)
+    const lanes = readAll(source)
     const before = this.#set.count
-    this.#insert(source, count * 2)
+    this.#insert(lanes as SharedWords, source.count * 2)
     return this.#set.count - before
   }
 
-  /** Whether two lanes, unchecked, modulo 2^32, are in. */
+  /** Whether two lanes, numbers, taken modulo 2^32, are in. */
   has(lo: number, hi: number): boolean
   /** Whether a key, in any form that `writer.mark()` takes, is in. */
   has(key: Key): boolean
   has(key: Key, hi?: number): boolean {
-    if (hi !== undefined) return contains(this.#set, (key as number) | 0, hi | 0)
+    if (hi !== undefined) {
+      checkLanes(key, hi)
+      return contains(this.#set, (key as number) | 0, hi | 0)
+    }
     readKey(key, scratch, 0)
     return contains(this.#set, scratch[0], scratch[1])
   }

@@ -50,7 +50,7 @@ export function secretsOf(seed: number): Int32Array {
 
 /** A seed from the platform's crypto. */
 export function randomSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0]
+  return randomWords(1)[0]
 }
 
 /** The longest run of equal bits: a factor with a long one sends some sequences of keys close together. */
@@ -62,4 +62,11 @@ function longestRun(word: number): number {
     if (run > longest) longest = run
   }
   return longest
+}
+
+/** Random words from the platform's crypto. Where the host has none (an AudioWorklet, some test environments), from Math.random(). */
+export function randomWords(count: number): Uint32Array {
+  const words = new Uint32Array(count)
+  if (typeof crypto === 'object') return crypto.getRandomValues(words)
+  return words.map(() => Math.random() * 2 ** 32)
 }

@@ -1,6 +1,7 @@
+import { isEngineError, isRevoked } from '../check.js'
 import { invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
-import { keyCount, readKey, readKeys, type Key, type KeyList } from '../keys.js'
+import { checkLanes, lanesFor, openKeys, readAll, readKey, type Key, type KeyList } from '../keys.js'
 import { isAtomic, laneOf, partOf, type Writer } from './writer.js'
 
 /** 2^30 words: more than the largest lane takes. */
@@ -38,7 +39,7 @@ export class TxnBuffer {
       throw outOfRange('expectedKeys', `a whole number, 0 to ${KEYS_MAX}`, expectedKeys)
     }
     this.#txnId = txnId
-    this.#lanes = new Int32Array(expectedKeys * 2)
+    this.#lanes = lanesFor(expectedKeys, 'expectedKeys')
   }
 
   /** The transaction's number: yours, and a tag only. */
@@ -69,8 +70,9 @@ export class TxnBuffer {
     this.#size++
   }
 
-  /** Two lanes, unchecked, modulo 2^32. RangeError beyond 2^29 keys, as for all that records. */
+  /** Two lanes, numbers, taken modulo 2^32. TypeError for anything else, RangeError beyond 2^29 keys, as for all that records. */
   recordLanes(lo: number, hi: number): void {
+    checkLanes(lo, hi)
     this.#reserve(1)
     this.#lanes[this.#size * 2] = lo
     this.#lanes[this.#size * 2 + 1] = hi
@@ -87,10 +89,13 @@ export class TxnBuffer {
 
   /** All of them, or, where one is no key, none. */
   recordMany(keys: KeyList): void {
-    const count = keyCount(keys)
-    this.#reserve(count)
-    readKeys(keys, this.#lanes, this.#size * 2, count)
-    this.#size += count
+    const source = openKeys(keys)
+    checkCount(source.count)
+    const lanes = readAll(source)
+    // A getter or an iterator in the list may have recorded into this buffer meanwhile: its keys come before these.
+    this.#reserve(source.count)
+    this.#lanes.set(lanes, this.#size * 2)
+    this.#size += source.count
   }
 
   /** The keys, in the order recorded; the buffer is empty after it. */
@@ -118,7 +123,8 @@ export class TxnBuffer {
    * batches as it takes, where what was stored leaves the buffer even if the rest was not; and `writer.markEverything()`.
    */
   flushTo(writer: Writer, options?: { atomic?: boolean | undefined }): boolean {
-    if (typeof (writer as Partial<Writer> | null | undefined)?.markLanes !== 'function') throw invalidArg('writer', 'a Writer', writer)
+    const isWriter = !isRevoked(writer) && typeof (writer as Partial<Writer> | null | undefined)?.markLanes === 'function'
+    if (!isWriter) throw invalidArg('writer', 'a Writer', writer)
     const part = isAtomic(options) ? this.#size : partOf(laneOf(writer))
     let stored = 0
     try {
@@ -127,21 +133,29 @@ export class TxnBuffer {
         if (!writer.markLanes(this.#lanes.subarray(stored * 2, end * 2))) break
         stored = end
       } while (stored < this.#size)
+    } catch (cause) {
+      if (!isEngineError(cause)) throw cause
+      throw Object.assign(invalidArg('writer', 'a Writer', writer), { cause }) // a Proxy of one, or another object with a method of that name
     } finally {
       this.#lanes.copyWithin(0, stored * 2, this.#size * 2)
-      this.#size -= stored
+      this.#size = Math.max(0, this.#size - stored)
     }
     return this.#size === 0
   }
 
   #reserve(count: number): void {
-    const needed = (this.#size + count) * 2
-    if (needed <= this.#lanes.length) return
-    if (needed > KEYS_MAX * 2) throw outOfRange('keys', `at most ${KEYS_MAX} in one buffer`, this.#size + count)
-    const larger = new Int32Array(Math.min(Math.max(needed, this.#lanes.length * 2, 32), KEYS_MAX * 2))
+    const needed = this.#size + count
+    const room = this.#lanes.length / 2
+    if (needed <= room) return
+    checkCount(needed)
+    const larger = lanesFor(Math.min(Math.max(needed, room * 2, 16), KEYS_MAX))
     larger.set(this.#lanes.subarray(0, this.#size * 2))
     this.#lanes = larger
   }
+}
+
+function checkCount(count: number): void {
+  if (count > KEYS_MAX) throw outOfRange('keys', `at most ${KEYS_MAX} in one buffer`, count)
 }
 
 function checkTxnId(txnId: unknown): void {

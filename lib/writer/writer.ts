@@ -3,7 +3,19 @@ import { hostsAny, pumpHosted } from '../aggregator/run.js'
 import { threadIdFor } from '../platform/thread.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
-import { keyCount, laneCount, readKey, readKeys, type Fingerprint, type Key, type KeyList } from '../keys.js'
+import {
+  checkFits,
+  laneCount,
+  lanesFor,
+  noLanes,
+  openKeys,
+  readAll,
+  readKey,
+  readKeys,
+  type Fingerprint,
+  type Key,
+  type KeyList,
+} from '../keys.js'
 import { LANE_OWNER, LANE_REJECTED, LANE_WAKE, laneAt, TRACKER_ID } from '../memory/map.js'
 import { attachMemory, sameMemory, settingsOf, type Memory } from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'
@@ -24,7 +36,7 @@ import {
   type NoLane,
 } from '../ring/lane.js'
 import { THREAD_MASK } from '../ring/token.js'
-import { checkBag } from '../check.js'
+import { checkBag, wordsOf } from '../check.js'
 import { signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
 import { nowMs, setTimeout, unref } from '../timers.js'
 import { clockFor, listen, unwatchLane, watchLane } from './clock.js'
@@ -110,7 +122,8 @@ export class Writer {
       readKey(key, scratch, 0)
       return this.#stage(scratch[0], scratch[1])
     }
-    return this.#stage(key as number, hi)
+    if (typeof key !== 'number' || typeof hi !== 'number') throw noLanes(key, hi)
+    return this.#stage(key, hi)
   }
 
   /** Mark a fingerprint: 0n to 2^64 - 1. As mark() in all else. */
@@ -141,11 +154,21 @@ export class Writer {
    */
   markMany(keys: KeyList, options?: { atomic?: boolean | undefined }): boolean {
     const atomic = isAtomic(options)
-    const count = keyCount(keys)
-    if (count === 0) return this.#stageAll([], 0, 'keys', true)
-    const lanes = keys instanceof BigUint64Array ? new Int32Array(keys.buffer, keys.byteOffset, count * 2) : new Int32Array(count * 2)
-    if (!(keys instanceof BigUint64Array)) readKeys(keys, lanes, 0, count)
-    return this.#stageAll(lanes, count, 'keys', atomic)
+    const source = openKeys(keys)
+    const { count } = source
+    const part = partOf(this.#lane)
+    if (atomic || count <= part) {
+      checkFits('keys', count, this.#lane.capacity)
+      return this.#stageMany(readAll(source), count, 'keys')
+    }
+    const scratch = source.lanes === undefined ? lanesFor(part) : undefined
+    for (let from = 0; from < count; from += part) {
+      const taken = Math.min(part, count - from)
+      if (scratch !== undefined) readKeys(source, scratch, 0, taken)
+      if (!this.#stageMany(scratch?.subarray(0, taken * 2) ?? source.lanes!.subarray(from * 2, (from + taken) * 2), taken, 'keys'))
+        return false
+    }
+    return true
   }
 
   /**
@@ -159,7 +182,18 @@ export class Writer {
    */
   markLanes(lanes: Uint32Array | Int32Array, options?: { atomic?: boolean | undefined }): boolean {
     const atomic = isAtomic(options)
-    return this.#stageAll(lanes, laneCount(lanes), 'lanes', atomic)
+    const count = laneCount(lanes)
+    const part = partOf(this.#lane)
+    if (atomic || count <= part) {
+      checkFits('lanes', count, this.#lane.capacity)
+      return this.#stageMany(lanes, count, 'lanes')
+    }
+    const words = wordsOf(lanes, count * 2)
+    for (let from = 0; from < count; from += part) {
+      const taken = Math.min(part, count - from)
+      if (!this.#stageMany(words.subarray(from * 2, (from + taken) * 2), taken, 'lanes')) return false
+    }
+    return true
   }
 
   /**
@@ -337,16 +371,6 @@ export class Writer {
     if (stageMany(lane, lanes, count)) return true
     while (this.#makeRoom(count)) if (stageMany(lane, lanes, count)) return true
     return false
-  }
-
-  /** At once, or, where they need not be in one epoch, a quarter of a lane at a time. */
-  #stageAll(lanes: ArrayLike<number>, count: number, name: string, atomic: boolean): boolean {
-    if (atomic || count <= partOf(this.#lane)) return this.#stageMany(lanes, count, name)
-    for (let from = 0; from < count; from += partOf(this.#lane)) {
-      const part = (lanes as Int32Array).subarray(from * 2, Math.min(from + partOf(this.#lane), count) * 2)
-      if (!this.#stageMany(part, part.length / 2, name)) return false
-    }
-    return true
   }
 
   /** After a mark was refused: true when there is room now. False if the caller is to be told that nothing was stored. */

@@ -3,7 +3,9 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { createContext, Script } from 'node:vm'
 import { Worker } from 'node:worker_threads'
+import { build } from 'esbuild'
 import { args, verdict } from './support.mjs'
 import { codeOf, exitOf, within } from './threads.mjs'
 
@@ -34,6 +36,75 @@ const cases = {
     }
     const error = await load().catch((thrown) => thrown)
     return { code: error.code, message: error.message }
+  },
+
+  /** Every prototype is frozen, as a hardened host has it. */
+  async frozen() {
+    for (const name of Object.getOwnPropertyNames(globalThis)) {
+      const { value } = Object.getOwnPropertyDescriptor(globalThis, name)
+      if (typeof value === 'function' && typeof value.prototype === 'object') Object.freeze(value.prototype)
+    }
+    const { DirtyTracker, KeyDictionary } = await load()
+    const tracker = await within(DirtyTracker.create(options), 'create()')
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    const epoch = await within(tracker.advanceEpoch(), 'an epoch')
+    const waiting = codeOf(() => writer.waitForRoom(9))
+    const last = await within(tracker.stop(), 'stop()')
+    const error = await Promise.resolve()
+      .then(() => writer.mark(2))
+      .catch((thrown) => thrown)
+    return {
+      ids: [...epoch.ids(), ...last.ids()],
+      waiting: await waiting,
+      error: { name: error.name, code: error.code },
+      full: await codeOf(() => KeyDictionary.create({ maxKeys: 1, maxBytes: 8 }).id('a text that is longer')),
+    }
+  },
+
+  /**
+   * The build for browsers, in a realm that has the language and nothing else; then with timers. Test environments lack TextEncoder (jsdom), and a page's
+   * worklets lack nearly everything.
+   */
+  async bare() {
+    const { outputFiles } = await build({
+      entryPoints: [join(root, 'dist/index.js')],
+      bundle: true,
+      write: false,
+      format: 'iife',
+      globalName: 'library',
+      platform: 'browser',
+      target: 'es2022',
+      tsconfigRaw: {}, // not this repository's, which has the platform of Node
+      logLevel: 'error',
+      define: { 'import.meta.url': '"http://localhost/"' },
+    })
+    const script = new Script(`${outputFiles[0].text}\nlibrary`)
+    const bare = script.runInContext(createContext({}))
+    const set = new bare.FingerprintSet()
+    const dictionary = bare.KeyDictionary.create({ maxKeys: 4 })
+    const timed = script.runInContext(createContext({ setTimeout, clearTimeout, setInterval, clearInterval }))
+    const tracker = await within(timed.DirtyTracker.create({ ...options, aggregator: 'inline' }), 'create()')
+    const writer = tracker.openWriter()
+    writer.markMany([1, 2, 'text'])
+    const epoch = await within(tracker.advanceEpoch(), 'an epoch')
+    const has = [1, 2, 'text', 3].map((key) => epoch.has(key))
+    epoch.commit()
+    await within(tracker.flushed(), 'flushed()')
+    const last = await within(tracker.stop(), 'stop()')
+    const aggregator = await Promise.resolve(timed.DirtyTracker.create(options)).catch((error) => error)
+    return {
+      bare: {
+        canBlock: bare.runtimeSupport().canBlock,
+        added: set.addMany([1, 'text', 1]),
+        fingerprint: bare.fingerprint('é') === bare.fingerprint(Uint8Array.of(0xc3, 0xa9)),
+        ids: [dictionary.id('a'), dictionary.id(Uint8Array.of(98)), dictionary.id('a')],
+        text: [await codeOf(() => dictionary.id('é')), await codeOf(() => dictionary.key(0))],
+        pushed: bare.BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 }).openProducer().push(BigUint64Array.of(1n)),
+      },
+      epoch: { has, last: last.size },
+      aggregator: { code: aggregator.code, cause: aggregator.cause?.message ?? aggregator.message },
+    }
   },
 
   /** Nobody is woken in an event loop: everything comes by a look now and then. */
