@@ -133,7 +133,7 @@ export class Control implements EpochKeeper {
   tryAdvance(advance: Advance): boolean {
     if (this.#failure !== undefined) return false
     this.#flush()
-    let done = false
+    let done: boolean
     try {
       done = trySeal(this.#outbox, advance)
       if (!done) {
