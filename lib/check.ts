@@ -1,4 +1,4 @@
-import { invalidArg } from './errors.js'
+import { invalidArg, isRevoked } from './errors.js'
 
 /**
  * Checks an option bag: a plain object (or one of a class of the caller's own) that has no other names than `known`. An unknown name is a TypeError that suggests
@@ -29,16 +29,6 @@ function isSignal(value: unknown): boolean {
   return (
     typeof value === 'object' && value !== null && !isRevoked(value) && Object.prototype.toString.call(value) === '[object AbortSignal]'
   )
-}
-
-/** Whether a value is a Proxy that was revoked. Every look into one is a TypeError of the engine's. */
-export function isRevoked(value: unknown): boolean {
-  try {
-    Array.isArray(value)
-    return false
-  } catch {
-    return true
-  }
 }
 
 /** Whether the engine itself threw this, as it does for a method that is called on a Proxy. Errors of this library have a code of their own. */

@@ -143,3 +143,13 @@ function nameOf(value: unknown): string | undefined {
     return undefined
   }
 }
+
+/** Whether a value is a Proxy that was revoked. Every look into one is a TypeError of the engine's. */
+export function isRevoked(value: unknown): boolean {
+  try {
+    Array.isArray(value)
+    return false
+  } catch {
+    return true
+  }
+}

@@ -1,7 +1,7 @@
 // Whatever names a thing that changed, turned into two int32 lanes. Every method that takes keys reads them here.
 
-import { argumentName, isEngineError, isRevoked, typedArrayName, viewLength, wordsOf } from './check.js'
-import { invalidArg, outOfRange } from './errors.js'
+import { argumentName, isEngineError, typedArrayName, viewLength, wordsOf } from './check.js'
+import { invalidArg, isRevoked, outOfRange } from './errors.js'
 import { hashBytes, hashKey, type Fingerprint } from './fingerprint.js'
 
 export type { Fingerprint }

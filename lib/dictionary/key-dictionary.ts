@@ -1,5 +1,5 @@
-import { checkBag, isRevoked, typedArrayName, viewLength } from '../check.js'
-import { badHandle, describe, DirtyRingError, invalidArg, outOfRange, type ErrorCode } from '../errors.js'
+import { checkBag, typedArrayName, viewLength } from '../check.js'
+import { badHandle, describe, DirtyRingError, invalidArg, isRevoked, outOfRange, type ErrorCode } from '../errors.js'
 import type { SharedWords } from '../memory/map.js'
 import { allocate, checkHost } from '../memory/memory.js'
 import { randomSeed, secretsOf } from '../set/mix.js'

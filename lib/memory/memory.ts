@@ -1,5 +1,4 @@
-import { isRevoked } from '../check.js'
-import { badHandle, describe, DirtyRingError, outOfRange, type ErrorCode } from '../errors.js'
+import { badHandle, describe, DirtyRingError, isRevoked, outOfRange, type ErrorCode } from '../errors.js'
 import {
   BATCH_SIZE,
   CAPACITY,

@@ -1,5 +1,5 @@
-import { isEngineError, isRevoked } from '../check.js'
-import { invalidArg, outOfRange } from '../errors.js'
+import { isEngineError } from '../check.js'
+import { invalidArg, isRevoked, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import { checkLanes, lanesFor, openKeys, readAll, readKey, type Key, type KeyList } from '../keys.js'
 import { isAtomic, laneOf, partOf, type Writer } from './writer.js'
