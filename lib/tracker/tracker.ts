@@ -120,7 +120,10 @@ export class DirtyTracker {
     this.#control.onFail = (reason) => this.#hasClosed({ reason })
     this.#closed.catch(() => undefined)
     this.#control.onPush = () => this.#host.pump()
-    this.#control.onPoll = () => this.#takeOverIfAlone()
+    this.#control.onPoll = () => {
+      this.#host.lookForLife(this.#control.isStopping)
+      this.#takeOverIfAlone()
+    }
   }
 
   /**
