@@ -18,6 +18,7 @@ import {
   LANE_HARVESTED,
   LANE_KEYS,
   LANE_OWNER,
+  LANE_PARENT,
   LANE_READ_END,
   LANE_STAGED_END,
   LANE_THREAD,
@@ -185,6 +186,7 @@ function free(a: Aggregator, lane: number, generation: number): void {
 function freeLane(a: Aggregator, lane: number, owner: number, harvested: number): void {
   const generation = owner >>> THREAD_BITS
   a.words[lane + LANE_HARVESTED] = harvested
+  Atomics.store(a.words, lane + LANE_PARENT, 0)
   Atomics.store(a.words, lane + LANE_THREAD, 0)
   Atomics.compareExchange(a.words, lane + LANE_OWNER, owner, ((generation + 1) & GENERATION_MASK) << THREAD_BITS)
 }

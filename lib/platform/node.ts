@@ -32,7 +32,7 @@ export const platform: Platform = {
   parentThreadId,
   announceParent() {
     const ancestry: Ancestry = [threadId, parentThreadId]
-    setEnvironmentData(ANCESTRY, ancestry as never)
+    setEnvironmentData(ANCESTRY, ancestry)
   },
   canBlock: () => true,
   turn: () => new Promise((resolve) => setImmediate(resolve)),

@@ -1,6 +1,6 @@
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { typedArrayName } from '../fingerprint.js'
-import { HEAD, LANE_KEYS, LANE_OWNER, LANE_READ_END, LANE_STAGED_END, LANE_THREAD, laneAt, OWNER } from '../memory/map.js'
+import { HEAD, LANE_KEYS, LANE_OWNER, LANE_PARENT, LANE_READ_END, LANE_STAGED_END, LANE_THREAD, laneAt, OWNER } from '../memory/map.js'
 import { attachMemory, createMemory, handleOf, sameMemory, type Memory } from '../memory/memory.js'
 import { resolveRingOptions, type TrackerOptions } from '../options.js'
 import { threadIdFor } from '../platform/thread.js'
@@ -147,6 +147,7 @@ export class BatchRing {
     const owner = Atomics.load(words, lane + LANE_OWNER)
     if (owner >>> THREAD_BITS !== (payload & GENERATION_MASK)) return
     Atomics.store(words, lane + LANE_READ_END, words[lane + LANE_STAGED_END])
+    Atomics.store(words, lane + LANE_PARENT, 0)
     Atomics.store(words, lane + LANE_THREAD, 0)
     Atomics.compareExchange(words, lane + LANE_OWNER, owner, (((owner >>> THREAD_BITS) + 1) & GENERATION_MASK) << THREAD_BITS)
   }

@@ -174,6 +174,7 @@ export class AggregatorHost {
     const supervisor = this.#inline
     this.#inline = undefined
     if (supervisor !== undefined) unhost(supervisor)
+    Atomics.notify(this.#memory.words, FINISHED) // threads that watch their workers for this tracker cease to
     await this.#thread?.terminate()
   }
 

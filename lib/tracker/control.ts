@@ -22,7 +22,7 @@ import {
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { SealedEpoch, type EpochKeeper } from '../epochs/sealed-epoch.js'
-import { ownerBits } from '../ring/lane.js'
+import { orphansOf } from '../ring/reap.js'
 import { push, settledTail } from '../ring/ring.js'
 import {
   controlToken,
@@ -277,17 +277,9 @@ export class Control implements EpochKeeper {
     this.poke()
   }
 
-  /** Harvest and free every lane of a thread that has ended. */
+  /** Harvest and free every lane of a thread that has ended, and of the threads that ended with it. */
   reapThread(threadId: number): void {
-    const { words, layout } = this.#memory
-    for (let writer = 0; writer < layout.maxWriters; writer++) {
-      const lane = laneAt(layout, writer)
-      const owner = Atomics.load(words, lane + LANE_OWNER)
-      if ((owner & THREAD_MASK) !== ownerBits(threadId)) continue
-      const full = Atomics.load(words, lane + LANE_THREAD)
-      if (full !== threadId + 1 && full !== 0) continue // another thread with the same low bits
-      this.#reap(writer, owner, threadId)
-    }
+    for (const { writer, generation, threadId: owner } of orphansOf(this.#memory, threadId)) this.#reap(writer, generation, owner)
     this.poke()
   }
 
@@ -297,7 +289,7 @@ export class Control implements EpochKeeper {
     const lane = laneAt(layout, writer)
     const owner = Atomics.load(words, lane + LANE_OWNER)
     if ((owner & THREAD_MASK) === 0) return Promise.resolve(0)
-    const reaping = this.#reap(writer, owner, Atomics.load(words, lane + LANE_THREAD) - 1)
+    const reaping = this.#reap(writer, owner >>> THREAD_BITS, Atomics.load(words, lane + LANE_THREAD) - 1)
     const failure = this.#failure as Error | undefined // of the sending itself, too: whoever waited before was told
     const keys = new Promise<number>((resolve, reject) => {
       reaping?.asked.push({ resolve, reject })
@@ -309,9 +301,8 @@ export class Control implements EpochKeeper {
   }
 
   /** At most one REAP for each owner of a lane. Undefined when nothing is sent any more: nothing comes after STOP. */
-  #reap(writer: number, owner: number, threadId: number): Reaping | undefined {
+  #reap(writer: number, generation: number, threadId: number): Reaping | undefined {
     if (this.#stopCalled) return undefined
-    const generation = owner >>> THREAD_BITS
     const known = this.#reaping.find((each) => each.writer === writer && each.generation === generation)
     if (known !== undefined) return known
     const reaping: Reaping = { writer, generation, threadId, asked: [] }
