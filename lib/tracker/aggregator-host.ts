@@ -194,6 +194,25 @@ export class AggregatorHost {
     }
   }
 
+  /** For a call that has waited for long: what the aggregator does instead of an answer, and what helps. */
+  describeWait(): string {
+    const { state, lastError } = this.health()
+    const why = lastError === undefined ? '' : ` (${lastError})`
+    switch (state) {
+      case 'absent':
+        return this.#kind === 'none'
+          ? 'for the aggregator, which no thread runs. Call runAggregator(tracker.handle) in a worker.'
+          : `for the aggregator, which has ended${why}. Call stop(): it delivers what is published.`
+      case 'backing-off':
+        return `for the aggregator, which fails at a step and tries again${why}. See tracker.dump().`
+      case 'restarting':
+      case 'starting':
+        return `for the aggregator's worker, which has not started yet${why}. Check that its script loads.`
+      default:
+        return 'for the aggregator, which gives no answer. Check that its thread is not blocked; see tracker.health() and tracker.dump().'
+    }
+  }
+
   #describe(): AggregatorHealth['state'] {
     const { words } = this.#memory
     if (Atomics.load(words, FINISHED) !== 0) return 'finished'

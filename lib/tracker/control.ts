@@ -42,6 +42,7 @@ import {
 import type { Waiting } from '../signal.js'
 import { clearInterval, nowMs, queueMicrotask, ref, setInterval, setTimeout, unref } from '../timers.js'
 import type { Listeners } from './events.js'
+import { forSlot, forWriters, LongWaits, type PendingCall } from './long-waits.js'
 import { SealTimes } from './seal-times.js'
 
 /** Control tokens in their order: `make` says which, when there is room for it; undefined asks for none. `done` follows the push. */
@@ -85,6 +86,7 @@ interface Reaping {
 
 /** A writer's lane as it was: what it had staged is published, or harvested. */
 export interface StagedMark {
+  readonly writer: number
   readonly lane: number
   readonly generation: number
   readonly end: number
@@ -112,6 +114,10 @@ export class Control implements EpochKeeper {
   onFail: (reason: unknown) => void = () => undefined
   /** Now and then while something is pending. */
   onPoll: () => void = () => undefined
+  /** What the aggregator does instead of an answer, in the form "for the aggregator, which …". */
+  describeAggregator: () => string = () => 'for the aggregator'
+  /** Calls of flushed() that are pending, with the marks that they wait for. */
+  readonly flushing = new Set<readonly StagedMark[]>()
 
   readonly #memory: Memory
   readonly #outgoing: Outgoing[] = []
@@ -139,10 +145,12 @@ export class Control implements EpochKeeper {
   #retrying = false
 
   readonly #listeners: Listeners
+  readonly #longWaits: LongWaits
 
   constructor(memory: Memory, listeners: Listeners, firstEpoch = 0) {
     this.#memory = memory
     this.#listeners = listeners
+    this.#longWaits = new LongWaits(listeners)
     this.epoch = firstEpoch
     for (let slot = memory.layout.epochSlots - 1; slot > 0; slot--) this.#freeSlots.push(slot)
   }
@@ -320,7 +328,7 @@ export class Control implements EpochKeeper {
       const owner = Atomics.load(words, lane + LANE_OWNER)
       const end = Atomics.load(words, lane + LANE_STAGED_END)
       if ((owner & THREAD_MASK) !== 0 && end !== Atomics.load(words, lane + LANE_PUBLISHED)) {
-        marks.push({ lane, generation: owner >>> THREAD_BITS, end })
+        marks.push({ writer, lane, generation: owner >>> THREAD_BITS, end })
       }
     }
     return marks
@@ -425,12 +433,14 @@ export class Control implements EpochKeeper {
     if (Atomics.load(words, FAILED) !== 0) this.fail(cannotGoOn(words)) // what came to pass before it stands
     if (this.#stopping !== undefined && Atomics.load(words, FINISHED) !== 0) this.#finish(this.#stopping)
     if (!this.#isPending()) {
+      if (this.#poll !== undefined) this.lookForLongWaits()
       clearInterval(this.#poll)
       this.#poll = undefined
       return
     }
     this.#poll ??= setInterval(() => {
       this.onPoll()
+      this.lookForLongWaits()
       this.poke()
     }, POLL_MS)
     // A pending call keeps the process alive; a harvest that nobody asked for, or what follows an abort, does not.
@@ -576,6 +586,27 @@ export class Control implements EpochKeeper {
       advance.told = true
       this.#listeners.tell('stall', { what: 'epoch-slot', waitedMs, unsettled: this.unsettled })
     }
+  }
+
+  /** Say what a call waits for that has waited for very long. */
+  lookForLongWaits(): void {
+    const slot = (): string => forSlot(this.unsettled)
+    const aggregator = (): string => this.describeAggregator()
+    const pending: PendingCall[] = []
+    const add = (call: string, wait: object, forWhat: () => string): void => void pending.push({ call, wait, forWhat })
+    for (const advance of this.#waiting) add('advanceEpoch()', advance, slot)
+    for (const { seal } of this.#outgoing) if (seal !== undefined) add('advanceEpoch()', seal.advance, aggregator)
+    for (const { advance, abandoned } of this.#sealing) if (!abandoned) add('advanceEpoch()', advance, aggregator)
+    for (const outgoing of this.#outgoing) if (outgoing.fail !== undefined) add('drained()', outgoing, aggregator)
+    for (const { waiting } of this.#draining) add('drained()', waiting, aggregator)
+    for (const restoring of this.#restoring) if (restoring.awaited) add('restore()', restoring, aggregator)
+    for (const reaping of this.#reaping) if (reaping.asked.length > 0) add('reap()', reaping, aggregator)
+    if (this.#stopping !== undefined) add('stop()', this.#stopping, aggregator)
+    for (const marks of this.flushing) {
+      const writers = marks.filter((mark) => !this.isPublished(mark)).map(({ writer }) => writer)
+      if (writers.length > 0) add('flushed()', marks, () => forWriters(writers))
+    }
+    this.#longWaits.look(pending)
   }
 
   #collectDrains(): void {
