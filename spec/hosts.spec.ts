@@ -6,7 +6,7 @@ const INVALID = 'ERR_DIRTYRING_INVALID_ARG'
 describe('a host', () => {
   it('that is big-endian is refused when the library is loaded, and told why', async () => {
     expect(await runProgram('hosts', { case: 'bigEndian' })).toEqual({
-      code: 'ERR_DIRTYRING_NO_SHARED_MEMORY',
+      code: 'ERR_DIRTYRING_UNSUPPORTED',
       message: expect.stringContaining('a little-endian host'),
     })
   })
