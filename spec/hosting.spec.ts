@@ -1,10 +1,17 @@
 import { describe, expect, it } from '@jest/globals'
+import { FAILED as FAILED_WORD, HEAD, LANE_READ_END, laneAt, type Layout } from '../lib/memory/map.js'
+import { attachMemory } from '../lib/memory/memory.js'
+import { emptyWord } from '../lib/ring/token.js'
+import { openInline, range, rejected, sortedIds } from './support/in-process.js'
 import { runProgram } from './support/program.js'
+import { watchAccesses } from './support/steps.js'
 
 const TAKEN = 'ERR_DIRTYRING_AGGREGATOR_TAKEN'
 const INVALID = 'ERR_DIRTYRING_INVALID_ARG'
 const FAILED = 'ERR_DIRTYRING_AGGREGATOR_FAILED'
 const CORRUPT = 'ERR_DIRTYRING_CORRUPT'
+
+const LANE_READ_END_OF_0 = (layout: Layout): number => laneAt(layout, 0) + LANE_READ_END
 
 describe('who runs the aggregator', () => {
   it.each(['worker', 'function', 'inline'])('%s: runs, and nobody else can', async (kind) => {
@@ -59,8 +66,53 @@ describe('who runs the aggregator', () => {
     const verdict = await runProgram('aggregators', { case: 'givenUp' })
 
     expect(verdict).toMatchObject({ pending: FAILED, later: FAILED, stopped: ['last epoch', 1] })
-    expect(verdict.starts).toBeGreaterThan(2)
+    // At once after a death that followed work; then 10 ms after a start that failed, and twice as long each time.
+    expect(verdict.starts).toBe(9)
+    expect(verdict.gaps).toHaveLength(7)
+    verdict.gaps.forEach((ms: number, i: number) => expect(ms).toBeGreaterThan(10 * 2 ** i - 1.5))
     expect(verdict.health).toMatchObject({ healthy: false, lastError: expect.stringContaining('exit code 3') })
+  })
+})
+
+describe('stop(), when the aggregator cannot go on', () => {
+  it('delivers the rest where a start never comes to its end', async () => {
+    expect(await runProgram('aggregators', { case: 'never' })).toEqual({ size: 1000, exact: true, state: 'finished', starts: 2 })
+  })
+
+  it("settles where 'inline' threw, and delivers all that was published if the role is free", async () => {
+    const tracker = await openInline()
+    const { words } = attachMemory(tracker.handle, 'tracker')
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    Atomics.store(words, FAILED_WORD, 1)
+    expect((await rejected(tracker.drained())).code).toBe(CORRUPT)
+    expect(tracker.health()).toMatchObject({ state: 'absent', healthy: false })
+    Atomics.store(words, FAILED_WORD, 0)
+    expect(sortedIds(await tracker.stop())).toEqual([1])
+  })
+
+  it("settles where 'inline' lost its role to an aggregator that has left", async () => {
+    const tracker = await openInline()
+    const { words, layout } = attachMemory(tracker.handle, 'tracker')
+    const writer = tracker.openWriter()
+    for (const id of range(0, 10)) writer.mark(id)
+    writer.flush()
+    let wasFaster = false
+    const drained = watchAccesses(
+      (kind, index) => {
+        // The other one frees the slot of the batch that this one has in hand, and goes on.
+        if (kind !== 'store' || index !== layout.ring || words[LANE_READ_END_OF_0(layout)] === 0 || wasFaster) return
+        wasFaster = true
+        Atomics.store(words, layout.ring, emptyWord(1))
+        Atomics.store(words, HEAD, 1)
+      },
+      () => tracker.drained(),
+    )
+    const outcome = await rejected(drained)
+    expect([wasFaster, outcome.code]).toEqual([true, TAKEN])
+    writer.mark(10)
+    expect(sortedIds(await tracker.stop())).toEqual(range(0, 11))
+    expect(tracker.health().state).toBe('finished')
   })
 })
 

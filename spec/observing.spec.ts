@@ -1,13 +1,18 @@
+import { holdClock } from './support/held-clock.js'
 import { inspect } from 'node:util'
-import { describe, expect, it, jest } from '@jest/globals'
+import { describe, expect, it } from '@jest/globals'
 import { BatchRing, FingerprintSet, TxnBuffer, type DirtyTracker, type TrackerEvents } from '../lib/index.js'
-import { FAILED, LANE_STAGED_END, laneAt } from '../lib/memory/map.js'
+import { FAILED, LANE_STAGED_END, LANE_WAITING, LANE_WAITS, laneAt, PANICS, WAIT_FOR_ROOM } from '../lib/memory/map.js'
 import { attachMemory } from '../lib/memory/memory.js'
-import { openLane, stage, type Lane } from '../lib/ring/lane.js'
+import { addTotal } from '../lib/memory/total.js'
+import { closeLane, openLane, stage, type Lane } from '../lib/ring/lane.js'
 import { AggregatorHost } from '../lib/tracker/aggregator-host.js'
+import { Listeners } from '../lib/tracker/events.js'
 import { SealTimes } from '../lib/tracker/seal-times.js'
+import { Watch } from '../lib/tracker/watch.js'
 import { openHeld, openInline, openUnattended, range, rejected, seeded, sortedIds, thrown, until } from './support/in-process.js'
 import { runProgram } from './support/program.js'
+import { noClock, smallMemory } from './support/steps.js'
 
 /** All that a tracker tells of some events, as it comes. */
 function listen<E extends keyof TrackerEvents>(tracker: DirtyTracker, event: E): TrackerEvents[E][] {
@@ -33,13 +38,6 @@ function leaveBehind(tracker: DirtyTracker, threadId: number, ids: number[]): nu
   const lane = openLane(attachMemory(tracker.handle, 'tracker'), threadId, 4, { armed: true, arm: () => undefined }) as Lane
   for (const id of ids) expect(stage(lane, id, 0)).toBe(true)
   return lane.id
-}
-
-/** performance.now() is what this says, until `end()`. */
-function holdClock() {
-  let ms = Math.ceil(performance.now())
-  const spy = jest.spyOn(performance, 'now').mockImplementation(() => ms)
-  return { pass: (more: number) => (ms += more), end: () => spy.mockRestore() }
 }
 
 describe('events', () => {
@@ -140,6 +138,100 @@ describe('events', () => {
     ] as [never, never, string][]) {
       expect(thrown(() => tracker.on(event, call))).toMatchObject({ name, code: expect.stringMatching(/^ERR_DIRTYRING_/) })
     }
+  })
+})
+
+describe("a writer's wait", () => {
+  /** A watch that a spec has look, at a clock in the spec's hand. */
+  function openWatch() {
+    const memory = smallMemory({ maxWriters: 2 })
+    const control = { lookForOverflow: () => undefined, lookForStalls: () => undefined, unsettled: [] }
+    const listeners = new Listeners()
+    const watch = new Watch(memory, control as never, listeners)
+    const told: TrackerEvents['stall'][] = []
+    listeners.add('stall', (stall) => told.push(stall))
+    const clock = holdClock()
+    const lane = openLane(memory, 77, 4, noClock) as Lane
+    return {
+      memory,
+      lane,
+      told,
+      begin: () => {
+        addTotal(memory.words, lane.header + LANE_WAITS, 1)
+        Atomics.store(memory.words, lane.header + LANE_WAITING, WAIT_FOR_ROOM)
+      },
+      over: () => Atomics.store(memory.words, lane.header + LANE_WAITING, 0),
+      /** Looks `ms` later; the told ones come in a microtask. */
+      look: async (ms: number) => {
+        clock.pass(ms)
+        watch.look()
+        await Promise.resolve()
+        return told.length
+      },
+      end: () => {
+        watch.end()
+        clock.end()
+      },
+    }
+  }
+
+  it('is told once, however long it lasts, with how long that is so far', async () => {
+    const { lane, told, begin, look, end } = openWatch()
+    begin()
+    expect([await look(100), await look(1000), await look(1), await look(1000), await look(5000)]).toEqual([0, 0, 1, 1, 1])
+    expect(told).toEqual([{ what: 'lane', waitedMs: 1001, unsettled: [], writerId: lane.id }])
+    end()
+  })
+
+  it('that is over is not told any more', async () => {
+    const { begin, over, look, end } = openWatch()
+    begin()
+    await look(100)
+    await look(900)
+    over()
+    expect([await look(101), await look(2000)]).toEqual([0, 0])
+    end()
+  })
+
+  it('and the next one are two waits: each counts from its own beginning, and each is told', async () => {
+    const { told, begin, over, look, end } = openWatch()
+    begin()
+    expect([await look(100), await look(900)]).toEqual([0, 0])
+    over()
+    begin() // between two looks
+    expect([await look(200), await look(900), await look(101)]).toEqual([0, 0, 1])
+    over()
+    begin()
+    expect([await look(1), await look(1001)]).toEqual([1, 2])
+    expect(told.map(({ waitedMs }) => waitedMs)).toEqual([1001, 1001])
+    end()
+  })
+
+  it('that a death ended is not told as one of the next writer in its place', async () => {
+    const { tracker, hand } = await openHeld({ maxWriters: 1 })
+    const { words } = hand.memory
+    const dead = openLane(hand.memory, 77, 4, noClock) as Lane
+    addTotal(words, dead.header + LANE_WAITS, 1)
+    Atomics.store(words, dead.header + LANE_WAITING, WAIT_FOR_ROOM)
+    const reaped = tracker.reap(dead.id)
+    hand.run()
+    await reaped
+    const writer = tracker.openWriter()
+    expect([writer.id, Atomics.load(words, dead.header + LANE_WAITING)]).toEqual([dead.id, 0])
+    closeLane(dead) // its token is of a generation that has gone
+    hand.release()
+  })
+})
+
+describe('the last look', () => {
+  it('tells what happened since the one before, when the tracker stops', async () => {
+    const { tracker, hand } = await openHeld()
+    const told = listen(tracker, 'panic')
+    Atomics.add(hand.memory.words, PANICS, 1)
+    hand.release()
+    await tracker.stop({ graceMs: 0 })
+    await Promise.resolve()
+    expect(told).toHaveLength(1)
   })
 })
 

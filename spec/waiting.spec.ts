@@ -36,6 +36,34 @@ describe('a writer that finds no room', () => {
     expect(await runProgram('waiting', { case: 'trackerThread' })).toEqual({ code: STALLED, kept: true, complete: true })
   })
 
+  it.each([
+    { by: 'progress', how: 'waits on while the aggregator makes progress' },
+    { by: 'start', how: 'waits on while a worker is on its way to the role' },
+  ])("on the tracker's own thread $how", async ({ by }) => {
+    expect(await runProgram('waiting', { case: 'prolonged', by })).toEqual({ outcome: 'nothing', waitedLonger: true, complete: true })
+  })
+
+  it("on the tracker's own thread gives up without either, and after maxWaitMs in any case", async () => {
+    const outcome = (says: string) => ({ code: STALLED, message: expect.stringContaining(says) })
+    expect(await runProgram('waiting', { case: 'prolonged', by: 'nothing' })).toMatchObject({
+      outcome: outcome('no progress for 150 ms'),
+      complete: true,
+    })
+    expect(await runProgram('waiting', { case: 'prolonged', by: 'maxWaitMs' })).toMatchObject({
+      outcome: outcome('400 ms (maxWaitMs)'),
+      waitedLonger: true,
+      complete: true,
+    })
+  })
+
+  it("on the tracker's own thread waits for the aggregator's worker that the tracker is starting again", async () => {
+    expect(await runProgram('waiting', { case: 'restarting' })).toEqual({ before: 0, role: 0, complete: true, after: 0 })
+  })
+
+  it("on another thread than the tracker's has maxWaitMs alone, whatever the aggregator does", async () => {
+    expect(await runProgram('waiting', { case: 'otherThread' })).toEqual({ stored: 1000, complete: true })
+  })
+
   it("on the aggregator's own thread makes room by itself", async () => {
     expect(await runProgram('waiting', { case: 'inline' })).toEqual({ refused: 0, many: true, stored: 10_000, complete: true })
   })

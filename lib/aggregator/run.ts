@@ -13,9 +13,13 @@ import { reportProgress } from './table.js'
 const TOKENS_PER_RUN = 1024
 /** How long this thread works or sleeps before its event loop turns. */
 const TURN_MS = 5
-/** A sleep: short while work was recent, longer when idle, never without an end. */
+/**
+ * A sleep: short while work was recent, longer when idle. Only a publisher that dies between its store and its wake-up needs the sleep's end. A thread of the
+ * user's sleeps for a shorter time, because its event loop has other work.
+ */
 const SLEEP_MS_MIN = 10
 const SLEEP_MS_MAX = 100
+const SLEEP_MS_MAX_ALONE = 1000
 /** Naps before sleeping, after batches: going to sleep and being woken costs both sides more, and meanwhile the writers' core is all theirs. */
 const NAPS = 4
 
@@ -79,6 +83,15 @@ export function unhost(supervisor: Supervisor): void {
  * ```
  */
 export async function runAggregator(handle: unknown): Promise<void> {
+  return run(handle, SLEEP_MS_MAX)
+}
+
+/** The same in a worker that the library started: nothing else needs its event loop, so it sleeps for longer. */
+export async function runAggregatorAlone(handle: unknown): Promise<void> {
+  return run(handle, SLEEP_MS_MAX_ALONE)
+}
+
+async function run(handle: unknown, sleepMsMax: number): Promise<void> {
   const memory = attachMemory(handle, 'tracker')
   const supervisor = host(memory)
   const { aggregator } = supervisor
@@ -103,7 +116,7 @@ export async function runAggregator(handle: unknown): Promise<void> {
         naps = 0
         reportProgress(aggregator.words)
         park(aggregator, sleepMs)
-        sleepMs = hasWork(aggregator) ? SLEEP_MS_MIN : Math.min(sleepMs * 2, SLEEP_MS_MAX)
+        sleepMs = hasWork(aggregator) ? SLEEP_MS_MIN : Math.min(sleepMs * 2, sleepMsMax)
       }
     }
   } finally {
@@ -123,14 +136,14 @@ function sleepAsync(supervisor: Supervisor, ms: number): Promise<void> {
       resolve()
     }
     const timer = setTimeout(wake, ms)
-    whenWoken(supervisor, wake)
+    whenWoken(supervisor, wake, ms)
   })
 }
 
-/** Call back when a publisher wakes this thread, which announced that it sleeps. Where the host has no waitAsync, timers have to do. */
-export function whenWoken(supervisor: Supervisor, callback: () => void): void {
+/** Calls back when a publisher wakes this thread, which announced that it sleeps, or after `ms`. Without waitAsync the caller's timer has to do. */
+export function whenWoken(supervisor: Supervisor, callback: () => void, ms: number): void {
   const { words } = supervisor.aggregator
-  const waiting = typeof Atomics.waitAsync === 'function' ? Atomics.waitAsync(words, PARKED, 1, SLEEP_MS_MAX) : undefined
+  const waiting = typeof Atomics.waitAsync === 'function' ? Atomics.waitAsync(words, PARKED, 1, ms) : undefined
   if (waiting?.async === true) void waiting.value.then(callback)
   else if (waiting !== undefined) callback()
 }

@@ -3,11 +3,12 @@
  * tracker's handle and run the aggregator until the tracker stops.
  */
 import { platform } from '#platform'
-import { runAggregator } from './run.js'
+import { runAggregator, runAggregatorAlone } from './run.js'
 import { setTimeout } from '../timers.js'
 
-platform.onHandle((handle) => {
-  runAggregator(handle).catch((error: unknown) => {
+platform.onHandle((handle, isAlone) => {
+  const running = isAlone ? runAggregatorAlone(handle) : runAggregator(handle)
+  running.catch((error: unknown) => {
     // Nobody awaits this: let the thread end with it, which the tracker's thread sees.
     setTimeout(() => {
       throw error

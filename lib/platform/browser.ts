@@ -1,4 +1,4 @@
-import { isHandleMessage, type AggregatorThread, type Platform } from './platform.js'
+import { isHandleMessage, type AggregatorThread, type HandleMessage, type Platform } from './platform.js'
 import { setTimeout } from '../timers.js'
 
 /** The little of the web platform that is used here, so that the library compiles without "dom". */
@@ -17,17 +17,21 @@ const scope = globalThis as unknown as WorkerScope & { document?: unknown }
 
 export const platform: Platform = {
   threadId: undefined,
+  parentThreadId: undefined,
+  announceParent: () => undefined,
   canBlock: () => scope.document === undefined,
   turn: () => new Promise((resolve) => setTimeout(resolve, 0)),
 
   startWorker() {
+    // typeof: where nothing declares the name, any other mention of it is a ReferenceError.
     if (typeof Worker === 'undefined') throw new Error('this runtime has no Worker: pass aggregator: "inline"')
     return aggregatorThread(
       new Worker(new URL('../aggregator/worker.js', import.meta.url), { type: 'module', name: 'dirtyring aggregator' }),
+      true,
     )
   },
 
-  adoptWorker: (worker) => (isWorker(worker) ? aggregatorThread(worker) : undefined),
+  adoptWorker: (worker) => (isWorker(worker) ? aggregatorThread(worker, false) : undefined),
 
   watchWorker(worker) {
     if (!isWorker(worker)) return undefined
@@ -45,7 +49,7 @@ export const platform: Platform = {
     const receive = (event: { data?: unknown }): void => {
       if (!isHandleMessage(event.data)) return
       scope.removeEventListener('message', receive)
-      listener(event.data.dirtyringAggregate)
+      listener(event.data.dirtyringAggregate, event.data.isAlone)
     }
     scope.addEventListener('message', receive)
   },
@@ -59,22 +63,26 @@ function isWorker(worker: unknown): worker is WebWorker {
   return typeof worker === 'object' && worker !== null && 'postMessage' in worker && 'terminate' in worker
 }
 
-/** A page sees errors, but no exit: a worker that fails to load is reported, one that dies later is not. */
-function aggregatorThread(worker: WebWorker): AggregatorThread {
-  let terminated = (): void => undefined
+/** After terminate() the worker's code may still run for a moment: until then its role is its own. */
+const TERMINATED_MS = 50
+
+/** A page sees a worker's errors, but not its end: what dies without an error is found out by its silence. */
+function aggregatorThread(worker: WebWorker, isAlone: boolean): AggregatorThread {
+  let tell: (cause: string) => void = () => undefined
+  let isEnding = false
+  const end = (cause: string): void => {
+    if (isEnding) return
+    isEnding = true
+    worker.terminate()
+    setTimeout(() => tell(cause), TERMINATED_MS)
+  }
+  worker.addEventListener('error', ({ message }) => end(message === undefined || message === '' ? 'the worker failed' : message))
   return {
     threadId: undefined,
-    postHandle: (handle) => worker.postMessage({ dirtyringAggregate: handle }),
-    onExit(listener) {
-      terminated = () => listener('terminated')
-      worker.addEventListener('error', (event) => {
-        worker.terminate()
-        listener(event.message ?? 'the worker failed')
-      })
-    },
+    postHandle: (handle) => worker.postMessage({ dirtyringAggregate: handle, isAlone } satisfies HandleMessage),
+    onExit: (listener) => (tell = listener),
     terminate() {
-      worker.terminate()
-      terminated()
+      end('terminated')
       return Promise.resolve()
     },
   }

@@ -1,5 +1,5 @@
-import { isMainThread, parentPort, threadId, Worker } from 'node:worker_threads'
-import { isHandleMessage, type AggregatorThread, type Platform } from './platform.js'
+import { getEnvironmentData, isMainThread, parentPort, setEnvironmentData, threadId, Worker } from 'node:worker_threads'
+import { isHandleMessage, type AggregatorThread, type HandleMessage, type Platform } from './platform.js'
 import { setImmediate } from '../timers.js'
 
 /** Workers that this thread has started since the library was loaded, and their numbers: one that has ended does not know its own any more. */
@@ -9,6 +9,18 @@ const endListeners = new Set<() => void>()
 /** One listener of ours for a worker, for the same reason. */
 const exitListeners = new WeakMap<Worker, Set<(threadId: number) => void>>()
 
+/** Where a thread leaves [its number, its parent's number] for the threads that it starts: a worker does not know its parent's number otherwise. */
+const ANCESTRY = 'dirtyring.ancestry'
+type Ancestry = readonly [thread: number, parent: number | undefined]
+
+function readParent(): number | undefined {
+  const ancestry = getEnvironmentData(ANCESTRY) as unknown as Ancestry | undefined
+  // Of this very thread: another copy of the library left it.
+  return ancestry?.[0] === threadId ? ancestry[1] : ancestry?.[0]
+}
+
+const parentThreadId = readParent()
+
 // One listener, however many trackers there are: the eleventh of an emitter prints a warning.
 process.on('worker', (worker) => {
   threadIds.set(worker, worker.threadId)
@@ -17,6 +29,11 @@ process.on('worker', (worker) => {
 
 export const platform: Platform = {
   threadId,
+  parentThreadId,
+  announceParent() {
+    const ancestry: Ancestry = [threadId, parentThreadId]
+    setEnvironmentData(ANCESTRY, ancestry)
+  },
   canBlock: () => true,
   turn: () => new Promise((resolve) => setImmediate(resolve)),
 
@@ -27,13 +44,13 @@ export const platform: Platform = {
       ...(process.execArgv.some((arg) => arg.startsWith('--input-type')) ? { execArgv: [] } : {}),
     })
     worker.unref()
-    return aggregatorThread(worker)
+    return aggregatorThread(worker, true)
   },
 
   adoptWorker(worker) {
     if (!(worker instanceof Worker) || worker.threadId === -1) return undefined
     worker.unref()
-    return aggregatorThread(worker)
+    return aggregatorThread(worker, false)
   },
 
   watchWorker(worker, onExit) {
@@ -79,7 +96,7 @@ export const platform: Platform = {
     port.on('message', function receive(message: unknown) {
       if (!isHandleMessage(message)) return
       port.off('message', receive)
-      listener(message.dirtyringAggregate)
+      listener(message.dirtyringAggregate, message.isAlone)
     })
   },
 
@@ -88,7 +105,7 @@ export const platform: Platform = {
   },
 }
 
-function aggregatorThread(worker: Worker): AggregatorThread {
+function aggregatorThread(worker: Worker, isAlone: boolean): AggregatorThread {
   let cause = ''
   // Without a listener an error in the worker would end this process; its exit follows, and says that the role is free.
   worker.on('error', (error) => {
@@ -97,7 +114,7 @@ function aggregatorThread(worker: Worker): AggregatorThread {
   return {
     threadId: worker.threadId,
     postHandle(handle) {
-      worker.postMessage({ dirtyringAggregate: handle })
+      worker.postMessage({ dirtyringAggregate: handle, isAlone } satisfies HandleMessage)
     },
     onExit(listener) {
       worker.once('exit', (code) => listener(cause === '' ? `exit code ${code}` : cause))

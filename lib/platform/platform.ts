@@ -5,6 +5,10 @@
 export interface Platform {
   /** This thread's number, unique among the living and the dead of this process; undefined where the host gives none. */
   readonly threadId: number | undefined
+  /** The number of the nearest thread above this one that called announceParent() before it started the thread below it; undefined if there is none. */
+  readonly parentThreadId: number | undefined
+  /** Lets the threads that this thread starts from now on know its number, where the host can. */
+  announceParent(): void
   /** Whether this thread may sleep in Atomics.wait. */
   canBlock(): boolean
   /** One turn of this thread's event loop. */
@@ -22,17 +26,18 @@ export interface Platform {
   onWorkerStart(listener: (worker: unknown) => void): () => void
   /** Call back when this thread ends of its own accord. */
   onThreadEnd(listener: () => void): void
-  /** In a worker: call back with the handle that postHandle() sends. */
-  onHandle(listener: (handle: unknown) => void): void
+  /** In a worker: call back with the handle that postHandle() sends, and whether the library started this worker, for nothing else. */
+  onHandle(listener: (handle: unknown, isAlone: boolean) => void): void
   /** Tell the user of something that no caller is there to be told. */
   warn(message: string): void
 }
 
 /** A worker that runs the aggregator, seen from the tracker's thread. */
 export interface AggregatorThread {
+  /** Undefined where the host gives none: such a host does not report a worker's end either, only its errors. */
   readonly threadId: number | undefined
   postHandle(handle: unknown): void
-  /** `cause` in a few words. Called once. */
+  /** Calls back once, when the worker runs no more code of its own; `cause` in a few words. */
   onExit(listener: (cause: string) => void): void
   terminate(): Promise<void>
 }
@@ -40,6 +45,8 @@ export interface AggregatorThread {
 /** What postHandle() sends, so that a user's worker can have messages of its own. */
 export interface HandleMessage {
   readonly dirtyringAggregate: unknown
+  /** The library started the worker. */
+  readonly isAlone: boolean
 }
 
 export function isHandleMessage(message: unknown): message is HandleMessage {

@@ -13,3 +13,8 @@ export function threadIdFor(memory: Memory): number {
   if (id === undefined) drawnIds.set(key, (id = Atomics.add(words, THREADS, 1)))
   return id
 }
+
+/** The number of the thread that started this one, if the host can tell and that thread watches its workers; else -1. */
+export function parentThreadId(): number {
+  return platform.parentThreadId ?? -1
+}

@@ -7,6 +7,7 @@ import {
   LANE_IN_FLIGHT_PEAK,
   LANE_KEYS,
   LANE_OWNER,
+  LANE_PARENT,
   LANE_PUBLISHED,
   LANE_READ_END,
   LANE_STAGED_END,
@@ -111,8 +112,8 @@ export interface LaneClock {
 /** Why a lane could not be claimed. */
 export type NoLane = 'none-free' | 'stopped'
 
-/** Claim a free lane for this thread. */
-export function openLane(memory: Memory, threadId: number, batchSize: number, clock: LaneClock): Lane | NoLane {
+/** Claim a free lane for this thread. `parentId`: the thread that started it; -1 where that is not known. */
+export function openLane(memory: Memory, threadId: number, batchSize: number, clock: LaneClock, parentId = -1): Lane | NoLane {
   const { words, layout } = memory
   for (let id = 0; id < layout.maxWriters; id++) {
     const header = laneAt(layout, id)
@@ -124,9 +125,12 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
       continue
     }
     // ^ linearization point of the claim; whoever looks knows the owner from here on
+    Atomics.store(words, header + LANE_WAITING, 0) // an owner that died while it waited left it
     Atomics.store(words, header + LANE_THREAD, threadId + 1)
+    if (parentId >= 0) Atomics.store(words, header + LANE_PARENT, parentId + 1)
     const attn = Atomics.load(words, header + LANE_ATTN)
     if (Atomics.load(words, STOPPED) !== 0 || (attn & 1) !== 0) {
+      Atomics.store(words, header + LANE_PARENT, 0)
       Atomics.store(words, header + LANE_THREAD, 0)
       Atomics.compareExchange(words, header + LANE_OWNER, mine, owner)
       return 'stopped'
@@ -406,6 +410,7 @@ export function freeLane(words: SharedWords, lane: number, owner: number, harves
   const generation = owner >>> THREAD_BITS
   words[lane + LANE_HARVESTED] = harvested
   Atomics.store(words, lane + LANE_EVERYTHING, 0)
+  Atomics.store(words, lane + LANE_PARENT, 0)
   Atomics.store(words, lane + LANE_THREAD, 0)
   Atomics.compareExchange(words, lane + LANE_OWNER, owner, ((generation + 1) & GENERATION_MASK) << THREAD_BITS)
 }

@@ -4,12 +4,13 @@ import { host, unhost, whenWoken } from '../aggregator/run.js'
 import { FINISHED_ALL, IDLE } from '../aggregator/step.js'
 import { cannotGoOn, readError, type Supervisor } from '../aggregator/supervisor.js'
 import { DirtyRingError, invalidArg } from '../errors.js'
-import { FAILED, FINISHED, HEAD, ITERATIONS, OWNER, PANICS, PARKED, RETRYING, TAIL } from '../memory/map.js'
+import { FAILED, FINISHED, HEAD, ITERATIONS, OWNER, PANICS, PARKED, PROGRESS, RETRYING, STARTING, TAIL } from '../memory/map.js'
 import { handleOf, type Memory } from '../memory/memory.js'
 import type { ResolvedOptions } from '../options.js'
+import { patience } from '../patience.js'
 import type { AggregatorThread } from '../platform/platform.js'
 import { distance } from '../ring/token.js'
-import { clearInterval, clearTimeout, queueMicrotask, setInterval, setTimeout, unref } from '../timers.js'
+import { clearInterval, clearTimeout, nowMs, queueMicrotask, setInterval, setTimeout, unref } from '../timers.js'
 
 /** How well the aggregator is: see {@link DirtyTracker.health}. */
 export interface AggregatorHealth {
@@ -42,6 +43,11 @@ const BACKOFF_MS_MAX = 1000
 const STARTS_MAX = 8
 const START_MS_MAX = 30_000
 const TOKENS_PER_PUMP = 4096
+/** 'inline', idle: only a publisher that dies between its store and its wake-up needs this timer. Without waitAsync every publisher does. */
+const IDLE_MS = 500
+const IDLE_MS_UNWOKEN = 50
+/** How much of the time between two looks counts as silence: a page that was frozen for a while froze its worker as well. */
+const SILENCE_STEP_MS = 200
 
 /** Keeps an aggregator running, of whichever kind the options say; on the tracker's thread. */
 export class AggregatorHost {
@@ -52,8 +58,19 @@ export class AggregatorHost {
   readonly #memory: Memory
   readonly #kind: ResolvedOptions['aggregator']
   #thread: AggregatorThread | undefined
+  /** The end of #thread is known. */
+  #isGone = true
+  /** Why this thread terminated it; '' if it did not. */
+  #cannot = ''
+  /** No worker is started any more: the calling thread does the rest. */
+  #isGivenUp = false
+  /** What moves while the worker lives, since when it has not, and when that was looked at. */
+  #life = 0
+  #silentMs = 0
+  #lookedAt = 0
   #inline: Supervisor | undefined
-  #listening = false
+  /** 'inline': the next pump() is on its way. */
+  #next: { readonly isSoon: boolean; readonly cancel: () => void } | undefined
   #state: 'starting' | 'up' | 'restarting' | 'ended' = 'starting'
   #restarts = 0
   #deaths = 0
@@ -71,10 +88,11 @@ export class AggregatorHost {
   async start(): Promise<void> {
     if (this.#kind === 'inline') {
       this.#inline = host(this.#memory)
+      this.#state = 'up'
       this.pump()
-    } else if (this.#kind !== 'none') {
-      await this.#startThread()
+      return
     }
+    if (this.#kind !== 'none') await this.#startThread()
     this.#state = 'up'
   }
 
@@ -88,6 +106,7 @@ export class AggregatorHost {
     } catch (error) {
       this.#inline = undefined
       unhost(supervisor)
+      this.#state = 'ended' // if the role is free, stop() takes it once more
       this.onFailure(error as DirtyRingError)
       return
     }
@@ -125,13 +144,37 @@ export class AggregatorHost {
     Atomics.compareExchange(this.#memory.words, OWNER, threadId + 1, 0)
   }
 
+  /**
+   * To be called now and then while a call is pending. A worker whose end the host does not report is terminated when tokens wait and it shows no sign of life;
+   * another one takes its place. While the tracker stops, a start that does not come to its end counts the same, and the calling thread does the rest.
+   */
+  lookForLife(isStopping: boolean): void {
+    const { words } = this.#memory
+    const now = nowMs()
+    const life = (Atomics.load(words, HEAD) + Atomics.load(words, PROGRESS) + Atomics.load(words, ITERATIONS)) | 0
+    const isUnseen = this.#state === 'up' && this.#thread !== undefined && this.#thread.threadId === undefined
+    const isDue = isStopping ? isUnseen || this.#state === 'restarting' : isUnseen && this.hasBacklog
+    if (!isDue || life !== this.#life || Atomics.load(words, FINISHED) !== 0) this.#silentMs = 0
+    else this.#silentMs += Math.min(now - this.#lookedAt, SILENCE_STEP_MS)
+    this.#life = life
+    this.#lookedAt = now
+    if (this.#silentMs < patience.silenceMs) return
+    this.#silentMs = 0
+    this.#isGivenUp = isStopping
+    this.#cannot = 'it showed no sign of life'
+    if (this.#isGone) this.#onDeath(this.#cannot)
+    else void this.#thread?.terminate() // its end follows
+  }
+
   /** The aggregator has finished, or nobody needs it any more. */
   async end(): Promise<void> {
     this.#ended = true
     this.#state = 'ended'
+    this.#next?.cancel()
     const supervisor = this.#inline
     this.#inline = undefined
     if (supervisor !== undefined) unhost(supervisor)
+    Atomics.notify(this.#memory.words, FINISHED) // threads that watch their workers for this tracker cease to
     await this.#thread?.terminate()
   }
 
@@ -151,6 +194,25 @@ export class AggregatorHost {
     }
   }
 
+  /** For a call that has waited for long: what the aggregator does instead of an answer, and what helps. */
+  describeWait(): string {
+    const { state, lastError } = this.health()
+    const why = lastError === undefined ? '' : ` (${lastError})`
+    switch (state) {
+      case 'absent':
+        return this.#kind === 'none'
+          ? 'for the aggregator, which no thread runs. Call runAggregator(tracker.handle) in a worker.'
+          : `for the aggregator, which has ended${why}. Call stop(): it delivers what is published.`
+      case 'backing-off':
+        return `for the aggregator, which fails at a step and tries again${why}. See tracker.dump().`
+      case 'restarting':
+      case 'starting':
+        return `for the aggregator's worker, which has not started yet${why}. Check that its script loads.`
+      default:
+        return 'for the aggregator, which gives no answer. Check that its thread is not blocked; see tracker.health() and tracker.dump().'
+    }
+  }
+
   #describe(): AggregatorHealth['state'] {
     const { words } = this.#memory
     if (Atomics.load(words, FINISHED) !== 0) return 'finished'
@@ -160,29 +222,49 @@ export class AggregatorHost {
     return Atomics.load(words, RETRYING) !== 0 ? 'backing-off' : 'running'
   }
 
+  /** Resolves when a new worker has the role; rejects when it has ended, or was terminated, before that. */
   async #startThread(): Promise<void> {
     const { words } = this.#memory
     this.#iterationsAtStart = Atomics.load(words, ITERATIONS)
     const thread = await this.#newThread()
+    if (this.#ended || this.#isGivenUp) {
+      void thread.terminate()
+      throw cannotStart('it came too late')
+    }
     this.#thread = thread
+    this.#isGone = false
+    this.#cannot = ''
     await new Promise<void>((resolve, reject) => {
+      const isFree = Atomics.load(words, OWNER) === 0
+      // What OWNER holds once this worker has the role. Where the host gives no number: what it holds now, if another thread did not have the role before.
+      const ownerNow = (): number => (thread.threadId !== undefined ? thread.threadId + 1 : isFree ? Atomics.load(words, OWNER) : 0)
+      let owner = 0
+      let isStarting = true
+      const settle = (how: () => void): void => {
+        if (!isStarting) return
+        isStarting = false
+        clearInterval(look)
+        clearTimeout(limit)
+        owner = ownerNow()
+        Atomics.store(words, STARTING, 0)
+        how()
+      }
       const look = setInterval(() => {
         if (Atomics.load(words, OWNER) !== 0) settle(resolve)
       }, 2)
       const limit = setTimeout(() => {
-        void thread.terminate()
-        settle(() => reject(cannotStart(`it did not take the tracker's handle for ${START_MS_MAX} ms`)))
+        this.#cannot = `it did not take the tracker's handle for ${START_MS_MAX} ms`
+        void thread.terminate() // its end follows
       }, START_MS_MAX)
-      const settle = (how: () => void): void => {
-        clearInterval(look)
-        clearTimeout(limit)
-        how()
-      }
-      thread.onExit((cause) => {
-        if (thread.threadId !== undefined) this.release(thread.threadId)
+      thread.onExit((told) => {
+        const cause = this.#cannot === '' ? told : this.#cannot
+        const wasUp = !isStarting
+        this.#isGone = true
         settle(() => reject(cannotStart(cause)))
-        if (this.#state === 'up') this.#onDeath(cause)
+        Atomics.compareExchange(words, OWNER, owner, 0)
+        if (wasUp) this.#onDeath(cause)
       })
+      Atomics.store(words, STARTING, 1)
       thread.postHandle(handleOf(this.#memory))
       const waiting = typeof Atomics.waitAsync === 'function' ? Atomics.waitAsync(words, OWNER, 0, START_MS_MAX) : undefined
       if (waiting?.async === true) void waiting.value.then((outcome) => outcome === 'ok' && settle(resolve))
@@ -206,7 +288,7 @@ export class AggregatorHost {
   /** The worker is gone: start another one, at once the first time, later and later when it does not help. */
   #onDeath(cause: string): void {
     const { words } = this.#memory
-    if (this.#ended || Atomics.load(words, FINISHED) !== 0) return
+    if (this.#ended || this.#state === 'ended' || Atomics.load(words, FINISHED) !== 0) return
     if (Atomics.load(words, FAILED) !== 0) {
       this.onFailure(cannotGoOn(words))
       return
@@ -215,19 +297,19 @@ export class AggregatorHost {
     this.#panicsAtDeath = Atomics.load(words, PANICS)
     this.#state = 'restarting'
     this.#deaths = Atomics.load(words, ITERATIONS) === this.#iterationsAtStart ? this.#deaths + 1 : 0
-    if (this.#deaths >= STARTS_MAX) {
+    if (this.#deaths >= STARTS_MAX || this.#isGivenUp) {
       this.#state = 'ended'
-      this.onFailure(cannotStart(`${STARTS_MAX} times in a row, the last time with: ${cause}`))
+      this.onFailure(cannotStart(this.#isGivenUp ? cause : `${STARTS_MAX} times in a row, the last time with: ${cause}`))
       return
     }
     const again = (): void => {
-      if (this.#ended) return
+      if (this.#ended || this.#isGivenUp) return
       this.#startThread().then(
         () => {
+          if (this.#ended) return
           this.#restarts++
           this.#state = 'up'
           this.onRestart(this.#restarts, cause)
-          if (this.#ended) void this.#thread?.terminate()
         },
         (error: unknown) => this.#onDeath(error instanceof Error ? error.message : String(error)),
       )
@@ -237,22 +319,29 @@ export class AggregatorHost {
   }
 
   /** 'inline': when a publisher on another thread wakes this one, and every now and then. */
-  #pumpLater(supervisor: Supervisor, idle: boolean): void {
-    if (this.#listening) return
-    this.#listening = true
-    let over = false // the timer and the wake-up are both on their way: the first one counts
-    const again = (): void => {
-      if (over) return
-      over = true
+  #pumpLater(supervisor: Supervisor, isIdle: boolean): void {
+    if (this.#next !== undefined) {
+      if (isIdle || this.#next.isSoon) return
+      this.#next.cancel()
+    }
+    let isOver = false // the timer and the wake-up are both on their way: the first one counts
+    const cancel = (): void => {
+      isOver = true
       clearTimeout(timer)
-      this.#listening = false
+      this.#next = undefined
+    }
+    const again = (): void => {
+      if (isOver) return
+      cancel()
       Atomics.store(this.#memory.words, PARKED, 0)
       this.pump()
     }
-    const timer = setTimeout(again, idle ? 50 : 1)
+    const idleMs = typeof Atomics.waitAsync === 'function' ? IDLE_MS : IDLE_MS_UNWOKEN
+    const timer = setTimeout(again, isIdle ? idleMs : 1)
     unref(timer)
-    if (!idle) return
-    if (announceSleep(supervisor.aggregator)) whenWoken(supervisor, again)
+    this.#next = { isSoon: !isIdle, cancel }
+    if (!isIdle) return
+    if (announceSleep(supervisor.aggregator)) whenWoken(supervisor, again, idleMs)
     else queueMicrotask(again)
   }
 }

@@ -3,11 +3,12 @@ import { cannotRestore, SealedEpoch, type EpochKeeper } from '../epochs/sealed-e
 import { DirtyRingError } from '../errors.js'
 import { CUR, epochAt, FAILED, FLAG_OVERFLOW, LANE_OWNER, LANE_THREAD, laneAt, SIGNAL, SLOT_COUNT, SLOT_FLAGS } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { ownerBits } from '../ring/lane.js'
-import { EPOCH_MASK, SEAL, THREAD_MASK } from '../ring/token.js'
+import { orphansOf } from '../ring/reap.js'
+import { EPOCH_MASK, SEAL, THREAD_BITS, THREAD_MASK } from '../ring/token.js'
 import type { Waiting } from '../signal.js'
 import { clearInterval, nowMs, queueMicrotask, ref, setInterval, setTimeout, unref } from '../timers.js'
 import type { Listeners } from './events.js'
+import { forSlot, forWriters, LongWaits, type PendingCall } from './long-waits.js'
 import {
   abandonSeal,
   askToPublish,
@@ -66,6 +67,10 @@ export class Control implements EpochKeeper {
   onFail: (reason: unknown) => void = () => undefined
   /** Now and then while something is pending. */
   onPoll: () => void = () => undefined
+  /** What the aggregator does instead of an answer, in the form "for the aggregator, which …". */
+  describeAggregator: () => string = () => 'for the aggregator'
+  /** Calls of flushed() that are pending, with the marks that they wait for. */
+  readonly flushing = new Set<readonly StagedMark[]>()
 
   readonly #memory: Memory
   readonly #outbox: Outbox
@@ -85,10 +90,12 @@ export class Control implements EpochKeeper {
   #retrying = false
 
   readonly #listeners: Listeners
+  readonly #longWaits: LongWaits
 
   constructor(memory: Memory, listeners: Listeners, firstEpoch = 0) {
     this.#memory = memory
     this.#listeners = listeners
+    this.#longWaits = new LongWaits(listeners)
     this.#outbox = openOutbox(memory, firstEpoch)
   }
 
@@ -202,17 +209,10 @@ export class Control implements EpochKeeper {
     this.poke()
   }
 
-  /** Harvests and frees every lane of a thread that has ended. */
+  /** Harvests and frees every lane of a thread that has ended, and of the threads that ended with it. */
   reapThread(threadId: number): void {
-    const { words, layout } = this.#memory
-    for (let writer = 0; writer < layout.maxWriters; writer++) {
-      const lane = laneAt(layout, writer)
-      const owner = Atomics.load(words, lane + LANE_OWNER)
-      if ((owner & THREAD_MASK) !== ownerBits(threadId)) continue
-      const full = Atomics.load(words, lane + LANE_THREAD)
-      if (full !== threadId + 1 && full !== 0) continue // another thread with the same low bits
-      requestReap(this.#outbox, writer, owner, threadId)
-    }
+    for (const { writer, generation, threadId: owner } of orphansOf(this.#memory, threadId))
+      requestReap(this.#outbox, writer, generation, owner)
     this.poke()
   }
 
@@ -222,7 +222,7 @@ export class Control implements EpochKeeper {
     const lane = laneAt(layout, writer)
     const owner = Atomics.load(words, lane + LANE_OWNER)
     if ((owner & THREAD_MASK) === 0) return Promise.resolve(0)
-    const reaping = requestReap(this.#outbox, writer, owner, Atomics.load(words, lane + LANE_THREAD) - 1)
+    const reaping = requestReap(this.#outbox, writer, owner >>> THREAD_BITS, Atomics.load(words, lane + LANE_THREAD) - 1)
     if (reaping === undefined) return Promise.reject(stopped())
     const keys = new Promise<number>((resolve, reject) => {
       const asked = this.#askedToReap.get(reaping) ?? []
@@ -320,12 +320,14 @@ export class Control implements EpochKeeper {
     if (Atomics.load(words, FAILED) !== 0) this.fail(cannotGoOn(words)) // what came to pass before it stands
     if (this.#stopping !== undefined && isFinished(this.#outbox)) this.#finish(this.#stopping)
     if (!this.#isPending()) {
+      if (this.#poll !== undefined) this.lookForLongWaits()
       clearInterval(this.#poll)
       this.#poll = undefined
       return
     }
     this.#poll ??= setInterval(() => {
       this.onPoll()
+      this.lookForLongWaits()
       this.poke()
     }, POLL_MS)
     // A pending call keeps the process alive; a harvest that was not asked for, or what follows an abort, does not.
@@ -453,6 +455,30 @@ export class Control implements EpochKeeper {
       advance.told = true
       this.#listeners.tell('stall', { what: 'epoch-slot', waitedMs, unsettled: this.unsettled })
     }
+  }
+
+  /** Says what a call waits for that has waited for very long. */
+  lookForLongWaits(): void {
+    const { waiting, queue, sealing, draining, restoring } = this.#outbox
+    const slot = (): string => forSlot(this.unsettled)
+    const aggregator = (): string => this.describeAggregator()
+    const pending: PendingCall[] = []
+    const add = (call: string, wait: object | undefined, forWhat: () => string): void => {
+      if (wait !== undefined) pending.push({ call, wait, forWhat })
+    }
+    for (const advance of waiting) add('advanceEpoch()', advance, slot)
+    for (const { kind, ticket } of queue) if (kind === SEAL) add('advanceEpoch()', ticket, aggregator)
+    for (const { ticket, abandoned } of sealing) if (!abandoned) add('advanceEpoch()', ticket, aggregator)
+    for (const { kind, ticket } of queue) if (kind === DRAIN) add('drained()', ticket, aggregator)
+    for (const { ticket } of draining) add('drained()', ticket, aggregator)
+    for (const { ticket } of restoring) add('restore()', ticket, aggregator)
+    for (const reaping of this.#askedToReap.keys()) add('reap()', reaping, aggregator)
+    add('stop()', this.#stopping, aggregator)
+    for (const marks of this.flushing) {
+      const writers = marks.filter((mark) => !this.isPublished(mark)).map(({ writer }) => writer)
+      if (writers.length > 0) add('flushed()', marks, () => forWriters(writers))
+    }
+    this.#longWaits.look(pending)
   }
 
   #finish(stopping: Waiting<SealedEpoch>): void {

@@ -85,6 +85,11 @@ export class Listeners {
     return size
   }
 
+  /** Of one event. */
+  count(event: keyof TrackerEvents): number {
+    return this.#listeners.get(event)?.size ?? 0
+  }
+
   /** Returns the function that ends it. */
   add<E extends keyof TrackerEvents>(event: E, listener: (event: TrackerEvents[E]) => void): () => void {
     if (typeof event !== 'string') throw invalidArg('event', "an event's name", event)

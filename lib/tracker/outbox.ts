@@ -199,10 +199,9 @@ export function requestDrain(o: Outbox, ticket: object): void {
   o.queue.push(outgoing(DRAIN, { ticket }))
 }
 
-/** Harvests and frees a lane, as `owner` (its LANE_OWNER) has it. At most one REAP for each owner of a lane; undefined behind STOP. */
-export function requestReap(o: Outbox, writer: number, owner: number, threadId: number): Reaping | undefined {
+/** Harvests and frees a lane, if its owner still is of that generation. At most one REAP for each owner of a lane; undefined behind STOP. */
+export function requestReap(o: Outbox, writer: number, generation: number, threadId: number): Reaping | undefined {
   if (o.isStopping) return undefined
-  const generation = owner >>> THREAD_BITS
   const known = o.reaping.find((each) => each.writer === writer && each.generation === generation)
   if (known !== undefined) return known
   const reaping: Reaping = { writer, generation, threadId, keys: 0 }
@@ -251,6 +250,7 @@ export function sendFirst(o: Outbox): boolean {
 
 /** A writer's lane as it was: what it had staged is published, or harvested. */
 export interface StagedMark {
+  readonly writer: number
   readonly lane: number
   readonly generation: number
   readonly end: number
@@ -267,7 +267,7 @@ export function stagedMarks(o: Outbox): StagedMark[] {
     if ((owner & THREAD_MASK) === 0) continue
     const end = Atomics.load(words, lane + LANE_STAGED_END)
     if (end === Atomics.load(words, lane + LANE_PUBLISHED) && Atomics.load(words, lane + LANE_EVERYTHING) === 0) continue
-    marks.push({ lane, generation: owner >>> THREAD_BITS, end })
+    marks.push({ writer, lane, generation: owner >>> THREAD_BITS, end })
   }
   return marks
 }

@@ -143,7 +143,11 @@ export class DirtyTracker {
     this.#control.onFail = (reason) => this.#hasClosed({ reason })
     this.#closed.catch(() => undefined)
     this.#control.onPush = () => this.#host.pump()
-    this.#control.onPoll = () => this.#takeOverIfAlone()
+    this.#control.describeAggregator = () => this.#host.describeWait()
+    this.#control.onPoll = () => {
+      this.#host.lookForLife(this.#control.isStopping)
+      this.#takeOverIfAlone()
+    }
   }
 
   /**
@@ -490,18 +494,21 @@ export class DirtyTracker {
     throwIfAborted(signal)
     this.#checkRunning()
     const marks = this.#control.stagedMarks()
-    await until(
+    this.#control.flushing.add(marks)
+    const ended = until(
       () => {
         this.#control.poke() // who finds that the aggregator has failed
         this.#checkRunning()
         publishOwn(this.#memory)
         if (marks.every((mark) => this.#control.isPublished(mark))) return true
         this.#control.askToPublish()
+        this.#control.lookForLongWaits()
         return false
       },
       FLUSHED_POLL_MS,
       signal,
     )
+    await ended.finally(() => this.#control.flushing.delete(marks))
   }
 
   /**

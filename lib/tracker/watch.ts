@@ -11,7 +11,10 @@ const LOOK_MS = 100
 /** A wait that is worth an event. */
 const STALL_MS = 1000
 
-/** While anybody listens: looks at shared memory now and then for what nobody tells the tracker's thread of. Does not keep the process alive. */
+/** Events that a look finds; the others are told as they happen. */
+const POLLED = ['overflow', 'panic', 'stall'] as const
+
+/** While there is a listener for one of these: looks at shared memory now and then for what no other thread tells the tracker's thread of. Does not keep the process alive. */
 export class Watch {
   readonly #memory: Memory
   readonly #control: Control
@@ -43,7 +46,7 @@ export class Watch {
   }
 
   #change(): void {
-    const wanted = this.#listeners.size > 0
+    const wanted = POLLED.some((event) => this.#listeners.count(event) > 0)
     if (wanted === (this.#timer !== undefined)) return
     clearInterval(this.#timer)
     this.#timer = undefined

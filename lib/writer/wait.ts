@@ -3,16 +3,15 @@ import { hostsAny, pumpHosted } from '../aggregator/run.js'
 import { threadIdFor } from '../platform/thread.js'
 import { cannotGoOn } from '../aggregator/supervisor.js'
 import { DirtyRingError } from '../errors.js'
-import { FAILED, HEAD, LANE_WAIT_US, LANE_WAITING, LANE_WAITS, PROGRESS, TRACKER_THREAD } from '../memory/map.js'
+import { FAILED, HEAD, LANE_WAIT_US, LANE_WAITING, LANE_WAITS, OWNER, PROGRESS, STARTING, TRACKER_THREAD } from '../memory/map.js'
 import { addTotal } from '../memory/total.js'
+import { patience } from '../patience.js'
 import { nap, nowMs } from '../timers.js'
 import { hasRoom, isStopped, publish, roomNow, roomOf, setDue, sleepForRoom, type Lane } from '../ring/lane.js'
 import { until, type AbortSignalLike } from '../signal.js'
 
 /** A writer looks up at least this often: whoever was to wake it may have died between two instructions. */
 const SLICE_MS = 10
-/** How long the tracker's thread, which can't see an exit while it sleeps, sleeps with no sign of life from the aggregator. */
-const NO_PROGRESS_MS = 1000
 /** Naps before a sleep that somebody has to end: that costs both sides more. */
 const NAPS = 2
 
@@ -56,7 +55,10 @@ function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: 
   }
 }
 
-/** To be called now and then during a wait: throws when it has lasted too long, or cannot end. */
+/**
+ * To be called now and then during a wait: throws after `maxWaitMs`. The tracker's own thread cannot see its aggregator die while it sleeps, so it also gives
+ * up when the aggregator shows no sign of life for a while. A worker on its way to the role counts as one: it starts without this thread's help.
+ */
 function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number): () => void {
   const isTrackerThread = lane.words[TRACKER_THREAD] === threadIdFor(lane.memory) + 1
   let progress = progressOf(lane)
@@ -64,17 +66,15 @@ function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number)
   return () => {
     checkLane(lane)
     const now = nowMs()
-    if (progressOf(lane) !== progress) {
+    if (progressOf(lane) !== progress || isStarting(lane)) {
       progress = progressOf(lane)
       progressAt = now
     }
     if (now >= started + maxWaitMs) throw stalledError(lane, count, `waited ${maxWaitMs} ms (maxWaitMs)`)
-    if (isTrackerThread && now - progressAt >= NO_PROGRESS_MS) {
-      throw stalledError(
-        lane,
-        count,
-        `the aggregator has shown no progress for ${NO_PROGRESS_MS} ms, and this thread cannot start it again while it sleeps`,
-      )
+    const { noProgressMs } = patience
+    if (isTrackerThread && now - progressAt >= noProgressMs) {
+      const why = `the aggregator has shown no progress for ${noProgressMs} ms, and this thread cannot start it again while it sleeps`
+      throw stalledError(lane, count, why)
     }
   }
 }
@@ -130,6 +130,11 @@ function isThere(lane: Lane, count: number): boolean {
 /** Changes while the aggregator does anything at all. */
 function progressOf(lane: Lane): number {
   return (Atomics.load(lane.words, HEAD) + Atomics.load(lane.words, PROGRESS)) | 0
+}
+
+/** A worker of the tracker's is on its way to the role, and does not have it yet. */
+function isStarting({ words }: Lane): boolean {
+  return Atomics.load(words, STARTING) !== 0 && Atomics.load(words, OWNER) === 0
 }
 
 export function stoppedError(lane: Lane): DirtyRingError {

@@ -1,6 +1,6 @@
 import { platform } from '#platform'
 import { hostsAny, pumpHosted } from '../aggregator/run.js'
-import { threadIdFor } from '../platform/thread.js'
+import { parentThreadId, threadIdFor } from '../platform/thread.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import {
@@ -39,6 +39,7 @@ import { THREAD_MASK } from '../ring/token.js'
 import { checkBag, wordsOf } from '../check.js'
 import { signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
 import { nowMs, setTimeout, unref } from '../timers.js'
+import { watchWorkersForWriter } from './watch-workers.js'
 import { clockFor, listen, unwatchLane, watchLane } from './clock.js'
 import { closedError, noteThreadEnd, stalledError, stoppedError, waitForRoom, waitForRoomAsync, wouldBlockError } from './wait.js'
 
@@ -450,7 +451,7 @@ export function openWriter(handle: unknown): Writer {
 
 export function openWriterIn(memory: Memory): Writer {
   const { batchSize, flushIntervalMs, onFull, maxWaitMs } = settingsOf(memory.words)
-  const open = (): Lane | NoLane => openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs))
+  const open = (): Lane | NoLane => openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs), parentThreadId())
   let lane = open()
   if (lane === 'none-free' && hostsAny()) {
     pumpHosted() // closed ones may be waiting for an aggregator on this very thread
@@ -459,10 +460,11 @@ export function openWriterIn(memory: Memory): Writer {
   if (lane === 'stopped') throw new DirtyRingError('ERR_DIRTYRING_STOPPED', 'the tracker has stopped')
   if (lane === 'none-free') throw noWriterSlot(memory)
   const writer = new Writer(lane, { onFull, maxWaitMs })
-  for (const other of openWriters) if (isStopped(laneOf(other))) forget(other)
+  forgetStopped()
   openWriters.add(writer)
   watchLane(lane)
   listen(lane)
+  watchWorkersForWriter(memory, forgetStopped)
   if (!hooked) {
     hooked = true
     platform.onThreadEnd(endThread)
@@ -490,7 +492,7 @@ export function threadWriter(handle: unknown): Writer {
   const key = `${memory.words[TRACKER_ID]},${memory.words[TRACKER_ID + 1]}`
   let writer = threadWriters.get(key)
   if (writer !== undefined && !writer.closed && !isStopped(laneOf(writer))) return writer
-  for (const [each, other] of threadWriters) if (other.closed || isStopped(laneOf(other))) threadWriters.delete(each)
+  forgetStopped()
   writer = openWriterIn(memory)
   threadWriters.set(key, writer)
   return writer
@@ -586,6 +588,11 @@ function flushQuietly(writer: Writer): void {
 function forget(writer: Writer): void {
   openWriters.delete(writer)
   unwatchLane(laneOf(writer))
+}
+
+function forgetStopped(): void {
+  for (const writer of openWriters) if (isStopped(laneOf(writer))) forget(writer)
+  for (const [key, writer] of threadWriters) if (writer.closed || isStopped(laneOf(writer))) threadWriters.delete(key)
 }
 
 /** Publishes what this thread's writers of one tracker have staged; what a full ring does not take stays staged. True if the ring took all of it. */

@@ -25,6 +25,7 @@ export const CORE = [
   'ring/token',
   'ring/ring',
   'ring/lane',
+  'ring/reap',
   'ring/consume',
   'ring/drain',
   'aggregator/state',

@@ -1025,17 +1025,10 @@ export class Tracker {
   }
 
   *#reapThread(thread) {
-    const { world } = this
-    const { core, words, layout } = world
+    const { core, memory } = this.world
     learnOfEnd(currentThread(), thread)
-    const threadId = world.threadIdOf(thread)
-    for (let writer = 0; writer < layout.maxWriters; writer++) {
-      const lane = core.laneAt(layout, writer)
-      const owner = yield* load(words, lane + core.LANE_OWNER)
-      if ((owner & core.THREAD_MASK) !== core.ownerBits(threadId)) continue
-      const full = yield* load(words, lane + core.LANE_THREAD)
-      if (full !== threadId + 1 && full !== 0) continue
-      core.requestReap(this.outbox, writer, owner, threadId)
+    for (const { writer, generation, threadId } of yield* core.orphansOf(memory, this.world.threadIdOf(thread))) {
+      core.requestReap(this.outbox, writer, generation, threadId)
     }
   }
 }

@@ -1,9 +1,10 @@
 /** Who runs the aggregator, and what happens when nobody can. */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker, runAggregator } from '../../dist/index.js'
+import { patience } from '../../dist/patience.js'
 import { Puppet } from './puppet.mjs'
 import { args, verdict } from './support.mjs'
-import { codeOf, sleep, until, within } from './threads.mjs'
+import { codeOf, exitOf, sleep, until, within } from './threads.mjs'
 
 const entry = new URL('../../dist/aggregator/worker.js', import.meta.url)
 const few = { maxWriters: 4, maxKeysPerEpoch: 100_000 }
@@ -119,10 +120,31 @@ const cases = {
     }
   },
 
+  /** It ran, died, and the next one never comes: the user's function does not answer. */
+  async never() {
+    patience.silenceMs = 300
+    let starts = 0
+    let answer
+    const worker = new Worker(entry)
+    const aggregator = () => (++starts === 1 ? worker : new Promise((resolve) => (answer = resolve)))
+    const tracker = await DirtyTracker.create({ ...few, aggregator })
+    const writer = tracker.openWriter()
+    await worker.terminate()
+    await until(() => answer !== undefined, 'another start')
+    for (let id = 0; id < 1000; id++) writer.mark(id)
+    const last = await within(tracker.stop(), 'stop()')
+    const late = new Worker(entry)
+    answer(late)
+    await exitOf(late)
+    return { size: last.size, exact: last.exact, state: tracker.health().state, starts }
+  },
+
   /** It ran, died, and can't be started any more. */
   async givenUp() {
     const workers = []
+    const startedAt = []
     const aggregator = () => {
+      startedAt.push(performance.now())
       const worker = workers.length === 0 ? new Worker(entry) : new Worker('process.exit(3)', { eval: true })
       workers.push(worker)
       return worker
@@ -137,6 +159,7 @@ const cases = {
     const result = { pending: await pending }
     result.later = await codeOf(() => within(tracker.advanceEpoch(), 'an epoch'))
     result.starts = workers.length
+    result.gaps = startedAt.slice(2).map((at, i) => at - startedAt[i + 1])
     result.health = tracker.health()
     result.stopped = await within(
       tracker.stop().then(

@@ -90,6 +90,18 @@ const doings = {
     Atomics.store(words, 0, 1)
     Atomics.wait(words, 1, 0)
   },
+  /** A word of the tracker's memory moves every few ms, so many ms; then this thread runs the aggregator. */
+  nudge(handle, word, ms) {
+    const words = new Int32Array(handle.buffer)
+    const sleeper = new Int32Array(new SharedArrayBuffer(4))
+    for (const end = performance.now() + ms; performance.now() < end; Atomics.wait(sleeper, 0, 0, 5)) {
+      if (word !== undefined) Atomics.add(words, word, 1)
+    }
+    running = runAggregator(handle)
+    running.catch(() => undefined)
+    return 'nudged'
+  },
+  patience: async (values) => void Object.assign((await import('../../dist/patience.js')).patience, values),
   exit: () => process.exit(0),
   end: () => parentPort.close(),
   crash() {

@@ -1,6 +1,8 @@
 /** Writers that find no room. */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker } from '../../dist/index.js'
+import { OWNER, PROGRESS, STARTING } from '../../dist/memory/map.js'
+import { patience } from '../../dist/patience.js'
 import { Puppet } from './puppet.mjs'
 import { args, verdict } from './support.mjs'
 import { codeOf, sleep, until, within } from './threads.mjs'
@@ -124,6 +126,82 @@ const cases = {
     epoch.commit()
     await within(tracker.stop(), 'stop()')
     return { code, kept: staged >= 0 && staged <= 64, complete }
+  },
+
+  /** On the tracker's own thread: what prolongs a wait beyond `noProgressMs`, and what ends it. The thread sleeps; a puppet does what happens meanwhile. */
+  async prolonged({ by }) {
+    patience.noProgressMs = 150
+    const tracker = await DirtyTracker.create({ ...small, aggregator: 'none', ...(by === 'maxWaitMs' ? { maxWaitMs: 400 } : {}) })
+    const words = new Int32Array(tracker.handle.buffer)
+    const writer = tracker.openWriter()
+    const puppet = await new Puppet().ready()
+    await puppet.call('ping')
+    let stored = 0
+    while (writer.room > 0) writer.mark(stored++)
+    if (by === 'start') Atomics.store(words, STARTING, 1)
+    const nudging = puppet.call('nudge', tracker.handle, by === 'progress' || by === 'maxWaitMs' ? PROGRESS : undefined, 600)
+    const began = performance.now()
+    let outcome = 'nothing'
+    try {
+      for (const end = stored + 1000; stored < end; stored++) writer.mark(stored)
+      writer.flush()
+    } catch ({ code, message }) {
+      outcome = { code, message }
+    }
+    const waitedMs = performance.now() - began
+    Atomics.store(words, STARTING, 0)
+    await nudging
+    const complete = isRange(await idsOf(tracker), stored)
+    await within(tracker.stop(), 'stop()')
+    await puppet.terminate()
+    return { outcome, waitedLonger: waitedMs > patience.noProgressMs * 2, complete }
+  },
+
+  /** A writer on another thread has only maxWaitMs. */
+  async otherThread() {
+    const tracker = await DirtyTracker.create({ ...small, aggregator: 'none' })
+    const writer = new Puppet()
+    await writer.call('patience', { noProgressMs: 20 })
+    await writer.call('open', tracker.handle)
+    const marking = writer.call('mark', 0, 1000)
+    await until(() => tracker.stats().writers[0].waits > 0, 'a writer that waits')
+    await sleep(200)
+    const runner = new Puppet()
+    await runner.call('aggregate', tracker.handle)
+    const stored = await marking
+    await writer.call('flush')
+    const complete = isRange(await idsOf(tracker), 1000)
+    await writer.terminate()
+    await within(tracker.stop(), 'stop()')
+    await runner.terminate()
+    return { stored, complete }
+  },
+
+  /** The tracker says so while its new worker is on its way: its own thread waits for that worker. */
+  async restarting() {
+    patience.noProgressMs = 150
+    const slow = `Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600); import(${JSON.stringify(new URL('../../dist/aggregator/worker.js', import.meta.url).href)})`
+    const workers = []
+    const aggregator = () => {
+      workers.push(
+        workers.length === 1 ? new Worker(slow, { eval: true }) : new Worker(new URL('../../dist/aggregator/worker.js', import.meta.url)),
+      )
+      return workers.at(-1)
+    }
+    const tracker = await DirtyTracker.create({ ...small, aggregator })
+    const words = new Int32Array(tracker.handle.buffer)
+    const before = Atomics.load(words, STARTING)
+    const writer = tracker.openWriter()
+    await workers[0].terminate()
+    await until(() => Atomics.load(words, STARTING) === 1, 'a start under way')
+    const role = Atomics.load(words, OWNER)
+    for (let id = 0; id < 1000; id++) writer.mark(id)
+    writer.flush()
+    const complete = isRange(await idsOf(tracker), 1000)
+    await until(() => tracker.health().state === 'running', 'a restart')
+    const after = Atomics.load(words, STARTING)
+    await within(tracker.stop(), 'stop()')
+    return { before, role, complete, after }
   },
 
   /** 'inline': a writer on the very thread makes its own room. */

@@ -1,0 +1,51 @@
+import { LANE_OWNER, LANE_PARENT, LANE_THREAD, laneAt } from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
+import { ownerBits } from './lane.js'
+import { push } from './ring.js'
+import { controlToken, REAP, THREAD_BITS, THREAD_MASK, writerPayload } from './token.js'
+
+/** A lane whose owner has ended. The generation tells this owner from the next one. */
+export interface Orphan {
+  readonly writer: number
+  readonly generation: number
+  /** Full id of the thread that had it. */
+  readonly threadId: number
+}
+
+/**
+ * Any thread: the lanes that a thread had which has ended, those of the threads that it had started, and so on: a thread's end is the end of the threads below
+ * it. Threads that have ended store nothing more, so one look finds them all; a lane that moves on meanwhile is freed already, and its REAP does nothing.
+ */
+export function orphansOf(memory: Memory, threadId: number): Orphan[] {
+  const { words, layout } = memory
+  const orphans: Orphan[] = []
+  const ended = [threadId]
+  for (let i = 0; i < ended.length; i++) {
+    const thread = ended[i]
+    for (let writer = 0; writer < layout.maxWriters; writer++) {
+      const lane = laneAt(layout, writer)
+      const owner = Atomics.load(words, lane + LANE_OWNER)
+      if ((owner & THREAD_MASK) === 0) continue
+      const full = Atomics.load(words, lane + LANE_THREAD)
+      // 0: it died between its claim and its id, so the low bits have to do.
+      const isOwn = full === thread + 1 || (full === 0 && (owner & THREAD_MASK) === ownerBits(thread))
+      const isBelow = full !== 0 && Atomics.load(words, lane + LANE_PARENT) === thread + 1
+      if (!isOwn && !isBelow) continue
+      // A thread below has its lanes found with its own id.
+      if (isOwn) orphans[orphans.length] = { writer, generation: owner >>> THREAD_BITS, threadId: thread }
+      else if (ended.indexOf(full - 1) < 0) ended[ended.length] = full - 1
+    }
+  }
+  return orphans
+}
+
+/** Any thread: ask the aggregator to harvest and free such a lane. False when the ring is full. */
+export function pushReap(memory: Memory, orphan: Orphan): boolean {
+  return push(memory, controlToken(REAP, writerPayload(orphan.writer, orphan.generation)))
+}
+
+/** Any thread: whether nothing has freed the lane yet. */
+export function isOrphan(memory: Memory, orphan: Orphan): boolean {
+  const { words, layout } = memory
+  return Atomics.load(words, laneAt(layout, orphan.writer) + LANE_OWNER) >>> THREAD_BITS === orphan.generation
+}
