@@ -23,6 +23,26 @@ describe('an incremental backup of an LMDB store, cut inside its write lock', ()
   })
 })
 
+describe('an incremental backup of a SQLite database whose writers are killed inside their transactions', () => {
+  it('has every committed row when the marks are staged before COMMIT and published after it (C5, C8)', async () => {
+    const verdict = await runApp('sqlite-backup', { kills: 30 })
+
+    expect(verdict).toMatchObject({ errors: [], missing: 0, inexact: 0, unsettled: 0 })
+    expect(verdict.inATransaction).toBeGreaterThanOrEqual(30)
+    expect(verdict.transactions).toBeGreaterThan(30)
+    expect(verdict.harvested).toBeGreaterThan(0)
+    expect(Object.keys(verdict.ways).toSorted()).toEqual(['exit', 'loop', 'overflow', 'terminate', 'throw'])
+    expect(verdict.places.committed).toBeGreaterThan(0)
+  })
+
+  it('lacks rows when the marks follow COMMIT, so that this proof can fail', async () => {
+    const verdict = await runApp('sqlite-backup', { kills: 12, order: 'after' })
+
+    expect(verdict).toMatchObject({ errors: [], inexact: 0 })
+    expect(verdict.missing).toBeGreaterThan(0)
+  })
+})
+
 describe('a cache that is invalidated every 40 ms', () => {
   it('never serves what a tick has covered, and leaves nothing running', async () => {
     const verdict = await runApp('cache-invalidation')
