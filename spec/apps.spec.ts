@@ -76,7 +76,7 @@ describe('transactions, and a checkpoint that fails in every third epoch', () =>
     expect(verdict.epochs).toBeGreaterThanOrEqual(90)
     expect(verdict.failed).toBeGreaterThanOrEqual(30)
     expect(verdict.restored).toBe(verdict.failed)
-    for (const way of ['buffered', 'batches', 'undone', 'long', 'everything', 'inexact']) {
+    for (const way of ['buffered', 'batches', 'undone', 'thrown', 'tooMany', 'long', 'everything', 'inexact']) {
       expect({ [way]: verdict[way] }).not.toEqual({ [way]: 0 })
     }
   })
