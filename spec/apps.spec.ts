@@ -43,14 +43,24 @@ describe('an incremental backup of a SQLite database whose writers are killed in
   })
 })
 
-describe('a cache that is invalidated every 40 ms', () => {
-  it('never serves what a tick has covered, and leaves nothing running', async () => {
-    const verdict = await runApp('cache-invalidation')
+describe('a cache that is invalidated every tick', () => {
+  it.each([
+    { name: 'quicker than a tick', renderMs: 8, everyMs: 40 },
+    { name: 'slower than a tick', renderMs: 100, everyMs: 20, ticks: 100 },
+  ])('serves no page that a tick has covered, and keeps none for ever, when renders are $name', async ({ name: _, ...args }) => {
+    const verdict = await runApp('cache-invalidation', args)
 
-    expect(verdict).toMatchObject({ ticks: 50, stale: 0, unsettled: 0, left: [], exitCodes: [0, 0, 0] })
+    expect(verdict).toMatchObject({ stale: 0, staleForEver: 0, unsettled: 0, left: [], exitCodes: [0, 0, 0] })
+    expect(verdict.cached).toBeGreaterThan(0)
     expect(verdict.cleared).toBeGreaterThan(0)
     expect(verdict.dropped).toBeGreaterThan(0)
-    expect(verdict.served).toBeGreaterThan(verdict.loaded)
+    expect(verdict.served).toBeGreaterThan(verdict.rendered)
+  })
+
+  it('keeps stale pages when the entry is put in after a slow render, so that this proof can fail', async () => {
+    const verdict = await runApp('cache-invalidation', { renderMs: 100, everyMs: 20, ticks: 100, order: 'render first' })
+
+    expect(verdict.staleForEver).toBeGreaterThan(0)
   })
 })
 

@@ -97,6 +97,11 @@ function gather(keys) {
 
 const markAll = (to) => (keys) => keys.every((key) => mark(to, key))
 
+/** With onFull 'reject' withWriter() says so when it could not publish: what was marked stays staged. */
+function unlessRingIsFull(error) {
+  if (error.code !== 'ERR_DIRTYRING_STALLED') throw error
+}
+
 const calls = {
   openWriter() {
     const another = tryOpen()
@@ -137,19 +142,24 @@ const calls = {
     gather(keys)
     if (buffer.flushTo(writer, { atomic: false })) promise(keys)
   },
-  waitForRoom: (inside) => writer.waitForRoom(1 + pick(random, 200), { signal: signalWith(inside) }),
-  withWriter: (inside) =>
-    withWriter(handle, (each) => {
-      change(drawn(), markAll(each))
-      inside()
-    }),
+  waitForRoom: (inside) => writer.waitForRoom(1 + pick(random, 60), { signal: signalWith(inside) }),
+  withWriter(inside) {
+    try {
+      withWriter(handle, (each) => {
+        change(drawn(), markAll(each))
+        inside()
+      })
+    } catch (error) {
+      unlessRingIsFull(error)
+    }
+  },
   'withWriter, async': (inside) =>
     withWriter(handle, async (each) => {
       change(drawn(), markAll(each))
       await null
       inside()
       change(drawn(), markAll(each))
-    }),
+    }).catch(unlessRingIsFull),
   close() {
     change(drawn(), markAll(writer))
     writer.close()
