@@ -97,9 +97,9 @@ function gather(keys) {
 
 const markAll = (to) => (keys) => keys.every((key) => mark(to, key))
 
-/** With onFull 'reject' withWriter() says so when it could not publish: what was marked stays staged. */
-function unlessRingIsFull(error) {
-  if (error.code !== 'ERR_DIRTYRING_STALLED') throw error
+/** What withWriter() may throw: no slot is free for a writer; with onFull 'reject', the ring is full, and what was marked stays staged. */
+function unlessFull(error) {
+  if (error.code !== 'ERR_DIRTYRING_STALLED' && error.code !== 'ERR_DIRTYRING_NO_WRITER_SLOT') throw error
 }
 
 const calls = {
@@ -150,16 +150,21 @@ const calls = {
         inside()
       })
     } catch (error) {
-      unlessRingIsFull(error)
+      unlessFull(error)
     }
   },
-  'withWriter, async': (inside) =>
-    withWriter(handle, async (each) => {
-      change(drawn(), markAll(each))
-      await null
-      inside()
-      change(drawn(), markAll(each))
-    }).catch(unlessRingIsFull),
+  async 'withWriter, async'(inside) {
+    try {
+      await withWriter(handle, async (each) => {
+        change(drawn(), markAll(each))
+        await null
+        inside()
+        change(drawn(), markAll(each))
+      })
+    } catch (error) {
+      unlessFull(error)
+    }
+  },
   close() {
     change(drawn(), markAll(writer))
     writer.close()

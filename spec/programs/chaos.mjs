@@ -105,10 +105,10 @@ async function live(marker, call, way) {
   worker.on('error', (error) => (said = `${error.message}`))
   if (way === 'terminate') {
     const enough = 1 + pick(random, 20)
-    await until(() => Atomics.load(words, ROUNDS) >= enough || said !== '', `some rounds of ${call}`)
+    await until(() => Atomics.load(words, ROUNDS) >= enough || said !== '', `some rounds of ${call}`, 60_000)
     for (const end = performance.now() + random() * 0.2; performance.now() < end;);
   }
-  if (way === 'loop') await until(() => Atomics.load(words, STUCK) === 1 || said !== '', `an endless loop in ${call}`)
+  if (way === 'loop') await until(() => Atomics.load(words, STUCK) === 1 || said !== '', `an endless loop in ${call}`, 60_000)
   if (way === 'terminate' || way === 'loop') await worker.terminate()
   await exit
   found.writers++
@@ -198,6 +198,7 @@ const saving = takeCheckpoints()
 saving.catch(() => (hasFailed = true))
 const killing = killAggregators()
 
+process.on('uncaughtExceptionMonitor', () => console.error(tracker.dump())) // something hangs
 const everything = ['markEverything']
 const withEverything = Math.ceil(writers / CALLS.length)
 await liveAndDie(
