@@ -122,9 +122,7 @@ await Promise.all(lives)
 isOver = true
 await ticks
 const { harvested } = tracker.stats()
-const last = await within(tracker.stop(), 'stop()')
-copy(last)
-last.commit()
+await within(tracker.stop({ consume: copy }), 'stop()')
 
 const original = readAll()
 const differing = [...new Set([...original.keys(), ...backup.keys()])].filter((id) => original.get(id) !== backup.get(id))

@@ -5,6 +5,8 @@ import { FUSE, hookAtomics, READY, store, STUCK } from './chaos-calls.mjs'
 const { way, words } = workerData
 const hoard = []
 
+const dive = () => 1 + dive()
+
 hookAtomics(() => {
   if (words[FUSE] === 0 || --words[FUSE] > 0) return
   if (way === 'exit') process.exit(0)
@@ -13,6 +15,10 @@ hookAtomics(() => {
     for (;;);
   }
   if (way === 'heap') for (;;) hoard.push(new Array(1000).fill(hoard.length))
+  if (way === 'overflow') {
+    process.nextTick(dive)
+    dive()
+  }
   // A throw within a step is contained: the thread dies by one that nothing is around.
   if (way === 'throw') {
     process.nextTick(() => {

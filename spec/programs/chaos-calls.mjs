@@ -31,7 +31,8 @@ export const CALLS = [
  * stack ends in it. `heap`: V8 ends the thread for its memory.
  */
 export const WAYS = ['terminate', 'loop', 'throw', 'exit', 'overflow', 'heap']
-export const AGGREGATOR_WAYS = ['terminate', 'loop', 'throw', 'exit', 'heap']
+/** Of an aggregator `throw` strikes between its steps. `overflow` strikes within a step, where it is contained, and once more between steps. */
+export const AGGREGATOR_WAYS = ['terminate', 'loop', 'throw', 'exit', 'overflow', 'heap']
 
 /** Keys of one writer; of the first ones the key that is marked is a text. */
 export const KEYS = 48
