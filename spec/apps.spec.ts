@@ -23,14 +23,44 @@ describe('an incremental backup of an LMDB store, cut inside its write lock', ()
   })
 })
 
-describe('a cache that is invalidated every 40 ms', () => {
-  it('never serves what a tick has covered, and leaves nothing running', async () => {
-    const verdict = await runApp('cache-invalidation')
+describe('an incremental backup of a SQLite database whose writers are killed inside their transactions', () => {
+  it('has every committed row when the marks are staged before COMMIT and published after it (C5, C8)', async () => {
+    const verdict = await runApp('sqlite-backup', { kills: 30 })
 
-    expect(verdict).toMatchObject({ ticks: 50, stale: 0, unsettled: 0, left: [], exitCodes: [0, 0, 0] })
+    expect(verdict).toMatchObject({ errors: [], missing: 0, inexact: 0, unsettled: 0 })
+    expect(verdict.inATransaction).toBeGreaterThanOrEqual(30)
+    expect(verdict.transactions).toBeGreaterThan(30)
+    expect(verdict.harvested).toBeGreaterThan(0)
+    expect(Object.keys(verdict.ways).toSorted()).toEqual(['exit', 'loop', 'overflow', 'terminate', 'throw'])
+    expect(verdict.places.committed).toBeGreaterThan(0)
+  })
+
+  it('lacks rows when the marks follow COMMIT, so that this proof can fail', async () => {
+    const verdict = await runApp('sqlite-backup', { kills: 12, order: 'after' })
+
+    expect(verdict).toMatchObject({ errors: [], inexact: 0 })
+    expect(verdict.missing).toBeGreaterThan(0)
+  })
+})
+
+describe('a cache that is invalidated every tick', () => {
+  it.each([
+    { name: 'quicker than a tick', renderMs: 8, everyMs: 40 },
+    { name: 'slower than a tick', renderMs: 100, everyMs: 20, ticks: 100 },
+  ])('serves no page that a tick has covered, and keeps none for ever, when renders are $name', async ({ name: _, ...args }) => {
+    const verdict = await runApp('cache-invalidation', args)
+
+    expect(verdict).toMatchObject({ stale: 0, staleForEver: 0, unsettled: 0, left: [], exitCodes: [0, 0, 0] })
+    expect(verdict.cached).toBeGreaterThan(0)
     expect(verdict.cleared).toBeGreaterThan(0)
     expect(verdict.dropped).toBeGreaterThan(0)
-    expect(verdict.served).toBeGreaterThan(verdict.loaded)
+    expect(verdict.served).toBeGreaterThan(verdict.rendered)
+  })
+
+  it('keeps stale pages when the entry is put in after a slow render, so that this proof can fail', async () => {
+    const verdict = await runApp('cache-invalidation', { renderMs: 100, everyMs: 20, ticks: 100, order: 'render first' })
+
+    expect(verdict.staleForEver).toBeGreaterThan(0)
   })
 })
 
@@ -56,7 +86,7 @@ describe('transactions, and a checkpoint that fails in every third epoch', () =>
     expect(verdict.epochs).toBeGreaterThanOrEqual(90)
     expect(verdict.failed).toBeGreaterThanOrEqual(30)
     expect(verdict.restored).toBe(verdict.failed)
-    for (const way of ['buffered', 'batches', 'undone', 'long', 'everything', 'inexact']) {
+    for (const way of ['buffered', 'batches', 'undone', 'thrown', 'tooMany', 'long', 'everything', 'inexact']) {
       expect({ [way]: verdict[way] }).not.toEqual({ [way]: 0 })
     }
   })

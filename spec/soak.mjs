@@ -5,8 +5,7 @@
  *
  * Prints a line for each run; ends with exit status 1 at the first run that found something, and says how to repeat it.
  */
-import { spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { run } from './support/run.mjs'
 import { pick, randomFrom } from './programs/threads.mjs'
 
 const minutes = Number(process.argv[2] ?? 10)
@@ -15,7 +14,6 @@ if (!(minutes > 0) || !Number.isInteger(firstSeed)) {
   console.error('usage: npm run soak -- [minutes] [first seed]')
   process.exit(2)
 }
-const RUN_MS_MAX = 300_000
 
 function load(seed) {
   const random = randomFrom(seed)
@@ -35,7 +33,9 @@ function load(seed) {
     const marks = laneCapacity < 32 ? 500_000 : 10_000_000
     return ['stress', { seed, marks, epochs: 500, writers: 2 + pick(random, 5), options: { ...options, ...more }, start }]
   }
-  if (what < 0.75) {
+  if (what < 0.6) return ['chaos', { seed, writers: 200, aggregators: 30, options: { capacity: options.capacity } }]
+  if (what < 0.65) return ['../apps/sqlite-backup', { seed, kills: 100 }]
+  if (what < 0.8) {
     const group = random() < 0.5 ? 0 : 1 + pick(random, Math.min(200, laneCapacity))
     return ['kill-writers', { seed, kills: 200, options, start, group }]
   }
@@ -45,36 +45,18 @@ function load(seed) {
   ]
 }
 
-/** Resolves with the verdict, or with an error in place of one. */
-function run(program, args) {
-  const script = fileURLToPath(new URL(`programs/${program}.mjs`, import.meta.url))
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [script, JSON.stringify(args)], { stdio: ['ignore', 'pipe', 'inherit'] })
-    let out = ''
-    child.stdout.setEncoding('utf8').on('data', (text) => (out += text))
-    const limit = setTimeout(() => child.kill('SIGKILL'), RUN_MS_MAX)
-    child.on('close', (code, signal) => {
-      clearTimeout(limit)
-      const ended = signal === 'SIGKILL' ? `no end after ${RUN_MS_MAX} ms` : `exit status ${code ?? signal}`
-      try {
-        resolve(code === 0 ? JSON.parse(out.trimEnd().split('\n').at(-1)) : { errors: [ended] })
-      } catch {
-        resolve({ errors: ['no verdict'] })
-      }
-    })
-  })
-}
-
 const until = performance.now() + minutes * 60_000
 const totals = { runs: 0, marked: 0, kills: 0 }
 for (let seed = firstSeed; performance.now() < until; seed++) {
   const [program, args] = load(seed)
-  const { errors, marked = 0, kills = 0, inFlight = '', ms = 0 } = await run(program, args)
+  const { errors, missing = 0, marked = 0, kills = 0, writers = 0, aggregators = 0, inFlight = '', ms = 0 } = await run(program, args)
+  if (missing > 0) errors.push(`${missing} rows are missing in the copy`)
   totals.runs++
   totals.marked += marked
-  totals.kills += kills
+  const killed = kills + writers + aggregators
+  totals.kills += killed
   console.log(
-    `${seed} ${program} ${JSON.stringify(args.options)} marked ${marked}${kills ? `, killed ${kills}, with work in flight ${inFlight}` : ''}, ${ms} ms`,
+    `${seed} ${program} ${JSON.stringify(args.options ?? {})} marked ${marked}, killed ${killed}${inFlight ? `, with work in flight ${inFlight}` : ''}, ${ms} ms`,
   )
   if (errors.length > 0) {
     console.error(errors.join('\n'))

@@ -25,7 +25,7 @@ function tell(page) {
 }
 
 for (let round = 1; Atomics.load(counts, 0) === 0; round++) {
-  if (round % 150 === 0) {
+  if (round % 30 === 0 && Atomics.load(counts, 3) === 0) {
     writeAll()
     for (let page = writer; page < current.length; page += writers) tell(page)
   } else {

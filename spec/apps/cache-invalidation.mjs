@@ -1,13 +1,13 @@
 /**
- * A cache in front of a shared store that other threads write to: every 40 ms the entries whose keys were written are dropped, by their fingerprints. An
- * AbortSignal ends the ticks, and stop() what is left.
+ * A cache of rendered pages in front of a shared store that other threads write to: every tick the entries whose keys were written are dropped, by their
+ * fingerprints. An AbortSignal ends the ticks, and stop() what is left. In the end each cached page has to be what the store would render.
  */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker, fingerprint } from 'dirtyring'
 import { args, verdict } from '../programs/support.mjs'
 import { exitOf, randomFrom, sleep, within } from '../programs/threads.mjs'
 
-const { ticks = 50, everyMs = 40, pages = 999, seed = 1 } = args
+const { ticks = 50, everyMs = 40, pages = 999, renderMs = 8, order = 'entry first', seed = 1 } = args
 const WRITERS = 3
 const READERS = 60
 
@@ -23,21 +23,33 @@ const names = Array.from({ length: pages }, (_, page) => `page:${page}`)
 const fingerprints = names.map((name) => fingerprint(name))
 const cache = new Map()
 
-async function read(page) {
-  const key = fingerprints[page]
-  const cached = cache.get(key)
-  if (cached !== undefined) return cached.version ?? cached.loading
-  // In the cache before it is loaded: if the page is written meanwhile, the tick drops this entry, and what was read too early serves nobody after it.
-  const entry = { version: undefined, loading: undefined }
-  cache.set(key, entry)
-  entry.loading = load(page).then((version) => (entry.version = version))
-  return entry.loading
+const orders = {
+  /** Right: the entry is in the cache before its page is rendered. If the page is written meanwhile, the tick drops the entry, and no later reader gets it. */
+  'entry first'(page) {
+    const key = fingerprints[page]
+    const cached = cache.get(key)
+    if (cached !== undefined) return cached.version ?? cached.rendering
+    const entry = { version: undefined, rendering: undefined }
+    cache.set(key, entry)
+    entry.rendering = render(page).then((version) => (entry.version = version))
+    return entry.rendering
+  },
+  /** Wrong: a tick during the render finds nothing to drop, and then the old page goes into the cache for good. */
+  async 'render first'(page) {
+    const key = fingerprints[page]
+    const cached = cache.get(key)
+    if (cached !== undefined) return cached.version
+    const version = await render(page)
+    cache.set(key, { version })
+    return version
+  },
 }
+const read = orders[order]
 
-async function load(page) {
-  found.loaded++
+async function render(page) {
+  found.rendered++
   const version = Atomics.load(current, page)
-  await sleep(1 + (page % 8))
+  await sleep(1 + (page % renderMs))
   return version
 }
 
@@ -51,7 +63,7 @@ function invalidate(epoch) {
 }
 
 // ------------------------------------------------------------------------------------------------------------ the oracle
-const found = { ticks: 0, keys: 0, served: 0, loaded: 0, stale: 0, dropped: 0, cleared: 0 }
+const found = { ticks: 0, keys: 0, served: 0, rendered: 0, stale: 0, cached: 0, staleForEver: 0, dropped: 0, cleared: 0 }
 /** Of each page the version that the ticks so far have covered: nothing older may be served. */
 let covered = new Int32Array(pages)
 /** What was published at the end of the last tick, and so before the next cut. */
@@ -69,7 +81,7 @@ async function readAndCheck(page) {
 async function browse(reader) {
   const random = randomFrom(seed * 1000 + reader)
   while (!ending.signal.aborted) {
-    for (let i = 0; i < 50; i++) await readAndCheck(Math.floor(pages * random() ** 3))
+    for (let i = 0; i < 50 && !ending.signal.aborted; i++) await readAndCheck(Math.floor(pages * random() ** 3))
     await sleep(0)
   }
 }
@@ -90,6 +102,7 @@ for await (const epoch of tracker.epochs({ everyMs, signal: ending.signal, skipE
   covered = due
   due = published.map((_, page) => Atomics.load(published, page))
   if (++found.ticks === ticks) ending.abort()
+  if (found.ticks === ticks >>> 1) Atomics.store(counts, 3, 1) // no bulk writes any more: they would clear what is to be compared
 }
 await Promise.all(readers)
 Atomics.store(counts, 0, 1)
@@ -101,8 +114,8 @@ last.commit()
 for (const [page, key] of fingerprints.entries()) {
   const cached = cache.get(key)?.version
   if (cached !== undefined) {
-    found.served++
-    if (cached !== current[page]) found.stale++
+    found.cached++
+    if (cached !== current[page]) found.staleForEver++
   }
 }
 verdict({

@@ -1,6 +1,6 @@
 /** Writes rows in transactions. All but one of these threads mark inside the transaction, the last one after it. */
 import { workerData } from 'node:worker_threads'
-import { fingerprint, openWriter } from 'dirtyring'
+import { fingerprint, openWriter, TxnBuffer } from 'dirtyring'
 import { open } from 'lmdb'
 import { pick, randomFrom } from '../programs/threads.mjs'
 
@@ -28,16 +28,18 @@ function write(key) {
   names.put(at, key)
 }
 
+const marks = new TxnBuffer(0)
+
 /** Write and mark in one critical section, which the cut enters too. Both or, when it throws, neither. */
 function changeInside(changed) {
+  marks.clear() // what the last rollback left
   store.transactionSync(() => {
-    dirty.batch(() => {
-      for (const key of changed) {
-        write(key)
-        dirty.mark(key)
-      }
-      if (random() < 0.1) throw new Error('changed my mind')
-    })
+    for (const key of changed) {
+      write(key)
+      marks.record(key)
+    }
+    if (random() < 0.1) throw new Error('changed my mind')
+    marks.flushTo(dirty)
     dirty.flush() // before the lock is given up: the cut takes what is published, not what is staged
   })
 }

@@ -3,6 +3,11 @@ export const LANE_CAPACITY = 256
 /** A transaction of more rows than a lane takes. */
 export const ROWS_MAX = 1000
 
+/** What becomes of a transaction, in the store. Nothing is written of one whose marks were cleared. */
+export const COMMITTED = 1
+/** Its marks are published, as those of a batch() that throws are: rows too many are saved, which is harmless. */
+export const ROLLED_BACK = 2
+
 const PLACES = 1024
 const TRANSACTIONS = 2 ** 20
 

@@ -2,19 +2,19 @@
 import { workerData } from 'node:worker_threads'
 import { openWriter, TxnBuffer } from 'dirtyring'
 import { randomFrom, sleep } from '../programs/threads.mjs'
-import { LANE_CAPACITY, rowOf, sizeOf } from './transactions-rows.mjs'
+import { COMMITTED, LANE_CAPACITY, ROLLED_BACK, rowOf, sizeOf } from './transactions-rows.mjs'
 
 const { handle, committed, counts, writer, seed } = workerData
 const random = randomFrom(seed * 100 + writer)
 const dirty = openWriter(handle)
 const buffer = new TxnBuffer(0, LANE_CAPACITY)
 
-/** First the write, then the marks: from here on the store has the transaction. */
+/** From here on the store has the transaction. */
 function commit(transaction) {
-  Atomics.store(committed, transaction, 1)
+  Atomics.store(committed, transaction, COMMITTED)
 }
 
-/** Gathered on the way, published at the commit. One buffer serves all. */
+/** Gathered on the way, published after the commit. One buffer serves all. */
 async function buffered(transaction, rows) {
   buffer.reset(transaction)
   for (const row of rows) buffer.record(row)
@@ -35,19 +35,22 @@ async function publish() {
   }
 }
 
-/** The same without a buffer, where the writes come in between: what was marked is forgotten when it throws. */
+/** The marks are staged before the commit and published after it; also when it throws. */
 async function inABatch(transaction, rows) {
-  await dirty.waitForRoom(rows.length) // so that no mark is refused
+  await dirty.waitForRoom(rows.length) // a mark that finds no room inside a batch throws
   try {
     dirty.batch(() => {
       for (const row of rows) dirty.mark(row)
-      if (random() < 0.3) throw new Error('rolled back')
+      if (random() < 0.3) {
+        Atomics.store(committed, transaction, ROLLED_BACK)
+        throw new Error('rolled back')
+      }
       commit(transaction)
     })
     Atomics.add(counts, 2, 1)
   } catch (error) {
     if (error.message !== 'rolled back') throw error
-    Atomics.add(counts, 3, 1)
+    Atomics.add(counts, 8, 1)
   }
 }
 
@@ -66,7 +69,7 @@ async function long(transaction, rows) {
     while (!buffer.flushTo(dirty, { atomic: false })) await dirty.waitForRoom()
     Atomics.add(counts, 4, 1)
   } else {
-    while (!dirty.markEverything()) await dirty.waitForRoom()
+    dirty.markEverything()
     Atomics.add(counts, 5, 1)
   }
 }

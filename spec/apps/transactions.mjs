@@ -6,13 +6,13 @@ import { Worker } from 'node:worker_threads'
 import { DirtyTracker } from 'dirtyring'
 import { args, verdict } from '../programs/support.mjs'
 import { exitOf, sleep, within } from '../programs/threads.mjs'
-import { LANE_CAPACITY, readRow, rowOf, sizeOf } from './transactions-rows.mjs'
+import { COMMITTED, LANE_CAPACITY, readRow, ROLLED_BACK, rowOf, sizeOf } from './transactions-rows.mjs'
 
 const { epochs = 90, seed = 1 } = args
 const WRITERS = 3
 const TRANSACTIONS_MAX = 20_000
 
-/** The store: of each transaction of each writer 1 once it is committed. */
+/** The store: of each transaction of each writer whether it is committed, or was rolled back after its marks. */
 const committed = Array.from({ length: WRITERS }, () => new Uint8Array(new SharedArrayBuffer(TRANSACTIONS_MAX)))
 const counts = new Int32Array(new SharedArrayBuffer(64))
 
@@ -36,10 +36,10 @@ async function checkpoint(epoch) {
   found.keys += epoch.size
 }
 
-function* allRows() {
+function* allRows(states = [COMMITTED]) {
   for (let writer = 0; writer < WRITERS; writer++) {
     for (let transaction = 0; transaction < TRANSACTIONS_MAX; transaction++) {
-      if (Atomics.load(committed[writer], transaction) === 0) continue
+      if (!states.includes(Atomics.load(committed[writer], transaction))) continue
       for (let place = 0; place < sizeOf(writer, transaction); place++) yield rowOf(writer, transaction, place)
     }
   }
@@ -92,17 +92,20 @@ await takeCheckpoint()
 const last = await within(tracker.stop(), 'stop()')
 
 const should = new Set(allRows())
+const may = new Set(allRows([COMMITTED, ROLLED_BACK]))
 verdict({
   ...found,
   rows: should.size,
   lost: [...should].filter((row) => !disk.has(row)).length,
-  invented: [...disk].filter((row) => !should.has(row)).length,
+  invented: [...disk].filter((row) => !may.has(row)).length,
+  tooMany: [...disk].filter((row) => may.has(row) && !should.has(row)).length,
   left: last.size,
   restored: tracker.stats().restored,
   unsettled: tracker.stats().unsettled.length,
   buffered: counts[1],
   batches: counts[2],
   undone: counts[3],
+  thrown: counts[8],
   long: counts[4],
   everything: counts[5],
   waited: counts[6],
