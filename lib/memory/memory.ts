@@ -5,6 +5,7 @@ import {
   CHUNKS,
   EPOCH_SLOTS,
   FLUSH_INTERVAL_MS,
+  IDENTITY_CHECK,
   LANE_CAPACITY,
   layoutOf,
   MAGIC,
@@ -15,12 +16,14 @@ import {
   ON_FULL,
   SECRETS,
   TRACKER_ID,
+  TRACKER_THREAD,
   VERSION,
   VERSION_VALUE,
   type Geometry,
   type Layout,
   type SharedWords,
 } from './map.js'
+import { mixed } from './slot.js'
 
 /** One attached memory: the words, and where everything is in them. What every function of the concurrent core takes. */
 export interface Memory {
@@ -77,6 +80,7 @@ export function createMemory(settings: Settings, secrets: ArrayLike<number>, nat
   words[TRACKER_ID] = identity[0]
   words[TRACKER_ID + 1] = identity[1]
   words[MAGIC] = MAGIC_VALUE
+  words[IDENTITY_CHECK] = identityCheck(words)
   return { words, layout, native }
 }
 
@@ -115,7 +119,27 @@ export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory 
   if (layout.size * 4 !== bytes || words[CHUNKS] !== bytes / BYTES_PER_CHUNK) {
     throw badHandle(`"handle" expected ${layout.size * 4} bytes for its geometry, got ${bytes}`)
   }
+  checkIdentity(words)
   return { words, layout, native: checkNative(native, words) }
+}
+
+/**
+ * Looks whether the identity is as create() left it. Of its words the secrets are read again later: with others a table finds no key.
+ *
+ * @throws ERR_DIRTYRING_CORRUPT
+ */
+export function checkIdentity(words: SharedWords): void {
+  if (words[IDENTITY_CHECK] === identityCheck(words)) return
+  throw new DirtyRingError(
+    'ERR_DIRTYRING_CORRUPT',
+    'the beginning of the shared memory, which is written once and holds its settings, has changed since',
+  )
+}
+
+function identityCheck(words: SharedWords): number {
+  let check = 0
+  for (let i = MAGIC; i < IDENTITY_CHECK; i++) if (i !== TRACKER_THREAD) check = mixed(check, words[i])
+  return check | 1
 }
 
 /** A handle's native memory, if it is the same memory as the words'. */

@@ -1,4 +1,5 @@
 import { DirtyRingError } from '../errors.js'
+import { curWord } from '../aggregator/state.js'
 import { cannotGoOn } from '../aggregator/supervisor.js'
 import {
   CUR,
@@ -16,11 +17,11 @@ import {
   laneAt,
   LISTENING,
   SIGNAL,
-  SLOT_COUNT,
   SLOT_FLAGS,
   SLOT_RESTORED,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { readSlot } from '../memory/slot.js'
 import { SealedEpoch, type EpochKeeper } from '../epochs/sealed-epoch.js'
 import { ownerBits } from '../ring/lane.js'
 import { push, settledTail } from '../ring/ring.js'
@@ -153,10 +154,10 @@ export class Control implements EpochKeeper {
 
   /** Distinct keys in the open epoch, and the epochs that had too many, this one included. */
   get open(): { distinct: number; overflows: number } {
-    const { words, layout } = this.#memory
-    const at = epochAt(layout, Atomics.load(words, CUR) & 15)
-    const overflowing = !this.#finished && (words[at + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0
-    return { distinct: Atomics.load(words, at + SLOT_COUNT), overflows: this.#overflows + (overflowing ? 1 : 0) }
+    const { words } = this.#memory
+    const { count, flags } = readSlot(this.#memory, Atomics.load(words, CUR) & 15)
+    const overflowing = !this.#finished && (flags & FLAG_OVERFLOW) !== 0
+    return { distinct: count, overflows: this.#overflows + (overflowing ? 1 : 0) }
   }
 
   /** Whether advance() would cut at once. */
@@ -506,16 +507,25 @@ export class Control implements EpochKeeper {
   }
 
   #collectSeals(): void {
-    const { words } = this.#memory
+    if (this.#sealing.length === 0) return
+    const cur = Atomics.load(this.#memory.words, CUR)
+    if (cur !== curWord(this.epoch, this.#openSlot) && !this.#sealing.some(({ id, slot }) => cur === curWord(id, slot))) {
+      this.fail(new DirtyRingError('ERR_DIRTYRING_CORRUPT', `CUR is ${cur}, which no part of the library writes there`))
+      return
+    }
     while (this.#sealing.length > 0) {
       const { advance, id, slot, staged, abandoned } = this.#sealing[0]
-      if (epochDistance((Atomics.load(words, CUR) >>> 4) & EPOCH_MASK, (id + 1) & EPOCH_MASK) < 0) return
+      if (epochDistance((cur >>> 4) & EPOCH_MASK, (id + 1) & EPOCH_MASK) < 0) return
       this.#sealing.shift()
       this.sealed++
       if (abandoned) continue
       const sealMs = nowMs() - advance.startedAt
       this.sealTimes.add(sealMs)
-      advance.resolve(this.#handOut(id, slot, staged, sealMs))
+      try {
+        advance.resolve(this.#handOut(id, slot, staged, sealMs))
+      } catch (error) {
+        advance.reject(error) // a corrupt slot
+      }
     }
   }
 
@@ -607,7 +617,11 @@ export class Control implements EpochKeeper {
     this.#finished = true
     this.sealed++
     for (const { asked } of this.#reaping.splice(0)) for (const { reject } of asked) reject(stopped())
-    stopping.resolve(this.#handOut(this.epoch, this.#openSlot, staged, nowMs() - this.#stopCalledAt))
+    try {
+      stopping.resolve(this.#handOut(this.epoch, this.#openSlot, staged, nowMs() - this.#stopCalledAt))
+    } catch (error) {
+      stopping.reject(error) // a corrupt slot
+    }
   }
 
   #listen(heard: number): void {
