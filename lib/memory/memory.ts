@@ -3,6 +3,7 @@ import {
   BATCH_SIZE,
   CAPACITY,
   CHUNKS,
+  epochAt,
   EPOCH_SLOTS,
   FLUSH_INTERVAL_MS,
   IDENTITY_CHECK,
@@ -15,6 +16,7 @@ import {
   MAX_WRITERS,
   ON_FULL,
   SECRETS,
+  SLOT_CHECK,
   TRACKER_ID,
   TRACKER_THREAD,
   VERSION,
@@ -23,7 +25,7 @@ import {
   type Layout,
   type SharedWords,
 } from './map.js'
-import { mixed } from './slot.js'
+import { mixed, openCheckOf } from './slot.js'
 
 /** One attached memory: the words, and where everything is in them. What every function of the concurrent core takes. */
 export interface Memory {
@@ -59,7 +61,7 @@ export const BYTES_PER_CHUNK = 65536
 /** What a 32-bit WebAssembly.Memory can address. */
 export const MAX_BYTES = 2 ** 32
 
-/** Reserve and label the memory, or label the one given, which is empty. All else in it is zero, which is a valid empty tracker. */
+/** Reserve and label the memory, or label the one given, which is empty. All else in it is zero but for the hashes, which is a valid empty tracker. */
 export function createMemory(settings: Settings, secrets: ArrayLike<number>, native?: NativeMemory): Memory {
   checkHost()
   const layout = layoutOf(settings)
@@ -81,6 +83,7 @@ export function createMemory(settings: Settings, secrets: ArrayLike<number>, nat
   words[TRACKER_ID + 1] = identity[1]
   words[MAGIC] = MAGIC_VALUE
   words[IDENTITY_CHECK] = identityCheck(words)
+  if (layout.epochSlots > 0) words[epochAt(layout, 0) + SLOT_CHECK] = openCheckOf(0)
   return { words, layout, native }
 }
 

@@ -22,7 +22,7 @@ import {
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'
-import { lookAgain, push, wakeAggregator } from './ring.js'
+import { corruptLane, lookAgain, push, wakeAggregator } from './ring.js'
 import {
   advance,
   BATCH,
@@ -124,6 +124,13 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
       return 'stopped'
     }
     const end = words[header + LANE_STAGED_END]
+    const readEnd = Atomics.load(words, header + LANE_READ_END)
+    if (readEnd !== end) {
+      // A lane is freed when it is empty. With another beginning than the aggregator's, each batch would be taken for other keys.
+      Atomics.store(words, header + LANE_THREAD, 0)
+      Atomics.compareExchange(words, header + LANE_OWNER, mine, owner)
+      throw corruptLane(readEnd, end)
+    }
     words[header + LANE_PUBLISHED] = end
     const lane: Lane = {
       memory,
