@@ -260,6 +260,18 @@ const scenarios: Scenario[] = [
     },
   },
   {
+    name: 'a stop that was finished by one that died at its last store, with keys staged since',
+    options: { capacity: 4 },
+    prepare(memory) {
+      const lane = open(memory)
+      send(lane, 1n)
+      control(memory, STOP)
+      run(memory)
+      memory.words[FINISHED] = 0
+      stage(lane, 2, 0)
+    },
+  },
+  {
     name: 'a stop in a ring of one slot',
     options: { capacity: 1 },
     prepare(memory) {

@@ -309,12 +309,6 @@ export const mutants = [
     with: { preemptions: 0 },
   },
   {
-    name: 'a seal that is made once more leaves the former hash while it stores',
-    edits: [{ file: EFFECTS, find: '  words[slotAt + SLOT_CHECK] = openCheckOf(a.epoch) // while', replace: '  // while' }],
-    scenario: 'stop: races a publish, one slot',
-    with: { preemptions: 1, deaths: 1 },
-  },
-  {
     name: 'an epoch begins with the reasons of the one before',
     edits: [{ file: STATE, find: '  a.growth = 0\n  a.flags = 0\n', replace: '  a.growth = 0\n' }],
     scenario: 'everything: said once is said, and not in the next epoch of its slot',
@@ -492,11 +486,7 @@ export const mutants = [
   },
   {
     name: 'a seal is executed twice',
-    edits: [
-      { file: EFFECTS, find: 'if (epoch === a.epoch && slot === a.slot) return // done', replace: '// done' },
-      { file: EFFECTS, find: 'if (epochDistance(epoch, a.epoch) !== 1 || ', replace: 'if (' },
-      { file: EFFECTS, find: '|| slot === a.slot) {', replace: ') {' },
-    ],
+    edits: [{ file: EFFECTS, find: 'if (epoch === a.epoch && slot === a.slot) return // done', replace: '// done' }],
     scenario: 'seal: without writers, by an aggregator that dies',
     with: { preemptions: 0 },
   },
