@@ -1,7 +1,8 @@
-import { afterEach, describe, expect, it, jest } from '@jest/globals'
+import { describe, expect, it } from '@jest/globals'
 import { recover, takeRole } from '../lib/aggregator/state.js'
 import { FINISHED_ALL, IDLE, LOST_ROLE, step, WORKED } from '../lib/aggregator/step.js'
 import { BACKING_OFF, readError, Supervisor } from '../lib/aggregator/supervisor.js'
+import { doChores } from '../lib/aggregator/wake.js'
 import {
   BATCHES,
   CUR,
@@ -15,6 +16,10 @@ import {
   FLAG_UNPUBLISHED,
   HARVESTED,
   HEAD,
+  INTENT_COUNT,
+  INTENT_POSITION,
+  INTENT_START,
+  INTENT_TOKENS,
   ITERATIONS,
   KEYS,
   LANE_DELIVERED,
@@ -33,9 +38,13 @@ import {
   SLOT_FLAGS,
   SLOT_GROWTH,
   SLOT_RESTORED,
+  SLOT_ZERO,
+  STOP_POSITION,
   TAIL,
+  WAITERS,
 } from '../lib/memory/map.js'
 import type { Memory } from '../lib/memory/memory.js'
+import { readSealedSlot } from '../lib/memory/slot.js'
 import type { Start } from '../lib/memory/start.js'
 import { readTotal } from '../lib/memory/total.js'
 import { closeLane, openLane, publish, stage, stageMany, type Lane } from '../lib/ring/lane.js'
@@ -120,7 +129,8 @@ function runToEnd(memory: Memory, raw: Memory): number {
 /** The same by a supervisor, with `watch` told of all that run() stores until it says that it is done. */
 function superviseToEnd(memory: Memory, raw: Memory, watch: OnAccess = () => undefined): void {
   raw.words[OWNER] = 0
-  const supervisor = new Supervisor(memory, THREAD)
+  let now = 0
+  const supervisor = new Supervisor(memory, THREAD, () => (now += 2000))
   watchAccesses(watch, () => {
     for (let result = WORKED; result !== IDLE && result !== FINISHED_ALL;) result = supervisor.run(100)
   })
@@ -250,6 +260,18 @@ const scenarios: Scenario[] = [
     },
   },
   {
+    name: 'a stop that was finished by one that died at its last store, with keys staged since',
+    options: { capacity: 4 },
+    prepare(memory) {
+      const lane = open(memory)
+      send(lane, 1n)
+      control(memory, STOP)
+      run(memory)
+      memory.words[FINISHED] = 0
+      stage(lane, 2, 0)
+    },
+  },
+  {
     name: 'a stop in a ring of one slot',
     options: { capacity: 1 },
     prepare(memory) {
@@ -281,10 +303,6 @@ const starts: [string, (options: MemoryOptions) => Start][] = [
   ['from a little further below every wrap', (options) => belowWraps(options, 2 ** 30 - 5)],
 ]
 
-afterEach(() => {
-  jest.restoreAllMocks()
-})
-
 describe.each(starts)('C8: an aggregator %s', (_, startFor) => {
   it.each(scenarios)(
     'that dies at any store, and its successors too, loses nothing and does nothing twice: $name',
@@ -315,8 +333,6 @@ describe.each(starts)('C8: an aggregator %s', (_, startFor) => {
   )
 
   it.each(scenarios)('that throws at any store contains it and does the same work: $name', ({ options = {}, prepare }) => {
-    let now = 0
-    jest.spyOn(performance, 'now').mockImplementation(() => (now += 2000))
     const before = smallMemory({ ...options, start: startFor(options) })
     prepare(before)
     const raw = clones(before)
@@ -393,10 +409,22 @@ describe('The aggregator, token by token', () => {
     const memory = smallMemory()
     send(open(memory), 1n)
     seal(memory, 1)
-    seal(memory, 2)
+    seal(memory, 1)
     run(memory)
     expect(memory.words[CUR]).toBe((1 << 4) | 1)
     expect(logOf(memory, 0)).toEqual([1n])
+  })
+
+  it.each([
+    ['the open slot', 0, 1],
+    ['a slot that does not exist', 3, 1],
+    ['the epoch after the next one', 1, 2],
+    ['the open epoch, in another slot', 1, 0],
+  ])('does not execute a seal that names %s: the ring is corrupt', (_, slot, ahead) => {
+    const memory = smallMemory()
+    seal(memory, slot, ahead)
+    expect(() => run(memory)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }))
+    expect(memory.words[CUR]).toBe(0)
   })
 
   it('C7: restores the keys and the reasons of an epoch into the open one, once', () => {
@@ -574,6 +602,109 @@ describe('The aggregator, token by token', () => {
   })
 })
 
+describe('What something else has written into shared memory', () => {
+  const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })
+
+  /** Two epochs, keys in both, a writer with keys in flight. */
+  function busy() {
+    const memory = smallMemory()
+    const lane = open(memory)
+    send(lane, 1n, 0n, 2n)
+    control(memory, EVERYTHING)
+    seal(memory, 1)
+    run(memory)
+    send(lane, 3n, 4n)
+    run(memory)
+    send(lane, 5n)
+    memory.words[OWNER] = 0
+    return { memory, lane, words: memory.words, layout: memory.layout }
+  }
+  /** The same, with the live aggregator of its last steps. */
+  function live() {
+    const all = busy()
+    const a = takeRole(all.memory, THREAD)
+    recover(a)
+    const steps = (): void => {
+      while (step(a) === WORKED);
+    }
+    return { ...all, steps }
+  }
+
+  it.each<[string, (words: Memory['words'], layout: Memory['layout']) => [at: number, value: number]]>([
+    ['the tokens in hand', () => [INTENT_TOKENS, 3]],
+    ['their keys', () => [INTENT_COUNT, 1]],
+    ['their position', (words) => [INTENT_POSITION, words[INTENT_POSITION] + 1]],
+    ['where they begin', (words) => [INTENT_START, words[INTENT_START] - 1]],
+    ['the end of the keys read, beyond those staged', (_, layout) => [laneAt(layout, 0) + LANE_READ_END, 99]],
+    ['the end of the keys read, more than a lane behind', (_, layout) => [laneAt(layout, 0) + LANE_READ_END, -9]],
+    ['a count that is more than the table takes', (_, layout) => [epochAt(layout, 1) + SLOT_COUNT, 3]],
+    ['a negative count', (_, layout) => [epochAt(layout, 1) + SLOT_COUNT, -1]],
+    ['a growth that leads out of the slot', (_, layout) => [epochAt(layout, 1) + SLOT_GROWTH, 5]],
+    ['a negative growth', (_, layout) => [epochAt(layout, 1) + SLOT_GROWTH, -1]],
+    ['flags that do not exist', (_, layout) => [epochAt(layout, 1) + SLOT_FLAGS, 64]],
+    ['the slot of another epoch as the open one', (words) => [CUR, words[CUR] & ~15]],
+    ['a slot that does not exist as the open one', (words) => [CUR, words[CUR] | 15]],
+    ['another epoch as the open one', (words) => [CUR, words[CUR] + 16]],
+    ['a head that is one too far', (words) => [HEAD, words[HEAD] + 1]],
+    ['a stop that never came', (words) => [STOP_POSITION, words[HEAD] + 1]],
+  ])('ends a successor: %s', (_, change) => {
+    const { memory, words, layout } = busy()
+    const [at, value] = change(words, layout)
+    words[at] = value
+    const before = words.slice()
+    expect(() => recover(takeRole(memory, THREAD))).toThrow(CORRUPT)
+    before[OWNER] = words[OWNER]
+    expect(words.findIndex((word, i) => word !== before[i])).toBe(-1)
+  })
+
+  it('does not lead a live aggregator astray, and is right again after the next seal', () => {
+    const { memory, words, layout, steps } = live()
+    const lane = laneAt(layout, 0)
+    const slot = epochAt(layout, 1)
+    for (const at of [INTENT_POSITION, INTENT_TOKENS, INTENT_COUNT, INTENT_START, HEAD, CUR]) words[at] ^= 1
+    for (const at of [SLOT_COUNT, SLOT_GROWTH, SLOT_ZERO, SLOT_FLAGS]) words[slot + at] ^= 1
+    words[lane + LANE_READ_END] -= 1
+    control(memory, SEAL, epochPayload(2, 2))
+    steps()
+    expect(logOf(memory, 1)).toEqual([3n, 4n, 5n])
+    expect(readSealedSlot(memory, 1, 1)).toMatchObject({ count: 3, zero: false, flags: 0 })
+    expect([words[CUR], words[lane + LANE_READ_END], words[HEAD]]).toEqual([(2 << 4) | 2, 6, 6])
+  })
+
+  it.each([SLOT_COUNT, SLOT_GROWTH, SLOT_ZERO, SLOT_FLAGS])('ends a restore from a slot whose header has changed (word %d)', (at) => {
+    const { memory, words, layout, steps } = live()
+    words[epochAt(layout, 0) + at] ^= 1
+    restore(memory, 0, -1)
+    expect(steps).toThrow(CORRUPT)
+    expect(logOf(memory, 1)).toEqual([3n, 4n, 5n])
+  })
+
+  it('ends a restore that names a slot in which another epoch is', () => {
+    for (const [slot, ahead] of [
+      [0, -2],
+      [1, 0],
+      [2, -1],
+      [15, -1],
+    ]) {
+      const { memory, steps } = live()
+      restore(memory, slot, ahead)
+      expect(steps).toThrow(CORRUPT)
+    }
+  })
+
+  it('wakes no writer that does not exist', () => {
+    const { memory, words, layout } = busy()
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    const lanesEnd = layout.lanes + layout.laneStride * layout.maxWriters
+    const before = words.slice(lanesEnd)
+    words[WAITERS] = -1
+    doChores(a)
+    expect(words.slice(lanesEnd)).toEqual(before)
+    expect(words[WAITERS]).toBe(0)
+  })
+})
+
 describe('The supervisor', () => {
   let now = 0
   const at = (ms: number): void => {
@@ -582,9 +713,8 @@ describe('The supervisor', () => {
 
   function supervised(options: MemoryOptions = {}) {
     now = 5000
-    jest.spyOn(performance, 'now').mockImplementation(() => now)
     const memory = smallMemory(options)
-    return { memory, supervisor: new Supervisor(watched(memory), THREAD) }
+    return { memory, supervisor: new Supervisor(watched(memory), THREAD, () => now) }
   }
 
   /** Throws at every store into the open epoch's log. */
@@ -620,12 +750,12 @@ describe('The supervisor', () => {
     expect(memory.words[ITERATIONS]).toBe(4)
   })
 
-  it('backs off for 10 ms, doubling up to 1 s, and for 10 ms again after a success', () => {
+  it('backs off for 10 ms, doubling up to 1 s, but for 10 ms before it gives a token up, and after a success', () => {
     const { memory, supervisor } = supervised()
     const others = (kind: 'load' | 'store', index: number): void => {
       if (kind === 'store' && index === ITERATIONS) throw new Error('planted')
     }
-    expect(failures(supervisor, 10, others)).toEqual([10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000])
+    expect(failures(supervisor, 10, others)).toEqual([10, 20, 40, 80, 160, 320, 640, 10, 1000, 1000])
     control(memory, NOP)
     expect(supervisor.run(10)).toBe(IDLE)
     expect(failures(supervisor, 2, others)).toEqual([10, 20])
@@ -661,22 +791,22 @@ describe('The supervisor', () => {
     expect(logOf(memory, 0)).toEqual([3n])
   })
 
-  it('C6: a batch that its lane cannot hold is given up, and does not move the lane', () => {
-    for (const [token, staged] of [
-      [BATCH | 4, 3],
-      [BATCH | (5 << 3), 3],
+  it('a batch that its lane cannot hold, or whose lane does not exist, ends the aggregator: later batches would be taken for others', () => {
+    for (const [token, tries] of [
+      [BATCH | 4, 9],
+      [BATCH | (5 << 3), 1],
     ]) {
       const { memory, supervisor } = supervised()
       const lane = open(memory)
-      for (let i = 0; i < staged; i++) stage(lane, i, 0)
+      for (let i = 0; i < 3; i++) stage(lane, i, 0)
       push(memory, token)
-      failures(supervisor, 8, () => undefined)
-      expect(supervisor.run(10)).toBe(IDLE)
-      expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
+      for (let i = 0; i < tries; i++) {
+        expect(memory.words[FAILED]).toBe(0)
+        expect(supervisor.run(10)).toBe(BACKING_OFF)
+        at(supervisor.retryAt)
+      }
+      expect(() => supervisor.run(10)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }))
       expect(memory.words[lane.header + LANE_READ_END]).toBe(0)
-      expect(publish(lane)).toBe(true)
-      expect(supervisor.run(10)).toBe(IDLE)
-      expect(logOf(memory, 0)).toEqual([0n, 1n, 2n])
     }
   })
 
@@ -709,25 +839,44 @@ describe('The supervisor', () => {
     expect(logOf(memory, 0)).toEqual([5n])
   })
 
-  it('gives up a token of no known kind, and one that frees a writer that there is not', () => {
+  it('ends at a token of no known kind, and at one that names a writer or a slot that does not exist', () => {
     for (const token of [controlToken(12, 5), controlToken(REAP, writerPayload(77, 0)), controlToken(RESTORE, epochPayload(9, 0))]) {
       const { memory, supervisor } = supervised()
       push(memory, token)
-      send(open(memory), 4n)
-      failures(supervisor, 8, () => undefined)
-      expect(supervisor.run(10)).toBe(IDLE)
-      expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
-      expect(logOf(memory, 0)).toEqual([4n])
+      expect(supervisor.run(10)).toBe(BACKING_OFF)
+      at(supervisor.retryAt)
+      expect(() => supervisor.run(10)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }))
     }
+  })
+
+  it('gives up five batches that fail for good within 1.3 s each, because the waits begin anew with each', () => {
+    const { memory, supervisor } = supervised()
+    const [one, two] = [open(memory), open(memory)]
+    for (let id = 0; id < 5; id++) send(id % 2 === 0 ? one : two, BigInt(id)) // of two writers in turn: no run
+    const from = now
+    const waits: number[] = []
+    for (let result = BACKING_OFF; result === BACKING_OFF;) {
+      result = watchAccesses(failing(memory), () => supervisor.run(10))
+      if (result !== BACKING_OFF) break
+      waits.push(supervisor.retryAt - now)
+      at(supervisor.retryAt)
+    }
+    expect(waits).toEqual(Array.from({ length: 5 }, () => [10, 20, 40, 80, 160, 320, 640, 10]).flat())
+    expect(now - from).toBe(6400)
+    expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
+    expect([one, two].map(({ header }) => memory.words[header + LANE_READ_END])).toEqual([3, 2])
   })
 
   it('never skips a SEAL: it fails for good, and says so', () => {
     const { memory, supervisor } = supervised()
     send(open(memory), 1n)
-    seal(memory, 0) // the slot that is open
-    failures(supervisor, 7, () => undefined)
+    seal(memory, 1)
+    const cannot: OnAccess = (kind, index) => {
+      if (kind === 'store' && index === CUR) throw new Error('planted')
+    }
+    failures(supervisor, 7, cannot)
     expect(memory.words[FAILED]).toBe(0)
-    expect(supervisor.run(10)).toBe(BACKING_OFF)
+    expect(watchAccesses(cannot, () => supervisor.run(10))).toBe(BACKING_OFF)
     at(supervisor.retryAt)
     expect(memory.words[FAILED]).not.toBe(0)
     expect(() => supervisor.run(10)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_AGGREGATOR_FAILED' }))

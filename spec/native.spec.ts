@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { DirtyTracker, FingerprintSet } from '../lib/index.js'
 import { recover, takeRole, type Aggregator } from '../lib/aggregator/state.js'
 import { IDLE, step } from '../lib/aggregator/step.js'
-import { cellsFor, KERNEL_SCRATCH, keysFor, SECRETS, TRACKER_ID, type SharedWords } from '../lib/memory/map.js'
+import { cellsFor, IDENTITY_CHECK, KERNEL_SCRATCH, keysFor, SECRETS, TRACKER_ID, type SharedWords } from '../lib/memory/map.js'
 import { createMemory, type Memory } from '../lib/memory/memory.js'
 import { openLane, publish, stage, type Lane } from '../lib/ring/lane.js'
 import { push } from '../lib/ring/ring.js'
@@ -107,6 +107,7 @@ describe('The WebAssembly kernel', () => {
     memories.push(createMemory(settings, seeds, native))
     const runs = memories.map((memory) => {
       memory.words.fill(0, TRACKER_ID, TRACKER_ID + 2)
+      memory.words.fill(0, IDENTITY_CHECK, IDENTITY_CHECK + 1)
       const aggregator = takeRole(memory, 1)
       aggregator.set.native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS), KERNEL_SCRATCH)
       recover(aggregator)

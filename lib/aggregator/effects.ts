@@ -1,3 +1,4 @@
+import type { DirtyRingError } from '../errors.js'
 import {
   BATCHES,
   CUR,
@@ -7,12 +8,9 @@ import {
   FLAG_OVERFLOW,
   HARVESTED,
   INTENT_BATCHES,
-  INTENT_COUNT,
   INTENT_DELIVERED,
   INTENT_HARVESTED,
   INTENT_KEYS,
-  INTENT_START,
-  INTENT_TOKENS,
   KEYS,
   LANE_DELIVERED,
   LANE_EVERYTHING,
@@ -20,6 +18,7 @@ import {
   LANE_OWNER,
   LANE_READ_END,
   LANE_STAGED_END,
+  SLOT_CHECK,
   SLOT_COUNT,
   SLOT_FLAGS,
   SLOT_GROWTH,
@@ -29,8 +28,10 @@ import {
   STOPPED,
   type Layout,
 } from '../memory/map.js'
+import { checkOf, openCheckOf, readSealedSlot, readSlot } from '../memory/slot.js'
 import { setTotal } from '../memory/total.js'
 import { freeLane } from '../ring/lane.js'
+import { corrupt } from '../ring/ring.js'
 import {
   advance,
   BATCH,
@@ -55,13 +56,12 @@ import { clearTable, reportProgress } from './table.js'
 import { signal } from './wake.js'
 
 /** BATCH(writer, n), as many of them as the intent says: the writer's next keys into the open epoch. */
-export function takeBatches(a: Aggregator, token: number, lane: number): void {
-  const { words, memory } = a
-  if (lane < 0) throw new Error(`a batch names a writer that is not below ${memory.layout.maxWriters}: token ${token}`)
-  const start = words[INTENT_START]
-  if (words[lane + LANE_READ_END] !== start) return // done, by a predecessor that died before it freed the slots
-  const count = words[INTENT_COUNT]
-  if (!holds(a, token, lane, count)) {
+export function takeBatches(a: Aggregator, lane: number): void {
+  const { words } = a
+  if (lane < 0) throw corruptToken(a)
+  const { start, count } = a
+  if (a.readEnds[a.writer] !== start) return // done, by a predecessor that died before it freed the slots
+  if (!holds(a, lane, count)) {
     throw new Error(`a batch of ${count} keys, where its lane holds ${(words[lane + LANE_STAGED_END] - start) | 0}`)
   }
   insertLane(a, lane, start, count)
@@ -74,12 +74,10 @@ export function batchLength(layout: Layout, token: number): number {
   return (token & (layout.laneCapacity - 1)) + 1
 }
 
-/** Whether a lane holds so many keys from INTENT_START on. */
-export function holds(a: Aggregator, token: number, lane: number, count: number): boolean {
-  const { words } = a
+/** Whether a lane holds so many keys from the intent's start on. */
+export function holds(a: Aggregator, lane: number, count: number): boolean {
+  const { words, start, writer } = a
   const { layout } = a.memory
-  const start = words[INTENT_START]
-  const writer = (token & (BATCH - 1)) >>> layout.laneBits
   if (((a.stagedSeen[writer] - start) | 0) >= count) return true
   const staged = words[lane + LANE_STAGED_END]
   const there = (staged - start) | 0
@@ -91,15 +89,20 @@ export function holds(a: Aggregator, token: number, lane: number, count: number)
 /** The batches are over: count them, and give their writer room. */
 function passBatches(a: Aggregator, lane: number): void {
   const { words } = a
-  setTotal(words, BATCHES, INTENT_BATCHES, words[INTENT_TOKENS])
-  setTotal(words, KEYS, INTENT_KEYS, words[INTENT_COUNT])
-  passKeys(a, lane, words[INTENT_COUNT])
+  setTotal(words, BATCHES, INTENT_BATCHES, a.tokens)
+  setTotal(words, KEYS, INTENT_KEYS, a.count)
+  passKeys(a, lane, a.count)
 }
 
 function passKeys(a: Aggregator, lane: number, n: number): void {
   const { words } = a
   setTotal(words, lane + LANE_DELIVERED, INTENT_DELIVERED, n)
-  Atomics.store(words, lane + LANE_READ_END, (words[INTENT_START] + n) | 0)
+  giveRoom(a, lane, (a.start + n) | 0)
+}
+
+function giveRoom(a: Aggregator, lane: number, readEnd: number): void {
+  a.readEnds[a.writer] = readEnd
+  Atomics.store(a.words, lane + LANE_READ_END, readEnd)
 }
 
 /** All other tokens. Each can be done again from the top: its own guard says what was done. */
@@ -113,7 +116,7 @@ export function takeControl(a: Aggregator, token: number, lane: number): void {
       restore(a, payload >>> EPOCH_BITS, payload & EPOCH_MASK)
       break
     case EVERYTHING:
-      a.words[a.slotAt + SLOT_FLAGS] |= FLAG_EVERYTHING
+      raiseFlag(a, FLAG_EVERYTHING)
       break
     case CLOSE:
     case REAP:
@@ -128,7 +131,7 @@ export function takeControl(a: Aggregator, token: number, lane: number): void {
     case NOP:
       break
     default:
-      throw new Error(`a token of no known kind: ${token}`)
+      throw corruptToken(a)
   }
   signal(a)
 }
@@ -136,48 +139,69 @@ export function takeControl(a: Aggregator, token: number, lane: number): void {
 /** SEAL(slot, epoch): what comes after it belongs to `epoch`, in `slot`. The cut was made by whoever put the token into the ring; this executes it. */
 function seal(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
-  if (epochDistance(a.epoch, epoch) >= 0) return
-  if (slot >= memory.layout.epochSlots || slot === a.slot) throw new Error(`a seal names slot ${slot} while slot ${a.slot} is open`)
+  if (epoch === a.epoch && slot === a.slot) return // done, by a predecessor that died before it freed the token's slot
+  if (epochDistance(epoch, a.epoch) !== 1 || slot >= memory.layout.epochSlots || slot === a.slot) {
+    throw corruptToken(a)
+  }
+  storeSlot(a)
   const at = epochAt(memory.layout, slot)
   words[at + SLOT_ZERO] = 0
   words[at + SLOT_FLAGS] = 0
   words[at + SLOT_GROWTH] = 0
   Atomics.store(words, at + SLOT_COUNT, 0)
   Atomics.store(words, at + SLOT_RESTORED, 0)
+  words[at + SLOT_CHECK] = openCheckOf(epoch)
   const table = at + memory.layout.table
   for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0
-  a.lastGrowth = words[a.slotAt + SLOT_GROWTH]
-  const cur = curWord(epoch, slot)
-  Atomics.store(words, CUR, cur)
-  enterEpoch(a, cur)
-  a.set.zero = false
+  a.lastGrowth = a.growth
+  Atomics.store(words, CUR, curWord(epoch, slot))
+  enterEpoch(a, epoch, slot)
+}
+
+/**
+ * The open epoch's header, all of it, with the hash that seals it. Its words are what this thread knows, so that one which something else has changed is
+ * right again before anyone reads it.
+ */
+export function storeSlot(a: Aggregator): void {
+  const { words, set, slotAt } = a
+  words[slotAt + SLOT_CHECK] = openCheckOf(a.epoch) // while the words below are being stored, perhaps once more, and with another flag
+  words[slotAt + SLOT_FLAGS] = a.flags
+  words[slotAt + SLOT_GROWTH] = a.growth
+  publishCount(a)
+  words[slotAt + SLOT_CHECK] = checkOf(a.epoch, set.count, a.growth, set.zero, a.flags)
+}
+
+/** The open epoch is not exact: say why. */
+export function raiseFlag(a: Aggregator, flags: number): void {
+  a.flags |= flags
+  a.words[a.slotAt + SLOT_FLAGS] = a.flags
 }
 
 /** RESTORE(slot, epoch): a sealed epoch's keys, and its reasons not to be exact, into the open one. */
 function restore(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
-  if (slot >= memory.layout.epochSlots || slot === a.slot) throw new Error(`a restore names slot ${slot} while slot ${a.slot} is open`)
+  const { count, flags } = readSealedSlot(memory, slot, epoch)
   const at = epochAt(memory.layout, slot)
   if (Atomics.load(words, at + SLOT_RESTORED) === epoch + 1) return
   const log = at + memory.layout.log
-  insertKeys(a, log, log + Atomics.load(words, at + SLOT_COUNT) * 2)
+  insertKeys(a, log, log + count * 2)
   publishCount(a)
-  words[a.slotAt + SLOT_FLAGS] |= words[at + SLOT_FLAGS]
+  raiseFlag(a, flags)
   Atomics.store(words, at + SLOT_RESTORED, epoch + 1)
 }
 
 /** CLOSE and REAP(writer, generation): harvest what the writer staged and did not publish, and free its lane. */
 function free(a: Aggregator, lane: number, generation: number): void {
   const { words, memory } = a
-  if (lane < 0) throw new Error(`a token frees a writer that is not below ${memory.layout.maxWriters}`)
+  if (lane < 0) throw corruptToken(a)
   const owner = Atomics.load(words, lane + LANE_OWNER)
   if (owner >>> THREAD_BITS !== generation) return
-  const start = words[INTENT_START]
+  const { start } = a
   const n = (words[lane + LANE_STAGED_END] - start) | 0
   if (n < 0 || n > memory.layout.laneCapacity) throw new Error(`a lane holds ${n} keys, of ${memory.layout.laneCapacity} that it can`)
   insertLane(a, lane, start, n)
   publishCount(a)
-  if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) words[a.slotAt + SLOT_FLAGS] |= FLAG_EVERYTHING
+  if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) raiseFlag(a, FLAG_EVERYTHING)
   setTotal(words, HARVESTED, INTENT_HARVESTED, n)
   passKeys(a, lane, n)
   freeLane(words, lane, owner, n)
@@ -187,23 +211,33 @@ function free(a: Aggregator, lane: number, generation: number): void {
 export function abandon(a: Aggregator, token: number, lane: number): void {
   const { words, memory } = a
   const { layout } = memory
-  words[a.slotAt + SLOT_FLAGS] |= FLAG_FAULT
+  raiseFlag(a, FLAG_FAULT)
   const payload = token & PAYLOAD_MASK
   if ((token & BATCH) !== 0) {
-    if (lane < 0 || words[lane + LANE_READ_END] !== words[INTENT_START]) return
-    if (holds(a, token, lane, words[INTENT_COUNT])) passBatches(a, lane)
+    if (a.readEnds[a.writer] !== a.start) return
+    // Without its number of keys, all later batches of the lane would be taken for others.
+    if (!holds(a, lane, a.count)) throw corruptToken(a)
+    passBatches(a, lane)
   } else if (token >>> KIND_SHIFT === RESTORE) {
     const slot = payload >>> EPOCH_BITS
-    if (slot < layout.epochSlots) Atomics.store(words, epochAt(layout, slot) + SLOT_RESTORED, (payload & EPOCH_MASK) + 1)
+    readSlot(memory, slot)
+    Atomics.store(words, epochAt(layout, slot) + SLOT_RESTORED, (payload & EPOCH_MASK) + 1)
   } else if (lane >= 0) {
     const owner = Atomics.load(words, lane + LANE_OWNER)
     if (owner >>> THREAD_BITS !== (payload & GENERATION_MASK)) return
-    const n = (words[lane + LANE_STAGED_END] - words[INTENT_START]) | 0
+    const staged = words[lane + LANE_STAGED_END]
+    const n = (staged - a.start) | 0
     if (n >= 0 && n <= layout.laneCapacity) passKeys(a, lane, n)
-    else Atomics.store(words, lane + LANE_READ_END, words[lane + LANE_STAGED_END])
+    else giveRoom(a, lane, staged)
     freeLane(words, lane, owner, 0)
   }
   signal(a)
+}
+
+/** The token at head is none that any part of the library puts into the ring. */
+function corruptToken(a: Aggregator): DirtyRingError {
+  const { ring, capacity } = a.memory.layout
+  return corrupt(a.head, a.words[ring + (a.head & (capacity - 1))])
 }
 
 /** Keys [start .. start + n) of a lane, which may run across its end. */
@@ -228,7 +262,7 @@ function insertKeys(a: Aggregator, at: number, end: number): void {
         grow(a)
       } else {
         // Full, and a key that is not in: the epoch is no longer exact, and nothing more goes in.
-        words[a.slotAt + SLOT_FLAGS] |= FLAG_OVERFLOW
+        raiseFlag(a, FLAG_OVERFLOW)
         return
       }
     } else if (at < end) {
@@ -243,13 +277,14 @@ function insertKeys(a: Aggregator, at: number, end: number): void {
  */
 function grow(a: Aggregator): void {
   const { words, set } = a
-  const expected = a.lastGrowth - words[a.slotAt + SLOT_GROWTH]
+  const expected = a.lastGrowth - a.growth
   const by = expected <= GROWTH_MAX + 1 ? Math.max(1, expected) : GROWTH_MAX
   const cells = 2 ** (32 - set.shift + by)
   clearTable(a, 0, cells)
   setCells(a, cells)
   reindex(a)
-  words[a.slotAt + SLOT_GROWTH] += by
+  a.growth += by
+  words[a.slotAt + SLOT_GROWTH] = a.growth
 }
 
 /** Doublings at once: all growth together then indexes a seventh of the keys again, not all of them; an epoch much smaller than the last clears little. */

@@ -3,25 +3,33 @@ import {
   CUR,
   epochAt,
   HEAD,
-  LANE_READ_END,
+  INTENT_CHECK,
+  INTENT_COUNT,
+  INTENT_POSITION,
+  INTENT_START,
+  INTENT_TOKENS,
+  keysAt,
+  LANE_STAGED_END,
   laneAt,
   OWNER,
   SECRETS,
-  SLOT_COUNT,
-  SLOT_GROWTH,
   STOP_POSITION,
+  TAIL,
   type SharedWords,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { EPOCH_BITS, EPOCH_MASK } from '../ring/token.js'
+import { mixed, readOpenSlot } from '../memory/slot.js'
+import { corrupt, readEndOf } from '../ring/ring.js'
+import { advance, BEHIND_FULL, classify, controlToken, distance, EPOCH_BITS, fullWord, lapOf, PASSED, POISON, STOP } from '../ring/token.js'
 import { indexLog, shiftFor, type SetState } from '../set/kernel.js'
 import { secretsAt } from '../set/mix.js'
-import { clearTable, keysAt, reportProgress } from './table.js'
+import { clearTable, reportProgress } from './table.js'
 import { wakeEveryWriter } from './wake.js'
 
 /**
  * What the one thread that has the aggregator's role knows. All of it is a copy of shared words, or follows from them: recover() makes it anew, after a
- * death on another thread as after an exception on this one.
+ * death on another thread as after an exception on this one, and checks what it reads. In between this thread believes its copies, not the words: it alone
+ * writes those, so a word that differs was written by no part of the library.
  */
 export interface Aggregator {
   readonly memory: Memory
@@ -37,10 +45,22 @@ export interface Aggregator {
   /** Its slot, and the word index of that slot's header. */
   slot: number
   slotAt: number
+  /** How often its table has doubled, and its reasons not to be exact, FLAG_*. */
+  growth: number
+  flags: number
   /** Its keys. */
   readonly set: SetState
   /** SLOT_GROWTH of the epoch before it, as far as this thread knows: a guess at what it will need. */
   lastGrowth: number
+  /** The tokens in hand, as the INTENT words have them: position + 1 (0: none), how many, their keys, and their writer's readEnd before them. */
+  intent: number
+  tokens: number
+  count: number
+  start: number
+  /** The writer that the token in hand names; -1: none, or none that there is. */
+  writer: number
+  /** Of each lane, its LANE_READ_END. */
+  readonly readEnds: Int32Array
   /** Of each lane, a LANE_STAGED_END that was read: its line is the writer's, and taking it away costs both sides. */
   readonly stagedSeen: Int32Array
   /** Tokens handled since writers were last looked after. */
@@ -89,8 +109,16 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     epoch: 0,
     slot: 0,
     slotAt: 0,
+    growth: 0,
+    flags: 0,
     set,
     lastGrowth: 0,
+    intent: 0,
+    tokens: 0,
+    count: 0,
+    start: 0,
+    writer: -1,
+    readEnds: new Int32Array(memory.layout.maxWriters),
     stagedSeen,
     sinceChores: 0,
     skip: false,
@@ -106,24 +134,97 @@ export function recover(a: Aggregator): void {
   a.head = Atomics.load(words, HEAD)
   a.stopPosition = Atomics.load(words, STOP_POSITION) - 1
   a.sinceChores = 0
-  for (let writer = 0; writer < a.stagedSeen.length; writer++) a.stagedSeen[writer] = words[laneAt(a.memory.layout, writer) + LANE_READ_END]
-  enterEpoch(a, Atomics.load(words, CUR))
+  checkPlace(a)
+  for (let writer = 0; writer < a.readEnds.length; writer++) {
+    const lane = laneAt(a.memory.layout, writer)
+    a.readEnds[writer] = readEndOf(a.memory, lane, words[lane + LANE_STAGED_END])
+    a.stagedSeen[writer] = a.readEnds[writer]
+  }
+  recoverIntent(a)
+  recoverEpoch(a)
   clearTable(a, 0, 2 ** (32 - a.set.shift))
   reindex(a)
   wakeEveryWriter(a)
 }
 
-/** Point the state at the open epoch that a CUR word names. */
-export function enterEpoch(a: Aggregator, cur: number): void {
-  const { words, set } = a
+/**
+ * HEAD is where a predecessor can have left it: the token there has been freed, or the one before it has, and may be of the next lap since. After STOP the
+ * slots before it are poisoned. With a head one too far a token would lie in the ring for ever.
+ */
+function checkPlace(a: Aggregator): void {
+  const { words, head, stopPosition } = a
+  const { ring, capacity, capacityBits } = a.memory.layout
+  if (isGone(a)) return
+  const last = advance(head, -1)
+  const lap = lapOf(last, capacityBits)
+  const seen = Atomics.load(words, ring + (last & (capacity - 1)))
+  let isRight: boolean
+  if (stopPosition < 0 || distance(head, stopPosition) === -1) {
+    const kind = classify(seen, lap, capacityBits)
+    isRight = stopPosition >= -1 && (kind === PASSED || kind === BEHIND_FULL)
+  } else {
+    const beyond = distance(head, stopPosition)
+    isRight = beyond >= 0 && beyond < capacity && seen === fullWord(lap, controlToken(beyond === 0 ? STOP : POISON, 0))
+  }
+  if (!isRight) throw corrupt(last, seen)
+}
+
+/** The slot at head was freed, and the head not moved: what peek() calls GONE, without healing anything. */
+function isGone(a: Aggregator): boolean {
+  const { words, head } = a
+  const { ring, capacity, capacityBits } = a.memory.layout
+  const kind = classify(Atomics.load(words, ring + (head & (capacity - 1))), lapOf(head, capacityBits), capacityBits)
+  return kind === PASSED || (kind === BEHIND_FULL && distance(Atomics.load(words, TAIL), head) >= capacity)
+}
+
+/** The tokens that a predecessor had in hand. */
+function recoverIntent(a: Aggregator): void {
+  const { words } = a
+  a.intent = words[INTENT_POSITION]
+  a.tokens = words[INTENT_TOKENS]
+  a.count = words[INTENT_COUNT]
+  a.start = words[INTENT_START]
+  if (a.intent !== 0 && words[INTENT_CHECK] !== intentCheck(a)) {
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_CORRUPT',
+      `the aggregator's intent of ${a.tokens} tokens and ${a.count} keys at ${a.intent - 1} is not what it wrote`,
+    )
+  }
+}
+
+/** What INTENT_CHECK holds. */
+export function intentCheck(a: Aggregator): number {
+  return mixed(mixed(a.intent, a.tokens), mixed(a.count, a.start))
+}
+
+/** The open epoch, as shared memory has it. */
+function recoverEpoch(a: Aggregator): void {
+  const cur = Atomics.load(a.words, CUR)
+  const slot = cur & 15
+  if (cur >>> (EPOCH_BITS + 4) !== 0)
+    throw new DirtyRingError('ERR_DIRTYRING_CORRUPT', `CUR is ${cur}, which no part of the library writes there`)
+  const { count, growth, flags } = readOpenSlot(a.memory, slot, cur >>> 4)
+  enterEpoch(a, cur >>> 4, slot)
+  a.growth = growth
+  a.flags = flags
+  a.set.count = count
+  setCells(a, a.memory.layout.smallestTable * 2 ** growth)
+}
+
+/** Point the state at an epoch in a slot, which has no keys yet. */
+export function enterEpoch(a: Aggregator, epoch: number, slot: number): void {
+  const { set } = a
   const { layout } = a.memory
-  a.slot = cur & 15
-  a.epoch = (cur >>> 4) & EPOCH_MASK
-  a.slotAt = epochAt(layout, a.slot)
+  a.slot = slot
+  a.epoch = epoch
+  a.slotAt = epochAt(layout, slot)
+  a.growth = 0
+  a.flags = 0
   set.log = a.slotAt + layout.log
   set.table = a.slotAt + layout.table
-  set.count = Atomics.load(words, a.slotAt + SLOT_COUNT)
-  setCells(a, layout.smallestTable * 2 ** words[a.slotAt + SLOT_GROWTH])
+  set.count = 0
+  set.zero = false
+  setCells(a, layout.smallestTable)
 }
 
 /** The CUR word for an epoch in a slot. */

@@ -5,6 +5,7 @@ import {
   FLAG_UNPUBLISHED,
   HEAD,
   INTENT_BATCHES,
+  INTENT_CHECK,
   INTENT_COUNT,
   INTENT_DELIVERED,
   INTENT_EVENTS,
@@ -19,10 +20,8 @@ import {
   LANE_DELIVERED,
   LANE_EVERYTHING,
   LANE_OWNER,
-  LANE_READ_END,
   LANE_STAGED_END,
   laneAt,
-  SLOT_FLAGS,
   type Layout,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
@@ -49,8 +48,8 @@ import {
   THREAD_MASK,
   tokenOf,
 } from '../ring/token.js'
-import { abandon, batchLength, holds, takeBatches, takeControl } from './effects.js'
-import type { Aggregator } from './state.js'
+import { abandon, batchLength, holds, storeSlot, takeBatches, takeControl } from './effects.js'
+import { intentCheck, type Aggregator } from './state.js'
 import { doChores, signal, wakeEveryWriter } from './wake.js'
 
 /** Nothing to do: the ring is empty. */
@@ -119,19 +118,21 @@ function poison(memory: Memory, head: number, seen: number): boolean {
 /** Steps 1 to 3. Returns how many tokens that settles, from head on. */
 function handle(a: Aggregator, token: number): number {
   const { words, head } = a
-  const lane = laneOf(a.memory.layout, token)
+  const { layout } = a.memory
+  a.writer = writerOf(layout, token)
+  const lane = a.writer < 0 ? -1 : laneAt(layout, a.writer)
   // An intent for this position was somebody's who did not get to the end: it stands, and what follows starts from it once more. One that began before it
   // has done all of its keys, and freed the slots up to here.
-  let done = distance(head, words[INTENT_POSITION] - 1)
-  if (words[INTENT_POSITION] === 0 || done < 0 || done >= words[INTENT_TOKENS]) {
+  let done = distance(head, a.intent - 1)
+  if (a.intent === 0 || done < 0 || done >= a.tokens) {
     saveIntent(a, token, lane)
     done = 0
   }
-  const tokens = words[INTENT_TOKENS]
+  const { tokens } = a
   setTotal(words, EVENTS, INTENT_EVENTS, tokens)
   const kind = token >>> KIND_SHIFT
   if (a.skip && kind !== SEAL && kind !== STOP) abandon(a, token, lane)
-  else if ((token & BATCH) !== 0) takeBatches(a, token, lane)
+  else if ((token & BATCH) !== 0) takeBatches(a, lane)
   else takeControl(a, token, lane)
   return tokens - done
 }
@@ -143,18 +144,24 @@ function saveIntent(a: Aggregator, token: number, lane: number): void {
   saveTotal(words, BATCHES, INTENT_BATCHES)
   saveTotal(words, KEYS, INTENT_KEYS)
   saveTotal(words, HARVESTED, INTENT_HARVESTED)
+  a.start = 0
+  a.tokens = 1
+  a.count = 0
   if (lane >= 0) {
-    words[INTENT_START] = words[lane + LANE_READ_END]
+    a.start = a.readEnds[a.writer]
     saveTotal(words, lane + LANE_DELIVERED, INTENT_DELIVERED)
+    if ((token & BATCH) !== 0) findRun(a, token, lane)
   }
-  words[INTENT_TOKENS] = 1
-  words[INTENT_COUNT] = 0
-  if ((token & BATCH) !== 0 && lane >= 0) saveRun(a, token, lane)
-  words[INTENT_POSITION] = head + 1
+  a.intent = head + 1
+  words[INTENT_START] = a.start
+  words[INTENT_TOKENS] = a.tokens
+  words[INTENT_COUNT] = a.count
+  words[INTENT_CHECK] = intentCheck(a)
+  words[INTENT_POSITION] = a.intent
 }
 
 /** How many batches at head are this writer's, and how many keys those have. Only as far as its lane holds that many: a token that lies fails alone. */
-function saveRun(a: Aggregator, token: number, lane: number): void {
+function findRun(a: Aggregator, token: number, lane: number): void {
   const { words, memory, head } = a
   const { ring, capacity, capacityBits, laneCapacity } = memory.layout
   const most = Math.min(RUN_KEYS, laneCapacity >>> 1)
@@ -168,22 +175,22 @@ function saveRun(a: Aggregator, token: number, lane: number): void {
     // Two tokens that differ in the number of keys alone are batches of one writer.
     if ((other & -laneCapacity) !== (token & -laneCapacity)) break
     const more = count + batchLength(memory.layout, other)
-    if (more > most || !holds(a, token, lane, more)) break
+    if (more > most || !holds(a, lane, more)) break
     count = more
     tokens++
   }
-  words[INTENT_TOKENS] = tokens
-  words[INTENT_COUNT] = count
+  a.tokens = tokens
+  a.count = count
 }
 
-/** Word index of the lane that a token names; -1 if it names none, or none that there is. */
-function laneOf(layout: Layout, token: number): number {
+/** The writer that a token names; -1 if it names none, or none that there is. */
+function writerOf(layout: Layout, token: number): number {
   const kind = token >>> KIND_SHIFT
   const payload = token & PAYLOAD_MASK
   let writer = -1
   if ((token & BATCH) !== 0) writer = (token & (BATCH - 1)) >>> layout.laneBits
   else if (kind === CLOSE || kind === REAP) writer = payload >>> GENERATION_BITS
-  return writer >= 0 && writer < layout.maxWriters ? laneAt(layout, writer) : -1
+  return writer < layout.maxWriters ? writer : -1
 }
 
 function moveHead(a: Aggregator, tokens: number): void {
@@ -199,10 +206,11 @@ function finish(a: Aggregator): number {
   for (let writer = 0; writer < memory.layout.maxWriters; writer++) {
     const lane = laneAt(memory.layout, writer)
     if ((Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) === 0) continue
-    if (words[lane + LANE_STAGED_END] !== words[lane + LANE_READ_END]) unpublished = true
-    if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) words[a.slotAt + SLOT_FLAGS] |= FLAG_EVERYTHING
+    if (words[lane + LANE_STAGED_END] !== a.readEnds[writer]) unpublished = true
+    if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) a.flags |= FLAG_EVERYTHING
   }
-  if (unpublished) words[a.slotAt + SLOT_FLAGS] |= FLAG_UNPUBLISHED
+  if (unpublished) a.flags |= FLAG_UNPUBLISHED
+  storeSlot(a)
   Atomics.store(words, FINISHED, 1)
   doChores(a)
   wakeEveryWriter(a)

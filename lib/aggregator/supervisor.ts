@@ -15,14 +15,14 @@ import {
   SECRETS,
   type SharedWords,
 } from '../memory/map.js'
-import type { Memory } from '../memory/memory.js'
+import { checkIdentity, type Memory } from '../memory/memory.js'
 import { SEAL, STOP, tokenOf, KIND_SHIFT } from '../ring/token.js'
 import { secretsAt } from '../set/mix.js'
 import { nativeKernel } from '../set/native/native.js'
 import { recover, takeRole, type Aggregator } from './state.js'
 import { IDLE, LOST_ROLE, step, WORKED } from './step.js'
 import { reportProgress } from './table.js'
-import { doChores } from './wake.js'
+import { doChores, signal } from './wake.js'
 import { nowMs } from '../timers.js'
 
 /** A step threw: nothing happens before `retryAt`. */
@@ -39,7 +39,8 @@ const FAILURES_MAX = 8
 
 /**
  * Steps on the aggregator's thread, with a net under them: what a step throws is contained, counted, and tried again from what recover() finds in shared
- * memory, after 10 ms that double to 1 s and are back at 10 after a success. A token that fails eight times is given up, and its epoch says so.
+ * memory, after 10 ms that double to 1 s and are back at 10 after a success, and for another token. A token that fails eight times is given up 10 ms after
+ * that, and its epoch says so.
  */
 export class Supervisor {
   readonly aggregator: Aggregator
@@ -48,9 +49,12 @@ export class Supervisor {
   #backoffMs = BACKOFF_MS_MIN
   #recovered = false
   #running = false
+  readonly #now: () => number
 
   /** Takes the role. Throws ERR_DIRTYRING_AGGREGATOR_TAKEN. */
-  constructor(memory: Memory, threadId: number) {
+  constructor(memory: Memory, threadId: number, now: () => number = nowMs) {
+    this.#now = now
+    checkIdentity(memory.words)
     const native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS), KERNEL_SCRATCH) // before the role is taken: nothing is to throw with it in hand
     this.aggregator = takeRole(memory, threadId)
     this.aggregator.set.native = native
@@ -65,7 +69,7 @@ export class Supervisor {
     if (Atomics.load(words, FAILED) !== 0) throw cannotGoOn(words)
     if (this.retryAt !== 0) {
       reportProgress(words)
-      if (nowMs() < this.retryAt) return BACKING_OFF
+      if (this.#now() < this.retryAt) return BACKING_OFF
       this.retryAt = 0
       Atomics.store(words, RETRYING, 0)
     }
@@ -103,6 +107,7 @@ export class Supervisor {
     const { words, memory } = this.aggregator
     const head = Atomics.load(words, HEAD)
     const failures = words[FAILED_AT] === head + 1 ? words[FAILURES] + 1 : 1
+    if (failures === 1) this.#backoffMs = BACKOFF_MS_MIN // another token's failures are no sign of how long this one will fail
     words[FAILED_AT] = head + 1
     words[FAILURES] = failures
     writeError(words, error)
@@ -112,14 +117,17 @@ export class Supervisor {
       const kind = tokenOf(Atomics.load(words, memory.layout.ring + (head & (memory.layout.capacity - 1)))) >>> KIND_SHIFT
       if (kind === SEAL || kind === STOP) Atomics.store(words, FAILED, CANNOT_SEAL)
     }
-    this.retryAt = nowMs() + this.#backoffMs
-    Atomics.store(words, RETRYING, this.#backoffMs)
+    if (Atomics.load(words, FAILED) !== 0) signal(this.aggregator) // the tracker need not wait until it looks by itself
+    // At the last failure the token is given up: that need not wait for better times.
+    const backoffMs = failures === FAILURES_MAX ? BACKOFF_MS_MIN : this.#backoffMs
+    this.retryAt = this.#now() + backoffMs
+    Atomics.store(words, RETRYING, backoffMs)
     this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS_MAX)
   }
 
   /** Where this thread may block: sleep until it is time to try again, a little at a time. */
   sleepOff(): void {
-    const left = this.retryAt - nowMs()
+    const left = this.retryAt - this.#now()
     if (left > 0) Atomics.wait(this.aggregator.words, PARKED, 0, Math.min(left, BACKOFF_MS_MIN))
   }
 }

@@ -1,10 +1,5 @@
-import { keysFor, PROGRESS, type Layout, type SharedWords } from '../memory/map.js'
+import { PROGRESS, type SharedWords } from '../memory/map.js'
 import type { Aggregator } from './state.js'
-
-/** Keys that a table of so many cells takes in this memory. */
-export function keysAt(layout: Layout, cells: number): number {
-  return Math.min(keysFor(cells), layout.maxKeysPerEpoch)
-}
 
 /** Empty the cells [from .. to) of the open epoch's table. */
 export function clearTable(a: Aggregator, from: number, to: number): void {

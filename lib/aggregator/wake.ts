@@ -1,6 +1,4 @@
 import {
-  HEAD,
-  LANE_READ_END,
   LANE_WAITING,
   LANE_WAKE,
   LANE_WAKE_AT,
@@ -29,7 +27,7 @@ export function doChores(a: Aggregator): void {
     Atomics.store(words, LISTENING, 0)
     signal(a)
   }
-  const queued = distance(Atomics.load(words, TAIL), words[HEAD])
+  const queued = distance(Atomics.load(words, TAIL), a.head)
   if (queued > words[QUEUED_PEAK]) words[QUEUED_PEAK] = queued
 }
 
@@ -54,10 +52,11 @@ function wakeGroup(a: Aggregator, group: number): void {
     const bit = 31 - Math.clz32(bits)
     bits &= ~(1 << bit)
     const writer = group * 32 + bit
+    if (writer >= memory.layout.maxWriters) continue // no lane is there, but other memory
     const header = laneAt(memory.layout, writer)
     const forRoom = Atomics.load(words, header + LANE_WAITING) === WAIT_FOR_ROOM
     const wakeAt = Atomics.load(words, header + LANE_WAKE_AT)
-    if (forRoom && ((words[header + LANE_READ_END] - wakeAt) | 0) < 0) waiting |= 1 << bit
+    if (forRoom && ((a.readEnds[writer] - wakeAt) | 0) < 0) waiting |= 1 << bit
     else wakeWriter(a, writer)
   }
   if (waiting !== 0) Atomics.or(words, WAITERS + group, waiting)

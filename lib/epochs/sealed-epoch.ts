@@ -1,19 +1,10 @@
 import { DirtyRingError, invalidArg } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import { checkLanes, idFrom, readKey, type Fingerprint, type Key } from '../keys.js'
-import {
-  epochAt,
-  FLAG_EVERYTHING,
-  FLAG_FAULT,
-  FLAG_OVERFLOW,
-  FLAG_UNPUBLISHED,
-  SECRETS,
-  SLOT_COUNT,
-  SLOT_FLAGS,
-  SLOT_GROWTH,
-  SLOT_ZERO,
-} from '../memory/map.js'
-import type { Memory } from '../memory/memory.js'
+import { epochAt, FLAG_EVERYTHING, FLAG_FAULT, FLAG_OVERFLOW, FLAG_UNPUBLISHED, SECRETS } from '../memory/map.js'
+import { checkIdentity, type Memory } from '../memory/memory.js'
+import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
+import { EPOCH_MASK } from '../ring/token.js'
 import { contains, shiftFor, type SetState } from '../set/kernel.js'
 import { secretsAt } from '../set/mix.js'
 
@@ -88,6 +79,7 @@ export class SealedEpoch {
   readonly last: boolean
   readonly #memory: Memory
   readonly #slot: number
+  readonly #header: SlotHeader
   readonly #keeper: EpochKeeper
   #set: SetState | undefined
   #state: 'sealed' | 'committed' | 'restored' = 'sealed'
@@ -97,16 +89,16 @@ export class SealedEpoch {
 
   /** @internal */
   constructor(memory: Memory, slot: number, id: number, staged: number, keeper: EpochKeeper, last = false) {
-    const { words } = memory
-    const at = epochAt(memory.layout, slot)
-    const flags = words[at + SLOT_FLAGS]
+    const header = readSealedSlot(memory, slot, id & EPOCH_MASK)
+    const { flags } = header
     this.#memory = memory
     this.#slot = slot
     this.#keeper = keeper
     this.id = id
     this.staged = staged
     this.last = last
-    this.size = Atomics.load(words, at + SLOT_COUNT)
+    this.#header = header
+    this.size = header.count
     this.exact = flags === 0
     const reason = reasonFor(flags)
     if (reason !== undefined) this.reason = reason
@@ -290,7 +282,7 @@ export class SealedEpoch {
     this.#check()
     if (!this.exact) return true
     if (this.size === 0) return false
-    this.#set ??= setOf(this.#memory, this.#slot)
+    this.#set ??= setOf(this.#memory, this.#slot, this.#header)
     return contains(this.#set, lo, hi)
   }
 
@@ -331,17 +323,18 @@ export function cannotRestore({ id }: SealedEpoch): DirtyRingError {
 }
 
 /** Any thread that a sealed slot was handed to: its set, to look into. */
-function setOf(memory: Memory, slot: number): SetState {
+function setOf(memory: Memory, slot: number, { count, growth, zero }: SlotHeader): SetState {
   const { words, layout } = memory
   const at = epochAt(layout, slot)
+  checkIdentity(words)
   return {
     words,
     log: at + layout.log,
     table: at + layout.table,
-    shift: shiftFor(layout.smallestTable * 2 ** words[at + SLOT_GROWTH]),
+    shift: shiftFor(layout.smallestTable * 2 ** growth),
     limit: 0,
-    count: words[at + SLOT_COUNT],
-    zero: words[at + SLOT_ZERO] === 1,
+    count,
+    zero,
     native: undefined,
     ...secretsAt(words, SECRETS),
   }

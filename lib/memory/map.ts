@@ -57,6 +57,8 @@ export const TRACKER_ID = 12
 export const TRACKER_THREAD = 14
 /** Five words that mix the tables, drawn from the platform's crypto; see set/mix.ts. */
 export const SECRETS = 16
+/** A hash of all words above but TRACKER_THREAD. */
+export const IDENTITY_CHECK = 21
 
 // ----------------------------------------------------------------------------------------------------------------- control
 
@@ -88,6 +90,8 @@ export const INTENT_START = INTENT_POSITION + 1
 export const INTENT_TOKENS = INTENT_POSITION + 12
 /** Keys that the batches have together. */
 export const INTENT_COUNT = INTENT_POSITION + 13
+/** A hash of the position, the tokens, their keys and the readEnd, stored before the position: a successor believes none of them without it. */
+export const INTENT_CHECK = INTENT_POSITION + 14
 /** Five totals before it: hi, lo each, in the order of the TOTALS below, then the writer's delivered. */
 export const INTENT_EVENTS = INTENT_POSITION + 2
 export const INTENT_BATCHES = INTENT_POSITION + 4
@@ -188,6 +192,8 @@ export const SLOT_ZERO = 2
 export const SLOT_FLAGS = 3
 /** epoch mod 2^19, + 1, once its keys were restored into a later one. */
 export const SLOT_RESTORED = 4
+/** While the epoch is open, a hash of its number; from the seal on of its number and of all words above but the last (memory/slot.ts). */
+export const SLOT_CHECK = 5
 const SLOT_HEADER = LINE
 
 export const FLAG_OVERFLOW = 1
@@ -203,6 +209,11 @@ const SPARSE_CELLS = 2 ** 18
 /** The keys that a table of so many cells takes before it has to grow. */
 export function keysFor(cells: number): number {
   return cells <= SPARSE_CELLS ? cells >>> 2 : cells >>> 1
+}
+
+/** Keys that a table of so many cells takes in this memory. */
+export function keysAt(layout: Layout, cells: number): number {
+  return Math.min(keysFor(cells), layout.maxKeysPerEpoch)
 }
 
 /** The cells of the smallest table that takes so many keys. */

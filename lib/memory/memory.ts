@@ -3,8 +3,10 @@ import {
   BATCH_SIZE,
   CAPACITY,
   CHUNKS,
+  epochAt,
   EPOCH_SLOTS,
   FLUSH_INTERVAL_MS,
+  IDENTITY_CHECK,
   LANE_CAPACITY,
   layoutOf,
   MAGIC,
@@ -14,7 +16,9 @@ import {
   MAX_WRITERS,
   ON_FULL,
   SECRETS,
+  SLOT_CHECK,
   TRACKER_ID,
+  TRACKER_THREAD,
   VERSION,
   VERSION_VALUE,
   type Geometry,
@@ -22,6 +26,7 @@ import {
   type SharedWords,
 } from './map.js'
 import { randomWords } from '../set/mix.js'
+import { mixed, openCheckOf } from './slot.js'
 
 /** One attached memory: the words, and where everything is in them. What every function of the concurrent core takes. */
 export interface Memory {
@@ -57,7 +62,7 @@ export const BYTES_PER_CHUNK = 65536
 /** What a 32-bit WebAssembly.Memory can address. */
 export const MAX_BYTES = 2 ** 32
 
-/** Reserve and label the memory, or label the one given, which is empty. All else in it is zero, which is a valid empty tracker. */
+/** Reserve and label the memory, or label the one given, which is empty. All else in it is zero but for the hashes, which is a valid empty tracker. */
 export function createMemory(settings: Settings, secrets: ArrayLike<number>, native?: NativeMemory): Memory {
   checkHost()
   const layout = layoutOf(settings)
@@ -78,6 +83,8 @@ export function createMemory(settings: Settings, secrets: ArrayLike<number>, nat
   words[TRACKER_ID] = identity[0]
   words[TRACKER_ID + 1] = identity[1]
   words[MAGIC] = MAGIC_VALUE
+  words[IDENTITY_CHECK] = identityCheck(words)
+  if (layout.epochSlots > 0) words[epochAt(layout, 0) + SLOT_CHECK] = openCheckOf(0)
   return { words, layout, native }
 }
 
@@ -116,7 +123,27 @@ export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory 
   if (layout.size * 4 !== bytes || words[CHUNKS] !== bytes / BYTES_PER_CHUNK) {
     throw badHandle(`"handle" expected ${layout.size * 4} bytes for its geometry, got ${bytes}`)
   }
+  checkIdentity(words)
   return { words, layout, native: checkNative(native, words) }
+}
+
+/**
+ * Looks whether the identity is as create() left it. Of its words the secrets are read again later: with others a table finds no key.
+ *
+ * @throws ERR_DIRTYRING_CORRUPT
+ */
+export function checkIdentity(words: SharedWords): void {
+  if (words[IDENTITY_CHECK] === identityCheck(words)) return
+  throw new DirtyRingError(
+    'ERR_DIRTYRING_CORRUPT',
+    'the beginning of the shared memory, which is written once and holds its settings, has changed since',
+  )
+}
+
+function identityCheck(words: SharedWords): number {
+  let check = 0
+  for (let i = MAGIC; i < IDENTITY_CHECK; i++) if (i !== TRACKER_THREAD) check = mixed(check, words[i])
+  return check | 1
 }
 
 /** A handle's native memory, if it is the same memory as the words'. */

@@ -1,6 +1,7 @@
 import { advance, emptyWord, GENERATION_MASK, lapOf, THREAD_BITS } from '../ring/token.js'
-import { CUR, HEAD, LANE_OWNER, LANE_PUBLISHED, LANE_READ_END, LANE_STAGED_END, laneAt, TAIL } from './map.js'
+import { CUR, epochAt, HEAD, LANE_OWNER, LANE_PUBLISHED, LANE_READ_END, LANE_STAGED_END, laneAt, SLOT_CHECK, TAIL } from './map.js'
 import type { Memory } from './memory.js'
+import { openCheckOf } from './slot.js'
 import { addTotal } from './total.js'
 
 /** Where counters begin that otherwise begin at 0, so that a check can begin just below each one's wrap. */
@@ -28,6 +29,7 @@ export function startAt(memory: Memory, start: Start): void {
   words[TAIL] = position
   words[HEAD] = position
   words[CUR] = (epoch % 2 ** 19) << 4
+  if (layout.epochSlots > 0) words[epochAt(layout, 0) + SLOT_CHECK] = openCheckOf(epoch % 2 ** 19)
   for (let writer = 0; writer < layout.maxWriters; writer++) {
     const lane = laneAt(layout, writer)
     words[lane + LANE_OWNER] = (generation & GENERATION_MASK) << THREAD_BITS

@@ -167,5 +167,14 @@ export class BatchProducer {
 }
 
 function leave(lane: Lane): void {
-  if (!closeLane(lane)) unref(setTimeout(() => leave(lane), 10))
+  if (!closeLane(lane)) unref(setTimeout(() => leaveLater(lane), 10))
+}
+
+/** leave(), from a timer: an error has no caller to go to there, and would end the thread. drain() says that the ring is corrupt. */
+function leaveLater(lane: Lane): void {
+  try {
+    leave(lane)
+  } catch {
+    // nothing can be put into a corrupt ring any more
+  }
 }

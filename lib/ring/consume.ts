@@ -1,6 +1,6 @@
 import { TAIL } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { corrupt } from './ring.js'
+import { corrupt, corruptTail } from './ring.js'
 import { advance, BEHIND_FULL, classify, controlToken, distance, emptyWord, fullWord, lapOf, NOP, PASSED, TAKEN } from './token.js'
 
 /** peek(): nothing there. */
@@ -16,14 +16,18 @@ export function peek(memory: Memory, head: number): number {
   for (;;) {
     const seen = Atomics.load(words, slot)
     if (seen === emptyWord(lap)) {
-      if (distance(Atomics.load(words, TAIL), head) <= 0) return NOTHING
+      const ahead = distance(Atomics.load(words, TAIL), head)
+      if (ahead <= 0) return NOTHING
+      if (ahead > layout.capacity * 2) throw corruptTail(advance(head, ahead), head)
       // The tail has overtaken this slot (a producer slept through 2^30 tokens between two instructions): nobody else would fill it any more.
       Atomics.compareExchange(words, slot, seen, fullWord(lap, controlToken(NOP, 0)))
       continue
     }
     const kind = classify(seen, lap, layout.capacityBits)
     if (kind === TAKEN) return seen
-    if (kind === PASSED || kind === BEHIND_FULL) return GONE
+    if (kind === PASSED) return GONE
+    // Freed, and filled in the next lap: its producer had found the tail there. Any other such word would hold up the ring for good.
+    if (kind === BEHIND_FULL && distance(Atomics.load(words, TAIL), head) >= layout.capacity) return GONE
     throw corrupt(head, seen)
   }
 }

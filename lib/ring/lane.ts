@@ -26,7 +26,7 @@ import {
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'
-import { lookAgain, push, wakeAggregator } from './ring.js'
+import { corruptLane, lookAgain, push, readEndOf, wakeAggregator } from './ring.js'
 import {
   advance,
   BATCH,
@@ -136,6 +136,13 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
       return 'stopped'
     }
     const end = words[header + LANE_STAGED_END]
+    const readEnd = Atomics.load(words, header + LANE_READ_END)
+    if (readEnd !== end) {
+      // A lane is freed when it is empty. With another beginning than the aggregator's, each batch would be taken for other keys.
+      Atomics.store(words, header + LANE_THREAD, 0)
+      Atomics.compareExchange(words, header + LANE_OWNER, mine, owner)
+      throw corruptLane(readEnd, end)
+    }
     words[header + LANE_PUBLISHED] = end
     const lane: Lane = {
       memory,
@@ -354,7 +361,7 @@ export function roomOf(lane: Lane): number {
 
 /** The same, by a look at it. */
 export function roomNow(lane: Lane): number {
-  lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+  lane.readEnd = readEndOf(lane.memory, lane.header, lane.end)
   return roomOf(lane)
 }
 
@@ -385,14 +392,14 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
     Atomics.store(words, header + LANE_WAKE_AT, target)
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_ROOM)
     Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
-    lane.readEnd = Atomics.load(words, header + LANE_READ_END)
+    lane.readEnd = readEndOf(lane.memory, header, lane.end)
     if (((lane.readEnd - target) | 0) < 0 && Atomics.load(words, STOPPED) === 0) Atomics.wait(words, header + LANE_WAKE, wake, ms)
   } else {
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_SLOT)
     Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
     if (!publish(lane) && Atomics.load(words, STOPPED) === 0) Atomics.wait(words, header + LANE_WAKE, wake, ms)
   }
-  lane.readEnd = Atomics.load(words, header + LANE_READ_END)
+  lane.readEnd = readEndOf(lane.memory, header, lane.end)
   const there = count === 0 ? publish(lane) : roomOf(lane) >= count
   setDue(lane)
   return there
@@ -503,8 +510,12 @@ function afterStaging(lane: Lane, before: number): boolean {
 export function setDue(lane: Lane): void {
   let room = roomOf(lane)
   if (room < lane.batchSize) {
-    lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
-    room = roomOf(lane)
+    const readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+    const unread = (lane.end - readEnd) | 0
+    // A corrupt one is for roomNow() to tell of: this runs in a timer too.
+    const isCorrupt = unread < 0 || unread > lane.capacity
+    if (!isCorrupt) lane.readEnd = readEnd
+    room = isCorrupt ? 0 : roomOf(lane)
   }
   if (!lane.open) room = 0 // stage() is to ask ready()
   const steps = lane.clock.armed ? Math.max((lane.tryAt - lane.end) | 0, 1) : 1

@@ -1,5 +1,5 @@
 import { DirtyRingError } from '../errors.js'
-import { PARKED, TAIL } from '../memory/map.js'
+import { LANE_READ_END, PARKED, TAIL } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { advance, classify, emptyWord, fullWord, lapOf, PASSED, TAKEN, UNKNOWN } from './token.js'
 
@@ -40,7 +40,8 @@ export function lookAgain(memory: Memory, tail: number, seen: number, lap: numbe
     Atomics.compareExchange(words, TAIL, tail, advance(tail, 1))
     return true
   }
-  // Of the lap before: full. EMPTY of an earlier lap: the tail overtook, which the aggregator is about to heal. Either, if the tail was not stale.
+  // Of the lap before: full. EMPTY of an earlier lap: the tail overtook, which the aggregator is about to heal. Either, if the tail was not stale. A corrupt
+  // word that looks like the lap before is found in peek(), when the aggregator comes to it.
   if (Atomics.load(words, TAIL) !== tail) return true
   if (kind === UNKNOWN) throw corrupt(tail, seen) // never run the tail forward over an unknown word
   return false
@@ -65,4 +66,30 @@ export function wakeAggregator(words: Memory['words']): void {
 
 export function corrupt(position: number, word: number): DirtyRingError {
   return new DirtyRingError('ERR_DIRTYRING_CORRUPT', `ring position ${position} holds ${word}, which no part of the library writes there`)
+}
+
+export function corruptTail(tail: number, head: number): DirtyRingError {
+  return new DirtyRingError(
+    'ERR_DIRTYRING_CORRUPT',
+    `the ring's tail is ${tail}, and the aggregator is at ${head}: no producer moves it so far`,
+  )
+}
+
+/**
+ * A writer: how far the aggregator has read its lane, which holds the keys up to `end`.
+ *
+ * @throws ERR_DIRTYRING_CORRUPT when that is beyond what was staged, or more than a lane behind it.
+ */
+export function readEndOf(memory: Memory, header: number, end: number): number {
+  const readEnd = Atomics.load(memory.words, header + LANE_READ_END)
+  const unread = (end - readEnd) | 0
+  if (unread < 0 || unread > memory.layout.laneCapacity) throw corruptLane(readEnd, end)
+  return readEnd
+}
+
+export function corruptLane(readEnd: number, end: number): DirtyRingError {
+  return new DirtyRingError(
+    'ERR_DIRTYRING_CORRUPT',
+    `a lane with keys up to ${end} was read up to ${readEnd}, by what its header says, which no part of the library writes there`,
+  )
 }

@@ -1,8 +1,9 @@
 import { cannotGoOn } from '../aggregator/supervisor.js'
 import { cannotRestore, SealedEpoch, type EpochKeeper } from '../epochs/sealed-epoch.js'
 import { DirtyRingError } from '../errors.js'
-import { CUR, epochAt, FAILED, FLAG_OVERFLOW, LANE_OWNER, LANE_THREAD, laneAt, SIGNAL, SLOT_COUNT, SLOT_FLAGS } from '../memory/map.js'
+import { CUR, epochAt, FAILED, FLAG_OVERFLOW, LANE_OWNER, LANE_THREAD, laneAt, SIGNAL, SLOT_FLAGS } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { readSlot } from '../memory/slot.js'
 import { orphansOf } from '../ring/reap.js'
 import { EPOCH_MASK, SEAL, THREAD_BITS, THREAD_MASK } from '../ring/token.js'
 import type { Waiting } from '../signal.js'
@@ -110,10 +111,9 @@ export class Control implements EpochKeeper {
 
   /** Distinct keys in the open epoch, and the epochs that had too many, this one included. */
   get open(): { distinct: number; overflows: number } {
-    const { words, layout } = this.#memory
-    const at = epochAt(layout, Atomics.load(words, CUR) & 15)
-    const overflowing = !this.#finished && (words[at + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0
-    return { distinct: Atomics.load(words, at + SLOT_COUNT), overflows: this.#overflows + (overflowing ? 1 : 0) }
+    const { count, flags } = readSlot(this.#memory, Atomics.load(this.#memory.words, CUR) & 15)
+    const overflowing = !this.#finished && (flags & FLAG_OVERFLOW) !== 0
+    return { distinct: count, overflows: this.#overflows + (overflowing ? 1 : 0) }
   }
 
   /** Whether advance() would cut at once. */

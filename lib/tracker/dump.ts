@@ -134,7 +134,7 @@ function epochs({ words, layout }: Memory): string[] {
   return Array.from({ length: layout.epochSlots }, (_, slot) => {
     const at = epochAt(layout, slot)
     const flags = FLAGS.filter(([bit]) => (words[at + SLOT_FLAGS] & bit) !== 0).map(([, name]) => name)
-    const cells = layout.smallestTable * 2 ** words[at + SLOT_GROWTH]
+    const cells = layout.smallestTable * 2 ** words[at + SLOT_GROWTH] // whatever is there: only shown
     const name = slot === (cur & 15) ? `open, epoch ${(cur >>> 4) & EPOCH_MASK} (mod 2^19)` : 'not open'
     return `epoch slot ${slot}  ${name}: ${Atomics.load(words, at + SLOT_COUNT)} keys, ${cells} cells${flags.length === 0 ? '' : `, ${flags.join(', ')}`}`
   })

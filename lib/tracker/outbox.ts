@@ -1,3 +1,5 @@
+import { curWord } from '../aggregator/state.js'
+import { DirtyRingError } from '../errors.js'
 import {
   CUR,
   epochAt,
@@ -323,6 +325,9 @@ export function refuseMarks(o: Outbox): void {
 export function takeSealed(o: Outbox): Sealing | undefined {
   if (o.sealing.length === 0) return undefined
   const cur = Atomics.load(o.words, CUR)
+  if (cur !== curWord(o.epoch, o.openSlot) && !o.sealing.some(({ id, slot }) => cur === curWord(id, slot))) {
+    throw new DirtyRingError('ERR_DIRTYRING_CORRUPT', `CUR is ${cur}, which no part of the library writes there`)
+  }
   if (epochDistance((cur >>> 4) & EPOCH_MASK, (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined
   return o.sealing.shift()
 }

@@ -17,7 +17,7 @@ import {
   type KeyList,
 } from '../keys.js'
 import { LANE_OWNER, LANE_REJECTED, LANE_WAKE, laneAt, TRACKER_ID } from '../memory/map.js'
-import { attachMemory, sameMemory, settingsOf, type Memory } from '../memory/memory.js'
+import { attachMemory, checkIdentity, sameMemory, settingsOf, type Memory } from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'
 import {
   beginBatch,
@@ -450,6 +450,7 @@ export function openWriter(handle: unknown): Writer {
 }
 
 export function openWriterIn(memory: Memory): Writer {
+  checkIdentity(memory.words)
   const { batchSize, flushIntervalMs, onFull, maxWaitMs } = settingsOf(memory.words)
   const open = (): Lane | NoLane => openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs), parentThreadId())
   let lane = open()
@@ -639,12 +640,21 @@ function leave(lane: Lane, waitMs: number): void {
     }
     if (nowMs() >= deadline || !platform.canBlock()) {
       leaving.add(lane)
-      unref(setTimeout(() => leave(lane, 0), 10))
+      unref(setTimeout(() => leaveLater(lane), 10))
       return
     }
     Atomics.wait(words, header + LANE_WAKE, Atomics.load(words, header + LANE_WAKE), 1)
   }
   leaving.delete(lane)
+}
+
+/** leave(), from a timer: an error has no caller to go to there, and would end the thread. A corrupt ring takes no token any more, so nothing is left to try. */
+function leaveLater(lane: Lane): void {
+  try {
+    leave(lane, 0)
+  } catch {
+    leaving.delete(lane)
+  }
 }
 
 function noWriterSlot(memory: Memory): DirtyRingError {

@@ -22,6 +22,7 @@ const RUNTIME = pathToFileURL(join(ROOT, 'spec/check/runtime.mjs')).href
 export const CORE = [
   'memory/total',
   'memory/start',
+  'memory/slot',
   'ring/token',
   'ring/ring',
   'ring/lane',

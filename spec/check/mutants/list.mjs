@@ -251,18 +251,70 @@ export const mutants = [
     name: 'a consumer does not pass what a predecessor has freed',
     model: true,
     edits: [
-      {
-        file: CONSUME,
-        find: 'if (kind === PASSED || kind === BEHIND_FULL) return GONE',
-        replace: 'if (kind === PASSED || kind === BEHIND_FULL) return NOTHING',
-      },
+      { file: CONSUME, find: 'if (kind === PASSED) return GONE', replace: 'if (kind === PASSED) return NOTHING' },
+      { file: CONSUME, find: '>= layout.capacity) return GONE', replace: '>= layout.capacity) return NOTHING' },
     ],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
     name: 'a consumer does not know a slot that was freed and filled again',
-    edits: [{ file: CONSUME, find: 'kind === PASSED || kind === BEHIND_FULL', replace: 'kind === PASSED' }],
+    edits: [{ file: CONSUME, find: '>= layout.capacity) return GONE', replace: '< 0) return GONE' }],
     scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'a slot that was freed and filled again is believed only when the tail has moved on',
+    edits: [{ file: CONSUME, find: '>= layout.capacity) return GONE', replace: '> layout.capacity) return GONE' }],
+    scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'a successor takes a slot before its head that is filled again for a corrupt one',
+    edits: [{ file: STATE, find: '(kind === PASSED || kind === BEHIND_FULL)', replace: 'kind === PASSED' }],
+    scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'a successor takes the last lap for a corrupt one',
+    edits: [{ file: STATE, find: 'beyond === 0 ? STOP : POISON', replace: 'STOP' }],
+    scenario: 'stop: races a publish, two slots',
+    with: { preemptions: 0, deaths: 1 },
+  },
+  {
+    name: 'the hash of an intent is stored after its position',
+    edits: [
+      {
+        file: STEP,
+        find: '  words[INTENT_CHECK] = intentCheck(a)\n  words[INTENT_POSITION] = a.intent\n',
+        replace: '  words[INTENT_POSITION] = a.intent\n  words[INTENT_CHECK] = intentCheck(a)\n',
+      },
+    ],
+    scenario: 'ring: one slot, one producer, three laps',
+  },
+  {
+    name: 'an aggregator does not remember how far it has read a lane',
+    edits: [{ file: EFFECTS, find: '  a.readEnds[a.writer] = readEnd\n', replace: '' }],
+    scenario: 'lane: full, with waiting',
+  },
+  {
+    name: 'a successor does not look how far its predecessor has read the lanes',
+    edits: [
+      {
+        file: STATE,
+        find: 'a.readEnds[writer] = readEndOf(a.memory, lane, words[lane + LANE_STAGED_END])',
+        replace: 'if (a.slotAt === 0 && words[lane + LANE_STAGED_END] === 0) a.readEnds[writer] = 0',
+      },
+    ],
+    scenario: 'run: batches of one writer behind each other, by an aggregator that dies twice',
+  },
+  {
+    name: 'a seal leaves no hash in its slot',
+    edits: [{ file: EFFECTS, find: '  storeSlot(a)\n  const at', replace: '  const at' }],
+    scenario: 'restore: by an aggregator that dies',
+    with: { preemptions: 0 },
+  },
+  {
+    name: 'an epoch begins with the reasons of the one before',
+    edits: [{ file: STATE, find: '  a.growth = 0\n  a.flags = 0\n', replace: '  a.growth = 0\n' }],
+    scenario: 'everything: said once is said, and not in the next epoch of its slot',
+    with: { preemptions: 0, deaths: 0 },
   },
   {
     name: 'a tail that has overtaken is not healed',
@@ -282,12 +334,12 @@ export const mutants = [
   },
   {
     name: 'an intent is written anew',
-    edits: [{ file: STEP, find: 'done < 0 || done >= words[INTENT_TOKENS]', replace: 'done < 16' }],
+    edits: [{ file: STEP, find: 'done < 0 || done >= a.tokens', replace: 'done < 16' }],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
     name: 'a run is remembered by its first token',
-    edits: [{ file: STEP, find: 'done >= words[INTENT_TOKENS]', replace: 'done >= 1' }],
+    edits: [{ file: STEP, find: 'done >= a.tokens', replace: 'done >= 1' }],
     scenario: 'run: batches of one writer behind each other, by an aggregator that dies twice',
   },
   {
@@ -356,7 +408,7 @@ export const mutants = [
   },
   {
     name: 'a batch that was taken is taken again',
-    edits: [{ file: EFFECTS, find: 'if (words[lane + LANE_READ_END] !== start) return // done', replace: '// done' }],
+    edits: [{ file: EFFECTS, find: 'if (a.readEnds[a.writer] !== start) return // done', replace: '// done' }],
     scenario: 'lane: full, with waiting',
   },
   {
@@ -378,9 +430,8 @@ export const mutants = [
     edits: [
       {
         file: STATE,
-        find: '  enterEpoch(a, Atomics.load(words, CUR))\n  clearTable(a, 0, 2 ** (32 - a.set.shift))\n  reindex(a)\n',
-        replace:
-          '  if (a.slotAt === 0) {\n    enterEpoch(a, Atomics.load(words, CUR))\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n',
+        find: '  recoverEpoch(a)\n  clearTable(a, 0, 2 ** (32 - a.set.shift))\n  reindex(a)\n',
+        replace: '  if (a.slotAt === 0) {\n    recoverEpoch(a)\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n',
       },
     ],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
@@ -404,9 +455,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  reindex(a)\n  words[a.slotAt + SLOT_GROWTH] += by',
-        replace:
-          '  const all = set.count\n  set.count = words[a.slotAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  words[a.slotAt + SLOT_GROWTH] += by',
+        find: '  reindex(a)\n  a.growth += by',
+        replace: '  const all = set.count\n  set.count = words[a.slotAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  a.growth += by',
       },
     ],
     scenario: 'set: growth in the middle of a batch',
@@ -414,7 +464,7 @@ export const mutants = [
   },
   {
     name: 'overflow is not said',
-    edits: [{ file: EFFECTS, find: 'words[a.slotAt + SLOT_FLAGS] |= FLAG_OVERFLOW\n', replace: '' }],
+    edits: [{ file: EFFECTS, find: 'raiseFlag(a, FLAG_OVERFLOW)\n', replace: '' }],
     scenario: 'set: overflow in the middle of a batch',
     with: { preemptions: 0, deaths: 0 },
   },
@@ -438,7 +488,7 @@ export const mutants = [
   },
   {
     name: 'a seal is executed twice',
-    edits: [{ file: EFFECTS, find: 'if (epochDistance(a.epoch, epoch) >= 0) return\n', replace: '' }],
+    edits: [{ file: EFFECTS, find: 'if (epoch === a.epoch && slot === a.slot) return // done', replace: '// done' }],
     scenario: 'seal: without writers, by an aggregator that dies',
     with: { preemptions: 0 },
   },
@@ -461,7 +511,7 @@ export const mutants = [
   },
   {
     name: 'epochs are compared without their wrap',
-    edits: [{ file: EFFECTS, find: 'if (epochDistance(a.epoch, epoch) >= 0) return', replace: 'if (a.epoch >= epoch) return' }],
+    edits: [{ file: EFFECTS, find: 'if (epochDistance(epoch, a.epoch) !== 1 ||', replace: 'if (epoch !== a.epoch + 1 ||' }],
     scenario: 'seal: a slot is used again',
     with: { preemptions: 0, deaths: 0 },
   },
@@ -470,9 +520,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  publishCount(a)\n  words[a.slotAt + SLOT_FLAGS] |= words[at + SLOT_FLAGS]\n  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)',
-        replace:
-          '  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)\n  publishCount(a)\n  words[a.slotAt + SLOT_FLAGS] |= words[at + SLOT_FLAGS]',
+        find: '  publishCount(a)\n  raiseFlag(a, flags)\n  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)',
+        replace: '  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)\n  publishCount(a)\n  raiseFlag(a, flags)',
       },
     ],
     scenario: 'restore: by an aggregator that dies',
@@ -486,8 +535,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  if (owner >>> THREAD_BITS !== generation) return\n  const start',
-        replace: '  if ((owner & 0x1ffff) === 0) return\n  const start',
+        find: '  if (owner >>> THREAD_BITS !== generation) return\n  const { start }',
+        replace: '  if ((owner & 0x1ffff) === 0) return\n  const { start }',
       },
     ],
     scenario: 'reap: late, when the lane has its next owner',
@@ -510,9 +559,9 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  const start = words[INTENT_START]\n  const n = (words[lane + LANE_STAGED_END] - start) | 0',
+        find: '  const { start } = a\n  const n = (words[lane + LANE_STAGED_END] - start) | 0',
         replace:
-          '  const start = words[INTENT_START]\n  if (words[lane + LANE_READ_END] !== start) return\n  const n = (words[lane + LANE_STAGED_END] - start) | 0',
+          '  const { start } = a\n  if (a.readEnds[a.writer] !== start) return\n  const n = (words[lane + LANE_STAGED_END] - start) | 0',
       },
     ],
     scenario: 'reap: a writer that ended with keys staged',
@@ -570,7 +619,7 @@ export const mutants = [
   },
   {
     name: 'keys that stay staged are not said to be',
-    edits: [{ file: STEP, find: '  if (unpublished) words[a.slotAt + SLOT_FLAGS] |= FLAG_UNPUBLISHED\n', replace: '' }],
+    edits: [{ file: STEP, find: '  if (unpublished) a.flags |= FLAG_UNPUBLISHED\n', replace: '' }],
     scenario: 'stop: keys that stay staged are said to be',
     with: { preemptions: 0, deaths: 0 },
   },
