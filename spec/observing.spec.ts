@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
-import { describe, expect, it, jest } from '@jest/globals'
+import { describe, expect, it } from '@jest/globals'
+import { holdClock } from './support/clock.js'
 import { BatchRing, FingerprintSet, TxnBuffer, type DirtyTracker, type TrackerEvents } from '../lib/index.js'
 import { FAILED, LANE_STAGED_END, laneAt } from '../lib/memory/map.js'
 import { attachMemory } from '../lib/memory/memory.js'
@@ -33,13 +34,6 @@ function leaveBehind(tracker: DirtyTracker, threadId: number, ids: number[]): nu
   const lane = openLane(attachMemory(tracker.handle, 'tracker'), threadId, 4, { armed: true, arm: () => undefined }) as Lane
   for (const id of ids) expect(stage(lane, id, 0)).toBe(true)
   return lane.id
-}
-
-/** performance.now() is what this says, until `end()`. */
-function holdClock() {
-  let ms = Math.ceil(performance.now())
-  const spy = jest.spyOn(performance, 'now').mockImplementation(() => ms)
-  return { pass: (more: number) => (ms += more), end: () => spy.mockRestore() }
 }
 
 describe('events', () => {
