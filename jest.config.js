@@ -12,7 +12,7 @@ export default {
     '^(\\.{1,2}/.*)\\.js$': '$1',
     '^#platform$': '<rootDir>/lib/platform/node.ts',
   },
-  modulePathIgnorePatterns: ['<rootDir>/dist/'],
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.cache/'],
   collectCoverageFrom: ['lib/**/*.ts', '!lib/{cli,demo}/**', '!lib/platform/**', '!lib/aggregator/worker.ts'],
   coverageReporters: ['text-summary'],
 }

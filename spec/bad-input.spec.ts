@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
+import { checkBag, isEngineError, viewLength } from '../lib/check.js'
 import {
   BatchRing,
   fingerprint,
@@ -947,5 +948,108 @@ describe('C13: one aggregator at a time', () => {
     let code: unknown
     expect(ring.drain(() => (code = thrown(() => ring.drain(() => undefined)).code))).toBe(1)
     expect(code).toBe(TAKEN)
+  })
+})
+
+describe('the name that an unknown option is taken for', () => {
+  const adviceFor = (name: string, ...known: string[]): string =>
+    thrown(() => checkBag('options', { [name]: 1 }, known)).message.replace(/^.*? got 1\. /, '')
+
+  it.each([
+    // Of six letters two may differ, of fifteen five.
+    ['sgnl', 'signal', true],
+    ['sgn', 'signal', false],
+    ['ssignall', 'signal', true],
+    ['ssiggnall', 'signal', false],
+    ['zignaz', 'signal', true],
+    ['zignzz', 'signal', false],
+    ['isgnal', 'signal', true],
+    ['SIGNAL', 'signal', true],
+    ['signal', 'SIGNAL', true],
+    ['maxKeysPerEzzzz', 'maxKeysPerEpoch', true],
+    ['maxKeysPerzzzzz', 'maxKeysPerEpoch', true],
+    ['maxKeysPezzzzzz', 'maxKeysPerEpoch', false],
+    ['maxKeysPer', 'maxKeysPerEpoch', true],
+    ['maxKeysPe', 'maxKeysPerEpoch', false],
+    ['a', 'b', true],
+    ['ab', 'cd', true],
+    ['abc', 'def', false],
+  ])('%j is near %j: %p', (name, known, isNear) => {
+    expect(adviceFor(name, known)).toBe(isNear ? `Did you mean "${known}"?` : `Known options: ${known}.`)
+  })
+
+  it('is the nearest one, and the first of two that are as near', () => {
+    expect(adviceFor('laneCapacty', 'capacity', 'laneCapacity', 'lineCapacity')).toBe('Did you mean "laneCapacity"?')
+    expect(adviceFor('laneCapacty', 'lineCapacity', 'capacity', 'laneCapacity')).toBe('Did you mean "laneCapacity"?')
+    expect(adviceFor('capazity', 'laneCapacity', 'capacity')).toBe('Did you mean "capacity"?')
+    expect(adviceFor('size_', 'sized', 'sizes')).toBe('Did you mean "sized"?')
+    expect(adviceFor('unheard-of', 'sized', 'signal')).toBe('Known options: sized, signal.')
+  })
+
+  it('a long name is shown in part', () => {
+    const { message } = thrown(() => checkBag('options', { ['x'.repeat(1000)]: 1 }, ['signal']))
+    expect(message).toBe(`"options.${'x'.repeat(40)}" expected no option of this name, got 1. Known options: signal.`)
+  })
+})
+
+describe('what is no bag', () => {
+  class AbortSignal_ {
+    readonly [Symbol.toStringTag] = 'AbortSignal'
+  }
+  const revoked = (): object => {
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    return proxy
+  }
+  const says = (value: unknown, ...known: string[]): string => thrown(() => checkBag('options', value, known)).message
+
+  it('is refused in words of its own, with advice for a signal where a signal is an option', () => {
+    const signal = 'Pass the signal as { signal }.'
+    const cases: [value: unknown, got: string, advice: string][] = [
+      [undefined, 'undefined', ''],
+      [null, 'null', ''],
+      ['x', '"x"', ''],
+      [5, '5', ''],
+      [[], 'an instance of Array', ''],
+      [new Map(), 'an instance of Map', ''],
+      [revoked(), 'an object', ''],
+      [new AbortSignal_(), 'an instance of AbortSignal_', signal],
+      [AbortSignal.abort(), 'an instance of AbortSignal', signal],
+    ]
+    for (const [value, got, advice] of cases) {
+      expect(says(value, 'signal')).toBe(`"options" expected a plain object, got ${got}${advice === '' ? '' : `. ${advice}`}`)
+      expect(says(value, 'graceMs')).toBe(`"options" expected a plain object, got ${got}`)
+    }
+    // What is called so, and is none.
+    expect(
+      says(
+        Object.assign(() => undefined, { [Symbol.toStringTag]: 'AbortSignal' }),
+        'signal',
+      ),
+    ).not.toContain('Pass the signal')
+    expect(says(Object.assign([], { [Symbol.toStringTag]: 'Object' }))).toContain('expected a plain object')
+    expect(says(Object.assign(() => undefined, { [Symbol.toStringTag]: 'Object' }))).toContain('expected a plain object')
+  })
+
+  it('an error of the engine is a TypeError without a code of this library', () => {
+    const ours = Object.assign(new TypeError('x'), { code: 'ERR_DIRTYRING_INVALID_ARG' })
+    const others = Object.assign(new TypeError('x'), { code: 'ERR_OF_ANOTHER' })
+    const ends = Object.assign(new TypeError('x'), { code: 'ANOTHER_ERR_DIRTYRING_' })
+    expect([ours, others, ends, new TypeError('x'), new RangeError('x'), null, undefined, 5].map(isEngineError)).toEqual([
+      ...[false, true, true, true],
+      ...[false, false, false, false],
+    ])
+    expect(isEngineError(Object.assign(new TypeError('x'), { code: 7 }))).toBe(true)
+  })
+
+  it('a view that is detached is refused with what the engine said as the cause; an empty one is not', () => {
+    const view = new Uint8Array(8)
+    structuredClone(view.buffer, { transfer: [view.buffer] })
+    const error = thrown(() => viewLength(view, 3))
+    expect(error.message).toMatch(
+      /^"keys\[3\]" expected a view of memory that this thread has, got an instance of Uint8Array\. It is detached or out of bounds: /,
+    )
+    expect(error.cause).toBeInstanceOf(TypeError)
+    expect([viewLength(new Uint8Array(0), 'key'), viewLength(new Uint8Array(3), 'key')]).toEqual([0, 3])
   })
 })

@@ -395,7 +395,7 @@ describe('markEverything()', () => {
       const writer = tracker.openWriter()
       for (const id of [1, 2]) writer.mark(id)
       writer.markEverything()
-      void leave(writer)
+      leave(writer)
       await until(() => !hand.run() && tracker.stats().writers.every(({ open }) => !open))
       const pending = tracker.advanceEpoch()
       hand.run()

@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { runInNewContext } from 'node:vm'
 import { beforeAll, describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import { D_SECRETS, openDictionary } from '../lib/dictionary/core.js'
+import { D_SECRETS, hashOf, openDictionary } from '../lib/dictionary/core.js'
 import { DirtyTracker, KeyDictionary } from '../lib/index.js'
 import type { SharedWords } from '../lib/memory/map.js'
 import { runProgram } from './support/program.js'
@@ -403,5 +403,92 @@ describe('a KeyDictionary of many threads', () => {
     const { path } = found
     expect(path).toMatchObject({ errors: [], rounds: ROUNDS })
     expect(path.read).toBeGreaterThanOrEqual(ROUNDS * 300)
+  })
+})
+
+describe('a KeyDictionary with keys of many bytes', () => {
+  /** The scratch for keys holds 4,096 bytes, and a character takes at most three bytes for each of its UTF-16 units. */
+  const lengths = [39, 40, 41, 42, 1023, 1024, 1025, 1364, 1365, 1366, 1367, 2047, 2048, 2049, 4095, 4096, 4097, 10_000]
+
+  it.each(['a', 'é', '語', '\u{1f600}', '\ud800'])('gives each length of %j its own number, and gives the key back for it', (character) => {
+    const names = KeyDictionary.create({ maxKeys: 400, maxBytes: 2 ** 25 })
+    const texts = lengths.flatMap((length) => ['', 'a', 'ab', 'abc'].map((before) => before + character.repeat(length)))
+    const given = new Map<string, number>()
+    for (const text of texts) {
+      const known = given.get(nameOf(text)) // 'a' before many of 'a' is a key that came before
+      expect(names.find(text)).toBe(known)
+      given.set(nameOf(text), names.id(text))
+      if (known !== undefined) expect(names.id(text)).toBe(known)
+    }
+    expect([...given.values()]).toEqual(Array.from({ length: given.size }, (_, id) => id))
+    for (const text of texts) {
+      const id = given.get(nameOf(text))!
+      expect(names.key(id) === textOf(text)).toBe(true)
+      expect(Buffer.compare(names.bytes(id), bytesOf(text))).toBe(0)
+      expect([names.find(text), names.find(bytesOf(text)), names.id(anywhere(bytesOf(text)))]).toEqual([id, id, id])
+    }
+    expect(names.size).toBe(given.size)
+  })
+
+  it('tells keys apart that differ in their last byte only, or in one zero byte more', () => {
+    for (const length of [...lengths, 65_535, 65_536, 65_537]) {
+      const names = KeyDictionary.create({ maxKeys: 4, maxBytes: 2 ** 20 })
+      const all = new Uint8Array(length + 1).fill(7)
+      all[length] = 0
+      const keys = [all.slice(0, length), all.slice(), all.slice(0, length - 1)]
+      keys.push(Uint8Array.from(keys[0], (byte, at) => (at === length - 1 ? 8 : byte)))
+      expect(keys.map((each) => names.id(each))).toEqual([0, 1, 2, 3])
+      expect(keys.map((each) => names.find(each))).toEqual([0, 1, 2, 3])
+      for (const [id, each] of keys.entries()) expect(Buffer.compare(names.bytes(id), each)).toBe(0)
+    }
+  })
+
+  it('finds a short key after a long one, and the other way round: no byte of the last key is left', () => {
+    const names = KeyDictionary.create({ maxKeys: 64, maxBytes: 2 ** 20 })
+    const long = [new Uint8Array(5000).fill(0xff), '\uffff'.repeat(1500), new Uint8Array(4096).fill(0xff)]
+    const short: Key[] = ['', 'a', 'ab', 'abc', 'é', 'éa', '語', Uint8Array.of(1, 2), new Uint8Array(41), 'é'.repeat(21), 'x'.repeat(45)]
+    const ids = short.map((each) => names.id(each))
+    for (const each of long) {
+      for (const [i, one] of short.entries()) {
+        names.id(each)
+        expect([names.id(one), names.find(one)]).toEqual([ids[i], ids[i]])
+      }
+    }
+    expect(names.size).toBe(short.length + long.length)
+  })
+})
+
+describe('a KeyDictionary whose keys meet in one place of its table', () => {
+  it('tells keys apart that have one hash, whatever they have in common', () => {
+    const names = KeyDictionary.create({ maxKeys: 300, maxBytes: 2 ** 20 })
+    wordsOf(names).fill(0, D_SECRETS, D_SECRETS + 3) // with factors of 0 every key has hash 0
+    const same = KeyDictionary.attach(names.handle)
+    const zeros = Array.from({ length: 40 }, (_, length) => new Uint8Array(length))
+    const long = [65_536, 65_540, 131_072].map((length) => new Uint8Array(length))
+    const texts = Array.from({ length: 100 }, (_, i) => `key number ${i}`)
+    const keys: Key[] = [...long, ...zeros, ...texts, 'a', 'a\0', 'b', '\0a', 'aaaab', 'aaaac', 'baaaa']
+    expect(keys.map((each) => same.find(each))).toEqual(keys.map(() => undefined))
+    expect(keys.map((each) => same.id(each))).toEqual(keys.map((_, id) => id))
+    expect(keys.map((each) => same.find(each))).toEqual(keys.map((_, id) => id))
+    for (const [id, each] of keys.entries()) expect(nameOf(same.bytes(id))).toBe(nameOf(each))
+  })
+
+  it('goes on at the first cell after the last one', () => {
+    const names = KeyDictionary.create({ maxKeys: 16 })
+    const d = openDictionary(wordsOf(names))
+    const homeOf = (text: string): number => {
+      const bytes = bytesOf(text.padEnd(8))
+      return hashOf(d, new Int32Array(bytes.buffer, 0, 2), 8) >>> d.shift
+    }
+    const last = -1 >>> d.shift
+    const texts = Array.from({ length: 20_000 }, (_, i) => String(i).padEnd(8))
+    const crowd = [...texts.filter((text) => homeOf(text) === last).slice(0, 6), ...texts.filter((text) => homeOf(text) === 0).slice(0, 3)]
+    expect(crowd.map((text) => names.id(text))).toEqual(crowd.map((_, id) => id))
+    expect(crowd.map((text) => names.find(text))).toEqual(crowd.map((_, id) => id))
+    expect(crowd.map((_, id) => names.key(id))).toEqual(crowd)
+    const absent = texts.filter((text) => homeOf(text) === last).slice(6, 9)
+    expect(absent.map((text) => names.find(text))).toEqual([undefined, undefined, undefined])
+    const cells = Array.from(wordsOf(names).subarray(d.table, d.space), (cell, at) => [cell !== 0, at] as const)
+    expect(cells.filter(([taken]) => taken).map(([, at]) => at)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, last])
   })
 })

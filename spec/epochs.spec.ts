@@ -1521,3 +1521,48 @@ describe('drained()', () => {
     expect(tracker.stats().distinct).toBe(1)
   })
 })
+
+describe('epochs() beside a body of any speed', () => {
+  const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+  it('never makes up for the cuts that a slow body missed: after it they come an interval apart again', async () => {
+    const tracker = await openInline()
+    const order: string[] = []
+    let cuts = 0
+    for await (const epoch of tracker.epochs({ everyMs: 100, skipEmpty: false })) {
+      order.push('cut')
+      epoch.commit()
+      if (++cuts === 5) break
+      if (cuts === 1) await pause(450)
+      else setTimeout(() => order.push('a part of an interval'), 25)
+    }
+    // The second one is overdue when the slow body ends.
+    expect(order.slice(2)).toEqual(['a part of an interval', 'cut', 'a part of an interval', 'cut', 'a part of an interval', 'cut'])
+  })
+
+  it('makes the cut that is overdue when a slow body ends at once, not a whole interval later', async () => {
+    const tracker = await openInline()
+    const order: string[] = []
+    for await (const epoch of tracker.epochs({ everyMs: 200, skipEmpty: false })) {
+      order.push('cut')
+      epoch.commit()
+      if (order.filter((each) => each === 'cut').length === 2) break
+      await pause(250)
+      setTimeout(() => order.push('half an interval'), 100)
+    }
+    expect(order).toEqual(['cut', 'cut'])
+  })
+
+  it('waits for the rest of the interval after a quick body, and for all of it before the first cut', async () => {
+    const tracker = await openInline()
+    const order: string[] = []
+    setTimeout(() => order.push('half an interval'), 50)
+    for await (const epoch of tracker.epochs({ everyMs: 100, skipEmpty: false })) {
+      order.push('cut')
+      epoch.commit()
+      if (order.length === 4) break
+      setTimeout(() => order.push('half an interval'), 50)
+    }
+    expect(order).toEqual(['half an interval', 'cut', 'half an interval', 'cut'])
+  })
+})

@@ -164,3 +164,36 @@ describe('bad input', () => {
     expect(error.message).toBe(`"seed" expected a whole number, 0 to 2^32-1, got ${seed}`)
   })
 })
+
+describe('keys of 64 KiB and more', () => {
+  const reference = (bytes: Uint8Array, seed: number): string =>
+    (murmurhash as { x86: { hash128(bytes: Uint8Array, seed: number): string } }).x86.hash128(bytes, seed)
+  const sizes = [2 ** 16 - 1, 2 ** 16, 2 ** 16 + 1, 2 ** 17 + 15, 2 ** 20 + 7]
+
+  test.each(sizes)('%d bytes have the digest that the reference package gives', (length) => {
+    const bytes = new Uint8Array(length)
+    let state = length
+    for (let i = 0; i < length; i++) bytes[i] = (state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 24
+    const digest = hex128(bytes, 7)
+    expect(digest).toBe(reference(bytes, 7))
+    // The last byte, and the first one after 64 KiB, count.
+    for (const at of [length - 1, Math.min(length - 1, 2 ** 16)]) {
+      bytes[at] ^= 1
+      expect(hex128(bytes, 7)).not.toBe(digest)
+      bytes[at] ^= 1
+    }
+  })
+
+  test.each(['a', 'é', '語', '😀', '\ud800', 'aé語😀'])(
+    'strings of %j have the digest that the reference package gives for their UTF-8',
+    (characters) => {
+      for (const [before, length] of [
+        ['', 2 ** 16],
+        ['ab', 2 ** 16 - 1],
+      ] as const) {
+        const text = before + characters.repeat(Math.ceil(length / characters.length)).slice(0, length)
+        expect(hex128(text, 1)).toBe(reference(new TextEncoder().encode(text), 1))
+      }
+    },
+  )
+})

@@ -2,7 +2,19 @@ import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { runInNewContext } from 'node:vm'
 import { fingerprint } from '../lib/fingerprint.js'
-import { idFrom, laneCount, openKeys, readAll, readKey, readKeys, type Key, type KeyList } from '../lib/keys.js'
+import {
+  checkFits,
+  checkLanes,
+  idFrom,
+  laneCount,
+  lanesFor,
+  openKeys,
+  readAll,
+  readKey,
+  readKeys,
+  type Key,
+  type KeyList,
+} from '../lib/keys.js'
 
 /** The key as the 64 bits its lanes make, read at an odd place between two guards. */
 function bitsOf(key: Key): bigint {
@@ -126,17 +138,18 @@ describe('a list of keys', () => {
     expect(error.message).toMatch(/^"keys\[2\]" expected /)
   })
 
-  test.each([['key'], [new Uint8Array(8)], [Buffer.alloc(8)]])('one key is no list, and the error says what to do: %p', (key: any) => {
-    const error = thrownBy(() => openKeys(key))
-    expect(error).toEqual(invalidArg)
-    expect(error.message).toMatch(/^"keys" expected a BigUint64Array, .* \(one key: wrap it in an array\), got /)
-  })
+  test.each([['key'], [new Uint8Array(8)], [Buffer.alloc(8)], [7], [7n]])(
+    'one key is no list, and the error says what to do: %p',
+    (key: any) => {
+      const error = thrownBy(() => openKeys(key))
+      expect(error).toEqual(invalidArg)
+      expect(error.message).toMatch(/^"keys" expected a BigUint64Array, .* \(one key: wrap it in an array\), got /)
+    },
+  )
 
   test.each([
     [undefined],
     [null],
-    [7],
-    [7n],
     [{ length: 1, 0: 1 }],
     [[1].values()],
     [new Map()],
@@ -148,7 +161,7 @@ describe('a list of keys', () => {
   ])('anything else is no list: %p', (keys: any) => {
     const error = thrownBy(() => openKeys(keys))
     expect(error).toEqual(invalidArg)
-    expect(error.message).toMatch(/^"keys" expected a BigUint64Array, a BigInt64Array, a Uint32Array/)
+    expect(error.message).toMatch(/^"keys" expected a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys, got /)
   })
 })
 
@@ -395,5 +408,121 @@ describe('messages name the usual way out', () => {
     expect(error.message).toMatch(
       /^"key" expected an id, 0 to 2\^53-1, got 9007199254740992n\. Text, bytes and larger bigints come back as .*fingerprints.*`keys`.*KeyDictionary\.$/,
     )
+  })
+})
+
+describe('the number that two lanes are', () => {
+  test('it goes up to 2^53 - 1, and beyond that is a RangeError that names the number', () => {
+    expect([idFrom(7, 0), idFrom(0xffffffff, 0), idFrom(1, 1), idFrom(0xffffffff, 0x1fffff)]).toEqual([
+      7,
+      2 ** 32 - 1,
+      2 ** 32 + 1,
+      Number.MAX_SAFE_INTEGER,
+    ])
+    const error = thrownBy(() => idFrom(5, 0x200000))
+    expect(error).toEqual(outOfRange)
+    expect(error.message).toMatch(/^"key" expected an id, 0 to 2\^53-1, got 9007199254740997n/)
+  })
+})
+
+describe('what an error about keys says, word for word', () => {
+  const real = new Set([1])
+  const iterable = (values: unknown): unknown => ({ [Symbol.toStringTag]: 'Set', size: 1, values: () => values })
+  const cases: [what: string, act: () => unknown, says: string][] = [
+    ['-1n', () => bitsOf(-1n), '"key" expected a bigint, 0n to 2^64-1, got -1n. A signed id has its 64 bits as BigInt.asUintN(64, id).'],
+    ['2^64', () => bitsOf(MAX + 1n), '"key" expected a bigint, 0n to 2^64-1, got 18446744073709551616n'],
+    ['lo', () => checkLanes('1', undefined), '"lo" expected a number, got "1"'],
+    ['hi', () => checkLanes(1, undefined), '"hi" expected a number, got undefined'],
+    [
+      'a list that is too long',
+      () => checkFits('keys', 9, 8),
+      '"keys" expected at most 8 keys (laneCapacity), got 9. To mark more keys than a lane holds, pass { atomic: false }, or raise laneCapacity.',
+    ],
+    ['memory', () => lanesFor(2 ** 52), '"keys" expected a size that this machine has the memory for, got 4503599627370496'],
+    ['a length', () => openKeys(new Proxy([1], { get: () => 1.5 })), '"keys.length" expected a whole number, 0 to 2^32-1, got 1.5'],
+    [
+      'a length of 2^32',
+      () => openKeys(new Proxy([1], { get: () => 2 ** 32 })),
+      '"keys.length" expected a whole number, 0 to 2^32-1, got 4294967296',
+    ],
+    ['a length that is no number', () => openKeys(new Proxy([1], { get: () => '1' })), '"keys.length" expected a number, got "1"'],
+    [
+      'a size',
+      () => openKeys({ [Symbol.toStringTag]: 'Set', size: -1 } as never),
+      '"keys.size" expected a whole number, 0 to 2^32-1, got -1',
+    ],
+    [
+      'a Proxy of a Set',
+      () => openKeys(new Proxy(real, {})),
+      '"keys" expected a Set whose size can be read, got an instance of Set. Of a Proxy of a Set it cannot: pass the Set.',
+    ],
+    [
+      'no iterator',
+      () => readAll(openKeys(iterable({}) as never)),
+      '"keys" expected a Set whose values() gives an iterator, got an instance of Object',
+    ],
+    [
+      'no values()',
+      () => readAll(openKeys({ [Symbol.toStringTag]: 'Set', size: 1 } as never)),
+      '"keys" expected a Set whose values() gives an iterator, got an instance of Object',
+    ],
+    [
+      'results that are none',
+      () => readAll(openKeys(iterable({ next: () => null }) as never)),
+      '"keys" expected a Set whose iterator gives objects, got null',
+    ],
+    [
+      'results that are numbers',
+      () => readAll(openKeys(iterable({ next: () => 5 }) as never)),
+      '"keys" expected a Set whose iterator gives objects, got 5',
+    ],
+    [
+      'values that are fewer',
+      () => readAll(openKeys(iterable([].values()) as never)),
+      '"keys" expected as many values as its size says, 1, got 0',
+    ],
+    [
+      'values that are more',
+      () => readAll(openKeys(iterable([1, 2].values()) as never)),
+      '"keys" expected as many values as its size says, 1, got "more"',
+    ],
+  ]
+
+  test.each(cases)('%s', (_, act, says) => {
+    expect(thrownBy(act).message).toBe(says)
+  })
+
+  test('what the engine said is its cause', () => {
+    expect(thrownBy(() => lanesFor(2 ** 52)).cause).toBeInstanceOf(RangeError)
+    expect(thrownBy(() => openKeys(new Proxy(real, {}))).cause).toBeInstanceOf(TypeError)
+  })
+
+  test('as many keys as a lane holds fit', () => {
+    expect(() => checkFits('keys', 8, 8)).not.toThrow()
+  })
+
+  test('an iterator without return() is left alone, and one with it is closed, whatever that throws', () => {
+    let closed = 0
+    const closing = {
+      next: () => null,
+      return: () => {
+        closed++
+        throw new Error('of its own')
+      },
+    }
+    expect(thrownBy(() => readAll(openKeys(iterable(closing) as never)))).toEqual(invalidArg)
+    expect(closed).toBe(1)
+    expect(thrownBy(() => readAll(openKeys(iterable({ next: () => null, return: 5 }) as never)))).toEqual(invalidArg)
+  })
+
+  test('a list of more keys than are read at once is read to its end, in order', () => {
+    for (const count of [16_384, 16_385, 40_000, 70_000]) {
+      const ids = Array.from({ length: count }, (_, i) => i)
+      for (const keys of [ids, new Set(ids), Uint32Array.from(ids)]) {
+        const lanes = readAll(openKeys(keys))
+        expect(lanes.length).toBe(2 * count)
+        expect(lanes.every((lane, i) => lane === (i % 2 === 0 ? i / 2 : 0))).toBe(true)
+      }
+    }
   })
 })

@@ -17,12 +17,14 @@ import { settingsFor, resolveOptions } from '../lib/options.js'
 import { lanesOf, noClock } from './support/steps.js'
 
 const SOURCE = 16384
+/** Words behind the table, which stay zero: a kernel that runs over the table's end takes them for empty cells. */
+const BEHIND = 32
 
 /** The same empty set twice, the keys before it: in TypeScript, and in WebAssembly. */
 function twins(cells: number, seed: number): SetState[] {
   const limit = keysFor(cells)
   const secrets = secretsAt(secretsOf(seed), 0)
-  const size = SOURCE + limit * 2 + cells * 2
+  const size = SOURCE + limit * 2 + cells * 2 + BEHIND
   const memory = reserveNative((size + SCRATCH_WORDS) * 4)
   const native = nativeKernel(memory, secrets, size)
   if (memory === undefined || native === undefined) throw new Error('WebAssembly is not to be had')
@@ -197,5 +199,91 @@ describe('The WebAssembly kernel', () => {
     expect([wasm.has(0), wasm.has(59), wasm.has(2 ** 40)]).toEqual([true, true, false])
     wasm.clear()
     expect([wasm.size, wasm.has(59), wasm.add(59)]).toEqual([0, false, true])
+  })
+})
+
+describe('The WebAssembly kernel at the end of its table', () => {
+  /** The home cell that mix.ts describes. */
+  function homeOf({ seedLo, mulLo, seedHi, mulHi, mulMix, shift }: SetState, lo: number, hi: number): number {
+    const rotl = (x: number, bits: number): number => (x << bits) | (x >>> (32 - bits))
+    const x = Math.imul(lo ^ seedLo, mulLo) ^ rotl(Math.imul(hi ^ seedHi, mulHi), 16)
+    return Math.imul(rotl(x, 11) ^ (x >>> 3), mulMix) >>> shift
+  }
+
+  /** So many keys whose home is a cell, among the numbers in a row from 1. */
+  function keysAt(set: SetState, home: number, count: number): bigint[] {
+    const keys: bigint[] = []
+    for (let lo = 1; keys.length < count; lo++) if (homeOf(set, lo, 5) === home) keys.push((5n << 32n) | BigInt(lo))
+    return keys
+  }
+
+  // Beyond 2^17 cells the kernel fetches the home cells ahead of their use, in a loop of its own.
+  describe.each([16, 64, 2 ** 18])('of %d cells', (cells) => {
+    const seed = 7
+    const [probe] = twins(4, seed)
+    const { crowd, absent } = (() => {
+      const set = { ...probe, shift: shiftFor(cells) }
+      const last = keysAt(set, cells - 1, 7)
+      const beforeLast = keysAt(set, cells - 2, 3)
+      const first = keysAt(set, 0, 3)
+      // As many as 16 cells take is 4. Their places: the last cell but one, the last, and on from the first.
+      const all = [last[0], beforeLast[0], last[1], last[2], first[0], beforeLast[1], last[3], first[1]]
+      return { crowd: all.slice(0, keysFor(cells)), absent: [last[6], beforeLast[2], first[2]] }
+    })()
+
+    /** Both have these keys, in the cells that a model of linear probing says, and nothing beside them. */
+    function expectCrowd(sets: SetState[], keys: bigint[]): void {
+      const model = new Int32Array(cells * 2)
+      for (const each of keys) {
+        const [lo, hi] = lanesOf([each])
+        let cell = homeOf(sets[0], lo, hi)
+        while (model[cell * 2] !== 0) cell = (cell + 1) % cells
+        model.set([lo, hi], cell * 2)
+      }
+      for (const { words, table } of sets) {
+        expect(Buffer.compare(bytesOf(words.subarray(table, table + cells * 2)), bytesOf(model))).toBe(0)
+      }
+      expectSame(sets)
+    }
+
+    it('inserts a key behind the last cell in the first one, and finds it there', () => {
+      const sets = twins(cells, seed)
+      const lanes = lanesOf(crowd)
+      for (const set of sets) {
+        set.words.set(lanes)
+        for (let at = 0; at < lanes.length; at += 2) expect(insertRun(set, set.words, at, at + 2)).toBe(at + 2)
+        expect(set.count).toBe(crowd.length)
+        // All of them again, in one run: none is new.
+        expect(insertRun(set, set.words, 0, lanes.length)).toBe(lanes.length)
+        expect(set.count).toBe(crowd.length)
+      }
+      expectCrowd(sets, crowd)
+      const [, { native, table, shift }] = sets
+      const has = (each: bigint): number => native!.contains(Number(each & 0xffffffffn), 5, table << 2, shift)
+      expect(crowd.map(has)).toEqual(crowd.map(() => 1))
+      expect(absent.map(has)).toEqual([0, 0, 0])
+    })
+
+    it('inserts them in one run as one by one', () => {
+      const sets = twins(cells, seed)
+      const lanes = lanesOf(crowd)
+      for (const set of sets) {
+        set.words.set(lanes)
+        expect(insertRun(set, set.words, 0, lanes.length)).toBe(lanes.length)
+      }
+      expectCrowd(sets, crowd)
+    })
+
+    it('enters the log into a table that was cleared in the same cells', () => {
+      const sets = twins(cells, seed)
+      const lanes = lanesOf(crowd)
+      for (const set of sets) {
+        set.words.set(lanes)
+        insertRun(set, set.words, 0, lanes.length)
+        set.words.fill(0, set.table, set.table + cells * 2)
+        indexLog(set, 0, set.count)
+      }
+      expectCrowd(sets, crowd)
+    })
   })
 })

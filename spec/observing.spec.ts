@@ -1,4 +1,4 @@
-import { holdClock } from './support/held-clock.js'
+import { holdClock } from './support/clock.js'
 import { inspect } from 'node:util'
 import { describe, expect, it } from '@jest/globals'
 import { BatchRing, FingerprintSet, TxnBuffer, type DirtyTracker, type TrackerEvents } from '../lib/index.js'

@@ -493,7 +493,8 @@ describe('back-pressure', () => {
     expect(writer.markMany(range(100, 8))).toBe(true)
     writer.batch(() => writer.markMany(range(108, 8)))
     while (tracker.stats().queued < 2) writer.mark(115) // the ring is full
-    expect([writer.markEverything(), writer.flush()]).toEqual([undefined, true])
+    writer.markEverything()
+    expect(writer.flush()).toBe(true)
     for (const id of range(116, 8)) writer.mark(id)
     await writer.waitForRoom(8)
     expect(writer.room).toBe(8)

@@ -506,17 +506,19 @@ function afterStaging(lane: Lane, before: number): boolean {
   return true
 }
 
+/** Looks at the aggregator's progress, where nothing may be thrown. False for an end that is corrupt: roomNow() tells of it. */
+function lookAtRoom(lane: Lane): boolean {
+  const readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+  const unread = (lane.end - readEnd) | 0
+  if (unread < 0 || unread > lane.capacity) return false
+  lane.readEnd = readEnd
+  return true
+}
+
 /** Where the next comparison in stage() should stop. Also to be called when the clock has ceased to look after the lane. */
 export function setDue(lane: Lane): void {
   let room = roomOf(lane)
-  if (room < lane.batchSize) {
-    const readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
-    const unread = (lane.end - readEnd) | 0
-    // A corrupt one is for roomNow() to tell of: this runs in a timer too.
-    const isCorrupt = unread < 0 || unread > lane.capacity
-    if (!isCorrupt) lane.readEnd = readEnd
-    room = isCorrupt ? 0 : roomOf(lane)
-  }
+  if (room < lane.batchSize) room = lookAtRoom(lane) ? roomOf(lane) : 0
   if (!lane.open) room = 0 // stage() is to ask ready()
   const steps = lane.clock.armed ? Math.max((lane.tryAt - lane.end) | 0, 1) : 1
   lane.due = (lane.end + Math.min(steps, room)) | 0
@@ -524,7 +526,7 @@ export function setDue(lane: Lane): void {
 
 function notePeak(lane: Lane, upTo: number): void {
   if (((upTo - lane.readEnd) | 0) <= lane.peak) return
-  lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+  if (!lookAtRoom(lane)) return
   const inFlight = (upTo - lane.readEnd) | 0
   if (inFlight <= lane.peak) return
   lane.peak = inFlight

@@ -1,0 +1,56 @@
+/**
+ * Mutation testing of all of lib/ that runs in process: `npm run mutation`, or `npm run mutation -- ring set` for some groups (groups.mjs). Prints each
+ * file's score and the mutants that no spec notices, and fails below 85 %. Goes on where it was cut off, and again tries only what has changed: the results
+ * are in .cache/mutation, with a report.html for each group.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { GROUPS } from './groups.mjs'
+
+const SCORE_MIN = 85
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const reportOf = (group) => `${root}.cache/mutation/${group}/report.json`
+
+const asked = process.argv.slice(2)
+const unknown = asked.filter((group) => !Object.hasOwn(GROUPS, group))
+if (unknown.length > 0) throw new Error(`no group is called ${unknown.join(', ')}: there are ${Object.keys(GROUPS).join(', ')}`)
+const groups = asked.length > 0 ? asked : Object.keys(GROUPS)
+
+for (const group of groups) {
+  console.log(`\n== ${group}`)
+  const args = [`${root}node_modules/@stryker-mutator/core/bin/stryker.js`, 'run', 'spec/mutation/stryker.config.mjs']
+  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit', env: { ...process.env, MUTATION_GROUP: group } })
+  if (status !== 0) process.exit(status ?? 1)
+}
+
+const all = { noticed: 0, missed: 0 }
+for (const group of groups.filter((each) => existsSync(reportOf(each)))) {
+  const { files } = JSON.parse(readFileSync(reportOf(group), 'utf8'))
+  for (const [file, { mutants, source }] of Object.entries(files)) {
+    const count = (...kinds) => mutants.filter(({ status }) => kinds.includes(status)).length
+    const noticed = count('Killed', 'Timeout')
+    const missed = count('Survived', 'NoCoverage')
+    all.noticed += noticed
+    all.missed += missed
+    if (noticed + missed === 0) continue
+    console.log(
+      `\n${scoreOf(noticed, missed).padStart(5)} %  ${file}: ${noticed} of ${noticed + missed}, ${count('Timeout')} by a time limit`,
+    )
+    const lines = source.split('\n')
+    for (const { status, location, mutatorName, replacement = '' } of mutants) {
+      if (status !== 'Survived' && status !== 'NoCoverage') continue
+      const { start, end } = location
+      const was =
+        start.line === end.line ? lines[start.line - 1].slice(start.column - 1, end.column - 1) : `${lines[start.line - 1].trim()} …`
+      const how = `${was} → ${replacement}`.replaceAll(/\s+/g, ' ').slice(0, 140)
+      console.log(`         ${file}:${start.line}  ${mutatorName}${status === 'NoCoverage' ? ', run by no spec' : ''}: ${how}`)
+    }
+  }
+}
+console.log(`\n${scoreOf(all.noticed, all.missed)} % of ${all.noticed + all.missed} mutants are noticed`)
+if (Number(scoreOf(all.noticed, all.missed)) < SCORE_MIN) process.exitCode = 1
+
+function scoreOf(noticed, missed) {
+  return ((100 * noticed) / Math.max(1, noticed + missed)).toFixed(1)
+}
