@@ -332,12 +332,12 @@ export const mutants = [
   },
   {
     name: 'an intent is written anew',
-    edits: [{ file: STEP, find: 'done < 0 || done >= a.tokens', replace: 'done < 16' }],
+    edits: [{ file: STEP, find: 'if (!isInHand(a)) saveIntent', replace: 'saveIntent' }],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
     name: 'a run is remembered by its first token',
-    edits: [{ file: STEP, find: 'done >= a.tokens', replace: 'done >= 1' }],
+    edits: [{ file: STEP, find: 'done >= 0 && done < a.tokens', replace: 'done >= 0 && done < 1' }],
     scenario: 'run: batches of one writer behind each other, by an aggregator that dies twice',
   },
   {
