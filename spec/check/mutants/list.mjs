@@ -263,6 +263,7 @@ export const mutants = [
     name: 'a slot that was freed and filled again is believed only when the tail has moved on',
     edits: [{ file: CONSUME, find: '>= layout.capacity) return GONE', replace: '> layout.capacity) return GONE' }],
     scenario: 'ring: one slot, one producer, three laps',
+    with: { preemptions: 2, deaths: 1 },
   },
   {
     name: 'a successor takes a slot before its head that is filled again for a corrupt one',
