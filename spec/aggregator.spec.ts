@@ -572,7 +572,7 @@ describe('The aggregator, token by token', () => {
     expect(run(memory)).toBe(IDLE)
     expect(logOf(memory, 0)).toEqual([1n])
     expect(memory.words[HEAD]).toBe(3)
-    memory.words[HEAD] = 1 // as if the predecessor died before it stored head
+    memory.words[HEAD] = 2 // as if the predecessor died before it stored head
     expect(run(memory)).toBe(IDLE)
     expect(logOf(memory, 0)).toEqual([1n])
     expect(memory.words[HEAD]).toBe(3)
@@ -690,6 +690,31 @@ describe('What something else has written into shared memory', () => {
       restore(memory, slot, ahead)
       expect(steps).toThrow(CORRUPT)
     }
+  })
+
+  it('ends a live aggregator whose token looks freed, or filled by the next lap of a full ring', () => {
+    for (const lap of [0, 1]) {
+      const memory = smallMemory({ capacity: 2 })
+      const lane = open(memory)
+      const a = takeRole(memory, THREAD)
+      recover(a)
+      send(lane, 1n)
+      send(lane, 2n)
+      const word = memory.words[memory.layout.ring]
+      memory.words[memory.layout.ring] = lap === 0 ? emptyWord(1) : word ^ 2
+      expect(() => step(a)).toThrow(CORRUPT)
+    }
+  })
+
+  it('leaves CUR and HEAD right when the ring is empty, because others wait for them', () => {
+    const { memory, words } = busy()
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    while (step(a) === WORKED);
+    const right = [words[CUR], words[HEAD]]
+    for (const at of [CUR, HEAD]) words[at] -= 1
+    doChores(a)
+    expect([words[CUR], words[HEAD]]).toEqual(right)
   })
 
   it('wakes no writer that does not exist', () => {

@@ -20,7 +20,22 @@ import {
 import type { Memory } from '../memory/memory.js'
 import { mixed, readOpenSlot } from '../memory/slot.js'
 import { corrupt, readEndOf } from '../ring/ring.js'
-import { advance, BEHIND_FULL, classify, controlToken, distance, EPOCH_BITS, fullWord, lapOf, PASSED, POISON, STOP } from '../ring/token.js'
+import {
+  advance,
+  BEHIND_FULL,
+  classify,
+  controlToken,
+  distance,
+  EPOCH_BITS,
+  fullWord,
+  KIND_SHIFT,
+  lapOf,
+  PASSED,
+  POISON,
+  SEAL,
+  STOP,
+  tokenOf,
+} from '../ring/token.js'
 import { indexLog, shiftFor, type SetState } from '../set/kernel.js'
 import { secretsAt } from '../set/mix.js'
 import { clearTable, reportProgress } from './table.js'
@@ -203,12 +218,21 @@ function recoverEpoch(a: Aggregator): void {
   const slot = cur & 15
   if (cur >>> (EPOCH_BITS + 4) !== 0)
     throw new DirtyRingError('ERR_DIRTYRING_CORRUPT', `CUR is ${cur}, which no part of the library writes there`)
-  const { count, growth, flags } = readOpenSlot(a.memory, slot, cur >>> 4)
+  const { count, growth, flags, isSealed } = readOpenSlot(a.memory, slot, cur >>> 4)
+  if (isSealed && a.stopPosition < 0 && !isSealAtHead(a)) {
+    throw new DirtyRingError('ERR_DIRTYRING_CORRUPT', `CUR is ${cur}, and what that epoch's slot holds is sealed already`)
+  }
   enterEpoch(a, cur >>> 4, slot)
   a.growth = growth
   a.flags = flags
   a.set.count = count
   setCells(a, a.memory.layout.smallestTable * 2 ** growth)
+}
+
+function isSealAtHead(a: Aggregator): boolean {
+  const { ring, capacity } = a.memory.layout
+  const word = Atomics.load(a.words, ring + (a.head & (capacity - 1)))
+  return (word & 1) === 1 && tokenOf(word) >>> KIND_SHIFT === SEAL
 }
 
 /** Point the state at an epoch in a slot, which has no keys yet. */

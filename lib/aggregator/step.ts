@@ -22,11 +22,13 @@ import {
   LANE_OWNER,
   LANE_STAGED_END,
   laneAt,
+  OWNER,
   type Layout,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { saveTotal, setTotal } from '../memory/total.js'
 import { freeSlot, GONE, NOTHING, peek } from '../ring/consume.js'
+import { corrupt } from '../ring/ring.js'
 import {
   advance,
   BATCH,
@@ -81,7 +83,7 @@ const RUN_KEYS = 1024
  * After STOP the slots are not freed but poisoned, so that no publication can succeed behind the aggregator's back: one whole lap of them, and it is done.
  */
 export function step(a: Aggregator): number {
-  const { memory, head, stopPosition } = a
+  const { memory, words, head, stopPosition } = a
   if (stopPosition >= 0 && head === advance(stopPosition, memory.layout.capacity - 1)) return finish(a)
   const stopping = stopPosition >= 0 && head !== advance(stopPosition, -1)
   const seen = peek(memory, head)
@@ -89,6 +91,10 @@ export function step(a: Aggregator): number {
     if (!stopping) return IDLE
     poison(memory, head, emptyWord(lapOf(head, memory.layout.capacityBits)))
     return WORKED // poisoned, or a publication was faster: either is there at the next look
+  }
+  if (seen === GONE && !isInHand(a)) {
+    if (Atomics.load(words, OWNER) !== a.owner || Atomics.load(words, HEAD) !== head) return LOST_ROLE
+    throw corrupt(head, words[memory.layout.ring + (head & (memory.layout.capacity - 1))])
   }
   const token = tokenOf(seen)
   let tokens = 1
@@ -104,6 +110,12 @@ export function step(a: Aggregator): number {
   a.sinceChores += tokens
   if (a.sinceChores >= TOKENS_PER_CHORES) doChores(a)
   return WORKED
+}
+
+/** The token at head is one of those that the intent names. Only of such has a predecessor freed the slot without moving the head. */
+function isInHand(a: Aggregator): boolean {
+  const done = distance(a.head, a.intent - 1)
+  return a.intent !== 0 && done >= 0 && done < a.tokens
 }
 
 const POISON_TOKEN = controlToken(POISON, 0)
@@ -123,12 +135,9 @@ function handle(a: Aggregator, token: number): number {
   const lane = a.writer < 0 ? -1 : laneAt(layout, a.writer)
   // An intent for this position was somebody's who did not get to the end: it stands, and what follows starts from it once more. One that began before it
   // has done all of its keys, and freed the slots up to here.
-  let done = distance(head, a.intent - 1)
-  if (a.intent === 0 || done < 0 || done >= a.tokens) {
-    saveIntent(a, token, lane)
-    done = 0
-  }
+  if (!isInHand(a)) saveIntent(a, token, lane)
   const { tokens } = a
+  const done = distance(head, a.intent - 1)
   setTotal(words, EVENTS, INTENT_EVENTS, tokens)
   const kind = token >>> KIND_SHIFT
   if (a.skip && kind !== SEAL && kind !== STOP) abandon(a, token, lane)

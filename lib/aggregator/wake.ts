@@ -1,4 +1,6 @@
 import {
+  CUR,
+  HEAD,
   LANE_WAITING,
   LANE_WAKE,
   LANE_WAKE_AT,
@@ -11,7 +13,7 @@ import {
   WAITERS,
 } from '../memory/map.js'
 import { distance } from '../ring/token.js'
-import type { Aggregator } from './state.js'
+import { curWord, type Aggregator } from './state.js'
 
 /**
  * What the aggregator does for others when it runs out of tokens, and every few tokens: wake the writers that have what they wait for, tell a listening
@@ -25,6 +27,13 @@ export function doChores(a: Aggregator): void {
   }
   if (Atomics.load(words, LISTENING) !== 0) {
     Atomics.store(words, LISTENING, 0)
+    signal(a)
+  }
+  // Others wait for these two. They are this thread's own, and right unless something else has written there.
+  const cur = curWord(a.epoch, a.slot)
+  if (words[CUR] !== cur || words[HEAD] !== a.head) {
+    Atomics.store(words, HEAD, a.head)
+    Atomics.store(words, CUR, cur)
     signal(a)
   }
   const queued = distance(Atomics.load(words, TAIL), a.head)

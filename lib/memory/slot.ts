@@ -69,10 +69,13 @@ export function readSealedSlot(memory: Memory, slot: number, epoch: number): Slo
  *
  * @throws ERR_DIRTYRING_CORRUPT also when another epoch is in the slot.
  */
-export function readOpenSlot(memory: Memory, slot: number, epoch: number): SlotHeader {
+export function readOpenSlot(memory: Memory, slot: number, epoch: number): SlotHeader & { isSealed: boolean } {
   const header = readSlot(memory, slot)
   const check = memory.words[epochAt(memory.layout, slot) + SLOT_CHECK]
-  return check === openCheckOf(epoch) ? header : readSealedSlot(memory, slot, epoch)
+  const isSealed = check !== openCheckOf(epoch)
+  if (isSealed) readSealedSlot(memory, slot, epoch)
+  const { count, growth, zero, flags } = header
+  return { count, growth, zero, flags, isSealed }
 }
 
 /** The SLOT_CHECK of an open epoch. */

@@ -265,6 +265,7 @@ export const mutants = [
     name: 'a slot that was freed and filled again is believed only when the tail has moved on',
     edits: [{ file: CONSUME, find: '>= layout.capacity) return GONE', replace: '> layout.capacity) return GONE' }],
     scenario: 'ring: one slot, one producer, three laps',
+    with: { preemptions: 2, deaths: 1 },
   },
   {
     name: 'a successor takes a slot before its head that is filled again for a corrupt one',
@@ -334,12 +335,12 @@ export const mutants = [
   },
   {
     name: 'an intent is written anew',
-    edits: [{ file: STEP, find: 'done < 0 || done >= a.tokens', replace: 'done < 16' }],
+    edits: [{ file: STEP, find: 'if (!isInHand(a)) saveIntent', replace: 'saveIntent' }],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
     name: 'a run is remembered by its first token',
-    edits: [{ file: STEP, find: 'done >= a.tokens', replace: 'done >= 1' }],
+    edits: [{ file: STEP, find: 'done >= 0 && done < a.tokens', replace: 'done >= 0 && done < 1' }],
     scenario: 'run: batches of one writer behind each other, by an aggregator that dies twice',
   },
   {
