@@ -42,9 +42,9 @@ const UNDETECTABLE = [
     is: ({ field, now, memory, lane }) => field === 'LANE_STAGED_END' && isWithin(memory, now, memory.words[lane + map.LANE_READ_END]),
   },
   {
-    what: 'the end of the keys read, within the lane, until the aggregator stores it again',
-    why: 'the writer has no other measure of its room',
-    is: ({ field, now, memory, lane }) => field === 'LANE_READ_END' && isWithin(memory, memory.words[lane + map.LANE_STAGED_END], now),
+    what: 'the end of the keys read, less than a lane away from those staged, until the aggregator stores it again',
+    why: 'the writer has no other measure of its room, and soon has staged as much',
+    is: ({ field, now, memory, lane }) => field === 'LANE_READ_END' && isNear(memory, memory.words[lane + map.LANE_STAGED_END], now),
   },
   {
     what: "a lane's owner or its generation",
@@ -71,6 +71,10 @@ const UNDETECTABLE = [
 function isWithin(memory, end, readEnd) {
   const unread = (end - readEnd) | 0
   return unread >= 0 && unread <= memory.layout.laneCapacity
+}
+
+function isNear({ layout }, end, readEnd) {
+  return Math.abs((end - readEnd) | 0) <= layout.laneCapacity
 }
 
 /** Whether a word could stand in that slot of the ring at some time. */

@@ -169,7 +169,7 @@ export function recover(a: Aggregator): void {
 function checkPlace(a: Aggregator): void {
   const { words, head, stopPosition } = a
   const { ring, capacity, capacityBits } = a.memory.layout
-  if (isGone(a)) return
+  if (stopPosition === -1 && isGone(a)) return // after STOP no slot is freed
   const last = advance(head, -1)
   const lap = lapOf(last, capacityBits)
   const seen = Atomics.load(words, ring + (last & (capacity - 1)))
