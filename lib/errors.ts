@@ -69,6 +69,7 @@ export type ErrorCode =
  * ```
  */
 export class DirtyRingError extends Error {
+  /** 'DirtyRingError'. */
   // Defined, not assigned: where Error.prototype is frozen, an assignment would throw.
   override readonly name = 'DirtyRingError'
   /** Which state of things; stable across versions. */

@@ -12,7 +12,7 @@ describe('the doctor', () => {
     const textOf = (name: string) => new RegExp(`^  ${name.padEnd(20)} (.*)$`, 'm').exec(stdout)?.[1]
 
     expect(stderr).toBe('')
-    expect(stdout).toMatch(`dirtyring ${version}, memory layout 1\n`)
+    expect(stdout).toMatch(`dirtyring ${version}, memory layout 2\n`)
     expect(textOf('node')).toBe(`${process.versions.node}, V8 ${process.versions.v8}`)
     expect(textOf('platform')).toContain(process.arch)
     for (const name of ['shared memory', 'may block', 'waitAsync', 'WebAssembly']) expect(textOf(name)).toBe('yes')
@@ -32,7 +32,7 @@ describe('the doctor', () => {
 
     expect(diagnosis).toMatchObject({
       usable: true,
-      dirtyring: { version, layout: 1 },
+      dirtyring: { version, layout: 2 },
       runtime: { node: process.versions.node, v8: process.versions.v8, arch: process.arch },
       support: { sharedMemory: true, canBlock: true, waitAsync: true, wasm: true },
       defaults: { footprint: memoryFootprint(), kernel: 'wasm' },

@@ -64,9 +64,12 @@ describe('A fault of old', () => {
     const epoch = tracker.advanceEpoch()
     aggregate()
     expect([...(await epoch).ids()]).toEqual(marked)
-    const last = tracker.stop()
-    await turns()
-    aggregate()
+    let isOver = false
+    const last = tracker.stop().finally(() => (isOver = true))
+    while (!isOver) {
+      aggregate()
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
     await last
   })
 

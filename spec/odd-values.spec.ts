@@ -279,7 +279,7 @@ async function problemOf(each: Declared, args: unknown[], isExact: boolean): Pro
   if (into !== undefined && isExact && threw === (should !== undefined)) {
     if (!(error instanceof OwnError)) return threw ? `refused: ${error.message}` : `accepted`
   }
-  const hasStopped = each.member === 'stop' && !threw
+  const hasStopped = each.member === 'stop' && scene!.writer.room === 0
   if (hasStopped) scene = undefined
   else {
     await end(result)

@@ -1,13 +1,13 @@
 /** The aggregator meets memory that the library never writes. */
-import { DirtyTracker } from '../../dist/index.js'
-import { LANE_STAGED_END, laneAt, layoutOf, TAIL } from '../../dist/memory/map.js'
-import { BATCH, emptyWord, fullWord, lapOf } from '../../dist/ring/token.js'
+import { Worker } from 'node:worker_threads'
+import { DirtyTracker, resolveOptions } from '../../dist/index.js'
+import { epochAt, LANE_STAGED_END, laneAt, layoutOf, SLOT_COUNT, TAIL } from '../../dist/memory/map.js'
+import { emptyWord, lapOf } from '../../dist/ring/token.js'
 import { Puppet } from './puppet.mjs'
 import { args, verdict } from './support.mjs'
 import { codeOf, until, within } from './threads.mjs'
 
-/** Writer 3 of 3 is none. */
-const options = { maxWriters: 3, maxKeysPerEpoch: 10_000, capacity: 16 }
+const options = { maxWriters: 3, maxKeysPerEpoch: 10_000, capacity: 16, laneCapacity: 16_384 }
 
 /** The ring as a vandal sees it. */
 function ringOf(tracker) {
@@ -27,12 +27,17 @@ function ringOf(tracker) {
 const cases = {
   /** A token that can't be handled is tried eight times, then given up, and its epoch says so. */
   async givenUp() {
-    const tracker = await DirtyTracker.create(options)
-    const { put, lap, layout } = ringOf(tracker)
+    const at = epochAt(layoutOf(resolveOptions(options)), 0) + SLOT_COUNT
+    const workerData = { at, value: 2, times: 8 }
+    const tracker = await DirtyTracker.create({
+      ...options,
+      aggregator: () => new Worker(new URL('./faulty-aggregator.mjs', import.meta.url), { workerData }),
+    })
     const writer = tracker.openWriter()
     writer.mark(1)
     await within(tracker.drained(), 'drained()')
-    put(fullWord(lap(), BATCH | (3 << layout.laneBits)))
+    writer.mark(11)
+    writer.flush()
     const states = new Set()
     let least = tracker.health()
     await until(() => {
