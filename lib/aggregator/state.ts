@@ -98,7 +98,12 @@ export function takeRole(memory: Memory, threadId: number): Aggregator {
 
 /** Give it back. */
 export function leaveRole(a: Aggregator): void {
-  Atomics.compareExchange(a.words, OWNER, a.owner, 0)
+  releaseRole(a.words, a.owner)
+}
+
+/** The role is free, if its holder was the one whose OWNER word this is: called for a thread that has ended. */
+export function releaseRole(words: SharedWords, owner: number): void {
+  Atomics.compareExchange(words, OWNER, owner, 0)
 }
 
 function newAggregator(memory: Memory, owner: number): Aggregator {

@@ -1,6 +1,7 @@
 import { platform } from '#platform'
 import { announceSleep } from '../aggregator/park.js'
 import { host, unhost, whenWoken } from '../aggregator/run.js'
+import { releaseRole } from '../aggregator/state.js'
 import { FINISHED_ALL, IDLE } from '../aggregator/step.js'
 import { cannotGoOn, readError, type Supervisor } from '../aggregator/supervisor.js'
 import { DirtyRingError, invalidArg } from '../errors.js'
@@ -141,7 +142,7 @@ export class AggregatorHost {
 
   /** A thread has ended: if it had the role, the role is free. */
   release(threadId: number): void {
-    Atomics.compareExchange(this.#memory.words, OWNER, threadId + 1, 0)
+    releaseRole(this.#memory.words, threadId + 1)
   }
 
   /**
@@ -261,7 +262,7 @@ export class AggregatorHost {
         const wasUp = !isStarting
         this.#isGone = true
         settle(() => reject(cannotStart(cause)))
-        Atomics.compareExchange(words, OWNER, owner, 0)
+        releaseRole(words, owner)
         if (wasUp) this.#onDeath(cause)
       })
       Atomics.store(words, STARTING, 1)

@@ -1,5 +1,6 @@
 import { platform } from '#platform'
-import { FINISHED, OWNER, TRACKER_ID, TRACKER_THREAD } from '../memory/map.js'
+import { releaseRole } from '../aggregator/state.js'
+import { FINISHED, TRACKER_ID, TRACKER_THREAD } from '../memory/map.js'
 import { attachMemory, type Memory } from '../memory/memory.js'
 import { threadIdFor } from '../platform/thread.js'
 import { isOrphan, orphansOf, pushReap, type Orphan } from '../ring/reap.js'
@@ -130,7 +131,7 @@ class WorkerWatch {
   /** A thread has ended, and those that it had started: what they had of this tracker is free. */
   #bury(threadId: number): void {
     const { words } = this.#memory
-    Atomics.compareExchange(words, OWNER, threadId + 1, 0)
+    releaseRole(words, threadId + 1)
     this.#orphans.push(...orphansOf(this.#memory, threadId))
     this.#reap()
   }

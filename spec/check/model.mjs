@@ -21,7 +21,6 @@ import {
   load,
   read,
   storesArrive,
-  compareExchange,
   until,
 } from './runtime.mjs'
 
@@ -214,7 +213,7 @@ export class World {
     if (dead !== undefined) {
       // The tracker's thread does this, which does not die, before it starts the next one.
       thread.killable = false
-      yield* compareExchange(this.words, core.OWNER, this.threadIdOf(dead) + 1, 0)
+      yield* core.releaseRole(this.words, this.threadIdOf(dead) + 1)
       thread.killable = this.scenario.killAggregator !== false
     }
     let recovered = warm !== undefined
