@@ -492,3 +492,18 @@ describe('a KeyDictionary whose keys meet in one place of its table', () => {
     expect(cells.filter(([taken]) => taken).map(([, at]) => at)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, last])
   })
 })
+
+describe('a KeyDictionary and the first and the last character of each length in UTF-8', () => {
+  it('has the bytes that a TextEncoder gives, in keys of any length', () => {
+    const points = [0, 0x7f, 0x80, 0x7ff, 0x800, 0xd7ff, 0xd800, 0xdfff, 0xe000, 0xffff, 0x10000, 0x10ffff]
+    const names = KeyDictionary.create({ maxKeys: 10_000 })
+    for (const point of points) {
+      for (const before of ['', 'a', 'ab', 'abc', 'abcd', 'a'.repeat(38), 'a'.repeat(39), 'a'.repeat(40), 'a'.repeat(41)]) {
+        const text = before + String.fromCodePoint(point)
+        const id = names.id(text)
+        expect(nameOf(names.bytes(id))).toBe(nameOf(text))
+        expect(names.find(bytesOf(text))).toBe(id)
+      }
+    }
+  })
+})

@@ -197,3 +197,19 @@ describe('keys of 64 KiB and more', () => {
     },
   )
 })
+
+describe('the first and the last character of each length in UTF-8', () => {
+  const points = [0, 0x7f, 0x80, 0x81, 0x7ff, 0x800, 0x801, 0xd7ff, 0xd800, 0xdbff, 0xdc00, 0xdfff, 0xe000, 0xffff, 0x10000, 0x10ffff]
+
+  test.each(points.map((point) => [point.toString(16), String.fromCodePoint(point)]))('U+%s is hashed as its bytes', (_, character) => {
+    for (const before of ['', 'a', 'é', 'a'.repeat(1023)]) {
+      expect(hex128(before + character, 3)).toBe(hex128(new TextEncoder().encode(before + character), 3))
+    }
+  })
+
+  test('bytes that are detached are refused by their name', () => {
+    const bytes = new Uint8Array(8)
+    structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
+    expect((thrownBy(() => fingerprint(bytes)) as Error).message).toMatch(/^"key" expected a view of memory/)
+  })
+})

@@ -37,16 +37,36 @@ import { push } from '../lib/ring/ring.js'
 import {
   advance,
   BATCH,
+  BEHIND_EMPTY,
+  BEHIND_FULL,
+  classify,
   CLOSE,
   controlToken,
+  emptyWord,
+  fullWord,
   GENERATION_BITS,
   KIND_SHIFT,
+  lapOf,
   NOP,
+  PASSED,
   PAYLOAD_MASK,
+  TAKEN,
   THREAD_BITS,
   tokenOf,
+  UNKNOWN,
 } from '../lib/ring/token.js'
-import { keysIn, lanesOf, noClock, picture, smallMemory, watchAccesses, watched, type MemoryOptions } from './support/steps.js'
+import {
+  Interrupted,
+  interruptions,
+  keysIn,
+  lanesOf,
+  noClock,
+  picture,
+  smallMemory,
+  watchAccesses,
+  watched,
+  type MemoryOptions,
+} from './support/steps.js'
 
 const LOW = 2 ** THREAD_BITS - 1
 
@@ -586,5 +606,92 @@ describe('A key that is staged already', () => {
     expect(batches(64, (mark) => mark >> 1)).not.toContain(false) // every other mark
     expect(readTotal(memory.words, lane.header + LANE_SUPPRESSED)).toBe(64 * 15) // the last key of a batch goes out before it can come again
     expect(batches(16, distinct).indexOf(false)).toBe(15)
+  })
+})
+
+describe('A total whose carry was interrupted', () => {
+  const CARRY_FROM = 2 ** 32 - 1
+
+  it('is right in all of its words when the addition is done again, wherever it was interrupted', () => {
+    for (let deaths = 0; deaths < 4; deaths++) {
+      for (const before of [CARRY_FROM, 5 * 2 ** 32 + CARRY_FROM, 7]) {
+        const memory = smallMemory({ start: { totals: [[100, before]] } })
+        const around = memory.words.slice(90, 110)
+        saveTotal(memory.words, 100, 120)
+        const death = interruptions([deaths])
+        const { words } = watched(memory)
+        try {
+          watchAccesses(death.watch, () => setTotal(words, 100, 120, 3))
+        } catch (error) {
+          expect(error).toBeInstanceOf(Interrupted)
+        }
+        for (let again = 0; again < 2; again++) setTotal(memory.words, 100, 120, 3)
+        const after = before + 3
+        const hi = Math.floor(after / 2 ** 32)
+        expect([...memory.words.subarray(100, 103)]).toEqual([hi, after | 0, hi])
+        around.set([hi, after | 0, hi], 10)
+        expect([...memory.words.subarray(90, 110)]).toEqual([...around])
+      }
+    }
+  })
+
+  it('stores its low word alone where nothing is carried', () => {
+    const memory = smallMemory({ start: { totals: [[100, 2 ** 32 + 5]] } })
+    const { words } = watched(memory)
+    const stored: number[] = []
+    watchAccesses(
+      (kind, index) => {
+        if (kind === 'store') stored.push(index)
+      },
+      () => addTotal(words, 100, 3),
+    )
+    expect([stored, readTotal(memory.words, 100)]).toEqual([[101], 2 ** 32 + 8])
+  })
+})
+
+describe('What a word of the ring means to a thread that did not find EMPTY(lap)', () => {
+  const geometry = fc.record({
+    bits: fc.integer({ min: 0, max: 20 }),
+    position: fc.integer({ min: 0, max: 2 ** 30 - 1 }),
+    by: fc.integer({ min: 1, max: 9 }),
+  })
+
+  it('follows from how many laps it is ahead or behind, in rings of all sizes', () => {
+    fc.assert(
+      fc.property(geometry, ({ bits, position, by }) => {
+        const lapAfter = (laps: number): number => lapOf(advance(position, laps * 2 ** bits), bits)
+        const lap = lapAfter(0)
+        const meaning = (word: number): number => classify(word, lap, bits)
+        expect(meaning(fullWord(lap, 5))).toBe(TAKEN)
+        expect(meaning(fullWord(lapAfter(-1), 5))).toBe(BEHIND_FULL)
+        expect(meaning(emptyWord(lapAfter(1)))).toBe(PASSED)
+        expect(meaning(emptyWord(lapAfter(-by)))).toBe(BEHIND_EMPTY)
+        expect(meaning(emptyWord(lapAfter(1 + by)))).toBe(UNKNOWN)
+        expect(meaning(emptyWord(lap))).toBe(UNKNOWN)
+        expect([-1, -2, 2 ** 30, 2 ** 30 + 1].map(meaning)).toEqual([UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN])
+      }),
+    )
+  })
+
+  it('is asked again when the tail has moved meanwhile: there may be room by now', () => {
+    const memory = smallMemory({ capacity: 2 })
+    expect(fillRing(memory)).toBe(2)
+    let looks = 0
+    const pushed = watchAccesses(
+      (kind, index) => {
+        // The second look at the tail, after the word of a full ring: the aggregator empties the ring, and another writer puts one token in.
+        if (kind !== 'load' || index !== TAIL || ++looks !== 2) return
+        takeAll(memory)
+        push(memory, controlToken(NOP, 1))
+      },
+      () => push(memory, controlToken(NOP, 2)),
+    )
+    expect([pushed, push(memory, controlToken(NOP, 3))]).toEqual([true, false])
+  })
+
+  it('is an error that names place and word where nothing of the library writes it', () => {
+    const memory = smallMemory({ capacity: 2, start: { position: 6 } })
+    memory.words[memory.layout.ring] = 0x7fffffff
+    expect(() => push(memory, controlToken(NOP, 0))).toThrow('ring position 6 holds 2147483647, which no part of the library writes there')
   })
 })

@@ -9,5 +9,6 @@ export default {
   ...rest,
   rootDir: fileURLToPath(new URL('../..', import.meta.url)),
   testMatch: GROUPS[process.env.MUTATION_GROUP].specs.map((name) => `<rootDir>/spec/${name}.spec.ts`),
+  setupFiles: [fileURLToPath(new URL('setup.mjs', import.meta.url))],
   testEnvironment: fileURLToPath(new URL('environment.cjs', import.meta.url)),
 }
