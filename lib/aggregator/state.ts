@@ -269,7 +269,6 @@ export function setCells(a: Aggregator, cells: number): void {
 /** Enter the whole log into the table, which is clear. */
 export function reindex(a: Aggregator): void {
   const { set } = a
-  set.zero = false
   for (let from = 0; from < set.count; from += 4096) {
     indexLog(set, from, Math.min(from + 4096, set.count))
     reportProgress(a.words)

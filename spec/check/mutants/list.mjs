@@ -440,7 +440,7 @@ export const mutants = [
   },
   {
     name: 'recovery does not ask the log for key 0',
-    edits: [{ file: STATE, find: '  const { set } = a\n  set.zero = false\n', replace: '  const { set } = a\n' }],
+    edits: [{ file: STATE, find: '  set.zero = false\n', replace: '' }],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
     with: { preemptions: 0, deaths: 0, throws: 1 },
   },
@@ -709,7 +709,7 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) words[a.slotAt + SLOT_FLAGS] |= FLAG_EVERYTHING\n',
+        find: '  if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) raiseFlag(a, FLAG_EVERYTHING)\n',
         replace: '',
       },
     ],
@@ -720,7 +720,7 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: '    if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) words[a.slotAt + SLOT_FLAGS] |= FLAG_EVERYTHING\n',
+        find: '    if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) a.flags |= FLAG_EVERYTHING\n',
         replace: '',
       },
     ],
