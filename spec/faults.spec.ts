@@ -6,6 +6,7 @@ import { Supervisor } from '../lib/aggregator/supervisor.js'
 import { attachMemory } from '../lib/memory/memory.js'
 import { openLane, stage } from '../lib/ring/lane.js'
 import type { TrackerOptions } from '../lib/options.js'
+import type { SealedEpoch } from '../lib/epochs/sealed-epoch.js'
 import { DirtyTracker } from '../lib/tracker/tracker.js'
 import { noClock } from './support/steps.js'
 
@@ -47,6 +48,17 @@ describe('A fault of old', () => {
     for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
   }
 
+  /** stop(), with the aggregator of this thread at work until it resolves. */
+  const stopWith = async (tracker: DirtyTracker, aggregate: () => unknown): Promise<SealedEpoch> => {
+    let isOver = false
+    const last = tracker.stop().finally(() => (isOver = true))
+    while (!isOver) {
+      aggregate()
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    return last
+  }
+
   afterEach(async () => {
     for (const tracker of trackers.splice(0)) await tracker.stop({ graceMs: 0 })
   })
@@ -64,13 +76,7 @@ describe('A fault of old', () => {
     const epoch = tracker.advanceEpoch()
     aggregate()
     expect([...(await epoch).ids()]).toEqual(marked)
-    let isOver = false
-    const last = tracker.stop().finally(() => (isOver = true))
-    while (!isOver) {
-      aggregate()
-      await new Promise((resolve) => setTimeout(resolve, 1))
-    }
-    await last
+    await stopWith(tracker, aggregate)
   })
 
   it('2: flush() publishes what was marked', async () => {
@@ -116,10 +122,7 @@ describe('A fault of old', () => {
     const aggregate = aggregatorOf(tracker)
     aggregate()
     expect([...(await first).ids()]).toEqual([1, 2, 3])
-    const last = tracker.stop()
-    await turns()
-    aggregate()
-    expect([...(await last).ids()]).toEqual([4])
+    expect([...(await stopWith(tracker, aggregate)).ids()]).toEqual([4])
   })
 
   it('6: no key ends up in an epoch that has been sealed', async () => {
