@@ -9,6 +9,7 @@ import { handleOf, type Memory } from '../memory/memory.js'
 import type { ResolvedOptions } from '../options.js'
 import { patience } from '../patience.js'
 import type { AggregatorThread } from '../platform/platform.js'
+import { releaseRole } from '../ring/reap.js'
 import { distance } from '../ring/token.js'
 import { clearInterval, clearTimeout, nowMs, queueMicrotask, setInterval, setTimeout, unref } from '../timers.js'
 
@@ -139,9 +140,9 @@ export class AggregatorHost {
     }
   }
 
-  /** A thread has ended: if it had the role, the role is free. */
+  /** A thread has ended: if it had the role, or a thread below it had, the role is free. */
   release(threadId: number): void {
-    Atomics.compareExchange(this.#memory.words, OWNER, threadId + 1, 0)
+    releaseRole(this.#memory.words, threadId)
   }
 
   /**

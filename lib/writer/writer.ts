@@ -1,6 +1,6 @@
 import { platform } from '#platform'
 import { hostsAny, pumpHosted } from '../aggregator/run.js'
-import { parentThreadId, threadIdFor } from '../platform/thread.js'
+import { ancestorIds, threadIdFor } from '../platform/thread.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import {
@@ -452,7 +452,7 @@ export function openWriter(handle: unknown): Writer {
 export function openWriterIn(memory: Memory): Writer {
   checkIdentity(memory.words)
   const { batchSize, flushIntervalMs, onFull, maxWaitMs } = settingsOf(memory.words)
-  const open = (): Lane | NoLane => openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs), parentThreadId())
+  const open = (): Lane | NoLane => openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs), ancestorIds())
   let lane = open()
   if (lane === 'none-free' && hostsAny()) {
     pumpHosted() // closed ones may be waiting for an aggregator on this very thread
