@@ -32,7 +32,7 @@ import {
   tokenOf,
   writerPayload,
 } from '../lib/ring/token.js'
-import { nearTheEndOfTheStack, until } from './support/in-process.js'
+import { nearTheEndOfTheStack, range, until } from './support/in-process.js'
 import { smallMemory, watchAccesses } from './support/steps.js'
 
 const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })
@@ -587,6 +587,16 @@ describe('BatchRing', () => {
     expect(second.push(batch(5, 6, 7, 8, 9, 10, 11, 12))).toBe(true)
     expect(() => first.push(batch(4))).toThrow(code('ERR_DIRTYRING_CLOSED'))
     expect(drained(ring)).toEqual([[0, 5, 6, 7, 8, 9, 10, 11, 12]])
+  })
+
+  it('where the stack ends in close(), a further close() gives the id back', () => {
+    const ring = BatchRing.create({ capacity: 512, laneCapacity: 4, maxWriters: 1 })
+    for (const size of range(0, 40)) {
+      const producer = ring.openProducer()
+      nearTheEndOfTheStack(() => producer.close(), size)
+      producer.close()
+      expect(drained(ring)).toEqual([])
+    }
   })
 
   it('closes by and by when the ring is full', async () => {

@@ -5,6 +5,7 @@ import { FAILED, LANE_ATTN, laneAt } from '../lib/memory/map.js'
 import { attachMemory } from '../lib/memory/memory.js'
 import {
   isPending,
+  nearTheEndOfTheStack,
   openHeld,
   openInline,
   openUnattended,
@@ -606,6 +607,23 @@ describe('room, and waitForRoom()', () => {
 })
 
 describe('opening and closing', () => {
+  it('C6: where the stack ends in close(), a further close() gives the lane back, once, with what was staged', async () => {
+    const { tracker, hand } = await openHeld({ maxWriters: 1, capacity: 1024 })
+    const ids = range(0, 40)
+    for (const id of ids) {
+      const writer = tracker.openWriter()
+      writer.mark(id)
+      nearTheEndOfTheStack(() => writer.close(), id)
+      writer.close()
+      hand.run()
+      expect(tracker.stats().writers.filter(({ open }) => open)).toEqual([])
+    }
+    const pending = tracker.advanceEpoch()
+    hand.run()
+    expect(sortedIds(await pending)).toEqual(ids)
+    expect(tracker.health().panics).toBe(0)
+  })
+
   it('close() is idempotent, and every mark after it throws ERR_DIRTYRING_CLOSED', async () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()

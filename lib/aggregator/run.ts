@@ -1,7 +1,8 @@
 import { attachMemory, type Memory } from '../memory/memory.js'
 import { platform } from '#platform'
 import { BATCHES, PARKED } from '../memory/map.js'
-import { threadIdFor } from '../platform/thread.js'
+import { ancestorIds, threadIdFor } from '../platform/thread.js'
+import { noteRole } from '../ring/reap.js'
 import { announceSleep, hasWork, park } from './park.js'
 import { leaveRole, type Aggregator } from './state.js'
 import { FINISHED_ALL, IDLE } from './step.js'
@@ -43,7 +44,9 @@ export function hostsAny(): boolean {
 
 /** A supervisor in this thread's list, with the aggregator's role. */
 export function host(memory: Memory): Supervisor {
-  const supervisor = new Supervisor(memory, threadIdFor(memory))
+  const threadId = threadIdFor(memory)
+  const supervisor = new Supervisor(memory, threadId)
+  noteRole(memory.words, threadId, ancestorIds())
   hosted.add(supervisor)
   return supervisor
 }

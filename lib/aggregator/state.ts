@@ -98,11 +98,11 @@ export function takeRole(memory: Memory, threadId: number): Aggregator {
 
 /** Give it back. */
 export function leaveRole(a: Aggregator): void {
-  releaseRole(a.words, a.owner)
+  dropRole(a.words, a.owner)
 }
 
 /** The role is free, if its holder was the one whose OWNER word this is: called for a thread that has ended. */
-export function releaseRole(words: SharedWords, owner: number): void {
+export function dropRole(words: SharedWords, owner: number): void {
   Atomics.compareExchange(words, OWNER, owner, 0)
 }
 

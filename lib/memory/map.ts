@@ -109,6 +109,10 @@ export const HARVESTED = EVENTS + 9
 export const PARKED = 5 * LINE
 /** Thread id + 1 of the thread that has the aggregator's role (of the consumer, in a BatchRing); 0: nobody. */
 export const OWNER = 6 * LINE
+/** The thread that has the role: what OWNER held when it stored the words below. Of another owner they say nothing. */
+export const ROLE_OF = OWNER + 1
+/** The threads above it, as in LANE_ANCESTORS. */
+export const ROLE_ANCESTORS = OWNER + 2
 /** One bit a writer that waits, 32 words for up to 1,024 writers: set by the writer, taken by the aggregator. */
 export const WAITERS = 7 * LINE
 /** Tracker sets it to 1 when it waits for head or readEnd to move; the aggregator takes it back and signals. */
@@ -145,8 +149,13 @@ export const LANE_ATTN = 0 * LINE
 export const LANE_OWNER = 1 * LINE
 /** Writer: the owner's full thread id + 1; 0 between claim and store, and when free. */
 export const LANE_THREAD = LANE_OWNER + 1
-/** Writer: full id + 1 of the thread that started the owner, if that thread loaded the library before; else 0. Its end is the owner's end. */
-export const LANE_PARENT = LANE_OWNER + 2
+/**
+ * Writer: full id + 1 of each thread above the owner that has announced itself, the nearest first; a 0 ends the list. The end of any of them is the owner's end.
+ * A thread between them may have no lane, so the nearest alone would not do.
+ */
+export const LANE_ANCESTORS = LANE_OWNER + 2
+/** So many at most: a thread farther up is not noted. */
+export const ANCESTORS_MAX = 16
 /** Writer: end of the keys marked. The three ends are free-running counters, never reset, going on across owners. */
 export const LANE_STAGED_END = 2 * LINE
 /** Writer: end of the keys published; of a killed writer it may lag by one batch. */

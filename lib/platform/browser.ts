@@ -17,7 +17,7 @@ const scope = globalThis as unknown as WorkerScope & { document?: unknown }
 
 export const platform: Platform = {
   threadId: undefined,
-  parentThreadId: undefined,
+  ancestors: [],
   announceParent: () => undefined,
   canBlock: () => scope.document === undefined,
   turn: () => new Promise((resolve) => setTimeout(resolve, 0)),

@@ -9,17 +9,16 @@ const endListeners = new Set<() => void>()
 /** One listener of ours for a worker, for the same reason. */
 const exitListeners = new WeakMap<Worker, Set<(threadId: number) => void>>()
 
-/** Where a thread leaves [its number, its parent's number] for the threads that it starts: a worker does not know its parent's number otherwise. */
+/** Where a thread leaves its number, and those of the threads above it, for the threads that it starts: a worker does not know its parent's number otherwise. */
 const ANCESTRY = 'dirtyring.ancestry'
-type Ancestry = readonly [thread: number, parent: number | undefined]
 
-function readParent(): number | undefined {
-  const ancestry = getEnvironmentData(ANCESTRY) as unknown as Ancestry | undefined
+function readAncestors(): readonly number[] {
+  const ancestry = (getEnvironmentData(ANCESTRY) ?? []) as unknown as readonly number[]
   // Of this very thread: another copy of the library left it.
-  return ancestry?.[0] === threadId ? ancestry[1] : ancestry?.[0]
+  return ancestry[0] === threadId ? ancestry.slice(1) : ancestry
 }
 
-const parentThreadId = readParent()
+const ancestors = readAncestors()
 
 // One listener, however many trackers there are: the eleventh of an emitter prints a warning.
 process.on('worker', (worker) => {
@@ -29,10 +28,9 @@ process.on('worker', (worker) => {
 
 export const platform: Platform = {
   threadId,
-  parentThreadId,
+  ancestors,
   announceParent() {
-    const ancestry: Ancestry = [threadId, parentThreadId]
-    setEnvironmentData(ANCESTRY, ancestry)
+    setEnvironmentData(ANCESTRY, [threadId, ...ancestors])
   },
   canBlock: () => true,
   turn: () => new Promise((resolve) => setImmediate(resolve)),

@@ -5,8 +5,8 @@
 export interface Platform {
   /** This thread's number, unique among the living and the dead of this process; undefined where the host gives none. */
   readonly threadId: number | undefined
-  /** The number of the nearest thread above this one that called announceParent() before it started the thread below it; undefined if there is none. */
-  readonly parentThreadId: number | undefined
+  /** The numbers of the threads above this one that called announceParent() before they started the thread below them, the nearest first. */
+  readonly ancestors: readonly number[]
   /** Lets the threads that this thread starts from now on know its number, where the host can. */
   announceParent(): void
   /** Whether this thread may sleep in Atomics.wait. */

@@ -14,7 +14,7 @@ export function threadIdFor(memory: Memory): number {
   return id
 }
 
-/** The number of the thread that started this one, if the host can tell and that thread watches its workers; else -1. */
-export function parentThreadId(): number {
-  return platform.parentThreadId ?? -1
+/** The numbers of the threads above this one, as far as the host can tell and they watch their workers; the nearest first. */
+export function ancestorIds(): readonly number[] {
+  return platform.ancestors
 }

@@ -140,6 +140,8 @@ export class BatchProducer {
   /** What drain() says of each batch: whose it is. */
   readonly id: number
   readonly #lane: Lane
+  /** A close() has begun and not come to its end: an exception struck in it, so that the next one tries again. */
+  #closing = false
 
   /** @internal */
   constructor(lane: Lane) {
@@ -162,7 +164,10 @@ export class BatchProducer {
 
   /** Give the producer's id back, once everything it pushed was handed out. Idempotent. While the ring is full the id stays taken, and a timer tries again. */
   close(): void {
-    if (this.#lane.open) leave(this.#lane)
+    if (!this.#lane.open && !this.#closing) return
+    this.#closing = true
+    leave(this.#lane)
+    this.#closing = false
   }
 }
 

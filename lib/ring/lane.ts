@@ -1,5 +1,6 @@
 import {
   FAILED,
+  LANE_ANCESTORS,
   LANE_ATTN,
   LANE_BATCHES,
   LANE_EVERYTHING,
@@ -7,7 +8,6 @@ import {
   LANE_IN_FLIGHT_PEAK,
   LANE_KEYS,
   LANE_OWNER,
-  LANE_PARENT,
   LANE_PUBLISHED,
   LANE_READ_END,
   LANE_STAGED_END,
@@ -25,6 +25,7 @@ import {
   type SharedWords,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { storeAncestors } from './ancestors.js'
 import { addTotal } from '../memory/total.js'
 import { corruptLane, lookAgain, push, readEndOf, wakeAggregator } from './ring.js'
 import {
@@ -112,8 +113,14 @@ export interface LaneClock {
 /** Why a lane could not be claimed. */
 export type NoLane = 'none-free' | 'stopped'
 
-/** Claim a free lane for this thread. `parentId`: the thread that started it; -1 where that is not known. */
-export function openLane(memory: Memory, threadId: number, batchSize: number, clock: LaneClock, parentId = -1): Lane | NoLane {
+/** Claim a free lane for this thread. `ancestors`: the threads above it, as far as they are known, the nearest first. */
+export function openLane(
+  memory: Memory,
+  threadId: number,
+  batchSize: number,
+  clock: LaneClock,
+  ancestors: readonly number[] = [],
+): Lane | NoLane {
   const { words, layout } = memory
   for (let id = 0; id < layout.maxWriters; id++) {
     const header = laneAt(layout, id)
@@ -126,11 +133,11 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
     }
     // ^ linearization point of the claim; whoever looks knows the owner from here on
     Atomics.store(words, header + LANE_WAITING, 0) // an owner that died while it waited left it
+    if (ancestors.length > 0) storeAncestors(words, header + LANE_ANCESTORS, ancestors)
     Atomics.store(words, header + LANE_THREAD, threadId + 1)
-    if (parentId >= 0) Atomics.store(words, header + LANE_PARENT, parentId + 1)
     const attn = Atomics.load(words, header + LANE_ATTN)
     if (Atomics.load(words, STOPPED) !== 0 || (attn & 1) !== 0) {
-      Atomics.store(words, header + LANE_PARENT, 0)
+      Atomics.store(words, header + LANE_ANCESTORS, 0)
       Atomics.store(words, header + LANE_THREAD, 0)
       Atomics.compareExchange(words, header + LANE_OWNER, mine, owner)
       return 'stopped'
@@ -139,6 +146,7 @@ export function openLane(memory: Memory, threadId: number, batchSize: number, cl
     const readEnd = Atomics.load(words, header + LANE_READ_END)
     if (readEnd !== end) {
       // A lane is freed when it is empty. With another beginning than the aggregator's, each batch would be taken for other keys.
+      Atomics.store(words, header + LANE_ANCESTORS, 0)
       Atomics.store(words, header + LANE_THREAD, 0)
       Atomics.compareExchange(words, header + LANE_OWNER, mine, owner)
       throw corruptLane(readEnd, end)
@@ -417,7 +425,7 @@ export function freeLane(words: SharedWords, lane: number, owner: number, harves
   const generation = owner >>> THREAD_BITS
   words[lane + LANE_HARVESTED] = harvested
   Atomics.store(words, lane + LANE_EVERYTHING, 0)
-  Atomics.store(words, lane + LANE_PARENT, 0)
+  Atomics.store(words, lane + LANE_ANCESTORS, 0)
   Atomics.store(words, lane + LANE_THREAD, 0)
   Atomics.compareExchange(words, lane + LANE_OWNER, owner, ((generation + 1) & GENERATION_MASK) << THREAD_BITS)
 }

@@ -1,5 +1,6 @@
-import { LANE_OWNER, LANE_PARENT, LANE_THREAD, laneAt } from '../memory/map.js'
+import { LANE_ANCESTORS, LANE_OWNER, LANE_THREAD, laneAt, OWNER, ROLE_ANCESTORS, ROLE_OF, type SharedWords } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { hasAncestor, storeAncestors } from './ancestors.js'
 import { ownerBits } from './lane.js'
 import { push } from './ring.js'
 import { controlToken, REAP, THREAD_BITS, THREAD_MASK, writerPayload } from './token.js'
@@ -29,7 +30,7 @@ export function orphansOf(memory: Memory, threadId: number): Orphan[] {
       const full = Atomics.load(words, lane + LANE_THREAD)
       // 0: it died between its claim and its id, so the low bits have to do.
       const isOwn = full === thread + 1 || (full === 0 && (owner & THREAD_MASK) === ownerBits(thread))
-      const isBelow = full !== 0 && Atomics.load(words, lane + LANE_PARENT) === thread + 1
+      const isBelow = full !== 0 && hasAncestor(words, lane + LANE_ANCESTORS, thread)
       if (!isOwn && !isBelow) continue
       // A thread below has its lanes found with its own id.
       if (isOwn) orphans[orphans.length] = { writer, generation: owner >>> THREAD_BITS, threadId: thread }
@@ -48,4 +49,19 @@ export function pushReap(memory: Memory, orphan: Orphan): boolean {
 export function isOrphan(memory: Memory, orphan: Orphan): boolean {
   const { words, layout } = memory
   return Atomics.load(words, laneAt(layout, orphan.writer) + LANE_OWNER) >>> THREAD_BITS === orphan.generation
+}
+
+/** The thread that has the aggregator's role: the threads above it, whose end is its own. */
+export function noteRole(words: SharedWords, threadId: number, ancestors: readonly number[]): void {
+  Atomics.store(words, ROLE_OF, 0) // while the words below are of two owners
+  storeAncestors(words, ROLE_ANCESTORS, ancestors)
+  Atomics.store(words, ROLE_OF, threadId + 1)
+}
+
+/** Any thread: a thread has ended. If it had the aggregator's role, or a thread below it had, the role is free. */
+export function releaseRole(words: SharedWords, threadId: number): void {
+  const owner = Atomics.load(words, OWNER)
+  if (owner === 0) return
+  const isBelow = Atomics.load(words, ROLE_OF) === owner && hasAncestor(words, ROLE_ANCESTORS, threadId)
+  if (owner === threadId + 1 || isBelow) Atomics.compareExchange(words, OWNER, owner, 0)
 }

@@ -1,7 +1,7 @@
 import { platform } from '#platform'
 import { announceSleep } from '../aggregator/park.js'
 import { host, unhost, whenWoken } from '../aggregator/run.js'
-import { releaseRole } from '../aggregator/state.js'
+import { dropRole } from '../aggregator/state.js'
 import { FINISHED_ALL, IDLE } from '../aggregator/step.js'
 import { cannotGoOn, readError, type Supervisor } from '../aggregator/supervisor.js'
 import { DirtyRingError, invalidArg } from '../errors.js'
@@ -10,6 +10,7 @@ import { handleOf, type Memory } from '../memory/memory.js'
 import type { ResolvedOptions } from '../options.js'
 import { patience } from '../patience.js'
 import type { AggregatorThread } from '../platform/platform.js'
+import { releaseRole } from '../ring/reap.js'
 import { distance } from '../ring/token.js'
 import { clearInterval, clearTimeout, nowMs, queueMicrotask, setInterval, setTimeout, unref } from '../timers.js'
 
@@ -140,9 +141,9 @@ export class AggregatorHost {
     }
   }
 
-  /** A thread has ended: if it had the role, the role is free. */
+  /** A thread has ended: if it had the role, or a thread below it had, the role is free. */
   release(threadId: number): void {
-    releaseRole(this.#memory.words, threadId + 1)
+    releaseRole(this.#memory.words, threadId)
   }
 
   /**
@@ -262,7 +263,7 @@ export class AggregatorHost {
         const wasUp = !isStarting
         this.#isGone = true
         settle(() => reject(cannotStart(cause)))
-        releaseRole(words, owner)
+        dropRole(words, owner)
         if (wasUp) this.#onDeath(cause)
       })
       Atomics.store(words, STARTING, 1)

@@ -1,9 +1,8 @@
 import { platform } from '#platform'
-import { releaseRole } from '../aggregator/state.js'
 import { FINISHED, TRACKER_ID, TRACKER_THREAD } from '../memory/map.js'
 import { attachMemory, type Memory } from '../memory/memory.js'
 import { threadIdFor } from '../platform/thread.js'
-import { isOrphan, orphansOf, pushReap, type Orphan } from '../ring/reap.js'
+import { isOrphan, orphansOf, pushReap, releaseRole, type Orphan } from '../ring/reap.js'
 import { queueMicrotask, setTimeout, unref } from '../timers.js'
 
 /** How soon a REAP that found the ring full is tried again. */
@@ -20,7 +19,8 @@ const watches = new Map<string, WorkerWatch>()
  * both marks and starts workers need not call it. The tracker's own thread need not either.
  *
  * When the calling thread itself ends, its workers end with it; the tracker then harvests their writers. Each thread between the tracker's and a writer's must
- * have called this, or opened a writer, before it started the next one. The tracker tells no 'harvest' event of the writers that another thread harvests.
+ * have called this, or opened a writer, before it started the next one; up to 16 threads are noted. The same holds for a thread that calls runAggregator():
+ * where no thread sees its end, stop() waits for it for ever. The tracker tells no 'harvest' event of the writers that another thread harvests.
  * In a browser no thread sees the end of a worker: there the call does nothing.
  *
  * @param handle The tracker's handle.
@@ -130,8 +130,7 @@ class WorkerWatch {
 
   /** A thread has ended, and those that it had started: what they had of this tracker is free. */
   #bury(threadId: number): void {
-    const { words } = this.#memory
-    releaseRole(words, threadId + 1)
+    releaseRole(this.#memory.words, threadId)
     this.#orphans.push(...orphansOf(this.#memory, threadId))
     this.#reap()
   }

@@ -1,6 +1,6 @@
 import { platform } from '#platform'
 import { hostsAny, pumpHosted } from '../aggregator/run.js'
-import { parentThreadId, threadIdFor } from '../platform/thread.js'
+import { ancestorIds, threadIdFor } from '../platform/thread.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import {
@@ -84,6 +84,8 @@ export class Writer {
   readonly #lane: Lane
   readonly #waiting: Waiting
   #txnId: number | bigint | undefined
+  /** A close() has begun and not come to its end: an exception struck in it, so that the next one tries again. */
+  #closing = false
 
   static {
     laneOf = (writer) => {
@@ -339,13 +341,25 @@ export class Writer {
    * @throws `ERR_DIRTYRING_BUSY` inside batch()
    */
   close(): void {
-    if (!this.#lane.open) return
-    if (this.#lane.batching) {
+    const lane = this.#lane
+    if (!lane.open && !this.#closing) return
+    if (lane.batching) {
       throw new DirtyRingError('ERR_DIRTYRING_BUSY', `writer ${this.id} is inside batch(): close it when batch() has returned`)
     }
+    this.#closing = true
+    leaving.add(lane) // so the thread's end makes up for an exception below
     forget(this)
-    Atomics.notify(this.#lane.words, this.#lane.attnAt) // ends listen()
-    leave(this.#lane, CLOSE_WAIT_MS)
+    Atomics.notify(lane.words, lane.attnAt) // ends listen()
+    try {
+      leave(lane, CLOSE_WAIT_MS)
+    } catch (error) {
+      if (!(error instanceof DirtyRingError)) throw error
+      // A corrupt ring: no further try can succeed.
+      this.#closing = false
+      leaving.delete(lane)
+      throw error
+    }
+    this.#closing = false
   }
 
   /** close() */
@@ -452,7 +466,7 @@ export function openWriter(handle: unknown): Writer {
 export function openWriterIn(memory: Memory): Writer {
   checkIdentity(memory.words)
   const { batchSize, flushIntervalMs, onFull, maxWaitMs } = settingsOf(memory.words)
-  const open = (): Lane | NoLane => openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs), parentThreadId())
+  const open = (): Lane | NoLane => openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs), ancestorIds())
   let lane = open()
   if (lane === 'none-free' && hostsAny()) {
     pumpHosted() // closed ones may be waiting for an aggregator on this very thread
@@ -593,6 +607,7 @@ function forget(writer: Writer): void {
 
 function forgetStopped(): void {
   for (const writer of openWriters) if (isStopped(laneOf(writer))) forget(writer)
+  for (const lane of leaving) if (isStopped(lane)) leaving.delete(lane)
   for (const [key, writer] of threadWriters) if (writer.closed || isStopped(laneOf(writer))) threadWriters.delete(key)
 }
 
@@ -611,14 +626,15 @@ export function publishOwn(memory: Memory): boolean {
   return isAll
 }
 
-/** Lanes whose CLOSE found the ring full, and that a timer tries again for. */
+/** Lanes whose CLOSE may not be in the ring: it found the ring full, and a timer tries again, or an exception struck. */
 const leaving = new Set<Lane>()
 
 function endThread(): void {
   noteThreadEnd()
-  for (const lane of [...[...openWriters].map(laneOf), ...leaving]) {
+  for (const lane of new Set([...[...openWriters].map(laneOf), ...leaving])) {
     try {
-      publish(lane)
+      // Not once it has been closed: its CLOSE may be in the ring, and take with it what is staged.
+      if (lane.open) publish(lane)
       closeLane(lane) // takes with it what a full ring did not
     } catch {
       // A corrupt ring: it has nothing to do with the other lanes, and there is nobody left to be told.

@@ -26,6 +26,7 @@ export const CORE = [
   'ring/token',
   'ring/ring',
   'ring/lane',
+  'ring/ancestors',
   'ring/reap',
   'ring/consume',
   'ring/drain',

@@ -213,7 +213,7 @@ export class World {
     if (dead !== undefined) {
       // The tracker's thread does this, which does not die, before it starts the next one.
       thread.killable = false
-      yield* core.releaseRole(this.words, this.threadIdOf(dead) + 1)
+      yield* core.releaseRole(this.words, this.threadIdOf(dead))
       thread.killable = this.scenario.killAggregator !== false
     }
     let recovered = warm !== undefined

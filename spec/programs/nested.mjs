@@ -3,7 +3,7 @@ import { isMainThread, parentPort, threadId, Worker, workerData } from 'node:wor
 import { Piscina } from 'piscina'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { DirtyTracker, openWriter, threadWriter, watchWorkers } from '../../dist/index.js'
+import { DirtyTracker, openWriter, runAggregator, threadWriter, watchWorkers } from '../../dist/index.js'
 import { args, verdict } from './support.mjs'
 import { until, within } from './threads.mjs'
 
@@ -77,6 +77,36 @@ const main = {
     return { open: open.length, ...result, toldOfAll: owners(open).join() === owners(harvests).join() }
   },
 
+  /** The highest of three threads is terminated; only the lowest has a writer. */
+  async chain() {
+    const tracker = await DirtyTracker.create(options)
+    const marked = newCounters()
+    const top = new Worker(url, { workerData: { role: 'link', handle: tracker.handle, marked, links: 2 } })
+    await until(() => marked[0] === KEYS - 1, 'a thread that marks')
+    const open = tracker.stats().writers.filter((each) => each.open)
+    await within(top.terminate(), 'terminate()')
+    await until(() => isFree(tracker), 'all lanes to be free')
+    const result = await countLost(tracker, marked)
+    await within(tracker.stop(), 'stop()')
+    return { open: open.length, ...result }
+  },
+
+  /** The aggregator runs two threads down, and the thread between is terminated. */
+  async role() {
+    const tracker = await DirtyTracker.create({ ...options, aggregator: 'none' })
+    const middle = new Worker(url, { workerData: { role: 'host', handle: tracker.handle } })
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    const before = await within(
+      tracker.consume((epoch) => [...epoch.ids()]),
+      'an epoch',
+    )
+    writer.mark(2)
+    await within(middle.terminate(), 'terminate()')
+    const last = await within(tracker.stop(), 'stop()')
+    return { before, last: [...last.ids()], exact: last.exact }
+  },
+
   /** What is left in a thread that goes on, when a tracker has stopped or the watch has ended. */
   async left() {
     const middle = new Worker(url, { workerData: { role: 'left' } })
@@ -136,6 +166,19 @@ const below = {
     new Worker(url, { workerData: { role: 'leaf', handle, marked, number: number + 1 } })
     setTimeout(() => markForEver(writer, number, marked))
   },
+
+  link({ handle, marked, links }) {
+    watchWorkers(handle)
+    const role = links > 1 ? 'link' : 'leaf'
+    new Worker(url, { workerData: { role, handle, marked, number: 0, links: links - 1 } })
+  },
+
+  host({ handle }) {
+    watchWorkers(handle)
+    new Worker(url, { workerData: { role: 'aggregator', handle } })
+  },
+
+  aggregator: ({ handle }) => runAggregator(handle),
 
   leaf: ({ handle, marked, number }) => markForEver(openWriter(handle), number, marked),
 
