@@ -49,7 +49,7 @@ export interface StopOptions {
   /**
    * Deals with the last epoch, which is committed when this returns or resolves. When it throws or
    * rejects, stop() rejects with the same error, the epoch stays readable, and stop() may be called
-   * again. It must not await a stop() without `consume`, because that one waits for it.
+   * again. It must not await another stop(), with `consume` or without, because that one waits for it.
    */
   consume?: ((epoch: SealedEpoch) => unknown) | undefined
 }

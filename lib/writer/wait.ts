@@ -144,6 +144,7 @@ export function stoppedError(lane: Lane): DirtyRingError {
 }
 
 export function stalledError(lane: Lane, count: number, why: string): DirtyRingError {
-  const wanted = count === 0 ? 'a slot in the ring' : `room for ${count} keys in its lane of ${lane.capacity}`
-  return new DirtyRingError('ERR_DIRTYRING_STALLED', `writer ${lane.id}: no ${wanted}: ${why}; nothing of this call was stored`)
+  const wanted = count === 0 ? 'free slot in the ring' : `room for ${count} keys in its lane of ${lane.capacity}`
+  const left = count === 0 ? 'what was marked stays staged' : 'nothing of this call was stored'
+  return new DirtyRingError('ERR_DIRTYRING_STALLED', `writer ${lane.id}: no ${wanted}: ${why}; ${left}`)
 }

@@ -105,9 +105,9 @@ export class Writer {
    * Mark a key: an id (a whole number to 2^53 - 1), a bigint (the 64 bits), a string or bytes (by their fingerprint), or two lanes `(lo, hi)`, which are
    * taken modulo 2^32 and not checked, for hot loops.
    *
-   * True if stored. False only with `onFull: 'reject'`, or on a thread that may not block, when the lane is full: nothing was stored then. With 'wait' it
-   * sleeps for room. Throws TypeError or RangeError for what is no key, `ERR_DIRTYRING_STALLED` after `maxWaitMs`, `ERR_DIRTYRING_CLOSED` and
-   * `ERR_DIRTYRING_STOPPED`; nothing was stored then.
+   * True if stored. False only with `onFull: 'reject'` outside batch(), when the lane is full: nothing was stored then. With 'wait' it sleeps for room; on a
+   * thread that may not block (a page's main thread) it throws `ERR_DIRTYRING_WOULD_BLOCK`. Throws TypeError or RangeError for what is no key,
+   * `ERR_DIRTYRING_STALLED` after `maxWaitMs`, `ERR_DIRTYRING_CLOSED` and `ERR_DIRTYRING_STOPPED`; nothing was stored then.
    *
    * @example
    * ```js
@@ -277,8 +277,8 @@ export class Writer {
   }
 
   /**
-   * Publish what is staged as one batch. True once nothing is staged: the next cut has all of it. With `onFull: 'wait'` it waits for a full ring, with
-   * 'reject' it returns false. Inside batch() it publishes what was staged before the batch, and returns false. Throws `ERR_DIRTYRING_STALLED` after `maxWaitMs`, and `ERR_DIRTYRING_STOPPED` when staged keys can't be delivered any more.
+   * Publish what is staged as one batch. True once nothing is staged: the next cut has all of it. With `onFull: 'wait'` it waits for a full ring; with
+   * 'reject', and on a thread that may not block, it returns false. Inside batch() it publishes what was staged before the batch, and returns false. Throws `ERR_DIRTYRING_STALLED` after `maxWaitMs`, and `ERR_DIRTYRING_STOPPED` when staged keys can't be delivered any more.
    *
    * @example
    * ```js
