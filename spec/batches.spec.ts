@@ -111,7 +111,11 @@ describe('batch()', () => {
     const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()
     const promising: (() => unknown)[] = [
-      async () => void writer.mark(1),
+      async () => {
+        writer.mark(1)
+        await Promise.resolve()
+        throw new Error('told to no one: the TypeError is') // an unhandled rejection would fail this spec
+      },
       () => {
         writer.mark(2)
         return { then: () => undefined }

@@ -578,6 +578,8 @@ export function withWriter<T>(handle: unknown, use: (writer: Writer) => T): T {
 /** What a batch or a task returns, if it is no promise: its marks are published by then, and what it does later would be unmarked. */
 function synchronous<T>(result: T): T {
   if (typeof (result as { then?: unknown } | null | undefined)?.then !== 'function') return result
+  // The TypeError below is what the caller is told; the promise, if it is a real one, would end the process when it rejects.
+  if (result instanceof Promise) result.catch(() => undefined)
   throw invalidArg('use', 'a function that has made its marks and its writes when it returns: batch() is synchronous', result)
 }
 
