@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import { FAILED, HEAD, TAIL } from '../lib/memory/map.js'
 import { attachMemory } from '../lib/memory/memory.js'
 import type { DirtyTracker } from '../lib/index.js'
-import { openInline, openUnattended, rejected, turns } from './support/in-process.js'
+import { openHeld, openInline, openUnattended, rejected, turns } from './support/in-process.js'
 
 /** The next slot of the ring holds a word that nobody ever writes there. */
 function corrupt(tracker: DirtyTracker): void {
@@ -27,6 +27,19 @@ describe('when there is no way on, every promise says so:', () => {
     const flushed = rejected(tracker.flushed())
     Atomics.store(attachMemory(tracker.handle, 'tracker').words, FAILED, 1)
     expect(await flushed).toMatchObject({ code: 'ERR_DIRTYRING_CORRUPT' })
+  })
+
+  it('stop(), on a thread that is left alone with a tail at which no token can be put in', async () => {
+    const { tracker, hand } = await openHeld({ capacity: 2 })
+    const writer = tracker.openWriter()
+    for (let id = 0; id < 7; id++) {
+      writer.mark(id)
+      writer.flush()
+      hand.run()
+    }
+    hand.release()
+    hand.memory.words[TAIL] = 0
+    expect(await rejected(tracker.stop({ graceMs: 0 }))).toMatchObject({ code: 'ERR_DIRTYRING_CORRUPT' })
   })
 
   it('restore(), each time: the epoch stays sealed, and its keys stay readable', async () => {

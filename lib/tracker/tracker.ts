@@ -739,9 +739,9 @@ export class DirtyTracker {
     }
   }
 
-  /** Once STOP is on its way: if nobody runs the aggregator and nobody will, this thread does, to the end. */
+  /** Once STOP is on its way: if nobody runs the aggregator and nobody will, this thread does, to the end. A failure ends it: STOP may not have gone in. */
   #takeOverIfAlone(): void {
-    while (this.#control.isStopping && this.#host.isAbsent && !this.#workAlone());
+    while (this.#control.isStopping && this.#control.failure === undefined && this.#host.isAbsent && !this.#workAlone());
   }
 
   /** Handle what is in the ring, on this thread. True when there will be no more to handle. */
