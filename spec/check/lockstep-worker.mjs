@@ -5,7 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import * as at from './lockstep-words.mjs'
 import { Tracker } from './model.mjs'
-import { $, compareExchange, drive, Run } from './runtime.mjs'
+import { $, drive, Run } from './runtime.mjs'
 import { scenarios } from './scenarios.mjs'
 
 const { number, words, layout, settings, control, output, modules, scenarioName, jobs } = workerData
@@ -215,7 +215,7 @@ function* takeRole() {
 }
 
 function* aggregate(predecessor, warm) {
-  if (predecessor >= 0) yield* compareExchange(words, core.OWNER, threadIdOf({ id: predecessor }) + 1, 0)
+  if (predecessor >= 0) yield* core.releaseRole(words, threadIdOf({ id: predecessor }))
   let isRecovered = warm !== undefined
   const a = warm ?? (yield* takeRole())
   for (;;) {

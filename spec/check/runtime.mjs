@@ -714,9 +714,6 @@ export function* store(memory, i, value) {
 export function* read(memory, i) {
   return $.r(memory, i, SITE_MODEL) ? yield : $.v
 }
-export function* compareExchange(memory, i, expected, value) {
-  return $.acas(memory, i, expected, value, SITE_MODEL) ? yield : $.v
-}
 
 /**
  * Do `look` until it returns true. In between the thread is blocked until another one has written a word that `look` read or, with `event`, something
