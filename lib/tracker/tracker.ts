@@ -479,7 +479,7 @@ export class DirtyTracker {
   /**
    * Resolves when everything that any open writer had marked before the call is published: the next cut has it all. A writer publishes when its thread marks,
    * or when its event loop turns; one whose event loop does not (a long loop, a pool's worker between tasks) holds this up: pass a signal. Rejects with
-   * `signal.reason`, `ERR_DIRTYRING_STOPPED`, and what there is no way on from.
+   * `signal.reason`, `ERR_DIRTYRING_STOPPED`, and the error that the tracker cannot recover from.
    *
    * @example
    * ```js
@@ -514,7 +514,7 @@ export class DirtyTracker {
   /**
    * A change that no list of keys describes (a bulk load, a truncate): the open epoch says `exact:
    * false`, reason 'everything'. In the order of the calls: an `advanceEpoch()` after it has it. It
-   * cannot be refused. Throws `ERR_DIRTYRING_STOPPED`, and what there is no way on from.
+   * cannot be refused. Throws `ERR_DIRTYRING_STOPPED`, and the error that the tracker cannot recover from.
    *
    * @example
    * ```js
@@ -529,7 +529,7 @@ export class DirtyTracker {
 
   /**
    * Resolves when everything published before the call is in the sets. Publishes the writers of the calling thread first. Rejects with `signal.reason`,
-   * `ERR_DIRTYRING_STOPPED`, and what there is no way on from.
+   * `ERR_DIRTYRING_STOPPED`, and the error that the tracker cannot recover from.
    *
    * @example
    * ```js
@@ -739,7 +739,10 @@ export class DirtyTracker {
     }
   }
 
-  /** Once STOP is on its way: if nobody runs the aggregator and nobody will, this thread does, to the end. A failure ends it: STOP may not have gone in. */
+  /**
+   * Once STOP is on its way: if no thread runs the aggregator and none will, this thread does, to
+   * the end. A failure ends it, because STOP may not have gone in.
+   */
   #takeOverIfAlone(): void {
     while (this.#control.isStopping && this.#control.failure === undefined && this.#host.isAbsent && !this.#workAlone());
   }
