@@ -22,7 +22,7 @@ import {
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'
-import { corruptLane, lookAgain, push, wakeAggregator } from './ring.js'
+import { corruptLane, lookAgain, push, readEndOf, wakeAggregator } from './ring.js'
 import {
   advance,
   BATCH,
@@ -283,6 +283,13 @@ function ownAhead(lane: Lane): void {
   lane.owned = (end + count) | 0
 }
 
+/** Looks at the aggregator's progress. What no part of the library writes there is left aside, because a publication must not throw: roomNow() throws then. */
+function lookAtRoom(lane: Lane): void {
+  const readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+  const unread = (lane.end - readEnd) | 0
+  if (unread >= 0 && unread <= lane.capacity) lane.readEnd = readEnd
+}
+
 /** Keys that fit without waiting, by what is known of the aggregator's progress. */
 export function roomOf(lane: Lane): number {
   return lane.capacity - ((lane.end - lane.readEnd) | 0)
@@ -290,7 +297,7 @@ export function roomOf(lane: Lane): number {
 
 /** The same, by a look at it. */
 export function roomNow(lane: Lane): number {
-  lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+  lane.readEnd = readEndOf(lane.memory, lane.header, lane.end)
   return roomOf(lane)
 }
 
@@ -319,14 +326,14 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
     Atomics.store(words, header + LANE_WAKE_AT, target)
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_ROOM)
     Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
-    lane.readEnd = Atomics.load(words, header + LANE_READ_END)
+    lane.readEnd = readEndOf(lane.memory, header, lane.end)
     if (((lane.readEnd - target) | 0) < 0 && Atomics.load(words, STOPPED) === 0) Atomics.wait(words, header + LANE_WAKE, wake, ms)
   } else {
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_SLOT)
     Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
     if (!publish(lane) && Atomics.load(words, STOPPED) === 0) Atomics.wait(words, header + LANE_WAKE, wake, ms)
   }
-  lane.readEnd = Atomics.load(words, header + LANE_READ_END)
+  lane.readEnd = readEndOf(lane.memory, header, lane.end)
   const there = count === 0 ? publish(lane) : roomOf(lane) >= count
   setDue(lane)
   return there
@@ -414,7 +421,7 @@ function afterStaging(lane: Lane): void {
 export function setDue(lane: Lane): void {
   let room = roomOf(lane)
   if (room < lane.batchSize) {
-    lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+    lookAtRoom(lane)
     room = roomOf(lane)
   }
   if (lane.held || !lane.open) room = 0 // stage() is to ask ready()
@@ -424,7 +431,7 @@ export function setDue(lane: Lane): void {
 
 function notePeak(lane: Lane): void {
   if (((lane.end - lane.readEnd) | 0) <= lane.peak) return
-  lane.readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
+  lookAtRoom(lane)
   const inFlight = (lane.end - lane.readEnd) | 0
   if (inFlight <= lane.peak) return
   lane.peak = inFlight
