@@ -262,10 +262,9 @@ export function setCells(a: Aggregator, cells: number): void {
   a.set.limit = keysAt(a.memory.layout, cells)
 }
 
-/** Enter the whole log into the table, which is clear. */
+/** Enter the whole log into the table, which is clear; key 0, if it is there, into the flag beside it. */
 export function reindex(a: Aggregator): void {
   const { set } = a
-  set.zero = false
   for (let from = 0; from < set.count; from += 4096) {
     indexLog(set, from, Math.min(from + 4096, set.count))
     reportProgress(a.words)

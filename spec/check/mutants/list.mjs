@@ -438,7 +438,7 @@ export const mutants = [
   },
   {
     name: 'recovery does not ask the log for key 0',
-    edits: [{ file: STATE, find: '  const { set } = a\n  set.zero = false\n', replace: '  const { set } = a\n' }],
+    edits: [{ file: STATE, find: '  set.zero = false\n  setCells(', replace: '  setCells(' }],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
     with: { preemptions: 0, deaths: 0, throws: 1 },
   },
