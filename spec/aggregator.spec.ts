@@ -647,6 +647,7 @@ describe('What something else has written into shared memory', () => {
     ['another epoch as the open one', (words) => [CUR, words[CUR] + 16]],
     ['a head that is one too far', (words) => [HEAD, words[HEAD] + 1]],
     ['a stop that never came', (words) => [STOP_POSITION, words[HEAD] + 1]],
+    ['a stop that never came, at the head', (words) => [STOP_POSITION, words[HEAD] + 2]],
   ])('ends a successor: %s', (_, change) => {
     const { memory, words, layout } = busy()
     const [at, value] = change(words, layout)

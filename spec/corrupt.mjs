@@ -52,6 +52,11 @@ const UNDETECTABLE = [
     is: ({ field }) => field === 'LANE_OWNER',
   },
   {
+    what: "the thread that has the aggregator's role",
+    why: 'a thread that is said to have it is waited for',
+    is: ({ field }) => field === 'OWNER',
+  },
+  {
     what: 'the bit in a lane that says that the tracker has stopped, or that everything is dirty',
     why: 'both values are right at some time',
     is: ({ field }) => field === 'LANE_ATTN' || field === 'LANE_EVERYTHING',

@@ -259,10 +259,12 @@ describe.each(rings)('A ring of $capacity from position $position', ({ capacity,
     expect(peek(memory, position)).toBe(GONE)
   })
 
-  it('takes a tail that is laps ahead of the head for corrupt', () => {
-    const memory = ringOf(capacity, position)
-    memory.words[TAIL] = advance(position, capacity * 2 + 1)
-    expect(() => peek(memory, position)).toThrow(CORRUPT)
+  it('takes a tail that is laps ahead of the head, or laps behind it, for corrupt', () => {
+    for (const by of [capacity * 2 + 1, 2 ** 29 - 1, 2 ** 29, -capacity * 2 - 1]) {
+      const memory = ringOf(capacity, position)
+      memory.words[TAIL] = advance(position, by)
+      expect(() => peek(memory, position)).toThrow(CORRUPT)
+    }
   })
 
   it('refuses an unknown word on both sides, and the tail never runs over it', () => {

@@ -178,13 +178,14 @@ function checkPlace(a: Aggregator): void {
   const last = advance(head, -1)
   const lap = lapOf(last, capacityBits)
   const seen = Atomics.load(words, ring + (last & (capacity - 1)))
-  let isRight: boolean
-  if (stopPosition < 0 || distance(head, stopPosition) === -1) {
-    const kind = classify(seen, lap, capacityBits)
-    isRight = stopPosition >= -1 && (kind === PASSED || kind === BEHIND_FULL)
-  } else {
+  const kind = classify(seen, lap, capacityBits)
+  let isRight = kind === PASSED || kind === BEHIND_FULL
+  if (stopPosition !== -1) {
     const beyond = distance(head, stopPosition)
-    isRight = beyond >= 0 && beyond < capacity && seen === fullWord(lap, controlToken(beyond === 0 ? STOP : POISON, 0))
+    if (beyond === -1)
+      isRight &&= Atomics.load(words, ring + (head & (capacity - 1))) === fullWord(lapOf(head, capacityBits), controlToken(STOP, 0))
+    else isRight = beyond >= 0 && beyond < capacity && seen === fullWord(lap, controlToken(beyond === 0 ? STOP : POISON, 0))
+    isRight &&= stopPosition >= 0
   }
   if (!isRight) throw corrupt(last, seen)
 }
@@ -266,7 +267,7 @@ export function setCells(a: Aggregator, cells: number): void {
   a.set.limit = keysAt(a.memory.layout, cells)
 }
 
-/** Enter the whole log into the table, which is clear. */
+/** Enter the whole log into the table, which is clear; key 0, if it is there, into the flag beside it. */
 export function reindex(a: Aggregator): void {
   const { set } = a
   for (let from = 0; from < set.count; from += 4096) {

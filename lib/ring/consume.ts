@@ -17,8 +17,9 @@ export function peek(memory: Memory, head: number): number {
     const seen = Atomics.load(words, slot)
     if (seen === emptyWord(lap)) {
       const ahead = distance(Atomics.load(words, TAIL), head)
+      // It falls behind by the token of a producer that died before it moved the tail, and by the last lap after STOP, which no producer fills.
+      if (Math.abs(ahead) > layout.capacity * 2) throw corruptTail(advance(head, ahead), head)
       if (ahead <= 0) return NOTHING
-      if (ahead > layout.capacity * 2) throw corruptTail(advance(head, ahead), head)
       // The tail has overtaken this slot (a producer slept through 2^30 tokens between two instructions): nobody else would fill it any more.
       Atomics.compareExchange(words, slot, seen, fullWord(lap, controlToken(NOP, 0)))
       continue

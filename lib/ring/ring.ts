@@ -71,7 +71,7 @@ export function corrupt(position: number, word: number): DirtyRingError {
 export function corruptTail(tail: number, head: number): DirtyRingError {
   return new DirtyRingError(
     'ERR_DIRTYRING_CORRUPT',
-    `the ring's tail is ${tail}, and the aggregator is at ${head}: no producer moves it so far`,
+    `the ring's tail is ${tail}, and the aggregator is at ${head}: no producer leaves it there`,
   )
 }
 

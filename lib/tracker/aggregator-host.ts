@@ -2,7 +2,7 @@ import { platform } from '#platform'
 import { announceSleep } from '../aggregator/park.js'
 import { host, unhost, whenWoken } from '../aggregator/run.js'
 import { dropRole } from '../aggregator/state.js'
-import { FINISHED_ALL, IDLE } from '../aggregator/step.js'
+import { FINISHED_ALL, IDLE, WORKED } from '../aggregator/step.js'
 import { cannotGoOn, readError, type Supervisor } from '../aggregator/supervisor.js'
 import { DirtyRingError, invalidArg } from '../errors.js'
 import { FAILED, FINISHED, HEAD, ITERATIONS, OWNER, PANICS, PARKED, PROGRESS, RETRYING, STARTING, TAIL } from '../memory/map.js'
@@ -131,11 +131,14 @@ export class AggregatorHost {
     return distance(Atomics.load(words, TAIL), Atomics.load(words, HEAD)) > 0
   }
 
-  /** Nobody else will: take the role and do all there is to do on the calling thread. True when it has come to the end. Throws what run() throws. */
+  /**
+   * Nobody else will: take the role and do what there is to do on the calling thread. False when there is more at once; true when it has come to the end, or
+   * to a ring that is empty, or to a step that has to wait. Throws what run() throws.
+   */
   takeOver(): boolean {
     const supervisor = host(this.#memory)
     try {
-      return supervisor.run(TOKENS_PER_PUMP) === FINISHED_ALL
+      return supervisor.run(TOKENS_PER_PUMP) !== WORKED
     } finally {
       unhost(supervisor)
     }

@@ -747,7 +747,7 @@ export class DirtyTracker {
     while (this.#control.isStopping && this.#control.failure === undefined && this.#host.isAbsent && !this.#workAlone());
   }
 
-  /** Handle what is in the ring, on this thread. True when there will be no more to handle. */
+  /** Handle what is in the ring, on this thread. True when there is no more to handle for now. */
   #workAlone(): boolean {
     try {
       const finished = this.#host.takeOver()

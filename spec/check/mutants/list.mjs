@@ -269,7 +269,7 @@ export const mutants = [
   },
   {
     name: 'a successor takes a slot before its head that is filled again for a corrupt one',
-    edits: [{ file: STATE, find: '(kind === PASSED || kind === BEHIND_FULL)', replace: 'kind === PASSED' }],
+    edits: [{ file: STATE, find: 'let isRight = kind === PASSED || kind === BEHIND_FULL', replace: 'let isRight = kind === PASSED' }],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
