@@ -132,8 +132,9 @@ export class AggregatorHost {
   }
 
   /**
-   * Nobody else will: take the role and do what there is to do on the calling thread. False when there is more at once; true when it has come to the end, or
-   * to a ring that is empty, or to a step that has to wait. Throws what run() throws.
+   * Takes the role where no other thread will, and does what there is to do on the calling thread.
+   * False when there is more to do at once. True at the end, with an empty ring, and when a step has
+   * to wait. Throws what run() throws.
    */
   takeOver(): boolean {
     const supervisor = host(this.#memory)
