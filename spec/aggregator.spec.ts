@@ -910,6 +910,14 @@ describe('The supervisor', () => {
     expect(logOf(memory, 0)).toEqual([1n])
   })
 
+  it('wakes the tracker when it ends because FAILED is set', () => {
+    const { memory, supervisor } = supervised()
+    memory.words[FAILED] = 1
+    const before = memory.words[SIGNAL]
+    expect(() => supervisor.run(10)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }))
+    expect(memory.words[SIGNAL]).not.toBe(before)
+  })
+
   it('does not skip a SEAL or a STOP for what failed before they came', () => {
     for (const kind of [SEAL, STOP]) {
       const { memory, supervisor } = supervised()

@@ -362,6 +362,14 @@ class Case {
     this.ended = false
   }
 
+  /** Starts another aggregator for one that ended, as the tracker's host does unless FAILED says that none can continue. */
+  restart() {
+    const { words } = this.memory
+    if (!this.ended || words[map.FAILED] !== 0 || words[map.FINISHED] !== 0) return
+    leaveRole(this.supervisor.aggregator)
+    this.takeRole()
+  }
+
   pump(budget = 4096) {
     if (this.ended) return
     try {
@@ -380,6 +388,7 @@ class Case {
     promise.then(over, over)
     const until = performance.now() + WAIT_MS_MAX
     for (let turn = 0; ; turn++) {
+      if (turn > 0) this.restart()
       this.pump()
       await Promise.resolve()
       if (isOver) return promise

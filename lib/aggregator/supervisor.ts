@@ -66,7 +66,10 @@ export class Supervisor {
     if (this.#running) return WORKED
     const a = this.aggregator
     const { words } = a
-    if (Atomics.load(words, FAILED) !== 0) throw cannotGoOn(words)
+    if (Atomics.load(words, FAILED) !== 0) {
+      signal(a) // the tracker need not wait until it looks by itself
+      throw cannotGoOn(words)
+    }
     if (this.retryAt !== 0) {
       reportProgress(words)
       if (this.#now() < this.retryAt) return BACKING_OFF
