@@ -6,7 +6,15 @@ import tseslint from 'typescript-eslint'
 const unused = ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrors: 'none' }]
 
 export default defineConfig(
-  globalIgnores(['dist/', 'coverage/', '.cache/', 'docs/reference/', '**/*.as.ts', '**/target/', 'spec/support/contract.d.ts']),
+  globalIgnores([
+    'dist/',
+    'coverage/',
+    '.cache/',
+    'docs/reference/',
+    '**/*.as.ts',
+    '**/target/',
+    'spec/support/contract.d.ts',
+  ]),
   js.configs.recommended,
   {
     rules: {
@@ -17,7 +25,9 @@ export default defineConfig(
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked],
-    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    languageOptions: {
+      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+    },
     rules: {
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       '@typescript-eslint/no-floating-promises': 'error',
@@ -26,13 +36,25 @@ export default defineConfig(
       '@typescript-eslint/no-non-null-assertion': 'off',
       '@typescript-eslint/no-unused-vars': unused,
       // An abort reason may be anything, and is passed on as it is.
-      '@typescript-eslint/only-throw-error': ['error', { allowThrowingAny: false, allowThrowingUnknown: true }],
+      '@typescript-eslint/only-throw-error': [
+        'error',
+        { allowThrowingAny: false, allowThrowingUnknown: true },
+      ],
       '@typescript-eslint/prefer-literal-enum-member': ['error', { allowBitwiseExpressions: true }],
-      '@typescript-eslint/prefer-promise-reject-errors': ['error', { allowThrowingAny: false, allowThrowingUnknown: true }],
+      '@typescript-eslint/prefer-promise-reject-errors': [
+        'error',
+        { allowThrowingAny: false, allowThrowingUnknown: true },
+      ],
       // async also turns what is thrown into a rejection.
       '@typescript-eslint/require-await': 'off',
-      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
-      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true },
+      ],
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ],
     },
   },
   {
@@ -41,9 +63,19 @@ export default defineConfig(
     rules: {
       'no-restricted-globals': [
         'error',
-        ...['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate', 'queueMicrotask', 'performance', 'Date'].map(
-          (name) => ({ name, message: "Take it from timers.ts: a test's fake timers must not stop the library." }),
-        ),
+        ...[
+          'setTimeout',
+          'clearTimeout',
+          'setInterval',
+          'clearInterval',
+          'setImmediate',
+          'queueMicrotask',
+          'performance',
+          'Date',
+        ].map((name) => ({
+          name,
+          message: "Take it from timers.ts: a test's fake timers must not stop the library.",
+        })),
       ],
     },
   },

@@ -13,6 +13,11 @@ export default {
     '^#platform$': '<rootDir>/lib/platform/node.ts',
   },
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.cache/'],
-  collectCoverageFrom: ['lib/**/*.ts', '!lib/{cli,demo}/**', '!lib/platform/**', '!lib/aggregator/worker.ts'],
+  collectCoverageFrom: [
+    'lib/**/*.ts',
+    '!lib/{cli,demo}/**',
+    '!lib/platform/**',
+    '!lib/aggregator/worker.ts',
+  ],
   coverageReporters: ['text-summary'],
 }

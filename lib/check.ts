@@ -1,43 +1,66 @@
 import { invalidArg, isRevoked } from './errors.js'
 
 /**
- * Checks an option bag: a plain object (or one of a class of the caller's own) that has no other names than `known`. An unknown name is a TypeError that suggests
- * the nearest known one, because the caller would never notice an option that is silently ignored.
+ * Checks an option bag: a plain object (or one of a class of the caller's own) that has no other
+ * names than `known`. An unknown name is a TypeError that suggests the nearest known one, because
+ * the caller would never notice an option that is silently ignored.
  */
-export function checkBag(name: string, options: unknown, known: readonly string[]): Readonly<Record<string, unknown>> {
+export function checkBag(
+  name: string,
+  options: unknown,
+  known: readonly string[],
+): Readonly<Record<string, unknown>> {
   if (!isBag(options)) {
-    const advice = known.includes('signal') && isSignal(options) ? 'Pass the signal as { signal }.' : ''
+    const advice =
+      known.includes('signal') && isSignal(options) ? 'Pass the signal as { signal }.' : ''
     throw invalidArg(name, 'a plain object', options, advice)
   }
   for (const key of Object.keys(options)) {
     if (known.includes(key)) continue
     const near = nearest(key, known)
-    const advice = near === undefined ? `Known options: ${known.join(', ')}.` : `Did you mean "${near}"?`
-    throw invalidArg(`${name}.${key.slice(0, 40)}`, 'no option of this name', (options as Record<string, unknown>)[key], advice)
+    const advice =
+      near === undefined ? `Known options: ${known.join(', ')}.` : `Did you mean "${near}"?`
+    throw invalidArg(
+      `${name}.${key.slice(0, 40)}`,
+      'no option of this name',
+      (options as Record<string, unknown>)[key],
+      advice,
+    )
   }
   return options as Record<string, unknown>
 }
 
-/** Not an array, a Map, an AbortSignal …: those have no options in them, and all that the caller asked for would be ignored. */
+/**
+ * Not an array, a Map, an AbortSignal …: those have no options in them, and all that the caller
+ * asked for would be ignored.
+ */
 function isBag(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null || isRevoked(value) || Array.isArray(value)) return false
+  if (typeof value !== 'object' || value === null || isRevoked(value) || Array.isArray(value))
+    return false
   const tag = Object.prototype.toString.call(value)
   return tag === '[object Object]' || tag === '[object Module]'
 }
 
 function isSignal(value: unknown): boolean {
   return (
-    typeof value === 'object' && value !== null && !isRevoked(value) && Object.prototype.toString.call(value) === '[object AbortSignal]'
+    typeof value === 'object' &&
+    value !== null &&
+    !isRevoked(value) &&
+    Object.prototype.toString.call(value) === '[object AbortSignal]'
   )
 }
 
-/** Whether the engine itself threw this, as it does for a method that is called on a Proxy. Errors of this library have a code of their own. */
+/**
+ * Whether the engine itself threw this, as it does for a method that is called on a Proxy. Errors
+ * of this library have a code of their own.
+ */
 export function isEngineError(error: unknown): boolean {
   const { name, code } = Object(error) as { name?: unknown; code?: unknown }
   return name === 'TypeError' && !(typeof code === 'string' && code.startsWith('ERR_DIRTYRING_'))
 }
 
-// The getters of the engine: a property of the same name on the view itself, or in a subclass, must not count. They read views of another realm too.
+// The getters of the engine: a property of the same name on the view itself, or in a subclass, must
+// not count. They read views of another realm too.
 const viewPrototype = Object.getPrototypeOf(Int8Array.prototype) as object
 const nameGetter = getterOf(Symbol.toStringTag) as (this: unknown) => string | undefined
 const lengthGetter = getterOf('length') as (this: unknown) => number
@@ -51,13 +74,17 @@ function getterOf(name: string | symbol): unknown {
   return get
 }
 
-/** The name of the built-in typed array that `value` is ('Uint8Array' for a Buffer, also for one of another realm), or undefined for anything else. */
+/**
+ * The name of the built-in typed array that `value` is ('Uint8Array' for a Buffer, also for one of
+ * another realm), or undefined for anything else.
+ */
 export function typedArrayName(value: unknown): string | undefined {
   return nameGetter.call(value)
 }
 
 /**
- * The length of a typed array. Throws invalidArg for one that is detached or out of bounds, which the engine takes for an empty one.
+ * The length of a typed array. Throws invalidArg for one that is detached or out of bounds, which
+ * the engine takes for an empty one.
  *
  * @param name - what an error calls it; a number is its index in `keys`
  */
@@ -69,11 +96,13 @@ export function viewLength(view: unknown, name: string | number): number {
 
 function checkAttached(view: unknown, name: string | number): void {
   try {
-    // Every method of a typed array checks the view first. (`ArrayBuffer.prototype.detached` is missing in Node 20.)
+    // Every method of a typed array checks the view first. (`ArrayBuffer.prototype.detached` is
+    // missing in Node 20.)
     indexOf.call(view as Uint8Array, 0)
   } catch (cause) {
     const expected = `a view of memory that this thread has`
-    const advice = 'It is detached or out of bounds: it was transferred to another thread, or its buffer shrank.'
+    const advice =
+      'It is detached or out of bounds: it was transferred to another thread, or its buffer shrank.'
     throw Object.assign(invalidArg(argumentName(name), expected, view, advice), { cause })
   }
 }
@@ -83,7 +112,10 @@ export function wordsOf(view: unknown, length: number): Int32Array {
   return new Int32Array(bufferGetter.call(view), offsetGetter.call(view), length)
 }
 
-/** What an error calls an argument; a number is its index in `keys`, put into words only when an error needs them. */
+/**
+ * What an error calls an argument; a number is its index in `keys`, put into words only when an
+ * error needs them.
+ */
 export function argumentName(name: string | number): string {
   return typeof name === 'number' ? `keys[${name}]` : name
 }

@@ -1,25 +1,31 @@
 /**
- * On every error that the library throws on purpose, as `error.code`. Tell errors apart by it, never by `instanceof`: two copies of a package, or two realms,
- * have two classes.
+ * On every error that the library throws on purpose, as `error.code`. Tell errors apart by it,
+ * never by `instanceof`: two copies of a package, or two realms, have two classes.
  *
  * - `ERR_DIRTYRING_INVALID_ARG`: a TypeError, an argument or option is of the wrong type
  * - `ERR_DIRTYRING_OUT_OF_RANGE`: a RangeError, it is of the right type and not allowed
- * - `ERR_DIRTYRING_BAD_HANDLE`: a TypeError, something that is no handle, or no longer one: it came by way of JSON, or into another process
+ * - `ERR_DIRTYRING_BAD_HANDLE`: a TypeError, something that is no handle, or no longer one: it came
+ *   by way of JSON, or into another process
  * - `ERR_DIRTYRING_VERSION`: a TypeError, the handle is from another version of the library
- * - `ERR_DIRTYRING_NO_SHARED_MEMORY`: this runtime has no SharedArrayBuffer; a page needs two headers for it
+ * - `ERR_DIRTYRING_NO_SHARED_MEMORY`: this runtime has no SharedArrayBuffer; a page needs two
+ *   headers for it
  * - `ERR_DIRTYRING_NO_WRITER_SLOT`: `maxWriters` writers are open
  * - `ERR_DIRTYRING_NO_EPOCH_SLOT`: all `epochSlots` are taken, and `onBusy` is 'reject'
  * - `ERR_DIRTYRING_SETTLED`: the keys of an epoch that was committed or restored
  * - `ERR_DIRTYRING_CLOSED`: a mark by a writer that was closed
  * - `ERR_DIRTYRING_STOPPED`: the tracker has stopped
  * - `ERR_DIRTYRING_STALLED`: no room for a mark within `maxWaitMs`; nothing was stored
- * - `ERR_DIRTYRING_AGGREGATOR_TAKEN`: somebody else runs this tracker's aggregator, or drains this ring
+ * - `ERR_DIRTYRING_AGGREGATOR_TAKEN`: somebody else runs this tracker's aggregator, or drains this
+ *   ring
  * - `ERR_DIRTYRING_AGGREGATOR_FAILED`: the aggregator could not be started, or not be kept running
  * - `ERR_DIRTYRING_CORRUPT`: a word of the shared memory that the library cannot have written there
  * - `ERR_DIRTYRING_DICTIONARY_FULL`: a KeyDictionary has no number, or no room for the bytes, left
- * - `ERR_DIRTYRING_UNSUPPORTED`: this host cannot run the library (it is big-endian), or a part of it (a KeyDictionary without TextEncoder)
- * - `ERR_DIRTYRING_BUSY`: a running epochs() loop owns the epochs, or close() was called inside batch()
- * - `ERR_DIRTYRING_INEXACT`: the list of keys of an epoch that is not exact: a part of the keys is missing in it
+ * - `ERR_DIRTYRING_UNSUPPORTED`: this host cannot run the library (it is big-endian), or a part of
+ *   it (a KeyDictionary without TextEncoder)
+ * - `ERR_DIRTYRING_BUSY`: a running epochs() loop owns the epochs, or close() was called inside
+ *   batch()
+ * - `ERR_DIRTYRING_INEXACT`: the list of keys of an epoch that is not exact: a part of the keys is
+ *   missing in it
  * - `ERR_DIRTYRING_WOULD_BLOCK`: the lane is full, and this thread may not sleep for room
  *
  * @example
@@ -53,7 +59,8 @@ export type ErrorCode =
   | 'ERR_DIRTYRING_WOULD_BLOCK'
 
 /**
- * The state of things does not allow the call: neither bad input (a TypeError or RangeError with a `code`) nor an abort.
+ * The state of things does not allow the call: neither bad input (a TypeError or RangeError with a
+ * `code`) nor an abort.
  *
  * @example
  * ```js
@@ -113,7 +120,10 @@ function messageOf(name: string, expected: string, got: unknown, advice: string)
   return `"${name}" expected ${expected}, got ${describe(got)}${advice === '' ? '' : `. ${advice}`}`
 }
 
-/** Describes a value in the few characters that an error message has for it. Never throws: the value may be a Proxy, or have getters that throw. */
+/**
+ * Describes a value in the few characters that an error message has for it. Never throws: the value
+ * may be a Proxy, or have getters that throw.
+ */
 export function describe(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'string') return JSON.stringify(shorten(value))
@@ -145,7 +155,9 @@ function nameOf(value: unknown): string | undefined {
   }
 }
 
-/** Whether a value is a Proxy that was revoked. Every look into one is a TypeError of the engine's. */
+/**
+ * Whether a value is a Proxy that was revoked. Every look into one is a TypeError of the engine's.
+ */
 export function isRevoked(value: unknown): boolean {
   try {
     Array.isArray(value)

@@ -1,32 +1,43 @@
-// MurmurHash3_x86_128 by Austin Appleby (public domain): four 32-bit words of state, blocks of four words, so Math.imul does all of it.
-// The answer's first two words are the two lanes of a key.
+// MurmurHash3_x86_128 by Austin Appleby (public domain): four 32-bit words of state, blocks of four
+// words, so Math.imul does all of it. The answer's first two words are the two lanes of a key.
 
 import { typedArrayName, viewLength } from './check.js'
 import { DirtyRingError, invalidArg, outOfRange } from './errors.js'
 
-// Keys are 64-bit views over 32-bit words, here and in all else: elsewhere they would be other keys, so nothing of the package loads there.
+// Keys are 64-bit views over 32-bit words, here and in all else: elsewhere they would be other
+// keys, so nothing of the package loads there.
 if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
-  throw new DirtyRingError('ERR_DIRTYRING_UNSUPPORTED', 'dirtyring needs a little-endian host: its keys are 64-bit views over 32-bit words')
+  throw new DirtyRingError(
+    'ERR_DIRTYRING_UNSUPPORTED',
+    'dirtyring needs a little-endian host: its keys are 64-bit views over 32-bit words',
+  )
 }
 
-/** 64 bits, 0n to 2^64-1, 0n included. As two lanes: `fingerprint = hi << 32 | lo`, each lane any int32 or uint32. SQLite takes it as `BigInt.asIntN(64, fp)`. */
+/**
+ * 64 bits, 0n to 2^64-1, 0n included. As two lanes: `fingerprint = hi << 32 | lo`, each lane any
+ * int32 or uint32. SQLite takes it as `BigInt.asIntN(64, fp)`.
+ */
 export type Fingerprint = bigint
 
 /**
- * 64-bit fingerprint of a string or of bytes: the first 64 bits of MurmurHash3_x86_128, the same on every machine, in every version.
+ * 64-bit fingerprint of a string or of bytes: the first 64 bits of MurmurHash3_x86_128, the same on
+ * every machine, in every version.
  *
- * As the reference implementation numbers its words, h1 is the low lane and h2 the high lane, both unsigned: `h2 << 32n | h1`, which is bytes
- * 0 to 7 of the digest read as one little-endian number. A string is hashed as UTF-8, a lone surrogate in it as U+FFFD; so it has the
- * fingerprint of its encoded bytes.
+ * As the reference implementation numbers its words, h1 is the low lane and h2 the high lane, both
+ * unsigned: `h2 << 32n | h1`, which is bytes 0 to 7 of the digest read as one little-endian number.
+ * A string is hashed as UTF-8, a lone surrogate in it as U+FFFD; so it has the fingerprint of its
+ * encoded bytes.
  *
- * Not cryptographic: whoever chooses the keys can make two of them collide. Among n keys that nobody chose so, the odds that any two collide
- * are about n^2 / 2^65: 2.7e-8 for 1 million keys, 2.7e-4 for 100 million.
+ * Not cryptographic: whoever chooses the keys can make two of them collide. Among n keys that
+ * nobody chose so, the odds that any two collide are about n^2 / 2^65: 2.7e-8 for 1 million keys,
+ * 2.7e-4 for 100 million.
  *
- * May be called on any thread. Bytes in shared memory that another thread writes meanwhile give some fingerprint, not necessarily that of any
- * state they were in.
+ * May be called on any thread. Bytes in shared memory that another thread writes meanwhile give
+ * some fingerprint, not necessarily that of any state they were in.
  *
  * @param key - a string or a Uint8Array (a Buffer is one), of any length
- * @param seed - a whole number, 0 to 2^32-1: a namespace. Every method that takes a key without a seed means seed 0
+ * @param seed - a whole number, 0 to 2^32-1: a namespace. Every method that takes a key without a
+ * seed means seed 0
  * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for a key or seed of another type
  * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for a seed out of range
  *
@@ -44,7 +55,8 @@ export function fingerprint(key: string | Uint8Array, seed = 0): Fingerprint {
 }
 
 /**
- * The two lanes of `fingerprint(key, seed)`, without a bigint: lo to `out[at]`, hi to `out[at + 1]`. Checks and throws as fingerprint() does.
+ * The two lanes of `fingerprint(key, seed)`, without a bigint: lo to `out[at]`, hi to `out[at +
+ * 1]`. Checks and throws as fingerprint() does.
  *
  * @internal
  */
@@ -67,7 +79,8 @@ export function hashBytes(bytes: Uint8Array, length: number, out: Int32Array, at
 }
 
 /**
- * All four words of the digest, for those who compare with other implementations. Checks and throws as fingerprint() does.
+ * All four words of the digest, for those who compare with other implementations. Checks and throws
+ * as fingerprint() does.
  *
  * @internal
  */
@@ -85,12 +98,16 @@ const stateAs64 = new BigUint64Array(state.buffer)
 /** The key's last bytes, where they do not fill a block: what is missing counts as zeros. */
 const tail = new Int32Array(4)
 
-/** Bytes of a string that are encoded and hashed at a time: whole blocks, whose last character may hang over by three bytes. */
+/**
+ * Bytes of a string that are encoded and hashed at a time: whole blocks, whose last character may
+ * hang over by three bytes.
+ */
 const CHUNK = 1024
 const chunk = new Uint8Array(CHUNK + 3)
 
-// Called through here because V8 looks `text.charCodeAt` up anew for every character once it has met more than four kinds of string there
-// (flat, sliced, concatenated, interned, of one byte or two): 11 ns a character instead of 3 (Node 20).
+// Called through here because V8 looks `text.charCodeAt` up anew for every character once it has
+// met more than four kinds of string there (flat, sliced, concatenated, interned, of one byte or
+// two): 11 ns a character instead of 3 (Node 20).
 // eslint-disable-next-line @typescript-eslint/unbound-method
 const { charCodeAt, codePointAt } = String.prototype
 
@@ -115,7 +132,10 @@ function digestString(text: string, seed: number): void {
   else digestUtf8(text)
 }
 
-/** Copies the key to the chunk, one loop that does nothing else: nearly every key is ASCII. False if it is not. */
+/**
+ * Copies the key to the chunk, one loop that does nothing else: nearly every key is ASCII. False if
+ * it is not.
+ */
 function copyAscii(text: string): boolean {
   const { length } = text
   for (let i = 0; i < length; i++) {
@@ -160,8 +180,9 @@ function digestUtf8(text: string): void {
   finish(chunk, filled, absorbed + filled)
 }
 
-// Words are read and multiplied in place, without helpers but the tiny rotl(): V8 stops inlining in a function this large, and a block then
-// takes up to four times as long (Node 20). Bytes are put together by shifts because a view may begin at any offset.
+// Words are read and multiplied in place, without helpers but the tiny rotl(): V8 stops inlining in
+// a function this large, and a block then takes up to four times as long (Node 20). Bytes are put
+// together by shifts because a view may begin at any offset.
 
 const C1 = 0x239b961b
 const C2 = 0xab0e9789
@@ -183,10 +204,18 @@ function absorb(bytes: Uint8Array, end: number): void {
     const k2 = bytes[i + 4] | (bytes[i + 5] << 8) | (bytes[i + 6] << 16) | (bytes[i + 7] << 24)
     const k3 = bytes[i + 8] | (bytes[i + 9] << 8) | (bytes[i + 10] << 16) | (bytes[i + 11] << 24)
     const k4 = bytes[i + 12] | (bytes[i + 13] << 8) | (bytes[i + 14] << 16) | (bytes[i + 15] << 24)
-    h1 = (Math.imul(rotl(h1 ^ Math.imul(rotl(Math.imul(k1, C1), 15), C2), 19) + h2, 5) + 0x561ccd1b) | 0
-    h2 = (Math.imul(rotl(h2 ^ Math.imul(rotl(Math.imul(k2, C2), 16), C3), 17) + h3, 5) + 0x0bcaa747) | 0
-    h3 = (Math.imul(rotl(h3 ^ Math.imul(rotl(Math.imul(k3, C3), 17), C4), 15) + h4, 5) + 0x96cd1c35) | 0
-    h4 = (Math.imul(rotl(h4 ^ Math.imul(rotl(Math.imul(k4, C4), 18), C1), 13) + h1, 5) + 0x32ac3b17) | 0
+    h1 =
+      (Math.imul(rotl(h1 ^ Math.imul(rotl(Math.imul(k1, C1), 15), C2), 19) + h2, 5) + 0x561ccd1b) |
+      0
+    h2 =
+      (Math.imul(rotl(h2 ^ Math.imul(rotl(Math.imul(k2, C2), 16), C3), 17) + h3, 5) + 0x0bcaa747) |
+      0
+    h3 =
+      (Math.imul(rotl(h3 ^ Math.imul(rotl(Math.imul(k3, C3), 17), C4), 15) + h4, 5) + 0x96cd1c35) |
+      0
+    h4 =
+      (Math.imul(rotl(h4 ^ Math.imul(rotl(Math.imul(k4, C4), 18), C1), 13) + h1, 5) + 0x32ac3b17) |
+      0
   }
   state[0] = h1
   state[1] = h2

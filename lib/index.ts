@@ -12,7 +12,12 @@ export {
 } from './options.js'
 export { runtimeSupport, type RuntimeSupport } from './support.js'
 export type { AbortSignalLike } from './signal.js'
-export { DirtyTracker, type AdvanceOptions, type EpochsOptions, type StopOptions } from './tracker/tracker.js'
+export {
+  DirtyTracker,
+  type AdvanceOptions,
+  type EpochsOptions,
+  type StopOptions,
+} from './tracker/tracker.js'
 export type { TrackerEvents } from './tracker/events.js'
 export type { AggregatorHealth } from './tracker/aggregator-host.js'
 export type { TrackerStats, WriterStats } from './tracker/stats.js'

@@ -1,4 +1,5 @@
-// Whatever names a thing that changed, turned into two int32 lanes. Every method that takes keys reads them here.
+// Whatever names a thing that changed, turned into two int32 lanes. Every method that takes keys
+// reads them here.
 
 import { argumentName, isEngineError, typedArrayName, viewLength, wordsOf } from './check.js'
 import { invalidArg, isRevoked, outOfRange } from './errors.js'
@@ -9,12 +10,14 @@ export type { Fingerprint }
 /**
  * Whatever names the thing that changed; one rule, in every method that takes a key:
  *
- * - number: an id of yours, a whole number 0 to 2^53-1. It is the key itself, exact, and `ids()` gives it back.
+ * - number: an id of yours, a whole number 0 to 2^53-1. It is the key itself, exact, and `ids()`
+ *   gives it back.
  * - bigint: the 64 bits themselves, 0n to 2^64-1. A signed id: `BigInt.asUintN(64, id)`.
  * - string or Uint8Array: hashed by fingerprint() with seed 0. That is one way.
  *
- * So the id 7 and the bigint 7n are one key, and the string '7' is another. Anything else is a TypeError `ERR_DIRTYRING_INVALID_ARG`, a number
- * or bigint outside its range a RangeError `ERR_DIRTYRING_OUT_OF_RANGE`, and nothing is stored then.
+ * So the id 7 and the bigint 7n are one key, and the string '7' is another. Anything else is a
+ * TypeError `ERR_DIRTYRING_INVALID_ARG`, a number or bigint outside its range a RangeError
+ * `ERR_DIRTYRING_OUT_OF_RANGE`, and nothing is stored then.
  *
  * @example
  * ```js
@@ -28,8 +31,9 @@ export type { Fingerprint }
 export type Key = number | bigint | string | Uint8Array
 
 /**
- * Many keys at once. Not a string and not a Uint8Array: each of those is one Key. The values of a BigInt64Array are taken as 64 bits (-1n is
- * 2^64-1), those of a Uint32Array as ids, each one key. An array or a Set may mix kinds of key.
+ * Many keys at once. Not a string and not a Uint8Array: each of those is one Key. The values of a
+ * BigInt64Array are taken as 64 bits (-1n is 2^64-1), those of a Uint32Array as ids, each one key.
+ * An array or a Set may mix kinds of key.
  *
  * @example
  * ```js
@@ -39,7 +43,8 @@ export type Key = number | bigint | string | Uint8Array
  * await tracker.consume((epoch) => console.log(epoch.size)) // 6
  * ```
  */
-export type KeyList = BigUint64Array | BigInt64Array | Uint32Array | readonly Key[] | ReadonlySet<Key>
+export type KeyList =
+  BigUint64Array | BigInt64Array | Uint32Array | readonly Key[] | ReadonlySet<Key>
 
 const TWO_POW_32 = 2 ** 32
 const MAX_BIGINT = 2n ** 64n - 1n
@@ -48,20 +53,29 @@ const lanesOfBigint = new Int32Array(2)
 const bigintBits = new BigUint64Array(lanesOfBigint.buffer)
 
 /**
- * Writes the lanes of one key: lo to `out[at]`, hi to `out[at + 1]`; nothing when it throws. Runs no code of the caller's.
+ * Writes the lanes of one key: lo to `out[at]`, hi to `out[at + 1]`; nothing when it throws. Runs
+ * no code of the caller's.
  *
- * @param name - what an error calls the key; a number is its index in `keys`, put into words only when an error needs them
+ * @param name - what an error calls the key; a number is its index in `keys`, put into words only
+ * when an error needs them
  * @internal
  */
-export function readKey(key: Key, out: Int32Array, at: number, name: string | number = 'key'): void {
+export function readKey(
+  key: Key,
+  out: Int32Array,
+  at: number,
+  name: string | number = 'key',
+): void {
   if (typeof key === 'number') {
-    if (!Number.isSafeInteger(key) || key < 0) throw outOfRange(argumentName(name), 'a whole number, 0 to 2^53-1', key)
+    if (!Number.isSafeInteger(key) || key < 0)
+      throw outOfRange(argumentName(name), 'a whole number, 0 to 2^53-1', key)
     out[at] = key
     out[at + 1] = key / TWO_POW_32
   } else if (typeof key === 'string') {
     hashKey(key, 0, out, at)
   } else if (typeof key === 'bigint') {
-    if (key < 0n || key > MAX_BIGINT) throw outOfRange(argumentName(name), 'a bigint, 0n to 2^64-1', key, key < 0n ? SIGNED : '')
+    if (key < 0n || key > MAX_BIGINT)
+      throw outOfRange(argumentName(name), 'a bigint, 0n to 2^64-1', key, key < 0n ? SIGNED : '')
     bigintBits[0] = key
     out[at] = lanesOfBigint[0]
     out[at + 1] = lanesOfBigint[1]
@@ -75,7 +89,8 @@ export function readKey(key: Key, out: Int32Array, at: number, name: string | nu
 const SIGNED = 'A signed id has its 64 bits as BigInt.asUintN(64, id).'
 
 /**
- * Checks two lanes that are taken modulo 2^32. Whatever else is no number would run code of the caller's where it is stored, or be an error of the engine's.
+ * Checks two lanes that are taken modulo 2^32. Whatever else is no number would run code of the
+ * caller's where it is stored, or be an error of the engine's.
  *
  * @internal
  */
@@ -89,12 +104,15 @@ export function checkLanes(lo: unknown, hi: unknown): void {
  * @internal
  */
 export function noLanes(lo: unknown, hi: unknown): TypeError {
-  return typeof lo !== 'number' ? invalidArg('lo', 'a number', lo) : invalidArg('hi', 'a number', hi)
+  return typeof lo !== 'number'
+    ? invalidArg('lo', 'a number', lo)
+    : invalidArg('hi', 'a number', hi)
 }
 
 /**
- * A list of keys that was looked at once: what it is, and how many keys it has. To read it may run code of the caller's (a getter, an iterator), which may do
- * anything, also to the list. So read it into a scratch that nothing else has, and look at the state of all other things after that.
+ * A list of keys that was looked at once: what it is, and how many keys it has. To read it may run
+ * code of the caller's (a getter, an iterator), which may do anything, also to the list. So read it
+ * into a scratch that nothing else has, and look at the state of all other things after that.
  *
  * @internal
  */
@@ -118,8 +136,8 @@ interface SetValues {
 }
 
 /**
- * Looks at a list. Throws invalidArg for whatever is no KeyList, and for a length that is no number; outOfRange for one that is no length. The keys themselves
- * are readKeys()'s to check.
+ * Looks at a list. Throws invalidArg for whatever is no KeyList, and for a length that is no
+ * number; outOfRange for one that is no length. The keys themselves are readKeys()'s to check.
  *
  * @internal
  */
@@ -131,21 +149,47 @@ export function openKeys(keys: KeyList): KeySource {
       return { keys, kind, count, lanes: wordsOf(keys, count * 2), next: 0, values: undefined }
     }
     case 'ids':
-      return { keys, kind, count: viewLength(keys, 'keys'), lanes: undefined, next: 0, values: undefined }
+      return {
+        keys,
+        kind,
+        count: viewLength(keys, 'keys'),
+        lanes: undefined,
+        next: 0,
+        values: undefined,
+      }
     case 'array':
-      return { keys, kind, count: checkCount('keys.length', (keys as readonly Key[]).length), lanes: undefined, next: 0, values: undefined }
+      return {
+        keys,
+        kind,
+        count: checkCount('keys.length', (keys as readonly Key[]).length),
+        lanes: undefined,
+        next: 0,
+        values: undefined,
+      }
     case 'set':
-      return { keys, kind, count: sizeOf(keys as ReadonlySet<Key>), lanes: undefined, next: 0, values: undefined }
+      return {
+        keys,
+        kind,
+        count: sizeOf(keys as ReadonlySet<Key>),
+        lanes: undefined,
+        next: 0,
+        values: undefined,
+      }
     case undefined: {
       const hint = isKey(keys) ? ' (one key: wrap it in an array)' : ''
-      throw invalidArg('keys', `a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys${hint}`, keys)
+      throw invalidArg(
+        'keys',
+        `a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys${hint}`,
+        keys,
+      )
     }
   }
 }
 
 /**
- * Writes the lanes of the list's next `count` keys, lo, hi, lo, hi ..., from `out[at]` on. Throws what readKey() throws, with the index of the key; and
- * invalidArg for a set that has more or fewer values than its size says, once the last key is read. `out` may be partly written then.
+ * Writes the lanes of the list's next `count` keys, lo, hi, lo, hi ..., from `out[at]` on. Throws
+ * what readKey() throws, with the index of the key; and invalidArg for a set that has more or fewer
+ * values than its size says, once the last key is read. `out` may be partly written then.
  *
  * @internal
  */
@@ -163,14 +207,21 @@ export function readKeys(source: KeySource, out: Int32Array, at: number, count: 
       }
       return
     case 'array':
-      for (let i = 0; i < count; i++) readKey((keys as readonly Key[])[next + i], out, at + 2 * i, next + i)
+      for (let i = 0; i < count; i++)
+        readKey((keys as readonly Key[])[next + i], out, at + 2 * i, next + i)
       return
     case 'set':
       readValues(source, next, out, at, count)
   }
 }
 
-function readValues(source: KeySource, first: number, out: Int32Array, at: number, count: number): void {
+function readValues(
+  source: KeySource,
+  first: number,
+  out: Int32Array,
+  at: number,
+  count: number,
+): void {
   const values = (source.values ??= valuesOf(source.keys as ReadonlySet<Key>))
   try {
     for (let i = 0; i < count; i++) {
@@ -189,12 +240,16 @@ function otherSize({ count }: KeySource, got: unknown): TypeError {
   return invalidArg('keys', `as many values as its size says, ${count}`, got)
 }
 
-/** Keys that are read before more room for them is reserved: a list that only says that it is long must not cost the memory. */
+/**
+ * Keys that are read before more room for them is reserved: a list that only says that it is long
+ * must not cost the memory.
+ */
 const FIRST_PART = 16384
 
 /**
- * All keys of a list as lanes: those of 64-bit values where they lie, of any other list in a scratch that nothing else has. Throws what readKeys() throws,
- * and outOfRange for more than this machine has the memory for.
+ * All keys of a list as lanes: those of 64-bit values where they lie, of any other list in a
+ * scratch that nothing else has. Throws what readKeys() throws, and outOfRange for more than this
+ * machine has the memory for.
  *
  * @internal
  */
@@ -222,7 +277,9 @@ export function lanesFor(count: number, name = 'keys'): Int32Array {
   try {
     return new Int32Array(count * 2)
   } catch (cause) {
-    throw Object.assign(outOfRange(name, 'a size that this machine has the memory for', count), { cause })
+    throw Object.assign(outOfRange(name, 'a size that this machine has the memory for', count), {
+      cause,
+    })
   }
 }
 
@@ -233,15 +290,20 @@ export function lanesFor(count: number, name = 'keys'): Int32Array {
  */
 export function checkFits(name: string, count: number, laneCapacity: number): void {
   if (count <= laneCapacity) return
-  const advice = 'To mark more keys than a lane holds, pass { atomic: false }, or raise laneCapacity.'
+  const advice =
+    'To mark more keys than a lane holds, pass { atomic: false }, or raise laneCapacity.'
   throw outOfRange(name, `at most ${laneCapacity} keys (laneCapacity)`, count, advice)
 }
 
 // The getter and the methods of the engine, for a Set of any realm: a subclass may have others.
-const { get: sizeGetter } = Object.getOwnPropertyDescriptor(Set.prototype, 'size') as { get: (this: unknown) => number }
+const { get: sizeGetter } = Object.getOwnPropertyDescriptor(Set.prototype, 'size') as {
+  get: (this: unknown) => number
+}
 // eslint-disable-next-line @typescript-eslint/unbound-method
 const setValues = Set.prototype.values
-const { next: setNext } = Object.getPrototypeOf(new Set().values()) as { next: (this: unknown) => IteratorResult<Key> }
+const { next: setNext } = Object.getPrototypeOf(new Set().values()) as {
+  next: (this: unknown) => IteratorResult<Key>
+}
 
 function isRealSet(keys: unknown): keys is Set<Key> {
   try {
@@ -258,7 +320,15 @@ function sizeOf(keys: ReadonlySet<Key>): number {
     return checkCount('keys.size', keys.size)
   } catch (cause) {
     if (!isEngineError(cause)) throw cause
-    throw Object.assign(invalidArg('keys', 'a Set whose size can be read', keys, 'Of a Proxy of a Set it cannot: pass the Set.'), { cause })
+    throw Object.assign(
+      invalidArg(
+        'keys',
+        'a Set whose size can be read',
+        keys,
+        'Of a Proxy of a Set it cannot: pass the Set.',
+      ),
+      { cause },
+    )
   }
 }
 
@@ -269,7 +339,8 @@ function valuesOf(keys: ReadonlySet<Key>): SetValues {
   }
   const values: unknown = typeof keys.values === 'function' ? keys.values() : undefined
   const { next } = Object(values) as { next?: unknown }
-  if (typeof next !== 'function') throw invalidArg('keys', 'a Set whose values() gives an iterator', keys)
+  if (typeof next !== 'function')
+    throw invalidArg('keys', 'a Set whose values() gives an iterator', keys)
   return {
     next() {
       const result: unknown = next.call(values)
@@ -289,11 +360,15 @@ function valuesOf(keys: ReadonlySet<Key>): SetValues {
 
 function checkCount(name: string, count: unknown): number {
   if (typeof count !== 'number') throw invalidArg(name, 'a number', count)
-  if (!Number.isInteger(count) || count < 0 || count >= TWO_POW_32) throw outOfRange(name, 'a whole number, 0 to 2^32-1', count)
+  if (!Number.isInteger(count) || count < 0 || count >= TWO_POW_32)
+    throw outOfRange(name, 'a whole number, 0 to 2^32-1', count)
   return count
 }
 
-/** How a list is to be read, by what it is rather than by instanceof: it may come from another realm. */
+/**
+ * How a list is to be read, by what it is rather than by instanceof: it may come from another
+ * realm.
+ */
 function listKind(keys: unknown): KeySource['kind'] | undefined {
   switch (typedArrayName(keys)) {
     case 'BigUint64Array':
@@ -305,21 +380,27 @@ function listKind(keys: unknown): KeySource['kind'] | undefined {
   }
   if (typeof keys !== 'object' || keys === null || isRevoked(keys)) return undefined
   if (Array.isArray(keys)) return 'array'
-  return isRealSet(keys) || Object.prototype.toString.call(keys) === '[object Set]' ? 'set' : undefined
+  return isRealSet(keys) || Object.prototype.toString.call(keys) === '[object Set]'
+    ? 'set'
+    : undefined
 }
 
 function isKey(value: unknown): boolean {
-  return ['number', 'bigint', 'string'].includes(typeof value) || typedArrayName(value) === 'Uint8Array'
+  return (
+    ['number', 'bigint', 'string'].includes(typeof value) || typedArrayName(value) === 'Uint8Array'
+  )
 }
 
 /**
- * How many keys a list of lanes has. Throws invalidArg for another type, outOfRange for an odd length.
+ * How many keys a list of lanes has. Throws invalidArg for another type, outOfRange for an odd
+ * length.
  *
  * @internal
  */
 export function laneCount(lanes: Uint32Array | Int32Array): number {
   const name = typedArrayName(lanes)
-  if (name !== 'Uint32Array' && name !== 'Int32Array') throw invalidArg('lanes', 'a Uint32Array or an Int32Array', lanes)
+  if (name !== 'Uint32Array' && name !== 'Int32Array')
+    throw invalidArg('lanes', 'a Uint32Array or an Int32Array', lanes)
   const length = viewLength(lanes, 'lanes')
   if (length % 2 !== 0) throw outOfRange('lanes', 'an even length', length)
   return length / 2

@@ -4,8 +4,8 @@ import { laneAt, layoutOf } from './memory/map.js'
 import { isPowerOfTwo, MAX_BYTES, type Settings } from './memory/memory.js'
 
 /**
- * What travels to other threads: pass it in workerData or postMessage, and give it to openWriter() there. Threads of one process only: another process gets
- * `ERR_DIRTYRING_BAD_HANDLE`.
+ * What travels to other threads: pass it in workerData or postMessage, and give it to openWriter()
+ * there. Threads of one process only: another process gets `ERR_DIRTYRING_BAD_HANDLE`.
  *
  * @example
  * ```js
@@ -35,8 +35,8 @@ export interface TrackerHandle {
 }
 
 /**
- * How a tracker is tuned; each option stands alone, none is needed. One that is of the wrong type is a TypeError, one that is out of its range a RangeError,
- * and then nothing was reserved.
+ * How a tracker is tuned; each option stands alone, none is needed. One that is of the wrong type
+ * is a TypeError, one that is out of its range a RangeError, and then nothing was reserved.
  *
  * @example
  * ```js
@@ -48,39 +48,73 @@ export interface TrackerHandle {
  * ```
  */
 export interface TrackerOptions {
-  /** Keys a writer stages before it publishes by itself. 1 to laneCapacity. Default 64, or laneCapacity where that is less. Larger: fewer atomics, later visible. */
+  /**
+   * Keys a writer stages before it publishes by itself. 1 to laneCapacity. Default 64, or
+   * laneCapacity where that is less. Larger: fewer atomics, later visible.
+   */
   batchSize?: number | undefined
-  /** Ring slots, in BATCHES: published and not yet consumed. Power of two, 2 to 2^20. Default 1024. A full ring only makes batches larger. */
+  /**
+   * Ring slots, in BATCHES: published and not yet consumed. Power of two, 2 to 2^20. Default 1024.
+   * A full ring only makes batches larger.
+   */
   capacity?: number | undefined
-  /** In KEYS: what one writer may have staged and in flight; the largest atomic batch. Power of two, at most 2^27 / maxWriters (rounded up to a power of two). Default 16384. The knob for bursts. */
+  /**
+   * In KEYS: what one writer may have staged and in flight; the largest atomic batch. Power of two,
+   * at most 2^27 / maxWriters (rounded up to a power of two). Default 16384. The knob for bursts.
+   */
   laneCapacity?: number | undefined
   /** Writers open at once, 1 to 1024. Default 32. */
   maxWriters?: number | undefined
-  /** Epochs that exist at once: one open, the others sealed and not yet settled. 2 to 16. Default 4. */
+  /**
+   * Epochs that exist at once: one open, the others sealed and not yet settled. 2 to 16. Default 4.
+   */
   epochSlots?: number | undefined
-  /** Distinct keys an epoch holds exactly, 1 to 2^28; beyond it the epoch says `exact: false`. Default 1,048,576. Decides the memory: see memoryFootprint(). */
+  /**
+   * Distinct keys an epoch holds exactly, 1 to 2^28; beyond it the epoch says `exact: false`.
+   * Default 1,048,576. Decides the memory: see memoryFootprint().
+   */
   maxKeysPerEpoch?: number | undefined
-  /** In ms: a staged key is published at the latest after this, once its thread's event loop turns. 0 (never) to 2^31 - 1. Default 10. The timer never keeps a thread alive. */
+  /**
+   * In ms: a staged key is published at the latest after this, once its thread's event loop turns.
+   * 0 (never) to 2^31 - 1. Default 10. The timer never keeps a thread alive.
+   */
   flushIntervalMs?: number | undefined
-  /** A mark that finds the lane full: sleeps until there is room, or returns false. Default 'wait'. */
+  /**
+   * A mark that finds the lane full: sleeps until there is room, or returns false. Default 'wait'.
+   */
   onFull?: 'wait' | 'reject' | undefined
-  /** In ms: with onFull 'wait', how long a mark sleeps before it throws ERR_DIRTYRING_STALLED with nothing stored. 0 to 2^31 - 1. Default 30,000. */
+  /**
+   * In ms: with onFull 'wait', how long a mark sleeps before it throws ERR_DIRTYRING_STALLED with
+   * nothing stored. 0 to 2^31 - 1. Default 30,000.
+   */
   maxWaitMs?: number | undefined
-  /** Set kernel. 'auto': WebAssembly where it is allowed and its address space is to be had, TypeScript elsewhere. Same bytes, same results. Default 'auto'. */
+  /**
+   * Set kernel. 'auto': WebAssembly where it is allowed and its address space is to be had,
+   * TypeScript elsewhere. Same bytes, same results. Default 'auto'.
+   */
   kernel?: 'auto' | 'wasm' | 'js' | undefined
   /**
-   * Who runs the aggregator. 'worker' (default): a worker of the package's own. A function: the worker it returns, whose script is
-   * `import 'dirtyring/aggregator'`; the library posts it the handle, calls the function again when that worker dies, and terminates it at stop().
-   * 'none': nobody yet; some thread of yours calls runAggregator(handle). 'inline': no thread: the calling thread does it, in advanceEpoch(), when its
-   * event loop turns, and when a writer of the same thread finds its lane full.
+   * Who runs the aggregator. 'worker' (default): a worker of the package's own. A function: the
+   * worker it returns, whose script is `import 'dirtyring/aggregator'`; the library posts it the
+   * handle, calls the function again when that worker dies, and terminates it at stop(). 'none':
+   * nobody yet; some thread of yours calls runAggregator(handle). 'inline': no thread: the calling
+   * thread does it, in advanceEpoch(), when its event loop turns, and when a writer of the same
+   * thread finds its lane full.
    */
   aggregator?: 'worker' | 'none' | 'inline' | ((handle: TrackerHandle) => unknown) | undefined
 }
 
-/** Every option, none undefined: what {@link resolveOptions} gives, and {@link DirtyTracker.options} has. */
-export type ResolvedOptions = { readonly [K in keyof TrackerOptions]-?: Exclude<TrackerOptions[K], undefined> }
+/**
+ * Every option, none undefined: what {@link resolveOptions} gives, and {@link DirtyTracker.options}
+ * has.
+ */
+export type ResolvedOptions = {
+  readonly [K in keyof TrackerOptions]-?: Exclude<TrackerOptions[K], undefined>
+}
 
-/** Bytes of shared memory, reserved; pages count when first touched. See {@link memoryFootprint}. */
+/**
+ * Bytes of shared memory, reserved; pages count when first touched. See {@link memoryFootprint}.
+ */
 export interface MemoryFootprint {
   /** All of it: a multiple of 64 KiB. */
   total: number
@@ -100,8 +134,9 @@ export interface MemoryFootprint {
 export type RingOptions = Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'maxWriters'>
 
 /**
- * The options with every default filled in. Throws what `DirtyTracker.create()` would throw for them: a TypeError or RangeError that names the option,
- * what was expected and what came. Allocates nothing. Any thread.
+ * The options with every default filled in. Throws what `DirtyTracker.create()` would throw for
+ * them: a TypeError or RangeError that names the option, what was expected and what came. Allocates
+ * nothing. Any thread.
  *
  * @example
  * ```js
@@ -133,7 +168,12 @@ export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
     aggregator:
       typeof aggregator === 'function'
         ? (aggregator as (handle: TrackerHandle) => unknown)
-        : oneOf({ aggregator }, 'aggregator', ['worker', 'none', 'inline'] as const, ' or a function'),
+        : oneOf(
+            { aggregator },
+            'aggregator',
+            ['worker', 'none', 'inline'] as const,
+            ' or a function',
+          ),
   }
   const { total } = footprintOf(resolved)
   if (total > MAX_BYTES) {
@@ -144,7 +184,9 @@ export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
 }
 
 /** @internal The same for a BatchRing. */
-export function resolveRingOptions(options: RingOptions = {}): Required<{ [K in keyof RingOptions]: number }> {
+export function resolveRingOptions(
+  options: RingOptions = {},
+): Required<{ [K in keyof RingOptions]: number }> {
   return ringOptions(checkBag('options', options, RING_OPTIONS))
 }
 
@@ -159,7 +201,8 @@ function ringOptions(bag: Bag): Required<{ [K in keyof RingOptions]: number }> {
 }
 
 /**
- * Bytes of shared memory that a tracker with these options reserves. Allocates nothing; throws what `resolveOptions()` throws. Any thread.
+ * Bytes of shared memory that a tracker with these options reserves. Allocates nothing; throws what
+ * `resolveOptions()` throws. Any thread.
  *
  * @example
  * ```js
@@ -175,8 +218,28 @@ export function memoryFootprint(options: TrackerOptions = {}): MemoryFootprint {
 
 /** @internal What create() writes into the memory. */
 export function settingsFor(options: ResolvedOptions): Settings {
-  const { batchSize, capacity, laneCapacity, maxWriters, epochSlots, maxKeysPerEpoch, flushIntervalMs, onFull, maxWaitMs } = options
-  return { batchSize, capacity, laneCapacity, maxWriters, epochSlots, maxKeysPerEpoch, flushIntervalMs, onFull, maxWaitMs }
+  const {
+    batchSize,
+    capacity,
+    laneCapacity,
+    maxWriters,
+    epochSlots,
+    maxKeysPerEpoch,
+    flushIntervalMs,
+    onFull,
+    maxWaitMs,
+  } = options
+  return {
+    batchSize,
+    capacity,
+    laneCapacity,
+    maxWriters,
+    epochSlots,
+    maxKeysPerEpoch,
+    flushIntervalMs,
+    onFull,
+    maxWaitMs,
+  }
 }
 
 function footprintOf(options: ResolvedOptions): MemoryFootprint {
@@ -207,19 +270,37 @@ const TRACKER_OPTIONS = [
 /** Options by name, for the checks below. */
 type Bag = Readonly<Record<string, unknown>>
 
-function whole(options: Bag, name: string, min: number, max: number, byDefault: number, maxName?: string): number {
+function whole(
+  options: Bag,
+  name: string,
+  min: number,
+  max: number,
+  byDefault: number,
+  maxName?: string,
+): number {
   const value = options[name]
   if (value === undefined) return byDefault
   if (typeof value !== 'number') throw invalidArg(`options.${name}`, 'a number', value)
   if (!Number.isInteger(value) || value < min || value > max) {
-    throw outOfRange(`options.${name}`, `a whole number, ${min} to ${max}${maxName === undefined ? '' : ` (${maxName})`}`, value)
+    throw outOfRange(
+      `options.${name}`,
+      `a whole number, ${min} to ${max}${maxName === undefined ? '' : ` (${maxName})`}`,
+      value,
+    )
   }
   return value
 }
 
-function powerOfTwo(options: Bag, name: string, min: number, max: number, byDefault: number): number {
+function powerOfTwo(
+  options: Bag,
+  name: string,
+  min: number,
+  max: number,
+  byDefault: number,
+): number {
   const value = whole(options, name, min, max, Math.min(byDefault, max))
-  if (!isPowerOfTwo(value)) throw outOfRange(`options.${name}`, `a power of two, ${min} to ${max}`, value)
+  if (!isPowerOfTwo(value))
+    throw outOfRange(`options.${name}`, `a power of two, ${min} to ${max}`, value)
   return value
 }
 
@@ -227,7 +308,10 @@ function oneOf<T extends string>(options: Bag, name: string, values: readonly T[
   const value = options[name]
   if (value === undefined) return values[0]
   const quoted = values.map((each) => `'${each}'`)
-  const expected = more === '' ? `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)}` : `${quoted.join(', ')}${more}`
+  const expected =
+    more === ''
+      ? `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)}`
+      : `${quoted.join(', ')}${more}`
   if (typeof value !== 'string') throw invalidArg(`options.${name}`, expected, value)
   const found = values.find((each) => each === value)
   if (found === undefined) throw outOfRange(`options.${name}`, expected, value)

@@ -1,6 +1,12 @@
-/** How long this thread waits before it gives something up, or says that it waits, in ms. Specs make these shorter. */
+/**
+ * How long this thread waits before it gives something up, or says that it waits, in ms. Specs make
+ * these shorter.
+ */
 export const patience = {
-  /** A writer on the tracker's own thread, for a sign of life from the aggregator: this thread cannot start another one while it sleeps. */
+  /**
+   * A writer on the tracker's own thread, for a sign of life from the aggregator: this thread
+   * cannot start another one while it sleeps.
+   */
   noProgressMs: 2000,
   /** The tracker, for a sign of life from a worker whose end the host does not report. */
   silenceMs: 5000,

@@ -3,7 +3,8 @@ import { invalidArg } from './errors.js'
 import { clearTimeout, setTimeout } from './timers.js'
 
 /**
- * What the library needs of an AbortSignal, so that the declarations compile without "dom" and without @types/node. An AbortSignal is one.
+ * What the library needs of an AbortSignal, so that the declarations compile without "dom" and
+ * without @types/node. An AbortSignal is one.
  *
  * @example
  * ```js
@@ -21,8 +22,14 @@ export interface AbortSignalLike {
   removeEventListener(type: 'abort', listener: () => void): void
 }
 
-/** Checks an option bag that may hold a signal, and returns the signal. `others` are the names it may have besides. */
-export function signalOf(options: { signal?: AbortSignalLike | undefined }, ...others: string[]): AbortSignalLike | undefined {
+/**
+ * Checks an option bag that may hold a signal, and returns the signal. `others` are the names it
+ * may have besides.
+ */
+export function signalOf(
+  options: { signal?: AbortSignalLike | undefined },
+  ...others: string[]
+): AbortSignalLike | undefined {
   checkBag('options', options, ['signal', ...others])
   const { signal } = options
   if (signal === undefined) return undefined
@@ -32,8 +39,13 @@ export function signalOf(options: { signal?: AbortSignalLike | undefined }, ...o
 
 function isSignal(signal: unknown): boolean {
   try {
-    const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignalLike>
-    return typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function'
+    const { aborted, addEventListener, removeEventListener } = (signal ??
+      {}) as Partial<AbortSignalLike>
+    return (
+      typeof aborted === 'boolean' &&
+      typeof addEventListener === 'function' &&
+      typeof removeEventListener === 'function'
+    )
   } catch (error) {
     if (isEngineError(error)) return false // a Proxy of one: its getters refuse the Proxy
     throw error
@@ -54,8 +66,14 @@ export interface Waiting<T> {
   readonly reject: (reason: unknown) => void
 }
 
-/** Calls back once when the signal aborts, perhaps before this returns. Returns the function that ends it, which never throws. */
-function onAbort(signal: AbortSignalLike | undefined, listener: (reason: unknown) => void): () => void {
+/**
+ * Calls back once when the signal aborts, perhaps before this returns. Returns the function that
+ * ends it, which never throws.
+ */
+function onAbort(
+  signal: AbortSignalLike | undefined,
+  listener: (reason: unknown) => void,
+): () => void {
   if (signal === undefined) return () => undefined
   const abort = (): void => listener(reasonOf(signal))
   signal.addEventListener('abort', abort)
@@ -63,7 +81,8 @@ function onAbort(signal: AbortSignalLike | undefined, listener: (reason: unknown
     try {
       signal.removeEventListener('abort', abort)
     } catch {
-      // A signal of the caller's own making. The promise is settled, and the others that wait must not suffer.
+      // A signal of the caller's own making. The promise is settled, and the others that wait must
+      // not suffer.
     }
   }
 }
@@ -78,10 +97,13 @@ function reasonOf(signal: AbortSignalLike): unknown {
 }
 
 /**
- * A promise for `start` to settle, which an abort rejects with `signal.reason`: if `abandon`, which `start` returns, says that it is not too late. Nothing is left on
- * the signal once it is settled.
+ * A promise for `start` to settle, which an abort rejects with `signal.reason`: if `abandon`, which
+ * `start` returns, says that it is not too late. Nothing is left on the signal once it is settled.
  */
-export function abortable<T>(signal: AbortSignalLike | undefined, start: (waiting: Waiting<T>) => () => boolean): Promise<T> {
+export function abortable<T>(
+  signal: AbortSignalLike | undefined,
+  start: (waiting: Waiting<T>) => () => boolean,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     let isAborted = false
     let abandon = (): boolean => true
@@ -107,10 +129,14 @@ export function abortable<T>(signal: AbortSignalLike | undefined, start: (waitin
 }
 
 /**
- * Call `look` now, after 1 ms, 2, 4 …, at most `everyMs` apart, until it is true. Rejects with what it throws, and with `signal.reason`. The timer keeps the
- * thread alive, because a caller waits.
+ * Call `look` now, after 1 ms, 2, 4 …, at most `everyMs` apart, until it is true. Rejects with what
+ * it throws, and with `signal.reason`. The timer keeps the thread alive, because a caller waits.
  */
-export function until(look: () => boolean, everyMs: number, signal: AbortSignalLike | undefined): Promise<void> {
+export function until(
+  look: () => boolean,
+  everyMs: number,
+  signal: AbortSignalLike | undefined,
+): Promise<void> {
   return abortable(signal, ({ resolve, reject }) => {
     let timer: ReturnType<typeof setTimeout> | undefined
     let isOver = false

@@ -2,7 +2,10 @@ import { platform } from '#platform'
 
 /** What this runtime can do: see {@link runtimeSupport}. */
 export interface RuntimeSupport {
-  /** SharedArrayBuffer exists. In a browser that needs Cross-Origin-Opener-Policy and Cross-Origin-Embedder-Policy. */
+  /**
+   * SharedArrayBuffer exists. In a browser that needs Cross-Origin-Opener-Policy and
+   * Cross-Origin-Embedder-Policy.
+   */
   sharedMemory: boolean
   /** This thread may sleep in Atomics.wait (not a browser's main thread). */
   canBlock: boolean
@@ -36,7 +39,9 @@ export function runtimeSupport(): RuntimeSupport {
 const EMPTY_MODULE = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00)
 
 function mayCompile(): boolean {
-  const { WebAssembly } = globalThis as { WebAssembly?: { Module: new (code: Uint8Array) => object } }
+  const { WebAssembly } = globalThis as {
+    WebAssembly?: { Module: new (code: Uint8Array) => object }
+  }
   try {
     return WebAssembly !== undefined && typeof new WebAssembly.Module(EMPTY_MODULE) === 'object'
   } catch {

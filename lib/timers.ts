@@ -1,6 +1,7 @@
 /**
- * The host's clock and timers, as they were when the library was loaded. The library talks with other threads, which live in real time: a test's fake timers,
- * installed later, must not stop it. Every module of the library takes them from here (a lint rule says so).
+ * The host's clock and timers, as they were when the library was loaded. The library talks with
+ * other threads, which live in real time: a test's fake timers, installed later, must not stop it.
+ * Every module of the library takes them from here (a lint rule says so).
  */
 export const { setTimeout, clearTimeout, setInterval, clearInterval } = globalThis
 
@@ -11,12 +12,17 @@ export const queueMicrotask: (callback: () => void) => void =
 
 /** Node's. Where the host has none, setTimeout() of 0 ms. */
 export const setImmediate: (callback: () => void) => unknown =
-  (globalThis as { setImmediate?: (callback: () => void) => unknown }).setImmediate ?? ((callback) => setTimeout(callback, 0))
+  (globalThis as { setImmediate?: (callback: () => void) => unknown }).setImmediate ??
+  ((callback) => setTimeout(callback, 0))
 
 /** Milliseconds since some moment; never goes back. */
-export const nowMs: () => number = typeof performance === 'object' ? performance.now.bind(performance) : steadyClock()
+export const nowMs: () => number =
+  typeof performance === 'object' ? performance.now.bind(performance) : steadyClock()
 
-/** Where the host has no `performance`: the date, which stands still while the host's clock is set back. */
+/**
+ * Where the host has no `performance`: the date, which stands still while the host's clock is set
+ * back.
+ */
 function steadyClock(): () => number {
   const { now } = Date
   let latest = 0
@@ -36,8 +42,9 @@ export function ref(timer: unknown): void {
 let neverNotified: Int32Array | undefined
 
 /**
- * Sleeps as briefly as possible, some 60 µs. A thread that reads shared memory in a loop takes the line away from the thread that is about to write it and,
- * where two processors are two halves of one core, half of that thread's speed. (`Atomics.pause` is missing in Node 20 and 22.)
+ * Sleeps as briefly as possible, some 60 µs. A thread that reads shared memory in a loop takes the
+ * line away from the thread that is about to write it and, where two processors are two halves of
+ * one core, half of that thread's speed. (`Atomics.pause` is missing in Node 20 and 22.)
  */
 export function nap(): void {
   neverNotified ??= new Int32Array(new SharedArrayBuffer(4))

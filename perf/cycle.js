@@ -1,6 +1,7 @@
 /**
- * Epoch after epoch of 2 million marks, this thread marking, an aggregator on its own thread: marks until they are in the set, and all of the time. Then the
- * floor: a plain Set<bigint>, filled and cleared on this thread alone. Prints one JSON line, M keys/s.
+ * Epoch after epoch of 2 million marks, this thread marking, an aggregator on its own thread: marks
+ * until they are in the set, and all of the time. Then the floor: a plain Set<bigint>, filled and
+ * cleared on this thread alone. Prints one JSON line, M keys/s.
  */
 import { DirtyTracker } from '../dist/index.js'
 import { args, report, unlessQuick } from './args.js'

@@ -1,6 +1,7 @@
 /**
- * What a KeyDictionary's calls cost on one thread, for one kind of call. Prints one JSON line: ns a call; without a name, the names there are. A process a
- * kind: a call site that has seen one kind of key is what applications have.
+ * What a KeyDictionary's calls cost on one thread, for one kind of call. Prints one JSON line: ns a
+ * call; without a name, the names there are. A process a kind: a call site that has seen one kind
+ * of key is what applications have.
  */
 import { KeyDictionary } from '../dist/index.js'
 import { args, report, unlessQuick } from './args.js'
@@ -33,22 +34,46 @@ const calls = {
     const map = new Map(keys.map((key, i) => [key, i]))
     return { keys, call: (key) => map.get(key) }
   },
-  'id(string), known, 16 bytes': () => ({ keys: known(list((i) => textOf(i))), call: (key) => dictionary.id(key) }),
-  'id(string), known, 16 bytes, of 3 million places': () => ({ keys: known(list((i) => textOf(i))), call: (key) => dictionary.id(key) }),
-  'id(string), known, 32 bytes': () => ({ keys: known(list((i) => textOf(i, 32))), call: (key) => dictionary.id(key) }),
+  'id(string), known, 16 bytes': () => ({
+    keys: known(list((i) => textOf(i))),
+    call: (key) => dictionary.id(key),
+  }),
+  'id(string), known, 16 bytes, of 3 million places': () => ({
+    keys: known(list((i) => textOf(i))),
+    call: (key) => dictionary.id(key),
+  }),
+  'id(string), known, 32 bytes': () => ({
+    keys: known(list((i) => textOf(i, 32))),
+    call: (key) => dictionary.id(key),
+  }),
   'id(string), known, not ASCII, 17 bytes': () => ({
     keys: known(list((i) => `é${textOf(i, 15)}`)),
     call: (key) => dictionary.id(key),
   }),
-  'id(bytes), known, 16 bytes': () => ({ keys: known(list((i) => bytesOf(textOf(i)))), call: (key) => dictionary.id(key) }),
+  'id(bytes), known, 16 bytes': () => ({
+    keys: known(list((i) => bytesOf(textOf(i)))),
+    call: (key) => dictionary.id(key),
+  }),
   'find(string), unknown, 16 bytes': () => {
     known(list((i) => textOf(i)))
     return { keys: list((i) => textOf(i + KEYS)), call: (key) => dictionary.find(key) }
   },
-  'id(string), new, 16 bytes': () => ({ keys: list((i) => textOf(i), FRESH), call: (key) => dictionary.id(key) }),
-  'key(id), 16 bytes': () => ({ keys: ids(list((i) => textOf(i))), call: (id) => dictionary.key(id).length }),
-  'key(id), not ASCII, 17 bytes': () => ({ keys: ids(list((i) => `é${textOf(i, 15)}`)), call: (id) => dictionary.key(id).length }),
-  'bytes(id), 16 bytes': () => ({ keys: ids(list((i) => textOf(i))), call: (id) => dictionary.bytes(id).length }),
+  'id(string), new, 16 bytes': () => ({
+    keys: list((i) => textOf(i), FRESH),
+    call: (key) => dictionary.id(key),
+  }),
+  'key(id), 16 bytes': () => ({
+    keys: ids(list((i) => textOf(i))),
+    call: (id) => dictionary.key(id).length,
+  }),
+  'key(id), not ASCII, 17 bytes': () => ({
+    keys: ids(list((i) => `é${textOf(i, 15)}`)),
+    call: (id) => dictionary.key(id).length,
+  }),
+  'bytes(id), 16 bytes': () => ({
+    keys: ids(list((i) => textOf(i))),
+    call: (id) => dictionary.bytes(id).length,
+  }),
 }
 
 if (name === undefined) {

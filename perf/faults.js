@@ -1,6 +1,7 @@
 /**
- * How long until all is as before: a writer's thread is terminated, the aggregator's is, a checkpoint of many keys failed, an epoch overflowed. Prints one JSON
- * line: { times, in ms; floors, in ms, of the same without a tracker; lost }.
+ * How long until all is as before: a writer's thread is terminated, the aggregator's is, a
+ * checkpoint of many keys failed, an epoch overflowed. Prints one JSON line: { times, in ms;
+ * floors, in ms, of the same without a tracker; lost }.
  */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker } from '../dist/index.js'
@@ -18,7 +19,8 @@ await faults[args.fault]()
 report(result)
 
 async function worker() {
-  const tracker = (await DirtyTracker.create({ flushIntervalMs: 0 })).ref() // or nothing keeps the process until the harvest
+  // or nothing keeps the process until the harvest
+  const tracker = (await DirtyTracker.create({ flushIntervalMs: 0 })).ref()
   for (let i = 0; i < TIMES; i++) {
     const writer = await idle('./idle-writer.js', { handle: tracker.handle, keys: STAGED })
     const harvested = new Promise((resolve) => tracker.on('harvest', resolve))
@@ -32,7 +34,8 @@ async function worker() {
 
 async function aggregator() {
   let current
-  const start = () => (current = new Worker(new URL('../dist/aggregator/worker.js', import.meta.url)))
+  const start = () =>
+    (current = new Worker(new URL('../dist/aggregator/worker.js', import.meta.url)))
   const tracker = await DirtyTracker.create({ aggregator: start })
   const writer = tracker.openWriter()
   for (let i = 0; i < TIMES; i++) {

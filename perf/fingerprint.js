@@ -4,7 +4,8 @@ import { bench, each } from './bench.js'
 
 const KEYS = 1024
 const LENGTHS = [8, 16, 32, 128]
-const texts = (length) => Array.from({ length: KEYS }, (_, i) => `${i * 7919}:`.padEnd(length, 'x').slice(0, length))
+const texts = (length) =>
+  Array.from({ length: KEYS }, (_, i) => `${i * 7919}:`.padEnd(length, 'x').slice(0, length))
 
 const runs = { 'empty loop': each(KEYS, (i) => i) }
 for (const length of LENGTHS) {

@@ -1,7 +1,8 @@
 /**
- * What marks leave for the garbage collector, in the writer's isolate and in the aggregator's, from one epoch to the next: collections, and bytes
- * allocated. kind: 'dirtyring', or a floor: 'empty loop' (nothing is marked), 'Set<bigint>' (the writer's thread keeps one). Prints one JSON line. Bytes are the growth
- * of the heap, which is what was allocated as long as nothing was collected.
+ * What marks leave for the garbage collector, in the writer's isolate and in the aggregator's, from
+ * one epoch to the next: collections, and bytes allocated. kind: 'dirtyring', or a floor: 'empty
+ * loop' (nothing is marked), 'Set<bigint>' (the writer's thread keeps one). Prints one JSON line.
+ * Bytes are the growth of the heap, which is what was allocated as long as nothing was collected.
  */
 import { PerformanceObserver } from 'node:perf_hooks'
 import { getHeapStatistics } from 'node:v8'
@@ -19,8 +20,12 @@ if (isMainThread) {
     ports[role] = port1
     return startThread(import.meta.url, { role, handle, port: port2 }, { transferList: [port2] })
   }
-  const ask = (role, what) => new Promise((resolve) => (ports[role].once('message', resolve), ports[role].postMessage(what)))
-  const counts = async () => Object.fromEntries(await Promise.all(ROLES.map(async (role) => [role, await ask(role, 'count')])))
+  const ask = (role, what) =>
+    new Promise((resolve) => (ports[role].once('message', resolve), ports[role].postMessage(what)))
+  const counts = async () =>
+    Object.fromEntries(
+      await Promise.all(ROLES.map(async (role) => [role, await ask(role, 'count')])),
+    )
   const tracker = await DirtyTracker.create({ aggregator: () => thread('aggregator') })
   thread('writer', tracker.handle)
   let result
@@ -34,7 +39,10 @@ if (isMainThread) {
     result = Object.fromEntries(
       ROLES.map((role) => [
         role,
-        { collections: after[role].collections - before[role].collections, bytes: after[role].bytes - before[role].bytes },
+        {
+          collections: after[role].collections - before[role].collections,
+          bytes: after[role].bytes - before[role].bytes,
+        },
       ]),
     )
   }
@@ -43,13 +51,18 @@ if (isMainThread) {
 } else {
   const { role, handle, port } = workerData
   let collections = 0
-  new PerformanceObserver((list) => (collections += list.getEntries().length)).observe({ entryTypes: ['gc'] })
+  new PerformanceObserver((list) => (collections += list.getEntries().length)).observe({
+    entryTypes: ['gc'],
+  })
   if (role === 'aggregator') await import('dirtyring/aggregator')
   const act = role === 'writer' ? acts()[args.kind ?? 'dirtyring'] : undefined
   port.on('message', (what) => {
     if (what === 'mark') act()
     // The observer is told of a collection only when the event loop has turned.
-    setTimeout(() => port.postMessage({ collections, bytes: getHeapStatistics().used_heap_size }), 20)
+    setTimeout(
+      () => port.postMessage({ collections, bytes: getHeapStatistics().used_heap_size }),
+      20,
+    )
   })
 
   function acts() {

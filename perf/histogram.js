@@ -1,4 +1,7 @@
-/** Durations in bins that grow by a sixteenth of an octave: a percentile is within 2.2 %, and the memory is the same for a thousand and for a billion. */
+/**
+ * Durations in bins that grow by a sixteenth of an octave: a percentile is within 2.2 %, and the
+ * memory is the same for a thousand and for a billion.
+ */
 
 const BINS_AN_OCTAVE = 16
 /** Bin 0 begins at 2^-7 µs. */
@@ -12,12 +15,16 @@ export class Histogram {
 
   add(us) {
     const bin = Math.floor((Math.log2(us) + OCTAVES_BELOW_ONE) * BINS_AN_OCTAVE)
-    this.#counts[bin > 0 ? Math.min(bin, this.#counts.length - 1) : 0]++ // a duration of 0 is -Infinity, and in bin 0
+    // a duration of 0 is -Infinity, and in bin 0
+    this.#counts[bin > 0 ? Math.min(bin, this.#counts.length - 1) : 0]++
     this.#count++
     if (us > this.#max) this.#max = us
   }
 
-  /** { p50, p90, p99, p999, p9999, max, count, bins: [[from, count], ...] }, in µs; the bins that are not empty. What travels between threads and lies in the results. */
+  /**
+   * { p50, p90, p99, p999, p9999, max, count, bins: [[from, count], ...] }, in µs; the bins that
+   * are not empty. What travels between threads and lies in the results.
+   */
   summary() {
     const bins = []
     for (let bin = 0; bin < this.#counts.length; bin++) {
@@ -49,7 +56,8 @@ export class Histogram {
     for (const { bins, max } of summaries) {
       for (const [from, count] of bins) {
         // The middle of the bin: its edge was rounded.
-        all.#counts[Math.floor((Math.log2(from) + OCTAVES_BELOW_ONE) * BINS_AN_OCTAVE + 0.5)] += count
+        all.#counts[Math.floor((Math.log2(from) + OCTAVES_BELOW_ONE) * BINS_AN_OCTAVE + 0.5)] +=
+          count
         all.#count += count
       }
       all.#max = Math.max(all.#max, max)

@@ -1,4 +1,7 @@
-/** For faults.js: a thread that marks some keys, publishes nothing, and waits to be terminated; without a handle, a thread that waits. */
+/**
+ * For faults.js: a thread that marks some keys, publishes nothing, and waits to be terminated;
+ * without a handle, a thread that waits.
+ */
 import { parentPort, workerData } from 'node:worker_threads'
 
 const { handle, keys } = workerData

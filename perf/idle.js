@@ -1,4 +1,7 @@
-/** What an idle tracker costs: processor time of the whole process, and rounds of the aggregator; floor: the same process without one. Prints one JSON line. */
+/**
+ * What an idle tracker costs: processor time of the whole process, and rounds of the aggregator;
+ * floor: the same process without one. Prints one JSON line.
+ */
 import { DirtyTracker } from '../dist/index.js'
 import { args, report, sleep, unlessQuick } from './args.js'
 

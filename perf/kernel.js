@@ -1,6 +1,7 @@
 /**
- * Each half of the pipeline alone on one thread: the kernels' inserts, and marks with nobody to take them away but this program, between the timed
- * batches. Then both again while another thread computes. Prints one JSON line, M keys/s.
+ * Each half of the pipeline alone on one thread: the kernels' inserts, and marks with nobody to
+ * take them away but this program, between the timed batches. Then both again while another thread
+ * computes. Prints one JSON line, M keys/s.
  */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker } from '../dist/index.js'
@@ -19,8 +20,16 @@ const ROUNDS = unlessQuick(5, 1)
 const { distinct } = args
 const lanes = new Int32Array(uniformKeys(COUNT, distinct).buffer)
 let sink = 0
-const result = { empty: best(emptyLoop), js: best(inserts(false)), wasm: best(inserts(true)), mark: best(await marks()) }
-const busy = new Worker('for (let x = 1; ; ) for (let i = 0; i < 1e6; i++) x = (Math.imul(x, 31) + i) | 0', { eval: true })
+const result = {
+  empty: best(emptyLoop),
+  js: best(inserts(false)),
+  wasm: best(inserts(true)),
+  mark: best(await marks()),
+}
+const busy = new Worker(
+  'for (let x = 1; ; ) for (let i = 0; i < 1e6; i++) x = (Math.imul(x, 31) + i) | 0',
+  { eval: true },
+)
 await sleep(100)
 report({ ...result, wasmBusy: best(inserts(true)), markBusy: best(await marks()), sink })
 await busy.terminate()
@@ -53,7 +62,17 @@ function inserts(isNative) {
   const native = isNative ? nativeKernel(memory, secrets, scratch) : undefined
   return () => {
     words.fill(0, table, scratch)
-    const set = { words, log, table, shift: shiftFor(cells), limit, count: 0, zero: false, native, ...secrets }
+    const set = {
+      words,
+      log,
+      table,
+      shift: shiftFor(cells),
+      limit,
+      count: 0,
+      zero: false,
+      native,
+      ...secrets,
+    }
     const began = performance.now()
     for (let at = 0; at < lanes.length; at += 128) insertRun(set, words, at, at + 128)
     return performance.now() - began

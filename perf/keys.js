@@ -6,8 +6,8 @@ const SPREAD_HI = 0x85ebca6b
 const INVERSE_LO = inverseOf(SPREAD_LO)
 
 /**
- * `count` keys of `distinct` ids, spread over 64 bits. skew: 0 is uniform, else that of a Zipf distribution. hot: the share of them that are one and
- * the same key.
+ * `count` keys of `distinct` ids, spread over 64 bits. skew: 0 is uniform, else that of a Zipf
+ * distribution. hot: the share of them that are one and the same key.
  *
  * @returns {BigUint64Array} on shared memory
  */
@@ -67,7 +67,10 @@ export class Seen {
   }
 }
 
-/** Ids with a Zipfian skew, as YCSB draws them (Gray et al., "Quickly generating billion-record synthetic databases"). */
+/**
+ * Ids with a Zipfian skew, as YCSB draws them (Gray et al., "Quickly generating billion-record
+ * synthetic databases").
+ */
 function zipf(ids, theta, next) {
   const zeta = zetaOf(ids, theta)
   const alpha = 1 / (1 - theta)
@@ -93,7 +96,10 @@ function zetaOf(ids, theta) {
   return zetas.get(name)
 }
 
-/** Modulo 2^32, of an odd number; each round of Newton's method doubles the bits that are right, of which an odd number has three. */
+/**
+ * Modulo 2^32, of an odd number; each round of Newton's method doubles the bits that are right, of
+ * which an odd number has three.
+ */
 function inverseOf(odd) {
   let inverse = odd
   for (let round = 0; round < 4; round++) inverse = Math.imul(inverse, 2 - Math.imul(odd, inverse))

@@ -1,7 +1,10 @@
 /**
- * One writer thread at a steady rate (0: as fast as it goes) of uniform keys, an epoch every `everyMs`. Prints one JSON line of histograms, µs:
- * the cut, from advanceEpoch() to the hand-out (with `floor`, a message to an idle worker and back instead, and no cuts); what eight marks in a row take, beside the same eight calls of an empty function, in the same thread, paced
- * alike; and, with `visible`, how long it is from a mark until its key is in the set. Tables grow under way, at 1 million distinct keys to their full size.
+ * One writer thread at a steady rate (0: as fast as it goes) of uniform keys, an epoch every
+ * `everyMs`. Prints one JSON line of histograms, µs: the cut, from advanceEpoch() to the hand-out
+ * (with `floor`, a message to an idle worker and back instead, and no cuts); what eight marks in a
+ * row take, beside the same eight calls of an empty function, in the same thread, paced alike; and,
+ * with `visible`, how long it is from a mark until its key is in the set. Tables grow under way, at
+ * 1 million distinct keys to their full size.
  */
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../dist/index.js'
@@ -53,7 +56,12 @@ if (isMainThread) {
     const watch = visible ? watching(handle, writer) : undefined
     paced(calls[name], rate, unlessQuick(0.5, 0.01), watch)
     if (name === 'mark') parentPort.postMessage('timed')
-    const { times, count, ms, visibility } = paced(calls[name], rate, unlessQuick(seconds, 0.05), watch)
+    const { times, count, ms, visibility } = paced(
+      calls[name],
+      rate,
+      unlessQuick(seconds, 0.05),
+      watch,
+    )
     result[name] = times
     if (name === 'mark') Object.assign(result, { mKeysPerSecond: count / ms / 1000, visibility })
   }
@@ -81,10 +89,18 @@ function paced(call, rate, seconds, watch) {
     watch?.look(after) // also by a writer that is behind its rate, and never waits
     now = after
   }
-  return { times: times.summary(), count: groups * GROUP, ms: performance.now() - began, visibility: watch?.summary() }
+  return {
+    times: times.summary(),
+    count: groups * GROUP,
+    ms: performance.now() - began,
+    visibility: watch?.summary(),
+  }
 }
 
-/** The writer itself looks whether its keys are in the set, between its marks: nobody else needs a processor for it. */
+/**
+ * The writer itself looks whether its keys are in the set, between its marks: nobody else needs a
+ * processor for it.
+ */
 function watching(handle, writer) {
   const { words, layout } = attachMemory(handle, 'handle')
   const lane = laneAt(layout, writer.id)
@@ -105,7 +121,8 @@ function watching(handle, writer) {
     },
     look(now) {
       const readEnd = Atomics.load(words, lane + LANE_READ_END)
-      for (; first < next && ((readEnd - ends[first % WATCHED]) | 0) >= 0; first++) times.add((now - markedAt[first % WATCHED]) * 1000)
+      for (; first < next && ((readEnd - ends[first % WATCHED]) | 0) >= 0; first++)
+        times.add((now - markedAt[first % WATCHED]) * 1000)
     },
     summary: () => times.summary(),
   }

@@ -1,10 +1,12 @@
 /**
- * Some writers at a steady rate, each on a thread with a turning event loop, and a consumer that takes an epoch every `epochMs` and reads it, for some
- * seconds. Prints one JSON line: what was marked, the cuts, what eight marks in a row take, waits, processor time, keys lost.
+ * Some writers at a steady rate, each on a thread with a turning event loop, and a consumer that
+ * takes an epoch every `epochMs` and reads it, for some seconds. Prints one JSON line: what was
+ * marked, the cuts, what eight marks in a row take, waits, processor time, keys lost.
  *
- * kind: 'dirtyring', or a floor: 'Set<bigint>, a thread its own' (marks go into one that is thrown away every epoch) or 'empty loop'.
- * rate: marks a second, of all writers together; 0: as fast as they go. burstMs: that rate in bursts so far apart.
- * txn: marks are recorded, and published in transactions of about so many. stallMs: once, the consumer holds an epoch for so long.
+ * kind: 'dirtyring', or a floor: 'Set<bigint>, a thread its own' (marks go into one that is thrown
+ * away every epoch) or 'empty loop'. rate: marks a second, of all writers together; 0: as fast as
+ * they go. burstMs: that rate in bursts so far apart. txn: marks are recorded, and published in
+ * transactions of about so many. stallMs: once, the consumer holds an epoch for so long.
  */
 import { setImmediate } from 'node:timers/promises'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
@@ -23,7 +25,17 @@ const STREAM = unlessQuick(2 ** 20, 2 ** 12)
 
 if (isMainThread) {
   report(
-    await lead({ kind: 'dirtyring', writers: 1, rate: 1e6, distinct: 100_000, epochMs: 100, stallMs: 0, seconds: 3, options: {}, ...args }),
+    await lead({
+      kind: 'dirtyring',
+      writers: 1,
+      rate: 1e6,
+      distinct: 100_000,
+      epochMs: 100,
+      stallMs: 0,
+      seconds: 3,
+      options: {},
+      ...args,
+    }),
   )
   process.exit()
 } else {
@@ -34,8 +46,12 @@ async function lead(load) {
   const { writers, distinct, options } = load
   const [seconds, warmUp] = unlessQuick([load.seconds, 0.5], [0.1, 0.02])
   const tracker = await DirtyTracker.create(options)
-  const streams = Array.from({ length: writers }, (_, i) => stream({ ...load, count: STREAM }, i + 1))
-  const threads = streams.map(({ buffer }) => startThread(import.meta.url, { ...load, buffer, handle: tracker.handle }))
+  const streams = Array.from({ length: writers }, (_, i) =>
+    stream({ ...load, count: STREAM }, i + 1),
+  )
+  const threads = streams.map(({ buffer }) =>
+    startThread(import.meta.url, { ...load, buffer, handle: tracker.handle }),
+  )
   await Promise.all(threads.map((thread) => message(thread)))
   const totals = () => sumsOf(tracker.stats().writers, ['marked', 'suppressed', 'waits', 'batches'])
   const phase = (duration) => {
@@ -55,7 +71,9 @@ async function lead(load) {
     if (ms !== undefined) cuts.add(ms * 1000)
     sizes.push(epoch.size)
     if (!epoch.exact) inexact++
-    seen.add(epoch.exact ? epoch.lanes : new Uint32Array(BigUint64Array.from(epoch.listed()).buffer))
+    seen.add(
+      epoch.exact ? epoch.lanes : new Uint32Array(BigUint64Array.from(epoch.listed()).buffer),
+    )
     if (stalled > 0) {
       await sleep(stalled)
       stalled = 0
@@ -94,11 +112,18 @@ async function lead(load) {
   }
 }
 
-/** An epoch every epochMs until the writers are `done`, and the one with the rest. `use` gets it and how long its cut took, in ms; none for the last one. */
+/**
+ * An epoch every epochMs until the writers are `done`, and the one with the rest. `use` gets it and
+ * how long its cut took, in ms; none for the last one.
+ */
 async function consume(tracker, { epochMs }, done, use) {
   let running = true
   void done.then(() => (running = false))
-  for (let due = performance.now() + epochMs; running; due = Math.max(due + epochMs, performance.now())) {
+  for (
+    let due = performance.now() + epochMs;
+    running;
+    due = Math.max(due + epochMs, performance.now())
+  ) {
     await Promise.race([done, sleep(due - performance.now())])
     if (!running) break
     const began = performance.now()
@@ -111,12 +136,16 @@ async function consume(tracker, { epochMs }, done, use) {
 }
 
 function sumsOf(rows, names) {
-  return Object.fromEntries(names.map((name) => [name, rows.reduce((sum, row) => sum + row[name], 0)]))
+  return Object.fromEntries(
+    names.map((name) => [name, rows.reduce((sum, row) => sum + row[name], 0)]),
+  )
 }
 
 async function write(load) {
   const mark = marking(load)
-  parentPort.on('message', async (seconds) => parentPort.postMessage(await pace(load, mark, seconds)))
+  parentPort.on('message', async (seconds) =>
+    parentPort.postMessage(await pace(load, mark, seconds)),
+  )
   parentPort.postMessage('ready')
 }
 
@@ -159,7 +188,10 @@ function marking({ kind, handle, buffer, txn, epochMs }) {
   }
 }
 
-/** Groups of marks as the rate has them due, from the stream's beginning: how many, and how long a group took. */
+/**
+ * Groups of marks as the rate has them due, from the stream's beginning: how many, and how long a
+ * group took.
+ */
 async function pace({ rate, writers, burstMs = 1, txn = GROUP }, { group, flush }, seconds) {
   const times = new Histogram()
   const aBurst = ((rate / writers) * burstMs) / 1000
@@ -168,7 +200,8 @@ async function pace({ rate, writers, burstMs = 1, txn = GROUP }, { group, flush 
   let count = 0
   let stoppedMs = 0
   for (let now = began; now < end;) {
-    const due = rate === 0 ? count + SLICE : Math.ceil(aBurst * Math.floor((now - began) / burstMs + 1))
+    const due =
+      rate === 0 ? count + SLICE : Math.ceil(aBurst * Math.floor((now - began) / burstMs + 1))
     while (count < due && now < end) {
       const size = Math.min(lengthOf(txn, count), STREAM - (count % STREAM))
       group(count % STREAM, size)

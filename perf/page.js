@@ -7,16 +7,29 @@
  *   { kind: 'tradeoff', title, left: { name, points }, right: [{ name, points }], knee }  two axes over one
  */
 
-const COLOURS = ['#0b6e4f', '#e0a458', '#c84630', '#3d5a80', '#6bbf59', '#7d8597', '#8e4585', '#222222', '#2a9d8f', '#b08968']
+const COLOURS = [
+  '#0b6e4f',
+  '#e0a458',
+  '#c84630',
+  '#3d5a80',
+  '#6bbf59',
+  '#7d8597',
+  '#8e4585',
+  '#222222',
+  '#2a9d8f',
+  '#b08968',
+]
 const PLOTS = { bars: barsPlot, histogram: histogramPlot, heat: heatPlot, tradeoff: tradeoffPlot }
 const CHARACTER = 7
 
 export function page({ machine, peers, command, rounds, questions }) {
-  const sections = Object.entries(questions).map(([name, { title, rows, notes = [], plots = [], seconds }]) => {
-    const drawn = plots.map((plot) => `<figure>${PLOTS[plot.kind](plot)}</figure>`).join('')
-    const said = notes.length > 0 ? `<pre>${escape(notes.join('\n'))}</pre>` : ''
-    return `<section id="${name}"><h2>${escape(title)}</h2>${drawn}${table(rows)}${said}<p class="how">npm run perf -- --only ${name}: ${seconds} s</p></section>`
-  })
+  const sections = Object.entries(questions).map(
+    ([name, { title, rows, notes = [], plots = [], seconds }]) => {
+      const drawn = plots.map((plot) => `<figure>${PLOTS[plot.kind](plot)}</figure>`).join('')
+      const said = notes.length > 0 ? `<pre>${escape(notes.join('\n'))}</pre>` : ''
+      return `<section id="${name}"><h2>${escape(title)}</h2>${drawn}${table(rows)}${said}<p class="how">npm run perf -- --only ${name}: ${seconds} s</p></section>`
+    },
+  )
   const contents = Object.keys(questions).map((name) => `<a href="#${name}">${name}</a>`)
   const { cpu, cores, gib, node, date } = machine
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>dirtyring, measured</title>
@@ -32,7 +45,8 @@ ${sections.join('\n')}
 
 function table(rows) {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))]
-  const line = (cells, tag) => `<tr>${cells.map((cell) => `<${tag}>${escape(String(cell ?? ''))}</${tag}>`).join('')}</tr>`
+  const line = (cells, tag) =>
+    `<tr>${cells.map((cell) => `<${tag}>${escape(String(cell ?? ''))}</${tag}>`).join('')}</tr>`
   const body = rows.map((row) =>
     line(
       columns.map((column) => row[column]),
@@ -60,7 +74,9 @@ export function barsPlot({ title, values }) {
     const label = value < 1 ? value.toPrecision(1) : value.toFixed(value < 10 ? 1 : 0)
     return `<rect x="${x.toFixed(1)}" y="${y(value).toFixed(1)}" width="${(bar - 3).toFixed(1)}" height="${(box.height - box.bottom - y(value)).toFixed(1)}" fill="${colourOf(names.indexOf(name))}"/>${text(x + bar / 2 - 1, y(value) - 4, label, 'middle')}`
   })
-  const under = groups.map((name, i) => text(box.left + (i + 0.5) * group, box.height - 14, name, 'middle'))
+  const under = groups.map((name, i) =>
+    text(box.left + (i + 0.5) * group, box.height - 14, name, 'middle'),
+  )
   return svg(box, [text(6, 14, title), ...y.grid(box), ...bars, ...under, ...legend])
 }
 
@@ -86,7 +102,8 @@ function histogramPlot({ title, series: all }) {
   const box = { width: 580, height: 240 + top, left: 76, right: 26, top: top + 10, bottom: 34 }
   const from = Math.floor(Math.min(...used) / binsADecade)
   const to = Math.ceil((Math.max(...used) + 1) / binsADecade)
-  const x = (bin) => box.left + ((bin / binsADecade - from) / (to - from)) * (box.width - box.left - box.right)
+  const x = (bin) =>
+    box.left + ((bin / binsADecade - from) / (to - from)) * (box.width - box.left - box.right)
   const floor = box.height - box.bottom
   const y = logAxis(
     shares.flatMap((binned) => [...binned.values()]),
@@ -98,7 +115,9 @@ function histogramPlot({ title, series: all }) {
     const path = []
     for (let bin = from * binsADecade; bin < to * binsADecade; bin++) {
       const height = binned.has(bin) ? y(binned.get(bin)) : floor
-      path.push(`${path.length === 0 ? 'M' : 'L'}${x(bin).toFixed(1)} ${height.toFixed(1)}H${x(bin + 1).toFixed(1)}`)
+      path.push(
+        `${path.length === 0 ? 'M' : 'L'}${x(bin).toFixed(1)} ${height.toFixed(1)}H${x(bin + 1).toFixed(1)}`,
+      )
     }
     return `<path d="${path.join('')}" fill="${shares.length > 3 ? 'none' : colourOf(i)}" fill-opacity=".08" stroke="${colourOf(i)}" stroke-width="1.5"/>`
   })
@@ -118,15 +137,25 @@ function heatPlot({ title, cells }) {
   const drawn = cells.map(({ x, y, value, label }) => {
     const [cellX, cellY] = [left + xs.indexOf(x) * cellWidth, top + ys.indexOf(y) * cellHeight]
     const share = most === least ? 0 : (value - least) / (most - least)
-    const lines = label.map((line, i) => text(cellX + cellWidth / 2, cellY + 20 + 15 * i, line, 'middle'))
+    const lines = label.map((line, i) =>
+      text(cellX + cellWidth / 2, cellY + 20 + 15 * i, line, 'middle'),
+    )
     return `<rect x="${cellX}" y="${cellY}" width="${cellWidth - 2}" height="${cellHeight - 2}" fill="hsl(28 80% ${(95 - 38 * share).toFixed(0)}%)"/>${lines.join('')}`
   })
   const names = [
-    ...xs.map((name, i) => text(left + (i + 0.5) * cellWidth, top - 10, name.toLocaleString('en'), 'middle')),
-    ...ys.map((name, i) => text(left - 8, top + (i + 0.5) * cellHeight + 4, name.toLocaleString('en'), 'end')),
+    ...xs.map((name, i) =>
+      text(left + (i + 0.5) * cellWidth, top - 10, name.toLocaleString('en'), 'middle'),
+    ),
+    ...ys.map((name, i) =>
+      text(left - 8, top + (i + 0.5) * cellHeight + 4, name.toLocaleString('en'), 'end'),
+    ),
   ]
   const width = Math.max(left + xs.length * cellWidth, 20 + title.length * CHARACTER)
-  return svg({ width, height: top + ys.length * cellHeight + 6 }, [text(6, 16, title), ...names, ...drawn])
+  return svg({ width, height: top + ys.length * cellHeight + 6 }, [
+    text(6, 16, title),
+    ...names,
+    ...drawn,
+  ])
 }
 
 function tradeoffPlot({ title, left, right, knee }) {
@@ -137,13 +166,16 @@ function tradeoffPlot({ title, left, right, knee }) {
   )
   const box = { width: 640, height: 280 + top, left: 60, right: 70, top: top + 10, bottom: 34 }
   const sizes = left.points.map(([size]) => size)
-  const x = (i) => box.left + 20 + (i * (box.width - box.left - box.right - 40)) / Math.max(1, sizes.length - 1)
+  const x = (i) =>
+    box.left + 20 + (i * (box.width - box.left - box.right - 40)) / Math.max(1, sizes.length - 1)
   const floor = box.height - box.bottom
   const values = ({ points }) => points.map(([, value]) => value)
   const yLeft = logAxis(values(left), floor, box.top)
   const yRight = logAxis(right.flatMap(values), floor, box.top, duration)
   const line = (series, y, i) => {
-    const points = series.points.map(([, value], at) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`)
+    const points = series.points.map(
+      ([, value], at) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`,
+    )
     return `<polyline points="${points.join(' ')}" fill="none" stroke="${colourOf(i)}" stroke-width="2"/>${points.map((point) => `<circle cx="${point.split(',')[0]}" cy="${point.split(',')[1]}" r="3" fill="${colourOf(i)}"/>`).join('')}`
   }
   const kneeX = x(sizes.indexOf(knee)).toFixed(1)
@@ -161,20 +193,30 @@ function tradeoffPlot({ title, left, right, knee }) {
 }
 
 /** From value to height; its grid's lines at 1, 3, 10, 30 … */
-function logAxis(values, floor, top, name = (value) => value.toLocaleString('en', { maximumSignificantDigits: 1 })) {
+function logAxis(
+  values,
+  floor,
+  top,
+  name = (value) => value.toLocaleString('en', { maximumSignificantDigits: 1 }),
+) {
   const positive = values.filter((value) => value > 0)
   if (positive.length === 0) positive.push(1)
   const least = Math.log10(Math.min(...positive)) - 0.15
   const most = Math.max(Math.log10(Math.max(...positive)) + 0.1, least + 1)
-  const y = (value) => floor - ((Math.log10(Math.max(value, 10 ** least)) - least) / (most - least)) * (floor - top)
+  const y = (value) =>
+    floor - ((Math.log10(Math.max(value, 10 ** least)) - least) / (most - least)) * (floor - top)
   const step = most - least > 3 ? [1] : [1, 3]
   const ticks = []
   for (let decade = Math.floor(least); decade <= most; decade++) {
-    for (const of of step) if (of * 10 ** decade >= 10 ** least && of * 10 ** decade <= 10 ** most) ticks.push(of * 10 ** decade)
+    for (const of of step)
+      if (of * 10 ** decade >= 10 ** least && of * 10 ** decade <= 10 ** most)
+        ticks.push(of * 10 ** decade)
   }
   y.labels = (x, anchor = 'start') => ticks.map((tick) => text(x, y(tick) + 4, name(tick), anchor))
   y.grid = ({ left, right, width }) => [
-    ...ticks.map((tick) => `<path d="M${left} ${y(tick).toFixed(1)}H${width - right}" stroke="#ddd"/>`),
+    ...ticks.map(
+      (tick) => `<path d="M${left} ${y(tick).toFixed(1)}H${width - right}" stroke="#ddd"/>`,
+    ),
     ...y.labels(left - 6, 'end'),
   ]
   return y
@@ -201,7 +243,9 @@ function colourOf(i) {
 function duration(us) {
   if (us < 1) return `${Number((us * 1000).toPrecision(3))} ns`
   if (us < 1000) return `${Number(us.toPrecision(3))} µs`
-  return us < 1e6 ? `${Number((us / 1000).toPrecision(3))} ms` : `${Number((us / 1e6).toPrecision(3))} s`
+  return us < 1e6
+    ? `${Number((us / 1000).toPrecision(3))} ms`
+    : `${Number((us / 1e6).toPrecision(3))} s`
 }
 
 function svg({ width, height }, content) {

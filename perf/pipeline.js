@@ -1,16 +1,21 @@
 /**
- * One fresh process, one measurement: how long until every key that some writer threads mark is in a set on another thread.
+ * One fresh process, one measurement: how long until every key that some writer threads mark is in
+ * a set on another thread.
  *
  *   node perf/pipeline.js '{"kind":"dirtyring","distinct":2000}'
  *
- * Prints one JSON line. Kinds: dirtyring, dirtyring js (the TypeScript kernel); postMessage (transferred batches of 1,024 keys into a Set<bigint>),
- * ringbuf.js (batches of 64 into a Set<bigint>); and two floors with one thread and no channel, 'Set<bigint>, one thread' and 'empty loop'. The same stream was
- * sent before, four times where that is quick: what is timed is neither the compiler nor the first touch of memory.
+ * Prints one JSON line. Kinds: dirtyring, dirtyring js (the TypeScript kernel); postMessage
+ * (transferred batches of 1,024 keys into a Set<bigint>), ringbuf.js (batches of 64 into a
+ * Set<bigint>); and two floors with one thread and no channel, 'Set<bigint>, one thread' and 'empty
+ * loop'. The same stream was sent before, four times where that is quick: what is timed is neither
+ * the compiler nor the first touch of memory.
  *
- * A kind is receive(), on the main thread: { handles, one a writer; settle(count, sent): all of them are in the set; clear(); result() }; and send(), on a
- * writer's thread: a function that sends `count` keys. Or it is alone(), which takes the keys.
+ * A kind is receive(), on the main thread: { handles, one a writer; settle(count, sent): all of
+ * them are in the set; clear(); result() }; and send(), on a writer's thread: a function that sends
+ * `count` keys. Or it is alone(), which takes the keys.
  *
- * With epochMs, dirtyring's epochs are taken and read meanwhile. `lost`: ids that were sent, and seen in no epoch or set.
+ * With epochMs, dirtyring's epochs are taken and read meanwhile. `lost`: ids that were sent, and
+ * seen in no epoch or set.
  */
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../dist/index.js'
@@ -31,7 +36,16 @@ const kinds = {
 
 if (isMainThread) {
   const count = unlessQuick(given.count ?? 8_000_000, 20_000)
-  const args = { writers: 1, skew: 0, hot: 0, batchSize: 64, capacity: 1024, epochMs: 0, ...given, count }
+  const args = {
+    writers: 1,
+    skew: 0,
+    hot: 0,
+    batchSize: 64,
+    capacity: 1024,
+    epochMs: 0,
+    ...given,
+    count,
+  }
   report({ ...args, ...(await measure(args)) })
   process.exit()
 } else {
@@ -48,9 +62,13 @@ async function measure(args) {
   const kind = await kindOf(name)
   const share = Math.floor(args.count / writers)
   const sent = share * writers
-  const streams = Array.from({ length: writers }, (_, i) => stream({ ...args, count: share }, i + 1))
+  const streams = Array.from({ length: writers }, (_, i) =>
+    stream({ ...args, count: share }, i + 1),
+  )
   const seen = new Seen(distinct)
-  const { round, result, clear, tick } = kind.alone ? aloneWith(kind.alone, streams) : await withThreads(name, kind, args, streams, seen)
+  const { round, result, clear, tick } = kind.alone
+    ? aloneWith(kind.alone, streams)
+    : await withThreads(name, kind, args, streams, seen)
   for (let i = 0; i < unlessQuick(kind.warmUps, 1); i++) {
     await round()
     await clear()
@@ -81,7 +99,12 @@ async function withThreads(name, kind, args, streams, seen) {
   const share = streams[0].length
   const receiver = await kind.receive(args, seen)
   const threads = receiver.handles.map((handle, i) => {
-    const worker = startThread(import.meta.url, { kind: name, share, handle, buffer: streams[i].buffer })
+    const worker = startThread(import.meta.url, {
+      kind: name,
+      share,
+      handle,
+      buffer: streams[i].buffer,
+    })
     receiver.listen?.(worker)
     return worker
   })
@@ -124,10 +147,19 @@ function walk(streams) {
 
 async function dirtyring({ kind, writers, batchSize, capacity, laneCapacity }, seen) {
   const kernel = kind === 'dirtyring js' ? 'js' : 'auto'
-  const tracker = await DirtyTracker.create({ batchSize, capacity, laneCapacity, maxKeysPerEpoch: 2 ** 24, kernel })
+  const tracker = await DirtyTracker.create({
+    batchSize,
+    capacity,
+    laneCapacity,
+    maxKeysPerEpoch: 2 ** 24,
+    kernel,
+  })
   const totals = () =>
     Object.fromEntries(
-      ['marked', 'suppressed', 'waits', 'waitMs'].map((name) => [name, tracker.stats().writers.reduce((sum, each) => sum + each[name], 0)]),
+      ['marked', 'suppressed', 'waits', 'waitMs'].map((name) => [
+        name,
+        tracker.stats().writers.reduce((sum, each) => sum + each[name], 0),
+      ]),
     )
   let before
   return {
@@ -142,15 +174,26 @@ async function dirtyring({ kind, writers, batchSize, capacity, laneCapacity }, s
     },
     tick(ms) {
       let last = Promise.resolve()
-      const timer = setInterval(() => (last = tracker.consume((epoch) => seen.add(epoch.lanes))), ms)
+      const timer = setInterval(
+        () => (last = tracker.consume((epoch) => seen.add(epoch.lanes))),
+        ms,
+      )
       return () => (clearInterval(timer), last)
     },
     async result() {
       const after = totals()
-      const [marked, suppressed, waits, waitMs] = Object.keys(after).map((name) => after[name] - before[name])
+      const [marked, suppressed, waits, waitMs] = Object.keys(after).map(
+        (name) => after[name] - before[name],
+      )
       const epoch = await tracker.stop()
       seen.add(epoch.lanes)
-      return { distinctSeen: seen.size, kernel: tracker.kernel, suppressed: suppressed / marked, waits, waitMs }
+      return {
+        distinctSeen: seen.size,
+        kernel: tracker.kernel,
+        suppressed: suppressed / marked,
+        waits,
+        waitMs,
+      }
     },
   }
 }

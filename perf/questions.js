@@ -1,4 +1,7 @@
-/** What a person who chooses, or tunes, wants to know. Each question answers with { title, rows, notes?, plots? }, rows being what is printed; see page.js for plots. */
+/**
+ * What a person who chooses, or tunes, wants to know. Each question answers with { title, rows,
+ * notes?, plots? }, rows being what is printed; see page.js for plots.
+ */
 import { bursts, tune, workloads } from './questions/loads.js'
 import { batch, pipeline, SIZES, skew, topologies } from './questions/throughput.js'
 import { costs, grouped, median, show } from './tables.js'
@@ -70,11 +73,20 @@ function micro({ measure, repeat, few }, script, title, unit) {
 
 /** What does the set cost by itself, just before its table grows and just after? */
 function set({ repeat, few, slow, all }) {
-  // A table of n cells takes n / 4 keys while it is small, n / 2 afterwards: full, and one key more than half of that.
+  // A table of n cells takes n / 4 keys while it is small, n / 2 afterwards: full, and one key more
+  // than half of that.
   const tables = few(all ? [8192, 2 ** 18, 2 ** 21, 2 ** 23] : [8192, 2 ** 18])
-  const kinds = ['empty loop', 'TypeScript kernel', 'WebAssembly kernel', 'Set<bigint>', 'Set<number>']
+  const kinds = [
+    'empty loop',
+    'TypeScript kernel',
+    'WebAssembly kernel',
+    'Set<bigint>',
+    'Set<number>',
+  ]
   const variants = tables.flatMap((cells) =>
-    few([keysIn(cells), keysIn(cells) / 2 + 1]).flatMap((distinct) => few(kinds, 2).map((kind) => ({ kind, distinct, cells }))),
+    few([keysIn(cells), keysIn(cells) / 2 + 1]).flatMap((distinct) =>
+      few(kinds, 2).map((kind) => ({ kind, distinct, cells })),
+    ),
   )
   const runs = repeat(
     'set.js',
@@ -87,9 +99,13 @@ function set({ repeat, few, slow, all }) {
       set: kind,
       'distinct keys': grouped(distinct),
       'load, %': kind.endsWith('kernel') ? ((100 * distinct) / cells).toFixed(0) : '',
-      ...Object.fromEntries(['new', 'known', 'in', 'not in'].map((what) => [what, show(runs[i], (run) => run[what])])),
+      ...Object.fromEntries(
+        ['new', 'known', 'in', 'not in'].map((what) => [what, show(runs[i], (run) => run[what])]),
+      ),
     })),
-    notes: ['new: filling a set that was cleared; known: adding keys that are in; in, not in: has()'],
+    notes: [
+      'new: filling a set that was cleared; known: adding keys that are in; in, not in: has()',
+    ],
   }
 }
 
@@ -183,11 +199,22 @@ function latency({ repeat, few, slow }) {
 /** How short may a tick be? */
 function seal({ repeat, few, slow }) {
   const loads = few([10, 100, 1000]).flatMap((hz) =>
-    few([1000, 100_000, 1_000_000]).map((distinct) => ({ rate: 2_000_000, distinct, everyMs: 1000 / hz, visible: true, seconds: 2 })),
+    few([1000, 100_000, 1_000_000]).map((distinct) => ({
+      rate: 2_000_000,
+      distinct,
+      everyMs: 1000 / hz,
+      visible: true,
+      seconds: 2,
+    })),
   )
   const idleOnes = few([{ floor: true }, { keys: 0 }, { keys: 1000 }, { keys: 100_000 }])
-  const names = idleOnes.map(({ floor, keys }) => (floor ? 'a message to a worker and back' : `idle, ${grouped(keys)} keys an epoch`))
-  const runs = [...repeat('seal.js', idleOnes, slow), ...repeat('latency.js', loads, slow).map((own) => own.map((run) => run.seal))]
+  const names = idleOnes.map(({ floor, keys }) =>
+    floor ? 'a message to a worker and back' : `idle, ${grouped(keys)} keys an epoch`,
+  )
+  const runs = [
+    ...repeat('seal.js', idleOnes, slow),
+    ...repeat('latency.js', loads, slow).map((own) => own.map((run) => run.seal)),
+  ]
   const rows = runs.map((own, i) => {
     const load = loads[i - idleOnes.length]
     return {
@@ -201,23 +228,38 @@ function seal({ repeat, few, slow }) {
     }
   })
   return {
-    title: 'advanceEpoch() from call to hand-out, ms: idle, and beside a writer, by epochs a second and distinct keys',
+    title:
+      'advanceEpoch() from call to hand-out, ms: idle, and beside a writer, by epochs a second and distinct keys',
     rows,
-    plots: [{ kind: 'histogram', title: 'idle', series: names.map((name, i) => ({ name, bins: runs[i][0].bins })) }],
+    plots: [
+      {
+        kind: 'histogram',
+        title: 'idle',
+        series: names.map((name, i) => ({ name, bins: runs[i][0].bins })),
+      },
+    ],
   }
 }
 
 /** How long until all is as before? */
 function faults({ repeat, few, slow }) {
   const known = few([
-    ['worker', 'a writer’s thread is terminated: until its staged keys are in the open epoch', 'terminate() of a thread that does nothing'],
+    [
+      'worker',
+      'a writer’s thread is terminated: until its staged keys are in the open epoch',
+      'terminate() of a thread that does nothing',
+    ],
     [
       'aggregator',
       'the aggregator is terminated: until keys published meanwhile are in the set',
       'the start of a thread that does nothing',
     ],
     ['restore', 'restore() of 1,000,000 keys', 'a Set<bigint> of as many'],
-    ['overflow', 'an epoch of 100,001 keys where 100,000 fit: until the next exact one', 'the same without an overflow'],
+    [
+      'overflow',
+      'an epoch of 100,001 keys where 100,000 fit: until the next exact one',
+      'the same without an overflow',
+    ],
   ])
   const runs = repeat(
     'faults.js',
@@ -267,7 +309,8 @@ function memory({ measure, few }) {
     }
   })
   return {
-    title: 'Memory: what is reserved (four epochs, 32 writers), and what becomes resident with one writer and one epoch of so many keys',
+    title:
+      'Memory: what is reserved (four epochs, 32 writers), and what becomes resident with one writer and one epoch of so many keys',
     rows,
   }
 }
@@ -283,7 +326,11 @@ function garbage({ measure, few }) {
     ])
     return { what: kind, marks, ...Object.fromEntries(columns), waits }
   })
-  return { title: 'Collections and bytes allocated, a million marks, in both isolates from one epoch to the next', rows }
+  return {
+    title:
+      'Collections and bytes allocated, a million marks, in both isolates from one epoch to the next',
+    rows,
+  }
 }
 
 /** What does a tracker cost that has nothing to do? */

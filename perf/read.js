@@ -1,4 +1,7 @@
-/** What a key costs that is read back from an epoch, in each of the ways there are. ns a key; see bench.js. */
+/**
+ * What a key costs that is read back from an epoch, in each of the ways there are. ns a key; see
+ * bench.js.
+ */
 import { DirtyTracker } from '../dist/index.js'
 import { unlessQuick } from './args.js'
 import { bench } from './bench.js'

@@ -8,8 +8,9 @@
  *                                     --keys 1e7 (ids) --skew .99 (0: uniform); under three minutes
  *   npm run perf -- --quick           every question in its smallest form, in seconds: its figures mean nothing
  *
- * Prints a table a question, and writes perf/results/ (or --out FOLDER): JSON, and one page with the plots. Close everything else first. Each figure is the median of
- * fresh processes, the ones compared alternating, with the spread beside it.
+ * Prints a table a question, and writes perf/results/ (or --out FOLDER): JSON, and one page with
+ * the plots. Close everything else first. Each figure is the median of fresh processes, the ones
+ * compared alternating, with the spread beside it.
  */
 import { execFileSync } from 'node:child_process'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -63,10 +64,13 @@ mkdirSync(values.out, { recursive: true })
 const unfinished = join(values.out, 'unfinished.jsonl')
 const known = new Map()
 if (all && existsSync(unfinished)) {
-  for (const line of readFileSync(unfinished, 'utf8').trim().split('\n')) known.set(...JSON.parse(line))
+  for (const line of readFileSync(unfinished, 'utf8').trim().split('\n'))
+    known.set(...JSON.parse(line))
 }
 
-console.log(`${machine.cpu}, ${machine.cores} cores, ${machine.gib} GiB, Node ${machine.node}, ${machine.date}; ${rounds} rounds`)
+console.log(
+  `${machine.cpu}, ${machine.cores} cores, ${machine.gib} GiB, Node ${machine.node}, ${machine.date}; ${rounds} rounds`,
+)
 for (const { name, version } of peers.versions) console.log(`${name} ${version}`)
 const started = performance.now()
 const results = {
@@ -95,11 +99,17 @@ for (const name of chosen) {
   print(answer)
 }
 const base = `${machine.date}-${machine.cores}-cores-node-${process.versions.node.split('.')[0]}${values.tune ? '-tune' : values.only === undefined ? (all ? '-all' : '') : `-${chosen.join('-')}`}`
-writeFileSync(join(values.out, `${base}.json`), `${oneLineLists(JSON.stringify(results, undefined, 2))}\n`)
+writeFileSync(
+  join(values.out, `${base}.json`),
+  `${oneLineLists(JSON.stringify(results, undefined, 2))}\n`,
+)
 writeFileSync(join(values.out, `${base}.html`), page(results))
-if ('pipeline' in results.questions) writeFileSync(join(values.out, 'throughput.svg'), barsPlot(results.questions.pipeline.plots[0]))
+if ('pipeline' in results.questions)
+  writeFileSync(join(values.out, 'throughput.svg'), barsPlot(results.questions.pipeline.plots[0]))
 rmSync(unfinished, { force: true })
-console.log(`\n${((performance.now() - started) / 60_000).toFixed(1)} minutes; ${join(values.out, base)}.html has the plots`)
+console.log(
+  `\n${((performance.now() - started) / 60_000).toFixed(1)} minutes; ${join(values.out, base)}.html has the plots`,
+)
 
 /** A histogram's bins, each a pair, one below the other would be most of the file. */
 function oneLineLists(json) {
@@ -108,17 +118,21 @@ function oneLineLists(json) {
 
 function choose() {
   if (values.tune) return ['tune']
-  if (values.only === undefined) return Object.keys(questions).filter((name) => quick || name !== 'tune')
+  if (values.only === undefined)
+    return Object.keys(questions).filter((name) => quick || name !== 'tune')
   const names = values.only.split(',')
   for (const name of names)
-    if (!Object.hasOwn(questions, name)) throw new Error(`--only expected names of ${Object.keys(questions).join(', ')}, got ${name}`)
+    if (!Object.hasOwn(questions, name))
+      throw new Error(`--only expected names of ${Object.keys(questions).join(', ')}, got ${name}`)
   return names
 }
 
 function number(name, min, max, isWhole = true) {
   const value = Number(values[name])
   if (!(value >= min && value <= max) || (isWhole && !Number.isInteger(value))) {
-    throw new Error(`--${name} expected a ${isWhole ? 'whole ' : ''}number, ${min} to ${max}, got ${values[name]}`)
+    throw new Error(
+      `--${name} expected a ${isWhole ? 'whole ' : ''}number, ${min} to ${max}, got ${values[name]}`,
+    )
   }
   return value
 }
@@ -137,8 +151,11 @@ function attempt(script, args = {}) {
     try {
       return run(script, asked, ATTEMPT_MS, 'pipe')
     } catch (error) {
-      if (error.code === 'ETIMEDOUT') return { notMeasured: `no answer within ${ATTEMPT_MS / 1000} s` }
-      return { notMeasured: /^\w*Error.*$/m.exec(error.stderr)?.[0] ?? error.message.split('\n')[0] }
+      if (error.code === 'ETIMEDOUT')
+        return { notMeasured: `no answer within ${ATTEMPT_MS / 1000} s` }
+      return {
+        notMeasured: /^\w*Error.*$/m.exec(error.stderr)?.[0] ?? error.message.split('\n')[0],
+      }
     }
   })
 }
@@ -153,12 +170,27 @@ function remembered(key, make) {
 
 function run(script, args, timeout, stderr = 'inherit') {
   if (process.stderr.isTTY)
-    process.stderr.write(`  ${((performance.now() - started) / 1000).toFixed(0)} s  ${script} ${JSON.stringify(args)}\x1b[K\r`)
+    process.stderr.write(
+      `  ${((performance.now() - started) / 1000).toFixed(0)} s  ${script} ${JSON.stringify(args)}\x1b[K\r`,
+    )
   const rust = /^rust (\w+)$/.exec(args.kind ?? '')
   const [file, argv] = rust
-    ? [peers.rust, [rust[1], args.distinct, args.count ?? (quick ? 20_000 : 8_000_000), args.writers ?? 1].map(String)]
-    : [process.execPath, ['--expose-gc', fileURLToPath(new URL(script, import.meta.url)), JSON.stringify(args)]]
-  const output = execFileSync(file, argv, { encoding: 'utf8', timeout, killSignal: 'SIGKILL', stdio: ['ignore', 'pipe', stderr] })
+    ? [
+        peers.rust,
+        [rust[1], args.distinct, args.count ?? (quick ? 20_000 : 8_000_000), args.writers ?? 1].map(
+          String,
+        ),
+      ]
+    : [
+        process.execPath,
+        ['--expose-gc', fileURLToPath(new URL(script, import.meta.url)), JSON.stringify(args)],
+      ]
+  const output = execFileSync(file, argv, {
+    encoding: 'utf8',
+    timeout,
+    killSignal: 'SIGKILL',
+    stdio: ['ignore', 'pipe', stderr],
+  })
   if (process.stderr.isTTY) process.stderr.write('\x1b[K')
   return JSON.parse(output.trim().split('\n').at(-1))
 }
@@ -166,7 +198,8 @@ function run(script, args, timeout, stderr = 'inherit') {
 /** Several measurements, alternating, `rounds` times, or `most` times: a list of results each. */
 function repeat(script, variants, most = rounds) {
   const runs = variants.map(() => [])
-  for (let round = 0; round < Math.min(rounds, most); round++) variants.forEach((args, i) => runs[i].push(measure(script, args, round)))
+  for (let round = 0; round < Math.min(rounds, most); round++)
+    variants.forEach((args, i) => runs[i].push(measure(script, args, round)))
   return runs
 }
 
@@ -175,6 +208,11 @@ function print({ title, rows, notes = [] }) {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))]
   const cells = [columns, ...rows.map((row) => columns.map((column) => String(row[column] ?? '')))]
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i].length)))
-  for (const line of cells) console.log(line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  '))
+  for (const line of cells)
+    console.log(
+      line
+        .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+        .join('  '),
+    )
   for (const note of notes) console.log(note)
 }

@@ -1,6 +1,7 @@
 /**
- * How long a cut takes, with an aggregator on its own thread that is idle, and `keys` keys an epoch; floor: a message to an idle worker and back instead.
- * Prints one JSON line, a histogram in µs.
+ * How long a cut takes, with an aggregator on its own thread that is idle, and `keys` keys an
+ * epoch; floor: a message to an idle worker and back instead. Prints one JSON line, a histogram in
+ * µs.
  */
 import { DirtyTracker } from '../dist/index.js'
 import { args, echoWorker, message, report, unlessQuick } from './args.js'

@@ -1,6 +1,7 @@
 /**
- * The set by itself: one kind of set that holds `distinct` keys. ns a key: 'new' fills a set that was cleared (a Set anew), 'known' adds keys that are in, in
- * no order, in batches of 64 where it can; 'in' and 'not in' look keys up. See bench.js.
+ * The set by itself: one kind of set that holds `distinct` keys. ns a key: 'new' fills a set that
+ * was cleared (a Set anew), 'known' adds keys that are in, in no order, in batches of 64 where it
+ * can; 'in' and 'not in' look keys up. See bench.js.
  */
 import { FingerprintSet } from '../dist/index.js'
 import { args, report, unlessQuick } from './args.js'
@@ -19,7 +20,8 @@ const kinds = {
   'TypeScript kernel': () => ours('js'),
   'WebAssembly kernel': () => ours('wasm'),
   'Set<bigint>': () => theirs((keys) => keys),
-  'Set<number>': () => theirs((keys) => Float64Array.from(keys, (key) => Number(key & 0x1fffffffffffffn))),
+  'Set<number>': () =>
+    theirs((keys) => Float64Array.from(keys, (key) => Number(key & 0x1fffffffffffffn))),
 }
 const { fill, empty, add, has } = kinds[kind]()
 const row = { new: nsOf(fill, distinct, { before: empty }) }
@@ -31,7 +33,9 @@ report(row)
 function ours(kernel) {
   const set = new FingerprintSet({ kernel, expectedKeys: distinct })
   const addBatches = (keys) => {
-    const batches = Array.from({ length: Math.ceil(keys.length / BATCH) }, (_, i) => keys.subarray(i * BATCH, (i + 1) * BATCH))
+    const batches = Array.from({ length: Math.ceil(keys.length / BATCH) }, (_, i) =>
+      keys.subarray(i * BATCH, (i + 1) * BATCH),
+    )
     return () => batches.reduce((count, batch) => count + set.addMany(batch), 0)
   }
   const look = (keys) => {
@@ -42,7 +46,12 @@ function ours(kernel) {
       return found
     }
   }
-  return { fill: addBatches(every), empty: () => set.clear(), add: addBatches(known), has: { known: look(known), others: look(others) } }
+  return {
+    fill: addBatches(every),
+    empty: () => set.clear(),
+    add: addBatches(known),
+    has: { known: look(known), others: look(others) },
+  }
 }
 
 function theirs(keysOf) {
@@ -72,5 +81,10 @@ function emptyLoop() {
       return sum
     }
   }
-  return { fill: walk(every), empty: () => undefined, add: walk(known), has: { known: walk(known), others: walk(others) } }
+  return {
+    fill: walk(every),
+    empty: () => undefined,
+    add: walk(known),
+    has: { known: walk(known), others: walk(others) },
+  }
 }

@@ -10,7 +10,9 @@ export const median = (runs, pick) => spread(runs.map(pick)).median
 /** 12.3 (11.0 to 14.1), of what `pick` takes from each run. */
 export function show(runs, pick = (run) => run, digits = 1) {
   const { median: middle, min, max } = spread(runs.map(pick))
-  return runs.length === 1 ? middle.toFixed(digits) : `${middle.toFixed(digits)} (${min.toFixed(digits)} to ${max.toFixed(digits)})`
+  return runs.length === 1
+    ? middle.toFixed(digits)
+    : `${middle.toFixed(digits)} (${min.toFixed(digits)} to ${max.toFixed(digits)})`
 }
 
 export const rateOf = ({ mKeysPerSecond }) => mKeysPerSecond

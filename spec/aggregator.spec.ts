@@ -111,8 +111,10 @@ function control(memory: Memory, kind: number, payload = 0): void {
 /** The open epoch, mod 2^19, as whoever seals knows it. */
 const epochOf = (memory: Memory): number => (memory.words[CUR] >>> 4) & EPOCH_MASK
 
-const seal = (memory: Memory, slot: number, ahead = 1) => control(memory, SEAL, epochPayload(slot, epochOf(memory) + ahead))
-const restore = (memory: Memory, slot: number, ahead = 0) => control(memory, RESTORE, epochPayload(slot, epochOf(memory) + ahead))
+const seal = (memory: Memory, slot: number, ahead = 1) =>
+  control(memory, SEAL, epochPayload(slot, epochOf(memory) + ahead))
+const restore = (memory: Memory, slot: number, ahead = 0) =>
+  control(memory, RESTORE, epochPayload(slot, epochOf(memory) + ahead))
 
 /** Step until there is nothing to do, on a thread that knows nothing but the memory. */
 function runToEnd(memory: Memory, raw: Memory): number {
@@ -126,13 +128,17 @@ function runToEnd(memory: Memory, raw: Memory): number {
   }
 }
 
-/** The same by a supervisor, with `watch` told of all that run() stores until it says that it is done. */
+/**
+ * The same by a supervisor, with `watch` told of all that run() stores until it says that it is
+ * done.
+ */
 function superviseToEnd(memory: Memory, raw: Memory, watch: OnAccess = () => undefined): void {
   raw.words[OWNER] = 0
   let now = 0
   const supervisor = new Supervisor(memory, THREAD, () => (now += 2000))
   watchAccesses(watch, () => {
-    for (let result = WORKED; result !== IDLE && result !== FINISHED_ALL;) result = supervisor.run(100)
+    for (let result = WORKED; result !== IDLE && result !== FINISHED_ALL;)
+      result = supervisor.run(100)
   })
 }
 
@@ -290,10 +296,14 @@ const belowWraps = (options: MemoryOptions, position: number): Start => {
     laneEnd: 2 ** 31 - 2,
     epoch: 2 ** 19 - 1,
     generation: 2 ** 13 - 1,
-    totals: [EVENTS, BATCHES, KEYS, HARVESTED, laneAt(layout, 0) + LANE_DELIVERED, laneAt(layout, 1) + LANE_DELIVERED].map((at) => [
-      at,
-      below,
-    ]),
+    totals: [
+      EVENTS,
+      BATCHES,
+      KEYS,
+      HARVESTED,
+      laneAt(layout, 0) + LANE_DELIVERED,
+      laneAt(layout, 1) + LANE_DELIVERED,
+    ].map((at) => [at, below]),
   }
 }
 
@@ -320,7 +330,13 @@ describe.each(starts)('C8: an aggregator %s', (_, startFor) => {
       let ended = -1
       const states = fromEveryDeath(
         raw,
-        new Set([OWNER, PROGRESS, SIGNAL, QUEUED_PEAK, ...[0, 1].map((writer) => laneAt(raw.layout, writer) + LANE_WAKE)]),
+        new Set([
+          OWNER,
+          PROGRESS,
+          SIGNAL,
+          QUEUED_PEAK,
+          ...[0, 1].map((writer) => laneAt(raw.layout, writer) + LANE_WAKE),
+        ]),
         () => (ended = runToEnd(seen, raw)),
         () => {
           if (ended !== result) expect(ended).toBe(result)
@@ -332,35 +348,48 @@ describe.each(starts)('C8: an aggregator %s', (_, startFor) => {
     },
   )
 
-  it.each(scenarios)('that throws at any store contains it and does the same work: $name', ({ options = {}, prepare }) => {
-    const before = smallMemory({ ...options, start: startFor(options) })
-    prepare(before)
-    const raw = clones(before)
-    const seen = watched(raw)
-    raw.words.set(before.words)
-    superviseToEnd(seen, raw)
-    const undisturbed = picture(raw)
-    const expected = JSON.stringify(undisturbed)
-    let throws = 0
-    for (; ; throws++) {
+  it.each(scenarios)(
+    'that throws at any store contains it and does the same work: $name',
+    ({ options = {}, prepare }) => {
+      const before = smallMemory({ ...options, start: startFor(options) })
+      prepare(before)
+      const raw = clones(before)
+      const seen = watched(raw)
       raw.words.set(before.words)
-      const plan = interruptions([throws])
-      superviseToEnd(seen, raw, plan.watch)
-      if (plan.left === 1) break
-      const end = picture(raw)
-      if (JSON.stringify(end) !== expected || raw.words[PANICS] !== 1 || raw.words[OWNER] !== THREAD + 1) {
-        expect({ threwAtStore: throws, panics: raw.words[PANICS], ...end }).toEqual({ threwAtStore: throws, panics: 1, ...undisturbed })
+      superviseToEnd(seen, raw)
+      const undisturbed = picture(raw)
+      const expected = JSON.stringify(undisturbed)
+      let throws = 0
+      for (; ; throws++) {
+        raw.words.set(before.words)
+        const plan = interruptions([throws])
+        superviseToEnd(seen, raw, plan.watch)
+        if (plan.left === 1) break
+        const end = picture(raw)
+        if (
+          JSON.stringify(end) !== expected ||
+          raw.words[PANICS] !== 1 ||
+          raw.words[OWNER] !== THREAD + 1
+        ) {
+          expect({ threwAtStore: throws, panics: raw.words[PANICS], ...end }).toEqual({
+            threwAtStore: throws,
+            panics: 1,
+            ...undisturbed,
+          })
+        }
       }
-    }
-    expect(throws).toBeGreaterThan(20)
-  })
+      expect(throws).toBeGreaterThan(20)
+    },
+  )
 })
 
 describe('The aggregator, token by token', () => {
   it('C13: takes the role once', () => {
     const memory = smallMemory()
     takeRole(memory, 4)
-    expect(() => takeRole(memory, 5)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_AGGREGATOR_TAKEN' }))
+    expect(() => takeRole(memory, 5)).toThrow(
+      expect.objectContaining({ code: 'ERR_DIRTYRING_AGGREGATOR_TAKEN' }),
+    )
     expect(memory.words[OWNER]).toBe(5)
   })
 
@@ -402,7 +431,9 @@ describe('The aggregator, token by token', () => {
     run(memory)
     const at = epochAt(memory.layout, 0)
     expect(logOf(memory, 0)).toEqual([6n])
-    expect([SLOT_FLAGS, SLOT_RESTORED, SLOT_GROWTH].map((word) => memory.words[at + word])).toEqual([0, 0, 0])
+    expect([SLOT_FLAGS, SLOT_RESTORED, SLOT_GROWTH].map((word) => memory.words[at + word])).toEqual(
+      [0, 0, 0],
+    )
   })
 
   it('does not seal twice', () => {
@@ -469,23 +500,26 @@ describe('The aggregator, token by token', () => {
     expect(logOf(memory, 0)).toEqual([1n, 2n])
   })
 
-  it.each([CLOSE, REAP])('C8: harvests what a lane had staged, and frees it for the next generation (kind %d)', (kind) => {
-    const memory = smallMemory({ start: { generation: GENERATION_MASK } })
-    const lane = open(memory)
-    send(lane, 1n)
-    stage(lane, 0, 0)
-    stage(lane, 2, 0)
-    control(memory, kind, writerPayload(lane.id, lane.generation))
-    run(memory)
-    expect(logOf(memory, 0)).toEqual([1n, 0n, 2n])
-    expect(memory.words[lane.header + LANE_OWNER]).toBe(0)
-    expect(memory.words[lane.header + LANE_THREAD]).toBe(0)
-    expect(memory.words[lane.header + LANE_READ_END]).toBe(3)
-    expect(readTotal(memory.words, HARVESTED)).toBe(2)
-    expect(readTotal(memory.words, lane.header + LANE_DELIVERED)).toBe(3)
-    const next = open(memory)
-    expect([next.id, next.generation, next.end]).toEqual([lane.id, 0, 3])
-  })
+  it.each([CLOSE, REAP])(
+    'C8: harvests what a lane had staged, and frees it for the next generation (kind %d)',
+    (kind) => {
+      const memory = smallMemory({ start: { generation: GENERATION_MASK } })
+      const lane = open(memory)
+      send(lane, 1n)
+      stage(lane, 0, 0)
+      stage(lane, 2, 0)
+      control(memory, kind, writerPayload(lane.id, lane.generation))
+      run(memory)
+      expect(logOf(memory, 0)).toEqual([1n, 0n, 2n])
+      expect(memory.words[lane.header + LANE_OWNER]).toBe(0)
+      expect(memory.words[lane.header + LANE_THREAD]).toBe(0)
+      expect(memory.words[lane.header + LANE_READ_END]).toBe(3)
+      expect(readTotal(memory.words, HARVESTED)).toBe(2)
+      expect(readTotal(memory.words, lane.header + LANE_DELIVERED)).toBe(3)
+      const next = open(memory)
+      expect([next.id, next.generation, next.end]).toEqual([lane.id, 0, 3])
+    },
+  )
 
   it('leaves a lane alone when a late REAP is for its former owner', () => {
     const memory = smallMemory({ maxWriters: 1 })
@@ -514,7 +548,8 @@ describe('The aggregator, token by token', () => {
     new Control(memory, new Listeners()).reapThread(5)
     run(memory)
     expect(logOf(memory, 0)).toEqual([2n, 4n])
-    const owned = () => lanes.map(({ header }) => (memory.words[header + LANE_OWNER] & THREAD_MASK) !== 0)
+    const owned = () =>
+      lanes.map(({ header }) => (memory.words[header + LANE_OWNER] & THREAD_MASK) !== 0)
     expect(owned()).toEqual([true, false, true, false])
     new Control(memory, new Listeners()).reapThread(far)
     run(memory)
@@ -539,7 +574,10 @@ describe('The aggregator, token by token', () => {
         expect(run(memory)).toBe(FINISHED_ALL)
         expect(publish(lane)).toBe(false)
         expect(push(memory, controlToken(NOP, 0))).toBe(false)
-        expect(logOf(memory, 0)).toEqual([...Array.from({ length: first }, (_, i) => BigInt(i)), ...sent])
+        expect(logOf(memory, 0)).toEqual([
+          ...Array.from({ length: first }, (_, i) => BigInt(i)),
+          ...sent,
+        ])
         expect(memory.words[FINISHED]).toBe(1)
         expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_UNPUBLISHED)
       }
@@ -560,7 +598,9 @@ describe('The aggregator, token by token', () => {
       while (result === WORKED) result = step(a)
       expect(result).toBe(FINISHED_ALL)
       expect(logOf(memory, 0)).toEqual(published ? [7n] : [])
-      expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(published ? 0 : FLAG_UNPUBLISHED)
+      expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(
+        published ? 0 : FLAG_UNPUBLISHED,
+      )
     }
   })
 
@@ -586,7 +626,8 @@ describe('The aggregator, token by token', () => {
       watchAccesses(
         (kind, index) => {
           // Another one frees the slot while this one is at its effect.
-          if (kind === 'store' && index === epochAt(memory.layout, 0) + SLOT_COUNT) memory.words[memory.layout.ring] = emptyWord(1)
+          if (kind === 'store' && index === epochAt(memory.layout, 0) + SLOT_COUNT)
+            memory.words[memory.layout.ring] = emptyWord(1)
         },
         () => supervisor.run(10),
       ),
@@ -595,7 +636,8 @@ describe('The aggregator, token by token', () => {
 
   it('wakes every writer when it recovers, for nobody knows who was told what', () => {
     const memory = smallMemory()
-    const wakes = () => [0, 1].map((writer) => memory.words[laneAt(memory.layout, writer) + LANE_WAKE])
+    const wakes = () =>
+      [0, 1].map((writer) => memory.words[laneAt(memory.layout, writer) + LANE_WAKE])
     const before = wakes()
     recover(takeRole(memory, THREAD))
     expect(wakes()).toEqual(before.map((count) => count + 1))
@@ -630,14 +672,25 @@ describe('What something else has written into shared memory', () => {
     return { ...all, steps }
   }
 
-  it.each<[string, (words: Memory['words'], layout: Memory['layout']) => [at: number, value: number]]>([
+  it.each<
+    [string, (words: Memory['words'], layout: Memory['layout']) => [at: number, value: number]]
+  >([
     ['the tokens in hand', () => [INTENT_TOKENS, 3]],
     ['their keys', () => [INTENT_COUNT, 1]],
     ['their position', (words) => [INTENT_POSITION, words[INTENT_POSITION] + 1]],
     ['where they begin', (words) => [INTENT_START, words[INTENT_START] - 1]],
-    ['the end of the keys read, beyond those staged', (_, layout) => [laneAt(layout, 0) + LANE_READ_END, 99]],
-    ['the end of the keys read, more than a lane behind', (_, layout) => [laneAt(layout, 0) + LANE_READ_END, -9]],
-    ['a count that is more than the table takes', (_, layout) => [epochAt(layout, 1) + SLOT_COUNT, 3]],
+    [
+      'the end of the keys read, beyond those staged',
+      (_, layout) => [laneAt(layout, 0) + LANE_READ_END, 99],
+    ],
+    [
+      'the end of the keys read, more than a lane behind',
+      (_, layout) => [laneAt(layout, 0) + LANE_READ_END, -9],
+    ],
+    [
+      'a count that is more than the table takes',
+      (_, layout) => [epochAt(layout, 1) + SLOT_COUNT, 3],
+    ],
     ['a negative count', (_, layout) => [epochAt(layout, 1) + SLOT_COUNT, -1]],
     ['a growth that leads out of the slot', (_, layout) => [epochAt(layout, 1) + SLOT_GROWTH, 5]],
     ['a negative growth', (_, layout) => [epochAt(layout, 1) + SLOT_GROWTH, -1]],
@@ -662,7 +715,8 @@ describe('What something else has written into shared memory', () => {
     const { memory, words, layout, steps } = live()
     const lane = laneAt(layout, 0)
     const slot = epochAt(layout, 1)
-    for (const at of [INTENT_POSITION, INTENT_TOKENS, INTENT_COUNT, INTENT_START, HEAD, CUR]) words[at] ^= 1
+    for (const at of [INTENT_POSITION, INTENT_TOKENS, INTENT_COUNT, INTENT_START, HEAD, CUR])
+      words[at] ^= 1
     for (const at of [SLOT_COUNT, SLOT_GROWTH, SLOT_ZERO, SLOT_FLAGS]) words[slot + at] ^= 1
     words[lane + LANE_READ_END] -= 1
     control(memory, SEAL, epochPayload(2, 2))
@@ -672,13 +726,16 @@ describe('What something else has written into shared memory', () => {
     expect([words[CUR], words[lane + LANE_READ_END], words[HEAD]]).toEqual([(2 << 4) | 2, 6, 6])
   })
 
-  it.each([SLOT_COUNT, SLOT_GROWTH, SLOT_ZERO, SLOT_FLAGS])('ends a restore from a slot whose header has changed (word %d)', (at) => {
-    const { memory, words, layout, steps } = live()
-    words[epochAt(layout, 0) + at] ^= 1
-    restore(memory, 0, -1)
-    expect(steps).toThrow(CORRUPT)
-    expect(logOf(memory, 1)).toEqual([3n, 4n, 5n])
-  })
+  it.each([SLOT_COUNT, SLOT_GROWTH, SLOT_ZERO, SLOT_FLAGS])(
+    'ends a restore from a slot whose header has changed (word %d)',
+    (at) => {
+      const { memory, words, layout, steps } = live()
+      words[epochAt(layout, 0) + at] ^= 1
+      restore(memory, 0, -1)
+      expect(steps).toThrow(CORRUPT)
+      expect(logOf(memory, 1)).toEqual([3n, 4n, 5n])
+    },
+  )
 
   it('ends a restore that names a slot in which another epoch is', () => {
     for (const [slot, ahead] of [
@@ -748,7 +805,8 @@ describe('The supervisor', () => {
     (memory: Memory, slot = 0): OnAccess =>
     (kind, index) => {
       const log = epochAt(memory.layout, slot) + memory.layout.log
-      if (kind === 'store' && index >= log && index < log + memory.layout.maxKeysPerEpoch * 2) throw new Error('planted')
+      if (kind === 'store' && index >= log && index < log + memory.layout.maxKeysPerEpoch * 2)
+        throw new Error('planted')
     }
 
   /** Let it fail so often; how long it waits after each time. */
@@ -781,7 +839,9 @@ describe('The supervisor', () => {
     const others = (kind: 'load' | 'store', index: number): void => {
       if (kind === 'store' && index === ITERATIONS) throw new Error('planted')
     }
-    expect(failures(supervisor, 10, others)).toEqual([10, 20, 40, 80, 160, 320, 640, 10, 1000, 1000])
+    expect(failures(supervisor, 10, others)).toEqual([
+      10, 20, 40, 80, 160, 320, 640, 10, 1000, 1000,
+    ])
     control(memory, NOP)
     expect(supervisor.run(10)).toBe(IDLE)
     expect(failures(supervisor, 2, others)).toEqual([10, 20])
@@ -793,7 +853,8 @@ describe('The supervisor', () => {
     let inner: number | undefined
     watchAccesses(
       (kind, index) => {
-        if (kind === 'store' && index === epochAt(memory.layout, 0) + SLOT_COUNT) inner = supervisor.run(10)
+        if (kind === 'store' && index === epochAt(memory.layout, 0) + SLOT_COUNT)
+          inner = supervisor.run(10)
       },
       () => supervisor.run(10),
     )
@@ -831,7 +892,9 @@ describe('The supervisor', () => {
         expect(supervisor.run(10)).toBe(BACKING_OFF)
         at(supervisor.retryAt)
       }
-      expect(() => supervisor.run(10)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }))
+      expect(() => supervisor.run(10)).toThrow(
+        expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }),
+      )
       expect(memory.words[lane.header + LANE_READ_END]).toBe(0)
     }
   })
@@ -849,36 +912,46 @@ describe('The supervisor', () => {
     expect(memory.words[epochAt(memory.layout, 0) + SLOT_RESTORED]).toBe(1)
   })
 
-  it.each([CLOSE, REAP])('C6: gives up a harvest that failed eight times: the epoch says fault, and the lane is free (kind %d)', (kind) => {
-    const { memory, supervisor } = supervised()
-    const lane = open(memory)
-    stage(lane, 1, 0)
-    control(memory, kind, writerPayload(lane.id, lane.generation))
-    failures(supervisor, 8, failing(memory))
-    expect(supervisor.run(10)).toBe(IDLE)
-    expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
-    expect(memory.words[lane.header + LANE_OWNER]).toBe(1 << THREAD_BITS)
-    const next = open(memory)
-    expect(next.id).toBe(lane.id)
-    send(next, 5n)
-    expect(supervisor.run(10)).toBe(IDLE)
-    expect(logOf(memory, 0)).toEqual([5n])
-  })
+  it.each([CLOSE, REAP])(
+    'C6: gives up a harvest that failed eight times: the epoch says fault, and the lane is free (kind %d)',
+    (kind) => {
+      const { memory, supervisor } = supervised()
+      const lane = open(memory)
+      stage(lane, 1, 0)
+      control(memory, kind, writerPayload(lane.id, lane.generation))
+      failures(supervisor, 8, failing(memory))
+      expect(supervisor.run(10)).toBe(IDLE)
+      expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
+      expect(memory.words[lane.header + LANE_OWNER]).toBe(1 << THREAD_BITS)
+      const next = open(memory)
+      expect(next.id).toBe(lane.id)
+      send(next, 5n)
+      expect(supervisor.run(10)).toBe(IDLE)
+      expect(logOf(memory, 0)).toEqual([5n])
+    },
+  )
 
   it('ends at a token of no known kind, and at one that names a writer or a slot that does not exist', () => {
-    for (const token of [controlToken(12, 5), controlToken(REAP, writerPayload(77, 0)), controlToken(RESTORE, epochPayload(9, 0))]) {
+    for (const token of [
+      controlToken(12, 5),
+      controlToken(REAP, writerPayload(77, 0)),
+      controlToken(RESTORE, epochPayload(9, 0)),
+    ]) {
       const { memory, supervisor } = supervised()
       push(memory, token)
       expect(supervisor.run(10)).toBe(BACKING_OFF)
       at(supervisor.retryAt)
-      expect(() => supervisor.run(10)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }))
+      expect(() => supervisor.run(10)).toThrow(
+        expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }),
+      )
     }
   })
 
   it('gives up five batches that fail for good within 1.3 s each, because the waits begin anew with each', () => {
     const { memory, supervisor } = supervised()
     const [one, two] = [open(memory), open(memory)]
-    for (let id = 0; id < 5; id++) send(id % 2 === 0 ? one : two, BigInt(id)) // of two writers in turn: no run
+    // of two writers in turn: no run
+    for (let id = 0; id < 5; id++) send(id % 2 === 0 ? one : two, BigInt(id))
     const from = now
     const waits: number[] = []
     for (let result = BACKING_OFF; result === BACKING_OFF;) {
@@ -887,7 +960,9 @@ describe('The supervisor', () => {
       waits.push(supervisor.retryAt - now)
       at(supervisor.retryAt)
     }
-    expect(waits).toEqual(Array.from({ length: 5 }, () => [10, 20, 40, 80, 160, 320, 640, 10]).flat())
+    expect(waits).toEqual(
+      Array.from({ length: 5 }, () => [10, 20, 40, 80, 160, 320, 640, 10]).flat(),
+    )
     expect(now - from).toBe(6400)
     expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
     expect([one, two].map(({ header }) => memory.words[header + LANE_READ_END])).toEqual([3, 2])
@@ -905,7 +980,9 @@ describe('The supervisor', () => {
     expect(watchAccesses(cannot, () => supervisor.run(10))).toBe(BACKING_OFF)
     at(supervisor.retryAt)
     expect(memory.words[FAILED]).not.toBe(0)
-    expect(() => supervisor.run(10)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_AGGREGATOR_FAILED' }))
+    expect(() => supervisor.run(10)).toThrow(
+      expect.objectContaining({ code: 'ERR_DIRTYRING_AGGREGATOR_FAILED' }),
+    )
     expect(memory.words[HEAD]).toBe(1)
     expect(logOf(memory, 0)).toEqual([1n])
   })
@@ -914,7 +991,9 @@ describe('The supervisor', () => {
     const { memory, supervisor } = supervised()
     memory.words[FAILED] = 1
     const before = memory.words[SIGNAL]
-    expect(() => supervisor.run(10)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }))
+    expect(() => supervisor.run(10)).toThrow(
+      expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }),
+    )
     expect(memory.words[SIGNAL]).not.toBe(before)
   })
 
@@ -932,7 +1011,9 @@ describe('The supervisor', () => {
       else control(memory, STOP)
       send(lane, 2n)
       expect(supervisor.run(20)).toBe(kind === SEAL ? IDLE : FINISHED_ALL)
-      expect(kind === SEAL ? logOf(memory, 1) : logOf(memory, 0)).toEqual(kind === SEAL ? [2n] : [1n, 2n])
+      expect(kind === SEAL ? logOf(memory, 1) : logOf(memory, 0)).toEqual(
+        kind === SEAL ? [2n] : [1n, 2n],
+      )
     }
   })
 
@@ -943,7 +1024,10 @@ describe('The supervisor', () => {
     })
     send(open(memory), 2n)
     expect(supervisor.run(20)).toBe(IDLE)
-    const epoch = { keys: logOf(memory, 0), flags: memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS] }
+    const epoch = {
+      keys: logOf(memory, 0),
+      flags: memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS],
+    }
     // Either it is in, or the epoch says that something is not.
     expect([
       { keys: [2n], flags: 0 },
@@ -959,7 +1043,9 @@ describe('The supervisor', () => {
     memory.words[memory.layout.ring + 1] = -5
     expect(supervisor.run(10)).toBe(BACKING_OFF)
     at(supervisor.retryAt)
-    expect(() => supervisor.run(10)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }))
+    expect(() => supervisor.run(10)).toThrow(
+      expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }),
+    )
     expect(() => supervisor.run(10)).toThrow('ring position 1 holds -5')
     expect(memory.words[HEAD]).toBe(1)
     expect(memory.words[memory.layout.ring + 1]).toBe(-5)
@@ -971,7 +1057,9 @@ describe('The supervisor', () => {
     send(lane, 1n, 2n)
     failures(supervisor, 8, failing(memory))
     expect(supervisor.run(10)).toBe(IDLE)
-    expect(readTotal(memory.words, lane.header + LANE_DELIVERED)).toBe(memory.words[lane.header + LANE_STAGED_END])
+    expect(readTotal(memory.words, lane.header + LANE_DELIVERED)).toBe(
+      memory.words[lane.header + LANE_STAGED_END],
+    )
   })
 
   it('poisons its last lap with the words that the next start looks for', () => {

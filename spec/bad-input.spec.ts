@@ -57,14 +57,25 @@ describe('C11: options', () => {
       aggregator: 'worker',
     })
     expect(resolveOptions({})).toEqual(resolveOptions())
-    const none = Object.fromEntries([...numbers.map(([name]) => name), 'onFull', 'kernel', 'aggregator'].map((name) => [name, undefined]))
+    const none = Object.fromEntries(
+      [...numbers.map(([name]) => name), 'onFull', 'kernel', 'aggregator'].map((name) => [
+        name,
+        undefined,
+      ]),
+    )
     expect(resolveOptions(none)).toEqual(resolveOptions())
   })
 
   it.each(numbers)('%s: %d to %d', (name, min, max) => {
     for (const value of [min, max]) {
       // The largest ones do not fit into memory together with the other defaults.
-      const rest = { laneCapacity: name === 'batchSize' ? 16384 : 1, maxWriters: 1, maxKeysPerEpoch: 1, epochSlots: 2, batchSize: 1 }
+      const rest = {
+        laneCapacity: name === 'batchSize' ? 16384 : 1,
+        maxWriters: 1,
+        maxKeysPerEpoch: 1,
+        epochSlots: 2,
+        batchSize: 1,
+      }
       if (name === 'maxKeysPerEpoch' && value === max) continue
       expect(resolveOptions({ ...rest, [name]: value })).toMatchObject({ [name]: value })
     }
@@ -72,12 +83,9 @@ describe('C11: options', () => {
 
   it.each(
     numbers.flatMap(([name, min, max]) =>
-      [min - 1, max + 1, -1, -Infinity, Infinity, NaN, min + 0.5, 2 ** 53].map((value): [string, number, number, number] => [
-        name,
-        value,
-        min,
-        max,
-      ]),
+      [min - 1, max + 1, -1, -Infinity, Infinity, NaN, min + 0.5, 2 ** 53].map(
+        (value): [string, number, number, number] => [name, value, min, max],
+      ),
     ),
   )('%s: %d is a RangeError that names it and the limits', async (name, value, min, max) => {
     const options = { [name]: value }
@@ -92,7 +100,12 @@ describe('C11: options', () => {
   })
 
   it.each(
-    numbers.flatMap(([name]) => ['1', 1n, true, null, {}, [1], () => 1, Symbol('one')].map((value): [string, unknown] => [name, value])),
+    numbers.flatMap(([name]) =>
+      ['1', 1n, true, null, {}, [1], () => 1, Symbol('one')].map((value): [string, unknown] => [
+        name,
+        value,
+      ]),
+    ),
   )('%s: %p is a TypeError that names it', async (name, value) => {
     const options: any = { [name]: value }
     const error = thrown(() => resolveOptions(options))
@@ -114,7 +127,11 @@ describe('C11: options', () => {
       'a power of two',
       `got ${value}`,
     )
-    expectError(await rejected(DirtyTracker.create({ [name]: value })), OUT_OF_RANGE, `"options.${name}"`)
+    expectError(
+      await rejected(DirtyTracker.create({ [name]: value })),
+      OUT_OF_RANGE,
+      `"options.${name}"`,
+    )
     if (name === 'capacity')
       expectError(
         thrown(() => BatchRing.create({ [name]: value })),
@@ -130,10 +147,19 @@ describe('C11: options', () => {
   ])('%s: any other text is a RangeError, any other type a TypeError', async (name, expected) => {
     for (const value of ['', 'Wait', 'something']) {
       const error = await rejected(DirtyTracker.create({ [name]: value }))
-      expectError(error, OUT_OF_RANGE, `"options.${name}" expected ${expected}`, `got ${JSON.stringify(value)}`)
+      expectError(
+        error,
+        OUT_OF_RANGE,
+        `"options.${name}" expected ${expected}`,
+        `got ${JSON.stringify(value)}`,
+      )
     }
     for (const value of [0, true, null, {}, ['wait'], 1n]) {
-      expectError(await rejected(DirtyTracker.create({ [name]: value })), INVALID_ARG, `"options.${name}" expected ${expected}`)
+      expectError(
+        await rejected(DirtyTracker.create({ [name]: value })),
+        INVALID_ARG,
+        `"options.${name}" expected ${expected}`,
+      )
     }
   })
 
@@ -177,7 +203,13 @@ describe('C11: options', () => {
     const small = { maxWriters, maxKeysPerEpoch: 1, epochSlots: 2 }
     expect(resolveOptions({ ...small, laneCapacity: largest / 2 }).laneCapacity).toBe(largest / 2)
     const error = thrown(() => resolveOptions({ ...small, laneCapacity: largest * 2 }))
-    expectError(error, OUT_OF_RANGE, '"options.laneCapacity"', `1 to ${largest}`, `got ${largest * 2}`)
+    expectError(
+      error,
+      OUT_OF_RANGE,
+      '"options.laneCapacity"',
+      `1 to ${largest}`,
+      `got ${largest * 2}`,
+    )
   })
 
   it('too much memory in all is a RangeError that tells how much, before any is reserved', async () => {
@@ -235,7 +267,8 @@ describe('memoryFootprint()', () => {
 
   it.each(cases)('is whole pages of 64 KiB, and its parts add up: %j', (options) => {
     const { total, ring, lanes, epochs, perWriter, perEpoch } = memoryFootprint(options)
-    const { maxWriters, epochSlots, capacity, laneCapacity, maxKeysPerEpoch } = resolveOptions(options)
+    const { maxWriters, epochSlots, capacity, laneCapacity, maxKeysPerEpoch } =
+      resolveOptions(options)
     expect(total % 65536).toBe(0)
     expect(lanes).toBe(maxWriters * perWriter)
     expect(epochs).toBe(epochSlots * perEpoch)
@@ -257,7 +290,10 @@ describe('memoryFootprint()', () => {
 
 describe('C11: a handle that is none', () => {
   const version = VERSION_VALUE
-  const foreign = (bytes: number): object => ({ dirtyring: version, buffer: new SharedArrayBuffer(bytes) })
+  const foreign = (bytes: number): object => ({
+    dirtyring: version,
+    buffer: new SharedArrayBuffer(bytes),
+  })
 
   /** A copy of a real handle's memory, with one word changed. */
   function tampered(tracker: DirtyTracker, at: number, value: number): object {
@@ -268,43 +304,128 @@ describe('C11: a handle that is none', () => {
     return { dirtyring: version, buffer: words.buffer }
   }
 
-  const wrong: [what: string, make: (tracker: DirtyTracker) => unknown, code: string, parts: string[]][] = [
+  const wrong: [
+    what: string,
+    make: (tracker: DirtyTracker) => unknown,
+    code: string,
+    parts: string[],
+  ][] = [
     ['undefined', () => undefined, 'BAD_HANDLE', ['expected tracker.handle', 'got undefined']],
     ['null', () => null, 'BAD_HANDLE', ['expected tracker.handle', 'got null']],
     ['a number', () => 5, 'BAD_HANDLE', ['expected tracker.handle', 'got number']],
     ['text', () => 'tracker', 'BAD_HANDLE', ['expected tracker.handle', 'got string']],
     ['{}', () => ({}), 'BAD_HANDLE', ['pass tracker.handle']],
     ['an array', () => [], 'BAD_HANDLE', ['pass tracker.handle']],
-    ['the tracker itself', (tracker) => tracker, 'BAD_HANDLE', ['pass tracker.handle', 'not the tracker itself']],
-    ['the tracker, cloned', (tracker) => structuredClone(tracker), 'BAD_HANDLE', ['pass tracker.handle', 'not the tracker itself']],
-    ['the buffer itself', (tracker) => (tracker.handle as { buffer: object }).buffer, 'BAD_HANDLE', ['pass tracker.handle']],
+    [
+      'the tracker itself',
+      (tracker) => tracker,
+      'BAD_HANDLE',
+      ['pass tracker.handle', 'not the tracker itself'],
+    ],
+    [
+      'the tracker, cloned',
+      (tracker) => structuredClone(tracker),
+      'BAD_HANDLE',
+      ['pass tracker.handle', 'not the tracker itself'],
+    ],
+    [
+      'the buffer itself',
+      (tracker) => (tracker.handle as { buffer: object }).buffer,
+      'BAD_HANDLE',
+      ['pass tracker.handle'],
+    ],
     [
       'the handle as JSON',
       (tracker) => JSON.parse(JSON.stringify(tracker.handle)),
       'BAD_HANDLE',
       ['SharedArrayBuffer', 'one process only', 'not as JSON'],
     ],
-    ['a handle without a buffer', () => ({ dirtyring: version }), 'BAD_HANDLE', ['SharedArrayBuffer']],
-    ['a handle with an ArrayBuffer', () => ({ dirtyring: version, buffer: new ArrayBuffer(2 ** 20) }), 'BAD_HANDLE', ['SharedArrayBuffer']],
-    ['a foreign buffer', () => foreign(2 ** 20), 'BAD_HANDLE', ['expected memory made by dirtyring', 'magic 0']],
+    [
+      'a handle without a buffer',
+      () => ({ dirtyring: version }),
+      'BAD_HANDLE',
+      ['SharedArrayBuffer'],
+    ],
+    [
+      'a handle with an ArrayBuffer',
+      () => ({ dirtyring: version, buffer: new ArrayBuffer(2 ** 20) }),
+      'BAD_HANDLE',
+      ['SharedArrayBuffer'],
+    ],
+    [
+      'a foreign buffer',
+      () => foreign(2 ** 20),
+      'BAD_HANDLE',
+      ['expected memory made by dirtyring', 'magic 0'],
+    ],
     ['a small foreign buffer', () => foreign(8), 'BAD_HANDLE', ['at least 65536 bytes', 'got 8']],
     ['an empty foreign buffer', () => foreign(0), 'BAD_HANDLE', ['at least 65536 bytes', 'got 0']],
-    ['a wrong magic', (tracker) => tampered(tracker, MAGIC, 7), 'BAD_HANDLE', ['expected memory made by dirtyring', 'got magic 7']],
-    ['an older handle', (tracker) => ({ ...tracker.handle, dirtyring: 0 }), 'VERSION', [`version ${version}`, 'got 0', 'two versions']],
+    [
+      'a wrong magic',
+      (tracker) => tampered(tracker, MAGIC, 7),
+      'BAD_HANDLE',
+      ['expected memory made by dirtyring', 'got magic 7'],
+    ],
+    [
+      'an older handle',
+      (tracker) => ({ ...tracker.handle, dirtyring: 0 }),
+      'VERSION',
+      [`version ${version}`, 'got 0', 'two versions'],
+    ],
     [
       'a newer handle',
       (tracker) => ({ ...tracker.handle, dirtyring: version + 1 }),
       'VERSION',
       [`version ${version}`, `got ${version + 1}`, 'two versions'],
     ],
-    ['an older memory', (tracker) => tampered(tracker, VERSION, 0), 'VERSION', [`version ${version}`, 'got 0']],
-    ['a newer memory', (tracker) => tampered(tracker, VERSION, 99), 'VERSION', [`version ${version}`, 'got 99']],
-    ['a capacity of 3', (tracker) => tampered(tracker, CAPACITY, 3), 'BAD_HANDLE', ['geometry', '"capacity":3']],
-    ['a capacity of 0', (tracker) => tampered(tracker, CAPACITY, 0), 'BAD_HANDLE', ['geometry', '"capacity":0']],
-    ['a negative laneCapacity', (tracker) => tampered(tracker, LANE_CAPACITY, -8), 'BAD_HANDLE', ['geometry', '"laneCapacity":-8']],
-    ['no writers', (tracker) => tampered(tracker, MAX_WRITERS, 0), 'BAD_HANDLE', ['geometry', '"maxWriters":0']],
-    ['too many epoch slots', (tracker) => tampered(tracker, EPOCH_SLOTS, 17), 'BAD_HANDLE', ['geometry', '"epochSlots":17']],
-    ['another capacity than there is', (tracker) => tampered(tracker, CAPACITY, 2 ** 18), 'BAD_HANDLE', ['bytes for its geometry', 'got ']],
+    [
+      'an older memory',
+      (tracker) => tampered(tracker, VERSION, 0),
+      'VERSION',
+      [`version ${version}`, 'got 0'],
+    ],
+    [
+      'a newer memory',
+      (tracker) => tampered(tracker, VERSION, 99),
+      'VERSION',
+      [`version ${version}`, 'got 99'],
+    ],
+    [
+      'a capacity of 3',
+      (tracker) => tampered(tracker, CAPACITY, 3),
+      'BAD_HANDLE',
+      ['geometry', '"capacity":3'],
+    ],
+    [
+      'a capacity of 0',
+      (tracker) => tampered(tracker, CAPACITY, 0),
+      'BAD_HANDLE',
+      ['geometry', '"capacity":0'],
+    ],
+    [
+      'a negative laneCapacity',
+      (tracker) => tampered(tracker, LANE_CAPACITY, -8),
+      'BAD_HANDLE',
+      ['geometry', '"laneCapacity":-8'],
+    ],
+    [
+      'no writers',
+      (tracker) => tampered(tracker, MAX_WRITERS, 0),
+      'BAD_HANDLE',
+      ['geometry', '"maxWriters":0'],
+    ],
+    [
+      'too many epoch slots',
+      (tracker) => tampered(tracker, EPOCH_SLOTS, 17),
+      'BAD_HANDLE',
+      ['geometry', '"epochSlots":17'],
+    ],
+    [
+      'another capacity than there is',
+      (tracker) => tampered(tracker, CAPACITY, 2 ** 18),
+      'BAD_HANDLE',
+      ['bytes for its geometry', 'got '],
+    ],
     [
       'other lanes than there are',
       (tracker) => tampered(tracker, LANE_CAPACITY, 2 ** 16),
@@ -317,7 +438,12 @@ describe('C11: a handle that is none', () => {
       'BAD_HANDLE',
       ['bytes for its geometry', 'got '],
     ],
-    ['another size than there is', (tracker) => tampered(tracker, CHUNKS, 1), 'BAD_HANDLE', ['bytes']],
+    [
+      'another size than there is',
+      (tracker) => tampered(tracker, CHUNKS, 1),
+      'BAD_HANDLE',
+      ['bytes'],
+    ],
     [
       "a BatchRing's handle",
       () => BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 }).handle,
@@ -394,40 +520,43 @@ describe('C11: keys that are none', () => {
     [Symbol('key'), INVALID_ARG, 'got Symbol(key)'],
   ]
 
-  it.each(wrong)('%p is one clear error in every method that takes a key, and nothing is marked', async (key: any, kind, part) => {
-    const tracker = await openInline()
-    const writer = tracker.openWriter()
-    writer.markMany([1, 2])
-    const epoch = await tracker.advanceEpoch()
-    writer.mark(5)
-    const txn = new TxnBuffer(1)
-    const before = tracker.stats()
-    for (const act of [() => writer.mark(key), () => txn.record(key), () => epoch.has(key)]) {
-      expectError(thrown(act), kind, '"key" expected', part)
-    }
-    expectError(
-      thrown(() => writer.markMany([7, 8, key])),
-      kind,
-      '"keys[2]" expected',
-      part,
-    )
-    expectError(
-      thrown(() => writer.markMany(new Set([7, key]))),
-      kind,
-      '"keys[1]" expected',
-      part,
-    )
-    expectError(
-      thrown(() => txn.recordMany([key])),
-      kind,
-      '"keys[0]" expected',
-      part,
-    )
-    expect(tracker.stats()).toEqual(before)
-    expect([writer.staged, txn.size]).toEqual([1, 0])
-    epoch.commit()
-    expect([...(await tracker.advanceEpoch())]).toEqual([5n])
-  })
+  it.each(wrong)(
+    '%p is one clear error in every method that takes a key, and nothing is marked',
+    async (key: any, kind, part) => {
+      const tracker = await openInline()
+      const writer = tracker.openWriter()
+      writer.markMany([1, 2])
+      const epoch = await tracker.advanceEpoch()
+      writer.mark(5)
+      const txn = new TxnBuffer(1)
+      const before = tracker.stats()
+      for (const act of [() => writer.mark(key), () => txn.record(key), () => epoch.has(key)]) {
+        expectError(thrown(act), kind, '"key" expected', part)
+      }
+      expectError(
+        thrown(() => writer.markMany([7, 8, key])),
+        kind,
+        '"keys[2]" expected',
+        part,
+      )
+      expectError(
+        thrown(() => writer.markMany(new Set([7, key]))),
+        kind,
+        '"keys[1]" expected',
+        part,
+      )
+      expectError(
+        thrown(() => txn.recordMany([key])),
+        kind,
+        '"keys[0]" expected',
+        part,
+      )
+      expect(tracker.stats()).toEqual(before)
+      expect([writer.staged, txn.size]).toEqual([1, 0])
+      epoch.commit()
+      expect([...(await tracker.advanceEpoch())]).toEqual([5n])
+    },
+  )
 
   it('lists that are none are a TypeError; one key is no list', async () => {
     const tracker = await openInline()
@@ -446,14 +575,23 @@ describe('C11: keys that are none', () => {
       new Int32Array(2),
       () => 1,
     ] as never[]) {
-      for (const act of [() => writer.markMany(list), () => txn.recordMany(list)]) expectError(thrown(act), INVALID_ARG, '"keys" expected')
+      for (const act of [() => writer.markMany(list), () => txn.recordMany(list)])
+        expectError(thrown(act), INVALID_ARG, '"keys" expected')
     }
     for (const key of ['text', new Uint8Array([1, 2])] as never[]) {
       for (const act of [() => writer.markMany(key), () => txn.recordMany(key)]) {
         expectError(thrown(act), INVALID_ARG, '"keys" expected', 'one key: wrap it in an array')
       }
     }
-    for (const lanes of [undefined, null, [1, 2], new BigUint64Array(1), new Uint8Array(2), new Float32Array(2), 'ab'] as never[]) {
+    for (const lanes of [
+      undefined,
+      null,
+      [1, 2],
+      new BigUint64Array(1),
+      new Uint8Array(2),
+      new Float32Array(2),
+      'ab',
+    ] as never[]) {
       expectError(
         thrown(() => writer.markLanes(lanes)),
         INVALID_ARG,
@@ -494,12 +632,20 @@ describe('C11: keys that are none', () => {
       'got -1n',
     )
     for (const key of [5, 5n, undefined, null, [], new Uint16Array(2)] as never[]) {
-      for (const act of [() => writer.markKey(key), () => txn.recordKey(key), () => epoch.hasKey(key)]) {
+      for (const act of [
+        () => writer.markKey(key),
+        () => txn.recordKey(key),
+        () => epoch.hasKey(key),
+      ]) {
         expectError(thrown(act), INVALID_ARG, '"key" expected a string or a Uint8Array')
       }
     }
     for (const seed of [-1, 1.5, 2 ** 32, NaN]) {
-      for (const act of [() => writer.markKey('a', seed), () => txn.recordKey('a', seed), () => epoch.hasKey('a', seed)]) {
+      for (const act of [
+        () => writer.markKey('a', seed),
+        () => txn.recordKey('a', seed),
+        () => epoch.hasKey('a', seed),
+      ]) {
         expectError(thrown(act), OUT_OF_RANGE, '"seed" expected', `got ${seed}`)
       }
     }
@@ -551,52 +697,179 @@ describe('C11: keys that are none', () => {
 })
 
 describe("C11: arguments of the tracker's methods", () => {
-  it.each<[what: string, call: (tracker: DirtyTracker) => unknown, kind: { name: string; code: string }, part: string]>([
-    ['advanceEpoch(null)', (t) => t.advanceEpoch(null as never), INVALID_ARG, '"options" expected a plain object, got null'],
-    ['advanceEpoch(5)', (t) => t.advanceEpoch(5 as never), INVALID_ARG, '"options" expected a plain object, got 5'],
-    ['advanceEpoch: signal {}', (t) => t.advanceEpoch({ signal: {} as never }), INVALID_ARG, '"options.signal" expected an AbortSignal'],
-    ['advanceEpoch: a controller', (t) => t.advanceEpoch({ signal: new AbortController() as never }), INVALID_ARG, '"options.signal"'],
-    ['advanceEpoch: signal null', (t) => t.advanceEpoch({ signal: null as never }), INVALID_ARG, '"options.signal"'],
+  it.each<
+    [
+      what: string,
+      call: (tracker: DirtyTracker) => unknown,
+      kind: { name: string; code: string },
+      part: string,
+    ]
+  >([
+    [
+      'advanceEpoch(null)',
+      (t) => t.advanceEpoch(null as never),
+      INVALID_ARG,
+      '"options" expected a plain object, got null',
+    ],
+    [
+      'advanceEpoch(5)',
+      (t) => t.advanceEpoch(5 as never),
+      INVALID_ARG,
+      '"options" expected a plain object, got 5',
+    ],
+    [
+      'advanceEpoch: signal {}',
+      (t) => t.advanceEpoch({ signal: {} as never }),
+      INVALID_ARG,
+      '"options.signal" expected an AbortSignal',
+    ],
+    [
+      'advanceEpoch: a controller',
+      (t) => t.advanceEpoch({ signal: new AbortController() as never }),
+      INVALID_ARG,
+      '"options.signal"',
+    ],
+    [
+      'advanceEpoch: signal null',
+      (t) => t.advanceEpoch({ signal: null as never }),
+      INVALID_ARG,
+      '"options.signal"',
+    ],
     [
       'advanceEpoch: onBusy',
       (t) => t.advanceEpoch({ onBusy: 'no' as never }),
       OUT_OF_RANGE,
       `"options.onBusy" expected 'wait' or 'reject', got "no"`,
     ],
-    ['advanceEpoch: onBusy 5', (t) => t.advanceEpoch({ onBusy: 5 as never }), INVALID_ARG, '"options.onBusy"'],
-    ['consume()', (t) => t.consume(undefined as never), INVALID_ARG, '"use" expected a function, got undefined'],
-    ['consume: a promise', (t) => t.consume(Promise.resolve() as never), INVALID_ARG, '"use" expected a function'],
-    ['consume: options', (t) => t.consume(() => 1, { onBusy: 'x' as never }), OUT_OF_RANGE, '"options.onBusy"'],
-    ['epochs()', (t) => t.epochs(undefined as never), INVALID_ARG, '"options" expected a plain object, got undefined'],
-    ['epochs({})', (t) => t.epochs({} as never), INVALID_ARG, '"options.everyMs" expected a number, got undefined'],
-    ['epochs: everyMs text', (t) => t.epochs({ everyMs: '5' as never }), INVALID_ARG, '"options.everyMs" expected a number, got "5"'],
+    [
+      'advanceEpoch: onBusy 5',
+      (t) => t.advanceEpoch({ onBusy: 5 as never }),
+      INVALID_ARG,
+      '"options.onBusy"',
+    ],
+    [
+      'consume()',
+      (t) => t.consume(undefined as never),
+      INVALID_ARG,
+      '"use" expected a function, got undefined',
+    ],
+    [
+      'consume: a promise',
+      (t) => t.consume(Promise.resolve() as never),
+      INVALID_ARG,
+      '"use" expected a function',
+    ],
+    [
+      'consume: options',
+      (t) => t.consume(() => 1, { onBusy: 'x' as never }),
+      OUT_OF_RANGE,
+      '"options.onBusy"',
+    ],
+    [
+      'epochs()',
+      (t) => t.epochs(undefined as never),
+      INVALID_ARG,
+      '"options" expected a plain object, got undefined',
+    ],
+    [
+      'epochs({})',
+      (t) => t.epochs({} as never),
+      INVALID_ARG,
+      '"options.everyMs" expected a number, got undefined',
+    ],
+    [
+      'epochs: everyMs text',
+      (t) => t.epochs({ everyMs: '5' as never }),
+      INVALID_ARG,
+      '"options.everyMs" expected a number, got "5"',
+    ],
     ['epochs: everyMs -1', (t) => t.epochs({ everyMs: -1 }), OUT_OF_RANGE, '"options.everyMs"'],
     ['epochs: everyMs NaN', (t) => t.epochs({ everyMs: NaN }), OUT_OF_RANGE, '"options.everyMs"'],
-    ['epochs: everyMs 1.5', (t) => t.epochs({ everyMs: 1.5 }), OUT_OF_RANGE, '0 to 2147483647, got 1.5'],
-    ['epochs: everyMs too long', (t) => t.epochs({ everyMs: 2 ** 31 }), OUT_OF_RANGE, '0 to 2147483647, got 2147483648'],
-    ['epochs: signal', (t) => t.epochs({ everyMs: 1, signal: 'x' as never }), INVALID_ARG, '"options.signal"'],
+    [
+      'epochs: everyMs 1.5',
+      (t) => t.epochs({ everyMs: 1.5 }),
+      OUT_OF_RANGE,
+      '0 to 2147483647, got 1.5',
+    ],
+    [
+      'epochs: everyMs too long',
+      (t) => t.epochs({ everyMs: 2 ** 31 }),
+      OUT_OF_RANGE,
+      '0 to 2147483647, got 2147483648',
+    ],
+    [
+      'epochs: signal',
+      (t) => t.epochs({ everyMs: 1, signal: 'x' as never }),
+      INVALID_ARG,
+      '"options.signal"',
+    ],
     [
       'epochs: skipEmpty',
       (t) => t.epochs({ everyMs: 1, skipEmpty: 1 as never }),
       INVALID_ARG,
       '"options.skipEmpty" expected a boolean, got 1',
     ],
-    ['drained(null)', (t) => t.drained(null as never), INVALID_ARG, '"options" expected a plain object'],
+    [
+      'drained(null)',
+      (t) => t.drained(null as never),
+      INVALID_ARG,
+      '"options" expected a plain object',
+    ],
     ['drained: signal', (t) => t.drained({ signal: 5 as never }), INVALID_ARG, '"options.signal"'],
-    ['flushed(null)', (t) => t.flushed(null as never), INVALID_ARG, '"options" expected a plain object'],
+    [
+      'flushed(null)',
+      (t) => t.flushed(null as never),
+      INVALID_ARG,
+      '"options" expected a plain object',
+    ],
     ['flushed: signal', (t) => t.flushed({ signal: {} as never }), INVALID_ARG, '"options.signal"'],
-    ['reap()', (t) => t.reap(undefined as never), INVALID_ARG, '"writerId" expected a number, got undefined'],
-    ['reap(-1)', (t) => t.reap(-1), OUT_OF_RANGE, '"writerId" expected a whole number, 0 to 7 (maxWriters), got -1'],
-    ['on()', (t) => t.on(undefined as never, () => undefined), INVALID_ARG, `"event" expected an event's name, got undefined`],
-    ['on: no such event', (t) => t.on('sealed' as never, () => undefined), OUT_OF_RANGE, `"event" expected 'epoch', 'overflow'`],
-    ['on: no listener', (t) => t.on('epoch', 5 as never), INVALID_ARG, '"listener" expected a function, got 5'],
+    [
+      'reap()',
+      (t) => t.reap(undefined as never),
+      INVALID_ARG,
+      '"writerId" expected a number, got undefined',
+    ],
+    [
+      'reap(-1)',
+      (t) => t.reap(-1),
+      OUT_OF_RANGE,
+      '"writerId" expected a whole number, 0 to 7 (maxWriters), got -1',
+    ],
+    [
+      'on()',
+      (t) => t.on(undefined as never, () => undefined),
+      INVALID_ARG,
+      `"event" expected an event's name, got undefined`,
+    ],
+    [
+      'on: no such event',
+      (t) => t.on('sealed' as never, () => undefined),
+      OUT_OF_RANGE,
+      `"event" expected 'epoch', 'overflow'`,
+    ],
+    [
+      'on: no listener',
+      (t) => t.on('epoch', 5 as never),
+      INVALID_ARG,
+      '"listener" expected a function, got 5',
+    ],
     ['stop(null)', (t) => t.stop(null as never), INVALID_ARG, '"options" expected a plain object'],
-    ['stop: graceMs text', (t) => t.stop({ graceMs: '5' as never }), INVALID_ARG, '"options.graceMs" expected a number, got "5"'],
+    [
+      'stop: graceMs text',
+      (t) => t.stop({ graceMs: '5' as never }),
+      INVALID_ARG,
+      '"options.graceMs" expected a number, got "5"',
+    ],
     ['stop: graceMs -1', (t) => t.stop({ graceMs: -1 }), OUT_OF_RANGE, '"options.graceMs"'],
     ['stop: graceMs Infinity', (t) => t.stop({ graceMs: Infinity }), OUT_OF_RANGE, 'got Infinity'],
     ['watch(undefined)', (t) => t.watch(undefined), INVALID_ARG, '"worker" expected'],
     ['watch({})', (t) => t.watch({}), INVALID_ARG, '"worker" expected'],
-    ['watch(a thread id)', (t) => t.watch(3), INVALID_ARG, '"worker" expected a Worker of node:worker_threads, got 3'],
+    [
+      'watch(a thread id)',
+      (t) => t.watch(3),
+      INVALID_ARG,
+      '"worker" expected a Worker of node:worker_threads, got 3',
+    ],
   ])('%s is one clear error, and nothing has changed', async (_, call, kind, part) => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
@@ -608,17 +881,69 @@ describe("C11: arguments of the tracker's methods", () => {
     expect([...(await tracker.advanceEpoch())]).toEqual([1n])
   })
 
-  it.each<[what: string, call: (writer: Writer) => unknown, kind: { name: string; code: string }, part: string]>([
-    ['markMany: options', (w) => w.markMany([1], null as never), INVALID_ARG, '"options" expected a plain object, got null'],
-    ['markMany: atomic', (w) => w.markMany([1], { atomic: 0 as never }), INVALID_ARG, '"options.atomic" expected a boolean, got 0'],
-    ['markLanes: atomic', (w) => w.markLanes(new Uint32Array(2), { atomic: 'no' as never }), INVALID_ARG, '"options.atomic"'],
-    ['flushTo: atomic', (w) => new TxnBuffer(1).flushTo(w, { atomic: null as never }), INVALID_ARG, '"options.atomic"'],
-    ['reset()', () => new TxnBuffer(1).reset(undefined as never), INVALID_ARG, '"txnId" expected a number or a bigint, got undefined'],
-    ['batch()', (w) => w.batch(undefined as never), INVALID_ARG, '"use" expected a function, got undefined'],
-    ['waitForRoom: text', (w) => w.waitForRoom('1' as never), INVALID_ARG, '"keys" expected a number, got "1"'],
-    ['waitForRoom(0)', (w) => w.waitForRoom(0), OUT_OF_RANGE, '"keys" expected a whole number, 1 to 1024 (laneCapacity), got 0'],
+  it.each<
+    [
+      what: string,
+      call: (writer: Writer) => unknown,
+      kind: { name: string; code: string },
+      part: string,
+    ]
+  >([
+    [
+      'markMany: options',
+      (w) => w.markMany([1], null as never),
+      INVALID_ARG,
+      '"options" expected a plain object, got null',
+    ],
+    [
+      'markMany: atomic',
+      (w) => w.markMany([1], { atomic: 0 as never }),
+      INVALID_ARG,
+      '"options.atomic" expected a boolean, got 0',
+    ],
+    [
+      'markLanes: atomic',
+      (w) => w.markLanes(new Uint32Array(2), { atomic: 'no' as never }),
+      INVALID_ARG,
+      '"options.atomic"',
+    ],
+    [
+      'flushTo: atomic',
+      (w) => new TxnBuffer(1).flushTo(w, { atomic: null as never }),
+      INVALID_ARG,
+      '"options.atomic"',
+    ],
+    [
+      'reset()',
+      () => new TxnBuffer(1).reset(undefined as never),
+      INVALID_ARG,
+      '"txnId" expected a number or a bigint, got undefined',
+    ],
+    [
+      'batch()',
+      (w) => w.batch(undefined as never),
+      INVALID_ARG,
+      '"use" expected a function, got undefined',
+    ],
+    [
+      'waitForRoom: text',
+      (w) => w.waitForRoom('1' as never),
+      INVALID_ARG,
+      '"keys" expected a number, got "1"',
+    ],
+    [
+      'waitForRoom(0)',
+      (w) => w.waitForRoom(0),
+      OUT_OF_RANGE,
+      '"keys" expected a whole number, 1 to 1024 (laneCapacity), got 0',
+    ],
     ['waitForRoom: too many', (w) => w.waitForRoom(1025), OUT_OF_RANGE, 'got 1025'],
-    ['waitForRoom: signal', (w) => w.waitForRoom(1, { signal: 5 as never }), INVALID_ARG, '"options.signal"'],
+    [
+      'waitForRoom: signal',
+      (w) => w.waitForRoom(1, { signal: 5 as never }),
+      INVALID_ARG,
+      '"options.signal"',
+    ],
   ])('of a writer: %s is one clear error, and nothing has changed', async (_, call, kind, part) => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
@@ -728,15 +1053,26 @@ describe('C11: a list whose keys run code of the caller', () => {
   it('markMany(): a writer that it closes takes no more keys', async () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
-    expect(thrown(() => writer.markMany(listWith([1, 2], 1, () => writer.close()))).code).toBe('ERR_DIRTYRING_CLOSED')
+    expect(thrown(() => writer.markMany(listWith([1, 2], 1, () => writer.close()))).code).toBe(
+      'ERR_DIRTYRING_CLOSED',
+    )
     expect((await tracker.advanceEpoch()).size).toBe(0)
   })
 
   it('recordMany(): what it records into the same buffer is kept, also where the buffer grows or is cleared', () => {
     const txn = new TxnBuffer(1, 0)
     txn.record(1)
-    txn.recordMany(listWith([10, 11], 1, () => txn.recordMany(Uint32Array.from({ length: 100 }, (_, i) => 100 + i))))
-    expect([...txn.drain()]).toEqual([1n, ...Array.from({ length: 100 }, (_, i) => BigInt(100 + i)), 10n, 11n])
+    txn.recordMany(
+      listWith([10, 11], 1, () =>
+        txn.recordMany(Uint32Array.from({ length: 100 }, (_, i) => 100 + i)),
+      ),
+    )
+    expect([...txn.drain()]).toEqual([
+      1n,
+      ...Array.from({ length: 100 }, (_, i) => BigInt(100 + i)),
+      10n,
+      11n,
+    ])
     txn.recordMany([1, 2, 3])
     txn.recordMany(listWith([10, 11], 0, () => txn.clear()))
     expect([...txn.drain()]).toEqual([10n, 11n])
@@ -763,16 +1099,27 @@ describe('C11: more keys than there is room for', () => {
   it('markMany() and markLanes(): a RangeError that names the way out, before the list is read', async () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
-    const advice = 'To mark more keys than a lane holds, pass { atomic: false }, or raise laneCapacity.'
+    const advice =
+      'To mark more keys than a lane holds, pass { atomic: false }, or raise laneCapacity.'
     for (const act of [
       () => writer.markMany(new Array(2 ** 32 - 1)),
-      () => writer.markMany(new Proxy(new Array(1025), { get: (keys, name) => (name === 'length' ? 1025 : thrown(() => keys)) })),
+      () =>
+        writer.markMany(
+          new Proxy(new Array(1025), {
+            get: (keys, name) => (name === 'length' ? 1025 : thrown(() => keys)),
+          }),
+        ),
       () => writer.markMany(new Uint32Array(1025)),
       () => writer.markMany(new BigUint64Array(1025)),
       () => writer.markMany(new Set(Array.from({ length: 1025 }, (_, i) => i))),
       () => writer.markLanes(new Uint32Array(2050)),
     ]) {
-      expectError(thrown(act), OUT_OF_RANGE, 'expected at most 1024 keys (laneCapacity), got ', advice)
+      expectError(
+        thrown(act),
+        OUT_OF_RANGE,
+        'expected at most 1024 keys (laneCapacity), got ',
+        advice,
+      )
     }
     expectError(
       thrown(() => new TxnBuffer(1).recordMany(new Array(2 ** 32 - 1))),
@@ -806,7 +1153,9 @@ describe('C11: more keys than there is room for', () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     expectError(
-      thrown(() => writer.markMany(Object.assign(new Array(2 ** 32 - 1), { 0: 1, 1: 2 }), { atomic: false })),
+      thrown(() =>
+        writer.markMany(Object.assign(new Array(2 ** 32 - 1), { 0: 1, 1: 2 }), { atomic: false }),
+      ),
       INVALID_ARG,
       '"keys[2]"',
     )
@@ -818,8 +1167,11 @@ describe('C11: more keys than there is room for', () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     for (const length of ['2', NaN, 1.5, 100]) {
-      const keys = new Proxy([1, 2], { get: (list, name) => (name === 'length' ? length : Reflect.get(list, name)) })
-      for (const atomic of [true, false]) expect(thrown(() => writer.markMany(keys, { atomic })).code).toMatch(/^ERR_DIRTYRING_/)
+      const keys = new Proxy([1, 2], {
+        get: (list, name) => (name === 'length' ? length : Reflect.get(list, name)),
+      })
+      for (const atomic of [true, false])
+        expect(thrown(() => writer.markMany(keys, { atomic })).code).toMatch(/^ERR_DIRTYRING_/)
       expect(writer.mark(7)).toBe(true)
     }
     expect([...(await tracker.advanceEpoch()).ids()]).toEqual([7])
@@ -835,37 +1187,95 @@ describe('C11: option bags', () => {
     ['KeyDictionary.create()', (o) => KeyDictionary.create(o), 'maxkeys', 'maxKeys'],
     ['new FingerprintSet()', (o) => new FingerprintSet(o), 'expectedKey', 'expectedKeys'],
     ['advanceEpoch()', async (o) => (await openInline()).advanceEpoch(o), 'onbusy', 'onBusy'],
-    ['consume()', async (o) => (await openInline()).consume(() => undefined, o), 'singal', 'signal'],
+    [
+      'consume()',
+      async (o) => (await openInline()).consume(() => undefined, o),
+      'singal',
+      'signal',
+    ],
     ['epochs()', async (o) => (await openInline()).epochs(o), 'everyMS', 'everyMs'],
     ['flushed()', async (o) => (await openInline()).flushed(o), 'Signal', 'signal'],
     ['drained()', async (o) => (await openInline()).drained(o), 'signals', 'signal'],
     ['stop()', async (o) => (await openInline()).stop(o), 'graceMS', 'graceMs'],
-    ['markMany()', async (o) => (await openInline()).openWriter().markMany([1], o), 'atomar', 'atomic'],
-    ['markLanes()', async (o) => (await openInline()).openWriter().markLanes(Uint32Array.of(1, 2), o), 'Atomic', 'atomic'],
-    ['flushTo()', async (o) => new TxnBuffer(1).flushTo((await openInline()).openWriter(), o), 'atomc', 'atomic'],
-    ['waitForRoom()', async (o) => (await openInline()).openWriter().waitForRoom(1, o), 'signl', 'signal'],
+    [
+      'markMany()',
+      async (o) => (await openInline()).openWriter().markMany([1], o),
+      'atomar',
+      'atomic',
+    ],
+    [
+      'markLanes()',
+      async (o) => (await openInline()).openWriter().markLanes(Uint32Array.of(1, 2), o),
+      'Atomic',
+      'atomic',
+    ],
+    [
+      'flushTo()',
+      async (o) => new TxnBuffer(1).flushTo((await openInline()).openWriter(), o),
+      'atomc',
+      'atomic',
+    ],
+    [
+      'waitForRoom()',
+      async (o) => (await openInline()).openWriter().waitForRoom(1, o),
+      'signl',
+      'signal',
+    ],
   ]
 
-  it.each(bags)('%s: an unknown name is a TypeError that suggests the nearest known one', async (_, call, misspelt, meant) => {
-    expectError(
-      await rejected((async () => call({ [misspelt]: undefined }))()),
-      INVALID_ARG,
-      `"options.${misspelt}" expected no option of this name, got undefined. Did you mean "${meant}"?`,
-    )
-    expectError(await rejected((async () => call({ zzzzzzzzzzzz: 1 }))()), INVALID_ARG, 'got 1. Known options: ', meant)
-  })
+  it.each(bags)(
+    '%s: an unknown name is a TypeError that suggests the nearest known one',
+    async (_, call, misspelt, meant) => {
+      expectError(
+        await rejected((async () => call({ [misspelt]: undefined }))()),
+        INVALID_ARG,
+        `"options.${misspelt}" expected no option of this name, got undefined. Did you mean "${meant}"?`,
+      )
+      expectError(
+        await rejected((async () => call({ zzzzzzzzzzzz: 1 }))()),
+        INVALID_ARG,
+        'got 1. Known options: ',
+        meant,
+      )
+    },
+  )
 
   it.each(bags)('%s: only a plain object is a bag', async (_, call) => {
-    for (const value of [null, 5, 'x', true, [], [1], () => undefined, Map, new Map(), new Set(), new Uint8Array(1), new Date()]) {
-      expectError(await rejected((async () => call(value))()), INVALID_ARG, '"options" expected a plain object, got ')
+    for (const value of [
+      null,
+      5,
+      'x',
+      true,
+      [],
+      [1],
+      () => undefined,
+      Map,
+      new Map(),
+      new Set(),
+      new Uint8Array(1),
+      new Date(),
+    ]) {
+      expectError(
+        await rejected((async () => call(value))()),
+        INVALID_ARG,
+        '"options" expected a plain object, got ',
+      )
     }
     const error = await rejected((async () => call(new AbortController().signal))())
-    expectError(error, INVALID_ARG, '"options" expected a plain object, got an instance of AbortSignal')
+    expectError(
+      error,
+      INVALID_ARG,
+      '"options" expected a plain object, got an instance of AbortSignal',
+    )
   })
 
   it('a signal in place of the bag is told where it belongs', async () => {
     const tracker = await openInline()
-    expectError(await rejected(tracker.flushed(AbortSignal.timeout(1000) as never)), INVALID_ARG, 'Pass the signal as { signal }.')
+    expectError(
+      await rejected(tracker.flushed(AbortSignal.timeout(1000) as never)),
+      INVALID_ARG,
+      'Pass the signal as { signal }.',
+    )
   })
 
   it('a bag may have no prototype, be frozen, be of a class of its own, or be a module', () => {
@@ -876,36 +1286,49 @@ describe('C11: option bags', () => {
       }
     }
     expect(resolveOptions(new Options())).toMatchObject({ capacity: 8, batchSize: 3 })
-    expect(resolveOptions(Object.assign(Object.create(null), { capacity: 4 }))).toMatchObject({ capacity: 4 })
-    expect(resolveOptions(Object.freeze({ [Symbol.toStringTag]: 'Module', capacity: 4 }))).toMatchObject({ capacity: 4 })
+    expect(resolveOptions(Object.assign(Object.create(null), { capacity: 4 }))).toMatchObject({
+      capacity: 4,
+    })
+    expect(
+      resolveOptions(Object.freeze({ [Symbol.toStringTag]: 'Module', capacity: 4 })),
+    ).toMatchObject({ capacity: 4 })
   })
 
   it('each option is read once', () => {
     const reads: PropertyKey[] = []
-    const bag = new Proxy({ aggregator: 'inline' as const, capacity: 4 }, { get: (o, name) => (reads.push(name), Reflect.get(o, name)) })
+    const bag = new Proxy(
+      { aggregator: 'inline' as const, capacity: 4 },
+      { get: (o, name) => (reads.push(name), Reflect.get(o, name)) },
+    )
     resolveOptions(bag)
-    expect(reads.filter((name) => name === 'aggregator' || name === 'capacity')).toEqual(['capacity', 'aggregator'])
+    expect(reads.filter((name) => name === 'aggregator' || name === 'capacity')).toEqual([
+      'capacity',
+      'aggregator',
+    ])
   })
 })
 
 describe('C11: numbers that are taken modulo 2^32', () => {
-  it.each([['1'], [1n], [null], [Symbol('1')], [{ valueOf: () => 1 }], [[1]]])('are a TypeError where they are none: %p', (odd: any) => {
-    const txn = new TxnBuffer(1)
-    const set = new FingerprintSet()
-    for (const act of [
-      () => txn.record(odd, 1),
-      () => txn.record(1, odd),
-      () => txn.recordLanes(odd, 1),
-      () => txn.recordLanes(1, odd),
-      () => set.add(odd, 1),
-      () => set.add(1, odd),
-      () => set.has(odd, 1),
-      () => set.has(1, odd),
-    ]) {
-      expectError(thrown(act), INVALID_ARG, 'expected a number, got ')
-    }
-    expect([txn.size, set.size]).toEqual([0, 0])
-  })
+  it.each([['1'], [1n], [null], [Symbol('1')], [{ valueOf: () => 1 }], [[1]]])(
+    'are a TypeError where they are none: %p',
+    (odd: any) => {
+      const txn = new TxnBuffer(1)
+      const set = new FingerprintSet()
+      for (const act of [
+        () => txn.record(odd, 1),
+        () => txn.record(1, odd),
+        () => txn.recordLanes(odd, 1),
+        () => txn.recordLanes(1, odd),
+        () => set.add(odd, 1),
+        () => set.add(1, odd),
+        () => set.has(odd, 1),
+        () => set.has(1, odd),
+      ]) {
+        expectError(thrown(act), INVALID_ARG, 'expected a number, got ')
+      }
+      expect([txn.size, set.size]).toEqual([0, 0])
+    },
+  )
 })
 
 describe('C13: one aggregator at a time', () => {
@@ -975,12 +1398,18 @@ describe('the name that an unknown option is taken for', () => {
     ['ab', 'cd', true],
     ['abc', 'def', false],
   ])('%j is near %j: %p', (name, known, isNear) => {
-    expect(adviceFor(name, known)).toBe(isNear ? `Did you mean "${known}"?` : `Known options: ${known}.`)
+    expect(adviceFor(name, known)).toBe(
+      isNear ? `Did you mean "${known}"?` : `Known options: ${known}.`,
+    )
   })
 
   it('is the nearest one, and the first of two that are as near', () => {
-    expect(adviceFor('laneCapacty', 'capacity', 'laneCapacity', 'lineCapacity')).toBe('Did you mean "laneCapacity"?')
-    expect(adviceFor('laneCapacty', 'lineCapacity', 'capacity', 'laneCapacity')).toBe('Did you mean "laneCapacity"?')
+    expect(adviceFor('laneCapacty', 'capacity', 'laneCapacity', 'lineCapacity')).toBe(
+      'Did you mean "laneCapacity"?',
+    )
+    expect(adviceFor('laneCapacty', 'lineCapacity', 'capacity', 'laneCapacity')).toBe(
+      'Did you mean "laneCapacity"?',
+    )
     expect(adviceFor('capazity', 'laneCapacity', 'capacity')).toBe('Did you mean "capacity"?')
     expect(adviceFor('size_', 'sized', 'sizes')).toBe('Did you mean "sized"?')
     expect(adviceFor('unheard-of', 'sized', 'signal')).toBe('Known options: sized, signal.')
@@ -988,7 +1417,9 @@ describe('the name that an unknown option is taken for', () => {
 
   it('a long name is shown in part', () => {
     const { message } = thrown(() => checkBag('options', { ['x'.repeat(1000)]: 1 }, ['signal']))
-    expect(message).toBe(`"options.${'x'.repeat(40)}" expected no option of this name, got 1. Known options: signal.`)
+    expect(message).toBe(
+      `"options.${'x'.repeat(40)}" expected no option of this name, got 1. Known options: signal.`,
+    )
   })
 })
 
@@ -1001,7 +1432,8 @@ describe('what is no bag', () => {
     revoke()
     return proxy
   }
-  const says = (value: unknown, ...known: string[]): string => thrown(() => checkBag('options', value, known)).message
+  const says = (value: unknown, ...known: string[]): string =>
+    thrown(() => checkBag('options', value, known)).message
 
   it('is refused in words of its own, with advice for a signal where a signal is an option', () => {
     const signal = 'Pass the signal as { signal }.'
@@ -1017,7 +1449,9 @@ describe('what is no bag', () => {
       [AbortSignal.abort(), 'an instance of AbortSignal', signal],
     ]
     for (const [value, got, advice] of cases) {
-      expect(says(value, 'signal')).toBe(`"options" expected a plain object, got ${got}${advice === '' ? '' : `. ${advice}`}`)
+      expect(says(value, 'signal')).toBe(
+        `"options" expected a plain object, got ${got}${advice === '' ? '' : `. ${advice}`}`,
+      )
       expect(says(value, 'graceMs')).toBe(`"options" expected a plain object, got ${got}`)
     }
     // What is called so, and is none.
@@ -1027,18 +1461,23 @@ describe('what is no bag', () => {
         'signal',
       ),
     ).not.toContain('Pass the signal')
-    expect(says(Object.assign([], { [Symbol.toStringTag]: 'Object' }))).toContain('expected a plain object')
-    expect(says(Object.assign(() => undefined, { [Symbol.toStringTag]: 'Object' }))).toContain('expected a plain object')
+    expect(says(Object.assign([], { [Symbol.toStringTag]: 'Object' }))).toContain(
+      'expected a plain object',
+    )
+    expect(says(Object.assign(() => undefined, { [Symbol.toStringTag]: 'Object' }))).toContain(
+      'expected a plain object',
+    )
   })
 
   it('an error of the engine is a TypeError without a code of this library', () => {
     const ours = Object.assign(new TypeError('x'), { code: 'ERR_DIRTYRING_INVALID_ARG' })
     const others = Object.assign(new TypeError('x'), { code: 'ERR_OF_ANOTHER' })
     const ends = Object.assign(new TypeError('x'), { code: 'ANOTHER_ERR_DIRTYRING_' })
-    expect([ours, others, ends, new TypeError('x'), new RangeError('x'), null, undefined, 5].map(isEngineError)).toEqual([
-      ...[false, true, true, true],
-      ...[false, false, false, false],
-    ])
+    expect(
+      [ours, others, ends, new TypeError('x'), new RangeError('x'), null, undefined, 5].map(
+        isEngineError,
+      ),
+    ).toEqual([...[false, true, true, true], ...[false, false, false, false]])
     expect(isEngineError(Object.assign(new TypeError('x'), { code: 7 }))).toBe(true)
   })
 
@@ -1050,6 +1489,8 @@ describe('what is no bag', () => {
       /^"keys\[3\]" expected a view of memory that this thread has, got an instance of Uint8Array\. It is detached or out of bounds: /,
     )
     expect(error.cause).toBeInstanceOf(TypeError)
-    expect([viewLength(new Uint8Array(0), 'key'), viewLength(new Uint8Array(3), 'key')]).toEqual([0, 3])
+    expect([viewLength(new Uint8Array(0), 'key'), viewLength(new Uint8Array(3), 'key')]).toEqual([
+      0, 3,
+    ])
   })
 })

@@ -1,7 +1,25 @@
 import { describe, expect, it } from '@jest/globals'
-import { fingerprint, threadWriter, TxnBuffer, withWriter, type DirtyTracker, type SealedEpoch, type Writer } from '../lib/index.js'
+import {
+  fingerprint,
+  threadWriter,
+  TxnBuffer,
+  withWriter,
+  type DirtyTracker,
+  type SealedEpoch,
+  type Writer,
+} from '../lib/index.js'
 import { LANE_ATTN, laneAt } from '../lib/memory/map.js'
-import { isPending, nearTheEndOfTheStack, openHeld, openInline, range, sortedIds, thrown, until, type Hand } from './support/in-process.js'
+import {
+  isPending,
+  nearTheEndOfTheStack,
+  openHeld,
+  openInline,
+  range,
+  sortedIds,
+  thrown,
+  until,
+  type Hand,
+} from './support/in-process.js'
 
 /** Seal with a held aggregator, read the ids, commit. */
 async function take(tracker: DirtyTracker, hand: Hand): Promise<number[]> {
@@ -114,7 +132,8 @@ describe('batch()', () => {
       async () => {
         writer.mark(1)
         await Promise.resolve()
-        throw new Error('told to no one: the TypeError is') // an unhandled rejection would fail this spec
+        // an unhandled rejection would fail this spec
+        throw new Error('told to no one: the TypeError is')
       },
       () => {
         writer.mark(2)
@@ -148,18 +167,29 @@ describe('batch()', () => {
   it('publishes what was staged before it, and nothing of its own, when a publication falls due meanwhile', async () => {
     const { tracker, hand } = await openHeld({ batchSize: 4 })
     const writer = tracker.openWriter()
-    for (const why of ['by size', 'as the tracker asks', 'at flush()', 'at advanceEpoch()'] as const) {
+    for (const why of [
+      'by size',
+      'as the tracker asks',
+      'at flush()',
+      'at advanceEpoch()',
+    ] as const) {
       writer.mark(1)
       writer.batch(() => {
         writer.mark(2)
         if (why === 'by size') for (const id of range(10, 8)) writer.mark(id)
-        if (why === 'as the tracker asks') void tracker.flushed({ signal: AbortSignal.abort() }).catch(() => undefined)
-        if (why === 'as the tracker asks') Atomics.add(hand.memory.words, laneAt(hand.memory.layout, writer.id) + LANE_ATTN, 2)
+        if (why === 'as the tracker asks')
+          void tracker.flushed({ signal: AbortSignal.abort() }).catch(() => undefined)
+        if (why === 'as the tracker asks')
+          Atomics.add(hand.memory.words, laneAt(hand.memory.layout, writer.id) + LANE_ATTN, 2)
         if (why === 'at flush()') expect(writer.flush()).toBe(false)
         if (why === 'at advanceEpoch()') void tracker.advanceEpoch().then((epoch) => epoch.commit())
         writer.mark(3)
         hand.run()
-        expect([why, tracker.stats().writers[0].inFlight, writer.staged]).toEqual([why, 0, why === 'by size' ? 10 : 2])
+        expect([why, tracker.stats().writers[0].inFlight, writer.staged]).toEqual([
+          why,
+          0,
+          why === 'by size' ? 10 : 2,
+        ])
       })
       hand.run()
       expect([why, writer.staged]).toEqual([why, 0])
@@ -191,7 +221,10 @@ describe('batch()', () => {
     const { tracker, hand } = await openHeld({ laneCapacity: 4, onFull: 'reject' })
     const writer = tracker.openWriter()
     writer.markMany([0, 1])
-    for (const mark of [() => writer.markMany([3, 4, 5]), () => range(3, 3).forEach((id) => writer.mark(id))]) {
+    for (const mark of [
+      () => writer.markMany([3, 4, 5]),
+      () => range(3, 3).forEach((id) => writer.mark(id)),
+    ]) {
       const error = thrown(() =>
         writer.batch(() => {
           writer.mark(2)
@@ -225,7 +258,10 @@ describe('batch()', () => {
     for (const onFull of ['wait', 'reject'] as const) {
       const { tracker, hand } = await openHeld({ laneCapacity: 8, batchSize: 8, onFull })
       const writer = tracker.openWriter()
-      for (const mark of [() => range(10, 9).forEach((id) => writer.mark(id)), () => writer.markMany(range(11, 8))]) {
+      for (const mark of [
+        () => range(10, 9).forEach((id) => writer.mark(id)),
+        () => writer.markMany(range(11, 8)),
+      ]) {
         const error = thrown(() =>
           writer.batch(() => {
             writer.mark(10)
@@ -236,7 +272,9 @@ describe('batch()', () => {
         expect(error.message).toContain('at most 8 keys (laneCapacity) in one batch()')
         expect(await take(tracker, hand)).toEqual(expect.arrayContaining([10]))
       }
-      expect(writer.batch(() => range(20, 8).map((id) => writer.mark(id)))).toEqual(Array(8).fill(true))
+      expect(writer.batch(() => range(20, 8).map((id) => writer.mark(id)))).toEqual(
+        Array(8).fill(true),
+      )
       expect(await take(tracker, hand)).toEqual(range(20, 8))
     }
   })
@@ -275,7 +313,11 @@ describe('batch()', () => {
 
   it('close() in it is ERR_DIRTYRING_BUSY; of a closed writer it is ERR_DIRTYRING_CLOSED, of a stopped one ERR_DIRTYRING_STOPPED', async () => {
     const tracker = await openInline()
-    const [busy, closed, stopped] = [tracker.openWriter(), tracker.openWriter(), tracker.openWriter()]
+    const [busy, closed, stopped] = [
+      tracker.openWriter(),
+      tracker.openWriter(),
+      tracker.openWriter(),
+    ]
     closed.close()
     let called = false
     const use = () => {
@@ -299,7 +341,11 @@ describe('atomic: false', () => {
     const tracker = await openInline({ laneCapacity: 8, batchSize: 8 })
     const writer = tracker.openWriter()
     expect(writer.markMany(range(0, 100), { atomic: false })).toBe(true)
-    expect(writer.markLanes(Int32Array.from(range(100, 100).flatMap((id) => [id, 0])), { atomic: false })).toBe(true)
+    expect(
+      writer.markLanes(Int32Array.from(range(100, 100).flatMap((id) => [id, 0])), {
+        atomic: false,
+      }),
+    ).toBe(true)
     const txn = new TxnBuffer(1)
     txn.recordMany(range(200, 100))
     expect([txn.flushTo(writer, { atomic: false }), txn.isEmpty]).toEqual([true, true])
@@ -328,8 +374,14 @@ describe('atomic: false', () => {
     const txn = new TxnBuffer(1)
     txn.recordMany(range(0, 9))
     for (const options of [undefined, {}, { atomic: undefined }, { atomic: true }]) {
-      for (const mark of [() => writer.markMany(range(0, 9), options), () => txn.flushTo(writer, options)]) {
-        expect(thrown(mark)).toMatchObject({ name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' })
+      for (const mark of [
+        () => writer.markMany(range(0, 9), options),
+        () => txn.flushTo(writer, options),
+      ]) {
+        expect(thrown(mark)).toMatchObject({
+          name: 'RangeError',
+          code: 'ERR_DIRTYRING_OUT_OF_RANGE',
+        })
       }
     }
     expect([txn.size, offered(tracker)]).toEqual([9, 0])
@@ -347,7 +399,12 @@ describe('markEverything()', () => {
     const second = tracker.advanceEpoch()
     hand.run()
     const epoch = await first
-    expect([epoch.exact, epoch.reason, epoch.has(12345), ...epoch.listed()]).toEqual([false, 'everything', true, 1n])
+    expect([epoch.exact, epoch.reason, epoch.has(12345), ...epoch.listed()]).toEqual([
+      false,
+      'everything',
+      true,
+      1n,
+    ])
     expect([(await second).exact, (await second).reason]).toEqual([true, undefined])
   })
 
@@ -395,7 +452,10 @@ describe('markEverything()', () => {
 
   it('of a writer that dies or closes with it pending comes with the harvest, and does not stay in the lane', async () => {
     const { tracker, hand } = await openHeld({ capacity: 2, batchSize: 1 })
-    for (const leave of [(writer: Writer) => writer.close(), (writer: Writer) => tracker.reap(writer.id)]) {
+    for (const leave of [
+      (writer: Writer) => writer.close(),
+      (writer: Writer) => tracker.reap(writer.id),
+    ]) {
       const writer = tracker.openWriter()
       for (const id of [1, 2]) writer.mark(id)
       writer.markEverything()

@@ -39,11 +39,21 @@ describe("a host that tells a worker's errors but not its end, as a page does: a
   })
 
   it('while it starts is an error of create(), is tried again later, and does not keep stop() waiting', async () => {
-    expect(await runProgram('browser', { case: 'starting' })).toEqual({ rejected: FAILED, again: [1], last: [2], ...stops })
+    expect(await runProgram('browser', { case: 'starting' })).toEqual({
+      rejected: FAILED,
+      again: [1],
+      last: [2],
+      ...stops,
+    })
   })
 
   it('at the moment at which it takes the role gives the role back', async () => {
-    expect(await runProgram('browser', { case: 'unnoticed' })).toEqual({ first: [1], last: [], ...stops, restarts: 1 })
+    expect(await runProgram('browser', { case: 'unnoticed' })).toEqual({
+      first: [1],
+      last: [],
+      ...stops,
+      restarts: 1,
+    })
   })
 
   it('or cannot exist, because nothing declares Worker, is an error of create() that names the way out', async () => {

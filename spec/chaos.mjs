@@ -1,10 +1,11 @@
 /**
- * Writers and aggregators die in every way a thread can, inside every public call, under eight geometries; and a SQLite application is killed inside its
- * transactions:
+ * Writers and aggregators die in every way a thread can, inside every public call, under eight
+ * geometries; and a SQLite application is killed inside its transactions:
  *
  *   npm run chaos -- [first seed, default 1] [part of the full form, default 1]
  *
- * Prints what died how and where. Ends with exit status 1 when a key was lost or invented, a row is missing, or the proof could not fail.
+ * Prints what died how and where. Ends with exit status 1 when a key was lost or invented, a row is
+ * missing, or the proof could not fail.
  */
 import { run } from './support/run.mjs'
 
@@ -51,12 +52,19 @@ function add(totals, record) {
 
 const totals = {}
 for (const [i, options] of geometries.entries()) {
-  const share = { writers: Math.ceil(WRITERS / geometries.length), aggregators: Math.ceil(AGGREGATORS / geometries.length) }
+  const share = {
+    writers: Math.ceil(WRITERS / geometries.length),
+    aggregators: Math.ceil(AGGREGATORS / geometries.length),
+  }
   const {
     seed: _,
     errors: __,
     ...counts
-  } = await load(`threads, ${JSON.stringify(options)}`, 'chaos', { seed: seed + i, ...share, options })
+  } = await load(`threads, ${JSON.stringify(options)}`, 'chaos', {
+    seed: seed + i,
+    ...share,
+    options,
+  })
   add(totals, counts)
 }
 console.table(totals.deaths)
@@ -66,10 +74,20 @@ console.log(
     `${totals.restored} more restored, ${totals.harvested} keys harvested; ${totals.promised} promised keys, ${totals.panics} failures contained`,
 )
 
-const right = await load('SQLite, marks staged before COMMIT', '../apps/sqlite-backup', { seed, kills: KILLS, synchronous: 'FULL' })
+const right = await load('SQLite, marks staged before COMMIT', '../apps/sqlite-backup', {
+  seed,
+  kills: KILLS,
+  synchronous: 'FULL',
+})
 const wrong = []
 for (const order of ['after', 'before']) {
-  wrong.push(await load(`SQLite, marks ${order} the transaction`, '../apps/sqlite-backup', { seed, kills: Math.ceil(KILLS / 5), order }))
+  wrong.push(
+    await load(`SQLite, marks ${order} the transaction`, '../apps/sqlite-backup', {
+      seed,
+      kills: Math.ceil(KILLS / 5),
+      order,
+    }),
+  )
 }
 console.table(
   [right, ...wrong].map(({ order, kills, inATransaction, transactions, rows, missing }) => ({

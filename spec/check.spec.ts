@@ -19,7 +19,10 @@ function run(script: string, ...args: (string | number)[]): Promise<any[]> {
   const path = fileURLToPath(new URL(`./check/${script}`, import.meta.url))
   const { NODE_OPTIONS: _, ...env } = process.env
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [path, ...args.map(String)], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [path, ...args.map(String)], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
@@ -46,19 +49,27 @@ describe('the shipped source under every schedule within bounds', () => {
   }, 300_000)
 
   test('no scenario fails: nothing lost, nothing invented, nobody blocked, no race that is not listed (C1 to C4, C6 to C10, C12)', () => {
-    const failures = verdicts.filter(({ failure, known }) => failure !== undefined && failure.kind !== known)
-    expect(failures.map(({ name, failure }) => `${name}: ${failure!.message}: ${failure!.schedule}`)).toEqual([])
+    const failures = verdicts.filter(
+      ({ failure, known }) => failure !== undefined && failure.kind !== known,
+    )
+    expect(
+      failures.map(({ name, failure }) => `${name}: ${failure!.message}: ${failure!.schedule}`),
+    ).toEqual([])
   })
 
   test('the small scenarios were gone through to their end, with a death at every step', () => {
-    const small = verdicts.filter(({ bounds, failure }) => bounds !== undefined && failure === undefined)
+    const small = verdicts.filter(
+      ({ bounds, failure }) => bounds !== undefined && failure === undefined,
+    )
     expect(small.filter(({ complete }) => !complete).map(({ name }) => name)).toEqual([])
     const full = small.filter(({ bounds }) => bounds!.preemptions >= 2 && bounds!.deaths >= 1)
     expect(full.length).toBeGreaterThanOrEqual(15)
   })
 
   test('the larger ones are cut off: a seeded slice of each was run', () => {
-    const large = verdicts.filter(({ bounds, known }) => bounds === undefined && known === undefined)
+    const large = verdicts.filter(
+      ({ bounds, known }) => bounds === undefined && known === undefined,
+    )
     expect(large.every(({ complete, walks }) => !complete && walks >= 250)).toBe(true)
     console.log(table(verdicts))
   })
@@ -72,14 +83,22 @@ describe('the checker itself', () => {
   }, 120_000)
 
   test('an access that it cannot stop at is refused, with its file and line', () => {
-    for (const { why, problems, expected } of findings.refusals as { why: string; problems: string[]; expected: string }[]) {
+    for (const { why, problems, expected } of findings.refusals as {
+      why: string
+      problems: string[]
+      expected: string
+    }[]) {
       expect({ why, problems }).toEqual({ why, problems: [expect.stringContaining(expected)] })
     }
     expect(findings.refusals.length).toBeGreaterThanOrEqual(15)
   })
 
   test('leaving out executions leaves out no end: with and without, the same states are reached', () => {
-    for (const { name, reduced, unreduced } of findings.reductions as { name: string; reduced: string[]; unreduced: string[] }[]) {
+    for (const { name, reduced, unreduced } of findings.reductions as {
+      name: string
+      reduced: string[]
+      unreduced: string[]
+    }[]) {
       expect({ name, ends: reduced }).toEqual({ name, ends: unreduced })
     }
     expect(findings.reductions.length).toBeGreaterThanOrEqual(4)
@@ -88,7 +107,9 @@ describe('the checker itself', () => {
   test('a failure replays from its schedule, with a trace that names thread, line, word and value', () => {
     expect(findings.replay.again).toEqual(findings.replay.message)
     expect(findings.replay.trace).toContainEqual(
-      expect.stringMatching(/^writer[AB] +lib\/ring\/lane\.ts:\d+ +compareExchange slot\[\d\]: \d+ → \d+: done$/),
+      expect.stringMatching(
+        /^writer[AB] +lib\/ring\/lane\.ts:\d+ +compareExchange slot\[\d\]: \d+ → \d+: done$/,
+      ),
     )
   })
 

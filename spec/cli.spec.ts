@@ -3,21 +3,34 @@ import { readFileSync } from 'node:fs'
 import { memoryFootprint, resolveOptions } from '../lib/index.js'
 import { dirtyring } from './support/command-line.js'
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
-const steps = ['create a tracker', 'two workers mark', 'an epoch', 'a terminated worker', 'a failed checkpoint', 'stop']
+const { version } = JSON.parse(
+  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+) as { version: string }
+const steps = [
+  'create a tracker',
+  'two workers mark',
+  'an epoch',
+  'a terminated worker',
+  'a failed checkpoint',
+  'stop',
+]
 
 describe('the doctor', () => {
   it('says what there is, and that it works', async () => {
     const { code, stdout, stderr } = await dirtyring(['doctor'])
-    const textOf = (name: string) => new RegExp(`^  ${name.padEnd(20)} (.*)$`, 'm').exec(stdout)?.[1]
+    const textOf = (name: string) =>
+      new RegExp(`^  ${name.padEnd(20)} (.*)$`, 'm').exec(stdout)?.[1]
 
     expect(stderr).toBe('')
     expect(stdout).toMatch(`dirtyring ${version}, memory layout 2\n`)
     expect(textOf('node')).toBe(`${process.versions.node}, V8 ${process.versions.v8}`)
     expect(textOf('platform')).toContain(process.arch)
-    for (const name of ['shared memory', 'may block', 'waitAsync', 'WebAssembly']) expect(textOf(name)).toBe('yes')
+    for (const name of ['shared memory', 'may block', 'waitAsync', 'WebAssembly'])
+      expect(textOf(name)).toBe('yes')
     expect(textOf('reserved')).toBe(`${(memoryFootprint().total / 2 ** 20).toFixed(1)} MiB`)
-    expect(textOf('resident')).toMatch(/^[\d.]+ [KM]iB when created; [\d.]+ MiB with its aggregator's worker/)
+    expect(textOf('resident')).toMatch(
+      /^[\d.]+ [KM]iB when created; [\d.]+ MiB with its aggregator's worker/,
+    )
     expect(textOf('kernel')).toBe('wasm')
     for (const step of steps) expect(textOf(step)).toMatch(/^ok {2}/)
     expect(textOf('an epoch')).toMatch(/ 20,000 keys, sealed in /)
@@ -38,15 +51,23 @@ describe('the doctor', () => {
       defaults: { footprint: memoryFootprint(), kernel: 'wasm' },
     })
     expect(diagnosis.defaults.resident).toBeLessThan(memoryFootprint().total)
-    expect(diagnosis.selfTest.map(({ name, ok }: { name: string; ok: boolean }) => [name, ok])).toEqual(steps.map((name) => [name, true]))
+    expect(
+      diagnosis.selfTest.map(({ name, ok }: { name: string; ok: boolean }) => [name, ok]),
+    ).toEqual(steps.map((name) => [name, true]))
     expect(code).toBe(0)
   })
 
   it('says what went wrong where workers are forbidden', async () => {
-    const permission = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
-    const { code, stdout } = await dirtyring(['doctor'], { node: [permission, '--allow-fs-read=*'] })
+    const permission = process.allowedNodeEnvironmentFlags.has('--permission')
+      ? '--permission'
+      : '--experimental-permission'
+    const { code, stdout } = await dirtyring(['doctor'], {
+      node: [permission, '--allow-fs-read=*'],
+    })
 
-    expect(stdout).toMatch(/^ {2}create a tracker {5}FAILED {2}the aggregator cannot be started: .* \(ERR_DIRTYRING_AGGREGATOR_FAILED\)$/m)
+    expect(stdout).toMatch(
+      /^ {2}create a tracker {5}FAILED {2}the aggregator cannot be started: .* \(ERR_DIRTYRING_AGGREGATOR_FAILED\)$/m,
+    )
     expect(stdout).toMatch(/^ {2}stop {17}not tried$/m)
     expect(stdout).toMatch(/\ndirtyring is NOT usable here\n$/)
     expect(code).toBe(1)
@@ -63,9 +84,22 @@ describe('the command line', () => {
 
   it("lists every option of the demo, every tracker's option among them, with its default", async () => {
     const { code, stdout } = await dirtyring(['demo', '--help'])
-    const own = ['seconds', 'writers', 'rows', 'row-bytes', 'epoch-ms', 'theta', 'seed', 'rate', 'forget-rows']
-    const tracker = Object.keys(resolveOptions()).map((name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`))
-    for (const name of [...own, ...tracker]) expect(stdout).toMatch(new RegExp(`^  --${name} <.+> .*\\(.+\\)$`, 'm'))
+    const own = [
+      'seconds',
+      'writers',
+      'rows',
+      'row-bytes',
+      'epoch-ms',
+      'theta',
+      'seed',
+      'rate',
+      'forget-rows',
+    ]
+    const tracker = Object.keys(resolveOptions()).map((name) =>
+      name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+    )
+    for (const name of [...own, ...tracker])
+      expect(stdout).toMatch(new RegExp(`^  --${name} <.+> .*\\(.+\\)$`, 'm'))
     expect(code).toBe(0)
   })
 
@@ -88,6 +122,10 @@ describe('the command line', () => {
     [['demo', '--aggregator', 'none'], `"--aggregator" expected 'worker' or 'inline', got "none"`],
     [['demo', '--max-writers', '4'], '"--max-writers" expected at least 7 for 4 writers, got 4'],
   ])('refuses %j in one line', async (args, message) => {
-    expect(await dirtyring(args)).toEqual({ code: 2, stdout: '', stderr: `dirtyring: ${message} (try "dirtyring --help")\n` })
+    expect(await dirtyring(args)).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: `dirtyring: ${message} (try "dirtyring --help")\n`,
+    })
   })
 })

@@ -11,7 +11,13 @@ describe('the built package, against the contract', () => {
   })
 
   it.each([
-    { what: 'a function that is not exported', file: 'index', from: 'threadWriter, ', to: '', says: "'threadWriter' does not exist" },
+    {
+      what: 'a function that is not exported',
+      file: 'index',
+      from: 'threadWriter, ',
+      to: '',
+      says: "'threadWriter' does not exist",
+    },
     {
       what: 'a method of another name',
       file: 'writer/writer',
@@ -33,7 +39,13 @@ describe('the built package, against the contract', () => {
       to: 'stop(options',
       says: "'stop' are incompatible",
     },
-    { what: 'a static of another name', file: 'tracker/tracker', from: 'static create(', to: 'static open(', says: "'create' is missing" },
+    {
+      what: 'a static of another name',
+      file: 'tracker/tracker',
+      from: 'static create(',
+      to: 'static open(',
+      says: "'create' is missing",
+    },
     {
       what: 'a constructor that asks for more',
       file: 'writer/txn-buffer',
@@ -48,8 +60,20 @@ describe('the built package, against the contract', () => {
       to: `state(): 'open'`,
       says: "'state' are incompatible",
     },
-    { what: 'an option that takes less', file: 'options', from: `onFull?: 'wait' | `, to: 'onFull?: ', says: "'onFull' are incompatible" },
-    { what: "an event's field that is gone", file: 'tracker/events', from: 'retryInMs: number;', to: '', says: "'retryInMs' is missing" },
+    {
+      what: 'an option that takes less',
+      file: 'options',
+      from: `onFull?: 'wait' | `,
+      to: 'onFull?: ',
+      says: "'onFull' are incompatible",
+    },
+    {
+      what: "an event's field that is gone",
+      file: 'tracker/events',
+      from: 'retryInMs: number;',
+      to: '',
+      says: "'retryInMs' is missing",
+    },
     {
       what: 'a dictionary that takes text alone',
       file: 'dictionary/key-dictionary',
@@ -71,12 +95,19 @@ describe('the built package, against the contract', () => {
 
   it('has the public declarations that docs/dirtyring.api.md reports; after a change that is meant, `npm run api` renews it', () => {
     const { NODE_OPTIONS: _, ...env } = process.env
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['node_modules/@microsoft/api-extractor/bin/api-extractor', 'run'], {
-      cwd: root,
-      env,
-      encoding: 'utf8',
-    })
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ['node_modules/@microsoft/api-extractor/bin/api-extractor', 'run'],
+      {
+        cwd: root,
+        env,
+        encoding: 'utf8',
+      },
+    )
 
-    expect({ status, output: status === 0 ? '' : stdout + stderr }).toEqual({ status: 0, output: '' })
+    expect({ status, output: status === 0 ? '' : stdout + stderr }).toEqual({
+      status: 0,
+      output: '',
+    })
   })
 })

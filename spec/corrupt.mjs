@@ -1,9 +1,12 @@
 /**
- * npm run corrupt: corrupts the shared memory of trackers in the middle of random histories, 100,000 times, and holds what follows against what was marked.
- * Allowed are right answers, an error with a code of the library, and an epoch with `exact: false`. Not allowed are a wrong answer in an exact epoch,
- * an error without a code, a wait without an end, a call of more than 1 s, and a store outside of the structure.
+ * npm run corrupt: corrupts the shared memory of trackers in the middle of random histories,
+ * 100,000 times, and holds what follows against what was marked. Allowed are right answers, an
+ * error with a code of the library, and an epoch with `exact: false`. Not allowed are a wrong
+ * answer in an exact epoch, an error without a code, a wait without an end, a call of more than 1
+ * s, and a store outside of the structure.
  *
- * Arguments: --cases N (100000), --seed N (replays one case, with all that happens in it), --from N (the first seed, 1), --json.
+ * Arguments: --cases N (100000), --seed N (replays one case, with all that happens in it), --from N
+ * (the first seed, 1), --json.
  */
 import { Supervisor } from '../dist/aggregator/supervisor.js'
 import { leaveRole } from '../dist/aggregator/state.js'
@@ -14,12 +17,18 @@ import { openLane, publish, stage } from '../dist/ring/lane.js'
 import * as token from '../dist/ring/token.js'
 import { DirtyTracker } from '../dist/tracker/tracker.js'
 
-/** A call may take 1 s. close() waits that long on purpose where the ring stays full, so a little more is allowed. */
+/**
+ * A call may take 1 s. close() waits that long on purpose where the ring stays full, so a little
+ * more is allowed.
+ */
 const CALL_MS_MAX = 1200
 const WAIT_MS_MAX = 5000
 const AT_A_TIME = 64
 
-/** What no part of the library can tell from what it wrote, with the reason; `is` looks at one changed word. */
+/**
+ * What no part of the library can tell from what it wrote, with the reason; `is` looks at one
+ * changed word.
+ */
 const UNDETECTABLE = [
   {
     what: "a key's own bits, in a lane or in a log",
@@ -39,12 +48,14 @@ const UNDETECTABLE = [
   {
     what: "the end of a lane's staged keys, within the lane, until the writer stores it again",
     why: 'it is all that is known of a dead writer; and a writer is asked for nothing else at the end',
-    is: ({ field, now, memory, lane }) => field === 'LANE_STAGED_END' && isWithin(memory, now, memory.words[lane + map.LANE_READ_END]),
+    is: ({ field, now, memory, lane }) =>
+      field === 'LANE_STAGED_END' && isWithin(memory, now, memory.words[lane + map.LANE_READ_END]),
   },
   {
     what: 'the end of the keys read, less than a lane away from those staged, until the aggregator stores it again',
     why: 'the writer has no other measure of its room, and soon has staged as much',
-    is: ({ field, now, memory, lane }) => field === 'LANE_READ_END' && isNear(memory, memory.words[lane + map.LANE_STAGED_END], now),
+    is: ({ field, now, memory, lane }) =>
+      field === 'LANE_READ_END' && isNear(memory, memory.words[lane + map.LANE_STAGED_END], now),
   },
   {
     what: "a lane's owner or its generation",
@@ -69,7 +80,8 @@ const UNDETECTABLE = [
   {
     what: "the open epoch's count, flags or hash, when its aggregator dies before it stores them again",
     why: 'the successor knows nothing else; the hash is that of the next seal from then on',
-    is: ({ kind, slot, memory }) => kind === 'slot headers' && slot === (memory.words[map.CUR] & 15),
+    is: ({ kind, slot, memory }) =>
+      kind === 'slot headers' && slot === (memory.words[map.CUR] & 15),
   },
 ]
 
@@ -87,11 +99,12 @@ function isToken({ layout }, at, word) {
   if (word >>> 30 !== 0) return false
   if ((word & 1) === 0) return true
   const value = token.tokenOf(word)
-  if ((value & token.BATCH) !== 0) return (value & (token.BATCH - 1)) >>> layout.laneBits < layout.maxWriters
+  if ((value & token.BATCH) !== 0)
+    return (value & (token.BATCH - 1)) >>> layout.laneBits < layout.maxWriters
   return value >>> token.KIND_SHIFT <= token.NOP
 }
 
-// ------------------------------------------------------------------------------------------------------------- what is changed
+// --------------------------------------------------------------------------------- what is changed
 
 const CONTROL =
   `TAIL HEAD CUR STOPPED STOP_POSITION FINISHED PROGRESS QUEUED_PEAK FAILED PARKED OWNER ROLE_OF ROLE_ANCESTORS WAITERS LISTENING STARTING SIGNAL THREADS PANICS
@@ -99,13 +112,22 @@ ITERATIONS RETRYING FAILED_AT FAILURES ERROR_LENGTH ERROR_TEXT`.split(/\s+/)
 const LANE =
   `LANE_ATTN LANE_OWNER LANE_THREAD LANE_ANCESTORS LANE_STAGED_END LANE_PUBLISHED LANE_EVERYTHING LANE_WAITING LANE_WAKE_AT LANE_READ_END
 LANE_HARVESTED LANE_WAKE LANE_IN_FLIGHT_PEAK`.split(/\s+/)
-const LANE_TOTALS = ['LANE_REJECTED', 'LANE_SUPPRESSED', 'LANE_BATCHES', 'LANE_WAITS', 'LANE_WAIT_US', 'LANE_DELIVERED']
+const LANE_TOTALS = [
+  'LANE_REJECTED',
+  'LANE_SUPPRESSED',
+  'LANE_BATCHES',
+  'LANE_WAITS',
+  'LANE_WAIT_US',
+  'LANE_DELIVERED',
+]
 const SLOT = ['SLOT_COUNT', 'SLOT_GROWTH', 'SLOT_ZERO', 'SLOT_FLAGS', 'SLOT_RESTORED', 'SLOT_CHECK']
 
 const KINDS = {
   identity: (memory, draw) => ({ at: draw(map.IDENTITY_CHECK + 1) }),
   control: (memory, draw) => named(draw, CONTROL, 0),
-  intents: (memory, draw) => ({ at: map.INTENT_POSITION + draw(map.INTENT_CHECK - map.INTENT_POSITION + 1) }),
+  intents: (memory, draw) => ({
+    at: map.INTENT_POSITION + draw(map.INTENT_CHECK - map.INTENT_POSITION + 1),
+  }),
   totals: (memory, draw) =>
     draw(2) === 0
       ? { at: map.EVENTS + draw(12) }
@@ -114,14 +136,21 @@ const KINDS = {
         ),
   'ring words': (memory, draw) => {
     const { ring, capacity } = memory.layout
-    return { at: ring + (draw(2) === 0 ? (memory.words[map.HEAD] + draw(3)) & (capacity - 1) : draw(capacity)) }
+    return {
+      at:
+        ring +
+        (draw(2) === 0 ? (memory.words[map.HEAD] + draw(3)) & (capacity - 1) : draw(capacity)),
+    }
   },
   'lane headers': (memory, draw) => {
     const lane = map.laneAt(memory.layout, draw(memory.layout.maxWriters))
     return { ...named(draw, LANE, lane), lane }
   },
   'lane keys': (memory, draw) => ({
-    at: map.laneAt(memory.layout, draw(memory.layout.maxWriters)) + map.LANE_KEYS + draw(memory.layout.laneCapacity * 2),
+    at:
+      map.laneAt(memory.layout, draw(memory.layout.maxWriters)) +
+      map.LANE_KEYS +
+      draw(memory.layout.laneCapacity * 2),
   }),
   'slot headers': (memory, draw) => {
     const slot = draw(memory.layout.epochSlots)
@@ -129,11 +158,23 @@ const KINDS = {
   },
   logs: (memory, draw) => {
     const slot = draw(memory.layout.epochSlots)
-    return { at: map.epochAt(memory.layout, slot) + memory.layout.log + draw(Math.min(64, memory.layout.maxKeysPerEpoch) * 2), slot }
+    return {
+      at:
+        map.epochAt(memory.layout, slot) +
+        memory.layout.log +
+        draw(Math.min(64, memory.layout.maxKeysPerEpoch) * 2),
+      slot,
+    }
   },
   tables: (memory, draw) => {
     const slot = draw(memory.layout.epochSlots)
-    return { at: map.epochAt(memory.layout, slot) + memory.layout.table + draw(memory.layout.smallestTable * 2), slot }
+    return {
+      at:
+        map.epochAt(memory.layout, slot) +
+        memory.layout.table +
+        draw(memory.layout.smallestTable * 2),
+      slot,
+    }
   },
 }
 
@@ -174,12 +215,14 @@ function corrupt(memory, kind, draw, log) {
     const change = { kind, memory, ...place, old, now }
     change.excuse = UNDETECTABLE.find(({ is }) => is(change))
     words[place.at] = now
-    log(`${kind} ${place.field ?? ''} word ${place.at}: ${old} -> ${now}${change.excuse === undefined ? '' : ` (${change.excuse.what})`}`)
+    log(
+      `${kind} ${place.field ?? ''} word ${place.at}: ${old} -> ${now}${change.excuse === undefined ? '' : ` (${change.excuse.what})`}`,
+    )
     return change
   })
 }
 
-// ------------------------------------------------------------------------------------------------------------------- canaries
+// ---------------------------------------------------------------------------------------- canaries
 
 const CANARY = 0x5ca1ab1e
 
@@ -202,7 +245,7 @@ function padding({ layout, words }) {
   return ranges.filter(([from, to]) => to > from)
 }
 
-// ------------------------------------------------------------------------------------------------------------------- one case
+// ---------------------------------------------------------------------------------------- one case
 
 function seeded(seed) {
   let state = (Math.imul(seed, 0x9e3779b1) ^ 0x2545f491) >>> 0 || 1
@@ -219,7 +262,8 @@ const noClock = { armed: true, arm: () => undefined }
 
 class Wrong extends Error {}
 
-const isCoded = (error) => typeof error?.code === 'string' && error.code.startsWith('ERR_DIRTYRING_')
+const isCoded = (error) =>
+  typeof error?.code === 'string' && error.code.startsWith('ERR_DIRTYRING_')
 
 const originals = { store: Atomics.store, compareExchange: Atomics.compareExchange }
 
@@ -274,7 +318,15 @@ class Case {
       aggregator: 'none',
       kernel: 'js',
     }
-    const start = draw(3) === 0 ? { position: 2 ** 30 - 4, laneEnd: 2 ** 31 - 5, epoch: 2 ** 19 - 2, generation: 2 ** 13 - 1 } : {}
+    const start =
+      draw(3) === 0
+        ? {
+            position: 2 ** 30 - 4,
+            laneEnd: 2 ** 31 - 5,
+            epoch: 2 ** 19 - 2,
+            generation: 2 ** 13 - 1,
+          }
+        : {}
     this.log(JSON.stringify({ kind: this.kind, options, start }))
     this.keys = big ? 1000 : 60
     this.tracker = await DirtyTracker.createAt(options, start)
@@ -293,7 +345,8 @@ class Case {
     if (damage !== undefined) outcome = { is: 'wrong', why: damage }
     if (outcome.is === 'wrong') {
       const { excuse } = this.changes.find((change) => change.excuse !== undefined) ?? {}
-      if (excuse !== undefined && damage === undefined) outcome = { is: 'undetected', why: outcome.why, excuse: excuse.what }
+      if (excuse !== undefined && damage === undefined)
+        outcome = { is: 'undetected', why: outcome.why, excuse: excuse.what }
     }
     return outcome
   }
@@ -307,7 +360,9 @@ class Case {
   async live() {
     const { draw } = this
     const steps = 8 + draw(30)
-    const moments = new Set(Array.from({ length: draw(3) === 0 ? 2 : 1 }, () => 2 + draw(steps - 2)))
+    const moments = new Set(
+      Array.from({ length: draw(3) === 0 ? 2 : 1 }, () => 2 + draw(steps - 2)),
+    )
     for (let step = 0; step < steps; step++) {
       if (moments.has(step)) this.changes.push(...corrupt(this.memory, this.kind, draw, this.log))
       const act = ACTS[draw(ACTS.length)]
@@ -324,9 +379,16 @@ class Case {
     const stopping = this.call('stop', () => this.tracker.stop({ graceMs: 0 }))
     const last = await this.settled('stop', stopping)
     for (const sealing of this.sealing.splice(0)) await this.collect(sealing)
-    this.look(last, cut, new Set(this.owed.filter(({ published }) => published)), cut, this.mustBeInexact)
+    this.look(
+      last,
+      cut,
+      new Set(this.owed.filter(({ published }) => published)),
+      cut,
+      this.mustBeInexact,
+    )
     const [left] = this.owed
-    if (last.exact && left !== undefined) throw new Wrong(`key ${left.key} was marked, and is in no epoch`)
+    if (last.exact && left !== undefined)
+      throw new Wrong(`key ${left.key} was marked, and is in no epoch`)
     if (this.inexact > 0 || !last.exact) return { is: 'inexact' }
     return { is: 'right' }
   }
@@ -362,7 +424,10 @@ class Case {
     this.ended = false
   }
 
-  /** Starts another aggregator for one that ended, as the tracker's host does unless FAILED says that none can continue. */
+  /**
+   * Starts another aggregator for one that ended, as the tracker's host does unless FAILED says
+   * that none can continue.
+   */
   restart() {
     const { words } = this.memory
     if (!this.ended || words[map.FAILED] !== 0 || words[map.FINISHED] !== 0) return
@@ -398,13 +463,16 @@ class Case {
     }
   }
 
-  // ---------------------------------------------------------------------------------------------------------------- the acts
+  // -------------------------------------------------------------------------------------- the acts
 
   pen() {
     const { draw, pens } = this
     if (pens.length < this.memory.layout.maxWriters && (pens.length === 0 || draw(4) === 0)) {
       const handle = draw(2) === 0 ? undefined : this.tracker.handle
-      pens.push({ writer: this.call('openWriter', () => this.tracker.openWriter(handle)), marks: [] })
+      pens.push({
+        writer: this.call('openWriter', () => this.tracker.openWriter(handle)),
+        marks: [],
+      })
     }
     return pens[draw(pens.length)]
   }
@@ -442,7 +510,10 @@ class Case {
 
   markMany() {
     const pen = this.pen()
-    const keys = Array.from({ length: 1 + this.draw(Math.min(20, this.memory.layout.laneCapacity)) }, () => this.key())
+    const keys = Array.from(
+      { length: 1 + this.draw(Math.min(20, this.memory.layout.laneCapacity)) },
+      () => this.key(),
+    )
     if (this.call('markMany', () => pen.writer.markMany(keys))) this.note(pen, keys)
     else this.noteStaged()
   }
@@ -479,7 +550,8 @@ class Case {
 
   async seal() {
     if (this.sealing.length > 0) return this.collect(this.sealing.shift())
-    if (!this.tracker.stats().unsettled || this.epochs.length >= this.memory.layout.epochSlots - 1) return undefined
+    if (!this.tracker.stats().unsettled || this.epochs.length >= this.memory.layout.epochSlots - 1)
+      return undefined
     this.noteStaged()
     const before = this.tracker.epoch
     const promise = this.call('advanceEpoch', () => this.tracker.advanceEpoch({ onBusy: 'reject' }))
@@ -493,7 +565,13 @@ class Case {
     this.log(`  cut: ${this.tracker.epoch !== before}`)
     this.noteStaged() // advanceEpoch() publishes what this thread's writers have staged
     const strict = new Set(this.owed.filter(({ published }) => published))
-    const sealing = { promise, strict, cut: this.seq, isCut: this.tracker.epoch !== before, mustBeInexact }
+    const sealing = {
+      promise,
+      strict,
+      cut: this.seq,
+      isCut: this.tracker.epoch !== before,
+      mustBeInexact,
+    }
     this.sealing.push(sealing)
     if (this.draw(3) !== 0) await this.collect(this.sealing.shift())
     return undefined
@@ -513,25 +591,34 @@ class Case {
       this.inexact++
       this.owed = this.owed.filter((mark) => !strict.has(mark) && mark.isHarvested !== true)
     } else {
-      if (mustBeInexact) throw new Wrong(`epoch ${epoch.id} is exact, and one that was not was restored into it`)
+      if (mustBeInexact)
+        throw new Wrong(`epoch ${epoch.id} is exact, and one that was not was restored into it`)
       const keys = this.call('ids', () => [...epoch.ids()])
       const has = new Set(keys)
       if (has.size !== keys.length) throw new Wrong(`epoch ${epoch.id} has a key twice`)
       for (const key of keys) {
-        if (!(this.marked.get(key) <= latest)) throw new Wrong(`epoch ${epoch.id} has key ${key}, which was never marked`)
-        if (!this.call('has', () => epoch.has(key))) throw new Wrong(`epoch ${epoch.id} lists key ${key}, and has it not`)
+        if (!(this.marked.get(key) <= latest))
+          throw new Wrong(`epoch ${epoch.id} has key ${key}, which was never marked`)
+        if (!this.call('has', () => epoch.has(key)))
+          throw new Wrong(`epoch ${epoch.id} lists key ${key}, and has it not`)
       }
       for (let key = 0; key < 20; key++) {
-        if (epoch.has(key) !== has.has(key)) throw new Wrong(`epoch ${epoch.id}: has(${key}) is not what its list says`)
+        if (epoch.has(key) !== has.has(key))
+          throw new Wrong(`epoch ${epoch.id}: has(${key}) is not what its list says`)
       }
       for (const mark of this.owed) {
-        if (strict.has(mark) && !has.has(mark.key)) throw new Wrong(`epoch ${epoch.id} lost key ${mark.key}`)
+        if (strict.has(mark) && !has.has(mark.key))
+          throw new Wrong(`epoch ${epoch.id} lost key ${mark.key}`)
       }
       this.owed = this.owed.filter(({ key, seq }) => seq > cut || !has.has(key))
     }
     if (epoch.state === 'sealed' && !(epoch.exact && epoch.size === 0)) {
       // Only what is handed out and not settled is anyone's: nothing may be stored there meanwhile.
-      this.epochs.push({ epoch, lanes: epoch.exact ? epoch.lanes : undefined, copy: epoch.exact ? epoch.lanes.slice() : undefined })
+      this.epochs.push({
+        epoch,
+        lanes: epoch.exact ? epoch.lanes : undefined,
+        copy: epoch.exact ? epoch.lanes.slice() : undefined,
+      })
     }
   }
 
@@ -564,7 +651,8 @@ class Case {
       if (this.draw(4) === 0) publish(lane)
     }
     this.owed.push(...marks)
-    if (this.draw(3) === 0) this.changes.push(...corrupt(this.memory, this.kind, this.draw, this.log))
+    if (this.draw(3) === 0)
+      this.changes.push(...corrupt(this.memory, this.kind, this.draw, this.log))
     await this.settled(
       'reap',
       this.call('reap', () => this.tracker.reap(lane.id)),
@@ -576,9 +664,14 @@ class Case {
     if (this.pens.length === 0) return
     this.noteStaged()
     this.pump()
-    // Where the ring stays full, close() waits a second for an aggregator that this very thread is: not a thousand times.
+    // Where the ring stays full, close() waits a second for an aggregator that this very thread is:
+    // not a thousand times.
     const { words, layout } = this.memory
-    if ((this.ended || token.distance(words[map.TAIL], words[map.HEAD]) >= layout.capacity) && this.draw(100) !== 0) return
+    if (
+      (this.ended || token.distance(words[map.TAIL], words[map.HEAD]) >= layout.capacity) &&
+      this.draw(100) !== 0
+    )
+      return
     const [{ writer, marks }] = this.pens.splice(this.draw(this.pens.length), 1)
     for (const mark of marks) mark.isHarvested = true
     this.call('close', () => writer.close())
@@ -590,14 +683,15 @@ class Case {
     this.call('stats', () => this.tracker.stats())
   }
 
-  // ------------------------------------------------------------------------------------------------------------------ after it
+  // -------------------------------------------------------------------------------------- after it
 
   damage() {
     const { words } = this.memory
     const changed = new Set(this.changes.map(({ at }) => at))
     for (const [from, to] of this.canaries) {
       for (let at = from; at < to; at++) {
-        if (words[at] !== CANARY && !changed.has(at)) return `word ${at}, which belongs to nothing, was stored: ${words[at]}`
+        if (words[at] !== CANARY && !changed.has(at))
+          return `word ${at}, which belongs to nothing, was stored: ${words[at]}`
       }
     }
     for (const { epoch, lanes, copy } of this.epochs) {
@@ -618,7 +712,7 @@ const ACTS =
   `mark mark mark mark mark markMany markMany markMany flush flush flush pumpSome pumpSome pumpAll pumpAll die interrupt interrupt
 seal seal seal seal commit commit restore restore reap close observe`.split(/\s+/)
 
-// ----------------------------------------------------------------------------------------------------------------- all of them
+// ------------------------------------------------------------------------------------- all of them
 
 async function runCase(seed, log = () => undefined) {
   const one = new Case(seed, log)
@@ -633,12 +727,19 @@ async function runTwice(seed) {
   if (!isSlow(first)) return first
   const result = await runCase(seed)
   if (result.slowest.ms <= CALL_MS_MAX) return result
-  return { ...result, is: 'wrong', why: `${result.slowest.what} took ${Math.round(result.slowest.ms)} ms` }
+  return {
+    ...result,
+    is: 'wrong',
+    why: `${result.slowest.what} took ${Math.round(result.slowest.ms)} ms`,
+  }
 }
 
 export async function runCases({ cases, from = 1, onFailure = () => undefined }) {
   const figures = new Map(
-    Object.keys(KINDS).map((kind) => [kind, { cases: 0, right: 0, coded: 0, inexact: 0, undetected: 0, wrong: 0, slowestMs: 0 }]),
+    Object.keys(KINDS).map((kind) => [
+      kind,
+      { cases: 0, right: 0, coded: 0, inexact: 0, undetected: 0, wrong: 0, slowestMs: 0 },
+    ]),
   )
   const undetected = new Map()
   let failures = 0
@@ -652,13 +753,19 @@ export async function runCases({ cases, from = 1, onFailure = () => undefined })
     figure.cases++
     figure[result.is]++
     figure.slowestMs = Math.max(figure.slowestMs, Math.round(result.slowest.ms))
-    if (result.is === 'undetected') undetected.set(result.excuse, (undetected.get(result.excuse) ?? 0) + 1)
+    if (result.is === 'undetected')
+      undetected.set(result.excuse, (undetected.get(result.excuse) ?? 0) + 1)
     if (result.is !== 'wrong') return
     failures++
     onFailure(result)
   }
   await Promise.all(Array.from({ length: AT_A_TIME }, some))
-  return { cases, failures, figures: Object.fromEntries(figures), undetected: Object.fromEntries(undetected) }
+  return {
+    cases,
+    failures,
+    figures: Object.fromEntries(figures),
+    undetected: Object.fromEntries(undetected),
+  }
 }
 
 function argument(name, byDefault) {
@@ -688,7 +795,9 @@ if (replay !== undefined) {
     console.table(result.figures)
     console.log(`${result.cases} corrupted memories in ${seconds} s: ${result.failures} failed`)
     console.log('\nWhat cannot be detected, and how often it gave a wrong answer:')
-    for (const { what, why } of UNDETECTABLE) console.log(`- ${what}: ${why} (${result.undetected[what] ?? 0})`)
+    for (const { what, why } of UNDETECTABLE)
+      console.log(`- ${what}: ${why} (${result.undetected[what] ?? 0})`)
   }
-  process.exit(result.failures > 0 ? 1 : (process.exitCode ?? 0)) // the timers of trackers that cannot be stopped any more
+  // the timers of trackers that cannot be stopped any more
+  process.exit(result.failures > 0 ? 1 : (process.exitCode ?? 0))
 }

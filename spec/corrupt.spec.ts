@@ -8,7 +8,12 @@ it('a corrupted memory gives right answers, coded errors or inexact epochs, in n
   const script = fileURLToPath(new URL('./corrupt.mjs', import.meta.url))
   const { NODE_OPTIONS: _, ...env } = process.env
   const output = await new Promise<string>((resolve) => {
-    execFile(process.execPath, [script, '--cases', String(CASES), '--json'], { env }, (__, stdout, stderr) => resolve(stderr + stdout))
+    execFile(
+      process.execPath,
+      [script, '--cases', String(CASES), '--json'],
+      { env },
+      (__, stdout, stderr) => resolve(stderr + stdout),
+    )
   })
   const [verdict] = output.trimEnd().split('\n').slice(-1)
   if (!verdict.startsWith('{')) throw new Error(output)
@@ -17,10 +22,22 @@ it('a corrupted memory gives right answers, coded errors or inexact epochs, in n
     failures: number
     figures: Record<string, { right: number; coded: number; undetected: number }>
   }
-  expect({ cases, failures, output: failures === 0 ? '' : output }).toEqual({ cases: CASES, failures: 0, output: '' })
+  expect({ cases, failures, output: failures === 0 ? '' : output }).toEqual({
+    cases: CASES,
+    failures: 0,
+    output: '',
+  })
   // Each kind of word is met, and what can be told is told.
-  for (const kind of ['identity', 'intents', 'totals']) expect([kind, figures[kind].undetected]).toEqual([kind, 0])
-  for (const kind of ['identity', 'control', 'intents', 'ring words', 'lane headers', 'slot headers']) {
+  for (const kind of ['identity', 'intents', 'totals'])
+    expect([kind, figures[kind].undetected]).toEqual([kind, 0])
+  for (const kind of [
+    'identity',
+    'control',
+    'intents',
+    'ring words',
+    'lane headers',
+    'slot headers',
+  ]) {
     expect([kind, figures[kind].coded > 0]).toEqual([kind, true])
   }
 })

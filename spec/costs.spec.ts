@@ -5,7 +5,8 @@ describe('costs', () => {
   it('an idle tracker with idle writers sleeps', async () => {
     const verdict = await runProgram('idle', { ms: 10_000 })
 
-    // Ten sleeps a second; the share of a core that the verdict names as well depends on the machine.
+    // Ten sleeps a second; the share of a core that the verdict names as well depends on the
+    // machine.
     expect(verdict.rounds).toBeLessThan(200)
     expect(verdict.rounds).toBeGreaterThan(0)
     expect(verdict).toMatchObject({ staged: 0, size: 2 })

@@ -14,14 +14,20 @@ describe('the demo', () => {
   it('survives every accident of its script, and proves it', async () => {
     const { code, stdout, stderr } = await dirtyring(['demo', ...short])
     expect(stderr).toBe('')
-    expect(stdout).toMatch(/writer 0 terminated in mid-batch: [1-9]\d* keys? it had staged: harvested/)
+    expect(stdout).toMatch(
+      /writer 0 terminated in mid-batch: [1-9]\d* keys? it had staged: harvested/,
+    )
     expect(stdout).toMatch(/aggregator terminated: restarted after .*, 0 lost/)
-    const [, failed, , next] = /checkpoint of epoch (\d+) threw "the disk is full": restored, its ([\d,]+) keys are in epoch (\d+)/.exec(
-      stdout,
-    )!
+    const [, failed, , next] =
+      /checkpoint of epoch (\d+) threw "the disk is full": restored, its ([\d,]+) keys are in epoch (\d+)/.exec(
+        stdout,
+      )!
     expect(Number(next)).toBe(Number(failed) + 1)
     expect(stdout).toMatch(/bulk load of all 20,000 rows: an epoch holds 19,000/)
-    const [, overflown] = /epoch (\d+) has more than 19,000 keys: it says exact: false, so all rows are copied/.exec(stdout)!
+    const [, overflown] =
+      /epoch (\d+) has more than 19,000 keys: it says exact: false, so all rows are copied/.exec(
+        stdout,
+      )!
     expect(stdout).toMatch(new RegExp(`^ +${overflown} .* committed, all rows `, 'm'))
     expect(stdout).toMatch(/writer \d takes the place of writer 0/)
     expect(stdout).toMatch(/^epochs .* 1 restored/m)
@@ -45,7 +51,8 @@ describe('the demo', () => {
   })
 
   it('does without a thread for the aggregator, with the other kernel', async () => {
-    const inline = '--seconds 0.2 --aggregator inline --kernel js --max-writers 5 --max-wait-ms 20000'.split(' ')
+    const inline =
+      '--seconds 0.2 --aggregator inline --kernel js --max-writers 5 --max-wait-ms 20000'.split(' ')
     const { code, stdout } = await dirtyring(['demo', ...short, ...inline])
     expect(stdout).toMatch(/; kernel js, /)
     expect(stdout).toMatch(/^aggregator +restarts 0, panics 0$/m)
@@ -54,7 +61,14 @@ describe('the demo', () => {
   })
 
   it('sees rows that the copy lacks', async () => {
-    const { code, stdout } = await dirtyring(['demo', ...short, '--seconds', '0', '--forget-rows', '3'])
+    const { code, stdout } = await dirtyring([
+      'demo',
+      ...short,
+      '--seconds',
+      '0',
+      '--forget-rows',
+      '3',
+    ])
     expect(stdout).toMatch(/^copy +3 rows differ from the store$/m)
     expect(verdictOf(stdout)).toBe('verdict WRONG: copy')
     expect(code).toBe(1)
@@ -106,13 +120,17 @@ describe('the demo on a terminal', () => {
       { when: /writer 0 terminated/, press: 'f' },
       { when: /threw "the disk is full"[^]*writer 2 takes the place/, press: 'q' },
     ]
-    const { code, stdout } = await dirtyringOnTerminal(['demo', ...short, '--seconds', '15', '--epoch-ms', '100'], {
-      columns: 110,
-      rows: 24,
-      onText(text, { press }) {
-        if (keys.length > 0 && keys[0].when.test(text.replace(coloursOf, ''))) press(keys.shift()!.press)
+    const { code, stdout } = await dirtyringOnTerminal(
+      ['demo', ...short, '--seconds', '15', '--epoch-ms', '100'],
+      {
+        columns: 110,
+        rows: 24,
+        onText(text, { press }) {
+          if (keys.length > 0 && keys[0].when.test(text.replace(coloursOf, '')))
+            press(keys.shift()!.press)
+        },
       },
-    })
+    )
     const { frames, left } = watched(stdout)
 
     for (const lines of frames) {
@@ -123,17 +141,27 @@ describe('the demo on a terminal', () => {
       }
     }
     const seen = frames.map((lines) => lines.join('\n'))
-    expect(seen.some((screen) => /^ writers {3}w0 {2}#[#-]{9} {2}0\.\d\d M\/s +w1 {2}/m.test(screen))).toBe(true)
+    expect(
+      seen.some((screen) => /^ writers {3}w0 {2}#[#-]{9} {2}0\.\d\d M\/s +w1 {2}/m.test(screen)),
+    ).toBe(true)
     expect(seen.some((screen) => /^ writers {3}w0 {2}x killed +w1 {2}/m.test(screen))).toBe(true)
     expect(seen.some((screen) => /^ writers {3}w2 {2}/m.test(screen))).toBe(true)
-    expect(seen.some((screen) => /^ ring +\[[#.]{16}\] +\d+\/1,024 batches +\d+ at most +aggregator ok$/m.test(screen))).toBe(true)
     expect(
       seen.some((screen) =>
-        /^ epoch \d+ +[\d,]+ marks -> +[\d,]+ keys +sealed in +[\d.]+ ms +committed +lost 0 {3}invented 0$/m.test(screen),
+        /^ ring +\[[#.]{16}\] +\d+\/1,024 batches +\d+ at most +aggregator ok$/m.test(screen),
+      ),
+    ).toBe(true)
+    expect(
+      seen.some((screen) =>
+        /^ epoch \d+ +[\d,]+ marks -> +[\d,]+ keys +sealed in +[\d.]+ ms +committed +lost 0 {3}invented 0$/m.test(
+          screen,
+        ),
       ),
     ).toBe(true)
     expect(seen.at(-1)).toMatch(/^ k kill a writer {3}f fail the next checkpoint {3}q end$/m)
-    expect(left).toMatch(/writer 0 terminated.*\r\n(.*\r\n)*.*threw "the disk is full": restored(.*\r\n)*.*interrupted by q/)
+    expect(left).toMatch(
+      /writer 0 terminated.*\r\n(.*\r\n)*.*threw "the disk is full": restored(.*\r\n)*.*interrupted by q/,
+    )
     expect(left).not.toContain('\x1b')
     expect(verdictOf(left)).toBe('verdict all agree')
     expect(code).toBe(0)
@@ -162,7 +190,10 @@ describe('the demo on a terminal', () => {
   })
 
   it('writes plain lines there when asked to', async () => {
-    const { code, stdout } = await dirtyringOnTerminal(['demo', ...short, '--seconds', '0', '--plain'], { columns: 120, rows: 24 })
+    const { code, stdout } = await dirtyringOnTerminal(
+      ['demo', ...short, '--seconds', '0', '--plain'],
+      { columns: 120, rows: 24 },
+    )
     expect(stdout).not.toContain(enter)
     expect(stdout).toMatch(/^epoch {3}marks\/s /m)
     expect(verdictOf(stdout.replace(coloursOf, ''))).toBe('verdict all agree')
@@ -197,7 +228,14 @@ describe('the screen', () => {
       ],
       queued: 256,
       queuedPeak: 1007,
-      health: { panics: 0, restarts: 1, iterations: 9, healthy: true, finished: false, state: 'running' },
+      health: {
+        panics: 0,
+        restarts: 1,
+        iterations: 9,
+        healthy: true,
+        finished: false,
+        state: 'running',
+      },
     },
     epoch: {
       id: 7,
@@ -213,7 +251,10 @@ describe('the screen', () => {
     },
     notes: [
       { atS: 6, text: 'writer 3 terminated in mid-batch: 37 keys it had staged: harvested' },
-      { atS: 11.5, text: 'aggregator terminated: restarted after 97 ms, with 12 batches in the ring, 0 lost' },
+      {
+        atS: 11.5,
+        text: 'aggregator terminated: restarted after 97 ms, with 12 batches in the ring, 0 lost',
+      },
     ],
     fullMarksPerSecond: 12e6,
     keys: 'k kill a writer   q end',
@@ -256,20 +297,29 @@ describe('the screen', () => {
     ])
   })
 
-  it.each([1, 2, 10, 11, 12, 20, 33, 80, 200])('never exceeds %i columns, nor its rows', (columns) => {
-    for (const rows of [1, 5, 12, 30]) {
-      const lines = textOf(columns, rows)
-      expect(lines.length).toBeLessThanOrEqual(rows)
-      for (const line of lines) expect(line.length).toBeLessThanOrEqual(columns)
-    }
-  })
+  it.each([1, 2, 10, 11, 12, 20, 33, 80, 200])(
+    'never exceeds %i columns, nor its rows',
+    (columns) => {
+      for (const rows of [1, 5, 12, 30]) {
+        const lines = textOf(columns, rows)
+        expect(lines.length).toBeLessThanOrEqual(rows)
+        for (const line of lines) expect(line.length).toBeLessThanOrEqual(columns)
+      }
+    },
+  )
 
   it('lets the oldest notes go when there are too many, and counts the writers that it leaves out', () => {
     const notes = Array.from({ length: 40 }, (_, i) => ({ atS: i, text: `note ${i}` }))
-    const many = Array.from({ length: 256 }, (_, number) => ({ number, marksPerSecond: 1e6, state: 'marks' as const }))
+    const many = Array.from({ length: 256 }, (_, number) => ({
+      number,
+      marksPerSecond: 1e6,
+      state: 'marks' as const,
+    }))
     const lines = textOf(80, 24, { notes, look: { ...screen.look, writers: many } })
     expect(lines).toHaveLength(24)
-    expect(lines.filter((line) => line.includes('note '))).toEqual(expect.arrayContaining([expect.stringMatching(/note 39$/)]))
+    expect(lines.filter((line) => line.includes('note '))).toEqual(
+      expect.arrayContaining([expect.stringMatching(/note 39$/)]),
+    )
     expect(lines.join('\n')).not.toMatch(/note [0-9]$/m)
     expect(lines.join('\n')).toMatch(/w10 .*and 245 more$/m)
   })
@@ -277,11 +327,18 @@ describe('the screen', () => {
   it('says what is wrong', () => {
     const health = { ...screen.look.health, state: 'restarting' as const, panics: 2 }
     const lines = screenLines(
-      { ...screen, look: { ...screen.look, health }, epoch: { ...screen.epoch!, exact: false, lost: 3 } },
+      {
+        ...screen,
+        look: { ...screen.look, health },
+        epoch: { ...screen.epoch!, exact: false, lost: 3 },
+      },
       200,
       50,
     ).flat()
-    expect(lines).toContainEqual({ text: 'aggregator restarting, 1 restart, 2 panics', colour: 'red' })
+    expect(lines).toContainEqual({
+      text: 'aggregator restarting, 1 restart, 2 panics',
+      colour: 'red',
+    })
     expect(lines).toContainEqual({ text: 'lost 3   invented 0', colour: 'red' })
     expect(lines).toContainEqual({ text: 'committed, all rows', colour: 'yellow' })
   })

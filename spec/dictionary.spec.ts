@@ -12,9 +12,11 @@ const ROUNDS = 5
 
 type Key = string | Uint8Array
 
-const bytesOf = (key: Key): Uint8Array => (typeof key === 'string' ? new TextEncoder().encode(key) : key)
+const bytesOf = (key: Key): Uint8Array =>
+  typeof key === 'string' ? new TextEncoder().encode(key) : key
 const nameOf = (key: Key): string => Buffer.from(bytesOf(key)).toString('hex')
-const textOf = (key: Key): string => new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytesOf(key))
+const textOf = (key: Key): string =>
+  new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytesOf(key))
 const wordsOf = (dictionary: KeyDictionary): SharedWords =>
   new Int32Array((dictionary.handle as { buffer: SharedArrayBuffer }).buffer) as SharedWords
 /** Words of the space that a key takes. */
@@ -27,9 +29,18 @@ const anywhere = (bytes: Uint8Array): Uint8Array => {
   return around.subarray(3, 3 + bytes.length)
 }
 
-/** Few keys, of all lengths around the ends of words, so that many come again and many differ in little. */
+/**
+ * Few keys, of all lengths around the ends of words, so that many come again and many differ in
+ * little.
+ */
 const key: fc.Arbitrary<Key> = fc.oneof(
-  { weight: 3, arbitrary: fc.string({ unit: fc.constantFrom('a', 'b', '\0', 'é', '語', '\u{1f600}', '\ud800', '\udc00'), maxLength: 6 }) },
+  {
+    weight: 3,
+    arbitrary: fc.string({
+      unit: fc.constantFrom('a', 'b', '\0', 'é', '語', '\u{1f600}', '\ud800', '\udc00'),
+      maxLength: 6,
+    }),
+  },
   { weight: 2, arbitrary: fc.uint8Array({ min: 0, max: 2, maxLength: 5 }).map(anywhere) },
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 90 }).map(anywhere) },
   { weight: 1, arbitrary: fc.string({ unit: 'binary', maxLength: 90 }) },
@@ -52,33 +63,40 @@ describe('KeyDictionary', () => {
 
   it('is what a Map is, up to the last number and the last word', () => {
     fc.assert(
-      fc.property(keys, fc.integer({ min: 1, max: 40 }), fc.integer({ min: 8, max: 400 }), (sequence, maxKeys, maxBytes) => {
-        const names = KeyDictionary.create({ maxKeys, maxBytes })
-        const model = new Map<string, number>()
-        const given: Key[] = []
-        let free = Math.ceil(maxBytes / 4)
-        for (const each of sequence) {
-          const known = model.get(nameOf(each))
-          expect(names.find(each)).toBe(known)
-          if (known === undefined && (given.length === maxKeys || sizeOf(each) > free)) {
-            expect(() => names.id(each)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_DICTIONARY_FULL' }))
-            expect(names.find(each)).toBeUndefined()
-          } else {
-            expect(names.id(each)).toBe(known ?? given.length)
-            if (known === undefined) {
-              model.set(nameOf(each), given.length)
-              given.push(each)
-              free -= sizeOf(each)
+      fc.property(
+        keys,
+        fc.integer({ min: 1, max: 40 }),
+        fc.integer({ min: 8, max: 400 }),
+        (sequence, maxKeys, maxBytes) => {
+          const names = KeyDictionary.create({ maxKeys, maxBytes })
+          const model = new Map<string, number>()
+          const given: Key[] = []
+          let free = Math.ceil(maxBytes / 4)
+          for (const each of sequence) {
+            const known = model.get(nameOf(each))
+            expect(names.find(each)).toBe(known)
+            if (known === undefined && (given.length === maxKeys || sizeOf(each) > free)) {
+              expect(() => names.id(each)).toThrow(
+                expect.objectContaining({ code: 'ERR_DIRTYRING_DICTIONARY_FULL' }),
+              )
+              expect(names.find(each)).toBeUndefined()
+            } else {
+              expect(names.id(each)).toBe(known ?? given.length)
+              if (known === undefined) {
+                model.set(nameOf(each), given.length)
+                given.push(each)
+                free -= sizeOf(each)
+              }
             }
+            expect(names.size).toBe(given.length)
           }
-          expect(names.size).toBe(given.length)
-        }
-        for (const [id, each] of given.entries()) {
-          expect(names.id(each)).toBe(id)
-          expect(names.key(id)).toBe(textOf(each))
-          expect(nameOf(names.bytes(id))).toBe(nameOf(each))
-        }
-      }),
+          for (const [id, each] of given.entries()) {
+            expect(names.id(each)).toBe(id)
+            expect(names.key(id)).toBe(textOf(each))
+            expect(nameOf(names.bytes(id))).toBe(nameOf(each))
+          }
+        },
+      ),
       { numRuns: 300 },
     )
   })
@@ -87,7 +105,11 @@ describe('KeyDictionary', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(key, fc.nat({ max: 2 })), { maxLength: 60 }), (sequence) => {
         const first = KeyDictionary.create({ maxKeys: 100 })
-        const all = [first, KeyDictionary.attach(first.handle), KeyDictionary.attach(structuredClone({ ...(first.handle as object) }))]
+        const all = [
+          first,
+          KeyDictionary.attach(first.handle),
+          KeyDictionary.attach(structuredClone({ ...(first.handle as object) })),
+        ]
         const model = new Map<string, number>()
         for (const [each, who] of sequence) {
           const id = all[who].id(each)
@@ -104,21 +126,34 @@ describe('KeyDictionary', () => {
     )
   })
 
-  it.each([0, 1, 2, 3, 4, 5, 7, 8, 9, 39, 40, 41, 43, 44, 45, 4095, 4096, 4097, 100_001])('takes keys of %d bytes', (length) => {
-    const names = KeyDictionary.create({ maxKeys: 20, maxBytes: 20 * (length + 12) })
-    const text = 'x'.repeat(length)
-    const raw = Uint8Array.from({ length }, (_, i) => 255 - (i % 7))
-    const wide = 'é'.repeat(length)
-    const near = [text, raw, wide, `${text.slice(1)}y`, `y${text.slice(1)}`, `${text}\0`, text.slice(1)]
-    const all: Key[] = [...new Map(near.map((each) => [nameOf(each), each])).values()]
-    expect(all.map((each) => names.id(each))).toEqual(all.map((_, id) => id))
-    // What a longer key left in a buffer is no part of a shorter one.
-    expect(all.toReversed().map((each) => names.find(each))).toEqual(all.map((_, id) => id).reverse())
-    for (const [id, each] of all.entries()) {
-      expect(names.key(id)).toBe(textOf(each))
-      expect(Buffer.compare(names.bytes(id), bytesOf(each))).toBe(0)
-    }
-  })
+  it.each([0, 1, 2, 3, 4, 5, 7, 8, 9, 39, 40, 41, 43, 44, 45, 4095, 4096, 4097, 100_001])(
+    'takes keys of %d bytes',
+    (length) => {
+      const names = KeyDictionary.create({ maxKeys: 20, maxBytes: 20 * (length + 12) })
+      const text = 'x'.repeat(length)
+      const raw = Uint8Array.from({ length }, (_, i) => 255 - (i % 7))
+      const wide = 'é'.repeat(length)
+      const near = [
+        text,
+        raw,
+        wide,
+        `${text.slice(1)}y`,
+        `y${text.slice(1)}`,
+        `${text}\0`,
+        text.slice(1),
+      ]
+      const all: Key[] = [...new Map(near.map((each) => [nameOf(each), each])).values()]
+      expect(all.map((each) => names.id(each))).toEqual(all.map((_, id) => id))
+      // What a longer key left in a buffer is no part of a shorter one.
+      expect(all.toReversed().map((each) => names.find(each))).toEqual(
+        all.map((_, id) => id).reverse(),
+      )
+      for (const [id, each] of all.entries()) {
+        expect(names.key(id)).toBe(textOf(each))
+        expect(Buffer.compare(names.bytes(id), bytesOf(each))).toBe(0)
+      }
+    },
+  )
 
   it('takes a string for its UTF-8 bytes, a lone surrogate for U+FFFD', () => {
     const names = KeyDictionary.create({ maxKeys: 20 })
@@ -180,7 +215,8 @@ describe('KeyDictionary', () => {
     const tried = Array.from({ length: 200 }, (_, i) => `key ${i}`)
     let next = 0
     let thrown = 0
-    // Down to the end of the stack, and on the way back one key a frame: each has a little more room than the one before.
+    // Down to the end of the stack, and on the way back one key a frame: each has a little more
+    // room than the one before.
     const dive = (): void => {
       try {
         dive()
@@ -206,10 +242,16 @@ describe('KeyDictionary', () => {
   it('is not crowded by keys made to crowd a table: its secrets are its own', () => {
     const count = 2 ** 12
     const made: Record<string, (i: number) => Uint8Array> = {
-      'one bit of each word': (i) => Uint8Array.from({ length: 64 }, (_, at) => ((i >> (at >> 2)) & 1) << (at % 4 === 3 ? 7 : 0)),
+      'one bit of each word': (i) =>
+        Uint8Array.from(
+          { length: 64 },
+          (_, at) => ((i >> (at >> 2)) & 1) << (at % 4 === 3 ? 7 : 0),
+        ),
       'the top bits of one word': (i) => new Uint8Array(new Uint32Array([0, i << 20, 0]).buffer),
-      'words that cancel when they are xored': (i) => new Uint8Array(new Uint32Array([i * 0x9e3779b1, i * 0x9e3779b1]).buffer),
-      'words that cancel in a polynomial of 31': (i) => new Uint8Array(new Int32Array([i, -31 * i]).buffer),
+      'words that cancel when they are xored': (i) =>
+        new Uint8Array(new Uint32Array([i * 0x9e3779b1, i * 0x9e3779b1]).buffer),
+      'words that cancel in a polynomial of 31': (i) =>
+        new Uint8Array(new Int32Array([i, -31 * i]).buffer),
       'numbers in a row': (i) => bytesOf(String(i)),
       'zeros, more and more': (i) => new Uint8Array(i >> 5).fill(0).fill(i & 31, 0, 1),
     }
@@ -219,18 +261,24 @@ describe('KeyDictionary', () => {
       const words = wordsOf(names)
       const { table, space } = openDictionary(words)
       let longest = 0
-      for (let i = table, run = 0; i < space; i++) longest = Math.max(longest, (run = words[i] === 0 ? 0 : run + 1))
+      for (let i = table, run = 0; i < space; i++)
+        longest = Math.max(longest, (run = words[i] === 0 ? 0 : run + 1))
       // Half of the cells are full at most: keys drawn at random leave runs of about 30.
       expect({ name, crowded: longest > 100 }).toEqual({ name, crowded: false })
     }
-    const secrets = Array.from({ length: 5 }, () => wordsOf(KeyDictionary.create({ maxKeys: 1 }))[D_SECRETS])
+    const secrets = Array.from(
+      { length: 5 },
+      () => wordsOf(KeyDictionary.create({ maxKeys: 1 }))[D_SECRETS],
+    )
     expect(new Set(secrets).size).toBe(5)
   })
 
   it('shows itself in one line', () => {
     const names = KeyDictionary.create({ maxKeys: 10 })
     names.id('a')
-    expect(inspect(names)).toBe(`KeyDictionary { size: 1, maxKeys: 10, byteLength: ${names.byteLength} }`)
+    expect(inspect(names)).toBe(
+      `KeyDictionary { size: 1, maxKeys: 10, byteLength: ${names.byteLength} }`,
+    )
   })
 
   it('reserves what it says: 12 to 20 bytes a key, and room for their bytes', () => {
@@ -246,14 +294,20 @@ describe('KeyDictionary', () => {
 })
 
 describe('a KeyDictionary that is full', () => {
-  const full = (what: string) => expect.objectContaining({ code: 'ERR_DIRTYRING_DICTIONARY_FULL', message: expect.stringContaining(what) })
+  const full = (what: string) =>
+    expect.objectContaining({
+      code: 'ERR_DIRTYRING_DICTIONARY_FULL',
+      message: expect.stringContaining(what),
+    })
 
   it('says so when there is no number left, and keeps what it has', () => {
     const names = KeyDictionary.create({ maxKeys: 3 })
     const other = KeyDictionary.attach(names.handle)
     expect(['a', 'b', 'c'].map((each) => names.id(each))).toEqual([0, 1, 2])
     for (const one of [names, other]) {
-      expect(() => one.id('d')).toThrow(full('"key" expected at most 3 keys (maxKeys), got another one of 1 bytes'))
+      expect(() => one.id('d')).toThrow(
+        full('"key" expected at most 3 keys (maxKeys), got another one of 1 bytes'),
+      )
       expect(one.find('d')).toBeUndefined()
       expect(['c', 'b', 'a'].map((each) => one.id(each))).toEqual([2, 1, 0])
       expect(one.size).toBe(3)
@@ -294,21 +348,37 @@ describe('a KeyDictionary that is full', () => {
 
 describe('what a KeyDictionary refuses', () => {
   const refusal = (type: string, code: string, message: string) =>
-    expect.objectContaining({ name: type, code: `ERR_DIRTYRING_${code}`, message: expect.stringContaining(message) })
+    expect.objectContaining({
+      name: type,
+      code: `ERR_DIRTYRING_${code}`,
+      message: expect.stringContaining(message),
+    })
 
   it.each<[string, any, string, string]>([
     ['options', null, 'INVALID_ARG', '"options" expected a plain object, got null'],
     ['options', 5, 'INVALID_ARG', '"options" expected a plain object, got 5'],
     ['maxKeys', { maxKeys: '5' }, 'INVALID_ARG', '"options.maxKeys" expected a number, got "5"'],
-    ['maxKeys', { maxKeys: 0 }, 'OUT_OF_RANGE', '"options.maxKeys" expected a whole number, 1 to 16777216, got 0'],
+    [
+      'maxKeys',
+      { maxKeys: 0 },
+      'OUT_OF_RANGE',
+      '"options.maxKeys" expected a whole number, 1 to 16777216, got 0',
+    ],
     ['maxKeys', { maxKeys: 2 ** 24 + 1 }, 'OUT_OF_RANGE', 'got 16777217'],
     ['maxKeys', { maxKeys: 1.5 }, 'OUT_OF_RANGE', 'got 1.5'],
-    ['maxBytes', { maxBytes: NaN }, 'OUT_OF_RANGE', '"options.maxBytes" expected a whole number, 8 to 4026531840, got NaN'],
+    [
+      'maxBytes',
+      { maxBytes: NaN },
+      'OUT_OF_RANGE',
+      '"options.maxBytes" expected a whole number, 8 to 4026531840, got NaN',
+    ],
     ['maxBytes', { maxBytes: 7 }, 'OUT_OF_RANGE', 'got 7'],
     ['maxBytes', { maxBytes: 2 ** 32 }, 'OUT_OF_RANGE', 'got 4294967296'],
     ['maxBytes', { maxBytes: 8n }, 'INVALID_ARG', '"options.maxBytes" expected a number, got 8n'],
   ])('create(): %s %j', (_what, options, code, message) => {
-    expect(() => KeyDictionary.create(options)).toThrow(refusal(code === 'INVALID_ARG' ? 'TypeError' : 'RangeError', code, message))
+    expect(() => KeyDictionary.create(options)).toThrow(
+      refusal(code === 'INVALID_ARG' ? 'TypeError' : 'RangeError', code, message),
+    )
   })
 
   it('a key that is neither a string nor bytes, and nothing has changed', () => {
@@ -327,7 +397,9 @@ describe('what a KeyDictionary refuses', () => {
     ]
     for (const each of wrong) {
       for (const call of ['id', 'find'] as const)
-        expect(() => names[call](each)).toThrow(refusal('TypeError', 'INVALID_ARG', '"key" expected a string or a Uint8Array, got '))
+        expect(() => names[call](each)).toThrow(
+          refusal('TypeError', 'INVALID_ARG', '"key" expected a string or a Uint8Array, got '),
+        )
     }
     expect(names.size).toBe(0)
   })
@@ -337,9 +409,17 @@ describe('what a KeyDictionary refuses', () => {
     for (let i = 0; i < 5; i++) names.id(`key ${i}`)
     for (const call of ['key', 'bytes'] as const) {
       for (const id of [5, 9, 10, -1, 0.5, NaN, Infinity, 2 ** 32, -(2 ** 32)])
-        expect(() => names[call](id)).toThrow(refusal('RangeError', 'OUT_OF_RANGE', `"id" expected a number that id() returned, got ${id}`))
+        expect(() => names[call](id)).toThrow(
+          refusal(
+            'RangeError',
+            'OUT_OF_RANGE',
+            `"id" expected a number that id() returned, got ${id}`,
+          ),
+        )
       for (const id of [undefined, null, '0', 0n, {}] as any[])
-        expect(() => names[call](id)).toThrow(refusal('TypeError', 'INVALID_ARG', '"id" expected a number, got '))
+        expect(() => names[call](id)).toThrow(
+          refusal('TypeError', 'INVALID_ARG', '"id" expected a number, got '),
+        )
     }
     expect(KeyDictionary.create({ maxKeys: 1 }).find('')).toBeUndefined()
     expect(() => KeyDictionary.create({ maxKeys: 1 }).key(0)).toThrow(RangeError)
@@ -366,10 +446,26 @@ describe('what a KeyDictionary refuses', () => {
       [JSON.parse(JSON.stringify(names.handle)), 'BAD_HANDLE', 'not as JSON'],
       [handle({ buffer: undefined }), 'BAD_HANDLE', 'handle.buffer'],
       [handle({ buffer: new ArrayBuffer(buffer.byteLength) }), 'BAD_HANDLE', 'handle.buffer'],
-      [handle({ buffer: new SharedArrayBuffer(0) }), 'BAD_HANDLE', '"handle" expected memory of a KeyDictionary'],
-      [handle({ buffer: (tracker.handle as any).buffer }), 'BAD_HANDLE', '"handle" expected memory of a KeyDictionary'],
-      [handle({ buffer: larger }), 'BAD_HANDLE', `expected ${buffer.byteLength} bytes for 10 keys, got ${buffer.byteLength + 4}`],
-      [handle({ dirtyringDictionary: 2 }), 'VERSION', 'expected dictionary layout version 1, got 2'],
+      [
+        handle({ buffer: new SharedArrayBuffer(0) }),
+        'BAD_HANDLE',
+        '"handle" expected memory of a KeyDictionary',
+      ],
+      [
+        handle({ buffer: (tracker.handle as any).buffer }),
+        'BAD_HANDLE',
+        '"handle" expected memory of a KeyDictionary',
+      ],
+      [
+        handle({ buffer: larger }),
+        'BAD_HANDLE',
+        `expected ${buffer.byteLength} bytes for 10 keys, got ${buffer.byteLength + 4}`,
+      ],
+      [
+        handle({ dirtyringDictionary: 2 }),
+        'VERSION',
+        'expected dictionary layout version 1, got 2',
+      ],
       [handle({ buffer: otherVersion }), 'VERSION', 'expected dictionary layout version 1, got 7'],
     ]
     for (const [wrong, code, message] of attempts) {
@@ -393,7 +489,9 @@ describe('a KeyDictionary of many threads', () => {
     expect(agreement).toMatchObject({ errors: [], disagreed: 0, misread: 0, kills: KILLS })
     expect(agreement.size).toBe(agreement.keys)
     // Each that lived to the end found every key that anybody had told of, and counts the same.
-    expect(agreement.answers).toEqual(Array.from({ length: agreement.threads }, () => ({ wrong: [], size: agreement.keys })))
+    expect(agreement.answers).toEqual(
+      Array.from({ length: agreement.threads }, () => ({ wrong: [], size: agreement.keys })),
+    )
     expect(agreement.atWork).toBeGreaterThanOrEqual(KILLS * 0.8)
     // A number at most for each that died, and one for each that came second at last.
     expect(agreement.lost).toBeLessThanOrEqual(KILLS + Number(agreement.threads))
@@ -407,28 +505,43 @@ describe('a KeyDictionary of many threads', () => {
 })
 
 describe('a KeyDictionary with keys of many bytes', () => {
-  /** The scratch for keys holds 4,096 bytes, and a character takes at most three bytes for each of its UTF-16 units. */
-  const lengths = [39, 40, 41, 42, 1023, 1024, 1025, 1364, 1365, 1366, 1367, 2047, 2048, 2049, 4095, 4096, 4097, 10_000]
+  /**
+   * The scratch for keys holds 4,096 bytes, and a character takes at most three bytes for each of
+   * its UTF-16 units.
+   */
+  const lengths = [
+    39, 40, 41, 42, 1023, 1024, 1025, 1364, 1365, 1366, 1367, 2047, 2048, 2049, 4095, 4096, 4097,
+    10_000,
+  ]
 
-  it.each(['a', 'é', '語', '\u{1f600}', '\ud800'])('gives each length of %j its own number, and gives the key back for it', (character) => {
-    const names = KeyDictionary.create({ maxKeys: 400, maxBytes: 2 ** 25 })
-    const texts = lengths.flatMap((length) => ['', 'a', 'ab', 'abc'].map((before) => before + character.repeat(length)))
-    const given = new Map<string, number>()
-    for (const text of texts) {
-      const known = given.get(nameOf(text)) // 'a' before many of 'a' is a key that came before
-      expect(names.find(text)).toBe(known)
-      given.set(nameOf(text), names.id(text))
-      if (known !== undefined) expect(names.id(text)).toBe(known)
-    }
-    expect([...given.values()]).toEqual(Array.from({ length: given.size }, (_, id) => id))
-    for (const text of texts) {
-      const id = given.get(nameOf(text))!
-      expect(names.key(id) === textOf(text)).toBe(true)
-      expect(Buffer.compare(names.bytes(id), bytesOf(text))).toBe(0)
-      expect([names.find(text), names.find(bytesOf(text)), names.id(anywhere(bytesOf(text)))]).toEqual([id, id, id])
-    }
-    expect(names.size).toBe(given.size)
-  })
+  it.each(['a', 'é', '語', '\u{1f600}', '\ud800'])(
+    'gives each length of %j its own number, and gives the key back for it',
+    (character) => {
+      const names = KeyDictionary.create({ maxKeys: 400, maxBytes: 2 ** 25 })
+      const texts = lengths.flatMap((length) =>
+        ['', 'a', 'ab', 'abc'].map((before) => before + character.repeat(length)),
+      )
+      const given = new Map<string, number>()
+      for (const text of texts) {
+        const known = given.get(nameOf(text)) // 'a' before many of 'a' is a key that came before
+        expect(names.find(text)).toBe(known)
+        given.set(nameOf(text), names.id(text))
+        if (known !== undefined) expect(names.id(text)).toBe(known)
+      }
+      expect([...given.values()]).toEqual(Array.from({ length: given.size }, (_, id) => id))
+      for (const text of texts) {
+        const id = given.get(nameOf(text))!
+        expect(names.key(id) === textOf(text)).toBe(true)
+        expect(Buffer.compare(names.bytes(id), bytesOf(text))).toBe(0)
+        expect([
+          names.find(text),
+          names.find(bytesOf(text)),
+          names.id(anywhere(bytesOf(text))),
+        ]).toEqual([id, id, id])
+      }
+      expect(names.size).toBe(given.size)
+    },
+  )
 
   it('tells keys apart that differ in their last byte only, or in one zero byte more', () => {
     for (const length of [...lengths, 65_535, 65_536, 65_537]) {
@@ -445,8 +558,24 @@ describe('a KeyDictionary with keys of many bytes', () => {
 
   it('finds a short key after a long one, and the other way round: no byte of the last key is left', () => {
     const names = KeyDictionary.create({ maxKeys: 64, maxBytes: 2 ** 20 })
-    const long = [new Uint8Array(5000).fill(0xff), '\uffff'.repeat(1500), new Uint8Array(4096).fill(0xff)]
-    const short: Key[] = ['', 'a', 'ab', 'abc', 'é', 'éa', '語', Uint8Array.of(1, 2), new Uint8Array(41), 'é'.repeat(21), 'x'.repeat(45)]
+    const long = [
+      new Uint8Array(5000).fill(0xff),
+      '\uffff'.repeat(1500),
+      new Uint8Array(4096).fill(0xff),
+    ]
+    const short: Key[] = [
+      '',
+      'a',
+      'ab',
+      'abc',
+      'é',
+      'éa',
+      '語',
+      Uint8Array.of(1, 2),
+      new Uint8Array(41),
+      'é'.repeat(21),
+      'x'.repeat(45),
+    ]
     const ids = short.map((each) => names.id(each))
     for (const each of long) {
       for (const [i, one] of short.entries()) {
@@ -466,7 +595,18 @@ describe('a KeyDictionary whose keys meet in one place of its table', () => {
     const zeros = Array.from({ length: 40 }, (_, length) => new Uint8Array(length))
     const long = [65_536, 65_540, 131_072].map((length) => new Uint8Array(length))
     const texts = Array.from({ length: 100 }, (_, i) => `key number ${i}`)
-    const keys: Key[] = [...long, ...zeros, ...texts, 'a', 'a\0', 'b', '\0a', 'aaaab', 'aaaac', 'baaaa']
+    const keys: Key[] = [
+      ...long,
+      ...zeros,
+      ...texts,
+      'a',
+      'a\0',
+      'b',
+      '\0a',
+      'aaaab',
+      'aaaac',
+      'baaaa',
+    ]
     expect(keys.map((each) => same.find(each))).toEqual(keys.map(() => undefined))
     expect(keys.map((each) => same.id(each))).toEqual(keys.map((_, id) => id))
     expect(keys.map((each) => same.find(each))).toEqual(keys.map((_, id) => id))
@@ -482,23 +622,51 @@ describe('a KeyDictionary whose keys meet in one place of its table', () => {
     }
     const last = -1 >>> d.shift
     const texts = Array.from({ length: 20_000 }, (_, i) => String(i).padEnd(8))
-    const crowd = [...texts.filter((text) => homeOf(text) === last).slice(0, 6), ...texts.filter((text) => homeOf(text) === 0).slice(0, 3)]
+    const crowd = [
+      ...texts.filter((text) => homeOf(text) === last).slice(0, 6),
+      ...texts.filter((text) => homeOf(text) === 0).slice(0, 3),
+    ]
     expect(crowd.map((text) => names.id(text))).toEqual(crowd.map((_, id) => id))
     expect(crowd.map((text) => names.find(text))).toEqual(crowd.map((_, id) => id))
     expect(crowd.map((_, id) => names.key(id))).toEqual(crowd)
     const absent = texts.filter((text) => homeOf(text) === last).slice(6, 9)
     expect(absent.map((text) => names.find(text))).toEqual([undefined, undefined, undefined])
-    const cells = Array.from(wordsOf(names).subarray(d.table, d.space), (cell, at) => [cell !== 0, at] as const)
-    expect(cells.filter(([taken]) => taken).map(([, at]) => at)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, last])
+    const cells = Array.from(
+      wordsOf(names).subarray(d.table, d.space),
+      (cell, at) => [cell !== 0, at] as const,
+    )
+    expect(cells.filter(([taken]) => taken).map(([, at]) => at)).toEqual([
+      0,
+      1,
+      2,
+      3,
+      4,
+      5,
+      6,
+      7,
+      last,
+    ])
   })
 })
 
 describe('a KeyDictionary and the first and the last character of each length in UTF-8', () => {
   it('has the bytes that a TextEncoder gives, in keys of any length', () => {
-    const points = [0, 0x7f, 0x80, 0x7ff, 0x800, 0xd7ff, 0xd800, 0xdfff, 0xe000, 0xffff, 0x10000, 0x10ffff]
+    const points = [
+      0, 0x7f, 0x80, 0x7ff, 0x800, 0xd7ff, 0xd800, 0xdfff, 0xe000, 0xffff, 0x10000, 0x10ffff,
+    ]
     const names = KeyDictionary.create({ maxKeys: 10_000 })
     for (const point of points) {
-      for (const before of ['', 'a', 'ab', 'abc', 'abcd', 'a'.repeat(38), 'a'.repeat(39), 'a'.repeat(40), 'a'.repeat(41)]) {
+      for (const before of [
+        '',
+        'a',
+        'ab',
+        'abc',
+        'abcd',
+        'a'.repeat(38),
+        'a'.repeat(39),
+        'a'.repeat(40),
+        'a'.repeat(41),
+      ]) {
         const text = before + String.fromCodePoint(point)
         const id = names.id(text)
         expect(nameOf(names.bytes(id))).toBe(nameOf(text))

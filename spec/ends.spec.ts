@@ -24,7 +24,14 @@ describe('a thread that ends', () => {
     expect(await runProgram('ends', { case: 'unwatched' })).toEqual({
       end: published,
       exit: published,
-      terminate: { staged: 5, ids: [], harvested: 0, batches: 0, open: [true], last: 'unpublished' },
+      terminate: {
+        staged: 5,
+        ids: [],
+        harvested: 0,
+        batches: 0,
+        open: [true],
+        last: 'unpublished',
+      },
     })
   })
 
@@ -34,7 +41,12 @@ describe('a thread that ends', () => {
     expect(verdict.same).toBe(true)
     expect(verdict.twice[1]).toBe(verdict.twice[0])
     expect(verdict.automatic).toEqual([2, 2]) // this program's own listener, and the tracker's
-    expect(verdict.errors).toEqual({ nothing: INVALID, zero: INVALID, number: INVALID, object: INVALID })
+    expect(verdict.errors).toEqual({
+      nothing: INVALID,
+      zero: INVALID,
+      number: INVALID,
+      object: INVALID,
+    })
     expect(verdict.harvest).toEqual({ staged: 5, ids, harvested: 5, batches: 0, open: [false] })
     expect(verdict.counts).toEqual([1, 1]) // one for all trackers, for good
   })
@@ -49,20 +61,32 @@ describe('a thread that ends', () => {
   })
 
   it('may have writers of many trackers, on a thread with many trackers, without a warning', async () => {
-    expect(await runProgram('ends', { case: 'many' })).toEqual({ warnings: [], sizes: Array.from({ length: 12 }, () => 13) })
+    expect(await runProgram('ends', { case: 'many' })).toEqual({
+      warnings: [],
+      sizes: Array.from({ length: 12 }, () => 13),
+    })
   })
 
   it('leaves its writer to the next thread, again and again', async () => {
     const verdict = await runProgram('ends', { case: 'reused' })
 
-    expect(verdict.ids).toEqual(Array.from({ length: 5 }, () => [0, 'ERR_DIRTYRING_NO_WRITER_SLOT']))
+    expect(verdict.ids).toEqual(
+      Array.from({ length: 5 }, () => [0, 'ERR_DIRTYRING_NO_WRITER_SLOT']),
+    )
     expect(verdict).toMatchObject({ size: 15, harvested: 15 })
   })
 
   it('that does not turn while the tracker stops: the last epoch says that keys were not published', async () => {
     const verdict = await runProgram('ends', { case: 'stopped' })
 
-    expect(verdict).toMatchObject({ size: 0, exact: false, reason: 'unpublished', code: STOPPED, close: 'closed', open: STOPPED })
+    expect(verdict).toMatchObject({
+      size: 0,
+      exact: false,
+      reason: 'unpublished',
+      code: STOPPED,
+      close: 'closed',
+      open: STOPPED,
+    })
     expect(verdict.says).toContain('5 keys')
   })
 })
@@ -74,16 +98,30 @@ describe('a process', () => {
     { aggregator: 'inline', flushIntervalMs: 1_000_000 },
     { aggregator: 'none', flushIntervalMs: 1_000_000 },
     { aggregator: 'function', flushIntervalMs: 1_000_000 },
-  ])('is not kept alive by an idle tracker and a writer with keys staged: $aggregator, $flushIntervalMs ms', async (options) => {
-    expect(await runProgram('processes', { case: 'idle', ...options }, { timeoutMs: 10_000 })).toMatchObject({ staged: 1 })
-  })
+  ])(
+    'is not kept alive by an idle tracker and a writer with keys staged: $aggregator, $flushIntervalMs ms',
+    async (options) => {
+      expect(
+        await runProgram('processes', { case: 'idle', ...options }, { timeoutMs: 10_000 }),
+      ).toMatchObject({ staged: 1 })
+    },
+  )
 
   it('is kept alive by an advanceEpoch() that is pending', async () => {
-    expect(await runProgram('processes', { case: 'pending' }, { timeoutMs: 10_000 })).toEqual({ ids: [2] })
+    expect(await runProgram('processes', { case: 'pending' }, { timeoutMs: 10_000 })).toEqual({
+      ids: [2],
+    })
   })
 
   it('is kept alive by each call that is pending, and by ref(), and no longer once it was aborted, and after unref()', async () => {
-    const stayed = ['advanceEpoch(), its cut made', 'epochs()', 'flushed()', 'drained()', 'waitForRoom()', 'ref()']
+    const stayed = [
+      'advanceEpoch(), its cut made',
+      'epochs()',
+      'flushed()',
+      'drained()',
+      'waitForRoom()',
+      'ref()',
+    ]
 
     expect(await runProgram('processes', { case: 'calls' }, { timeoutMs: 10_000 })).toEqual(stayed)
   })
@@ -91,7 +129,11 @@ describe('a process', () => {
   it('of another memory is told that handles are for threads', async () => {
     const verdict = await runProgram('processes', { case: 'fork' })
 
-    expect(verdict.json).toEqual({ code: 'ERR_DIRTYRING_BAD_HANDLE', name: 'TypeError', says: true })
+    expect(verdict.json).toEqual({
+      code: 'ERR_DIRTYRING_BAD_HANDLE',
+      name: 'TypeError',
+      says: true,
+    })
     // Here the host refuses to send it at all.
     expect(verdict.advanced).toEqual({ name: 'Error' })
   })

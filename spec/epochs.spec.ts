@@ -1,7 +1,21 @@
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import { describe, expect, it } from '@jest/globals'
-import { epochAt, FAILED, FLAG_EVERYTHING, FLAG_FAULT, FLAG_OVERFLOW, FLAG_UNPUBLISHED, SLOT_FLAGS } from '../lib/memory/map.js'
-import { fingerprint, TxnBuffer, type DirtyTracker, type SealedEpoch, type Writer } from '../lib/index.js'
+import {
+  epochAt,
+  FAILED,
+  FLAG_EVERYTHING,
+  FLAG_FAULT,
+  FLAG_OVERFLOW,
+  FLAG_UNPUBLISHED,
+  SLOT_FLAGS,
+} from '../lib/memory/map.js'
+import {
+  fingerprint,
+  TxnBuffer,
+  type DirtyTracker,
+  type SealedEpoch,
+  type Writer,
+} from '../lib/index.js'
 import {
   holdAggregator,
   isPending,
@@ -192,7 +206,10 @@ describe('C3: a cut never splits a batch', () => {
   const size = 10
   const sources: [string, (writer: Writer, keys: number[]) => void][] = [
     ['markMany()', (writer, keys) => void writer.markMany(keys)],
-    ['markLanes()', (writer, keys) => void writer.markLanes(Uint32Array.from(keys.flatMap((key) => [key, 0])))],
+    [
+      'markLanes()',
+      (writer, keys) => void writer.markLanes(Uint32Array.from(keys.flatMap((key) => [key, 0]))),
+    ],
     [
       'flush()',
       (writer, keys) => {
@@ -211,47 +228,65 @@ describe('C3: a cut never splits a batch', () => {
     ['batch()', (writer, keys) => writer.batch(() => keys.forEach((key) => writer.mark(key)))],
   ]
 
-  it.each(sources)('keeps the keys of one %s together, wherever the cut and the aggregator stand', async (_, publish) => {
-    const { tracker, hand } = await openHeld({ capacity: 4, batchSize: 64, onFull: 'reject' })
-    const [a, b] = [tracker.openWriter(), tracker.openWriter()]
-    const seen = new Map<number, Set<number>>()
-    let next = 0
-    // Every way to place a few aggregator steps between two batches and a cut, the ring full at the cut included.
-    for (const [before, between, after] of range(0, 64).map((i) => [i & 3, (i >> 2) & 3, i >> 4])) {
-      const batches = [0, 1, 2].map((i) => {
-        const keys = range(next, size)
+  it.each(sources)(
+    'keeps the keys of one %s together, wherever the cut and the aggregator stand',
+    async (_, publish) => {
+      const { tracker, hand } = await openHeld({ capacity: 4, batchSize: 64, onFull: 'reject' })
+      const [a, b] = [tracker.openWriter(), tracker.openWriter()]
+      const seen = new Map<number, Set<number>>()
+      let next = 0
+      // Every way to place a few aggregator steps between two batches and a cut, the ring full at
+      // the cut included.
+      for (const [before, between, after] of range(0, 64).map((i) => [
+        i & 3,
+        (i >> 2) & 3,
+        i >> 4,
+      ])) {
+        const batches = [0, 1, 2].map((i) => {
+          const keys = range(next, size)
+          next += size
+          publish(i === 1 ? b : a, keys)
+          if (i === 0) hand.run(before)
+          return keys
+        })
+        hand.run(between)
+        const pending = tracker.advanceEpoch()
+        hand.run(after)
+        const late = range(next, size)
         next += size
-        publish(i === 1 ? b : a, keys)
-        if (i === 0) hand.run(before)
-        return keys
-      })
-      hand.run(between)
-      const pending = tracker.advanceEpoch()
-      hand.run(after)
-      const late = range(next, size)
-      next += size
-      publish(b, late)
-      await until(() => {
-        hand.run()
-        return (
-          a.flush() && b.flush() && tracker.stats().sealed === tracker.epoch && tracker.epoch > 0 && tracker.stats().unsettled.length > 0
-        )
-      })
-      const epoch = await pending
-      for (const id of epoch.ids()) seen.set(Math.floor(id / size), (seen.get(Math.floor(id / size)) ?? new Set()).add(epoch.id))
-      const counts = [...batches, late].map((keys) => keys.filter((key) => epoch.has(key)).length)
-      for (const count of counts) expect([0, size]).toContain(count)
-      epoch.commit()
-    }
-    // No batch was in two epochs, none was lost on the way.
-    expect([...seen.values()].every((epochs) => epochs.size === 1)).toBe(true)
-    hand.run()
-    const last = tracker.advanceEpoch()
-    hand.run()
-    const rest = new Set([...(await last).ids()].map((id) => Math.floor(id / size)))
-    expect(range(0, next / size).filter((batch) => !seen.has(batch) && !rest.has(batch))).toEqual([])
-    expect([...rest].filter((batch) => seen.has(batch))).toEqual([])
-  })
+        publish(b, late)
+        await until(() => {
+          hand.run()
+          return (
+            a.flush() &&
+            b.flush() &&
+            tracker.stats().sealed === tracker.epoch &&
+            tracker.epoch > 0 &&
+            tracker.stats().unsettled.length > 0
+          )
+        })
+        const epoch = await pending
+        for (const id of epoch.ids())
+          seen.set(
+            Math.floor(id / size),
+            (seen.get(Math.floor(id / size)) ?? new Set()).add(epoch.id),
+          )
+        const counts = [...batches, late].map((keys) => keys.filter((key) => epoch.has(key)).length)
+        for (const count of counts) expect([0, size]).toContain(count)
+        epoch.commit()
+      }
+      // No batch was in two epochs, none was lost on the way.
+      expect([...seen.values()].every((epochs) => epochs.size === 1)).toBe(true)
+      hand.run()
+      const last = tracker.advanceEpoch()
+      hand.run()
+      const rest = new Set([...(await last).ids()].map((id) => Math.floor(id / size)))
+      expect(range(0, next / size).filter((batch) => !seen.has(batch) && !rest.has(batch))).toEqual(
+        [],
+      )
+      expect([...rest].filter((batch) => seen.has(batch))).toEqual([])
+    },
+  )
 
   it('keeps the keys of one markMany() together with those staged before it', async () => {
     const tracker = await openInline()
@@ -299,7 +334,9 @@ describe('C4: for one writer epochs never go backwards', () => {
 })
 
 describe('C7: an epoch is settled by commit() or by restore()', () => {
-  async function sealed(ids = [1, 2]): Promise<{ tracker: DirtyTracker; writer: Writer; epoch: SealedEpoch }> {
+  async function sealed(
+    ids = [1, 2],
+  ): Promise<{ tracker: DirtyTracker; writer: Writer; epoch: SealedEpoch }> {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     writer.markMany(ids)
@@ -538,7 +575,10 @@ describe('reading an epoch', () => {
     const epoch = await tracker.advanceEpoch()
     const { port1, port2 } = new MessageChannel()
     port1.postMessage({ keys: epoch.keys, lanes: epoch.lanes })
-    const { keys, lanes } = receiveMessageOnPort(port2)!.message as Pick<SealedEpoch, 'keys' | 'lanes'>
+    const { keys, lanes } = receiveMessageOnPort(port2)!.message as Pick<
+      SealedEpoch,
+      'keys' | 'lanes'
+    >
     port1.close()
     expect([[...keys], [...lanes]]).toEqual([
       [1n, 2n, 3n],
@@ -557,9 +597,26 @@ describe('reading an epoch', () => {
     writer.markKey('user:8', 5)
     const epoch = await tracker.advanceEpoch()
     expect(epoch.size).toBe(5)
-    expect([epoch.has(7), epoch.has(7n), epoch.has(7, 0), epoch.has(2n ** 64n - 1n), epoch.has(-1, -1)]).toEqual(Array(5).fill(true))
-    expect([epoch.has('user:7'), epoch.hasKey('user:7'), epoch.has(fingerprint('user:7')), epoch.has(bytes)]).toEqual(Array(4).fill(true))
-    expect([epoch.has(8), epoch.has(7, 1), epoch.has('user:8'), epoch.hasKey('user:7', 5), epoch.has(0)]).toEqual(Array(5).fill(false))
+    expect([
+      epoch.has(7),
+      epoch.has(7n),
+      epoch.has(7, 0),
+      epoch.has(2n ** 64n - 1n),
+      epoch.has(-1, -1),
+    ]).toEqual(Array(5).fill(true))
+    expect([
+      epoch.has('user:7'),
+      epoch.hasKey('user:7'),
+      epoch.has(fingerprint('user:7')),
+      epoch.has(bytes),
+    ]).toEqual(Array(4).fill(true))
+    expect([
+      epoch.has(8),
+      epoch.has(7, 1),
+      epoch.has('user:8'),
+      epoch.hasKey('user:7', 5),
+      epoch.has(0),
+    ]).toEqual(Array(5).fill(false))
     expect(epoch.hasKey('user:8', 5)).toBe(true)
   })
 
@@ -589,9 +646,20 @@ describe('reading an epoch', () => {
     const keys = range(0, 600)
     for (const _ of range(0, 4)) {
       writer.markMany(keys)
-      const next = await tracker.advanceEpoch() // the slots take turns: two epochs later it is that of the empty one
-      expect([next.size, keys.some((key) => empty.has(key)), empty.hasKey('a')]).toEqual([600, false, false])
-      expect([[...empty.ids()], [...empty], [...empty.listed()], [...empty.keys], [...empty.lanes]]).toEqual([[], [], [], [], []])
+      // the slots take turns: two epochs later it is that of the empty one
+      const next = await tracker.advanceEpoch()
+      expect([next.size, keys.some((key) => empty.has(key)), empty.hasKey('a')]).toEqual([
+        600,
+        false,
+        false,
+      ])
+      expect([
+        [...empty.ids()],
+        [...empty],
+        [...empty.listed()],
+        [...empty.keys],
+        [...empty.lanes],
+      ]).toEqual([[], [], [], [], []])
       next.commit()
     }
   })
@@ -659,15 +727,29 @@ describe('key 0', () => {
 
 describe('growth and overflow', () => {
   it('grows over many doublings, in the middle of batches too, and stays exact', async () => {
-    const tracker = await openInline({ maxKeysPerEpoch: 2 ** 18, laneCapacity: 4096, epochSlots: 2 })
+    const tracker = await openInline({
+      maxKeysPerEpoch: 2 ** 18,
+      laneCapacity: 4096,
+      epochSlots: 2,
+    })
     const writer = tracker.openWriter()
     for (const round of range(0, 2)) {
-      const expected = BigUint64Array.from(range(0, 150_001), (i) => (BigInt(i * 7919) << 20n) | BigInt(round))
-      for (let at = 0; at < expected.length; at += 1500) writer.markMany(expected.subarray(at, at + 1500))
+      const expected = BigUint64Array.from(
+        range(0, 150_001),
+        (i) => (BigInt(i * 7919) << 20n) | BigInt(round),
+      )
+      for (let at = 0; at < expected.length; at += 1500)
+        writer.markMany(expected.subarray(at, at + 1500))
       const epoch = await tracker.advanceEpoch()
       expect([epoch.size, epoch.exact]).toEqual([expected.length, true])
-      expect(Buffer.compare(Buffer.from(epoch.keys.slice().buffer), Buffer.from(expected.slice().buffer))).toBe(0)
-      for (let i = 0; i < expected.length; i += 97) if (!epoch.has(expected[i])) throw new Error(`${expected[i]} is not in`)
+      expect(
+        Buffer.compare(
+          Buffer.from(epoch.keys.slice().buffer),
+          Buffer.from(expected.slice().buffer),
+        ),
+      ).toBe(0)
+      for (let i = 0; i < expected.length; i += 97)
+        if (!epoch.has(expected[i])) throw new Error(`${expected[i]} is not in`)
       expect(epoch.has(1n << 19n)).toBe(false)
       await epoch.restore()
       expect((await take(tracker)).length).toBe(expected.length)
@@ -695,7 +777,13 @@ describe('growth and overflow', () => {
       const epoch = await tracker.advanceEpoch()
       expect([epoch.exact, epoch.reason, epoch.size]).toEqual([false, 'overflow', maxKeysPerEpoch])
       expect(sortedListed(epoch)).toEqual(range(0, maxKeysPerEpoch))
-      expect([epoch.has(0), epoch.has(maxKeysPerEpoch), epoch.has(2n ** 60n), epoch.has(9, 9), epoch.has('x')]).toEqual(Array(5).fill(true))
+      expect([
+        epoch.has(0),
+        epoch.has(maxKeysPerEpoch),
+        epoch.has(2n ** 60n),
+        epoch.has(9, 9),
+        epoch.has('x'),
+      ]).toEqual(Array(5).fill(true))
       expect([epoch.hasKey('anything'), epoch.hasKey(new Uint8Array(3), 4)]).toEqual([true, true])
       expect(tracker.stats().overflows).toBe(1)
       epoch.commit()
@@ -743,21 +831,35 @@ describe('growth and overflow', () => {
     ['ids()', (epoch) => epoch.ids()],
     ['its iterator', (epoch) => epoch[Symbol.iterator]()],
     ['forEach()', (epoch) => epoch.forEach(() => expect('a visit').toBe('none'))],
-  ])('C2: of an inexact epoch %s throws ERR_DIRTYRING_INEXACT at once, because a part would be taken for the whole', async (_, list) => {
-    const tracker = await openInline({ maxKeysPerEpoch: 4 })
-    tracker.openWriter().markMany([...range(0, 9), 2n ** 60n])
-    const epoch = await tracker.advanceEpoch()
-    const error = thrown(() => list(epoch))
-    expect(error.code).toBe('ERR_DIRTYRING_INEXACT')
-    for (const part of ["epoch 0 is not exact ('overflow')", 'has()', 'treat all rows as dirty', 'listed()']) {
-      expect(error.message).toContain(part)
-    }
-    expect([epoch.size, [...epoch.listed()], epoch.state]).toEqual([4, [0n, 1n, 2n, 3n], 'sealed'])
-    expect([0, 8, 99, 'a key', 2n ** 61n].every((key) => epoch.has(key)) && epoch.hasKey('b', 2)).toBe(true)
-    epoch.commit()
-    expect(thrown(() => list(epoch)).code).toBe('ERR_DIRTYRING_SETTLED')
-    expect(thrown(() => epoch.listed()).code).toBe('ERR_DIRTYRING_SETTLED')
-  })
+  ])(
+    'C2: of an inexact epoch %s throws ERR_DIRTYRING_INEXACT at once, because a part would be taken for the whole',
+    async (_, list) => {
+      const tracker = await openInline({ maxKeysPerEpoch: 4 })
+      tracker.openWriter().markMany([...range(0, 9), 2n ** 60n])
+      const epoch = await tracker.advanceEpoch()
+      const error = thrown(() => list(epoch))
+      expect(error.code).toBe('ERR_DIRTYRING_INEXACT')
+      for (const part of [
+        "epoch 0 is not exact ('overflow')",
+        'has()',
+        'treat all rows as dirty',
+        'listed()',
+      ]) {
+        expect(error.message).toContain(part)
+      }
+      expect([epoch.size, [...epoch.listed()], epoch.state]).toEqual([
+        4,
+        [0n, 1n, 2n, 3n],
+        'sealed',
+      ])
+      expect(
+        [0, 8, 99, 'a key', 2n ** 61n].every((key) => epoch.has(key)) && epoch.hasKey('b', 2),
+      ).toBe(true)
+      epoch.commit()
+      expect(thrown(() => list(epoch)).code).toBe('ERR_DIRTYRING_SETTLED')
+      expect(thrown(() => epoch.listed()).code).toBe('ERR_DIRTYRING_SETTLED')
+    },
+  )
 
   it('C2: an inexact epoch without keys throws too', async () => {
     const tracker = await openInline()
@@ -768,7 +870,12 @@ describe('growth and overflow', () => {
   })
 
   it('an epoch with several reasons names the first of everything, fault, unpublished, overflow', async () => {
-    const flags = { everything: FLAG_EVERYTHING, fault: FLAG_FAULT, unpublished: FLAG_UNPUBLISHED, overflow: FLAG_OVERFLOW }
+    const flags = {
+      everything: FLAG_EVERYTHING,
+      fault: FLAG_FAULT,
+      unpublished: FLAG_UNPUBLISHED,
+      overflow: FLAG_OVERFLOW,
+    }
     const order = Object.keys(flags) as (keyof typeof flags)[]
     for (const set of range(1, 15)) {
       const reasons = order.filter((_, i) => ((set >> i) & 1) === 1)
@@ -777,7 +884,8 @@ describe('growth and overflow', () => {
       const pending = tracker.advanceEpoch()
       hand.run(1) // the batch, not yet the seal
       hand.release() // a running aggregator believes its own flags; the next one reads these
-      for (const reason of reasons) Atomics.or(hand.memory.words, epochAt(hand.memory.layout, 0) + SLOT_FLAGS, flags[reason])
+      for (const reason of reasons)
+        Atomics.or(hand.memory.words, epochAt(hand.memory.layout, 0) + SLOT_FLAGS, flags[reason])
       holdAggregator(tracker).run()
       const epoch = await pending
       expect([reasons, epoch.exact, epoch.reason]).toEqual([reasons, false, reasons[0]])
@@ -790,7 +898,9 @@ describe('growth and overflow', () => {
     tracker.openWriter().markMany([1, 2])
     const epoch = await tracker.advanceEpoch()
     expect(tracker.stats().unsettled).toEqual([0])
-    expect((await rejected(tracker.advanceEpoch({ onBusy: 'reject' }))).code).toBe('ERR_DIRTYRING_NO_EPOCH_SLOT')
+    expect((await rejected(tracker.advanceEpoch({ onBusy: 'reject' }))).code).toBe(
+      'ERR_DIRTYRING_NO_EPOCH_SLOT',
+    )
     epoch.commit()
     expect(tracker.stats().unsettled).toEqual([])
   })
@@ -884,7 +994,9 @@ describe('advanceEpoch()', () => {
     tracker.openWriter().mark(1)
     const first = await tracker.advanceEpoch()
     const second = tracker.advanceEpoch()
-    expect((await rejected(tracker.advanceEpoch({ onBusy: 'reject' }))).code).toBe('ERR_DIRTYRING_NO_EPOCH_SLOT')
+    expect((await rejected(tracker.advanceEpoch({ onBusy: 'reject' }))).code).toBe(
+      'ERR_DIRTYRING_NO_EPOCH_SLOT',
+    )
     first.commit()
     expect((await second).id).toBe(1)
   })
@@ -897,10 +1009,22 @@ describe('advanceEpoch()', () => {
       writer.mark(id)
       epochs.push(await tracker.advanceEpoch())
     }
-    expect(tracker.stats()).toMatchObject({ unsettled: [0, 1, 2, 3], sealed: 4, committed: 0, restored: 0, epoch: 4 })
+    expect(tracker.stats()).toMatchObject({
+      unsettled: [0, 1, 2, 3],
+      sealed: 4,
+      committed: 0,
+      restored: 0,
+      epoch: 4,
+    })
     epochs[1].commit()
     await epochs[2].restore()
-    expect(tracker.stats()).toMatchObject({ unsettled: [0, 3], sealed: 4, committed: 1, restored: 1, epoch: 4 })
+    expect(tracker.stats()).toMatchObject({
+      unsettled: [0, 3],
+      sealed: 4,
+      committed: 1,
+      restored: 1,
+      epoch: 4,
+    })
     const { sealMs } = tracker.stats()
     expect(sealMs.count).toBe(4)
     expect(sealMs.max).toBeGreaterThanOrEqual(sealMs.p99)
@@ -1013,7 +1137,10 @@ describe('consume()', () => {
     const writer = tracker.openWriter()
     writer.mark(1)
     let epoch: SealedEpoch | undefined
-    expect(await tracker.consume((each) => [(epoch = each).state, ...each.ids()])).toEqual(['sealed', 1])
+    expect(await tracker.consume((each) => [(epoch = each).state, ...each.ids()])).toEqual([
+      'sealed',
+      1,
+    ])
     expect(epoch!.state).toBe('committed')
     writer.mark(2)
     expect(await tracker.consume(async (each) => [...each.ids()])).toEqual([2])
@@ -1060,7 +1187,9 @@ describe('consume()', () => {
     await tracker.advanceEpoch()
     let called = false
     const use = (): void => void (called = true)
-    expect((await rejected(tracker.consume(use, { onBusy: 'reject' }))).code).toBe('ERR_DIRTYRING_NO_EPOCH_SLOT')
+    expect((await rejected(tracker.consume(use, { onBusy: 'reject' }))).code).toBe(
+      'ERR_DIRTYRING_NO_EPOCH_SLOT',
+    )
     expect(await rejected(tracker.consume(use, { signal: AbortSignal.abort('no') }))).toBe('no')
     expect(called).toBe(false)
   })
@@ -1183,7 +1312,10 @@ describe('epochs()', () => {
   it('ends without an error when the signal aborts, asleep or waiting for a slot, and nothing is lost', async () => {
     const tracker = await openInline({ epochSlots: 2 })
     const writer = tracker.openWriter()
-    expect(await tracker.epochs({ everyMs: 0, signal: AbortSignal.abort() }).next()).toEqual({ done: true, value: undefined })
+    expect(await tracker.epochs({ everyMs: 0, signal: AbortSignal.abort() }).next()).toEqual({
+      done: true,
+      value: undefined,
+    })
 
     const asleep = new AbortController()
     const sleeping = tracker.epochs({ everyMs: 1_000_000, signal: asleep.signal }).next()
@@ -1252,7 +1384,11 @@ describe('tryAdvanceEpoch()', () => {
       const writers = [tracker.openWriter(), tracker.openWriter()]
       writers.forEach((writer, id) => writer.mark(id))
       const pending = tracker.tryAdvanceEpoch()
-      expect([pending instanceof Promise, tracker.epoch, ...writers.map(({ staged }) => staged)]).toEqual([true, 1, 0, 0])
+      expect([
+        pending instanceof Promise,
+        tracker.epoch,
+        ...writers.map(({ staged }) => staged),
+      ]).toEqual([true, 1, 0, 0])
       writers[0].markMany([7])
       if (open !== openInline) continue
       const epoch = (await pending)!
@@ -1316,7 +1452,8 @@ describe('tryAdvanceEpoch()', () => {
     hand.run()
     writer.markMany([4])
     writer.mark(5)
-    expect([tracker.tryAdvanceEpoch(), writer.staged, tracker.epoch]).toEqual([undefined, 0, 0]) // room for the key, none for the cut
+    // room for the key, none for the cut
+    expect([tracker.tryAdvanceEpoch(), writer.staged, tracker.epoch]).toEqual([undefined, 0, 0])
     hand.run()
     const pending = tracker.tryAdvanceEpoch()
     expect(tracker.epoch).toBe(1)
@@ -1353,8 +1490,10 @@ describe('tryAdvanceEpoch()', () => {
 
     for (const isKnown of [true, false]) {
       const { tracker, hand } = await openHeld()
-      hand.memory.words.fill(-1, hand.memory.layout.ring, hand.memory.layout.ring + 1) // a word that the library does not write
-      if (isKnown) expect((await rejected(tracker.advanceEpoch())).code).toBe('ERR_DIRTYRING_CORRUPT')
+      // a word that the library does not write
+      hand.memory.words.fill(-1, hand.memory.layout.ring, hand.memory.layout.ring + 1)
+      if (isKnown)
+        expect((await rejected(tracker.advanceEpoch())).code).toBe('ERR_DIRTYRING_CORRUPT')
       expect(thrown(() => tracker.tryAdvanceEpoch()).code).toBe('ERR_DIRTYRING_CORRUPT')
     }
   })
@@ -1374,7 +1513,11 @@ describe('while an epochs() loop runs', () => {
     ]
     for (const error of errors) {
       expect(error.code).toBe(BUSY)
-      for (const part of ['epochs() loop owns the epochs', 'dropped without return()', 'call its return()']) {
+      for (const part of [
+        'epochs() loop owns the epochs',
+        'dropped without return()',
+        'call its return()',
+      ]) {
         expect(error.message).toContain(part)
       }
     }
@@ -1539,7 +1682,14 @@ describe('epochs() beside a body of any speed', () => {
       else setTimeout(() => order.push('a part of an interval'), 25)
     }
     // The second one is overdue when the slow body ends.
-    expect(order.slice(2)).toEqual(['a part of an interval', 'cut', 'a part of an interval', 'cut', 'a part of an interval', 'cut'])
+    expect(order.slice(2)).toEqual([
+      'a part of an interval',
+      'cut',
+      'a part of an interval',
+      'cut',
+      'a part of an interval',
+      'cut',
+    ])
   })
 
   it('makes the cut that is overdue when a slow body ends at once, not a whole interval later', async () => {

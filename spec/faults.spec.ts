@@ -11,8 +11,9 @@ import { DirtyTracker } from '../lib/tracker/tracker.js'
 import { noClock } from './support/steps.js'
 
 /**
- * The faults of the tracker that this library descends from, each turned into its opposite. spec/faults/ has a patch for each that puts the fault back;
- * spec/faults/run.mjs shows that the spec of the same number fails then.
+ * The faults of the tracker that this library descends from, each turned into its opposite.
+ * spec/faults/ has a patch for each that puts the fault back; spec/faults/run.mjs shows that the
+ * spec of the same number fails then.
  */
 describe('A fault of old', () => {
   const trackers: DirtyTracker[] = []
@@ -29,7 +30,10 @@ describe('A fault of old', () => {
     return tracker
   }
 
-  /** An aggregator that works when it is told to, on this thread, for a tracker with `aggregator: 'none'`. */
+  /**
+   * An aggregator that works when it is told to, on this thread, for a tracker with `aggregator:
+   * 'none'`.
+   */
   function aggregatorOf(tracker: DirtyTracker): () => void {
     const supervisor = new Supervisor(attachMemory(tracker.handle, 'tracker'), 1234)
     return () => {
@@ -49,7 +53,10 @@ describe('A fault of old', () => {
   }
 
   /** stop(), with the aggregator of this thread at work until it resolves. */
-  const stopWith = async (tracker: DirtyTracker, aggregate: () => unknown): Promise<SealedEpoch> => {
+  const stopWith = async (
+    tracker: DirtyTracker,
+    aggregate: () => unknown,
+  ): Promise<SealedEpoch> => {
     let isOver = false
     const last = tracker.stop().finally(() => (isOver = true))
     while (!isOver) {
@@ -64,7 +71,13 @@ describe('A fault of old', () => {
   })
 
   it('1: a batch sent to a full ring is not dropped', async () => {
-    const tracker = await create({ aggregator: 'none', capacity: 2, laneCapacity: 64, batchSize: 1, onFull: 'reject' })
+    const tracker = await create({
+      aggregator: 'none',
+      capacity: 2,
+      laneCapacity: 64,
+      batchSize: 1,
+      onFull: 'reject',
+    })
     const writer = tracker.openWriter()
     const marked: number[] = []
     for (let id = 1; id <= 64; id++) if (writer.mark(id)) marked.push(id)
@@ -87,7 +100,10 @@ describe('A fault of old', () => {
     expect([writer.staged, other.staged]).toEqual([1, 1])
     expect(writer.flush()).toBe(true)
     expect([writer.staged, other.staged]).toEqual([0, 1])
-    expect(tracker.stats()).toMatchObject({ staged: 1, writers: [{ published: 1 }, { published: 0 }] })
+    expect(tracker.stats()).toMatchObject({
+      staged: 1,
+      writers: [{ published: 1 }, { published: 0 }],
+    })
   })
 
   it('3: a full batch is published by itself', async () => {
@@ -162,6 +178,9 @@ describe('A fault of old', () => {
     await worker.terminate()
     await exited
     expect(await nextIds(tracker)).toEqual([5, 6])
-    expect(tracker.stats()).toMatchObject({ harvested: 2, writers: [{ open: false, delivered: 2 }] })
+    expect(tracker.stats()).toMatchObject({
+      harvested: 2,
+      writers: [{ open: false, delivered: 2 }],
+    })
   })
 })

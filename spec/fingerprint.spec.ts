@@ -15,11 +15,20 @@ function hex128(key: string | Uint8Array, seed: number): string {
 const anySeed = fc.integer({ min: 0, max: 0xffffffff })
 /** UTF-16 units of every kind, so lone surrogates too. */
 const anyString = fc
-  .array(fc.oneof(fc.integer({ min: 0, max: 0x7f }), fc.integer({ min: 0, max: 0xffff }), fc.integer({ min: 0xd800, max: 0xdfff })))
+  .array(
+    fc.oneof(
+      fc.integer({ min: 0, max: 0x7f }),
+      fc.integer({ min: 0, max: 0xffff }),
+      fc.integer({ min: 0xd800, max: 0xdfff }),
+    ),
+  )
   .map((units) => String.fromCharCode(...units))
 
 const invalidArg = expect.objectContaining({ name: 'TypeError', code: 'ERR_DIRTYRING_INVALID_ARG' })
-const outOfRange = expect.objectContaining({ name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' })
+const outOfRange = expect.objectContaining({
+  name: 'RangeError',
+  code: 'ERR_DIRTYRING_OUT_OF_RANGE',
+})
 
 function thrownBy(run: () => unknown): unknown {
   try {
@@ -49,7 +58,10 @@ describe('the hash is MurmurHash3_x86_128', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), anyString, anySeed, (bytes, text, seed) => {
         const encoded = new TextEncoder().encode(text)
-        expect([hex128(bytes, seed), hex128(text, seed)]).toEqual([other.x86.hash128(bytes, seed), other.x86.hash128(encoded, seed)])
+        expect([hex128(bytes, seed), hex128(text, seed)]).toEqual([
+          other.x86.hash128(bytes, seed),
+          other.x86.hash128(encoded, seed),
+        ])
       }),
       { numRuns: 1000 },
     )
@@ -96,35 +108,63 @@ describe('strings and bytes', () => {
         expect(hex128(text, seed)).toBe(hex128(new TextEncoder().encode(text), seed))
       }),
     )
-    for (const lone of ['\ud800', '\udfff', 'a\udc00\ud800b', '\ud83d']) expect(fingerprint(lone)).toBe(fingerprint(Buffer.from(lone)))
+    for (const lone of ['\ud800', '\udfff', 'a\udc00\ud800b', '\ud83d'])
+      expect(fingerprint(lone)).toBe(fingerprint(Buffer.from(lone)))
   })
 
-  test.each(['a', 'é', '€', '😀', '\ud800'])('a string of any length may begin anywhere in it: repeated %j', (character) => {
-    for (const length of [...Array(66).keys(), 255, 256, 257, 340, 341, 342, 511, 512, 513, 1023, 1024, 1025, 2047, 2048, 5000]) {
-      for (const before of ['', 'a', 'ab', 'abc']) {
-        const text = before + character.repeat(length)
-        expect(fingerprint(text)).toBe(fingerprint(new TextEncoder().encode(text)))
+  test.each(['a', 'é', '€', '😀', '\ud800'])(
+    'a string of any length may begin anywhere in it: repeated %j',
+    (character) => {
+      for (const length of [
+        ...Array(66).keys(),
+        255,
+        256,
+        257,
+        340,
+        341,
+        342,
+        511,
+        512,
+        513,
+        1023,
+        1024,
+        1025,
+        2047,
+        2048,
+        5000,
+      ]) {
+        for (const before of ['', 'a', 'ab', 'abc']) {
+          const text = before + character.repeat(length)
+          expect(fingerprint(text)).toBe(fingerprint(new TextEncoder().encode(text)))
+        }
       }
-    }
-  })
+    },
+  )
 
   test('where bytes lie does not matter', () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 64 }), fc.integer({ min: 0, max: 17 }), anySeed, (bytes, offset, seed) => {
-        const expected = hex128(bytes, seed)
-        for (const buffer of [new ArrayBuffer(100), new SharedArrayBuffer(100)]) {
-          const view = new Uint8Array(buffer, offset, bytes.length)
-          new Uint8Array(buffer).fill(0xff)
-          view.set(bytes)
-          expect(hex128(view, seed)).toBe(expected)
-        }
-        expect(hex128(Buffer.from(bytes), seed)).toBe(expected)
-      }),
+      fc.property(
+        fc.uint8Array({ maxLength: 64 }),
+        fc.integer({ min: 0, max: 17 }),
+        anySeed,
+        (bytes, offset, seed) => {
+          const expected = hex128(bytes, seed)
+          for (const buffer of [new ArrayBuffer(100), new SharedArrayBuffer(100)]) {
+            const view = new Uint8Array(buffer, offset, bytes.length)
+            new Uint8Array(buffer).fill(0xff)
+            view.set(bytes)
+            expect(hex128(view, seed)).toBe(expected)
+          }
+          expect(hex128(Buffer.from(bytes), seed)).toBe(expected)
+        },
+      ),
     )
   })
 
   test('bytes of another realm are bytes', () => {
-    expect(fingerprint(runInNewContext('Uint8Array.of(1, 2, 3)') as Uint8Array)).toBe(fingerprint(Uint8Array.of(1, 2, 3)))
+    expect(fingerprint(runInNewContext('Uint8Array.of(1, 2, 3)') as Uint8Array)).toBe(
+      fingerprint(Uint8Array.of(1, 2, 3)),
+    )
   })
 
   test('a key leaves nothing behind for the next one', () => {
@@ -152,28 +192,38 @@ describe('bad input', () => {
     expect(error.message).toMatch(/^"key" expected a string or a Uint8Array, got /)
   })
 
-  test.each([[null], ['1'], [1n], [{}]])('a seed that is no number is a TypeError: %p', (seed: any) => {
-    const error: any = thrownBy(() => fingerprint('key', seed))
-    expect(error).toEqual(invalidArg)
-    expect(error.message).toMatch(/^"seed" expected a number, got /)
-  })
+  test.each([[null], ['1'], [1n], [{}]])(
+    'a seed that is no number is a TypeError: %p',
+    (seed: any) => {
+      const error: any = thrownBy(() => fingerprint('key', seed))
+      expect(error).toEqual(invalidArg)
+      expect(error.message).toMatch(/^"seed" expected a number, got /)
+    },
+  )
 
-  test.each([[-1], [0.5], [2 ** 32], [NaN], [Infinity]])('a seed that is no uint32 is a RangeError: %p', (seed) => {
-    const error: any = thrownBy(() => fingerprint('key', seed))
-    expect(error).toEqual(outOfRange)
-    expect(error.message).toBe(`"seed" expected a whole number, 0 to 2^32-1, got ${seed}`)
-  })
+  test.each([[-1], [0.5], [2 ** 32], [NaN], [Infinity]])(
+    'a seed that is no uint32 is a RangeError: %p',
+    (seed) => {
+      const error: any = thrownBy(() => fingerprint('key', seed))
+      expect(error).toEqual(outOfRange)
+      expect(error.message).toBe(`"seed" expected a whole number, 0 to 2^32-1, got ${seed}`)
+    },
+  )
 })
 
 describe('keys of 64 KiB and more', () => {
   const reference = (bytes: Uint8Array, seed: number): string =>
-    (murmurhash as { x86: { hash128(bytes: Uint8Array, seed: number): string } }).x86.hash128(bytes, seed)
+    (murmurhash as { x86: { hash128(bytes: Uint8Array, seed: number): string } }).x86.hash128(
+      bytes,
+      seed,
+    )
   const sizes = [2 ** 16 - 1, 2 ** 16, 2 ** 16 + 1, 2 ** 17 + 15, 2 ** 20 + 7]
 
   test.each(sizes)('%d bytes have the digest that the reference package gives', (length) => {
     const bytes = new Uint8Array(length)
     let state = length
-    for (let i = 0; i < length; i++) bytes[i] = (state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 24
+    for (let i = 0; i < length; i++)
+      bytes[i] = (state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 24
     const digest = hex128(bytes, 7)
     expect(digest).toBe(reference(bytes, 7))
     // The last byte, and the first one after 64 KiB, count.
@@ -191,7 +241,8 @@ describe('keys of 64 KiB and more', () => {
         ['', 2 ** 16],
         ['ab', 2 ** 16 - 1],
       ] as const) {
-        const text = before + characters.repeat(Math.ceil(length / characters.length)).slice(0, length)
+        const text =
+          before + characters.repeat(Math.ceil(length / characters.length)).slice(0, length)
         expect(hex128(text, 1)).toBe(reference(new TextEncoder().encode(text), 1))
       }
     },
@@ -199,17 +250,27 @@ describe('keys of 64 KiB and more', () => {
 })
 
 describe('the first and the last character of each length in UTF-8', () => {
-  const points = [0, 0x7f, 0x80, 0x81, 0x7ff, 0x800, 0x801, 0xd7ff, 0xd800, 0xdbff, 0xdc00, 0xdfff, 0xe000, 0xffff, 0x10000, 0x10ffff]
+  const points = [
+    0, 0x7f, 0x80, 0x81, 0x7ff, 0x800, 0x801, 0xd7ff, 0xd800, 0xdbff, 0xdc00, 0xdfff, 0xe000,
+    0xffff, 0x10000, 0x10ffff,
+  ]
 
-  test.each(points.map((point) => [point.toString(16), String.fromCodePoint(point)]))('U+%s is hashed as its bytes', (_, character) => {
-    for (const before of ['', 'a', 'é', 'a'.repeat(1023)]) {
-      expect(hex128(before + character, 3)).toBe(hex128(new TextEncoder().encode(before + character), 3))
-    }
-  })
+  test.each(points.map((point) => [point.toString(16), String.fromCodePoint(point)]))(
+    'U+%s is hashed as its bytes',
+    (_, character) => {
+      for (const before of ['', 'a', 'é', 'a'.repeat(1023)]) {
+        expect(hex128(before + character, 3)).toBe(
+          hex128(new TextEncoder().encode(before + character), 3),
+        )
+      }
+    },
+  )
 
   test('bytes that are detached are refused by their name', () => {
     const bytes = new Uint8Array(8)
     structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
-    expect((thrownBy(() => fingerprint(bytes)) as Error).message).toMatch(/^"key" expected a view of memory/)
+    expect((thrownBy(() => fingerprint(bytes)) as Error).message).toMatch(
+      /^"key" expected a view of memory/,
+    )
   })
 })

@@ -47,7 +47,11 @@ const starts: [string, Start][] = [
 describe.each(starts)('flushed(), with counters that begin at %s', (_, start) => {
   it('waits for every writer that had something staged, and for none of them longer than for that', async () => {
     const tracker = await openInline({}, start)
-    const [a, b, idle] = [otherThread(tracker, 71), otherThread(tracker, 72), otherThread(tracker, 73)]
+    const [a, b, idle] = [
+      otherThread(tracker, 71),
+      otherThread(tracker, 72),
+      otherThread(tracker, 73),
+    ]
     mark(a, [1, 2, 3])
     mark(b, [4])
     const flushed = tracker.flushed()
@@ -61,7 +65,8 @@ describe.each(starts)('flushed(), with counters that begin at %s', (_, start) =>
     mark(b, [7])
     await flushed
     expect((idle.end - idle.published) | 0).toBe(1)
-    // 5 and 7 were marked by writers that had been asked to publish, which may have published them by then.
+    // 5 and 7 were marked by writers that had been asked to publish, which may have published them
+    // by then.
     expect((await idsOfNext(tracker)).filter((id) => id !== 5 && id !== 7)).toEqual([1, 2, 3, 4])
   })
 
@@ -197,7 +202,11 @@ describe('flushed()', () => {
 describe('reap()', () => {
   it('counts what that writer had staged, and nothing of those that go on', async () => {
     const { tracker, hand } = await openHeld()
-    const [dead, other, own] = [otherThread(tracker, 71), otherThread(tracker, 72), tracker.openWriter()]
+    const [dead, other, own] = [
+      otherThread(tracker, 71),
+      otherThread(tracker, 72),
+      tracker.openWriter(),
+    ]
     mark(dead, [1, 2])
     publish(dead)
     mark(dead, [3, 4, 5])

@@ -1,5 +1,11 @@
 import { describe, expect, it } from '@jest/globals'
-import { FAILED as FAILED_WORD, HEAD, LANE_READ_END, laneAt, type Layout } from '../lib/memory/map.js'
+import {
+  FAILED as FAILED_WORD,
+  HEAD,
+  LANE_READ_END,
+  laneAt,
+  type Layout,
+} from '../lib/memory/map.js'
 import { attachMemory } from '../lib/memory/memory.js'
 import { emptyWord } from '../lib/ring/token.js'
 import { openInline, range, rejected, sortedIds } from './support/in-process.js'
@@ -17,16 +23,36 @@ describe('who runs the aggregator', () => {
   it.each(['worker', 'function', 'inline'])('%s: runs, and nobody else can', async (kind) => {
     const verdict = await runProgram('aggregators', { case: 'kind', kind })
 
-    expect(verdict).toMatchObject({ after: 'running', healthy: true, iterated: true, handle: true, exact: true, lastSize: 8001 })
+    expect(verdict).toMatchObject({
+      after: 'running',
+      healthy: true,
+      iterated: true,
+      handle: true,
+      exact: true,
+      lastSize: 8001,
+    })
     expect(['starting', 'running']).toContain(verdict.before)
     expect(verdict.taken).toEqual([TAKEN, TAKEN, TAKEN])
-    expect(verdict.finished).toMatchObject({ state: 'finished', finished: true, healthy: true, panics: 0, restarts: 0 })
+    expect(verdict.finished).toMatchObject({
+      state: 'finished',
+      finished: true,
+      healthy: true,
+      panics: 0,
+      restarts: 0,
+    })
   })
 
   it('none: nobody, until some thread calls runAggregator(), which ends with the tracker', async () => {
     const verdict = await runProgram('aggregators', { case: 'kind', kind: 'none' })
 
-    expect(verdict).toMatchObject({ before: 'absent', running: 'running', after: 'running', exact: true, lastSize: 8001, ended: 'ended' })
+    expect(verdict).toMatchObject({
+      before: 'absent',
+      running: 'running',
+      after: 'running',
+      exact: true,
+      lastSize: 8001,
+      ended: 'ended',
+    })
     expect(verdict.taken).toEqual([TAKEN, TAKEN])
     expect(verdict.finished).toMatchObject({ state: 'finished', finished: true, healthy: true })
   })
@@ -66,17 +92,26 @@ describe('who runs the aggregator', () => {
     const verdict = await runProgram('aggregators', { case: 'givenUp' })
 
     expect(verdict).toMatchObject({ pending: FAILED, later: FAILED, stopped: ['last epoch', 1] })
-    // At once after a death that followed work; then 10 ms after a start that failed, and twice as long each time.
+    // At once after a death that followed work; then 10 ms after a start that failed, and twice as
+    // long each time.
     expect(verdict.starts).toBe(9)
     expect(verdict.gaps).toHaveLength(7)
     verdict.gaps.forEach((ms: number, i: number) => expect(ms).toBeGreaterThan(10 * 2 ** i - 1.5))
-    expect(verdict.health).toMatchObject({ healthy: false, lastError: expect.stringContaining('exit code 3') })
+    expect(verdict.health).toMatchObject({
+      healthy: false,
+      lastError: expect.stringContaining('exit code 3'),
+    })
   })
 })
 
 describe('stop(), when the aggregator cannot go on', () => {
   it('delivers the rest where a start never comes to its end', async () => {
-    expect(await runProgram('aggregators', { case: 'never' })).toEqual({ size: 1000, exact: true, state: 'finished', starts: 2 })
+    expect(await runProgram('aggregators', { case: 'never' })).toEqual({
+      size: 1000,
+      exact: true,
+      state: 'finished',
+      starts: 2,
+    })
   })
 
   it("settles where 'inline' threw, and delivers all that was published if the role is free", async () => {
@@ -101,7 +136,13 @@ describe('stop(), when the aggregator cannot go on', () => {
     const drained = watchAccesses(
       (kind, index) => {
         // The other one frees the slot of the batch that this one has in hand, and goes on.
-        if (kind !== 'store' || index !== layout.ring || words[LANE_READ_END_OF_0(layout)] === 0 || wasFaster) return
+        if (
+          kind !== 'store' ||
+          index !== layout.ring ||
+          words[LANE_READ_END_OF_0(layout)] === 0 ||
+          wasFaster
+        )
+          return
         wasFaster = true
         Atomics.store(words, layout.ring, emptyWord(1))
         Atomics.store(words, HEAD, 1)

@@ -22,23 +22,40 @@ describe('a host', () => {
 
   it('without TextEncoder, Worker, performance, crypto and queueMicrotask loads the library, and does what it can', async () => {
     expect(await runProgram('hosts', { case: 'bare' })).toEqual({
-      bare: { canBlock: true, added: 2, fingerprint: true, ids: [0, 1, 0], text: Array(2).fill('ERR_DIRTYRING_UNSUPPORTED'), pushed: true },
+      bare: {
+        canBlock: true,
+        added: 2,
+        fingerprint: true,
+        ids: [0, 1, 0],
+        text: Array(2).fill('ERR_DIRTYRING_UNSUPPORTED'),
+        pushed: true,
+      },
       epoch: { has: [true, true, true, false], last: 0 },
-      aggregator: { code: 'ERR_DIRTYRING_AGGREGATOR_FAILED', cause: expect.stringContaining('pass aggregator: "inline"') },
+      aggregator: {
+        code: 'ERR_DIRTYRING_AGGREGATOR_FAILED',
+        cause: expect.stringContaining('pass aggregator: "inline"'),
+      },
     })
   })
 
   it('without Atomics.waitAsync does all the same, and runtimeSupport() says so', async () => {
-    expect(await runProgram('hosts', { case: 'withoutWaitAsync' })).toEqual({ waitAsync: false, worker: [100, 101], inline: [100, 101] })
-  })
-
-  it.each(['missing', 'forbidden'])('where WebAssembly is %s has the TypeScript kernel, and runtimeSupport() says so', async (how) => {
-    expect(await runProgram('hosts', { case: 'withoutWebAssembly', how })).toEqual({
-      wasm: false,
-      kernel: 'js',
-      asked: 'ERR_DIRTYRING_OUT_OF_RANGE',
+    expect(await runProgram('hosts', { case: 'withoutWaitAsync' })).toEqual({
+      waitAsync: false,
+      worker: [100, 101],
+      inline: [100, 101],
     })
   })
+
+  it.each(['missing', 'forbidden'])(
+    'where WebAssembly is %s has the TypeScript kernel, and runtimeSupport() says so',
+    async (how) => {
+      expect(await runProgram('hosts', { case: 'withoutWebAssembly', how })).toEqual({
+        wasm: false,
+        kernel: 'js',
+        asked: 'ERR_DIRTYRING_OUT_OF_RANGE',
+      })
+    },
+  )
 
   it('with two copies of the library: a writer of the one marks for the other, and errors are told apart by code, not by instanceof', async () => {
     expect(await runProgram('hosts', { case: 'copies' })).toEqual({
@@ -46,7 +63,12 @@ describe('a host', () => {
       atomic: true,
       inParts: INVALID,
       left: 1,
-      error: { code: 'ERR_DIRTYRING_CLOSED', name: 'DirtyRingError', isOurs: false, isTheirs: true },
+      error: {
+        code: 'ERR_DIRTYRING_CLOSED',
+        name: 'DirtyRingError',
+        isOurs: false,
+        isTheirs: true,
+      },
     })
   })
 

@@ -30,7 +30,10 @@ function bitsOfAll(keys: KeyList): bigint[] {
   const out = new Int32Array(2 * count + 2).fill(-7)
   readKeys(source, out, 1, count)
   expect([out[0], out.at(-1)]).toEqual([-7, -7])
-  return Array.from({ length: count }, (_, i) => (BigInt(out[2 * i + 2] >>> 0) << 32n) | BigInt(out[2 * i + 1] >>> 0))
+  return Array.from(
+    { length: count },
+    (_, i) => (BigInt(out[2 * i + 2] >>> 0) << 32n) | BigInt(out[2 * i + 1] >>> 0),
+  )
 }
 
 function thrownBy(run: () => unknown): any {
@@ -43,39 +46,72 @@ function thrownBy(run: () => unknown): any {
 }
 
 const invalidArg = expect.objectContaining({ name: 'TypeError', code: 'ERR_DIRTYRING_INVALID_ARG' })
-const outOfRange = expect.objectContaining({ name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' })
+const outOfRange = expect.objectContaining({
+  name: 'RangeError',
+  code: 'ERR_DIRTYRING_OUT_OF_RANGE',
+})
 const MAX = 2n ** 64n - 1n
 
 describe('one key', () => {
   test('a number is the key itself, to the last bit', () => {
-    for (const id of [0, -0, 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1, 2 ** 52, Number.MAX_SAFE_INTEGER]) {
+    for (const id of [
+      0,
+      -0,
+      1,
+      2 ** 31 - 1,
+      2 ** 31,
+      2 ** 32 - 1,
+      2 ** 32,
+      2 ** 32 + 1,
+      2 ** 52,
+      Number.MAX_SAFE_INTEGER,
+    ]) {
       expect(bitsOf(id)).toBe(BigInt(id))
     }
     fc.assert(fc.property(fc.maxSafeNat(), (id) => expect(bitsOf(id)).toBe(BigInt(id))))
   })
 
   test('a bigint is the 64 bits themselves', () => {
-    for (const bits of [0n, 1n, 2n ** 32n, 2n ** 63n - 1n, 2n ** 63n, MAX]) expect(bitsOf(bits)).toBe(bits)
-    fc.assert(fc.property(fc.bigInt({ min: 0n, max: MAX }), (bits) => expect(bitsOf(bits)).toBe(bits)))
+    for (const bits of [0n, 1n, 2n ** 32n, 2n ** 63n - 1n, 2n ** 63n, MAX])
+      expect(bitsOf(bits)).toBe(bits)
+    fc.assert(
+      fc.property(fc.bigInt({ min: 0n, max: MAX }), (bits) => expect(bitsOf(bits)).toBe(bits)),
+    )
   })
 
   test('a string and bytes are their fingerprint with seed 0', () => {
-    for (const key of ['', 'user:42', 'é\ud800', Buffer.from('user:42'), new Uint8Array(new SharedArrayBuffer(9), 3, 5)]) {
+    for (const key of [
+      '',
+      'user:42',
+      'é\ud800',
+      Buffer.from('user:42'),
+      new Uint8Array(new SharedArrayBuffer(9), 3, 5),
+    ]) {
       expect(bitsOf(key)).toBe(fingerprint(key, 0))
     }
-    expect(bitsOf(runInNewContext('Uint8Array.of(1, 2)') as Uint8Array)).toBe(fingerprint(Uint8Array.of(1, 2)))
+    expect(bitsOf(runInNewContext('Uint8Array.of(1, 2)') as Uint8Array)).toBe(
+      fingerprint(Uint8Array.of(1, 2)),
+    )
   })
 
-  test.each([[-1], [0.5], [NaN], [Infinity], [-Infinity], [2 ** 53], [-1n], [2n ** 64n], [-(2n ** 64n)], [2n ** 64n + 1n]])(
-    'a number or bigint out of range is a RangeError, and writes nothing: %p',
-    (key) => {
-      const out = new Int32Array(2).fill(-7)
-      const error = thrownBy(() => readKey(key, out, 0, 'fp'))
-      expect(error).toEqual(outOfRange)
-      expect(error.message).toMatch(/^"fp" expected a (whole number|bigint), /)
-      expect(out).toEqual(Int32Array.of(-7, -7))
-    },
-  )
+  test.each([
+    [-1],
+    [0.5],
+    [NaN],
+    [Infinity],
+    [-Infinity],
+    [2 ** 53],
+    [-1n],
+    [2n ** 64n],
+    [-(2n ** 64n)],
+    [2n ** 64n + 1n],
+  ])('a number or bigint out of range is a RangeError, and writes nothing: %p', (key) => {
+    const out = new Int32Array(2).fill(-7)
+    const error = thrownBy(() => readKey(key, out, 0, 'fp'))
+    expect(error).toEqual(outOfRange)
+    expect(error.message).toMatch(/^"fp" expected a (whole number|bigint), /)
+    expect(out).toEqual(Int32Array.of(-7, -7))
+  })
 
   test.each([
     [undefined],
@@ -92,14 +128,21 @@ describe('one key', () => {
     const out = new Int32Array(2).fill(-7)
     const error = thrownBy(() => readKey(key, out, 0))
     expect(error).toEqual(invalidArg)
-    expect(error.message).toMatch(/^"key" expected a whole number, a bigint, a string or a Uint8Array, got /)
+    expect(error.message).toMatch(
+      /^"key" expected a whole number, a bigint, a string or a Uint8Array, got /,
+    )
     expect(out).toEqual(Int32Array.of(-7, -7))
   })
 })
 
 describe('a list of keys', () => {
   test('each kind of list has its keys in order', () => {
-    expect(bitsOfAll([7, 7n, 'a', Buffer.from('b')])).toEqual([7n, 7n, fingerprint('a'), fingerprint('b')])
+    expect(bitsOfAll([7, 7n, 'a', Buffer.from('b')])).toEqual([
+      7n,
+      7n,
+      fingerprint('a'),
+      fingerprint('b'),
+    ])
     expect(bitsOfAll(new Set<Key>(['a', 2 ** 40, MAX]))).toEqual([fingerprint('a'), 2n ** 40n, MAX])
     expect(bitsOfAll(BigUint64Array.of(0n, 1n, MAX))).toEqual([0n, 1n, MAX])
     expect(bitsOfAll(BigInt64Array.of(-1n, -(2n ** 63n)))).toEqual([MAX, 2n ** 63n])
@@ -107,7 +150,13 @@ describe('a list of keys', () => {
   })
 
   test('an empty list of each kind has no keys', () => {
-    for (const keys of [[], new Set<Key>(), new BigUint64Array(), new BigInt64Array(), new Uint32Array()])
+    for (const keys of [
+      [],
+      new Set<Key>(),
+      new BigUint64Array(),
+      new BigInt64Array(),
+      new Uint32Array(),
+    ])
       expect(bitsOfAll(keys)).toEqual([])
   })
 
@@ -121,7 +170,13 @@ describe('a list of keys', () => {
   })
 
   test('lists of another realm are lists', () => {
-    for (const list of ['[1, 2]', 'new Set([1, 2])', 'BigUint64Array.of(1n, 2n)', 'BigInt64Array.of(1n, 2n)', 'Uint32Array.of(1, 2)']) {
+    for (const list of [
+      '[1, 2]',
+      'new Set([1, 2])',
+      'BigUint64Array.of(1n, 2n)',
+      'BigInt64Array.of(1n, 2n)',
+      'Uint32Array.of(1, 2)',
+    ]) {
       expect(bitsOfAll(runInNewContext(list) as KeyList)).toEqual([1n, 2n])
     }
   })
@@ -143,7 +198,9 @@ describe('a list of keys', () => {
     (key: any) => {
       const error = thrownBy(() => openKeys(key))
       expect(error).toEqual(invalidArg)
-      expect(error.message).toMatch(/^"keys" expected a BigUint64Array, .* \(one key: wrap it in an array\), got /)
+      expect(error.message).toMatch(
+        /^"keys" expected a BigUint64Array, .* \(one key: wrap it in an array\), got /,
+      )
     },
   )
 
@@ -161,7 +218,9 @@ describe('a list of keys', () => {
   ])('anything else is no list: %p', (keys: any) => {
     const error = thrownBy(() => openKeys(keys))
     expect(error).toEqual(invalidArg)
-    expect(error.message).toMatch(/^"keys" expected a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys, got /)
+    expect(error.message).toMatch(
+      /^"keys" expected a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys, got /,
+    )
   })
 })
 
@@ -178,18 +237,27 @@ describe('a list of lanes', () => {
     expect(error.message).toBe('"lanes" expected an even length, got 3')
   })
 
-  test.each([[undefined], [null], [[1, 2]], [new BigUint64Array(2)], [new Float64Array(2)], [new Uint8Array(2)]])(
-    'another type is a TypeError: %p',
-    (lanes: any) => {
-      const error = thrownBy(() => laneCount(lanes))
-      expect(error).toEqual(invalidArg)
-      expect(error.message).toMatch(/^"lanes" expected a Uint32Array or an Int32Array, got /)
-    },
-  )
+  test.each([
+    [undefined],
+    [null],
+    [[1, 2]],
+    [new BigUint64Array(2)],
+    [new Float64Array(2)],
+    [new Uint8Array(2)],
+  ])('another type is a TypeError: %p', (lanes: any) => {
+    const error = thrownBy(() => laneCount(lanes))
+    expect(error).toEqual(invalidArg)
+    expect(error.message).toMatch(/^"lanes" expected a Uint32Array or an Int32Array, got /)
+  })
 })
 
-/** Views of memory that this thread no longer has: transferred to another thread, or past the end of a buffer that shrank. */
-function lostViews<V>(make: (buffer: ArrayBuffer, byteOffset?: number, length?: number) => V): [what: string, view: V][] {
+/**
+ * Views of memory that this thread no longer has: transferred to another thread, or past the end of
+ * a buffer that shrank.
+ */
+function lostViews<V>(
+  make: (buffer: ArrayBuffer, byteOffset?: number, length?: number) => V,
+): [what: string, view: V][] {
   const transferred = new ArrayBuffer(64)
   const detached = make(transferred)
   structuredClone(transferred, { transfer: [transferred] })
@@ -205,7 +273,8 @@ function lostViews<V>(make: (buffer: ArrayBuffer, byteOffset?: number, length?: 
 }
 
 describe('a view that is detached or out of bounds', () => {
-  const says = (name: string): unknown => expect.stringMatching(new RegExp(`^"${name}" expected a view .*detached or out of bounds`))
+  const says = (name: string): unknown =>
+    expect.stringMatching(new RegExp(`^"${name}" expected a view .*detached or out of bounds`))
 
   test.each(lostViews((...at) => new Uint8Array(...at)))('is no key: %s', (_, view) => {
     const out = new Int32Array(2).fill(-7)
@@ -253,29 +322,45 @@ describe('a view that is detached or out of bounds', () => {
 describe('what a list says of itself', () => {
   /** A Proxy of an array with another length. */
   const withLength = (length: unknown, keys: Key[] = [1, 2]): KeyList =>
-    new Proxy(keys, { get: (target, name) => (name === 'length' ? length : Reflect.get(target, name)) })
+    new Proxy(keys, {
+      get: (target, name) => (name === 'length' ? length : Reflect.get(target, name)),
+    })
   /** An object that says it is a Set. */
-  const withSize = (size: unknown, values: () => unknown): any => ({ [Symbol.toStringTag]: 'Set', size, values })
-
-  test.each([['2'], [undefined], [null], [2n], [Symbol('2')], [[2]]])('a length or size that is no number is a TypeError: %p', (length) => {
-    expect(thrownBy(() => openKeys(withLength(length)))).toEqual(invalidArg)
-    expect(thrownBy(() => openKeys(withSize(length, () => [1, 2].values())))).toEqual(invalidArg)
+  const withSize = (size: unknown, values: () => unknown): any => ({
+    [Symbol.toStringTag]: 'Set',
+    size,
+    values,
   })
 
-  test.each([[NaN], [1.5], [-1], [2 ** 32], [Infinity]])('a length or size that is none is a RangeError: %p', (length) => {
-    expect(thrownBy(() => openKeys(withLength(length)))).toEqual(outOfRange)
-    expect(thrownBy(() => openKeys(withSize(length, () => [1, 2].values())))).toEqual(outOfRange)
-  })
+  test.each([['2'], [undefined], [null], [2n], [Symbol('2')], [[2]]])(
+    'a length or size that is no number is a TypeError: %p',
+    (length) => {
+      expect(thrownBy(() => openKeys(withLength(length)))).toEqual(invalidArg)
+      expect(thrownBy(() => openKeys(withSize(length, () => [1, 2].values())))).toEqual(invalidArg)
+    },
+  )
+
+  test.each([[NaN], [1.5], [-1], [2 ** 32], [Infinity]])(
+    'a length or size that is none is a RangeError: %p',
+    (length) => {
+      expect(thrownBy(() => openKeys(withLength(length)))).toEqual(outOfRange)
+      expect(thrownBy(() => openKeys(withSize(length, () => [1, 2].values())))).toEqual(outOfRange)
+    },
+  )
 
   test('its length is read once', () => {
     let reads = 0
-    const keys = new Proxy([1, 2], { get: (target, name) => (name === 'length' ? (reads++, 2) : Reflect.get(target, name)) })
+    const keys = new Proxy([1, 2], {
+      get: (target, name) => (name === 'length' ? (reads++, 2) : Reflect.get(target, name)),
+    })
     expect(readAll(openKeys(keys))).toEqual(Int32Array.of(1, 0, 2, 0))
     expect(reads).toBe(1)
   })
 
   test('a key that is not there is named by its index', () => {
-    expect(thrownBy(() => readAll(openKeys(withLength(100)))).message).toMatch(/^"keys\[2\]" expected .*, got undefined$/)
+    expect(thrownBy(() => readAll(openKeys(withLength(100)))).message).toMatch(
+      /^"keys\[2\]" expected .*, got undefined$/,
+    )
   })
 
   test.each([
@@ -284,9 +369,13 @@ describe('what a list says of itself', () => {
     ['none at all', 2, 0],
     ['more than none', 0, 1],
   ])('a set that gives %s is a TypeError: it says %d and gives %d', (_, size, count) => {
-    const error = thrownBy(() => readAll(openKeys(withSize(size, () => [7, 8].slice(0, count).values()))))
+    const error = thrownBy(() =>
+      readAll(openKeys(withSize(size, () => [7, 8].slice(0, count).values()))),
+    )
     expect(error).toEqual(invalidArg)
-    expect(error.message).toMatch(`"keys" expected as many values as its size says, ${size}, got ${count > size ? '"more"' : count}`)
+    expect(error.message).toMatch(
+      `"keys" expected as many values as its size says, ${size}, got ${count > size ? '"more"' : count}`,
+    )
   })
 
   test('a set that never ends is left after one value more than it said, and is told so', () => {
@@ -326,7 +415,10 @@ describe('what a list says of itself', () => {
       [Symbol.toStringTag]: { value: 'Uint32Array' },
     })
     expect(bitsOfAll(keys)).toEqual([1n, 2n])
-    const bytes = Object.defineProperties(Uint8Array.of(1, 2), { length: { value: 1 }, [Symbol.toStringTag]: { value: 'Uint16Array' } })
+    const bytes = Object.defineProperties(Uint8Array.of(1, 2), {
+      length: { value: 1 },
+      [Symbol.toStringTag]: { value: 'Uint16Array' },
+    })
     expect(bitsOf(bytes)).toBe(fingerprint(Uint8Array.of(1, 2)))
   })
 
@@ -355,7 +447,10 @@ describe('what a list says of itself', () => {
       withSize(1, () => ({ next: () => ({ done: false, value: {} }), return: fail })),
     ]) {
       const error = thrownBy(() => readAll(openKeys(list)))
-      expect([own, expect.objectContaining({ message: expect.stringContaining('"keys[0]"') })]).toContainEqual(error)
+      expect([
+        own,
+        expect.objectContaining({ message: expect.stringContaining('"keys[0]"') }),
+      ]).toContainEqual(error)
     }
   })
 
@@ -382,7 +477,9 @@ describe('what a list says of itself', () => {
     }
     const many = Array.from({ length: 50_000 }, (_, i) => i)
     expect(bitsOfAll(many)).toEqual(many.map(BigInt))
-    expect(readAll(openKeys(many))).toEqual(Int32Array.from({ length: 100_000 }, (_, i) => (i % 2 === 0 ? i / 2 : 0)))
+    expect(readAll(openKeys(many))).toEqual(
+      Int32Array.from({ length: 100_000 }, (_, i) => (i % 2 === 0 ? i / 2 : 0)),
+    )
   })
 })
 
@@ -413,12 +510,12 @@ describe('messages name the usual way out', () => {
 
 describe('the number that two lanes are', () => {
   test('it goes up to 2^53 - 1, and beyond that is a RangeError that names the number', () => {
-    expect([idFrom(7, 0), idFrom(0xffffffff, 0), idFrom(1, 1), idFrom(0xffffffff, 0x1fffff)]).toEqual([
-      7,
-      2 ** 32 - 1,
-      2 ** 32 + 1,
-      Number.MAX_SAFE_INTEGER,
-    ])
+    expect([
+      idFrom(7, 0),
+      idFrom(0xffffffff, 0),
+      idFrom(1, 1),
+      idFrom(0xffffffff, 0x1fffff),
+    ]).toEqual([7, 2 ** 32 - 1, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER])
     const error = thrownBy(() => idFrom(5, 0x200000))
     expect(error).toEqual(outOfRange)
     expect(error.message).toMatch(/^"key" expected an id, 0 to 2\^53-1, got 9007199254740997n/)
@@ -427,10 +524,22 @@ describe('the number that two lanes are', () => {
 
 describe('what an error about keys says, word for word', () => {
   const real = new Set([1])
-  const iterable = (values: unknown): unknown => ({ [Symbol.toStringTag]: 'Set', size: 1, values: () => values })
+  const iterable = (values: unknown): unknown => ({
+    [Symbol.toStringTag]: 'Set',
+    size: 1,
+    values: () => values,
+  })
   const cases: [what: string, act: () => unknown, says: string][] = [
-    ['-1n', () => bitsOf(-1n), '"key" expected a bigint, 0n to 2^64-1, got -1n. A signed id has its 64 bits as BigInt.asUintN(64, id).'],
-    ['2^64', () => bitsOf(MAX + 1n), '"key" expected a bigint, 0n to 2^64-1, got 18446744073709551616n'],
+    [
+      '-1n',
+      () => bitsOf(-1n),
+      '"key" expected a bigint, 0n to 2^64-1, got -1n. A signed id has its 64 bits as BigInt.asUintN(64, id).',
+    ],
+    [
+      '2^64',
+      () => bitsOf(MAX + 1n),
+      '"key" expected a bigint, 0n to 2^64-1, got 18446744073709551616n',
+    ],
     ['lo', () => checkLanes('1', undefined), '"lo" expected a number, got "1"'],
     ['hi', () => checkLanes(1, undefined), '"hi" expected a number, got undefined'],
     [
@@ -438,14 +547,26 @@ describe('what an error about keys says, word for word', () => {
       () => checkFits('keys', 9, 8),
       '"keys" expected at most 8 keys (laneCapacity), got 9. To mark more keys than a lane holds, pass { atomic: false }, or raise laneCapacity.',
     ],
-    ['memory', () => lanesFor(2 ** 52), '"keys" expected a size that this machine has the memory for, got 4503599627370496'],
-    ['a length', () => openKeys(new Proxy([1], { get: () => 1.5 })), '"keys.length" expected a whole number, 0 to 2^32-1, got 1.5'],
+    [
+      'memory',
+      () => lanesFor(2 ** 52),
+      '"keys" expected a size that this machine has the memory for, got 4503599627370496',
+    ],
+    [
+      'a length',
+      () => openKeys(new Proxy([1], { get: () => 1.5 })),
+      '"keys.length" expected a whole number, 0 to 2^32-1, got 1.5',
+    ],
     [
       'a length of 2^32',
       () => openKeys(new Proxy([1], { get: () => 2 ** 32 })),
       '"keys.length" expected a whole number, 0 to 2^32-1, got 4294967296',
     ],
-    ['a length that is no number', () => openKeys(new Proxy([1], { get: () => '1' })), '"keys.length" expected a number, got "1"'],
+    [
+      'a length that is no number',
+      () => openKeys(new Proxy([1], { get: () => '1' })),
+      '"keys.length" expected a number, got "1"',
+    ],
     [
       'a size',
       () => openKeys({ [Symbol.toStringTag]: 'Set', size: -1 } as never),
@@ -512,7 +633,9 @@ describe('what an error about keys says, word for word', () => {
     }
     expect(thrownBy(() => readAll(openKeys(iterable(closing) as never)))).toEqual(invalidArg)
     expect(closed).toBe(1)
-    expect(thrownBy(() => readAll(openKeys(iterable({ next: () => null, return: 5 }) as never)))).toEqual(invalidArg)
+    expect(
+      thrownBy(() => readAll(openKeys(iterable({ next: () => null, return: 5 }) as never))),
+    ).toEqual(invalidArg)
   })
 
   test('a list of more keys than are read at once is read to its end, in order', () => {

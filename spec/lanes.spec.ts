@@ -70,7 +70,10 @@ import {
 
 const LOW = 2 ** THREAD_BITS - 1
 
-function open(memory: Memory, { threadId = 9, batchSize = memory.layout.laneCapacity, clock = noClock } = {}): Lane {
+function open(
+  memory: Memory,
+  { threadId = 9, batchSize = memory.layout.laneCapacity, clock = noClock } = {},
+): Lane {
   const lane = openLane(memory, threadId, batchSize, clock)
   if (typeof lane === 'string') throw new Error(lane)
   return lane
@@ -97,7 +100,10 @@ function take(memory: Memory): bigint[] | undefined {
         const start = words[lane + LANE_READ_END]
         const count = (token & (layout.laneCapacity - 1)) + 1
         const all = keysIn(words, lane + LANE_KEYS, layout.laneCapacity)
-        keys = Array.from({ length: count }, (_, i) => all[((start + i) | 0) & (layout.laneCapacity - 1)])
+        keys = Array.from(
+          { length: count },
+          (_, i) => all[((start + i) | 0) & (layout.laneCapacity - 1)],
+        )
         words[lane + LANE_READ_END] = (start + count) | 0
       }
       freeSlot(memory, head, seen)
@@ -123,7 +129,9 @@ describe('Opening a lane', () => {
   it('claims the first free one, and says whose it is', () => {
     const memory = smallMemory({ maxWriters: 3, start: { generation: 8191 } })
     const lanes = [5, 0, LOW - 1].map((threadId) => open(memory, { threadId }))
-    expect(lanes.map(({ id, generation }) => [id, generation])).toEqual([0, 1, 2].map((id) => [id, 8191]))
+    expect(lanes.map(({ id, generation }) => [id, generation])).toEqual(
+      [0, 1, 2].map((id) => [id, 8191]),
+    )
     for (const [i, threadId] of [5, 0, LOW - 1].entries()) {
       const { words, header } = lanes[i]
       expect(words[header + LANE_OWNER] & LOW).toBe(threadId + 1)
@@ -134,7 +142,17 @@ describe('Opening a lane', () => {
   })
 
   it('has low bits for any thread id that are never those of a free lane', () => {
-    for (const threadId of [0, 1, LOW - 2, LOW - 1, LOW, LOW + 1, 2 * LOW - 1, 2 * LOW, 2 ** 31 - 2]) {
+    for (const threadId of [
+      0,
+      1,
+      LOW - 2,
+      LOW - 1,
+      LOW,
+      LOW + 1,
+      2 * LOW - 1,
+      2 * LOW,
+      2 ** 31 - 2,
+    ]) {
       const bits = ownerBits(threadId)
       expect(bits).toBeGreaterThan(0)
       expect(bits).toBeLessThanOrEqual(LOW)
@@ -173,7 +191,10 @@ describe('Opening a lane', () => {
     memory.words[STOPPED] = 1
     expect(openLane(memory, 1, 8, noClock)).toBe('stopped')
     const at = laneAt(memory.layout, 0)
-    expect([memory.words[at + LANE_OWNER], memory.words[at + LANE_THREAD]]).toEqual([3 << THREAD_BITS, 0])
+    expect([memory.words[at + LANE_OWNER], memory.words[at + LANE_THREAD]]).toEqual([
+      3 << THREAD_BITS,
+      0,
+    ])
   })
 })
 
@@ -186,7 +207,12 @@ describe('The order of stores', () => {
     const before = words[slot]
     const look = (): void => {
       const { stagedEnd, published } = endsOf({ ...lane, words })
-      seen.push({ keys: keysIn(words, lane.keys, stagedEnd), stagedEnd, published, token: words[slot] !== before })
+      seen.push({
+        keys: keysIn(words, lane.keys, stagedEnd),
+        stagedEnd,
+        published,
+        token: words[slot] !== before,
+      })
     }
     watchAccesses(look, () => body(lane))
     look()
@@ -202,7 +228,8 @@ describe('The order of stores', () => {
       stage(lane, 7, 8)
     })
     expect(seen.at(-1)).toMatchObject({ stagedEnd: 2, published: 0, token: false })
-    for (const { keys } of seen) expect([5n + (6n << 32n), 7n + (8n << 32n)].slice(0, keys.length)).toEqual(keys)
+    for (const { keys } of seen)
+      expect([5n + (6n << 32n), 7n + (8n << 32n)].slice(0, keys.length)).toEqual(keys)
   })
 
   it('C3: of many marks: all the keys, then one end', () => {
@@ -315,7 +342,9 @@ describe.each(ends)('A lane whose ends begin at %d', (laneEnd) => {
     expect(takeAll(memory)).toHaveLength(2)
     expect(stagedAfter(2)).toEqual([6, 7])
     expect(stagedAfter(2)).toEqual([0, 1])
-    expect(takeAll(memory)).toEqual([[0n, 1n, 2n, 3n, 0n, 1n, 0n, 1n].map((_, i) => BigInt([0, 1, 2, 3, 4, 0, 1, 0][i]))])
+    expect(takeAll(memory)).toEqual([
+      [0n, 1n, 2n, 3n, 0n, 1n, 0n, 1n].map((_, i) => BigInt([0, 1, 2, 3, 4, 0, 1, 0][i])),
+    ])
     expect(readTotal(lane.words, lane.header + LANE_BATCHES)).toBe(3)
   })
 
@@ -380,8 +409,13 @@ describe('A lane', () => {
               if (stageMany(lane, lanesOf(keys), each)) marked.push(...keys)
             }
             const { readEnd, published, stagedEnd } = endsOf(lane)
-            const counts = [(published - readEnd) | 0, (stagedEnd - published) | 0, (stagedEnd - readEnd) | 0]
-            if (counts.some((count) => count < 0 || count > 8)) throw new Error(`ends ${counts.join()}`)
+            const counts = [
+              (published - readEnd) | 0,
+              (stagedEnd - published) | 0,
+              (stagedEnd - readEnd) | 0,
+            ]
+            if (counts.some((count) => count < 0 || count > 8))
+              throw new Error(`ends ${counts.join()}`)
           }
           for (let more = true; more;) {
             more = !publish(lane)
@@ -395,7 +429,11 @@ describe('A lane', () => {
 
   it('arms the clock with its first staged key, not while the clock is armed', () => {
     const memory = smallMemory()
-    const clock = { armed: false, armings: 0, arm: () => ((clock.armed = true), clock.armings++, undefined) }
+    const clock = {
+      armed: false,
+      armings: 0,
+      arm: () => ((clock.armed = true), clock.armings++, undefined),
+    }
     const lane = open(memory, { batchSize: 4, clock })
     for (let i = 0; i < 3; i++) stage(lane, i, 0)
     expect(clock.armings).toBe(1)
@@ -449,7 +487,11 @@ describe('A lane', () => {
     expect(stage(lane, 2, 0)).toBe(false)
     expect(stageMany(lane, lanesOf([2n]), 1)).toBe(false)
     const token = tokenOf(peek(memory, 0))
-    expect([token >>> KIND_SHIFT, (token & PAYLOAD_MASK) >>> GENERATION_BITS, token & 8191]).toEqual([CLOSE, 1, 8191])
+    expect([
+      token >>> KIND_SHIFT,
+      (token & PAYLOAD_MASK) >>> GENERATION_BITS,
+      token & 8191,
+    ]).toEqual([CLOSE, 1, 8191])
   })
 })
 
@@ -463,7 +505,11 @@ describe('Totals', () => {
   it('are exact up to 2^53, carries included', () => {
     fc.assert(
       fc.property(
-        fc.oneof(fc.nat(), fc.integer({ min: CARRY - 3, max: CARRY + 3 }), fc.integer({ min: 2 ** 53 - 2 ** 40, max: 2 ** 53 - 2 ** 36 })),
+        fc.oneof(
+          fc.nat(),
+          fc.integer({ min: CARRY - 3, max: CARRY + 3 }),
+          fc.integer({ min: 2 ** 53 - 2 ** 40, max: 2 ** 53 - 2 ** 36 }),
+        ),
         fc.array(fc.integer({ min: 0, max: 2 ** 31 - 1 }), { maxLength: 10 }),
         (start, additions) => {
           const words = total(start)
@@ -537,7 +583,10 @@ describe('A key that is staged already', () => {
   it('is not staged again until it is published, whatever else is; the record and the memory hold', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.oneof({ weight: 6, arbitrary: key }, { weight: 1, arbitrary: fc.constant(undefined) }), { maxLength: 120 }),
+        fc.array(
+          fc.oneof({ weight: 6, arbitrary: key }, { weight: 1, arbitrary: fc.constant(undefined) }),
+          { maxLength: 120 },
+        ),
         (steps) => {
           const memory = smallMemory({ capacity: 4, laneCapacity: 16, start: { laneEnd: -3 } })
           const lane = open(memory)
@@ -558,7 +607,8 @@ describe('A key that is staged already', () => {
               expect(staged).toContain(each)
             } else staged.push(each)
             expect(endsOf(lane).stagedEnd).toBe(lane.end)
-            if (staged.length === 16 && lane.published === lane.end) expect(take(memory)).toEqual(staged.splice(0)) // the batch was full
+            if (staged.length === 16 && lane.published === lane.end)
+              expect(take(memory)).toEqual(staged.splice(0)) // the batch was full
           }
           expect(readTotal(memory.words, lane.header + LANE_SUPPRESSED)).toBe(suppressed)
         },
@@ -578,7 +628,8 @@ describe('A key that is staged already', () => {
       publish(lane)
       expect(take(memory)).toEqual([BigInt(7) | (BigInt(round) << 32n)])
     }
-    // What an exception between the note and the key leaves: the note says `end`, where a lap ago the same key lay.
+    // What an exception between the note and the key leaves: the note says `end`, where a lap ago
+    // the same key lay.
     stage(lane, 7, 3)
     publish(lane)
     take(memory)
@@ -593,7 +644,8 @@ describe('A key that is staged already', () => {
     const batches = (count: number, ids: (mark: number) => number): boolean[] =>
       Array.from({ length: count }, (_, batch) => {
         const before = lane.published
-        for (let mark = 0; lane.published === before; mark++) stage(lane, ids(mark) + batch * 1000, 1)
+        for (let mark = 0; lane.published === before; mark++)
+          stage(lane, ids(mark) + batch * 1000, 1)
         while (take(memory) !== undefined);
         return lane.recent !== undefined
       })
@@ -604,7 +656,8 @@ describe('A key that is staged already', () => {
     expect(batches(1, distinct)).toEqual([false]) // nothing was found
     expect(batches(240, (mark) => mark >> 1).indexOf(true)).toBe(239)
     expect(batches(64, (mark) => mark >> 1)).not.toContain(false) // every other mark
-    expect(readTotal(memory.words, lane.header + LANE_SUPPRESSED)).toBe(64 * 15) // the last key of a batch goes out before it can come again
+    // the last key of a batch goes out before it can come again
+    expect(readTotal(memory.words, lane.header + LANE_SUPPRESSED)).toBe(64 * 15)
     expect(batches(16, distinct).indexOf(false)).toBe(15)
   })
 })
@@ -668,7 +721,12 @@ describe('What a word of the ring means to a thread that did not find EMPTY(lap)
         expect(meaning(emptyWord(lapAfter(-by)))).toBe(BEHIND_EMPTY)
         expect(meaning(emptyWord(lapAfter(1 + by)))).toBe(UNKNOWN)
         expect(meaning(emptyWord(lap))).toBe(UNKNOWN)
-        expect([-1, -2, 2 ** 30, 2 ** 30 + 1].map(meaning)).toEqual([UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN])
+        expect([-1, -2, 2 ** 30, 2 ** 30 + 1].map(meaning)).toEqual([
+          UNKNOWN,
+          UNKNOWN,
+          UNKNOWN,
+          UNKNOWN,
+        ])
       }),
     )
   })
@@ -679,7 +737,8 @@ describe('What a word of the ring means to a thread that did not find EMPTY(lap)
     let looks = 0
     const pushed = watchAccesses(
       (kind, index) => {
-        // The second look at the tail, after the word of a full ring: the aggregator empties the ring, and another writer puts one token in.
+        // The second look at the tail, after the word of a full ring: the aggregator empties the
+        // ring, and another writer puts one token in.
         if (kind !== 'load' || index !== TAIL || ++looks !== 2) return
         takeAll(memory)
         push(memory, controlToken(NOP, 1))
@@ -692,6 +751,8 @@ describe('What a word of the ring means to a thread that did not find EMPTY(lap)
   it('is an error that names place and word where nothing of the library writes it', () => {
     const memory = smallMemory({ capacity: 2, start: { position: 6 } })
     memory.words[memory.layout.ring] = 0x7fffffff
-    expect(() => push(memory, controlToken(NOP, 0))).toThrow('ring position 6 holds 2147483647, which no part of the library writes there')
+    expect(() => push(memory, controlToken(NOP, 0))).toThrow(
+      'ring position 6 holds 2147483647, which no part of the library writes there',
+    )
   })
 })

@@ -23,15 +23,19 @@ describe('the schedules of the model checker on real threads, access by access',
     ;({ results, faults } = await runProgram('lockstep', { runs: RUNS, faults: broken }))
   })
 
-  test.each(RUNS)('each read, each result and the whole memory are what the model says: $name', ({ name, count }) => {
-    const { difference, ...result } = results.find(({ scenario }) => scenario === name)
-    expect(difference).toBeUndefined()
-    expect(result.schedules).toBe(count)
-    expect(result.distinct).toBeGreaterThan(count * 0.8)
-  })
+  test.each(RUNS)(
+    'each read, each result and the whole memory are what the model says: $name',
+    ({ name, count }) => {
+      const { difference, ...result } = results.find(({ scenario }) => scenario === name)
+      expect(difference).toBeUndefined()
+      expect(result.schedules).toBe(count)
+      expect(result.distinct).toBeGreaterThan(count * 0.8)
+    },
+  )
 
   test('threads were really put to sleep and woken by each other, and really terminated', () => {
-    const sum = (what: string) => results.reduce<number>((total, { counts }) => total + Number(counts[what]), 0)
+    const sum = (what: string) =>
+      results.reduce<number>((total, { counts }) => total + Number(counts[what]), 0)
     expect(sum('woken')).toBeGreaterThan(50)
     expect(sum('timedOut')).toBeGreaterThan(0)
     expect(sum('terminated')).toBeGreaterThanOrEqual(36)

@@ -3,7 +3,14 @@ import type { DirtyTracker } from '../lib/index.js'
 import { patience } from '../lib/patience.js'
 import { openLane, stage, type Lane } from '../lib/ring/lane.js'
 import { attachMemory } from '../lib/memory/memory.js'
-import { isPending, openHeld, openInline, openUnattended, turns, until } from './support/in-process.js'
+import {
+  isPending,
+  openHeld,
+  openInline,
+  openUnattended,
+  turns,
+  until,
+} from './support/in-process.js'
 import { noClock } from './support/steps.js'
 
 const usual = { ...patience }
@@ -12,7 +19,9 @@ let warnings: string[] = []
 beforeEach(() => {
   warnings = []
   patience.warningMs = 100
-  jest.spyOn(process, 'emitWarning').mockImplementation((message) => void warnings.push(String(message)))
+  jest
+    .spyOn(process, 'emitWarning')
+    .mockImplementation((message) => void warnings.push(String(message)))
 })
 
 afterEach(() => {
@@ -91,8 +100,14 @@ describe('a call that has waited for 10 s says once, by a process warning, what 
     const stopping = tracker.stop({ graceMs: 0 })
     await until(() => warnings.length === 4)
     await another()
-    expect(warnings.map((text) => text.slice(0, text.indexOf(' has waited')))).toEqual(['drained()', 'restore()', 'reap()', 'stop()'])
-    for (const text of warnings) expect(text).toContain('for the aggregator, which gives no answer.')
+    expect(warnings.map((text) => text.slice(0, text.indexOf(' has waited')))).toEqual([
+      'drained()',
+      'restore()',
+      'reap()',
+      'stop()',
+    ])
+    for (const text of warnings)
+      expect(text).toContain('for the aggregator, which gives no answer.')
     hand.run()
     await Promise.all([...waits, stopping])
   })
@@ -103,7 +118,10 @@ describe('a call that has waited for 10 s says once, by a process warning, what 
     const cut = tracker.advanceEpoch()
     const drained = tracker.drained()
     await until(() => warnings.length > 1)
-    for (const text of warnings) expect(text).toContain('which no thread runs. Call runAggregator(tracker.handle) in a worker.')
+    for (const text of warnings)
+      expect(text).toContain(
+        'which no thread runs. Call runAggregator(tracker.handle) in a worker.',
+      )
     await tracker.stop({ graceMs: 0 })
     await Promise.all([cut, drained])
   })

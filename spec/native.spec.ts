@@ -5,7 +5,15 @@ import fc from 'fast-check'
 import { DirtyTracker, FingerprintSet } from '../lib/index.js'
 import { recover, takeRole, type Aggregator } from '../lib/aggregator/state.js'
 import { IDLE, step } from '../lib/aggregator/step.js'
-import { cellsFor, IDENTITY_CHECK, KERNEL_SCRATCH, keysFor, SECRETS, TRACKER_ID, type SharedWords } from '../lib/memory/map.js'
+import {
+  cellsFor,
+  IDENTITY_CHECK,
+  KERNEL_SCRATCH,
+  keysFor,
+  SECRETS,
+  TRACKER_ID,
+  type SharedWords,
+} from '../lib/memory/map.js'
 import { createMemory, type Memory } from '../lib/memory/memory.js'
 import { openLane, publish, stage, type Lane } from '../lib/ring/lane.js'
 import { push } from '../lib/ring/ring.js'
@@ -17,7 +25,10 @@ import { settingsFor, resolveOptions } from '../lib/options.js'
 import { lanesOf, noClock } from './support/steps.js'
 
 const SOURCE = 16384
-/** Words behind the table, which stay zero: a kernel that runs over the table's end takes them for empty cells. */
+/**
+ * Words behind the table, which stay zero: a kernel that runs over the table's end takes them for
+ * empty cells.
+ */
 const BEHIND = 32
 
 /** The same empty set twice, the keys before it: in TypeScript, and in WebAssembly. */
@@ -28,7 +39,15 @@ function twins(cells: number, seed: number): SetState[] {
   const memory = reserveNative((size + SCRATCH_WORDS) * 4)
   const native = nativeKernel(memory, secrets, size)
   if (memory === undefined || native === undefined) throw new Error('WebAssembly is not to be had')
-  const set = { log: SOURCE, table: SOURCE + limit * 2, shift: shiftFor(cells), limit, count: 0, zero: false, ...secrets }
+  const set = {
+    log: SOURCE,
+    table: SOURCE + limit * 2,
+    shift: shiftFor(cells),
+    limit,
+    count: 0,
+    zero: false,
+    ...secrets,
+  }
   const words = new Int32Array(memory.buffer, 0, size) as SharedWords
   return [
     { ...set, words: new Int32Array(size) as unknown as SharedWords, native: undefined },
@@ -56,42 +75,54 @@ const key = fc.oneof(
 
 describe('The WebAssembly kernel', () => {
   it('is what its source compiles to, byte for byte', () => {
-    execFileSync(process.execPath, [fileURLToPath(new URL('../lib/set/native/compile.js', import.meta.url)), '--check'], {
-      env: { ...process.env, NODE_OPTIONS: '' },
-    })
+    execFileSync(
+      process.execPath,
+      [fileURLToPath(new URL('../lib/set/native/compile.js', import.meta.url)), '--check'],
+      {
+        env: { ...process.env, NODE_OPTIONS: '' },
+      },
+    )
   }, 30_000)
 
   it('leaves the very bytes that the TypeScript kernel leaves, and says the same', () => {
     fc.assert(
-      fc.property(fc.array(key, { maxLength: 300 }), fc.constantFrom(4, 16, 64, 256, 1024), fc.nat(), (keys, cells, seed) => {
-        const sets = twins(cells, seed)
-        const lanes = lanesOf(keys)
-        for (const set of sets) set.words.set(lanes)
-        for (let at = 0; at < lanes.length;) {
-          const end = Math.min(lanes.length, at + 128)
-          const [ts, wasm] = sets.map((set) => insertRun(set, set.words, at, end))
-          expect(wasm).toBe(ts)
+      fc.property(
+        fc.array(key, { maxLength: 300 }),
+        fc.constantFrom(4, 16, 64, 256, 1024),
+        fc.nat(),
+        (keys, cells, seed) => {
+          const sets = twins(cells, seed)
+          const lanes = lanesOf(keys)
+          for (const set of sets) set.words.set(lanes)
+          for (let at = 0; at < lanes.length;) {
+            const end = Math.min(lanes.length, at + 128)
+            const [ts, wasm] = sets.map((set) => insertRun(set, set.words, at, end))
+            expect(wasm).toBe(ts)
+            expectSame(sets)
+            at = ts === at ? at + 2 : ts // full: the next key may be one that is in
+          }
+          for (const set of sets) {
+            set.words.fill(0, set.table)
+            set.zero = false
+            indexLog(set, 0, set.count)
+          }
           expectSame(sets)
-          at = ts === at ? at + 2 : ts // full: the next key may be one that is in
-        }
-        for (const set of sets) {
-          set.words.fill(0, set.table)
-          set.zero = false
-          indexLog(set, 0, set.count)
-        }
-        expectSame(sets)
-        const [ts, { native, table, shift }] = sets
-        for (const [lo, hi] of keys.map((each) => lanesOf([each]))) {
-          if ((lo | hi) !== 0) expect(native!.contains(lo, hi, table << 2, shift) === 1).toBe(contains(ts, lo, hi))
-        }
-      }),
+          const [ts, { native, table, shift }] = sets
+          for (const [lo, hi] of keys.map((each) => lanesOf([each]))) {
+            if ((lo | hi) !== 0)
+              expect(native!.contains(lo, hi, table << 2, shift) === 1).toBe(contains(ts, lo, hi))
+          }
+        },
+      ),
       { numRuns: 150 },
     )
   })
 
   it('takes long runs in one call', () => {
     const sets = twins(cellsFor(6000), 3)
-    const lanes = lanesOf(Array.from({ length: 8000 }, (_, i) => BigInt(i % 5500) * 0x9e3779b97f4a7c15n)).map((lane) => lane | 0)
+    const lanes = lanesOf(
+      Array.from({ length: 8000 }, (_, i) => BigInt(i % 5500) * 0x9e3779b97f4a7c15n),
+    ).map((lane) => lane | 0)
     for (const set of sets) {
       set.words.set(lanes.subarray(0, SOURCE))
       expect(insertRun(set, set.words, 0, 16000)).toBe(16000)
@@ -101,7 +132,13 @@ describe('The WebAssembly kernel', () => {
   })
 
   it('drives an aggregator through growth, overflow, seals and recovery to the very memory that the TypeScript one leaves', () => {
-    const options = resolveOptions({ capacity: 8, laneCapacity: 64, maxWriters: 1, maxKeysPerEpoch: 3000, epochSlots: 3 })
+    const options = resolveOptions({
+      capacity: 8,
+      laneCapacity: 64,
+      maxWriters: 1,
+      maxKeysPerEpoch: 3000,
+      epochSlots: 3,
+    })
     const settings = settingsFor(options)
     const seeds = secretsOf(11)
     const memories: Memory[] = [createMemory(settings, seeds)]
@@ -111,7 +148,11 @@ describe('The WebAssembly kernel', () => {
       memory.words.fill(0, TRACKER_ID, TRACKER_ID + 2)
       memory.words.fill(0, IDENTITY_CHECK, IDENTITY_CHECK + 1)
       const aggregator = takeRole(memory, 1)
-      aggregator.set.native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS), KERNEL_SCRATCH)
+      aggregator.set.native = nativeKernel(
+        memory.native,
+        secretsAt(memory.words, SECRETS),
+        KERNEL_SCRATCH,
+      )
       recover(aggregator)
       return { memory, aggregator, lane: openLane(memory, 2, 64, noClock) as Lane }
     })
@@ -121,11 +162,15 @@ describe('The WebAssembly kernel', () => {
     }
     let state = 1
     for (let round = 0; round < 400; round++) {
-      const batch = Array.from({ length: 40 }, () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> (round < 300 ? 18 : 21))
+      const batch = Array.from(
+        { length: 40 },
+        () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> (round < 300 ? 18 : 21),
+      )
       for (const { aggregator, lane, memory } of runs) {
         for (const id of batch) stage(lane, id, id & 7)
         publish(lane)
-        if (round % 150 === 149) push(memory, controlToken(SEAL, epochPayload(((round + 1) / 150) % 3, (round + 1) / 150)))
+        if (round % 150 === 149)
+          push(memory, controlToken(SEAL, epochPayload(((round + 1) / 150) % 3, (round + 1) / 150)))
         work(aggregator)
         if (round % 97 === 0) recover(aggregator)
       }
@@ -143,13 +188,23 @@ describe('The WebAssembly kernel', () => {
       ['wasm', 'wasm'],
       ['js', 'js'],
     ] as const) {
-      const tracker = await DirtyTracker.create({ kernel, aggregator: 'inline', maxKeysPerEpoch: 5000 })
+      const tracker = await DirtyTracker.create({
+        kernel,
+        aggregator: 'inline',
+        maxKeysPerEpoch: 5000,
+      })
       expect(tracker.kernel).toBe(used)
       const writer = tracker.openWriter()
       for (let id = 0; id < 5000; id++) writer.mark(id)
       writer.flush()
       const epoch = await tracker.advanceEpoch()
-      expect([epoch.size, epoch.exact, epoch.has(0), epoch.has(4999), epoch.has(5000)]).toEqual([5000, true, true, true, false])
+      expect([epoch.size, epoch.exact, epoch.has(0), epoch.has(4999), epoch.has(5000)]).toEqual([
+        5000,
+        true,
+        true,
+        true,
+        false,
+      ])
       epoch.commit()
       await tracker.stop()
     }
@@ -187,15 +242,21 @@ describe('The WebAssembly kernel', () => {
   })
 
   it('makes a FingerprintSet of the same keys in the same order', () => {
-    const [ts, wasm] = (['js', 'wasm'] as const).map((kernel) => new FingerprintSet({ kernel, seed: 5 }))
+    const [ts, wasm] = (['js', 'wasm'] as const).map(
+      (kernel) => new FingerprintSet({ kernel, seed: 5 }),
+    )
     let state = 1
     for (let round = 0; round < 60; round++) {
-      const keys = BigUint64Array.from({ length: round * 97 }, () => BigInt((state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 17))
+      const keys = BigUint64Array.from({ length: round * 97 }, () =>
+        BigInt((state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 17),
+      )
       expect(wasm.addMany(keys)).toBe(ts.addMany(keys))
       expect(wasm.add(round)).toBe(ts.add(round))
     }
     expect(wasm.size).toBeGreaterThan(10_000)
-    expect(Buffer.compare(Buffer.from(wasm.keys.slice().buffer), Buffer.from(ts.keys.slice().buffer))).toBe(0)
+    expect(
+      Buffer.compare(Buffer.from(wasm.keys.slice().buffer), Buffer.from(ts.keys.slice().buffer)),
+    ).toBe(0)
     expect([wasm.has(0), wasm.has(59), wasm.has(2 ** 40)]).toEqual([true, true, false])
     wasm.clear()
     expect([wasm.size, wasm.has(59), wasm.add(59)]).toEqual([0, false, true])
@@ -204,7 +265,11 @@ describe('The WebAssembly kernel', () => {
 
 describe('The WebAssembly kernel at the end of its table', () => {
   /** The home cell that mix.ts describes. */
-  function homeOf({ seedLo, mulLo, seedHi, mulHi, mulMix, shift }: SetState, lo: number, hi: number): number {
+  function homeOf(
+    { seedLo, mulLo, seedHi, mulHi, mulMix, shift }: SetState,
+    lo: number,
+    hi: number,
+  ): number {
     const rotl = (x: number, bits: number): number => (x << bits) | (x >>> (32 - bits))
     const x = Math.imul(lo ^ seedLo, mulLo) ^ rotl(Math.imul(hi ^ seedHi, mulHi), 16)
     return Math.imul(rotl(x, 11) ^ (x >>> 3), mulMix) >>> shift
@@ -213,7 +278,8 @@ describe('The WebAssembly kernel at the end of its table', () => {
   /** So many keys whose home is a cell, among the numbers in a row from 1. */
   function keysAt(set: SetState, home: number, count: number): bigint[] {
     const keys: bigint[] = []
-    for (let lo = 1; keys.length < count; lo++) if (homeOf(set, lo, 5) === home) keys.push((5n << 32n) | BigInt(lo))
+    for (let lo = 1; keys.length < count; lo++)
+      if (homeOf(set, lo, 5) === home) keys.push((5n << 32n) | BigInt(lo))
     return keys
   }
 
@@ -226,12 +292,25 @@ describe('The WebAssembly kernel at the end of its table', () => {
       const last = keysAt(set, cells - 1, 7)
       const beforeLast = keysAt(set, cells - 2, 3)
       const first = keysAt(set, 0, 3)
-      // As many as 16 cells take is 4. Their places: the last cell but one, the last, and on from the first.
-      const all = [last[0], beforeLast[0], last[1], last[2], first[0], beforeLast[1], last[3], first[1]]
+      // As many as 16 cells take is 4. Their places: the last cell but one, the last, and on from
+      // the first.
+      const all = [
+        last[0],
+        beforeLast[0],
+        last[1],
+        last[2],
+        first[0],
+        beforeLast[1],
+        last[3],
+        first[1],
+      ]
       return { crowd: all.slice(0, keysFor(cells)), absent: [last[6], beforeLast[2], first[2]] }
     })()
 
-    /** Both have these keys, in the cells that a model of linear probing says, and nothing beside them. */
+    /**
+     * Both have these keys, in the cells that a model of linear probing says, and nothing beside
+     * them.
+     */
     function expectCrowd(sets: SetState[], keys: bigint[]): void {
       const model = new Int32Array(cells * 2)
       for (const each of keys) {
@@ -241,7 +320,9 @@ describe('The WebAssembly kernel at the end of its table', () => {
         model.set([lo, hi], cell * 2)
       }
       for (const { words, table } of sets) {
-        expect(Buffer.compare(bytesOf(words.subarray(table, table + cells * 2)), bytesOf(model))).toBe(0)
+        expect(
+          Buffer.compare(bytesOf(words.subarray(table, table + cells * 2)), bytesOf(model)),
+        ).toBe(0)
       }
       expectSame(sets)
     }
@@ -251,7 +332,8 @@ describe('The WebAssembly kernel at the end of its table', () => {
       const lanes = lanesOf(crowd)
       for (const set of sets) {
         set.words.set(lanes)
-        for (let at = 0; at < lanes.length; at += 2) expect(insertRun(set, set.words, at, at + 2)).toBe(at + 2)
+        for (let at = 0; at < lanes.length; at += 2)
+          expect(insertRun(set, set.words, at, at + 2)).toBe(at + 2)
         expect(set.count).toBe(crowd.length)
         // All of them again, in one run: none is new.
         expect(insertRun(set, set.words, 0, lanes.length)).toBe(lanes.length)
@@ -259,7 +341,8 @@ describe('The WebAssembly kernel at the end of its table', () => {
       }
       expectCrowd(sets, crowd)
       const [, { native, table, shift }] = sets
-      const has = (each: bigint): number => native!.contains(Number(each & 0xffffffffn), 5, table << 2, shift)
+      const has = (each: bigint): number =>
+        native!.contains(Number(each & 0xffffffffn), 5, table << 2, shift)
       expect(crowd.map(has)).toEqual(crowd.map(() => 1))
       expect(absent.map(has)).toEqual([0, 0, 0])
     })

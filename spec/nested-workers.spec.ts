@@ -1,6 +1,13 @@
 import { describe, expect, it } from '@jest/globals'
 import { watchWorkers, type DirtyTracker } from '../lib/index.js'
-import { ANCESTORS_MAX, LANE_ANCESTORS, LANE_OWNER, LANE_THREAD, laneAt, OWNER } from '../lib/memory/map.js'
+import {
+  ANCESTORS_MAX,
+  LANE_ANCESTORS,
+  LANE_OWNER,
+  LANE_THREAD,
+  laneAt,
+  OWNER,
+} from '../lib/memory/map.js'
 import { closeLane, freeLane, openLane, type Lane } from '../lib/ring/lane.js'
 import { isOrphan, noteRole, orphansOf, pushReap, releaseRole } from '../lib/ring/reap.js'
 import { openHeld, openInline, thrown } from './support/in-process.js'
@@ -11,20 +18,41 @@ describe('watchWorkers()', () => {
   it.each(['watchWorkers', 'writer'])(
     'a pool inside a worker, which calls %s: eight aborted tasks lose no key that they marked, and leave no lane taken',
     async (how) => {
-      expect(await runProgram('nested', { case: 'pool', how })).toEqual({ aborted: 8, exact: true, lost: 0, found: true, harvested: true })
+      expect(await runProgram('nested', { case: 'pool', how })).toEqual({
+        aborted: 8,
+        exact: true,
+        lost: 0,
+        found: true,
+        harvested: true,
+      })
     },
   )
 
   it('a middle thread that is terminated loses no key of the threads below it, at any depth, and leaves no lane taken', async () => {
-    expect(await runProgram('nested', { case: 'terminated' })).toEqual({ open: 3, exact: true, lost: 0, found: true, toldOfAll: true })
+    expect(await runProgram('nested', { case: 'terminated' })).toEqual({
+      open: 3,
+      exact: true,
+      lost: 0,
+      found: true,
+      toldOfAll: true,
+    })
   })
 
   it('a thread that is terminated takes with it what is below a thread that has no writer', async () => {
-    expect(await runProgram('nested', { case: 'chain' })).toEqual({ open: 1, exact: true, lost: 0, found: true })
+    expect(await runProgram('nested', { case: 'chain' })).toEqual({
+      open: 1,
+      exact: true,
+      lost: 0,
+      found: true,
+    })
   })
 
   it('an aggregator below a thread that is terminated gives its role back, and stop() delivers', async () => {
-    expect(await runProgram('nested', { case: 'role' })).toEqual({ before: [1], last: [2], exact: true })
+    expect(await runProgram('nested', { case: 'role' })).toEqual({
+      before: [1],
+      last: [2],
+      exact: true,
+    })
   })
 
   it('a thread that goes on keeps no memory, no listener and no timer of a tracker that has stopped, nor of a watch that has ended', async () => {
@@ -44,8 +72,11 @@ describe('watchWorkers()', () => {
 })
 
 describe('the lanes of threads that have ended', () => {
-  const open = (memory: ReturnType<typeof smallMemory>, threadId: number, ...ancestors: number[]): Lane =>
-    openLane(memory, threadId, 1, noClock, ancestors) as Lane
+  const open = (
+    memory: ReturnType<typeof smallMemory>,
+    threadId: number,
+    ...ancestors: number[]
+  ): Lane => openLane(memory, threadId, 1, noClock, ancestors) as Lane
 
   it("are a thread's own and those of the threads below it, and no others", () => {
     const memory = smallMemory({ maxWriters: 8 })
@@ -56,7 +87,8 @@ describe('the lanes of threads that have ended', () => {
       open(memory, 8, 7),
       open(memory, 5, 1),
     ]
-    const found = (threadId: number) => orphansOf(memory, threadId).map(({ writer, threadId: owner }) => [writer, owner])
+    const found = (threadId: number) =>
+      orphansOf(memory, threadId).map(({ writer, threadId: owner }) => [writer, owner])
     expect(found(5)).toEqual([
       [own.id, 5],
       [siblings.id, 5],
@@ -88,7 +120,9 @@ describe('the lanes of threads that have ended', () => {
     const above = Array.from({ length: ANCESTORS_MAX + 1 }, (_, i) => 100 - i)
     const found = (threadId: number) => orphansOf(memory, threadId).length
     const lane = open(memory, 101, ...above)
-    expect([found(100), found(above[ANCESTORS_MAX - 1]), found(above[ANCESTORS_MAX])]).toEqual([1, 1, 0])
+    expect([found(100), found(above[ANCESTORS_MAX - 1]), found(above[ANCESTORS_MAX])]).toEqual([
+      1, 1, 0,
+    ])
     freeLane(memory.words, lane.header, memory.words[lane.header + LANE_OWNER], 0)
     open(memory, 102, 50, 49)
     expect([50, 49, 98, 97].map(found)).toEqual([1, 1, 0, 0])

@@ -39,7 +39,9 @@ describe('when there is no way on, every promise says so:', () => {
     }
     hand.release()
     hand.memory.words[TAIL] = 0
-    expect(await rejected(tracker.stop({ graceMs: 0 }))).toMatchObject({ code: 'ERR_DIRTYRING_CORRUPT' })
+    expect(await rejected(tracker.stop({ graceMs: 0 }))).toMatchObject({
+      code: 'ERR_DIRTYRING_CORRUPT',
+    })
   })
 
   it('restore(), each time: the epoch stays sealed, and its keys stay readable', async () => {

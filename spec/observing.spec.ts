@@ -1,8 +1,22 @@
 import { holdClock } from './support/clock.js'
 import { inspect } from 'node:util'
 import { describe, expect, it } from '@jest/globals'
-import { BatchRing, FingerprintSet, TxnBuffer, type DirtyTracker, type TrackerEvents } from '../lib/index.js'
-import { FAILED, LANE_STAGED_END, LANE_WAITING, LANE_WAITS, laneAt, PANICS, WAIT_FOR_ROOM } from '../lib/memory/map.js'
+import {
+  BatchRing,
+  FingerprintSet,
+  TxnBuffer,
+  type DirtyTracker,
+  type TrackerEvents,
+} from '../lib/index.js'
+import {
+  FAILED,
+  LANE_STAGED_END,
+  LANE_WAITING,
+  LANE_WAITS,
+  laneAt,
+  PANICS,
+  WAIT_FOR_ROOM,
+} from '../lib/memory/map.js'
 import { attachMemory } from '../lib/memory/memory.js'
 import { addTotal } from '../lib/memory/total.js'
 import { closeLane, openLane, stage, type Lane } from '../lib/ring/lane.js'
@@ -10,18 +24,34 @@ import { AggregatorHost } from '../lib/tracker/aggregator-host.js'
 import { Listeners } from '../lib/tracker/events.js'
 import { SealTimes } from '../lib/tracker/seal-times.js'
 import { Watch } from '../lib/tracker/watch.js'
-import { openHeld, openInline, openUnattended, range, rejected, seeded, sortedIds, thrown, until } from './support/in-process.js'
+import {
+  openHeld,
+  openInline,
+  openUnattended,
+  range,
+  rejected,
+  seeded,
+  sortedIds,
+  thrown,
+  until,
+} from './support/in-process.js'
 import { runProgram } from './support/program.js'
 import { noClock, smallMemory } from './support/steps.js'
 
 /** All that a tracker tells of some events, as it comes. */
-function listen<E extends keyof TrackerEvents>(tracker: DirtyTracker, event: E): TrackerEvents[E][] {
+function listen<E extends keyof TrackerEvents>(
+  tracker: DirtyTracker,
+  event: E,
+): TrackerEvents[E][] {
   const told: TrackerEvents[E][] = []
   tracker.on(event, (what) => told.push(what))
   return told
 }
 
-/** A tracker of which one batch names more keys than its lane has: every step throws, until `heal()`. */
+/**
+ * A tracker of which one batch names more keys than its lane has: every step throws, until
+ * `heal()`.
+ */
 async function openFaulty() {
   const tracker = await openInline()
   const writer = tracker.openWriter()
@@ -35,7 +65,10 @@ async function openFaulty() {
 
 /** A writer that a thread had which is gone: these ids marked, published by fours. */
 function leaveBehind(tracker: DirtyTracker, threadId: number, ids: number[]): number {
-  const lane = openLane(attachMemory(tracker.handle, 'tracker'), threadId, 4, { armed: true, arm: () => undefined }) as Lane
+  const lane = openLane(attachMemory(tracker.handle, 'tracker'), threadId, 4, {
+    armed: true,
+    arm: () => undefined,
+  }) as Lane
   for (const id of ids) expect(stage(lane, id, 0)).toBe(true)
   return lane.id
 }
@@ -98,7 +131,11 @@ describe('events', () => {
     await until(() => told.length > 0)
     heal()
     await drained
-    expect(told[0]).toEqual({ error: expect.any(Error), panics: expect.any(Number), retryInMs: expect.any(Number) })
+    expect(told[0]).toEqual({
+      error: expect.any(Error),
+      panics: expect.any(Number),
+      retryInMs: expect.any(Number),
+    })
     expect(told[0].error.message).toContain('10 keys')
     expect(told[0].panics).toBeGreaterThanOrEqual(1)
     expect(told[0].retryInMs).toBeGreaterThanOrEqual(10)
@@ -110,13 +147,22 @@ describe('events', () => {
 
     expect(verdict.harvest).toEqual([{ writerId: 1, threadId, keys: 5 }])
     expect(verdict.restart).toEqual([{ restarts: 1, cause: 'exit code 1' }])
-    expect(verdict.slotStall).toEqual([{ what: 'epoch-slot', waitedMs: expect.any(Number), unsettled: [0, 1] }])
-    expect(verdict.laneStall).toEqual([{ what: 'lane', waitedMs: expect.any(Number), unsettled: [], writerId: 0 }])
-    for (const [{ waitedMs }] of [verdict.slotStall, verdict.laneStall]) expect(waitedMs).toBeGreaterThan(1000)
+    expect(verdict.slotStall).toEqual([
+      { what: 'epoch-slot', waitedMs: expect.any(Number), unsettled: [0, 1] },
+    ])
+    expect(verdict.laneStall).toEqual([
+      { what: 'lane', waitedMs: expect.any(Number), unsettled: [], writerId: 0 },
+    ])
+    for (const [{ waitedMs }] of [verdict.slotStall, verdict.laneStall])
+      expect(waitedMs).toBeGreaterThan(1000)
   })
 
   it('a listener that throws is reported as an uncaught exception, and harms nothing else', async () => {
-    expect(await runProgram('observing', { case: 'listenerThrows' })).toEqual({ uncaught: ['of a listener'], others: [0, 1], ids: [1, 2] })
+    expect(await runProgram('observing', { case: 'listenerThrows' })).toEqual({
+      uncaught: ['of a listener'],
+      others: [0, 1],
+      ids: [1, 2],
+    })
   })
 
   it('on() returns the function that ends it; the same function, added twice, is called twice; what is no event is an error', async () => {
@@ -136,7 +182,10 @@ describe('events', () => {
       [5, () => undefined, 'TypeError'],
       ['epoch', undefined, 'TypeError'],
     ] as [never, never, string][]) {
-      expect(thrown(() => tracker.on(event, call))).toMatchObject({ name, code: expect.stringMatching(/^ERR_DIRTYRING_/) })
+      expect(thrown(() => tracker.on(event, call))).toMatchObject({
+        name,
+        code: expect.stringMatching(/^ERR_DIRTYRING_/),
+      })
     }
   })
 })
@@ -145,7 +194,11 @@ describe("a writer's wait", () => {
   /** A watch that a spec has look, at a clock in the spec's hand. */
   function openWatch() {
     const memory = smallMemory({ maxWriters: 2 })
-    const control = { lookForOverflow: () => undefined, lookForStalls: () => undefined, unsettled: [] }
+    const control = {
+      lookForOverflow: () => undefined,
+      lookForStalls: () => undefined,
+      unsettled: [],
+    }
     const listeners = new Listeners()
     const watch = new Watch(memory, control as never, listeners)
     const told: TrackerEvents['stall'][] = []
@@ -178,7 +231,13 @@ describe("a writer's wait", () => {
   it('is told once, however long it lasts, with how long that is so far', async () => {
     const { lane, told, begin, look, end } = openWatch()
     begin()
-    expect([await look(100), await look(1000), await look(1), await look(1000), await look(5000)]).toEqual([0, 0, 1, 1, 1])
+    expect([
+      await look(100),
+      await look(1000),
+      await look(1),
+      await look(1000),
+      await look(5000),
+    ]).toEqual([0, 0, 1, 1, 1])
     expect(told).toEqual([{ what: 'lane', waitedMs: 1001, unsettled: [], writerId: lane.id }])
     end()
   })
@@ -308,14 +367,24 @@ describe('closed', () => {
 
   it('rejects when the aggregator cannot be kept running, though nobody asks for anything', async () => {
     const verdict = await runProgram('observing', { case: 'closed' })
-    expect(verdict).toEqual({ given: 'ERR_DIRTYRING_AGGREGATOR_FAILED', corrupt: 'ERR_DIRTYRING_CORRUPT', unhandled: 0 })
+    expect(verdict).toEqual({
+      given: 'ERR_DIRTYRING_AGGREGATOR_FAILED',
+      corrupt: 'ERR_DIRTYRING_CORRUPT',
+      unhandled: 0,
+    })
   })
 })
 
 describe('health()', () => {
   it('goes from absent to running, backing-off and finished, says what went wrong last, and is healthy when nothing is', async () => {
     const nobody = await openUnattended()
-    expect(nobody.health()).toMatchObject({ state: 'absent', healthy: false, finished: false, panics: 0, restarts: 0 })
+    expect(nobody.health()).toMatchObject({
+      state: 'absent',
+      healthy: false,
+      finished: false,
+      panics: 0,
+      restarts: 0,
+    })
     const starting = new AggregatorHost(attachMemory(nobody.handle, 'tracker'), 'worker')
     expect(starting.health()).toMatchObject({ state: 'starting', healthy: true, finished: false })
 
@@ -330,18 +399,36 @@ describe('health()', () => {
     })
     const drained = tracker.drained()
     await until(() => tracker.health().panics > 0)
-    expect(tracker.health()).toMatchObject({ state: 'backing-off', healthy: false, lastError: expect.stringContaining('10 keys') })
+    expect(tracker.health()).toMatchObject({
+      state: 'backing-off',
+      healthy: false,
+      lastError: expect.stringContaining('10 keys'),
+    })
     heal()
     await drained
-    expect(tracker.health()).toMatchObject({ state: 'running', healthy: true, lastError: expect.stringContaining('10 keys') })
+    expect(tracker.health()).toMatchObject({
+      state: 'running',
+      healthy: true,
+      lastError: expect.stringContaining('10 keys'),
+    })
     await tracker.stop()
     expect(tracker.health()).toMatchObject({ state: 'finished', healthy: true, finished: true })
   })
 
   it('is restarting while its worker has died and another one is not there yet, and says what of', async () => {
     const verdict = await runProgram('observing', { case: 'restarting' })
-    expect(verdict.between).toMatchObject({ state: 'restarting', healthy: false, restarts: 0, lastError: 'exit code 1' })
-    expect(verdict.after).toMatchObject({ state: 'running', healthy: true, restarts: 1, lastError: 'exit code 1' })
+    expect(verdict.between).toMatchObject({
+      state: 'restarting',
+      healthy: false,
+      restarts: 0,
+      lastError: 'exit code 1',
+    })
+    expect(verdict.after).toMatchObject({
+      state: 'running',
+      healthy: true,
+      restarts: 1,
+      lastError: 'exit code 1',
+    })
     expect(verdict.stopped).toMatchObject({ state: 'finished', terminated: true })
   })
 
@@ -384,7 +471,12 @@ describe('stats()', () => {
 
   it('its percentiles are within a few hundredths for any series, and never beyond the maximum', () => {
     const random = seeded(7)
-    for (const make of [() => 5, () => random() ** 8 * 60_000, () => 2 ** (random() * 20 - 10), () => 0]) {
+    for (const make of [
+      () => 5,
+      () => random() ** 8 * 60_000,
+      () => 2 ** (random() * 20 - 10),
+      () => 0,
+    ]) {
       const times = new SealTimes()
       const series = range(0, 1001).map(make)
       for (const ms of series) times.add(ms)
@@ -403,11 +495,17 @@ describe('stats()', () => {
   })
 
   it('C12: the accounts of each writer hold at a quiet moment: open, closed, reaped, refused, suppressed, and after stop()', async () => {
-    const { tracker, hand } = await openHeld({ laneCapacity: 64, capacity: 64, batchSize: 4, onFull: 'reject' })
+    const { tracker, hand } = await openHeld({
+      laneCapacity: 64,
+      capacity: 64,
+      batchSize: 4,
+      onFull: 'reject',
+    })
     const [open, closed] = [tracker.openWriter(), tracker.openWriter()]
     const reaped = leaveBehind(tracker, 77, range(200, 6))
     const [refused, repeating] = [tracker.openWriter(), tracker.openWriter()]
-    const mark = (writer: typeof open, ids: number[]) => ids.map((id) => writer.mark(id)).filter(Boolean).length
+    const mark = (writer: typeof open, ids: number[]) =>
+      ids.map((id) => writer.mark(id)).filter(Boolean).length
     mark(open, range(0, 10)) // two batches, two staged
     mark(closed, range(100, 7))
     closed.close()
@@ -423,11 +521,24 @@ describe('stats()', () => {
     expect(mark(repeating, [7, 7, 8, 7])).toBe(4)
 
     const accounts = () =>
-      tracker.stats().writers.map(({ open: isOpen, marked, published, delivered, inFlight, staged, suppressed, rejected: no }) => {
-        expect(marked).toBe(delivered + inFlight + staged + suppressed + no)
-        expect(published).toBe(delivered + inFlight)
-        return { isOpen, marked, published, staged, suppressed, no }
-      })
+      tracker
+        .stats()
+        .writers.map(
+          ({
+            open: isOpen,
+            marked,
+            published,
+            delivered,
+            inFlight,
+            staged,
+            suppressed,
+            rejected: no,
+          }) => {
+            expect(marked).toBe(delivered + inFlight + staged + suppressed + no)
+            expect(published).toBe(delivered + inFlight)
+            return { isOpen, marked, published, staged, suppressed, no }
+          },
+        )
     const quiet = { isOpen: true, staged: 0, suppressed: 0, no: 0 }
     expect(accounts()).toEqual([
       { ...quiet, marked: 10, published: 8, staged: 2 },
@@ -466,16 +577,24 @@ describe('dump()', () => {
     expect(text).toMatch(/^dirtyring memory, version \d+, \d+ bytes$/m)
     expect(text).toMatch(/^aggregator {2}thread \d+; 0 panics/m)
     expect(text).toMatch(/^ring +head 1, tail 6: 5 of 64 slots$/m)
-    expect(text).toMatch(/BATCH writer 1, 2 keys\n.*BATCH writer 1, 1 keys\n.*SEAL slot 1, epoch 1\n.*EVERYTHING\n.*CLOSE writer 1/)
-    expect(text).toMatch(/^writer 0 +thread \d+, generation 0: 0 keys in flight, 0 staged, of 1024$/m)
-    expect(text).toMatch(/^writer 1 +thread \d+, generation 0: 3 keys in flight, 1 staged, of 1024$/m)
+    expect(text).toMatch(
+      /BATCH writer 1, 2 keys\n.*BATCH writer 1, 1 keys\n.*SEAL slot 1, epoch 1\n.*EVERYTHING\n.*CLOSE writer 1/,
+    )
+    expect(text).toMatch(
+      /^writer 0 +thread \d+, generation 0: 0 keys in flight, 0 staged, of 1024$/m,
+    )
+    expect(text).toMatch(
+      /^writer 1 +thread \d+, generation 0: 3 keys in flight, 1 staged, of 1024$/m,
+    )
     expect(text).not.toContain('writer 2')
     expect(text).toMatch(/^epoch slot 0 {2}open, epoch 0 .*: 2 keys, \d+ cells$/m)
     expect(text.match(/^epoch slot [12] {2}not open/gm)).toHaveLength(2)
     expect(text).not.toContain('9000')
     hand.run()
     await pending
-    expect(tracker.dump()).toMatch(/^epoch slot 1 {2}open, epoch 1 .*: 1 keys, \d+ cells, everything$/m)
+    expect(tracker.dump()).toMatch(
+      /^epoch slot 1 {2}open, epoch 1 .*: 1 keys, \d+ cells, everything$/m,
+    )
   })
 })
 

@@ -38,30 +38,46 @@ interface Valid {
   /** Where the call stores keys, and which: undefined if it has to refuse these arguments. */
   readonly into?: Store
   readonly keys?: (...args: any[]) => bigint[] | undefined
-  /** At these arguments keys() says of every value whether it is allowed. At others the call may refuse it. */
+  /**
+   * At these arguments keys() says of every value whether it is allowed. At others the call may
+   * refuse it.
+   */
   readonly exact?: number[]
 }
 
-const SMALL = { capacity: 8, laneCapacity: 1024, maxWriters: 8, maxKeysPerEpoch: 4096, flushIntervalMs: 0, aggregator: 'inline' } as const
+const SMALL = {
+  capacity: 8,
+  laneCapacity: 1024,
+  maxWriters: 8,
+  maxKeysPerEpoch: 4096,
+  flushIntervalMs: 0,
+  aggregator: 'inline',
+} as const
 
 // What each value means, by the declarations of Key and KeyList: not by the code under test.
 function keyOf(value: unknown): bigint | undefined {
-  if (typeof value === 'number') return Number.isSafeInteger(value) && value >= 0 ? BigInt(value) : undefined
+  if (typeof value === 'number')
+    return Number.isSafeInteger(value) && value >= 0 ? BigInt(value) : undefined
   if (typeof value === 'bigint') return value >= 0n && value < 2n ** 64n ? value : undefined
   return textOf(value)
 }
 
 function textOf(value: unknown, seed: unknown = 0): bigint | undefined {
   if (typeof seed !== 'number' || seed >>> 0 !== seed) return undefined
-  return typeof value === 'string' || (types.isUint8Array(value) && isTrue(value)) ? fingerprint(value, seed) : undefined
+  return typeof value === 'string' || (types.isUint8Array(value) && isTrue(value))
+    ? fingerprint(value, seed)
+    : undefined
 }
 
 function keysOf(value: unknown, most = 1024): bigint[] | undefined {
   if (!isTrue(value)) return undefined
   let keys: unknown[]
   if (types.isUint32Array(value) || types.isBigUint64Array(value)) keys = [...value.slice()]
-  else if (types.isBigInt64Array(value)) keys = Array.from(value, (each) => BigInt.asUintN(64, each))
-  else if (Array.isArray(value)) keys = value.length > 10_000 ? [undefined] : Array.from({ length: value.length }, (_, i) => value[i])
+  else if (types.isBigInt64Array(value))
+    keys = Array.from(value, (each) => BigInt.asUintN(64, each))
+  else if (Array.isArray(value))
+    keys =
+      value.length > 10_000 ? [undefined] : Array.from({ length: value.length }, (_, i) => value[i])
   else if (types.isSet(value)) keys = [...value]
   else return undefined
   if (keys.length > most) return undefined
@@ -71,21 +87,33 @@ function keysOf(value: unknown, most = 1024): bigint[] | undefined {
 
 function pairOf(lo: unknown, hi: unknown): bigint[] | undefined {
   if (hi === undefined) return one(keyOf(lo))
-  return typeof lo === 'number' && typeof hi === 'number' ? [(BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)] : undefined
+  return typeof lo === 'number' && typeof hi === 'number'
+    ? [(BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)]
+    : undefined
 }
 
 function pairsOf(value: unknown): bigint[] | undefined {
   if (!isTrue(value) || !(types.isUint32Array(value) || types.isInt32Array(value))) return undefined
   const lanes = value.slice() // with the length it has, whatever it says
   if (lanes.length % 2 !== 0 || lanes.length > 2048) return undefined
-  return Array.from({ length: lanes.length / 2 }, (_, i) => pairOf(lanes[2 * i], lanes[2 * i + 1])![0])
+  return Array.from(
+    { length: lanes.length / 2 },
+    (_, i) => pairOf(lanes[2 * i], lanes[2 * i + 1])![0],
+  )
 }
 
-const one = (key: bigint | undefined): bigint[] | undefined => (key === undefined ? undefined : [key])
+const one = (key: bigint | undefined): bigint[] | undefined =>
+  key === undefined ? undefined : [key]
 const none = (): bigint[] => []
 
-const onTracker = (...args: unknown[]): Valid => ({ on: (scene) => scene.tracker, args: () => [...args] })
-const onEpoch = (...args: unknown[]): Valid => ({ on: (scene) => scene.epoch, args: () => [...args] })
+const onTracker = (...args: unknown[]): Valid => ({
+  on: (scene) => scene.tracker,
+  args: () => [...args],
+})
+const onEpoch = (...args: unknown[]): Valid => ({
+  on: (scene) => scene.epoch,
+  args: () => [...args],
+})
 const onWriter = (args: unknown[], keys?: Valid['keys'], exact: number[] = [0]): Valid => ({
   on: (scene) => scene.writer,
   args: () => [...args],
@@ -106,9 +134,14 @@ const onSet = (args: unknown[], keys: Valid['keys'], exact = [0]): Valid => ({
   exact,
 })
 const free = (...args: unknown[]): Valid => ({ args: () => [...args] })
-const withHandle = (...args: unknown[]): Valid => ({ args: (scene) => [scene.tracker.handle, ...args] })
+const withHandle = (...args: unknown[]): Valid => ({
+  args: (scene) => [scene.tracker.handle, ...args],
+})
 
-/** Valid arguments for everything that takes any. A function that is declared and missing here fails the first spec. */
+/**
+ * Valid arguments for everything that takes any. A function that is declared and missing here fails
+ * the first spec.
+ */
 const valid: Record<string, Valid> = {
   'fingerprint(key, seed)': free('x', 7),
   'memoryFootprint(options)': free({ ...SMALL }),
@@ -130,7 +163,9 @@ const valid: Record<string, Valid> = {
   'runAggregator(handle)': withHandle(),
   'Writer.mark(lo, hi)': onWriter([7, 2], pairOf, [0, 1]),
   'Writer.mark(key)': onWriter([7], (key) => one(keyOf(key))),
-  'Writer.markFingerprint(fp)': onWriter([7n], (fp) => (typeof fp === 'bigint' ? one(keyOf(fp)) : undefined)),
+  'Writer.markFingerprint(fp)': onWriter([7n], (fp) =>
+    typeof fp === 'bigint' ? one(keyOf(fp)) : undefined,
+  ),
   'Writer.markKey(key, seed)': onWriter(['x', 7], (key, seed) => one(textOf(key, seed)), [0, 1]),
   'Writer.markMany(keys, options)': onWriter([[7, 8], {}], (keys) => keysOf(keys)),
   'Writer.markLanes(lanes, options)': onWriter([Uint32Array.of(7, 8), {}], pairsOf),
@@ -140,11 +175,18 @@ const valid: Record<string, Valid> = {
   'new TxnBuffer(txnId, expectedKeys)': free(7, 7),
   'TxnBuffer.record(key)': onTxn([7], (key) => one(keyOf(key))),
   'TxnBuffer.record(lo, hi)': onTxn([7, 2], pairOf, [0, 1]),
-  'TxnBuffer.recordLanes(lo, hi)': onTxn([7, 2], (lo, hi) => (hi === undefined ? undefined : pairOf(lo, hi)), [0, 1]),
+  'TxnBuffer.recordLanes(lo, hi)': onTxn(
+    [7, 2],
+    (lo, hi) => (hi === undefined ? undefined : pairOf(lo, hi)),
+    [0, 1],
+  ),
   'TxnBuffer.recordKey(key, seed)': onTxn(['x', 7], (key, seed) => one(textOf(key, seed)), [0, 1]),
   'TxnBuffer.recordMany(keys)': onTxn([[7, 8]], (keys) => keysOf(keys, 2 ** 29)),
   'TxnBuffer.reset(txnId)': onTxn([7], none, []),
-  'TxnBuffer.flushTo(writer, options)': { on: (scene) => scene.txn, args: (scene) => [scene.writer, {}] },
+  'TxnBuffer.flushTo(writer, options)': {
+    on: (scene) => scene.txn,
+    args: (scene) => [scene.writer, {}],
+  },
   'SealedEpoch.forEach(visit)': onEpoch(() => undefined),
   'SealedEpoch.has(key)': onEpoch(7),
   'SealedEpoch.has(lo, hi)': onEpoch(7, 2),
@@ -164,7 +206,10 @@ const valid: Record<string, Valid> = {
   },
   'BatchRing.create(options)': free({ capacity: 2, laneCapacity: 2, maxWriters: 1 }),
   'BatchRing.attach(handle)': { args: (scene) => [scene.ring.handle] },
-  'BatchRing.drain(onBatch, limit)': { on: (scene) => scene.ring, args: () => [() => undefined, 7] },
+  'BatchRing.drain(onBatch, limit)': {
+    on: (scene) => scene.ring,
+    args: () => [() => undefined, 7],
+  },
   'new FingerprintSet(options)': free({ expectedKeys: 7, seed: 7, kernel: 'js' }),
   'FingerprintSet.add(lo, hi)': onSet([7, 2], pairOf, [0, 1]),
   'FingerprintSet.add(key)': onSet([7], (key) => one(keyOf(key))),
@@ -204,11 +249,18 @@ async function newScene(): Promise<Scene> {
   }
 }
 
-/** Takes out what each store holds. The mark that goes first has to be there: the tracker works as before. */
-async function takeAll({ tracker, writer, txn, set, ring }: Scene, marker: bigint): Promise<Record<Store, bigint[]>> {
+/**
+ * Takes out what each store holds. The mark that goes first has to be there: the tracker works as
+ * before.
+ */
+async function takeAll(
+  { tracker, writer, txn, set, ring }: Scene,
+  marker: bigint,
+): Promise<Record<Store, bigint[]>> {
   writer.mark(marker)
   const epoch = await within(tracker.advanceEpoch(), 'the epoch after it')
-  if (!epoch.exact || !epoch.has(marker)) throw new Error(`the mark that follows is not in the epoch (exact: ${epoch.exact})`)
+  if (!epoch.exact || !epoch.has(marker))
+    throw new Error(`the mark that follows is not in the epoch (exact: ${epoch.exact})`)
   const keys = [...epoch].filter((key) => key !== marker)
   epoch.commit()
   const pushed: bigint[] = []
@@ -240,7 +292,8 @@ async function end(result: unknown): Promise<void> {
   else if (result instanceof Writer) result.close()
   else if (result instanceof SealedEpoch) result.commit()
   else if (typeof result === 'function') result()
-  else if (typeof (result as AsyncGenerator | undefined)?.return === 'function') await (result as AsyncGenerator).return(undefined)
+  else if (typeof (result as AsyncGenerator | undefined)?.return === 'function')
+    await (result as AsyncGenerator).return(undefined)
 }
 
 const isExpected = (error: any): boolean =>
@@ -251,7 +304,8 @@ const isExpected = (error: any): boolean =>
     error.code.startsWith('ERR_DIRTYRING_') &&
     ['TypeError', 'RangeError', 'DirtyRingError'].includes(error.name))
 
-const sorted = (keys: readonly bigint[]): bigint[] => [...new Set(keys)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+const sorted = (keys: readonly bigint[]): bigint[] =>
+  [...new Set(keys)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
 
 let scene: Scene | undefined
 let marker = 2n ** 40n
@@ -261,7 +315,11 @@ afterEach(() => {
 })
 
 /** What went wrong when the function was called so: nothing, for most. */
-async function problemOf(each: Declared, args: unknown[], isExact: boolean): Promise<string | undefined> {
+async function problemOf(
+  each: Declared,
+  args: unknown[],
+  isExact: boolean,
+): Promise<string | undefined> {
   const { on, into, keys } = valid[each.name] ?? { args: () => [] }
   let error: any
   let result: unknown
@@ -290,7 +348,8 @@ async function problemOf(each: Declared, args: unknown[], isExact: boolean): Pro
     const held = await takeAll(scene!, marker++)
     for (const store of STORES) {
       const expected = store === into && !threw ? should! : []
-      if (sorted(held[store]).join() !== sorted(expected).join()) return `${store} holds ${held[store].join()}, not ${expected.join()}`
+      if (sorted(held[store]).join() !== sorted(expected).join())
+        return `${store} holds ${held[store].join()}, not ${expected.join()}`
     }
   }
   return undefined
@@ -298,7 +357,11 @@ async function problemOf(each: Declared, args: unknown[], isExact: boolean): Pro
 
 describe('C11: odd values', () => {
   it('there are valid arguments for everything that the package declares', () => {
-    expect(declared.filter(({ name, positions }) => positions.length > 0 && valid[name] === undefined).map(({ name }) => name)).toEqual([])
+    expect(
+      declared
+        .filter(({ name, positions }) => positions.length > 0 && valid[name] === undefined)
+        .map(({ name }) => name),
+    ).toEqual([])
     expect(declared.length).toBeGreaterThan(60)
   })
 
@@ -325,22 +388,31 @@ describe('C11: odd values', () => {
   })
 
   const positions = declared.flatMap((each) =>
-    each.positions.map((position) => ({ title: `${each.name}: ${position.label}`, each, position })),
+    each.positions.map((position) => ({
+      title: `${each.name}: ${position.label}`,
+      each,
+      position,
+    })),
   )
 
   it.each(positions)('$title', async ({ each, position: { index, option } }) => {
     const problems: string[] = []
     const isExact = option === undefined && valid[each.name].exact?.includes(index) === true
-    const proxied: Odd = ['a Proxy of what is valid', () => proxyOf(valid[each.name].args(scene!), index, option)]
+    const proxied: Odd = [
+      'a Proxy of what is valid',
+      () => proxyOf(valid[each.name].args(scene!), index, option),
+    ]
     for (const [name, make] of [...oddValues, proxied]) {
       scene ??= await newScene()
       const args = valid[each.name].args(scene)
       const odd = make()
       args[index] = option === undefined ? odd : { ...(args[index] as object), [option]: odd }
-      const problem = await problemOf(each, args, isExact && name !== proxied[0]).catch((error: unknown) => {
-        scene = undefined
-        return `afterwards: ${String((error as Error).stack)}`
-      })
+      const problem = await problemOf(each, args, isExact && name !== proxied[0]).catch(
+        (error: unknown) => {
+          scene = undefined
+          return `afterwards: ${String((error as Error).stack)}`
+        },
+      )
       if (problem !== undefined) {
         problems.push(`${name}: ${problem}`)
         scene = undefined
@@ -352,7 +424,9 @@ describe('C11: odd values', () => {
 
 function proxyOf(args: unknown[], index: number, option: string | undefined): unknown {
   const value = option === undefined ? args[index] : (args[index] as any)[option]
-  return (typeof value === 'object' && value !== null) || typeof value === 'function' ? new Proxy(value, {}) : value
+  return (typeof value === 'object' && value !== null) || typeof value === 'function'
+    ? new Proxy(value, {})
+    : value
 }
 
 function ownersIn(all: Scene): Record<string, object> {

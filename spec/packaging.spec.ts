@@ -1,5 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,14 +22,20 @@ let packed: string[] = []
 
 function run(command: string, args: string[], cwd: string) {
   const { NODE_OPTIONS: _, ...env } = process.env
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, env, encoding: 'utf8', timeout: 60_000 })
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd,
+    env,
+    encoding: 'utf8',
+    timeout: 60_000,
+  })
   if (error) throw error
   return { status, stdout, stderr }
 }
 
 function mustRun(command: string, args: string[], cwd: string): string {
   const { status, stdout, stderr } = run(command, args, cwd)
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: exit status ${status}\n${stdout}\n${stderr}`)
+  if (status !== 0)
+    throw new Error(`${command} ${args.join(' ')}: exit status ${status}\n${stdout}\n${stderr}`)
   return stdout
 }
 
@@ -33,25 +47,51 @@ function write(path: string, text: string): string {
 
 beforeAll(() => {
   // Without scripts: the specs' setup has built it, and other specs are running it.
-  const [{ filename, files }] = JSON.parse(mustRun('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch], root))
+  const [{ filename, files }] = JSON.parse(
+    mustRun('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch], root),
+  )
   packed = files.map(({ path }: { path: string }) => path)
-  write(join(project, 'package.json'), JSON.stringify({ name: 'project', version: '1.0.0', private: true, type: 'module' }))
-  mustRun('npm', ['install', '--no-audit', '--no-fund', '--offline', '--ignore-scripts', join(scratch, filename)], project)
+  write(
+    join(project, 'package.json'),
+    JSON.stringify({ name: 'project', version: '1.0.0', private: true, type: 'module' }),
+  )
+  mustRun(
+    'npm',
+    [
+      'install',
+      '--no-audit',
+      '--no-fund',
+      '--offline',
+      '--ignore-scripts',
+      join(scratch, filename),
+    ],
+    project,
+  )
 })
 
 afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
 describe('the package', () => {
   it('holds what its users need, and nothing else', () => {
-    const sources = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter((path) => /(?<!\.as)\.ts$/.test(path))
-    const built = sources.flatMap((path) => ['.js', '.d.ts'].map((end) => `dist/${path.replace(/\.ts$/, end)}`))
+    const sources = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter(
+      (path) => /(?<!\.as)\.ts$/.test(path),
+    )
+    const built = sources.flatMap((path) =>
+      ['.js', '.d.ts'].map((end) => `dist/${path.replace(/\.ts$/, end)}`),
+    )
 
-    expect(packed.toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', ...built].toSorted())
+    expect(packed.toSorted()).toEqual(
+      ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', ...built].toSorted(),
+    )
   })
 
   it('comes alone', () => {
-    expect(readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.'))).toEqual(['dirtyring'])
-    const manifest = JSON.parse(readFileSync(join(project, 'node_modules/dirtyring/package.json'), 'utf8'))
+    expect(
+      readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.')),
+    ).toEqual(['dirtyring'])
+    const manifest = JSON.parse(
+      readFileSync(join(project, 'node_modules/dirtyring/package.json'), 'utf8'),
+    )
     expect(Object.keys(manifest)).not.toContain('dependencies')
     expect(Object.keys(manifest)).not.toContain('peerDependencies')
     expect(Object.keys(manifest)).not.toContain('optionalDependencies')
@@ -59,12 +99,16 @@ describe('the package', () => {
 
   it('has every file that its manifest names', () => {
     const installed = join(project, 'node_modules/dirtyring')
-    const { exports, imports, bin } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
+    const { exports, imports, bin } = JSON.parse(
+      readFileSync(join(installed, 'package.json'), 'utf8'),
+    )
     const named = JSON.stringify([exports, imports, bin]).match(/\.\/[\w./-]+\.\w+/g)!
 
     expect(named.length).toBeGreaterThan(8)
     expect(named.filter((path) => !existsSync(join(installed, path)))).toEqual([])
-    expect(readFileSync(join(installed, bin.dirtyring), 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/)
+    expect(readFileSync(join(installed, bin.dirtyring), 'utf8')).toMatch(
+      /^#!\/usr\/bin\/env node\n/,
+    )
   })
 })
 
@@ -83,7 +127,11 @@ describe('its declarations', () => {
       noEmit: true,
     }
     write(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: [file] }))
-    return run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], project)
+    return run(
+      process.execPath,
+      [join(root, 'node_modules/typescript/bin/tsc'), '-p', project],
+      project,
+    )
   }
 
   it('compile strictly without @types/node and without "dom", those of dirtyring/aggregator too', () => {
@@ -120,13 +168,18 @@ describe('its declarations', () => {
   })
 
   it.each([
-    { name: 'an option of the wrong type', line: `void DirtyTracker.create({ capacity: 'large' })` },
+    {
+      name: 'an option of the wrong type',
+      line: `void DirtyTracker.create({ capacity: 'large' })`,
+    },
     { name: 'an option that there is not', line: `void DirtyTracker.create({ capcity: 4 })` },
     { name: 'an iterable for a list of keys', line: `openWriter({}).markMany(new Map().keys())` },
     { name: 'a string for a list of keys', line: `openWriter({}).markMany('keys')` },
     { name: 'half a key', line: `openWriter({}).mark({})` },
   ])('refuse $name', ({ line }) => {
-    const { status, stdout } = compile(`import { DirtyTracker, openWriter } from 'dirtyring'\n${line}\nexport { DirtyTracker, openWriter }`)
+    const { status, stdout } = compile(
+      `import { DirtyTracker, openWriter } from 'dirtyring'\n${line}\nexport { DirtyTracker, openWriter }`,
+    )
 
     expect(status).not.toBe(0)
     expect(stdout).toMatch(/consumer\.ts\(2,/)
@@ -134,16 +187,22 @@ describe('its declarations', () => {
 })
 
 describe('the code in the README', () => {
-  /** Blocks that import the package; those that name their file, one after another, are one program that begins at main.js. */
+  /**
+   * Blocks that import the package; those that name their file, one after another, are one program
+   * that begins at main.js.
+   */
   const programs: { at: string; files: Map<string, string> }[] = []
   let fresh = true
-  for (const [, language, code] of readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^```(\w*)\n([^]*?)^```$/gm)) {
+  for (const [, language, code] of readFileSync(join(root, 'README.md'), 'utf8').matchAll(
+    /^```(\w*)\n([^]*?)^```$/gm,
+  )) {
     const name = /^\/\/ ([\w-]+\.m?js)\b/.exec(code)?.[1]
     if (language !== 'js' || !/^import .* from 'dirtyring'$/m.test(code)) {
       fresh = true
       continue
     }
-    if (name === undefined || fresh || name === 'main.js') programs.push({ at: String(programs.length), files: new Map() })
+    if (name === undefined || fresh || name === 'main.js')
+      programs.push({ at: String(programs.length), files: new Map() })
     programs.at(-1)!.files.set(name ?? 'main.js', code)
     fresh = name === undefined
   }

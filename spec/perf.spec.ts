@@ -10,7 +10,11 @@ const out = mkdtempSync(join(tmpdir(), 'dirtyring-perf-'))
 
 function perf(...args: string[]) {
   const { NODE_OPTIONS: _, ...env } = process.env
-  return spawnSync(process.execPath, [script, '--out', out, ...args], { env, encoding: 'utf8', timeout: 170_000 })
+  return spawnSync(process.execPath, [script, '--out', out, ...args], {
+    env,
+    encoding: 'utf8',
+    timeout: 170_000,
+  })
 }
 
 type Row = Record<string, string | number>
@@ -28,7 +32,9 @@ const FLOORS = /empty loop|Set<bigint>/
 beforeAll(() => {
   const { status, stdout, stderr } = perf('--quick')
   if (status !== 0) throw new Error(`${stdout}\n${stderr}`)
-  const [json, html] = ['json', 'html'].map((end) => readdirSync(out).find((name) => name.endsWith(`.${end}`))!)
+  const [json, html] = ['json', 'html'].map((end) =>
+    readdirSync(out).find((name) => name.endsWith(`.${end}`))!,
+  )
   questions = JSON.parse(readFileSync(join(out, json), 'utf8')).questions
   pageText = readFileSync(join(out, html), 'utf8')
 }, 180_000)
@@ -44,13 +50,33 @@ describe('the perf suite, each question in its smallest form', () => {
   })
 
   it('has a floor beside every pipeline', () => {
-    for (const name of ['pipeline', 'topologies', 'skew', 'batch', 'kernel', 'cycle', 'latency', 'bursts', 'tune']) {
+    for (const name of [
+      'pipeline',
+      'topologies',
+      'skew',
+      'batch',
+      'kernel',
+      'cycle',
+      'latency',
+      'bursts',
+      'tune',
+    ]) {
       expect([name, FLOORS.test(JSON.stringify(questions[name].rows))]).toEqual([name, true])
     }
   })
 
   it('counts what was lost wherever keys go through a pipeline: nothing', () => {
-    const names = ['pipeline', 'topologies', 'skew', 'batch', 'cycle', 'bursts', 'workloads', 'faults', 'tune']
+    const names = [
+      'pipeline',
+      'topologies',
+      'skew',
+      'batch',
+      'cycle',
+      'bursts',
+      'workloads',
+      'faults',
+      'tune',
+    ]
     for (const name of names) {
       const lost = questions[name].rows.map((row) => row.lost ?? '')
       expect([name, lost.filter((each) => each !== 0 && each !== '')]).toEqual([name, []])
@@ -61,12 +87,17 @@ describe('the perf suite, each question in its smallest form', () => {
   it('counts processor time and waits beside them', () => {
     for (const name of ['pipeline', 'topologies', 'skew', 'batch', 'bursts', 'workloads', 'tune']) {
       const [row] = questions[name].rows
-      expect([name, Object.keys(row)]).toEqual([name, expect.arrayContaining(['CPU s', 'CPU ns a key', 'waits', 'lost'])])
+      expect([name, Object.keys(row)]).toEqual([
+        name,
+        expect.arrayContaining(['CPU s', 'CPU ns a key', 'waits', 'lost']),
+      ])
     }
   })
 
   it('says of a peer that it cannot measure why not', () => {
-    const peers = questions.pipeline.rows.filter(({ pipeline }) => /rust|ringbuf|multithreading/.test(String(pipeline)))
+    const peers = questions.pipeline.rows.filter(({ pipeline }) =>
+      /rust|ringbuf|multithreading/.test(String(pipeline)),
+    )
 
     expect(new Set(peers.map(({ pipeline }) => pipeline))).toEqual(
       new Set(['ringbuf.js', 'rust siphash', 'rust identity', 'multithreading']),
@@ -83,7 +114,11 @@ describe('the perf suite, each question in its smallest form', () => {
   })
 
   it('names an option that it does not understand', () => {
-    expect(perf('--only', 'nothing').stderr).toMatch(/--only expected names of pipeline, .*, got nothing/)
-    expect(perf('--tune', '--writers', '0').stderr).toMatch(/--writers expected a whole number, 1 to 64, got 0/)
+    expect(perf('--only', 'nothing').stderr).toMatch(
+      /--only expected names of pipeline, .*, got nothing/,
+    )
+    expect(perf('--tune', '--writers', '0').stderr).toMatch(
+      /--writers expected a whole number, 1 to 64, got 0/,
+    )
   })
 })

@@ -1,7 +1,17 @@
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import fc from 'fast-check'
-import { HEAD, LANE_OWNER, LANE_PUBLISHED, LANE_STAGED_END, laneAt, OWNER, PARKED, TAIL, VERSION_VALUE } from '../lib/memory/map.js'
+import {
+  HEAD,
+  LANE_OWNER,
+  LANE_PUBLISHED,
+  LANE_STAGED_END,
+  laneAt,
+  OWNER,
+  PARKED,
+  TAIL,
+  VERSION_VALUE,
+} from '../lib/memory/map.js'
 import type { Memory } from '../lib/memory/memory.js'
 import { attachMemory } from '../lib/memory/memory.js'
 import { BatchRing } from '../lib/ring/batch-ring.js'
@@ -38,7 +48,8 @@ import { smallMemory, watchAccesses } from './support/steps.js'
 const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })
 const RANGE = 2 ** 30
 
-const ringOf = (capacity: number, position = 0): Memory => smallMemory({ capacity, start: { position } })
+const ringOf = (capacity: number, position = 0): Memory =>
+  smallMemory({ capacity, start: { position } })
 
 /** A token that says who it is. */
 const token = (n: number): number => controlToken(NOP, n & PAYLOAD_MASK)
@@ -73,7 +84,10 @@ function takeAll(memory: Memory): number[] {
   return taken
 }
 
-const geometry = fc.record({ bits: fc.integer({ min: 0, max: 20 }), position: fc.integer({ min: 0, max: RANGE - 1 }) })
+const geometry = fc.record({
+  bits: fc.integer({ min: 0, max: 20 }),
+  position: fc.integer({ min: 0, max: RANGE - 1 }),
+})
 const position = fc.integer({ min: 0, max: RANGE - 1 })
 
 describe('Words', () => {
@@ -81,8 +95,11 @@ describe('Words', () => {
     fc.assert(
       fc.property(geometry, fc.integer({ min: 0, max: 2 ** 28 - 1 }), ({ bits, position }, any) => {
         const lap = lapOf(position, bits)
-        for (const word of [emptyWord(lap), fullWord(lap, any)]) if (!(word >= 0 && word < RANGE)) return false
-        return tokenOf(fullWord(lap, any)) === any && (fullWord(lap, any) & 3) === (((lap & 1) << 1) | 1)
+        for (const word of [emptyWord(lap), fullWord(lap, any)])
+          if (!(word >= 0 && word < RANGE)) return false
+        return (
+          tokenOf(fullWord(lap, any)) === any && (fullWord(lap, any) & 3) === (((lap & 1) << 1) | 1)
+        )
       }),
     )
   })
@@ -102,10 +119,18 @@ describe('Words', () => {
 
   it('keep kind and payload of control tokens, apart from batches', () => {
     fc.assert(
-      fc.property(fc.integer({ min: SEAL, max: NOP }), fc.integer({ min: 0, max: PAYLOAD_MASK }), (kind, payload) => {
-        const control = controlToken(kind, payload)
-        expect([control >>> KIND_SHIFT, control & PAYLOAD_MASK, control & BATCH]).toEqual([kind, payload, 0])
-      }),
+      fc.property(
+        fc.integer({ min: SEAL, max: NOP }),
+        fc.integer({ min: 0, max: PAYLOAD_MASK }),
+        (kind, payload) => {
+          const control = controlToken(kind, payload)
+          expect([control >>> KIND_SHIFT, control & PAYLOAD_MASK, control & BATCH]).toEqual([
+            kind,
+            payload,
+            0,
+          ])
+        },
+      ),
     )
   })
 
@@ -120,7 +145,10 @@ describe('Words', () => {
           const sealed = epochPayload(slot, epoch)
           expect([sealed >>> EPOCH_BITS, sealed & EPOCH_MASK]).toEqual([slot, epoch % 2 ** 19])
           const closed = writerPayload(writer, generation)
-          expect([closed >>> GENERATION_BITS, closed & GENERATION_MASK]).toEqual([writer, generation % 2 ** 13])
+          expect([closed >>> GENERATION_BITS, closed & GENERATION_MASK]).toEqual([
+            writer,
+            generation % 2 ** 13,
+          ])
           expect(Math.max(sealed, closed)).toBeLessThanOrEqual(PAYLOAD_MASK)
         },
       ),
@@ -134,9 +162,13 @@ describe('Words', () => {
       }),
     )
     fc.assert(
-      fc.property(fc.integer({ min: 0, max: EPOCH_MASK }), fc.integer({ min: -1000, max: 1000 }), (from, by) => {
-        expect(epochDistance((from + by) & EPOCH_MASK, from)).toBe(by)
-      }),
+      fc.property(
+        fc.integer({ min: 0, max: EPOCH_MASK }),
+        fc.integer({ min: -1000, max: 1000 }),
+        (from, by) => {
+          expect(epochDistance((from + by) & EPOCH_MASK, from)).toBe(by)
+        },
+      ),
     )
   })
 })
@@ -172,7 +204,11 @@ describe.each(rings)('A ring of $capacity from position $position', ({ capacity,
     for (let n = 0; n < capacity; n++) expect(push(memory, token(n))).toBe(true)
     for (let n = 0; n < capacity * 3; n++) {
       const words = [...memory.words.subarray(0, memory.layout.lanes)].join()
-      if (push(memory, token(999)) || words !== [...memory.words.subarray(0, memory.layout.lanes)].join()) throw new Error('it was stored')
+      if (
+        push(memory, token(999)) ||
+        words !== [...memory.words.subarray(0, memory.layout.lanes)].join()
+      )
+        throw new Error('it was stored')
       expect(take(memory)).toBe(n)
       expect(push(memory, token(capacity + n))).toBe(true)
     }
@@ -269,13 +305,24 @@ describe.each(rings)('A ring of $capacity from position $position', ({ capacity,
 
   it('refuses an unknown word on both sides, and the tail never runs over it', () => {
     const lap = lapOf(position, Math.log2(capacity))
-    for (const word of [-1, -(2 ** 31), RANGE, 2 ** 31 - 1, emptyWord(lap + 2), emptyWord(lap + 3)]) {
+    for (const word of [
+      -1,
+      -(2 ** 31),
+      RANGE,
+      2 ** 31 - 1,
+      emptyWord(lap + 2),
+      emptyWord(lap + 3),
+    ]) {
       const memory = ringOf(capacity, position)
       memory.words[slotAt(memory, position)] = word
       expect(() => push(memory, token(1))).toThrow(CORRUPT)
       expect(() => peek(memory, position)).toThrow(CORRUPT)
       expect(() => settledTail(memory)).toThrow(CORRUPT)
-      expect([memory.words[TAIL], memory.words[HEAD], memory.words[slotAt(memory, position)]]).toEqual([position, position, word])
+      expect([
+        memory.words[TAIL],
+        memory.words[HEAD],
+        memory.words[slotAt(memory, position)],
+      ]).toEqual([position, position, word])
     }
   })
 
@@ -342,7 +389,8 @@ describe.each(rings)('A ring of $capacity from position $position', ({ capacity,
             theirs: [...new Set(theirs)].sort((a, b) => a - b).join(),
             stuck: false,
           }
-          if (JSON.stringify(found) !== JSON.stringify(wanted)) expect({ access, filled, ...found }).toEqual({ access, filled, ...wanted })
+          if (JSON.stringify(found) !== JSON.stringify(wanted))
+            expect({ access, filled, ...found }).toEqual({ access, filled, ...wanted })
           races++
         }
       }
@@ -375,7 +423,8 @@ describe('A push', () => {
 
   it('finds a ring that was poisoned full', () => {
     const memory = ringOf(4)
-    for (let i = 0; i < 4; i++) memory.words[memory.layout.ring + i] = fullWord(0, controlToken(POISON, 0))
+    for (let i = 0; i < 4; i++)
+      memory.words[memory.layout.ring + i] = fullWord(0, controlToken(POISON, 0))
     expect(push(memory, token(1))).toBe(false)
     expect(memory.words[TAIL]).toBe(4)
   })
@@ -393,7 +442,10 @@ describe('BatchRing', () => {
   /** Everything there is, as [producer, ...keys]. */
   function drained(ring: BatchRing, limit?: number): number[][] {
     const batches: number[][] = []
-    const count = ring.drain((keys, producer) => batches.push([producer, ...Array.from(keys, Number)]), limit)
+    const count = ring.drain(
+      (keys, producer) => batches.push([producer, ...Array.from(keys, Number)]),
+      limit,
+    )
     expect(count).toBe(batches.length)
     return batches
   }
@@ -434,7 +486,9 @@ describe('BatchRing', () => {
 
   it('takes a batch of another realm', () => {
     const ring = BatchRing.create(small)
-    expect(ring.openProducer().push(runInNewContext('new BigUint64Array([1n, 2n])') as BigUint64Array)).toBe(true)
+    expect(
+      ring.openProducer().push(runInNewContext('new BigUint64Array([1n, 2n])') as BigUint64Array),
+    ).toBe(true)
     ring.drain((got) => expect([...got]).toEqual([1n, 2n]))
     expect.assertions(2)
   })
@@ -521,7 +575,10 @@ describe('BatchRing', () => {
             continue
           }
           const { producer, keys } = each
-          const inLane = queue.reduce((sum, [id, ...some]) => sum + (id === producer ? some.length : 0), 0)
+          const inLane = queue.reduce(
+            (sum, [id, ...some]) => sum + (id === producer ? some.length : 0),
+            0,
+          )
           const fits = keys.length === 0 || (queue.length < 4 && inLane + keys.length <= 8)
           expect(producers[producer].push(batch(...keys))).toBe(fits)
           if (fits && keys.length > 0) queue.push([producer, ...keys])
@@ -655,23 +712,36 @@ describe('BatchRing', () => {
       expect(call).toThrow(what)
     }
     bad(() => producer.push([1n] as any), TypeError, '"batch" expected a BigUint64Array')
-    bad(() => producer.push(new BigUint64Array(9)), RangeError, 'at most 8 keys (laneCapacity), got 9')
+    bad(
+      () => producer.push(new BigUint64Array(9)),
+      RangeError,
+      'at most 8 keys (laneCapacity), got 9',
+    )
     bad(() => ring.drain(1 as any), TypeError, '"onBatch" expected a function, got 1')
     bad(() => ring.drain(() => undefined, '1' as any), TypeError, '"limit" expected a number')
     bad(() => ring.drain(() => undefined, -1), RangeError, '"limit"')
     bad(() => ring.drain(() => undefined, NaN), RangeError, '"limit"')
     bad(() => BatchRing.create({ capacity: 3 }), RangeError, '"options.capacity"')
-    bad(() => BatchRing.create({ laneCapacity: 2 ** 27, maxWriters: 2 }), RangeError, '"options.laneCapacity"')
+    bad(
+      () => BatchRing.create({ laneCapacity: 2 ** 27, maxWriters: 2 }),
+      RangeError,
+      '"options.laneCapacity"',
+    )
     bad(() => BatchRing.create({ maxWriters: 1025 }), RangeError, '"options.maxWriters"')
     bad(() => BatchRing.create(null as any), TypeError, '"options"')
     bad(() => BatchRing.attach(ring), TypeError, 'ring.handle')
     bad(() => BatchRing.attach(null), TypeError, 'ring.handle')
-    expect(() => BatchRing.attach({ dirtyring: VERSION_VALUE, buffer: smallMemory().words.buffer })).toThrow(
-      expect.objectContaining({ code: 'ERR_DIRTYRING_BAD_HANDLE', message: expect.stringContaining('DirtyTracker') }),
+    expect(() =>
+      BatchRing.attach({ dirtyring: VERSION_VALUE, buffer: smallMemory().words.buffer }),
+    ).toThrow(
+      expect.objectContaining({
+        code: 'ERR_DIRTYRING_BAD_HANDLE',
+        message: expect.stringContaining('DirtyTracker'),
+      }),
     )
-    expect(() => BatchRing.attach({ dirtyring: VERSION_VALUE + 1, buffer: smallMemory().words.buffer })).toThrow(
-      code('ERR_DIRTYRING_VERSION'),
-    )
+    expect(() =>
+      BatchRing.attach({ dirtyring: VERSION_VALUE + 1, buffer: smallMemory().words.buffer }),
+    ).toThrow(code('ERR_DIRTYRING_VERSION'))
     expect(drained(ring)).toEqual([])
   })
 })

@@ -21,7 +21,13 @@ describe('FingerprintSet', () => {
   it('is what a Set of bigints is', () => {
     const operation = fc.oneof(
       { weight: 6, arbitrary: fc.record({ add: key }) },
-      { weight: 3, arbitrary: fc.record({ addMany: fc.array(key, { maxLength: 300 }), as: fc.constantFrom('array', 'typed', 'set') }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          addMany: fc.array(key, { maxLength: 300 }),
+          as: fc.constantFrom('array', 'typed', 'set'),
+        }),
+      },
       { weight: 4, arbitrary: fc.record({ has: key }) },
       { weight: 1, arbitrary: fc.constant('clear' as const) },
     )
@@ -46,15 +52,22 @@ describe('FingerprintSet', () => {
             } else {
               const before = model.size
               for (const one of each.addMany) model.add(one)
-              const list = { array: each.addMany, typed: new BigUint64Array(each.addMany), set: new Set(each.addMany) }
+              const list = {
+                array: each.addMany,
+                typed: new BigUint64Array(each.addMany),
+                set: new Set(each.addMany),
+              }
               expect(set.addMany(list[each.as as 'array'])).toBe(model.size - before)
             }
             expect(set.size).toBe(model.size)
           }
           expect([...set]).toEqual([...model])
           expect([...set.keys]).toEqual([...model])
-          expect([...set.lanes]).toEqual([...new Uint32Array(new BigUint64Array([...model]).buffer)])
-          for (const one of model) if (!set.has(one) || set.add(one)) throw new Error(`${one} is missing`)
+          expect([...set.lanes]).toEqual([
+            ...new Uint32Array(new BigUint64Array([...model]).buffer),
+          ])
+          for (const one of model)
+            if (!set.has(one) || set.add(one)) throw new Error(`${one} is missing`)
         },
       ),
     )
@@ -62,14 +75,19 @@ describe('FingerprintSet', () => {
 
   it('reserves no address space by default: only kernel wasm is WebAssembly', () => {
     const kinds = [{}, { kernel: 'auto' }, { kernel: 'js' }, { kernel: 'wasm' }] as const
-    const buffers = kinds.map((options) => Object.prototype.toString.call(new FingerprintSet(options).keys.buffer).slice(8, -1))
+    const buffers = kinds.map((options) =>
+      Object.prototype.toString.call(new FingerprintSet(options).keys.buffer).slice(8, -1),
+    )
     expect(buffers).toEqual(['ArrayBuffer', 'ArrayBuffer', 'ArrayBuffer', 'SharedArrayBuffer'])
   })
 
   it('grows from nothing to many thousands of keys, and keeps their order', () => {
     for (const expectedKeys of [0, 70_000]) {
       const set = new FingerprintSet({ expectedKeys })
-      const keys = BigUint64Array.from({ length: 70_000 }, (_, i) => (BigInt(i) * 0x9e3779b97f4a7c15n) & LAST)
+      const keys = BigUint64Array.from(
+        { length: 70_000 },
+        (_, i) => (BigInt(i) * 0x9e3779b97f4a7c15n) & LAST,
+      )
       for (let i = 0; i < 100; i++) set.add(keys[i])
       expect(set.addMany(keys)).toBe(69_900)
       expect(Buffer.compare(Buffer.from(set.keys.slice().buffer), Buffer.from(keys.buffer))).toBe(0)
@@ -145,7 +163,11 @@ describe('FingerprintSet', () => {
       [null, TypeError, '"options" expected a plain object, got null'],
       [5, TypeError, '"options" expected a plain object, got 5'],
       [{ expectedKeys: '1' }, TypeError, '"options.expectedKeys" expected a number'],
-      [{ expectedKeys: -1 }, RangeError, '"options.expectedKeys" expected a whole number, 0 to 268435456, got -1'],
+      [
+        { expectedKeys: -1 },
+        RangeError,
+        '"options.expectedKeys" expected a whole number, 0 to 268435456, got -1',
+      ],
       [{ expectedKeys: 1.5 }, RangeError, '"options.expectedKeys"'],
       [{ expectedKeys: NaN }, RangeError, '"options.expectedKeys"'],
       [{ expectedKeys: 2 ** 28 + 1 }, RangeError, '"options.expectedKeys"'],
@@ -160,7 +182,9 @@ describe('FingerprintSet', () => {
       expect(() => new FingerprintSet(options as any)).toThrow(type)
       expect(() => new FingerprintSet(options as any)).toThrow(message)
     }
-    expect(new FingerprintSet({ expectedKeys: undefined, seed: undefined, kernel: undefined }).size).toBe(0)
+    expect(
+      new FingerprintSet({ expectedKeys: undefined, seed: undefined, kernel: undefined }).size,
+    ).toBe(0)
   })
 })
 
@@ -190,24 +214,35 @@ describe('The kernel', () => {
     expect(insertRun(set, keys, 14, 16)).toBe(16)
     expect(insertRun(set, keys, 12, 14)).toBe(12)
     const zeroLast = emptySet(16, 3)
-    expect(insertRun(zeroLast, lanesOf([1n, 2n, 3n, 4n, 0n]) as unknown as SharedWords, 0, 10)).toBe(8)
+    expect(
+      insertRun(zeroLast, lanesOf([1n, 2n, 3n, 4n, 0n]) as unknown as SharedWords, 0, 10),
+    ).toBe(8)
     expect(zeroLast.zero).toBe(false)
   })
 
   it('finds after indexing a log what it found when the keys were inserted', () => {
     fc.assert(
-      fc.property(fc.uniqueArray(key, { maxLength: 64 }), fc.array(key, { maxLength: 30 }), fc.nat(), (keys, others, seed) => {
-        const set = emptySet(cellsFor(64), seed)
-        insertRun(set, lanesOf(keys) as unknown as SharedWords, 0, keys.length * 2)
-        const again: SetState = { ...set, words: set.words.slice() as unknown as SharedWords, zero: false }
-        again.words.fill(0, again.table)
-        indexLog(again, 0, again.count)
-        expect(again.words.join()).toBe(set.words.join())
-        for (const each of [...keys, ...others]) {
-          const [lo, hi] = lanesOf([each])
-          if (contains(again, lo, hi) !== keys.includes(each)) throw new Error(`${each}`)
-        }
-      }),
+      fc.property(
+        fc.uniqueArray(key, { maxLength: 64 }),
+        fc.array(key, { maxLength: 30 }),
+        fc.nat(),
+        (keys, others, seed) => {
+          const set = emptySet(cellsFor(64), seed)
+          insertRun(set, lanesOf(keys) as unknown as SharedWords, 0, keys.length * 2)
+          const again: SetState = {
+            ...set,
+            words: set.words.slice() as unknown as SharedWords,
+            zero: false,
+          }
+          again.words.fill(0, again.table)
+          indexLog(again, 0, again.count)
+          expect(again.words.join()).toBe(set.words.join())
+          for (const each of [...keys, ...others]) {
+            const [lo, hi] = lanesOf([each])
+            if (contains(again, lo, hi) !== keys.includes(each)) throw new Error(`${each}`)
+          }
+        },
+      ),
     )
   })
 
@@ -216,10 +251,13 @@ describe('The kernel', () => {
       const { mulLo, mulHi, mulMix } = secretsAt(secretsOf(seed), 0)
       for (const factor of [mulLo, mulHi, mulMix]) {
         const bits = (factor >>> 0).toString(2).padStart(32, '0')
-        if (!bits.endsWith('1') || /0{6}|1{6}/.test(bits)) throw new Error(`factor ${bits} of seed ${seed}`)
+        if (!bits.endsWith('1') || /0{6}|1{6}/.test(bits))
+          throw new Error(`factor ${bits} of seed ${seed}`)
       }
     }
-    expect(new Set(Array.from({ length: 2000 }, (_, seed) => secretsOf(seed).join())).size).toBe(2000)
+    expect(new Set(Array.from({ length: 2000 }, (_, seed) => secretsOf(seed).join())).size).toBe(
+      2000,
+    )
   })
 })
 
@@ -227,7 +265,9 @@ const KEYS = 512
 const CELLS = 2048
 const SEEDS = 40
 const BITS = 10
-/** A sixty-fourth of the seeds, or so, is unlucky with a family, and a little; more are too many. */
+/**
+ * A sixty-fourth of the seeds, or so, is unlucky with a family, and a little; more are too many.
+ */
 const UNLUCKY = 2
 const UNLUCKIEST = 4
 const half = (i: number): [number, number] => [i & 31, i >>> 5]
@@ -269,17 +309,40 @@ const families: [string, (i: number) => [number, number]][] = [
   ['the top bits of both', (i) => [top(i, BITS), top(i, BITS)]],
   ['the grid lo = k << 16, hi = j << 16', (i) => [half(i)[0] << 16, half(i)[1] << 16]],
   ['a grid of the top bits of both', (i) => [top(half(i)[0], 5), top(half(i)[1], 5)]],
-  ['pairs that differ by 0x80000000 in lo and 0x80010000 in hi', (i) => [(i & ~1) ^ top(i & 1, 1), i & 1 ? 0x80010000 : 0]],
-  ['pairs that differ by 0x80008000 in lo and 0x80010000 in hi', (i) => [(i & ~1) ^ shift16(top(i & 1, 1)), shift15(top(i & 1, 1))]],
+  [
+    'pairs that differ by 0x80000000 in lo and 0x80010000 in hi',
+    (i) => [(i & ~1) ^ top(i & 1, 1), i & 1 ? 0x80010000 : 0],
+  ],
+  [
+    'pairs that differ by 0x80008000 in lo and 0x80010000 in hi',
+    (i) => [(i & ~1) ^ shift16(top(i & 1, 1)), shift15(top(i & 1, 1))],
+  ],
   ['top bits through one shift', (i) => [top(half(i)[0], 5), shift15(top(half(i)[1], 5))]],
-  ['top bits that both shifts undo', (i) => [shift16(top(half(i)[0], 5)), shift15(top(half(i)[1], 5))]],
-  ['top bits of lo, and of hi half a turn away', (i) => [top(half(i)[0], 5), rotl16(top(half(i)[1], 5))]],
+  [
+    'top bits that both shifts undo',
+    (i) => [shift16(top(half(i)[0], 5)), shift15(top(half(i)[1], 5))],
+  ],
+  [
+    'top bits of lo, and of hi half a turn away',
+    (i) => [top(half(i)[0], 5), rotl16(top(half(i)[1], 5))],
+  ],
   ['the same top bits in both, half a turn apart', (i) => [top(i, BITS), rotl16(top(i, BITS))]],
-  ['top bits that the first shift undoes, in both lanes', (i) => [shift16(top(half(i)[0], 5)), shift16(top(half(i)[1], 5))]],
-  ...[0x85ebca6b, 0xc2b2ae35, 0x9e3779b1].flatMap((constant): [string, (i: number) => [number, number]][] => [
-    [`multiples of the inverse of ${constant.toString(16)} in lo`, (i) => [Math.imul(i, inverse(constant)), 0]],
-    [`multiples of the inverse of ${constant.toString(16)} in hi`, (i) => [0, Math.imul(i, inverse(constant))]],
-  ]),
+  [
+    'top bits that the first shift undoes, in both lanes',
+    (i) => [shift16(top(half(i)[0], 5)), shift16(top(half(i)[1], 5))],
+  ],
+  ...[0x85ebca6b, 0xc2b2ae35, 0x9e3779b1].flatMap(
+    (constant): [string, (i: number) => [number, number]][] => [
+      [
+        `multiples of the inverse of ${constant.toString(16)} in lo`,
+        (i) => [Math.imul(i, inverse(constant)), 0],
+      ],
+      [
+        `multiples of the inverse of ${constant.toString(16)} in hi`,
+        (i) => [0, Math.imul(i, inverse(constant))],
+      ],
+    ],
+  ),
   ['whole numbers as float64', floats((i) => i)],
   ['halves as float64', floats((i) => i + 0.5)],
   ['tenths as float64', floats((i) => i / 10)],
@@ -311,7 +374,8 @@ describe(`The mixing: over ${SEEDS} seeds`, () => {
       },
     })
     const watched: SetState = { ...set, words: counted }
-    for (let at = 0; at < lanes.length; at += 2) if (!contains(watched, lanes[at], lanes[at + 1])) throw new Error('not found')
+    for (let at = 0; at < lanes.length; at += 2)
+      if (!contains(watched, lanes[at], lanes[at + 1])) throw new Error('not found')
     return probes / KEYS
   }
 
@@ -354,7 +418,9 @@ describe(`The mixing: over ${SEEDS} seeds`, () => {
   it('no two of the keys of a family are one', () => {
     for (const [, family] of families) {
       const lanes = lanesFor(family)
-      expect(new Set(Array.from({ length: KEYS }, (_, i) => keyOf(lanes[2 * i], lanes[2 * i + 1]))).size).toBe(KEYS)
+      expect(
+        new Set(Array.from({ length: KEYS }, (_, i) => keyOf(lanes[2 * i], lanes[2 * i + 1]))).size,
+      ).toBe(KEYS)
     }
   })
 })

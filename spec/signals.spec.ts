@@ -1,6 +1,15 @@
 import { describe, expect, it } from '@jest/globals'
 import type { AbortSignalLike, DirtyTracker, Writer } from '../lib/index.js'
-import { isPending, openHeld, openInline, range, rejected, sortedIds, until, type Hand } from './support/in-process.js'
+import {
+  isPending,
+  openHeld,
+  openInline,
+  range,
+  rejected,
+  sortedIds,
+  until,
+  type Hand,
+} from './support/in-process.js'
 
 /** The least that a signal has to be, with its listeners in sight. */
 class Signal implements AbortSignalLike {
@@ -29,9 +38,17 @@ interface Scene {
   readonly hand: Hand
 }
 
-/** Everything that can be waited for has to be: the ring and the lane are full, no epoch slot is free, nobody takes tokens. */
+/**
+ * Everything that can be waited for has to be: the ring and the lane are full, no epoch slot is
+ * free, nobody takes tokens.
+ */
 async function busy(): Promise<Scene> {
-  const { tracker, hand } = await openHeld({ capacity: 4, laneCapacity: 8, batchSize: 1, epochSlots: 2 })
+  const { tracker, hand } = await openHeld({
+    capacity: 4,
+    laneCapacity: 8,
+    batchSize: 1,
+    epochSlots: 2,
+  })
   const writer = tracker.openWriter()
   writer.mark(100)
   const pending = tracker.advanceEpoch()
@@ -99,7 +116,8 @@ describe('C10: every promise takes a signal', () => {
     for (const round of range(0, 1000)) {
       writer.mark(round)
       const [, call] = calls[round % calls.length]
-      const result = (await call({ tracker, writer }, signal)) as { commit?: () => void } | undefined
+      const result = (await call({ tracker, writer }, signal)) as
+        { commit?: () => void } | undefined
       result?.commit?.()
       most = Math.max(most, signal.listeners.size)
     }
@@ -113,30 +131,36 @@ describe('C10: every promise takes a signal', () => {
     expect(tracker.stats().unsettled).toEqual([])
   })
 
-  it.each(calls)('%s: a signal that calls back while it is listened to rejects the call, and nothing is started', async (_, call) => {
-    const scene = await busy()
-    const signal = new Signal()
-    signal.addEventListener = (_type, listener) => {
-      signal.reason = 'at once'
-      listener()
-    }
-    expect(await rejected(call(scene, signal))).toBe('at once')
-    scene.hand.run()
-    expect(scene.tracker.stats().unsettled).toEqual([0])
-  })
+  it.each(calls)(
+    '%s: a signal that calls back while it is listened to rejects the call, and nothing is started',
+    async (_, call) => {
+      const scene = await busy()
+      const signal = new Signal()
+      signal.addEventListener = (_type, listener) => {
+        signal.reason = 'at once'
+        listener()
+      }
+      expect(await rejected(call(scene, signal))).toBe('at once')
+      scene.hand.run()
+      expect(scene.tracker.stats().unsettled).toEqual([0])
+    },
+  )
 
-  it.each(calls)('%s: a signal that cannot be left, or whose reason cannot be read, still settles the call', async (_, call) => {
-    const scene = await busy()
-    const signal = new Signal()
-    const own = new Error('of the signal')
-    const fail = (): never => {
-      throw own
-    }
-    signal.removeEventListener = fail
-    const pending = call(scene, signal)
-    Object.defineProperty(signal, 'reason', { get: fail })
-    signal.aborted = true
-    for (const listener of [...signal.listeners]) listener()
-    expect(await rejected(pending)).toBe(own)
-  })
+  it.each(calls)(
+    '%s: a signal that cannot be left, or whose reason cannot be read, still settles the call',
+    async (_, call) => {
+      const scene = await busy()
+      const signal = new Signal()
+      const own = new Error('of the signal')
+      const fail = (): never => {
+        throw own
+      }
+      signal.removeEventListener = fail
+      const pending = call(scene, signal)
+      Object.defineProperty(signal, 'reason', { get: fail })
+      signal.aborted = true
+      for (const listener of [...signal.listeners]) listener()
+      expect(await rejected(pending)).toBe(own)
+    },
+  )
 })

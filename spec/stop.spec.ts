@@ -22,7 +22,10 @@ afterEach(() => {
 
 const STOPPED = 'ERR_DIRTYRING_STOPPED'
 
-/** stop() refuses marks, waits a millisecond, and then puts STOP into the ring, or behind what is queued. */
+/**
+ * stop() refuses marks, waits a millisecond, and then puts STOP into the ring, or behind what is
+ * queued.
+ */
 async function stopIsQueued(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 2))
 }
@@ -98,7 +101,12 @@ describe('C9: stop()', () => {
       expect(error.message).toContain('the tracker has stopped')
     }
     expect([writer.staged, writer.flush(), txn.size, before]).toEqual([0, true, 1, 1])
-    expect(tracker.stats().writers[0]).toMatchObject({ marked: 1, delivered: 1, staged: 0, rejected: 0 })
+    expect(tracker.stats().writers[0]).toMatchObject({
+      marked: 1,
+      delivered: 1,
+      staged: 0,
+      rejected: 0,
+    })
   })
 
   it('refuses later writers, epochs and drains, and ends later iterations', async () => {
@@ -141,7 +149,12 @@ describe('C9: stop()', () => {
       expect(error.code).toBe(STOPPED)
       expect(error.message).toContain('3 keys')
     }
-    expect(tracker.stats().writers[0]).toMatchObject({ marked: 5, delivered: 2, staged: 3, inFlight: 0 })
+    expect(tracker.stats().writers[0]).toMatchObject({
+      marked: 5,
+      delivered: 2,
+      staged: 3,
+      inFlight: 0,
+    })
     writer.close()
   })
 
@@ -214,7 +227,11 @@ describe('C9: stop()', () => {
     writer.markMany([3])
     const stopping = tracker.stop({ graceMs: 0 })
     await until(() => !hand.run() && tracker.health().finished)
-    expect([sortedIds(await first), sortedIds(await second), sortedIds(await stopping)]).toEqual([[1], [2], [3]])
+    expect([sortedIds(await first), sortedIds(await second), sortedIds(await stopping)]).toEqual([
+      [1],
+      [2],
+      [3],
+    ])
     expect(tracker.stats().unsettled).toEqual([0, 1, 2])
   })
 
@@ -299,20 +316,24 @@ describe('C9: stop()', () => {
     expect(tracker.stats().unsettled).toEqual([0])
   })
 
-  it.each([2, 8])('loses nothing when an advanceEpoch() is aborted while it is under way, in a ring of %d', async (capacity) => {
-    const { tracker, hand } = await openHeld({ capacity })
-    tracker.openWriter().markMany([1])
-    hand.run()
-    const controller = new AbortController()
-    const advance = tracker.advanceEpoch({ signal: controller.signal }).then(sortedIds, () => [])
-    const stopping = tracker.stop({ graceMs: 0 })
-    controller.abort()
-    await until(() => !hand.run() && tracker.health().finished)
-    const last = await stopping
-    const delivered = [...(await advance), ...(last.exact ? last.ids() : [1])]
-    Atomics.store(hand.memory.words, FAILED, 1) // whatever is still pending is given up, and does not keep this process alive
-    expect(delivered).toEqual([1])
-  })
+  it.each([2, 8])(
+    'loses nothing when an advanceEpoch() is aborted while it is under way, in a ring of %d',
+    async (capacity) => {
+      const { tracker, hand } = await openHeld({ capacity })
+      tracker.openWriter().markMany([1])
+      hand.run()
+      const controller = new AbortController()
+      const advance = tracker.advanceEpoch({ signal: controller.signal }).then(sortedIds, () => [])
+      const stopping = tracker.stop({ graceMs: 0 })
+      controller.abort()
+      await until(() => !hand.run() && tracker.health().finished)
+      const last = await stopping
+      const delivered = [...(await advance), ...(last.exact ? last.ids() : [1])]
+      // whatever is still pending is given up, and does not keep this process alive
+      Atomics.store(hand.memory.words, FAILED, 1)
+      expect(delivered).toEqual([1])
+    },
+  )
 
   it('close() after it never throws, with keys staged and without, and twice', async () => {
     const { tracker, hand } = await openHeld({ capacity: 2, batchSize: 1, onFull: 'reject' })
@@ -393,18 +414,21 @@ describe('the last epoch', () => {
     expect([epoch.last, last.last]).toEqual([false, true])
   })
 
-  it.each([0, 1])('restore() on it rejects with ERR_DIRTYRING_STOPPED, and a scope may be left: with %d keys', async (keys) => {
-    const tracker = await openInline()
-    tracker.openWriter().markMany(range(0, keys))
-    const last = await tracker.stop()
-    expect((await rejected(last.restore())).code).toBe(STOPPED)
-    last[Symbol.dispose]()
-    await last[Symbol.asyncDispose]()
-    expect([last.state, ...sortedIds(last)]).toEqual(['sealed', ...range(0, keys)])
-    last.commit()
-    await last.restore()
-    expect(last.state).toBe('committed')
-  })
+  it.each([0, 1])(
+    'restore() on it rejects with ERR_DIRTYRING_STOPPED, and a scope may be left: with %d keys',
+    async (keys) => {
+      const tracker = await openInline()
+      tracker.openWriter().markMany(range(0, keys))
+      const last = await tracker.stop()
+      expect((await rejected(last.restore())).code).toBe(STOPPED)
+      last[Symbol.dispose]()
+      await last[Symbol.asyncDispose]()
+      expect([last.state, ...sortedIds(last)]).toEqual(['sealed', ...range(0, keys)])
+      last.commit()
+      await last.restore()
+      expect(last.state).toBe('committed')
+    },
+  )
 
   describe('with an epochs() loop that runs', () => {
     it('is yielded to it, also empty or inexact, and stop() resolves with a read-only copy', async () => {
@@ -423,14 +447,28 @@ describe('the last epoch', () => {
           .filter((key) => (keys as readonly number[]).includes(key))
           .slice(0, maxKeysPerEpoch)
         for (const each of [copy, epoch]) {
-          expect([done, each.last, each.id, each.exact, sortedListed(each)]).toEqual([false, true, 0, keys.length <= 4, listed])
+          expect([done, each.last, each.id, each.exact, sortedListed(each)]).toEqual([
+            false,
+            true,
+            0,
+            keys.length <= 4,
+            listed,
+          ])
         }
         copy.commit()
         await copy.restore()
         await copy[Symbol.asyncDispose]()
-        expect([copy.state, epoch.state, tracker.stats().committed]).toEqual(['sealed', 'sealed', 0])
+        expect([copy.state, epoch.state, tracker.stats().committed]).toEqual([
+          'sealed',
+          'sealed',
+          0,
+        ])
         epoch.commit()
-        expect([copy.state, epoch.state, tracker.stats().committed]).toEqual(['sealed', 'committed', 1])
+        expect([copy.state, epoch.state, tracker.stats().committed]).toEqual([
+          'sealed',
+          'committed',
+          1,
+        ])
         expect([sortedListed(copy), copy.has(keys[0] ?? 0)]).toEqual([listed, keys.length > 0])
         expect(await epochs.next()).toEqual({ done: true, value: undefined })
         expect([await tracker.stop(), tracker.stats().unsettled]).toEqual([copy, []])
@@ -522,27 +560,35 @@ describe('the last epoch', () => {
       }
     })
 
-    it.each(['break', 'throw', 'return()', 'abort'])("is the caller's when the loop ends by %s before it got the epoch", async (how) => {
-      const tracker = await openInline()
-      const writer = tracker.openWriter()
-      writer.mark(1)
-      const controller = new AbortController()
-      const epochs = tracker.epochs({ everyMs: 0, signal: controller.signal })
-      const { value: first } = await epochs.next()
-      first.commit()
-      writer.mark(2)
-      const copy = await tracker.stop()
-      copy.commit()
-      expect(copy.state).toBe('sealed') // the loop may still ask for it
-      if (how === 'abort') controller.abort()
-      else if (how === 'throw') await epochs.throw!(new Error('the body failed')).catch(() => undefined)
-      else await epochs.return!()
-      expect([copy.state, copy.last, ...sortedIds(copy)]).toEqual(['sealed', true, 2])
-      expect((await rejected(copy.restore())).code).toBe(STOPPED)
-      copy.commit()
-      expect([copy.state, thrown(() => copy.keys).code, tracker.stats().unsettled]).toEqual(['committed', 'ERR_DIRTYRING_SETTLED', []])
-      expect(await epochs.next()).toEqual({ done: true, value: undefined })
-    })
+    it.each(['break', 'throw', 'return()', 'abort'])(
+      "is the caller's when the loop ends by %s before it got the epoch",
+      async (how) => {
+        const tracker = await openInline()
+        const writer = tracker.openWriter()
+        writer.mark(1)
+        const controller = new AbortController()
+        const epochs = tracker.epochs({ everyMs: 0, signal: controller.signal })
+        const { value: first } = await epochs.next()
+        first.commit()
+        writer.mark(2)
+        const copy = await tracker.stop()
+        copy.commit()
+        expect(copy.state).toBe('sealed') // the loop may still ask for it
+        if (how === 'abort') controller.abort()
+        else if (how === 'throw')
+          await epochs.throw!(new Error('the body failed')).catch(() => undefined)
+        else await epochs.return!()
+        expect([copy.state, copy.last, ...sortedIds(copy)]).toEqual(['sealed', true, 2])
+        expect((await rejected(copy.restore())).code).toBe(STOPPED)
+        copy.commit()
+        expect([copy.state, thrown(() => copy.keys).code, tracker.stats().unsettled]).toEqual([
+          'committed',
+          'ERR_DIRTYRING_SETTLED',
+          [],
+        ])
+        expect(await epochs.next()).toEqual({ done: true, value: undefined })
+      },
+    )
 
     it("is the caller's when the loop is aborted while stop() is under way", async () => {
       const { tracker, hand } = await openHeld()
@@ -604,7 +650,11 @@ describe('the last epoch', () => {
             expect(epoch.state).toBe('sealed')
           },
         })
-        expect([seen, last.state, last.size]).toEqual([[true, 'sealed', keys], 'committed', keys.length])
+        expect([seen, last.state, last.size]).toEqual([
+          [true, 'sealed', keys],
+          'committed',
+          keys.length,
+        ])
         expect(await tracker.stop()).toBe(last)
       }
     })
@@ -632,7 +682,11 @@ describe('the last epoch', () => {
       expect(await rejected(tracker.stop({ consume: failing[1] }))).toBe(error)
       let ids: number[] = []
       expect(await tracker.stop({ consume: (epoch) => void (ids = sortedIds(epoch)) })).toBe(last)
-      expect([ids, last.state, tracker.stats()]).toMatchObject([[1, 2], 'committed', { sealed: 1, committed: 1, unsettled: [] }])
+      expect([ids, last.state, tracker.stats()]).toMatchObject([
+        [1, 2],
+        'committed',
+        { sealed: 1, committed: 1, unsettled: [] },
+      ])
       expect(tracker.health()).toMatchObject({ finished: true, state: 'finished' })
     })
 
@@ -660,7 +714,11 @@ describe('the last epoch', () => {
           tracker.stop({ consume: consume(2) }),
           tracker.stop(),
         ])
-        expect(results.map(({ status }) => status)).toEqual([isFailing ? 'rejected' : 'fulfilled', 'fulfilled', 'fulfilled'])
+        expect(results.map(({ status }) => status)).toEqual([
+          isFailing ? 'rejected' : 'fulfilled',
+          'fulfilled',
+          'fulfilled',
+        ])
         expect(calls).toEqual(isFailing ? [1, 2] : [1])
         expect(tracker.stats().committed).toBe(1)
       }
@@ -708,7 +766,10 @@ describe('the last epoch', () => {
     it('has to be a function', async () => {
       const tracker = await openInline()
       const error = await rejected(tracker.stop({ consume: 'save' as never }))
-      expect([error.code, error.message]).toEqual(['ERR_DIRTYRING_INVALID_ARG', '"options.consume" expected a function, got "save"'])
+      expect([error.code, error.message]).toEqual([
+        'ERR_DIRTYRING_INVALID_ARG',
+        '"options.consume" expected a function, got "save"',
+      ])
       expect(tracker.openWriter().mark(1)).toBe(true) // and nothing has begun
     })
 
@@ -718,7 +779,11 @@ describe('the last epoch', () => {
       let called = false
       const consume = (): void => void (called = true)
       const error = await rejected(tracker.stop({ graceMs: 0, consume }))
-      expect([error.code, await rejected(tracker.stop()), called]).toEqual(['ERR_DIRTYRING_CORRUPT', error, false])
+      expect([error.code, await rejected(tracker.stop()), called]).toEqual([
+        'ERR_DIRTYRING_CORRUPT',
+        error,
+        false,
+      ])
     })
   })
 })
@@ -730,14 +795,40 @@ describe('after stop()', () => {
     writer.markMany([1, 2])
     ;(await tracker.advanceEpoch()).commit()
     writer.markMany([3])
-    expect(tracker.health()).toMatchObject({ finished: false, healthy: true, state: 'running', panics: 0, restarts: 0 })
+    expect(tracker.health()).toMatchObject({
+      finished: false,
+      healthy: true,
+      state: 'running',
+      panics: 0,
+      restarts: 0,
+    })
     await tracker.stop()
     const health = tracker.health()
-    expect(health).toMatchObject({ finished: true, healthy: true, state: 'finished', panics: 0, restarts: 0 })
+    expect(health).toMatchObject({
+      finished: true,
+      healthy: true,
+      state: 'finished',
+      panics: 0,
+      restarts: 0,
+    })
     expect(health.iterations).toBeGreaterThan(0)
     expect('lastError' in health).toBe(false)
-    expect(tracker.stats()).toMatchObject({ epoch: 1, sealed: 2, committed: 1, keys: 3, batches: 2, staged: 0, unsettled: [1], queued: 0 })
-    expect(tracker.stats().writers[0]).toMatchObject({ marked: 3, delivered: 3, inFlight: 0, staged: 0 })
+    expect(tracker.stats()).toMatchObject({
+      epoch: 1,
+      sealed: 2,
+      committed: 1,
+      keys: 3,
+      batches: 2,
+      staged: 0,
+      unsettled: [1],
+      queued: 0,
+    })
+    expect(tracker.stats().writers[0]).toMatchObject({
+      marked: 3,
+      delivered: 3,
+      inFlight: 0,
+      staged: 0,
+    })
   })
 })
 

@@ -2,10 +2,14 @@ import { describe, expect, it } from '@jest/globals'
 import { threadWriter, withWriter, type DirtyTracker } from '../lib/index.js'
 import { openHeld, openInline, range, rejected, sortedIds, thrown } from './support/in-process.js'
 
-/** The handle as another message would bring it: a SharedArrayBuffer received twice is two objects. */
+/**
+ * The handle as another message would bring it: a SharedArrayBuffer received twice is two objects.
+ */
 function receivedAgain(tracker: DirtyTracker): DirtyTracker['handle'] {
   const again = structuredClone(tracker.handle)
-  expect((again as { buffer: unknown }).buffer).not.toBe((tracker.handle as { buffer: unknown }).buffer)
+  expect((again as { buffer: unknown }).buffer).not.toBe(
+    (tracker.handle as { buffer: unknown }).buffer,
+  )
   return again
 }
 
@@ -14,7 +18,8 @@ describe('threadWriter()', () => {
     const [a, b] = [await openInline(), await openInline()]
     const writer = threadWriter(a.handle)
 
-    for (const handle of [a.handle, receivedAgain(a), receivedAgain(a)]) expect(threadWriter(handle)).toBe(writer)
+    for (const handle of [a.handle, receivedAgain(a), receivedAgain(a)])
+      expect(threadWriter(handle)).toBe(writer)
     expect(threadWriter(b.handle)).not.toBe(writer)
     expect(threadWriter(receivedAgain(b))).toBe(threadWriter(b.handle))
     expect(a.stats().writers.filter(({ open }) => open)).toHaveLength(1)
@@ -38,7 +43,12 @@ describe('withWriter()', () => {
   it('a finished task is a published task: it flushes when use has returned, and gives what that gave', async () => {
     const tracker = await openInline()
     for (const id of range(0, 3)) {
-      expect(withWriter(id % 2 === 0 ? tracker.handle : receivedAgain(tracker), (writer) => writer.mark(id) && writer.id)).toBe(0)
+      expect(
+        withWriter(
+          id % 2 === 0 ? tracker.handle : receivedAgain(tracker),
+          (writer) => writer.mark(id) && writer.id,
+        ),
+      ).toBe(0)
       expect(tracker.stats()).toMatchObject({ staged: 0, writers: [{ batches: id + 1 }] })
     }
     expect(sortedIds(await tracker.advanceEpoch())).toEqual([0, 1, 2])
@@ -106,7 +116,9 @@ describe('withWriter()', () => {
 
   it('C11: takes a handle and a function', async () => {
     const tracker = await openInline()
-    expect(thrown(() => withWriter(tracker.handle, undefined as never)).message).toContain('"use" expected a function, got undefined')
+    expect(thrown(() => withWriter(tracker.handle, undefined as never)).message).toContain(
+      '"use" expected a function, got undefined',
+    )
     for (const call of [() => withWriter({}, () => 1), () => threadWriter({})]) {
       expect(thrown(call)).toMatchObject({ name: 'TypeError', code: 'ERR_DIRTYRING_BAD_HANDLE' })
     }

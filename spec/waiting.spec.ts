@@ -18,29 +18,58 @@ describe('a writer that finds no room', () => {
   it('throws after maxWaitMs, with nothing of the call stored and everything before it kept', async () => {
     const verdict = await runProgram('waiting', { case: 'stalls' })
 
-    expect(verdict.mark).toMatchObject({ stored: 64, code: STALLED, message: expect.stringContaining('60 ms (maxWaitMs)') })
-    expect(verdict).toMatchObject({ flush: STALLED, staged: 32, rejected: 1, marked: 65, complete: true })
+    expect(verdict.mark).toMatchObject({
+      stored: 64,
+      code: STALLED,
+      message: expect.stringContaining('60 ms (maxWaitMs)'),
+    })
+    expect(verdict).toMatchObject({
+      flush: STALLED,
+      staged: 32,
+      rejected: 1,
+      marked: 65,
+      complete: true,
+    })
   })
 
   it('is told so at once with onFull reject', async () => {
     const verdict = await runProgram('waiting', { case: 'rejects' })
 
-    expect(verdict).toEqual({ stored: 64, flushed: false, rejected: 1, marked: 65, waits: 0, published: 64 })
+    expect(verdict).toEqual({
+      stored: 64,
+      flushed: false,
+      rejected: 1,
+      marked: 65,
+      waits: 0,
+      published: 64,
+    })
   })
 
   it('is told when the tracker stops meanwhile', async () => {
-    expect(await runProgram('waiting', { case: 'stopped' })).toEqual({ code: STOPPED, prefix: true, later: STOPPED })
+    expect(await runProgram('waiting', { case: 'stopped' })).toEqual({
+      code: STOPPED,
+      prefix: true,
+      later: STOPPED,
+    })
   })
 
   it("on the tracker's own thread does not sleep for ever when the aggregator has died", async () => {
-    expect(await runProgram('waiting', { case: 'trackerThread' })).toEqual({ code: STALLED, kept: true, complete: true })
+    expect(await runProgram('waiting', { case: 'trackerThread' })).toEqual({
+      code: STALLED,
+      kept: true,
+      complete: true,
+    })
   })
 
   it.each([
     { by: 'progress', how: 'waits on while the aggregator makes progress' },
     { by: 'start', how: 'waits on while a worker is on its way to the role' },
   ])("on the tracker's own thread $how", async ({ by }) => {
-    expect(await runProgram('waiting', { case: 'prolonged', by })).toEqual({ outcome: 'nothing', waitedLonger: true, complete: true })
+    expect(await runProgram('waiting', { case: 'prolonged', by })).toEqual({
+      outcome: 'nothing',
+      waitedLonger: true,
+      complete: true,
+    })
   })
 
   it("on the tracker's own thread gives up without either, and after maxWaitMs in any case", async () => {
@@ -57,15 +86,28 @@ describe('a writer that finds no room', () => {
   })
 
   it("on the tracker's own thread waits for the aggregator's worker that the tracker is starting again", async () => {
-    expect(await runProgram('waiting', { case: 'restarting' })).toEqual({ before: 0, role: 0, complete: true, after: 0 })
+    expect(await runProgram('waiting', { case: 'restarting' })).toEqual({
+      before: 0,
+      role: 0,
+      complete: true,
+      after: 0,
+    })
   })
 
   it("on another thread than the tracker's has maxWaitMs alone, whatever the aggregator does", async () => {
-    expect(await runProgram('waiting', { case: 'otherThread' })).toEqual({ stored: 1000, complete: true })
+    expect(await runProgram('waiting', { case: 'otherThread' })).toEqual({
+      stored: 1000,
+      complete: true,
+    })
   })
 
   it("on the aggregator's own thread makes room by itself", async () => {
-    expect(await runProgram('waiting', { case: 'inline' })).toEqual({ refused: 0, many: true, stored: 10_000, complete: true })
+    expect(await runProgram('waiting', { case: 'inline' })).toEqual({
+      refused: 0,
+      many: true,
+      stored: 10_000,
+      complete: true,
+    })
   })
 
   it("keeps its thread's keys out of a cut until it publishes: epoch.staged says how many; after flushed() it has them all", async () => {

@@ -1,5 +1,14 @@
 import { describe, expect, it } from '@jest/globals'
-import { BATCHES, EVENTS, HARVESTED, KEYS, LANE_BATCHES, LANE_DELIVERED, laneAt, layoutOf } from '../lib/memory/map.js'
+import {
+  BATCHES,
+  EVENTS,
+  HARVESTED,
+  KEYS,
+  LANE_BATCHES,
+  LANE_DELIVERED,
+  laneAt,
+  layoutOf,
+} from '../lib/memory/map.js'
 import { resolveOptions, type TrackerOptions } from '../lib/options.js'
 import { DirtyTracker } from '../lib/tracker/tracker.js'
 
@@ -147,6 +156,8 @@ describe.each([1, 2, 5, 9])('With every counter %d below its wrap or so', (below
     const last = await tracker.stop()
     expect([last.exact, last.reason]).toEqual([true, undefined])
     expect(sorted(last.ids())).toEqual(marked)
-    expect(() => writers[0].mark(1)).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_STOPPED' }))
+    expect(() => writers[0].mark(1)).toThrow(
+      expect.objectContaining({ code: 'ERR_DIRTYRING_STOPPED' }),
+    )
   })
 })

@@ -1,6 +1,15 @@
 import { Worker } from 'node:worker_threads'
 import { describe, expect, it, jest } from '@jest/globals'
-import { fingerprint, openWriter, runAggregator, TxnBuffer, type DirtyTracker, type Key, type KeyList, type Writer } from '../lib/index.js'
+import {
+  fingerprint,
+  openWriter,
+  runAggregator,
+  TxnBuffer,
+  type DirtyTracker,
+  type Key,
+  type KeyList,
+  type Writer,
+} from '../lib/index.js'
 import { FAILED, LANE_ATTN, laneAt } from '../lib/memory/map.js'
 import { attachMemory } from '../lib/memory/memory.js'
 import {
@@ -46,11 +55,20 @@ async function drain(tracker: DirtyTracker, hand: { run(): boolean }): Promise<v
 /** C12, at a quiet moment. */
 function expectAccounts(tracker: DirtyTracker, offered?: number): void {
   const { writers } = tracker.stats()
-  for (const { marked, delivered, inFlight, staged, suppressed, rejected: refused, published } of writers) {
+  for (const {
+    marked,
+    delivered,
+    inFlight,
+    staged,
+    suppressed,
+    rejected: refused,
+    published,
+  } of writers) {
     expect(marked).toBe(delivered + inFlight + staged + suppressed + refused)
     expect(published).toBe(delivered + inFlight)
   }
-  if (offered !== undefined) expect(writers.reduce((sum, { marked }) => sum + marked, 0)).toBe(offered)
+  if (offered !== undefined)
+    expect(writers.reduce((sum, { marked }) => sum + marked, 0)).toBe(offered)
 }
 
 describe('a mark, in every form', () => {
@@ -61,9 +79,17 @@ describe('a mark, in every form', () => {
     ['an id above 2^32', (writer) => writer.mark(2 ** 32 + 7), 2n ** 32n + 7n],
     ['an id of 2^31', (writer) => writer.mark(2 ** 31), 2n ** 31n],
     ['minus zero', (writer) => writer.mark(-0), 0n],
-    ['a bigint', (writer) => writer.mark(123456789012345678901n % 2n ** 64n), 123456789012345678901n % 2n ** 64n],
+    [
+      'a bigint',
+      (writer) => writer.mark(123456789012345678901n % 2n ** 64n),
+      123456789012345678901n % 2n ** 64n,
+    ],
     ['the largest bigint', (writer) => writer.mark(2n ** 64n - 1n), 2n ** 64n - 1n],
-    ['a signed bigint, made unsigned', (writer) => writer.mark(BigInt.asUintN(64, -5n)), 2n ** 64n - 5n],
+    [
+      'a signed bigint, made unsigned',
+      (writer) => writer.mark(BigInt.asUintN(64, -5n)),
+      2n ** 64n - 5n,
+    ],
     ['a string', (writer) => writer.mark('user:7'), fingerprint('user:7')],
     ['the empty string', (writer) => writer.mark(''), fingerprint('')],
     ['bytes', (writer) => writer.mark(bytes), fingerprint(bytes)],
@@ -73,7 +99,11 @@ describe('a mark, in every form', () => {
     ['lanes, modulo 2^32', (writer) => writer.mark(2 ** 32 + 5, 2 ** 33 + 6), 0x600000005n],
     ['a fingerprint', (writer) => writer.markFingerprint(fingerprint('a', 9)), fingerprint('a', 9)],
     ['a key', (writer) => writer.markKey('a'), fingerprint('a')],
-    ['a key with a seed', (writer) => writer.markKey('a', 2 ** 32 - 1), fingerprint('a', 2 ** 32 - 1)],
+    [
+      'a key with a seed',
+      (writer) => writer.markKey('a', 2 ** 32 - 1),
+      fingerprint('a', 2 ** 32 - 1),
+    ],
     ['a key of bytes with a seed', (writer) => writer.markKey(bytes, 3), fingerprint(bytes, 3)],
   ])('%s is stored, and comes back', async (_, mark, key) => {
     const tracker = await openInline()
@@ -90,7 +120,11 @@ describe('a mark, in every form', () => {
     ['a BigUint64Array', new BigUint64Array([1n, 2n ** 64n - 1n, 0n]), [1n, 2n ** 64n - 1n, 0n]],
     ['a part of a BigUint64Array', new BigUint64Array([1n, 2n, 3n, 4n]).subarray(1, 3), [2n, 3n]],
     ['a BigInt64Array, as 64 bits', new BigInt64Array([1n, -1n]), [1n, 2n ** 64n - 1n]],
-    ['a part of a BigInt64Array', new BigInt64Array([1n, -2n, 3n]).subarray(1), [2n ** 64n - 2n, 3n]],
+    [
+      'a part of a BigInt64Array',
+      new BigInt64Array([1n, -2n, 3n]).subarray(1),
+      [2n ** 64n - 2n, 3n],
+    ],
     ['a Uint32Array of ids', new Uint32Array([5, 2 ** 32 - 1]), [5n, 2n ** 32n - 1n]],
     ['an array of keys in every form', mixed, mixedKeys],
     ['a Set of keys', new Set(mixed), mixedKeys],
@@ -128,8 +162,21 @@ describe('a mark, in every form', () => {
       txn.recordKey('d', 1)
       txn.flushTo(writer)
       const epoch = await tracker.advanceEpoch()
-      expect(new Set(epoch)).toEqual(new Set([fingerprint('a', 0), fingerprint('b', 0), fingerprint('c', 1), fingerprint('d', 1)]))
-      expect(['a', 'b', 'c', 'd'].map((key) => [epoch.hasKey(key), epoch.has(key), epoch.hasKey(key, 1)])).toEqual([
+      expect(new Set(epoch)).toEqual(
+        new Set([
+          fingerprint('a', 0),
+          fingerprint('b', 0),
+          fingerprint('c', 1),
+          fingerprint('d', 1),
+        ]),
+      )
+      expect(
+        ['a', 'b', 'c', 'd'].map((key) => [
+          epoch.hasKey(key),
+          epoch.has(key),
+          epoch.hasKey(key, 1),
+        ]),
+      ).toEqual([
         [true, true, false],
         [true, true, false],
         [false, false, true],
@@ -170,7 +217,13 @@ describe('a mark, in every form', () => {
   it('an empty list is true, and no batch', async () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
-    for (const empty of [[], new Set<Key>(), new BigUint64Array(0), new BigInt64Array(0), new Uint32Array(0)]) {
+    for (const empty of [
+      [],
+      new Set<Key>(),
+      new BigUint64Array(0),
+      new BigInt64Array(0),
+      new Uint32Array(0),
+    ]) {
       expect(writer.markMany(empty)).toBe(true)
     }
     expect(writer.markLanes(new Uint32Array(0))).toBe(true)
@@ -185,7 +238,10 @@ describe('a mark, in every form', () => {
     const tracker = await openInline({ laneCapacity: 16, batchSize: 16 })
     const writer = tracker.openWriter()
     writer.mark(1)
-    for (const tooMany of [() => writer.markMany(range(0, 17)), () => writer.markLanes(new Uint32Array(34))]) {
+    for (const tooMany of [
+      () => writer.markMany(range(0, 17)),
+      () => writer.markLanes(new Uint32Array(34)),
+    ]) {
       const error = thrown(tooMany)
       expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' })
       expect(error.message).toMatch(/at most 16 keys \(laneCapacity\), got 17/)
@@ -208,7 +264,12 @@ describe('publishing', () => {
       staged.push(writer.staged)
     }
     expect(staged).toEqual([1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2])
-    expect(tracker.stats().writers[0]).toMatchObject({ batches: 2, published: 10, staged: 2, marked: 12 })
+    expect(tracker.stats().writers[0]).toMatchObject({
+      batches: 2,
+      published: 10,
+      staged: 2,
+      marked: 12,
+    })
   })
 
   it('with a batch size of 1 every mark is published', async () => {
@@ -269,7 +330,10 @@ describe('publishing', () => {
   })
 
   it('a flushIntervalMs of 0 is never', async () => {
-    const [never, soon] = [await openInline({ flushIntervalMs: 0 }), await openInline({ flushIntervalMs: 1 })]
+    const [never, soon] = [
+      await openInline({ flushIntervalMs: 0 }),
+      await openInline({ flushIntervalMs: 1 }),
+    ]
     const [patient, hasty] = [never.openWriter(), soon.openWriter()]
     patient.mark(1)
     for (const id of range(0, 3)) {
@@ -350,7 +414,12 @@ describe('begin()', () => {
 
 describe('back-pressure', () => {
   it('C6: a full ring is no failure: marks are stored, and batches grow', async () => {
-    const { tracker, hand } = await openHeld({ capacity: 2, batchSize: 1, laneCapacity: 16, onFull: 'reject' })
+    const { tracker, hand } = await openHeld({
+      capacity: 2,
+      batchSize: 1,
+      laneCapacity: 16,
+      onFull: 'reject',
+    })
     const writer = tracker.openWriter()
     for (const id of range(0, 10)) expect(writer.mark(id)).toBe(true)
     expect(writer.staged).toBe(8)
@@ -365,7 +434,12 @@ describe('back-pressure', () => {
   })
 
   it('a full ring is tried again every batchSize keys', async () => {
-    const { tracker, hand } = await openHeld({ capacity: 2, batchSize: 4, laneCapacity: 64, onFull: 'reject' })
+    const { tracker, hand } = await openHeld({
+      capacity: 2,
+      batchSize: 4,
+      laneCapacity: 64,
+      onFull: 'reject',
+    })
     const writer = tracker.openWriter()
     for (const id of range(0, 12)) writer.mark(id)
     expect(writer.staged).toBe(4)
@@ -379,13 +453,32 @@ describe('back-pressure', () => {
   })
 
   it('C6: onFull reject: a mark that finds the lane full is false, and nothing of it is stored', async () => {
-    const { tracker, hand } = await openHeld({ capacity: 4, batchSize: 2, laneCapacity: 4, onFull: 'reject' })
+    const { tracker, hand } = await openHeld({
+      capacity: 4,
+      batchSize: 2,
+      laneCapacity: 4,
+      onFull: 'reject',
+    })
     const writer = tracker.openWriter()
     expect(range(0, 6).map((id) => writer.mark(id))).toEqual([true, true, true, true, false, false])
-    expect([writer.mark(6, 0), writer.mark('x'), writer.markFingerprint(7n), writer.markKey('y')]).toEqual([false, false, false, false])
-    expect([writer.markMany([8]), writer.markLanes(new Uint32Array([9, 0]))]).toEqual([false, false])
+    expect([
+      writer.mark(6, 0),
+      writer.mark('x'),
+      writer.markFingerprint(7n),
+      writer.markKey('y'),
+    ]).toEqual([false, false, false, false])
+    expect([writer.markMany([8]), writer.markLanes(new Uint32Array([9, 0]))]).toEqual([
+      false,
+      false,
+    ])
     expect(writer.markMany([])).toBe(true)
-    expect(tracker.stats().writers[0]).toMatchObject({ marked: 12, rejected: 8, inFlight: 4, staged: 0, waits: 0 })
+    expect(tracker.stats().writers[0]).toMatchObject({
+      marked: 12,
+      rejected: 8,
+      inFlight: 4,
+      staged: 0,
+      waits: 0,
+    })
     hand.run()
     expect(writer.mark(10)).toBe(true)
     writer.flush()
@@ -425,7 +518,11 @@ describe('back-pressure', () => {
     ] as const) {
       const error = thrown(act)
       expect(error.code).toBe('ERR_DIRTYRING_STALLED')
-      expect(error.message).toMatch(new RegExp(`writer 0: no room for ${offered} keys in its lane of 4: waited 5 ms \\(maxWaitMs\\)`))
+      expect(error.message).toMatch(
+        new RegExp(
+          `writer 0: no room for ${offered} keys in its lane of 4: waited 5 ms \\(maxWaitMs\\)`,
+        ),
+      )
     }
     expect(tracker.stats().writers[0]).toMatchObject({ marked: 8, rejected: 4, waits: 3 })
     expect(tracker.stats().writers[0].waitMs).toBeGreaterThan(0)
@@ -472,11 +569,17 @@ describe('back-pressure', () => {
     ['flush()', (writer) => writer.flush()],
     ['batch()', (writer) => writer.batch(() => writer.mark(1))],
   ])('C10: so it does in %s', async (_, act) => {
-    const { tracker } = await openHeld({ capacity: 2, batchSize: 1, laneCapacity: 4, maxWaitMs: 2 ** 31 - 1 })
+    const { tracker } = await openHeld({
+      capacity: 2,
+      batchSize: 1,
+      laneCapacity: 4,
+      maxWaitMs: 2 ** 31 - 1,
+    })
     const writer = tracker.openWriter()
     for (const id of range(0, 4)) writer.mark(id)
     let looks = 0
-    const clock = jest.spyOn(performance, 'now').mockImplementation(() => 150 * looks++) // time goes by in a hurry
+    // time goes by in a hurry
+    const clock = jest.spyOn(performance, 'now').mockImplementation(() => 150 * looks++)
     try {
       const error = thrown(() => act(writer))
       expect([error.code, looks < 50]).toEqual(['ERR_DIRTYRING_STALLED', true])
@@ -487,7 +590,12 @@ describe('back-pressure', () => {
   })
 
   it('C10: a thread that runs the aggregator by runAggregator() makes its own room, whatever its writer waits for', async () => {
-    const tracker = await openUnattended({ capacity: 2, laneCapacity: 8, batchSize: 1, maxWaitMs: 20 })
+    const tracker = await openUnattended({
+      capacity: 2,
+      laneCapacity: 8,
+      batchSize: 1,
+      maxWaitMs: 20,
+    })
     const running = runAggregator(tracker.handle)
     const writer = tracker.openWriter()
     for (const id of range(0, 100)) expect(writer.mark(id)).toBe(true)
@@ -512,41 +620,60 @@ describe('back-pressure', () => {
     [2, 64],
     [4, 8],
     [64, 1],
-  ])('an inline aggregator never waits for itself: a ring of %d, lanes of %d', async (capacity, laneCapacity) => {
-    const tracker = await openInline({ capacity, laneCapacity, batchSize: 1, maxWaitMs: 20, maxKeysPerEpoch: 2 ** 16 })
-    const writers = range(0, 5).map(() => tracker.openWriter())
-    const expected = new Set<number>()
-    let offered = 0
-    for (const round of range(0, 100)) {
-      for (const [i, writer] of writers.entries()) {
-        const id = round * 1000 + i * 100
-        expect(writer.mark(id)).toBe(true)
-        expect(writer.markMany(range(id + 1, laneCapacity))).toBe(true)
-        const txn = new TxnBuffer(id)
-        txn.recordMany(range(id + 30, Math.min(laneCapacity, 5)))
-        expect(txn.flushTo(writer)).toBe(true)
-        for (const each of [id, ...range(id + 1, laneCapacity), ...range(id + 30, Math.min(laneCapacity, 5))]) expected.add(each)
-        offered += 1 + laneCapacity + Math.min(laneCapacity, 5)
+  ])(
+    'an inline aggregator never waits for itself: a ring of %d, lanes of %d',
+    async (capacity, laneCapacity) => {
+      const tracker = await openInline({
+        capacity,
+        laneCapacity,
+        batchSize: 1,
+        maxWaitMs: 20,
+        maxKeysPerEpoch: 2 ** 16,
+      })
+      const writers = range(0, 5).map(() => tracker.openWriter())
+      const expected = new Set<number>()
+      let offered = 0
+      for (const round of range(0, 100)) {
+        for (const [i, writer] of writers.entries()) {
+          const id = round * 1000 + i * 100
+          expect(writer.mark(id)).toBe(true)
+          expect(writer.markMany(range(id + 1, laneCapacity))).toBe(true)
+          const txn = new TxnBuffer(id)
+          txn.recordMany(range(id + 30, Math.min(laneCapacity, 5)))
+          expect(txn.flushTo(writer)).toBe(true)
+          for (const each of [
+            id,
+            ...range(id + 1, laneCapacity),
+            ...range(id + 30, Math.min(laneCapacity, 5)),
+          ])
+            expected.add(each)
+          offered += 1 + laneCapacity + Math.min(laneCapacity, 5)
+        }
       }
-    }
-    for (const writer of writers) expect(writer.flush()).toBe(true)
-    const ids = new Set(await takeIds(tracker))
-    while (ids.size < expected.size) {
-      const more = await takeIds(tracker)
-      expect(more.length).toBeGreaterThan(0)
-      for (const id of more) ids.add(id)
-    }
-    expect(ids).toEqual(expected)
-    expectAccounts(tracker, offered)
-    for (const writer of writers) writer.close()
-    await tracker.drained()
-    expect(tracker.stats().writers.filter(({ open }) => open)).toEqual([])
-  })
+      for (const writer of writers) expect(writer.flush()).toBe(true)
+      const ids = new Set(await takeIds(tracker))
+      while (ids.size < expected.size) {
+        const more = await takeIds(tracker)
+        expect(more.length).toBeGreaterThan(0)
+        for (const id of more) ids.add(id)
+      }
+      expect(ids).toEqual(expected)
+      expectAccounts(tracker, offered)
+      for (const writer of writers) writer.close()
+      await tracker.drained()
+      expect(tracker.stats().writers.filter(({ open }) => open)).toEqual([])
+    },
+  )
 })
 
 describe('room, and waitForRoom()', () => {
   it('room is a promise: so many keys can be marked now without waiting or refusal', async () => {
-    const { tracker, hand } = await openHeld({ capacity: 4, laneCapacity: 16, batchSize: 3, onFull: 'reject' })
+    const { tracker, hand } = await openHeld({
+      capacity: 4,
+      laneCapacity: 16,
+      batchSize: 3,
+      onFull: 'reject',
+    })
     const [writer, other] = [tracker.openWriter(), tracker.openWriter()]
     const random = seeded(11)
     const rooms = new Set<number>()
@@ -560,7 +687,11 @@ describe('room, and waitForRoom()', () => {
       if (random() < 0.4) hand.run(1)
       if (random() < 0.2) hand.run()
     }
-    expect([rooms.has(0), rooms.has(16), tracker.stats().writers[0].rejected]).toEqual([true, true, 0])
+    expect([rooms.has(0), rooms.has(16), tracker.stats().writers[0].rejected]).toEqual([
+      true,
+      true,
+      0,
+    ])
     while (writer.room > 0) expect(writer.mark(1)).toBe(true)
     expect(writer.mark(2)).toBe(false)
     writer.close()
@@ -665,7 +796,13 @@ describe('opening and closing', () => {
     hand.run()
     expect(sortedIds(await pending)).toEqual([1, 2, 3, 4])
     expect(tracker.stats()).toMatchObject({ harvested: 2, keys: 2, batches: 1, staged: 0 })
-    expect(tracker.stats().writers[0]).toMatchObject({ open: false, threadId: -1, marked: 4, delivered: 4, staged: 0 })
+    expect(tracker.stats().writers[0]).toMatchObject({
+      open: false,
+      threadId: -1,
+      marked: 4,
+      delivered: 4,
+      staged: 0,
+    })
     expectAccounts(tracker, 4)
   })
 
@@ -712,7 +849,8 @@ describe('opening and closing', () => {
     const { tracker, hand } = await openHeld({ capacity: 2, batchSize: 1 })
     const writer = tracker.openWriter()
     for (const id of range(0, 4)) writer.mark(id)
-    // Should close() not come back by itself, a bell on another thread tells its lane that the tracker has stopped.
+    // Should close() not come back by itself, a bell on another thread tells its lane that the
+    // tracker has stopped.
     const rang = new Int32Array(new SharedArrayBuffer(4))
     const { words, layout } = hand.memory
     const bell = new Worker(
@@ -749,7 +887,10 @@ describe('opening and closing', () => {
   })
 
   it.each([0, 8190])('lanes are used over and over, from generation %d on', async (generation) => {
-    const tracker = await openInline({ maxWriters: 2, laneCapacity: 8 }, { generation, laneEnd: 2 ** 31 - 20 })
+    const tracker = await openInline(
+      { maxWriters: 2, laneCapacity: 8 },
+      { generation, laneEnd: 2 ** 31 - 20 },
+    )
     for (const round of range(0, 20)) {
       const [a, b] = [tracker.openWriter(), tracker.openWriter()]
       for (const id of range(0, 5)) a.mark(round * 10 + id)
@@ -781,7 +922,11 @@ describe('opening and closing', () => {
 
   it('a writer of the handle is as good as one of the tracker, and so is one of a copy of the handle', async () => {
     const tracker = await openInline()
-    const writers = [tracker.openWriter(), openWriter(tracker.handle), openWriter(structuredClone(tracker.handle))]
+    const writers = [
+      tracker.openWriter(),
+      openWriter(tracker.handle),
+      openWriter(structuredClone(tracker.handle)),
+    ]
     writers.forEach((writer, i) => writer.mark(i))
     expect(writers.map(({ id }) => id)).toEqual([0, 1, 2])
     expect(await takeIds(tracker)).toEqual([0, 1, 2]) // advanceEpoch() publishes them all
@@ -791,15 +936,22 @@ describe('opening and closing', () => {
 describe('any number of trackers and writers on one thread', () => {
   it('keeps the keys of every tracker apart', async () => {
     const trackers = await Promise.all(
-      range(0, 8).map((i) => openInline(i % 2 === 0 ? {} : { capacity: 2, batchSize: 2, laneCapacity: 4 })),
+      range(0, 8).map((i) =>
+        openInline(i % 2 === 0 ? {} : { capacity: 2, batchSize: 2, laneCapacity: 4 }),
+      ),
     )
-    const writers = trackers.flatMap((tracker, i) => range(0, 3).map((j) => ({ i, j, writer: tracker.openWriter() })))
-    for (const k of range(0, 20)) for (const { i, j, writer } of writers) writer.mark(i * 1000 + j * 100 + k)
+    const writers = trackers.flatMap((tracker, i) =>
+      range(0, 3).map((j) => ({ i, j, writer: tracker.openWriter() })),
+    )
+    for (const k of range(0, 20))
+      for (const { i, j, writer } of writers) writer.mark(i * 1000 + j * 100 + k)
     for (const [i, tracker] of trackers.entries()) {
       const ids = new Set(await takeIds(tracker))
       for (const { writer } of writers.filter((each) => each.i === i)) writer.flush()
       for (const id of await takeIds(tracker)) ids.add(id)
-      expect([...ids].sort((a, b) => a - b)).toEqual([0, 1, 2].flatMap((j) => range(i * 1000 + j * 100, 20)))
+      expect([...ids].sort((a, b) => a - b)).toEqual(
+        [0, 1, 2].flatMap((j) => range(i * 1000 + j * 100, 20)),
+      )
       expectAccounts(tracker, 60)
     }
   })
@@ -837,66 +989,110 @@ describe('C12: the accounts are right at any quiet moment', () => {
     ['reject', 1],
     ['reject', 8],
     ['wait', 8],
-  ])('over random marks, batches and harvests: onFull %s, lanes of %d', async (onFull, laneCapacity) => {
-    const { tracker, hand } = await openHeld({ capacity: 4, laneCapacity, batchSize: Math.min(3, laneCapacity), onFull, maxWaitMs: 0 })
-    const random = seeded(laneCapacity)
-    const pick = (below: number): number => Math.floor(random() * below)
-    let writers = range(0, 3).map(() => tracker.openWriter())
-    let offered = 0
-    let refused = 0
-    const offer = (count: number, mark: () => boolean): void => {
-      offered += count
-      let stored = false
-      try {
-        stored = mark()
-      } catch (error) {
-        expect((error as { code: string }).code).toBe('ERR_DIRTYRING_STALLED')
+  ])(
+    'over random marks, batches and harvests: onFull %s, lanes of %d',
+    async (onFull, laneCapacity) => {
+      const { tracker, hand } = await openHeld({
+        capacity: 4,
+        laneCapacity,
+        batchSize: Math.min(3, laneCapacity),
+        onFull,
+        maxWaitMs: 0,
+      })
+      const random = seeded(laneCapacity)
+      const pick = (below: number): number => Math.floor(random() * below)
+      let writers = range(0, 3).map(() => tracker.openWriter())
+      let offered = 0
+      let refused = 0
+      const offer = (count: number, mark: () => boolean): void => {
+        offered += count
+        let stored = false
+        try {
+          stored = mark()
+        } catch (error) {
+          expect((error as { code: string }).code).toBe('ERR_DIRTYRING_STALLED')
+        }
+        if (!stored) refused += count
       }
-      if (!stored) refused += count
-    }
-    for (let i = 0; i < 300; i++) {
-      const writer = writers[pick(3)]
-      const what = pick(10)
-      if (what < 5) offer(1, () => writer.mark(pick(100)))
-      else if (what < 7) {
-        const count = pick(laneCapacity + 1)
-        offer(count, () => writer.markMany(range(pick(100), count)))
-      } else if (what === 7) hand.run(1 + pick(3))
-      else if (what === 8 && tracker.stats().queued < 4) {
-        writer.close()
-        hand.run()
-        writers = writers.map((each) => (each === writer ? tracker.openWriter() : each))
-      } else if (what === 9 && tracker.stats().queued < 4) expect(writer.flush()).toBe(true)
-      expectAccounts(tracker, offered)
-      expect(tracker.stats().writers.reduce((sum, each) => sum + each.rejected, 0)).toBe(refused)
-      expect(writers.map((each) => each.staged).reduce((a, b) => a + b)).toBe(tracker.stats().staged)
-    }
-    expect(refused).toBeGreaterThan(0)
-    hand.run()
-    for (const writer of writers) writer.flush()
-    hand.run()
-    const { writers: all, staged } = tracker.stats()
-    expect(staged).toBe(0)
-    expect(all.reduce((sum, each) => sum + each.delivered, 0)).toBe(offered - refused)
-  })
+      for (let i = 0; i < 300; i++) {
+        const writer = writers[pick(3)]
+        const what = pick(10)
+        if (what < 5) offer(1, () => writer.mark(pick(100)))
+        else if (what < 7) {
+          const count = pick(laneCapacity + 1)
+          offer(count, () => writer.markMany(range(pick(100), count)))
+        } else if (what === 7) hand.run(1 + pick(3))
+        else if (what === 8 && tracker.stats().queued < 4) {
+          writer.close()
+          hand.run()
+          writers = writers.map((each) => (each === writer ? tracker.openWriter() : each))
+        } else if (what === 9 && tracker.stats().queued < 4) expect(writer.flush()).toBe(true)
+        expectAccounts(tracker, offered)
+        expect(tracker.stats().writers.reduce((sum, each) => sum + each.rejected, 0)).toBe(refused)
+        expect(writers.map((each) => each.staged).reduce((a, b) => a + b)).toBe(
+          tracker.stats().staged,
+        )
+      }
+      expect(refused).toBeGreaterThan(0)
+      hand.run()
+      for (const writer of writers) writer.flush()
+      hand.run()
+      const { writers: all, staged } = tracker.stats()
+      expect(staged).toBe(0)
+      expect(all.reduce((sum, each) => sum + each.delivered, 0)).toBe(offered - refused)
+    },
+  )
 
   it('tells events, batches, keys, the queue and its peak', async () => {
     const { tracker, hand } = await openHeld({ batchSize: 2 })
     const writer = tracker.openWriter()
     for (const id of [1, 1, 2, 2, 3, 3, 4]) writer.mark(id)
-    expect(tracker.stats()).toMatchObject({ events: 0, batches: 0, keys: 0, distinct: 0, queued: 3, staged: 1 })
-    expect(tracker.stats().writers[0]).toMatchObject({ inFlight: 6, inFlightPeak: 6, batches: 3, delivered: 0 })
+    expect(tracker.stats()).toMatchObject({
+      events: 0,
+      batches: 0,
+      keys: 0,
+      distinct: 0,
+      queued: 3,
+      staged: 1,
+    })
+    expect(tracker.stats().writers[0]).toMatchObject({
+      inFlight: 6,
+      inFlightPeak: 6,
+      batches: 3,
+      delivered: 0,
+    })
     hand.run(1)
-    expect(tracker.stats()).toMatchObject({ events: 3, batches: 3, keys: 6, distinct: 3, queued: 0 })
+    expect(tracker.stats()).toMatchObject({
+      events: 3,
+      batches: 3,
+      keys: 6,
+      distinct: 3,
+      queued: 0,
+    })
     const pending = tracker.advanceEpoch()
     hand.run()
     await pending
-    expect(tracker.stats()).toMatchObject({ events: 5, batches: 4, keys: 7, distinct: 0, queued: 0, epoch: 1, sealed: 1 })
-    expect(tracker.stats().bytes.total).toBe(attachMemory(tracker.handle, 'tracker').words.byteLength)
+    expect(tracker.stats()).toMatchObject({
+      events: 5,
+      batches: 4,
+      keys: 7,
+      distinct: 0,
+      queued: 0,
+      epoch: 1,
+      sealed: 1,
+    })
+    expect(tracker.stats().bytes.total).toBe(
+      attachMemory(tracker.handle, 'tracker').words.byteLength,
+    )
   })
 
   it('C6: with onFull reject, exactly the marks that were true come back', async () => {
-    const { tracker, hand } = await openHeld({ capacity: 2, laneCapacity: 4, batchSize: 2, onFull: 'reject' })
+    const { tracker, hand } = await openHeld({
+      capacity: 2,
+      laneCapacity: 4,
+      batchSize: 2,
+      onFull: 'reject',
+    })
     const writers = [tracker.openWriter(), tracker.openWriter()]
     const random = seeded(5)
     const stored = new Set<number>()
@@ -908,7 +1104,9 @@ describe('C12: the accounts are right at any quiet moment', () => {
     const seen = new Set<number>()
     while (seen.size < stored.size) {
       const pending = tracker.advanceEpoch()
-      await until(() => !hand.run() && tracker.stats().sealed === tracker.epoch && tracker.epoch > 0)
+      await until(
+        () => !hand.run() && tracker.stats().sealed === tracker.epoch && tracker.epoch > 0,
+      )
       const epoch = await pending
       expect(epoch.size).toBeGreaterThan(0)
       for (const id of epoch.ids()) seen.add(id)
@@ -941,7 +1139,17 @@ describe('TxnBuffer', () => {
     expect(tracker.stats().queued).toBe(1)
     const pending = tracker.advanceEpoch()
     hand.run()
-    const expected = [3n, 1n, fingerprint('a'), fingerprint(new Uint8Array([1])), 0x600000005n, 0n, 0x1ffffffffn, fingerprint('a', 9), 4n]
+    const expected = [
+      3n,
+      1n,
+      fingerprint('a'),
+      fingerprint(new Uint8Array([1])),
+      0x600000005n,
+      0n,
+      0x1ffffffffn,
+      fingerprint('a', 9),
+      4n,
+    ]
     expect([...(await pending)]).toEqual(expected)
     expect(tracker.stats()).toMatchObject({ batches: 1, keys: 11 })
   })
@@ -1013,7 +1221,10 @@ describe('TxnBuffer', () => {
     const writer = tracker.openWriter()
     const txn = new TxnBuffer(1)
     txn.recordMany(range(0, 5))
-    expect(thrown(() => txn.flushTo(writer))).toMatchObject({ name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' })
+    expect(thrown(() => txn.flushTo(writer))).toMatchObject({
+      name: 'RangeError',
+      code: 'ERR_DIRTYRING_OUT_OF_RANGE',
+    })
     expect(txn.size).toBe(5)
     txn.clear()
     writer.markMany([1])

@@ -55,14 +55,19 @@ import { curWord, enterEpoch, reindex, setCells, type Aggregator } from './state
 import { clearTable, reportProgress } from './table.js'
 import { signal } from './wake.js'
 
-/** BATCH(writer, n), as many of them as the intent says: the writer's next keys into the open epoch. */
+/**
+ * BATCH(writer, n), as many of them as the intent says: the writer's next keys into the open epoch.
+ */
 export function takeBatches(a: Aggregator, lane: number): void {
   const { words } = a
   if (lane < 0) throw corruptToken(a)
   const { start, count } = a
-  if (a.readEnds[a.writer] !== start) return // done, by a predecessor that died before it freed the slots
+  // done, by a predecessor that died before it freed the slots
+  if (a.readEnds[a.writer] !== start) return
   if (!holds(a, lane, count)) {
-    throw new Error(`a batch of ${count} keys, where its lane holds ${(words[lane + LANE_STAGED_END] - start) | 0}`)
+    throw new Error(
+      `a batch of ${count} keys, where its lane holds ${(words[lane + LANE_STAGED_END] - start) | 0}`,
+    )
   }
   insertLane(a, lane, start, count)
   publishCount(a)
@@ -136,7 +141,10 @@ export function takeControl(a: Aggregator, token: number, lane: number): void {
   signal(a)
 }
 
-/** SEAL(slot, epoch): what comes after it belongs to `epoch`, in `slot`. The cut was made by whoever put the token into the ring; this executes it. */
+/**
+ * SEAL(slot, epoch): what comes after it belongs to `epoch`, in `slot`. The cut was made by whoever
+ * put the token into the ring; this executes it.
+ */
 function seal(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
   if (epoch === a.epoch && slot === a.slot) return // done, by a predecessor that died before it freed the token's slot
@@ -159,12 +167,13 @@ function seal(a: Aggregator, slot: number, epoch: number): void {
 }
 
 /**
- * The open epoch's header, all of it, with the hash that seals it. Its words are what this thread knows, so that one which something else has changed is
- * right again before anyone reads it.
+ * The open epoch's header, all of it, with the hash that seals it. Its words are what this thread
+ * knows, so that one which something else has changed is right again before anyone reads it.
  */
 export function storeSlot(a: Aggregator): void {
   const { words, set, slotAt } = a
-  words[slotAt + SLOT_CHECK] = openCheckOf(a.epoch) // while the words below are being stored, perhaps once more, and with another flag
+  // while the words below are being stored, perhaps once more, and with another flag
+  words[slotAt + SLOT_CHECK] = openCheckOf(a.epoch)
   words[slotAt + SLOT_FLAGS] = a.flags
   words[slotAt + SLOT_GROWTH] = a.growth
   publishCount(a)
@@ -177,7 +186,9 @@ export function raiseFlag(a: Aggregator, flags: number): void {
   a.words[a.slotAt + SLOT_FLAGS] = a.flags
 }
 
-/** RESTORE(slot, epoch): a sealed epoch's keys, and its reasons not to be exact, into the open one. */
+/**
+ * RESTORE(slot, epoch): a sealed epoch's keys, and its reasons not to be exact, into the open one.
+ */
 function restore(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
   const { count, flags } = readSealedSlot(memory, slot, epoch)
@@ -190,7 +201,10 @@ function restore(a: Aggregator, slot: number, epoch: number): void {
   Atomics.store(words, at + SLOT_RESTORED, epoch + 1)
 }
 
-/** CLOSE and REAP(writer, generation): harvest what the writer staged and did not publish, and free its lane. */
+/**
+ * CLOSE and REAP(writer, generation): harvest what the writer staged and did not publish, and free
+ * its lane.
+ */
 function free(a: Aggregator, lane: number, generation: number): void {
   const { words, memory } = a
   if (lane < 0) throw corruptToken(a)
@@ -198,7 +212,8 @@ function free(a: Aggregator, lane: number, generation: number): void {
   if (owner >>> THREAD_BITS !== generation) return
   const { start } = a
   const n = (words[lane + LANE_STAGED_END] - start) | 0
-  if (n < 0 || n > memory.layout.laneCapacity) throw new Error(`a lane holds ${n} keys, of ${memory.layout.laneCapacity} that it can`)
+  if (n < 0 || n > memory.layout.laneCapacity)
+    throw new Error(`a lane holds ${n} keys, of ${memory.layout.laneCapacity} that it can`)
   insertLane(a, lane, start, n)
   publishCount(a)
   if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) raiseFlag(a, FLAG_EVERYTHING)
@@ -207,7 +222,10 @@ function free(a: Aggregator, lane: number, generation: number): void {
   freeLane(words, lane, owner, n)
 }
 
-/** Give up on a token that failed again and again: the epoch says so, and nobody waits for it for ever. */
+/**
+ * Give up on a token that failed again and again: the epoch says so, and nobody waits for it for
+ * ever.
+ */
 export function abandon(a: Aggregator, token: number, lane: number): void {
   const { words, memory } = a
   const { layout } = memory
@@ -250,7 +268,10 @@ function insertLane(a: Aggregator, lane: number, start: number, n: number): void
   if (run < n) insertKeys(a, keys, keys + (n - run) * 2)
 }
 
-/** The keys in words[at .. end) into the open epoch: grow when the table is full, say so when the epoch is. */
+/**
+ * The keys in words[at .. end) into the open epoch: grow when the table is full, say so when the
+ * epoch is.
+ */
 function insertKeys(a: Aggregator, at: number, end: number): void {
   const { words, set } = a
   const { maxKeysPerEpoch } = a.memory.layout
@@ -272,8 +293,10 @@ function insertKeys(a: Aggregator, at: number, end: number): void {
 }
 
 /**
- * Make the table larger, in place: twice, or eight times as large where the last epoch came to need it (the last step sixteen times, so that no small one
- * is left, which would be over the most keys). The log is complete, up to keys that are not counted yet; the new size is stored when the table is.
+ * Make the table larger, in place: twice, or eight times as large where the last epoch came to need
+ * it (the last step sixteen times, so that no small one is left, which would be over the most
+ * keys). The log is complete, up to keys that are not counted yet; the new size is stored when the
+ * table is.
  */
 function grow(a: Aggregator): void {
   const { words, set } = a
@@ -287,7 +310,10 @@ function grow(a: Aggregator): void {
   words[a.slotAt + SLOT_GROWTH] = a.growth
 }
 
-/** Doublings at once: all growth together then indexes a seventh of the keys again, not all of them; an epoch much smaller than the last clears little. */
+/**
+ * Doublings at once: all growth together then indexes a seventh of the keys again, not all of them;
+ * an epoch much smaller than the last clears little.
+ */
 const GROWTH_MAX = 3
 
 /** The log's count: from here on the keys are in, whoever dies. */

@@ -6,12 +6,16 @@ import type { Aggregator } from './state.js'
 export function hasWork(a: Aggregator): boolean {
   const { words, memory, head } = a
   const { layout } = memory
-  return Atomics.load(words, layout.ring + (head & (layout.capacity - 1))) !== emptyWord(lapOf(head, layout.capacityBits))
+  return (
+    Atomics.load(words, layout.ring + (head & (layout.capacity - 1))) !==
+    emptyWord(lapOf(head, layout.capacityBits))
+  )
 }
 
 /**
- * Say that this thread is going to sleep, and look once more. True: sleep on PARKED while it is 1. A publisher fills its slot before it loads PARKED, so
- * either it sees the 1, or this look sees its token: no publication needs the sleep's end. The end is for publishers that die between the two.
+ * Say that this thread is going to sleep, and look once more. True: sleep on PARKED while it is 1.
+ * A publisher fills its slot before it loads PARKED, so either it sees the 1, or this look sees its
+ * token: no publication needs the sleep's end. The end is for publishers that die between the two.
  */
 export function announceSleep(a: Aggregator): boolean {
   Atomics.store(a.words, PARKED, 1)

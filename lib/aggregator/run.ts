@@ -15,24 +15,32 @@ const TOKENS_PER_RUN = 1024
 /** How long this thread works or sleeps before its event loop turns. */
 const TURN_MS = 5
 /**
- * A sleep: short while work was recent, longer when idle. Only a publisher that dies between its store and its wake-up needs the sleep's end. A thread of the
- * user's sleeps for a shorter time, because its event loop has other work.
+ * A sleep: short while work was recent, longer when idle. Only a publisher that dies between its
+ * store and its wake-up needs the sleep's end. A thread of the user's sleeps for a shorter time,
+ * because its event loop has other work.
  */
 const SLEEP_MS_MIN = 10
 const SLEEP_MS_MAX = 100
 const SLEEP_MS_MAX_ALONE = 1000
-/** Naps before sleeping, after batches: going to sleep and being woken costs both sides more, and meanwhile the writers' core is all theirs. */
+/**
+ * Naps before sleeping, after batches: going to sleep and being woken costs both sides more, and
+ * meanwhile the writers' core is all theirs.
+ */
 const NAPS = 4
 
 const hosted = new Set<Supervisor>()
 
-/** Let the aggregators that this very thread hosts go on, while it waits for room that only they can make. */
+/**
+ * Let the aggregators that this very thread hosts go on, while it waits for room that only they can
+ * make.
+ */
 export function pumpHosted(): void {
   for (const supervisor of hosted) {
     try {
       supervisor.run(TOKENS_PER_RUN)
     } catch {
-      // Its own tracker learns that it cannot go on; another tracker's writer has nothing to do with it.
+      // Its own tracker learns that it cannot go on; another tracker's writer has nothing to do
+      // with it.
     }
   }
 }
@@ -58,10 +66,12 @@ export function unhost(supervisor: Supervisor): void {
 }
 
 /**
- * Run the aggregator on the calling thread until the tracker stops: for workers that you start yourself, with `aggregator: 'none'`.
+ * Run the aggregator on the calling thread until the tracker stops: for workers that you start
+ * yourself, with `aggregator: 'none'`.
  *
- * The thread is its own: it sleeps in `Atomics.wait`, a tenth of a second at most, and its event loop turns in between. Rejects with
- * `ERR_DIRTYRING_AGGREGATOR_TAKEN` while another one runs, with `ERR_DIRTYRING_BAD_HANDLE` or `ERR_DIRTYRING_VERSION` for a handle that is none, and with
+ * The thread is its own: it sleeps in `Atomics.wait`, a tenth of a second at most, and its event
+ * loop turns in between. Rejects with `ERR_DIRTYRING_AGGREGATOR_TAKEN` while another one runs, with
+ * `ERR_DIRTYRING_BAD_HANDLE` or `ERR_DIRTYRING_VERSION` for a handle that is none, and with
  * `ERR_DIRTYRING_CORRUPT` or `ERR_DIRTYRING_AGGREGATOR_FAILED` when there is no way on.
  *
  * @example
@@ -89,7 +99,10 @@ export async function runAggregator(handle: unknown): Promise<void> {
   return run(handle, SLEEP_MS_MAX)
 }
 
-/** The same in a worker that the library started: nothing else needs its event loop, so it sleeps for longer. */
+/**
+ * The same in a worker that the library started: nothing else needs its event loop, so it sleeps
+ * for longer.
+ */
 export async function runAggregatorAlone(handle: unknown): Promise<void> {
   return run(handle, SLEEP_MS_MAX_ALONE)
 }
@@ -112,7 +125,8 @@ async function run(handle: unknown, sleepMsMax: number): Promise<void> {
       if (batchesOf(aggregator) !== batches) naps = NAPS
       // A turn comes before a sleep, not after it: who was woken has work to do.
       if (!platform.canBlock() || nowMs() - lastTurn >= TURN_MS) {
-        if (result === IDLE && !platform.canBlock() && announceSleep(aggregator)) await sleepAsync(supervisor, sleepMs)
+        if (result === IDLE && !platform.canBlock() && announceSleep(aggregator))
+          await sleepAsync(supervisor, sleepMs)
         else await platform.turn()
         lastTurn = nowMs()
       } else if (result === IDLE && !napUntilWork(supervisor, naps)) {
@@ -127,7 +141,10 @@ async function run(handle: unknown, sleepMsMax: number): Promise<void> {
   }
 }
 
-/** Until something is published, or `ms` are over. Keeps this thread's event loop alive, which waitAsync alone does not. */
+/**
+ * Until something is published, or `ms` are over. Keeps this thread's event loop alive, which
+ * waitAsync alone does not.
+ */
 function sleepAsync(supervisor: Supervisor, ms: number): Promise<void> {
   return new Promise((resolve) => {
     let over = false // the timer and the wake-up are both on their way: the first one counts
@@ -143,15 +160,22 @@ function sleepAsync(supervisor: Supervisor, ms: number): Promise<void> {
   })
 }
 
-/** Calls back when a publisher wakes this thread, which announced that it sleeps, or after `ms`. Without waitAsync the caller's timer has to do. */
+/**
+ * Calls back when a publisher wakes this thread, which announced that it sleeps, or after `ms`.
+ * Without waitAsync the caller's timer has to do.
+ */
 export function whenWoken(supervisor: Supervisor, callback: () => void, ms: number): void {
   const { words } = supervisor.aggregator
-  const waiting = typeof Atomics.waitAsync === 'function' ? Atomics.waitAsync(words, PARKED, 1, ms) : undefined
+  const waiting =
+    typeof Atomics.waitAsync === 'function' ? Atomics.waitAsync(words, PARKED, 1, ms) : undefined
   if (waiting?.async === true) void waiting.value.then(callback)
   else if (waiting !== undefined) callback()
 }
 
-/** So many naps at most; true as soon as there is work. A nap is not announced: publishers have nobody to wake. */
+/**
+ * So many naps at most; true as soon as there is work. A nap is not announced: publishers have
+ * nobody to wake.
+ */
 function napUntilWork({ aggregator }: Supervisor, naps: number): boolean {
   for (let i = 0; i < naps && !hasWork(aggregator); i++) nap()
   return hasWork(aggregator)

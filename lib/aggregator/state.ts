@@ -42,9 +42,10 @@ import { clearTable, reportProgress } from './table.js'
 import { wakeEveryWriter } from './wake.js'
 
 /**
- * What the one thread that has the aggregator's role knows. All of it is a copy of shared words, or follows from them: recover() makes it anew, after a
- * death on another thread as after an exception on this one, and checks what it reads. In between this thread believes its copies, not the words: it alone
- * writes those, so a word that differs was written by no part of the library.
+ * What the one thread that has the aggregator's role knows. All of it is a copy of shared words, or
+ * follows from them: recover() makes it anew, after a death on another thread as after an exception
+ * on this one, and checks what it reads. In between this thread believes its copies, not the words:
+ * it alone writes those, so a word that differs was written by no part of the library.
  */
 export interface Aggregator {
   readonly memory: Memory
@@ -65,9 +66,14 @@ export interface Aggregator {
   flags: number
   /** Its keys. */
   readonly set: SetState
-  /** SLOT_GROWTH of the epoch before it, as far as this thread knows: a guess at what it will need. */
+  /**
+   * SLOT_GROWTH of the epoch before it, as far as this thread knows: a guess at what it will need.
+   */
   lastGrowth: number
-  /** The tokens in hand, as the INTENT words have them: position + 1 (0: none), how many, their keys, and their writer's readEnd before them. */
+  /**
+   * The tokens in hand, as the INTENT words have them: position + 1 (0: none), how many, their
+   * keys, and their writer's readEnd before them.
+   */
   intent: number
   tokens: number
   count: number
@@ -76,7 +82,10 @@ export interface Aggregator {
   writer: number
   /** Of each lane, its LANE_READ_END. */
   readonly readEnds: Int32Array
-  /** Of each lane, a LANE_STAGED_END that was read: its line is the writer's, and taking it away costs both sides. */
+  /**
+   * Of each lane, a LANE_STAGED_END that was read: its line is the writer's, and taking it away
+   * costs both sides.
+   */
   readonly stagedSeen: Int32Array
   /** Tokens handled since writers were last looked after. */
   sinceChores: number
@@ -90,7 +99,10 @@ export function takeRole(memory: Memory, threadId: number): Aggregator {
   const owner = threadId + 1
   const holder = Atomics.compareExchange(words, OWNER, 0, owner)
   if (holder !== 0) {
-    throw new DirtyRingError('ERR_DIRTYRING_AGGREGATOR_TAKEN', `the aggregator runs already, on thread ${holder - 1}`)
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_AGGREGATOR_TAKEN',
+      `the aggregator runs already, on thread ${holder - 1}`,
+    )
   }
   Atomics.notify(words, OWNER)
   return newAggregator(memory, owner)
@@ -101,7 +113,10 @@ export function leaveRole(a: Aggregator): void {
   dropRole(a.words, a.owner)
 }
 
-/** The role is free, if its holder was the one whose OWNER word this is: called for a thread that has ended. */
+/**
+ * The role is free, if its holder was the one whose OWNER word this is: called for a thread that
+ * has ended.
+ */
 export function dropRole(words: SharedWords, owner: number): void {
   Atomics.compareExchange(words, OWNER, owner, 0)
 }
@@ -146,8 +161,10 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
 }
 
 /**
- * Make the state from shared memory alone: after taking the role, and after anything that interrupted a step. The open epoch's table is rebuilt from the
- * log's published count, so what an interrupted step left in the table but not in the log is gone, and doing the step again finds those keys new.
+ * Make the state from shared memory alone: after taking the role, and after anything that
+ * interrupted a step. The open epoch's table is rebuilt from the log's published count, so what an
+ * interrupted step left in the table but not in the log is gone, and doing the step again finds
+ * those keys new.
  */
 export function recover(a: Aggregator): void {
   const { words } = a
@@ -168,8 +185,9 @@ export function recover(a: Aggregator): void {
 }
 
 /**
- * HEAD is where a predecessor can have left it: the token there has been freed, or the one before it has, and may be of the next lap since. After STOP the
- * slots before it are poisoned. With a head one too far a token would lie in the ring for ever.
+ * HEAD is where a predecessor can have left it: the token there has been freed, or the one before
+ * it has, and may be of the next lap since. After STOP the slots before it are poisoned. With a
+ * head one too far a token would lie in the ring for ever.
  */
 function checkPlace(a: Aggregator): void {
   const { words, head, stopPosition } = a
@@ -183,19 +201,35 @@ function checkPlace(a: Aggregator): void {
   if (stopPosition !== -1) {
     const beyond = distance(head, stopPosition)
     if (beyond === -1)
-      isRight &&= Atomics.load(words, ring + (head & (capacity - 1))) === fullWord(lapOf(head, capacityBits), controlToken(STOP, 0))
-    else isRight = beyond >= 0 && beyond < capacity && seen === fullWord(lap, controlToken(beyond === 0 ? STOP : POISON, 0))
+      isRight &&=
+        Atomics.load(words, ring + (head & (capacity - 1))) ===
+        fullWord(lapOf(head, capacityBits), controlToken(STOP, 0))
+    else
+      isRight =
+        beyond >= 0 &&
+        beyond < capacity &&
+        seen === fullWord(lap, controlToken(beyond === 0 ? STOP : POISON, 0))
     isRight &&= stopPosition >= 0
   }
   if (!isRight) throw corrupt(last, seen)
 }
 
-/** The slot at head was freed, and the head not moved: what peek() calls GONE, without healing anything. */
+/**
+ * The slot at head was freed, and the head not moved: what peek() calls GONE, without healing
+ * anything.
+ */
 function isGone(a: Aggregator): boolean {
   const { words, head } = a
   const { ring, capacity, capacityBits } = a.memory.layout
-  const kind = classify(Atomics.load(words, ring + (head & (capacity - 1))), lapOf(head, capacityBits), capacityBits)
-  return kind === PASSED || (kind === BEHIND_FULL && distance(Atomics.load(words, TAIL), head) >= capacity)
+  const kind = classify(
+    Atomics.load(words, ring + (head & (capacity - 1))),
+    lapOf(head, capacityBits),
+    capacityBits,
+  )
+  return (
+    kind === PASSED ||
+    (kind === BEHIND_FULL && distance(Atomics.load(words, TAIL), head) >= capacity)
+  )
 }
 
 /** The tokens that a predecessor had in hand. */
@@ -223,10 +257,16 @@ function recoverEpoch(a: Aggregator): void {
   const cur = Atomics.load(a.words, CUR)
   const slot = cur & 15
   if (cur >>> (EPOCH_BITS + 4) !== 0)
-    throw new DirtyRingError('ERR_DIRTYRING_CORRUPT', `CUR is ${cur}, which no part of the library writes there`)
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_CORRUPT',
+      `CUR is ${cur}, which no part of the library writes there`,
+    )
   const { count, growth, flags, isSealed } = readOpenSlot(a.memory, slot, cur >>> 4)
   if (isSealed && a.stopPosition < 0 && !isSealAtHead(a)) {
-    throw new DirtyRingError('ERR_DIRTYRING_CORRUPT', `CUR is ${cur}, and what that epoch's slot holds is sealed already`)
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_CORRUPT',
+      `CUR is ${cur}, and what that epoch's slot holds is sealed already`,
+    )
   }
   enterEpoch(a, cur >>> 4, slot)
   a.growth = growth
@@ -267,7 +307,10 @@ export function setCells(a: Aggregator, cells: number): void {
   a.set.limit = keysAt(a.memory.layout, cells)
 }
 
-/** Enter the whole log into the table, which is clear; key 0, if it is there, into the flag beside it. */
+/**
+ * Enter the whole log into the table, which is clear; key 0, if it is there, into the flag beside
+ * it.
+ */
 export function reindex(a: Aggregator): void {
   const { set } = a
   for (let from = 0; from < set.count; from += 4096) {

@@ -66,25 +66,32 @@ export const LOST_ROLE = 3
 /** How many tokens go by before writers are looked after, with the ring not empty. */
 const TOKENS_PER_CHORES = 16
 
-/** Batches of one writer that lie behind each other are handled in one go: so many of them, so many keys, and half a lane at most. */
+/**
+ * Batches of one writer that lie behind each other are handled in one go: so many of them, so many
+ * keys, and half a lane at most.
+ */
 const RUN_TOKENS = 16
 const RUN_KEYS = 1024
 
 /**
- * Handle what is at head: one token, or a run of batches of one writer. In this order, so that the thread can die at any instruction, or anything can
- * throw, and recover() and another step() go on from shared memory alone:
+ * Handle what is at head: one token, or a run of batches of one writer. In this order, so that the
+ * thread can die at any instruction, or anything can throw, and recover() and another step() go on
+ * from shared memory alone:
  *
- *  1. intent   what the run starts from, and how many tokens and keys it has; the position last
- *  2. effect   keys into the set, their count published; or the control token's own, guarded against being done twice
- *  3. readEnd  room for the writer
- *  4. slots    EMPTY of the next lap, one after the other: room for everybody
+ *  1. intent what the run starts from, and how many tokens and keys it has; the position last
+ *  2. effect keys into the set, their count published; or the control token's own, guarded against
+ *     being done twice
+ *  3. readEnd room for the writer
+ *  4. slots EMPTY of the next lap, one after the other: room for everybody
  *  5. head
  *
- * After STOP the slots are not freed but poisoned, so that no publication can succeed behind the aggregator's back: one whole lap of them, and it is done.
+ * After STOP the slots are not freed but poisoned, so that no publication can succeed behind the
+ * aggregator's back: one whole lap of them, and it is done.
  */
 export function step(a: Aggregator): number {
   const { memory, words, head, stopPosition } = a
-  if (stopPosition >= 0 && head === advance(stopPosition, memory.layout.capacity - 1)) return finish(a)
+  if (stopPosition >= 0 && head === advance(stopPosition, memory.layout.capacity - 1))
+    return finish(a)
   const stopping = stopPosition >= 0 && head !== advance(stopPosition, -1)
   const seen = peek(memory, head)
   if (seen === NOTHING) {
@@ -93,7 +100,8 @@ export function step(a: Aggregator): number {
     return WORKED // poisoned, or a publication was faster: either is there at the next look
   }
   if (seen === GONE && !isInHand(a)) {
-    if (Atomics.load(words, OWNER) !== a.owner || Atomics.load(words, HEAD) !== head) return LOST_ROLE
+    if (Atomics.load(words, OWNER) !== a.owner || Atomics.load(words, HEAD) !== head)
+      return LOST_ROLE
     throw corrupt(head, words[memory.layout.ring + (head & (memory.layout.capacity - 1))])
   }
   const token = tokenOf(seen)
@@ -112,7 +120,10 @@ export function step(a: Aggregator): number {
   return WORKED
 }
 
-/** The token at head is one of those that the intent names. Only of such has a predecessor freed the slot without moving the head. */
+/**
+ * The token at head is one of those that the intent names. Only of such has a predecessor freed the
+ * slot without moving the head.
+ */
 function isInHand(a: Aggregator): boolean {
   const done = distance(a.head, a.intent - 1)
   return a.intent !== 0 && done >= 0 && done < a.tokens
@@ -120,11 +131,20 @@ function isInHand(a: Aggregator): boolean {
 
 const POISON_TOKEN = controlToken(POISON, 0)
 
-/** Make the slot at head full for ever: its lap is the last. False if its word is no longer `seen`. */
+/**
+ * Make the slot at head full for ever: its lap is the last. False if its word is no longer `seen`.
+ */
 function poison(memory: Memory, head: number, seen: number): boolean {
   const { words, layout } = memory
   const slot = layout.ring + (head & (layout.capacity - 1))
-  return Atomics.compareExchange(words, slot, seen, fullWord(lapOf(head, layout.capacityBits), POISON_TOKEN)) === seen
+  return (
+    Atomics.compareExchange(
+      words,
+      slot,
+      seen,
+      fullWord(lapOf(head, layout.capacityBits), POISON_TOKEN),
+    ) === seen
+  )
 }
 
 /** Steps 1 to 3. Returns how many tokens that settles, from head on. */
@@ -133,8 +153,9 @@ function handle(a: Aggregator, token: number): number {
   const { layout } = a.memory
   a.writer = writerOf(layout, token)
   const lane = a.writer < 0 ? -1 : laneAt(layout, a.writer)
-  // An intent for this position was somebody's who did not get to the end: it stands, and what follows starts from it once more. One that began before it
-  // has done all of its keys, and freed the slots up to here.
+  // An intent for this position was somebody's who did not get to the end: it stands, and what
+  // follows starts from it once more. One that began before it has done all of its keys, and freed
+  // the slots up to here.
   if (!isInHand(a)) saveIntent(a, token, lane)
   const { tokens } = a
   const done = distance(head, a.intent - 1)
@@ -148,7 +169,8 @@ function handle(a: Aggregator, token: number): number {
 
 function saveIntent(a: Aggregator, token: number, lane: number): void {
   const { words, head } = a
-  words[INTENT_POSITION] = 0 // while its tokens and keys are those of one position, and its position that of another
+  // while its tokens and keys are those of one position, and its position that of another
+  words[INTENT_POSITION] = 0
   saveTotal(words, EVENTS, INTENT_EVENTS)
   saveTotal(words, BATCHES, INTENT_BATCHES)
   saveTotal(words, KEYS, INTENT_KEYS)
@@ -169,7 +191,10 @@ function saveIntent(a: Aggregator, token: number, lane: number): void {
   words[INTENT_POSITION] = a.intent
 }
 
-/** How many batches at head are this writer's, and how many keys those have. Only as far as its lane holds that many: a token that lies fails alone. */
+/**
+ * How many batches at head are this writer's, and how many keys those have. Only as far as its lane
+ * holds that many: a token that lies fails alone.
+ */
 function findRun(a: Aggregator, token: number, lane: number): void {
   const { words, memory, head } = a
   const { ring, capacity, capacityBits, laneCapacity } = memory.layout

@@ -28,7 +28,10 @@ import { nowMs } from '../timers.js'
 /** A step threw: nothing happens before `retryAt`. */
 export const BACKING_OFF = 4
 
-/** FAILED: the ring holds a word that the library never writes there; no later step can succeed either. */
+/**
+ * FAILED: the ring holds a word that the library never writes there; no later step can succeed
+ * either.
+ */
 const CORRUPT_RING = 1
 /** FAILED: a SEAL or a STOP failed for good. They only store words, and are never skipped. */
 const CANNOT_SEAL = 2
@@ -38,9 +41,10 @@ const BACKOFF_MS_MAX = 1000
 const FAILURES_MAX = 8
 
 /**
- * Steps on the aggregator's thread, with a net under them: what a step throws is contained, counted, and tried again from what recover() finds in shared
- * memory, after 10 ms that double to 1 s and are back at 10 after a success, and for another token. A token that fails eight times is given up 10 ms after
- * that, and its epoch says so.
+ * Steps on the aggregator's thread, with a net under them: what a step throws is contained,
+ * counted, and tried again from what recover() finds in shared memory, after 10 ms that double to 1
+ * s and are back at 10 after a success, and for another token. A token that fails eight times is
+ * given up 10 ms after that, and its epoch says so.
  */
 export class Supervisor {
   readonly aggregator: Aggregator
@@ -55,13 +59,17 @@ export class Supervisor {
   constructor(memory: Memory, threadId: number, now: () => number = nowMs) {
     this.#now = now
     checkIdentity(memory.words)
-    const native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS), KERNEL_SCRATCH) // before the role is taken: nothing is to throw with it in hand
+    // before the role is taken: nothing is to throw with it in hand
+    const native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS), KERNEL_SCRATCH)
     this.aggregator = takeRole(memory, threadId)
     this.aggregator.set.native = native
     Atomics.store(memory.words, RETRYING, 0)
   }
 
-  /** Handle up to `budget` tokens. IDLE, WORKED, FINISHED_ALL or BACKING_OFF; throws when there is no way on. Called from within itself it does nothing. */
+  /**
+   * Handle up to `budget` tokens. IDLE, WORKED, FINISHED_ALL or BACKING_OFF; throws when there is
+   * no way on. Called from within itself it does nothing.
+   */
   run(budget: number): number {
     if (this.#running) return WORKED
     const a = this.aggregator
@@ -94,7 +102,10 @@ export class Supervisor {
       this.#running = false
     }
     if (result === LOST_ROLE) {
-      throw new DirtyRingError('ERR_DIRTYRING_AGGREGATOR_TAKEN', 'another aggregator handles the same tokens: this one has stopped')
+      throw new DirtyRingError(
+        'ERR_DIRTYRING_AGGREGATOR_TAKEN',
+        'another aggregator handles the same tokens: this one has stopped',
+      )
     }
     return result
   }
@@ -115,12 +126,16 @@ export class Supervisor {
     words[FAILURES] = failures
     writeError(words, error)
     Atomics.store(words, PANICS, words[PANICS] + 1)
-    if ((error as { code?: unknown }).code === 'ERR_DIRTYRING_CORRUPT') Atomics.store(words, FAILED, CORRUPT_RING)
+    if ((error as { code?: unknown }).code === 'ERR_DIRTYRING_CORRUPT')
+      Atomics.store(words, FAILED, CORRUPT_RING)
     if (failures >= FAILURES_MAX) {
-      const kind = tokenOf(Atomics.load(words, memory.layout.ring + (head & (memory.layout.capacity - 1)))) >>> KIND_SHIFT
+      const kind =
+        tokenOf(Atomics.load(words, memory.layout.ring + (head & (memory.layout.capacity - 1)))) >>>
+        KIND_SHIFT
       if (kind === SEAL || kind === STOP) Atomics.store(words, FAILED, CANNOT_SEAL)
     }
-    if (Atomics.load(words, FAILED) !== 0) signal(this.aggregator) // the tracker need not wait until it looks by itself
+    // the tracker need not wait until it looks by itself
+    if (Atomics.load(words, FAILED) !== 0) signal(this.aggregator)
     // At the last failure the token is given up: that need not wait for better times.
     const backoffMs = failures === FAILURES_MAX ? BACKOFF_MS_MIN : this.#backoffMs
     this.retryAt = this.#now() + backoffMs
@@ -135,7 +150,10 @@ export class Supervisor {
   }
 }
 
-/** The last failure's message; '' when there was none. Any thread; for people to read, not guarded against a newer one written meanwhile. */
+/**
+ * The last failure's message; '' when there was none. Any thread; for people to read, not guarded
+ * against a newer one written meanwhile.
+ */
 export function readError(words: SharedWords): string {
   const length = Math.min(Math.max(words[ERROR_LENGTH], 0), ERROR_TEXT_MAX)
   let text = ''

@@ -16,7 +16,10 @@ export function clearTable(a: Aggregator, from: number, to: number): void {
   }
 }
 
-/** Say that a long effect is getting on: the tracker's thread may be waiting only as long as it does. */
+/**
+ * Say that a long effect is getting on: the tracker's thread may be waiting only as long as it
+ * does.
+ */
 export function reportProgress(words: SharedWords): void {
   Atomics.store(words, PROGRESS, (words[PROGRESS] + 1) | 0)
 }

@@ -16,8 +16,9 @@ import { distance } from '../ring/token.js'
 import { curWord, type Aggregator } from './state.js'
 
 /**
- * What the aggregator does for others when it runs out of tokens, and every few tokens: wake the writers that have what they wait for, tell a listening
- * tracker, note how full the ring is. With nobody waiting it is a few loads.
+ * What the aggregator does for others when it runs out of tokens, and every few tokens: wake the
+ * writers that have what they wait for, tell a listening tracker, note how full the ring is. With
+ * nobody waiting it is a few loads.
  */
 export function doChores(a: Aggregator): void {
   const { words, memory } = a
@@ -29,7 +30,8 @@ export function doChores(a: Aggregator): void {
     Atomics.store(words, LISTENING, 0)
     signal(a)
   }
-  // Others wait for these two. They are this thread's own, and right unless something else has written there.
+  // Others wait for these two. They are this thread's own, and right unless something else has
+  // written there.
   const cur = curWord(a.epoch, a.slot)
   if (words[CUR] !== cur || words[HEAD] !== a.head) {
     Atomics.store(words, HEAD, a.head)
@@ -40,7 +42,9 @@ export function doChores(a: Aggregator): void {
   if (queued > words[QUEUED_PEAK]) words[QUEUED_PEAK] = queued
 }
 
-/** Wake every writer there is, whatever it waits for: after a death nobody knows who was told what. */
+/**
+ * Wake every writer there is, whatever it waits for: after a death nobody knows who was told what.
+ */
 export function wakeEveryWriter(a: Aggregator): void {
   for (let writer = 0; writer < a.memory.layout.maxWriters; writer++) wakeWriter(a, writer)
 }
@@ -54,7 +58,8 @@ export function signal(a: Aggregator): void {
 
 function wakeGroup(a: Aggregator, group: number): void {
   const { words, memory } = a
-  // The bits are taken before the lanes are looked at: a writer that says so later is seen the next time.
+  // The bits are taken before the lanes are looked at: a writer that says so later is seen the next
+  // time.
   let bits = Atomics.exchange(words, WAITERS + group, 0)
   let waiting = 0
   while (bits !== 0) {

@@ -1,6 +1,7 @@
 /**
- * The aggregator's worker, and the entry `dirtyring/aggregator` for workers of the user's: importing it in a worker makes that worker wait for a
- * tracker's handle and run the aggregator until the tracker stops.
+ * The aggregator's worker, and the entry `dirtyring/aggregator` for workers of the user's:
+ * importing it in a worker makes that worker wait for a tracker's handle and run the aggregator
+ * until the tracker stops.
  */
 import { platform } from '#platform'
 import { runAggregator, runAggregatorAlone } from './run.js'

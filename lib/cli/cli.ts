@@ -66,7 +66,11 @@ async function demo(settings: DemoSettings, isPlain: boolean): Promise<number> {
 
 async function doctor(isJson: boolean): Promise<number> {
   const diagnosis = await diagnose()
-  process.stdout.write(isJson ? `${JSON.stringify(diagnosis, undefined, 2)}\n` : `${diagnosisLines(diagnosis).join('\n')}\n`)
+  process.stdout.write(
+    isJson
+      ? `${JSON.stringify(diagnosis, undefined, 2)}\n`
+      : `${diagnosisLines(diagnosis).join('\n')}\n`,
+  )
   return diagnosis.usable ? 0 : 1
 }
 
@@ -78,7 +82,9 @@ async function main([command, ...args]: string[]): Promise<number> {
   switch (command) {
     case 'demo': {
       const values = parseDemo(args)
-      return values.help === true ? say(demoHelp) : demo(readSettings(values), values.plain === true)
+      return values.help === true
+        ? say(demoHelp)
+        : demo(readSettings(values), values.plain === true)
     }
     case 'doctor': {
       const values = parseDoctor(args)
@@ -93,7 +99,9 @@ async function main([command, ...args]: string[]): Promise<number> {
     case '--version':
       return say(`${version()}\n`)
     default:
-      throw new UsageError(`unknown ${command.startsWith('-') ? 'option' : 'command'} "${command}": there are "doctor" and "demo"`)
+      throw new UsageError(
+        `unknown ${command.startsWith('-') ? 'option' : 'command'} "${command}": there are "doctor" and "demo"`,
+      )
   }
 }
 
@@ -103,7 +111,11 @@ process.stdout.on('error', () => process.exit(1))
 try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {
-  if (error instanceof UsageError) process.stderr.write(`dirtyring: ${error.message} (try "dirtyring --help")\n`)
-  else process.stderr.write(`dirtyring: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+  if (error instanceof UsageError)
+    process.stderr.write(`dirtyring: ${error.message} (try "dirtyring --help")\n`)
+  else
+    process.stderr.write(
+      `dirtyring: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    )
   process.exitCode = error instanceof UsageError ? 2 : 1
 }

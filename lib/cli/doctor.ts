@@ -1,11 +1,21 @@
-/** What this runtime can do, what the defaults cost, and whether it works: one report, for people and machines. */
+/**
+ * What this runtime can do, what the defaults cost, and whether it works: one report, for people
+ * and machines.
+ */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { bytes, counted, milliseconds } from '../demo/text.js'
-import { DirtyTracker, memoryFootprint, resolveOptions, runtimeSupport, type MemoryFootprint, type RuntimeSupport } from '../index.js'
+import {
+  DirtyTracker,
+  memoryFootprint,
+  resolveOptions,
+  runtimeSupport,
+  type MemoryFootprint,
+  type RuntimeSupport,
+} from '../index.js'
 import { VERSION_VALUE } from '../memory/map.js'
 import type { ProbeData } from './probe.js'
 
@@ -41,7 +51,10 @@ export interface Diagnosis {
     readonly maxKeysPerEpoch: number
     /** 'wasm' or 'js'; null where no tracker could be created. */
     readonly kernel: string | null
-    /** By how many bytes the process grew: with the memory alone, and with the aggregator's worker beside it. */
+    /**
+     * By how many bytes the process grew: with the memory alone, and with the aggregator's worker
+     * beside it.
+     */
     readonly resident: number | null
     readonly residentWithWorker: number | null
   }
@@ -55,7 +68,9 @@ const PUBLISHED = 10_000
 const STAGED = 37
 
 export function version(): string {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  const { version } = JSON.parse(
+    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+  ) as { version: string }
   return version
 }
 
@@ -81,16 +96,28 @@ export async function diagnose(): Promise<Diagnosis> {
       memory: os.totalmem(),
       memoryFree: os.freemem(),
       // 0 and 2^64 - 1, or nearly: no limit
-      memoryAllowed: allowed === undefined || allowed === 0 || allowed > os.totalmem() ? null : allowed,
+      memoryAllowed:
+        allowed === undefined || allowed === 0 || allowed > os.totalmem() ? null : allowed,
       execArgv: process.execArgv,
     },
     support: runtimeSupport(),
-    defaults: { footprint: memoryFootprint(), maxWriters, epochSlots, maxKeysPerEpoch, kernel, resident, residentWithWorker },
+    defaults: {
+      footprint: memoryFootprint(),
+      maxWriters,
+      epochSlots,
+      maxKeysPerEpoch,
+      kernel,
+      resident,
+      residentWithWorker,
+    },
     selfTest: steps,
   }
 }
 
-/** What a tracker's memory alone is, and by how much the process grows with it; nulls where there is none to be had, which the self-test will explain. */
+/**
+ * What a tracker's memory alone is, and by how much the process grows with it; nulls where there is
+ * none to be had, which the self-test will explain.
+ */
 async function measureMemory(): Promise<{ kernel: string | null; resident: number | null }> {
   const before = process.memoryUsage.rss()
   try {
@@ -104,7 +131,10 @@ async function measureMemory(): Promise<{ kernel: string | null; resident: numbe
   }
 }
 
-/** With a tracker of default options. A step that fails ends it; whatever happened, no worker stays behind. */
+/**
+ * With a tracker of default options. A step that fails ends it; whatever happened, no worker stays
+ * behind.
+ */
 class SelfTest {
   readonly steps: Step[] = []
   residentWithWorker: number | null = null
@@ -217,7 +247,14 @@ class SelfTest {
 }
 
 /** Aligned text. */
-export function diagnosisLines({ usable, dirtyring, runtime, support, defaults, selfTest }: Diagnosis): string[] {
+export function diagnosisLines({
+  usable,
+  dirtyring,
+  runtime,
+  support,
+  defaults,
+  selfTest,
+}: Diagnosis): string[] {
   const { footprint, kernel, resident, residentWithWorker } = defaults
   const yes = (is: boolean): string => (is ? 'yes' : 'NO')
   const grown = (count: number | null): string => (count === null ? 'unknown' : bytes(count))
@@ -225,8 +262,14 @@ export function diagnosisLines({ usable, dirtyring, runtime, support, defaults, 
     `dirtyring ${dirtyring.version}, memory layout ${dirtyring.layout}`,
     '',
     'runtime',
-    line('node', `${runtime.node}, V8 ${runtime.v8}${runtime.execArgv.length === 0 ? '' : `, run with ${runtime.execArgv.join(' ')}`}`),
-    line('platform', `${runtime.platform}, ${runtime.arch}, ${runtime.endianness === 'LE' ? 'little-endian' : 'big-endian'}`),
+    line(
+      'node',
+      `${runtime.node}, V8 ${runtime.v8}${runtime.execArgv.length === 0 ? '' : `, run with ${runtime.execArgv.join(' ')}`}`,
+    ),
+    line(
+      'platform',
+      `${runtime.platform}, ${runtime.arch}, ${runtime.endianness === 'LE' ? 'little-endian' : 'big-endian'}`,
+    ),
     line('processors', `${runtime.processors} (${runtime.processor})`),
     line(
       'memory',
@@ -240,8 +283,14 @@ export function diagnosisLines({ usable, dirtyring, runtime, support, defaults, 
     'memory with the default options',
     line('reserved', bytes(footprint.total)),
     line('  ring', bytes(footprint.ring)),
-    line('  lanes', `${bytes(footprint.lanes)}: ${defaults.maxWriters} writers, ${bytes(footprint.perWriter)} each`),
-    line('  epochs', `${bytes(footprint.epochs)}: ${defaults.epochSlots} slots, ${bytes(footprint.perEpoch)} each`),
+    line(
+      '  lanes',
+      `${bytes(footprint.lanes)}: ${defaults.maxWriters} writers, ${bytes(footprint.perWriter)} each`,
+    ),
+    line(
+      '  epochs',
+      `${bytes(footprint.epochs)}: ${defaults.epochSlots} slots, ${bytes(footprint.perEpoch)} each`,
+    ),
     line(
       'resident',
       `${grown(resident)} when created; ${grown(residentWithWorker)} with its aggregator's worker; grows with what is touched`,
@@ -249,7 +298,9 @@ export function diagnosisLines({ usable, dirtyring, runtime, support, defaults, 
     line('kernel', kernel ?? 'unknown'),
     '',
     'self-test',
-    ...selfTest.map(({ name, ok, detail }) => line(name, ok === undefined ? detail : `${ok ? 'ok' : 'FAILED'}  ${detail}`)),
+    ...selfTest.map(({ name, ok, detail }) =>
+      line(name, ok === undefined ? detail : `${ok ? 'ok' : 'FAILED'}  ${detail}`),
+    ),
     '',
     usable ? 'dirtyring is usable here' : 'dirtyring is NOT usable here',
   ]
@@ -265,7 +316,8 @@ function range(from: number, to: number): number[] {
 
 function expectSame(what: string, got: unknown, expected: unknown): void {
   const [text, expectedText] = [JSON.stringify(got), JSON.stringify(expected)]
-  if (text !== expectedText) throw new Error(`${what}: expected ${brief(expectedText)}, got ${brief(text)}`)
+  if (text !== expectedText)
+    throw new Error(`${what}: expected ${brief(expectedText)}, got ${brief(text)}`)
 }
 
 function brief(text: string): string {

@@ -1,4 +1,7 @@
-/** The command line's options: of the demo its own, and every option of a tracker under its own name. */
+/**
+ * The command line's options: of the demo its own, and every option of a tracker under its own
+ * name.
+ */
 import { parseArgs } from 'node:util'
 import type { DemoSettings } from '../demo/demo.js'
 import { resolveOptions, type TrackerOptions } from '../index.js'
@@ -18,17 +21,74 @@ interface Option {
 }
 
 const BYTES_MAX = 2 ** 30
-/** One writer more for the bulk load, one for the main thread, and one that is terminated while its place is taken. */
+/**
+ * One writer more for the bulk load, one for the main thread, and one that is terminated while its
+ * place is taken.
+ */
 const WRITERS_BESIDE = 3
 
 const demoOptions: readonly Option[] = [
-  { name: 'seconds', value: 'n', byDefault: '30', min: 0, max: 86_400, about: 'how long, at least: every accident has its epoch' },
-  { name: 'writers', value: 'n', byDefault: '4', min: 1, max: 256, isWhole: true, about: 'worker threads that write and mark' },
-  { name: 'rows', value: 'n', byDefault: '200000', min: 1, max: 2 ** 26, isWhole: true, about: 'rows of the store' },
-  { name: 'row-bytes', value: 'n', byDefault: '64', min: 4, max: 65_536, isWhole: true, about: 'size of a row, a multiple of 4' },
-  { name: 'epoch-ms', value: 'ms', byDefault: '250', min: 1, max: 3_600_000, isWhole: true, about: 'time between two checkpoints' },
-  { name: 'theta', value: 'x', byDefault: '0.99', min: 0, max: 0.9999, about: 'skew of the Zipf distribution; 0: all rows alike' },
-  { name: 'seed', value: 'n', byDefault: '1', min: 0, max: 2 ** 31 - 1, isWhole: true, about: 'of the random rows' },
+  {
+    name: 'seconds',
+    value: 'n',
+    byDefault: '30',
+    min: 0,
+    max: 86_400,
+    about: 'how long, at least: every accident has its epoch',
+  },
+  {
+    name: 'writers',
+    value: 'n',
+    byDefault: '4',
+    min: 1,
+    max: 256,
+    isWhole: true,
+    about: 'worker threads that write and mark',
+  },
+  {
+    name: 'rows',
+    value: 'n',
+    byDefault: '200000',
+    min: 1,
+    max: 2 ** 26,
+    isWhole: true,
+    about: 'rows of the store',
+  },
+  {
+    name: 'row-bytes',
+    value: 'n',
+    byDefault: '64',
+    min: 4,
+    max: 65_536,
+    isWhole: true,
+    about: 'size of a row, a multiple of 4',
+  },
+  {
+    name: 'epoch-ms',
+    value: 'ms',
+    byDefault: '250',
+    min: 1,
+    max: 3_600_000,
+    isWhole: true,
+    about: 'time between two checkpoints',
+  },
+  {
+    name: 'theta',
+    value: 'x',
+    byDefault: '0.99',
+    min: 0,
+    max: 0.9999,
+    about: 'skew of the Zipf distribution; 0: all rows alike',
+  },
+  {
+    name: 'seed',
+    value: 'n',
+    byDefault: '1',
+    min: 0,
+    max: 2 ** 31 - 1,
+    isWhole: true,
+    about: 'of the random rows',
+  },
   {
     name: 'rate',
     value: 'n',
@@ -50,24 +110,56 @@ const demoOptions: readonly Option[] = [
 
 /** None may be missing: the compiler sees to it. Each has its own checks, in resolveOptions(). */
 const trackerOptions: Readonly<Record<keyof TrackerOptions, Omit<Option, 'name'>>> = {
-  batchSize: { value: 'keys', byDefault: '64', about: 'keys that a writer stages before it publishes' },
+  batchSize: {
+    value: 'keys',
+    byDefault: '64',
+    about: 'keys that a writer stages before it publishes',
+  },
   capacity: { value: 'batches', byDefault: '1024', about: 'of the ring' },
-  laneCapacity: { value: 'keys', byDefault: '16384', about: 'staged and in flight, of each writer' },
-  maxWriters: { value: 'n', byDefault: `32, or writers + ${WRITERS_BESIDE}`, about: 'writers open at once' },
+  laneCapacity: {
+    value: 'keys',
+    byDefault: '16384',
+    about: 'staged and in flight, of each writer',
+  },
+  maxWriters: {
+    value: 'n',
+    byDefault: `32, or writers + ${WRITERS_BESIDE}`,
+    about: 'writers open at once',
+  },
   epochSlots: { value: 'n', byDefault: '4', about: 'epochs that exist at once' },
-  maxKeysPerEpoch: { value: 'keys', byDefault: '95 % of rows', about: 'distinct keys that an epoch holds exactly' },
-  flushIntervalMs: { value: 'ms', byDefault: '10', about: 'a staged key is published after this; 0: never' },
-  onFull: { value: 'wait|reject', byDefault: 'wait', about: 'what a mark does when its lane is full' },
+  maxKeysPerEpoch: {
+    value: 'keys',
+    byDefault: '95 % of rows',
+    about: 'distinct keys that an epoch holds exactly',
+  },
+  flushIntervalMs: {
+    value: 'ms',
+    byDefault: '10',
+    about: 'a staged key is published after this; 0: never',
+  },
+  onFull: {
+    value: 'wait|reject',
+    byDefault: 'wait',
+    about: 'what a mark does when its lane is full',
+  },
   maxWaitMs: { value: 'ms', byDefault: '30000', about: 'how long it waits' },
   kernel: { value: 'auto|wasm|js', byDefault: 'auto', about: 'what keeps the sets' },
-  aggregator: { value: 'worker|inline', byDefault: 'worker', about: 'who runs the aggregator; inline: the main thread' },
+  aggregator: {
+    value: 'worker|inline',
+    byDefault: 'worker',
+    about: 'who runs the aggregator; inline: the main thread',
+  },
 }
 
-const flagOf = (option: string): string => option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+const flagOf = (option: string): string =>
+  option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 
 export function demoOptionsHelp(): string {
-  const line = ({ name, value, byDefault, about }: Option): string => `  ${`--${name} <${value}>`.padEnd(30)}${about} (${byDefault})`
-  const tracker = Object.entries(trackerOptions).map(([name, option]) => line({ name: flagOf(name), ...option }))
+  const line = ({ name, value, byDefault, about }: Option): string =>
+    `  ${`--${name} <${value}>`.padEnd(30)}${about} (${byDefault})`
+  const tracker = Object.entries(trackerOptions).map(([name, option]) =>
+    line({ name: flagOf(name), ...option }),
+  )
   return `Options (defaults in brackets):
 ${demoOptions.map(line).join('\n')}
   ${'--plain'.padEnd(30)}one line an epoch, also on a terminal
@@ -78,15 +170,22 @@ ${tracker.join('\n')}`
 
 export type Values = Readonly<Record<string, string | boolean | undefined>>
 
-/** `--seconds -1` is a value that is checked like any other: parseArgs() would ask what is meant. */
+/**
+ * `--seconds -1` is a value that is checked like any other: parseArgs() would ask what is meant.
+ */
 function joinNegative(arg: string, at: number, args: readonly string[]): string[] {
-  const isNegative = (each: string | undefined): boolean => each !== undefined && /^-[\d.]/.test(each)
+  const isNegative = (each: string | undefined): boolean =>
+    each !== undefined && /^-[\d.]/.test(each)
   if (isNegative(arg) && at > 0 && args[at - 1].startsWith('--')) return []
   return [arg.startsWith('--') && isNegative(args[at + 1]) ? `${arg}=${args[at + 1]}` : arg]
 }
 
 /** @param named options with a value @param flags options without */
-function parse(args: readonly string[], named: readonly string[], flags: readonly string[]): Values {
+function parse(
+  args: readonly string[],
+  named: readonly string[],
+  flags: readonly string[],
+): Values {
   const string = { type: 'string' } as const
   const boolean = { type: 'boolean' } as const
   const options: Record<string, typeof string | typeof boolean> = {}
@@ -109,7 +208,11 @@ function parse(args: readonly string[], named: readonly string[], flags: readonl
 }
 
 export function parseDemo(args: readonly string[]): Values {
-  return parse(args, [...demoOptions.map(({ name }) => name), ...Object.keys(trackerOptions).map(flagOf)], ['plain'])
+  return parse(
+    args,
+    [...demoOptions.map(({ name }) => name), ...Object.keys(trackerOptions).map(flagOf)],
+    ['plain'],
+  )
 }
 
 export function parseDoctor(args: readonly string[]): Values {
@@ -123,11 +226,24 @@ function numberOrText(text: string): number | string {
 
 export function readSettings(values: Values): DemoSettings {
   const own = (name: string): number => {
-    const { byDefault, min = 0, max = Infinity, isWhole = false } = demoOptions.find((option) => option.name === name)!
+    const {
+      byDefault,
+      min = 0,
+      max = Infinity,
+      isWhole = false,
+    } = demoOptions.find((option) => option.name === name)!
     const text = (values[name] as string | undefined) ?? byDefault
     const value = numberOrText(text)
-    if (typeof value === 'number' && value >= min && value <= max && (!isWhole || Number.isInteger(value))) return value
-    throw new UsageError(`"--${name}" expected a ${isWhole ? 'whole number' : 'number'}, ${min} to ${max}, got ${JSON.stringify(text)}`)
+    if (
+      typeof value === 'number' &&
+      value >= min &&
+      value <= max &&
+      (!isWhole || Number.isInteger(value))
+    )
+      return value
+    throw new UsageError(
+      `"--${name}" expected a ${isWhole ? 'whole number' : 'number'}, ${min} to ${max}, got ${JSON.stringify(text)}`,
+    )
   }
   const settings = {
     seconds: own('seconds'),
@@ -141,28 +257,43 @@ export function readSettings(values: Values): DemoSettings {
     forgetRows: own('forget-rows'),
   }
   const { writers, rows, rowBytes } = settings
-  if (rowBytes % 4 !== 0) throw new UsageError(`"--row-bytes" expected a multiple of 4, got ${rowBytes}`)
+  if (rowBytes % 4 !== 0)
+    throw new UsageError(`"--row-bytes" expected a multiple of 4, got ${rowBytes}`)
   if (rows * rowBytes > BYTES_MAX)
-    throw new UsageError(`"--rows" times "--row-bytes" expected at most ${BYTES_MAX}, got ${rows * rowBytes}`)
+    throw new UsageError(
+      `"--rows" times "--row-bytes" expected at most ${BYTES_MAX}, got ${rows * rowBytes}`,
+    )
   return { ...settings, tracker: readTrackerOptions(values, writers, rows) }
 }
 
 function readTrackerOptions(values: Values, writers: number, rows: number): TrackerOptions {
   const writersMin = writers + WRITERS_BESIDE
-  const options: Record<string, unknown> = { maxWriters: Math.max(32, writersMin), maxKeysPerEpoch: Math.ceil(rows * 0.95) }
+  const options: Record<string, unknown> = {
+    maxWriters: Math.max(32, writersMin),
+    maxKeysPerEpoch: Math.ceil(rows * 0.95),
+  }
   for (const name of Object.keys(trackerOptions)) {
     const text = values[flagOf(name)]
     if (typeof text === 'string') options[name] = numberOrText(text)
   }
   const { aggregator } = options
   if (aggregator !== undefined && aggregator !== 'worker' && aggregator !== 'inline') {
-    throw new UsageError(`"--aggregator" expected 'worker' or 'inline', got ${JSON.stringify(values.aggregator)}`)
+    throw new UsageError(
+      `"--aggregator" expected 'worker' or 'inline', got ${JSON.stringify(values.aggregator)}`,
+    )
   }
   try {
     const { maxWriters } = resolveOptions(options)
     if (maxWriters >= writersMin) return options
   } catch (error) {
-    throw new UsageError((error as Error).message.replace(/"options\.(\w+)"/, (_, name: string) => `"--${flagOf(name)}"`))
+    throw new UsageError(
+      (error as Error).message.replace(
+        /"options\.(\w+)"/,
+        (_, name: string) => `"--${flagOf(name)}"`,
+      ),
+    )
   }
-  throw new UsageError(`"--max-writers" expected at least ${writersMin} for ${writers} writers, got ${String(options.maxWriters)}`)
+  throw new UsageError(
+    `"--max-writers" expected at least ${writersMin} for ${writers} writers, got ${String(options.maxWriters)}`,
+  )
 }

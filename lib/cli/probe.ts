@@ -1,4 +1,7 @@
-/** The doctor's worker: marks some ids, says so, and either ends or stays as it is, with keys staged, until it is terminated. */
+/**
+ * The doctor's worker: marks some ids, says so, and either ends or stays as it is, with keys
+ * staged, until it is terminated.
+ */
 import { parentPort, workerData } from 'node:worker_threads'
 import { openWriter, type TrackerHandle } from '../index.js'
 

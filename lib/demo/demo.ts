@@ -1,12 +1,28 @@
 /**
- * Workers write a shared table; the main thread keeps a copy of it up to date by copying, every now and then, the rows that changed. On the way a writer
- * and the aggregator are terminated, a checkpoint fails, and an epoch overflows. At the end the copy must be the table, byte for byte.
+ * Workers write a shared table; the main thread keeps a copy of it up to date by copying, every now
+ * and then, the rows that changed. On the way a writer and the aggregator are terminated, a
+ * checkpoint fails, and an epoch overflows. At the end the copy must be the table, byte for byte.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import { DirtyTracker, type SealedEpoch, type TrackerEvents, type TrackerOptions, type Writer, type WriterStats } from '../index.js' // you write: from 'dirtyring'
+import {
+  DirtyTracker,
+  type SealedEpoch,
+  type TrackerEvents,
+  type TrackerOptions,
+  type Writer,
+  type WriterStats,
+} from '../index.js' // you write: from 'dirtyring'
 import { createLog, Oracle } from './oracle.js'
-import { isRight, type EpochReport, type Fact, type Look, type Show, type Shown, type WriterLook } from './show.js'
+import {
+  isRight,
+  type EpochReport,
+  type Fact,
+  type Look,
+  type Show,
+  type Shown,
+  type WriterLook,
+} from './show.js'
 import { Rates } from './rates.js'
 import { Store } from './store.js'
 import { counted, milliseconds, whole } from './text.js'
@@ -37,13 +53,19 @@ interface RunningWriter {
   state: 'lives' | 'killed' | 'ended'
 }
 
-/** One of the `writers` that mark all the time, and who takes over when it is killed: at the epoch that `vacantUntil` says. */
+/**
+ * One of the `writers` that mark all the time, and who takes over when it is killed: at the epoch
+ * that `vacantUntil` says.
+ */
 interface Place {
   writer: RunningWriter
   vacantUntil: number
 }
 
-/** Something that goes wrong before a checkpoint; resolves with the error that the checkpoint is to throw, if any. */
+/**
+ * Something that goes wrong before a checkpoint; resolves with the error that the checkpoint is to
+ * throw, if any.
+ */
 type Accident = () => Promise<Error | undefined>
 
 /** How soon the logs are read, and how soon something awaited is looked at again. */
@@ -54,8 +76,15 @@ const RESTART_MS_MAX = 10_000
 /** For so many epochs a killed writer is seen to be missing. */
 const EPOCHS_VACANT = 4
 
-/** Resolves with true if store and copy are the same at the end, and the tracker lost and invented nothing. */
-export async function runDemo(settings: DemoSettings, show: Show, signal: AbortSignal): Promise<boolean> {
+/**
+ * Resolves with true if store and copy are the same at the end, and the tracker lost and invented
+ * nothing.
+ */
+export async function runDemo(
+  settings: DemoSettings,
+  show: Show,
+  signal: AbortSignal,
+): Promise<boolean> {
   const demo = new Demo(settings, show)
   try {
     await demo.start()
@@ -92,7 +121,9 @@ class Demo implements Shown {
   #reading: ReturnType<typeof setInterval> | undefined
   #startedAt = 0
   #last = { at: 0, marked: 0, delivered: 0 }
-  /** What the tracker has told: how long each epoch took to seal, what each dead thread had staged. */
+  /**
+   * What the tracker has told: how long each epoch took to seal, what each dead thread had staged.
+   */
   readonly #sealMs = new Map<number, number>()
   readonly #harvested = new Map<number, number>()
   /** Waits for the aggregator that was terminated on purpose. */
@@ -135,13 +166,18 @@ class Demo implements Shown {
     this.#reading = setInterval(() => this.#oracle.read(), READ_LOGS_MS)
     this.#startedAt = performance.now()
     this.#show.begin(this)
-    for (let i = 0; i < writers; i++) this.#places.push({ writer: this.#startWriter(true), vacantUntil: 0 })
-    const isUp = (): boolean => this.#tracker.stats().writers.filter(({ open }) => open).length > writers
+    for (let i = 0; i < writers; i++)
+      this.#places.push({ writer: this.#startWriter(true), vacantUntil: 0 })
+    const isUp = (): boolean =>
+      this.#tracker.stats().writers.filter(({ open }) => open).length > writers
     while (!isUp() && this.#failure === undefined) await sleep(LOOK_MS)
     this.#last.at = performance.now()
   }
 
-  /** Called again whenever that worker dies. Only to have a worker in hand that can be terminated on purpose: the default needs no function. */
+  /**
+   * Called again whenever that worker dies. Only to have a worker in hand that can be terminated on
+   * purpose: the default needs no function.
+   */
   readonly #startAggregator = (): Worker => {
     this.#aggregator = new Worker(new URL('./aggregator.js', import.meta.url))
     return this.#aggregator
@@ -150,27 +186,45 @@ class Demo implements Shown {
   #listen(): void {
     const tracker = this.#tracker
     tracker.on('epoch', ({ id, sealMs }) => this.#sealMs.set(id, sealMs))
-    tracker.on('harvest', ({ threadId, keys }) => this.#harvested.set(threadId, (this.#harvested.get(threadId) ?? 0) + keys))
+    tracker.on('harvest', ({ threadId, keys }) =>
+      this.#harvested.set(threadId, (this.#harvested.get(threadId) ?? 0) + keys),
+    )
     tracker.on('overflow', ({ epoch, maxKeysPerEpoch }) =>
-      this.#show.note(`epoch ${epoch} has more than ${whole(maxKeysPerEpoch)} keys: it says exact: false, so all rows are copied`),
+      this.#show.note(
+        `epoch ${epoch} has more than ${whole(maxKeysPerEpoch)} keys: it says exact: false, so all rows are copied`,
+      ),
     )
     tracker.on('restart', (event) => {
-      if (this.#onRestart === undefined) this.#show.note(`the aggregator died (${event.cause}) and was restarted`)
+      if (this.#onRestart === undefined)
+        this.#show.note(`the aggregator died (${event.cause}) and was restarted`)
       else this.#onRestart(event)
     })
     tracker.on('panic', ({ error, retryInMs }) =>
-      this.#show.note(`a step of the aggregator threw "${error.message}", tried again in ${retryInMs} ms`),
+      this.#show.note(
+        `a step of the aggregator threw "${error.message}", tried again in ${retryInMs} ms`,
+      ),
     )
     tracker.on('stall', ({ what, waitedMs }) =>
-      this.#show.note(`waiting for ${what === 'lane' ? 'room in a lane' : 'an epoch slot'} for ${milliseconds(waitedMs)}`),
+      this.#show.note(
+        `waiting for ${what === 'lane' ? 'room in a lane' : 'an epoch slot'} for ${milliseconds(waitedMs)}`,
+      ),
     )
   }
 
-  /** A checkpoint every `epochMs` for as many `seconds`, and until every accident of the script has happened and nobody's place is vacant. */
+  /**
+   * A checkpoint every `epochMs` for as many `seconds`, and until every accident of the script has
+   * happened and nobody's place is vacant.
+   */
   async run(signal: AbortSignal): Promise<void> {
     const { seconds, epochMs, tracker } = this.settings
-    const script: Accident[] = [this.#killWriter, this.#killAggregator, this.#failCheckpoint, this.#overflow]
-    if (tracker.aggregator === 'inline') script.splice(script.indexOf(this.#killAggregator), 1) // it has no thread of its own
+    const script: Accident[] = [
+      this.#killWriter,
+      this.#killAggregator,
+      this.#failCheckpoint,
+      this.#overflow,
+    ]
+    // it has no thread of its own
+    if (tracker.aggregator === 'inline') script.splice(script.indexOf(this.#killAggregator), 1)
     const spacingMs = (seconds * 1000) / (script.length + 1)
     const startedAt = performance.now()
     let accidents = 0
@@ -180,17 +234,26 @@ class Demo implements Shown {
       performance.now() - startedAt < seconds * 1000 ||
       this.#places.some(({ writer }) => writer.state === 'killed')
     while (!signal.aborted && goesOn()) {
-      await sleep(Math.max(0, next - performance.now()), undefined, { signal }).catch(() => undefined)
+      await sleep(Math.max(0, next - performance.now()), undefined, { signal }).catch(
+        () => undefined,
+      )
       next = Math.max(next, performance.now()) + epochMs
       if (this.#failure !== undefined) throw this.#failure
       if (signal.aborted) break
       this.#fillPlaces()
-      const isDue = accidents < script.length && performance.now() - startedAt >= (accidents + 1) * spacingMs
+      const isDue =
+        accidents < script.length && performance.now() - startedAt >= (accidents + 1) * spacingMs
       const request = this.#requests.shift()
-      if (request !== undefined) await this.#checkpoint(await (request === 'kill' ? this.#killWriter : this.#failCheckpoint)())
+      if (request !== undefined)
+        await this.#checkpoint(
+          await (request === 'kill' ? this.#killWriter : this.#failCheckpoint)(),
+        )
       else await this.#checkpoint(isDue ? await script[accidents++]() : undefined)
     }
-    if (signal.aborted) this.#show.note(`interrupted by ${String(signal.reason)}: the writers end now, the proof is made all the same`)
+    if (signal.aborted)
+      this.#show.note(
+        `interrupted by ${String(signal.reason)}: the writers end now, the proof is made all the same`,
+      )
   }
 
   request(accident: 'kill' | 'fail'): void {
@@ -203,9 +266,15 @@ class Demo implements Shown {
     return {
       elapsedS: (at - this.#startedAt) / 1000,
       writers: this.#places.map(({ writer: { number, threadId, state } }): WriterLook => {
-        const stats = state === 'lives' ? writers.find((each) => each.threadId === threadId) : undefined
-        if (stats === undefined) return { number, marksPerSecond: 0, state: state === 'lives' ? 'starts' : state }
-        const { perSecond, waited } = this.#rates.look(threadId, { at, marked: stats.marked - stats.rejected, waits: stats.waits })
+        const stats =
+          state === 'lives' ? writers.find((each) => each.threadId === threadId) : undefined
+        if (stats === undefined)
+          return { number, marksPerSecond: 0, state: state === 'lives' ? 'starts' : state }
+        const { perSecond, waited } = this.#rates.look(threadId, {
+          at,
+          marked: stats.marked - stats.rejected,
+          waits: stats.waits,
+        })
         return { number, marksPerSecond: perSecond, state: waited ? 'waits' : 'marks' }
       }),
       queued,
@@ -235,10 +304,14 @@ class Demo implements Shown {
     return isRight(facts)
   }
 
-  /** After an error: leave nothing that keeps the process alive. What else goes wrong here follows from it. */
+  /**
+   * After an error: leave nothing that keeps the process alive. What else goes wrong here follows
+   * from it.
+   */
   async abandon(): Promise<void> {
     clearInterval(this.#reading)
-    for (const { worker, ended } of this.#writers) await Promise.allSettled([worker.terminate(), ended])
+    for (const { worker, ended } of this.#writers)
+      await Promise.allSettled([worker.terminate(), ended])
     await this.#tracker?.stop().catch(() => undefined)
   }
 
@@ -264,7 +337,8 @@ class Demo implements Shown {
       this.#oracle.restored(id)
     }
     this.#oracle.judge()
-    if (report !== undefined) this.#show.epoch(report(accident === undefined ? 'committed' : 'restored'))
+    if (report !== undefined)
+      this.#show.epoch(report(accident === undefined ? 'committed' : 'restored'))
     if (accident !== undefined) {
       const { epoch } = this.#tracker
       this.#show.note(
@@ -311,7 +385,8 @@ class Demo implements Shown {
       this.#failure ??= error instanceof Error ? error : new Error(String(error))
     })
     const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve())).then(() => {
-      // The tracker has seen the end of this thread as well, so that what it had staged is in the epoch that is open now, at the latest.
+      // The tracker has seen the end of this thread as well, so that what it had staged is in the
+      // epoch that is open now, at the latest.
       const { epoch } = this.#tracker
       stopReading(epoch)
       const row = hand[0] - 1
@@ -319,7 +394,13 @@ class Demo implements Shown {
       this.#mark(row)
       return row
     })
-    const writer: RunningWriter = { number, worker, threadId: worker.threadId, ended, state: 'lives' }
+    const writer: RunningWriter = {
+      number,
+      worker,
+      threadId: worker.threadId,
+      ended,
+      state: 'lives',
+    }
     void ended.then(() => {
       if (writer.state === 'lives') writer.state = 'ended'
     })
@@ -327,7 +408,9 @@ class Demo implements Shown {
     return writer
   }
 
-  /** The main thread marks a row that a writer could not mark any more. Marked twice does no harm. */
+  /**
+   * The main thread marks a row that a writer could not mark any more. Marked twice does no harm.
+   */
   #mark(row: number): void {
     const { epoch } = this.#tracker
     const nap = (): unknown => Atomics.wait(this.#ending, 0, Atomics.load(this.#ending, 0), 1)
@@ -338,22 +421,32 @@ class Demo implements Shown {
 
   /** A writer is terminated, in mid-batch if a batch can be caught. */
   readonly #killWriter: Accident = async () => {
-    const laneOf = (threadId: number): WriterStats | undefined => this.#tracker.stats().writers.find((each) => each.threadId === threadId)
-    const place = this.#places.find(({ writer }) => writer.state === 'lives' && laneOf(writer.threadId) !== undefined)
+    const laneOf = (threadId: number): WriterStats | undefined =>
+      this.#tracker.stats().writers.find((each) => each.threadId === threadId)
+    const place = this.#places.find(
+      ({ writer }) => writer.state === 'lives' && laneOf(writer.threadId) !== undefined,
+    )
     if (place === undefined) return undefined
     const { writer } = place
     const { threadId } = writer
-    for (let looks = 0; looks < LOOKS_MAX && laneOf(threadId)?.staged === 0; looks++) await sleep(LOOK_MS)
+    for (let looks = 0; looks < LOOKS_MAX && laneOf(threadId)?.staged === 0; looks++)
+      await sleep(LOOK_MS)
     writer.state = 'killed'
     await writer.worker.terminate()
     const row = await writer.ended
-    await this.#tracker.drained() // now its staged keys are in the open epoch, and the event that says so is on its way
-    for (let looks = 0; looks < LOOKS_MAX && !this.#harvested.has(threadId); looks++) await sleep(LOOK_MS)
+    // now its staged keys are in the open epoch, and the event that says so is on its way
+    await this.#tracker.drained()
+    for (let looks = 0; looks < LOOKS_MAX && !this.#harvested.has(threadId); looks++)
+      await sleep(LOOK_MS)
     this.#killed++
     place.vacantUntil = this.#epochs + EPOCHS_VACANT
     const keys = this.#harvested.get(threadId) ?? 0
-    const staged = keys === 0 ? ': it had nothing staged' : ` in mid-batch: ${counted(keys, 'key')} it had staged: harvested`
-    const inHand = row === undefined ? '' : `; it had row ${whole(row)} in hand, which is marked for it`
+    const staged =
+      keys === 0
+        ? ': it had nothing staged'
+        : ` in mid-batch: ${counted(keys, 'key')} it had staged: harvested`
+    const inHand =
+      row === undefined ? '' : `; it had row ${whole(row)} in hand, which is marked for it`
     this.#show.note(`writer ${writer.number} terminated${staged}${inHand}`)
     return undefined
   }
@@ -375,7 +468,10 @@ class Demo implements Shown {
     const restarted = new Promise<TrackerEvents['restart']>((resolve, reject) => {
       this.#onRestart = resolve
       this.#tracker.closed.catch(reject)
-      setTimeout(() => reject(new Error(`no new aggregator after ${RESTART_MS_MAX} ms`)), RESTART_MS_MAX).unref()
+      setTimeout(
+        () => reject(new Error(`no new aggregator after ${RESTART_MS_MAX} ms`)),
+        RESTART_MS_MAX,
+      ).unref()
     })
     await this.#aggregator!.terminate()
     await restarted
@@ -416,7 +512,18 @@ class Demo implements Shown {
       const { lost, invented } = this.#oracle
       const sealMs = this.#sealMs.get(id)!
       this.#sealMs.delete(id)
-      return { id, marksPerSecond, marks, keys: size, exact, queued, sealMs, outcome, lost, invented }
+      return {
+        id,
+        marksPerSecond,
+        marks,
+        keys: size,
+        exact,
+        queued,
+        sealMs,
+        outcome,
+        lost,
+        invented,
+      }
     }
   }
 
@@ -429,7 +536,8 @@ class Demo implements Shown {
     const waits = sum(writers.map(({ waits }) => waits))
     const rejected = sum(writers.map(({ rejected }) => rejected))
     const differing = this.#store.differingRows(this.#copy)
-    // Logged before it is marked: of each writer that was terminated one mark may be missing, which the main thread then made.
+    // Logged before it is marked: of each writer that was terminated one mark may be missing, which
+    // the main thread then made.
     const suppressed = sum(writers.map(({ suppressed }) => suppressed))
     const unmade = marks - delivered - suppressed
     const isCounted = unmade >= 0 && unmade <= this.#killed
@@ -445,17 +553,34 @@ class Demo implements Shown {
       },
       told(
         'duplicates',
-        `${whole(duplicates)} removed` + (this.#inexact === 0 ? '' : ', at most: an epoch that is not exact holds a part of its keys'),
+        `${whole(duplicates)} removed` +
+          (this.#inexact === 0
+            ? ''
+            : ', at most: an epoch that is not exact holds a part of its keys'),
       ),
-      told('epochs', `${this.#epochs} sealed, ${committed} committed, ${restored} restored, ${this.#inexact} not exact`),
-      told('seal', `p50 ${milliseconds(sealMs.p50)}, p99 ${milliseconds(sealMs.p99)}, max ${milliseconds(sealMs.max)}`),
+      told(
+        'epochs',
+        `${this.#epochs} sealed, ${committed} committed, ${restored} restored, ${this.#inexact} not exact`,
+      ),
+      told(
+        'seal',
+        `p50 ${milliseconds(sealMs.p50)}, p99 ${milliseconds(sealMs.p99)}, max ${milliseconds(sealMs.max)}`,
+      ),
       told(
         'pressure',
         `the aggregator found at most ${whole(queuedPeak)} batches in the ring; writers waited ${whole(waits)} times, ${whole(rejected)} marks refused and made again`,
       ),
       told('aggregator', `restarts ${restarts}, panics ${panics}`),
-      { name: 'lost', isRight: lost === 0, text: `${whole(lost)} rows that were marked and not handed out in time` },
-      { name: 'invented', isRight: invented === 0, text: `${whole(invented)} rows that were handed out and not marked` },
+      {
+        name: 'lost',
+        isRight: lost === 0,
+        text: `${whole(lost)} rows that were marked and not handed out in time`,
+      },
+      {
+        name: 'invented',
+        isRight: invented === 0,
+        text: `${whole(invented)} rows that were handed out and not marked`,
+      },
       {
         name: 'copy',
         isRight: differing === 0,

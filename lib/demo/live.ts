@@ -1,14 +1,24 @@
 /** The demo on a terminal: one screen, drawn in place a few times a second, and the keyboard. */
 import type { ReadStream, WriteStream } from 'node:tty'
 import { noteLines, screenLines, type Note, type Span } from './screen.js'
-import { describe, paint, verdict, type EpochReport, type Fact, type Show, type Shown } from './show.js'
+import {
+  describe,
+  paint,
+  verdict,
+  type EpochReport,
+  type Fact,
+  type Show,
+  type Shown,
+} from './show.js'
 
 const REDRAW_MS = 200
 const COLUMNS = 80
 const ROWS = 24
 
-// What terminals have understood since the VT100 and xterm; BEGIN and END (a frame is shown whole) are ignored where they are not known.
-const ENTER = '\x1b[?1049h\x1b[?25l' // the other screen, so that the one before comes back unharmed; no cursor
+// What terminals have understood since the VT100 and xterm; BEGIN and END (a frame is shown whole)
+// are ignored where they are not known.
+// the other screen, so that the one before comes back unharmed; no cursor
+const ENTER = '\x1b[?1049h\x1b[?25l'
 const LEAVE = '\x1b[?25h\x1b[?1049l'
 const BEGIN = '\x1b[?2026h\x1b[H'
 const END = '\x1b[J\x1b[?2026l'
@@ -59,8 +69,12 @@ export class LiveScreen implements Show {
   /** On the screen that stays: all that happened, and the proof. */
   end(facts: readonly Fact[]): void {
     this.close()
-    const happened = this.#notes.flatMap((note) => noteLines(note, this.#output.columns || COLUMNS)).map((line) => this.#paint(line))
-    this.#output.write(`${[...describe(this.#demo), '', ...happened, '', ...verdict(facts, this.#colours)].join('\n')}\n`)
+    const happened = this.#notes
+      .flatMap((note) => noteLines(note, this.#output.columns || COLUMNS))
+      .map((line) => this.#paint(line))
+    this.#output.write(
+      `${[...describe(this.#demo), '', ...happened, '', ...verdict(facts, this.#colours)].join('\n')}\n`,
+    )
   }
 
   close(): void {
@@ -79,16 +93,29 @@ export class LiveScreen implements Show {
   }
 
   readonly #draw = (): void => {
-    const keys = this.#keyboard === undefined ? '' : 'k kill a writer   f fail the next checkpoint   q end'
+    const keys =
+      this.#keyboard === undefined ? '' : 'k kill a writer   f fail the next checkpoint   q end'
     const { settings, options, kernel, bytesReserved } = this.#demo
     const look = this.#demo.look()
     this.#full = Math.max(this.#full, ...look.writers.map(({ marksPerSecond }) => marksPerSecond))
     const lines = screenLines(
-      { settings, options, kernel, bytesReserved, look, epoch: this.#epoch, notes: this.#notes, fullMarksPerSecond: this.#full, keys },
+      {
+        settings,
+        options,
+        kernel,
+        bytesReserved,
+        look,
+        epoch: this.#epoch,
+        notes: this.#notes,
+        fullMarksPerSecond: this.#full,
+        keys,
+      },
       this.#output.columns || COLUMNS,
       this.#output.rows || ROWS,
     )
-    this.#output.write(BEGIN + lines.map((line) => this.#paint(line) + END_OF_LINE).join('\r\n') + END)
+    this.#output.write(
+      BEGIN + lines.map((line) => this.#paint(line) + END_OF_LINE).join('\r\n') + END,
+    )
   }
 
   #paint(line: readonly Span[]): string {

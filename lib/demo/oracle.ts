@@ -1,10 +1,11 @@
 /**
- * The proof, which no application needs: every writer keeps a log of its marks, and the main thread holds what the tracker hands out against plain Sets
- * made from these logs, epoch by epoch.
+ * The proof, which no application needs: every writer keeps a log of its marks, and the main thread
+ * holds what the tracker hands out against plain Sets made from these logs, epoch by epoch.
  *
- * In which epoch a mark must be follows from one word of shared memory, the cut clock: 2e while epoch e is open, 2e + 1 while it is being cut. The writer
- * stamps its log with the clock whenever all of its marks are published: what it marks between two stamps is in no epoch before the first, and in none
- * after the second.
+ * In which epoch a mark must be follows from one word of shared memory, the cut clock: 2e while
+ * epoch e is open, 2e + 1 while it is being cut. The writer stamps its log with the clock whenever
+ * all of its marks are published: what it marks between two stamps is in no epoch before the first,
+ * and in none after the second.
  */
 
 const LOG_ENTRIES = 2 ** 17
@@ -18,7 +19,10 @@ export function createLog(): Int32Array {
   return new Int32Array(new SharedArrayBuffer((LOG_ENTRIES + 1) * 4)).fill(EMPTY, 0, LOG_ENTRIES)
 }
 
-/** A writer's end of its log. An entry is a row, or ~clock. There is no count of them: whatever is not EMPTY is in, also when the writer is killed. */
+/**
+ * A writer's end of its log. An entry is a row, or ~clock. There is no count of them: whatever is
+ * not EMPTY is in, also when the writer is killed.
+ */
 export class MarkLog {
   #written = 0
   #lastStamp = -1
@@ -33,7 +37,10 @@ export class MarkLog {
     return ((this.#written - Atomics.load(this.log, TAKEN)) | 0) + 2 * marks + 2 <= LOG_ENTRIES
   }
 
-  /** Before the mark: a writer killed between the two has logged a mark too many, and says so in its `hand`. */
+  /**
+   * Before the mark: a writer killed between the two has logged a mark too many, and says so in its
+   * `hand`.
+   */
   add(row: number): void {
     this.#append(row)
   }
@@ -88,7 +95,9 @@ class LogReader {
   }
 }
 
-/** Marks that came while an epoch was being cut: each must be in one of the epochs `from` to `to`. */
+/**
+ * Marks that came while an epoch was being cut: each must be in one of the epochs `from` to `to`.
+ */
 interface Between {
   readonly from: number
   readonly to: number
@@ -129,7 +138,10 @@ export class Oracle {
     Atomics.store(this.#clock, 0, 2 * epoch + 2)
   }
 
-  /** Read a writer's log, whose marks are in `epoch` at the earliest. Returns the function to call when its thread has ended, with the epoch then open. */
+  /**
+   * Read a writer's log, whose marks are in `epoch` at the earliest. Returns the function to call
+   * when its thread has ended, with the epoch then open.
+   */
   follow(log: Int32Array, epoch: number): (epoch: number) => void {
     const reader = new LogReader(log, epoch)
     this.#readers.add(reader)
@@ -155,7 +167,10 @@ export class Oracle {
     this.#handedOut.set(epoch.id, rows)
   }
 
-  /** Its keys are to be in the next epoch, as if they had been marked there. Not yet judged: nothing is, between hand-out and restore. */
+  /**
+   * Its keys are to be in the next epoch, as if they had been marked there. Not yet judged: nothing
+   * is, between hand-out and restore.
+   */
   restored(epoch: number): void {
     const rows = this.#handedOut.get(epoch)
     if (rows === 'every row') this.#inexact.add(epoch + 1)
@@ -178,7 +193,9 @@ export class Oracle {
     }
   }
 
-  /** Every log has ended, and every epoch was handed out: what was marked for a later one is lost. */
+  /**
+   * Every log has ended, and every epoch was handed out: what was marked for a later one is lost.
+   */
   end(): void {
     this.judge()
     for (const rows of this.#marked.values()) this.lost += rows.size
@@ -215,7 +232,8 @@ export class Oracle {
     } else if (rows.length > 0) {
       const name = `${from} to ${to}`
       let between = this.#between.get(name)
-      if (between === undefined) this.#between.set(name, (between = { from, to, rows: new Set(), missing: new Set() }))
+      if (between === undefined)
+        this.#between.set(name, (between = { from, to, rows: new Set(), missing: new Set() }))
       for (const row of rows) {
         between.rows.add(row)
         between.missing.add(row)

@@ -11,7 +11,10 @@ interface Sample {
 export class Rates {
   readonly #samples = new Map<number, Sample[]>()
 
-  /** Marks a second within the last second, and whether a mark has slept for room since the look before. */
+  /**
+   * Marks a second within the last second, and whether a mark has slept for room since the look
+   * before.
+   */
   look(threadId: number, now: Sample): { perSecond: number; waited: boolean } {
     let samples = this.#samples.get(threadId)
     if (samples === undefined) this.#samples.set(threadId, (samples = []))
@@ -20,6 +23,9 @@ export class Rates {
     while (samples.length > 2 && now.at - samples[0].at > WINDOW_MS) samples.shift()
     const [first] = samples
     const ms = now.at - first.at
-    return { perSecond: ms === 0 ? 0 : ((now.marked - first.marked) / ms) * 1000, waited: before !== undefined && now.waits > before.waits }
+    return {
+      perSecond: ms === 0 ? 0 : ((now.marked - first.marked) / ms) * 1000,
+      waited: before !== undefined && now.waits > before.waits,
+    }
   }
 }

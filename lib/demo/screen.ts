@@ -61,12 +61,16 @@ export function screenLines(screen: Screen, columns: number, rows: number): Span
       ],
       columns,
     ),
-    ...(epoch === undefined ? flow('epoch', [text('none yet')], columns) : epochLines(epoch, columns)),
+    ...(epoch === undefined
+      ? flow('epoch', [text('none yet')], columns)
+      : epochLines(epoch, columns)),
     [],
   ]
-  const below = keys === '' ? [] : [[], [{ text: cut(` ${keys}`, columns), colour: 'dim' as const }]]
+  const below =
+    keys === '' ? [] : [[], [{ text: cut(` ${keys}`, columns), colour: 'dim' as const }]]
   const notes = screen.notes.map((note) => noteLines(note, columns))
-  while (notes.length > 0 && above.length + notes.flat().length + below.length > rows) notes.shift() // the oldest ones go
+  // the oldest ones go
+  while (notes.length > 0 && above.length + notes.flat().length + below.length > rows) notes.shift()
   return [...above, ...notes.flat(), ...below].slice(0, rows)
 }
 
@@ -74,7 +78,12 @@ export function noteLines({ atS, text }: Note, columns: number): Span[][] {
   const width = Math.max(1, columns - NOTE_TIME)
   return wrap(text, width).map((line, i) => [
     {
-      text: cut(i === 0 ? `${atS.toFixed(1)} s`.padStart(NOTE_TIME - 2).padEnd(NOTE_TIME) : ' '.repeat(NOTE_TIME), columns),
+      text: cut(
+        i === 0
+          ? `${atS.toFixed(1)} s`.padStart(NOTE_TIME - 2).padEnd(NOTE_TIME)
+          : ' '.repeat(NOTE_TIME),
+        columns,
+      ),
       colour: 'dim',
     },
     { text: line, colour: 'yellow' },
@@ -84,7 +93,9 @@ export function noteLines({ atS, text }: Note, columns: number): Span[][] {
 function writerLines({ look, fullMarksPerSecond }: Screen, columns: number): Span[][] {
   const perLine = Math.max(1, Math.floor((columns - LABEL + GAP) / (WRITER_CELL + GAP)))
   const most = perLine * WRITER_LINES_MAX
-  const cells = look.writers.slice(0, look.writers.length > most ? most - 1 : most).map((writer) => writerCell(writer, fullMarksPerSecond))
+  const cells = look.writers
+    .slice(0, look.writers.length > most ? most - 1 : most)
+    .map((writer) => writerCell(writer, fullMarksPerSecond))
   const left = look.writers.length - cells.length
   return flow('writers', left === 0 ? cells : [...cells, text(`and ${left} more`)], columns)
 }
@@ -92,22 +103,34 @@ function writerLines({ look, fullMarksPerSecond }: Screen, columns: number): Spa
 function writerCell({ number, marksPerSecond, state }: WriterLook, full: number): Span {
   const name = `w${number}`.padEnd(WRITER_NAME)
   if (state === 'killed') return { text: `${name}x killed`.padEnd(WRITER_CELL), colour: 'red' }
-  if (state === 'starts' || state === 'ended') return { text: `${name}${state}`.padEnd(WRITER_CELL), colour: 'dim' }
+  if (state === 'starts' || state === 'ended')
+    return { text: `${name}${state}`.padEnd(WRITER_CELL), colour: 'dim' }
   const rate = `${(marksPerSecond / 1e6).toFixed(2)} M/s`.padStart(10)
   const share = bar(full === 0 ? 0 : marksPerSecond / full, WRITER_BAR, '-')
-  return { text: `${name}${share}${rate}`.padEnd(WRITER_CELL), ...(state === 'waits' ? { colour: 'yellow' } : {}) }
+  return {
+    text: `${name}${share}${rate}`.padEnd(WRITER_CELL),
+    ...(state === 'waits' ? { colour: 'yellow' } : {}),
+  }
 }
 
 function aggregator({ health: { state, restarts, panics } }: Look): Span {
   const isWell = state === 'running' || state === 'finished'
-  const counts = [...(restarts > 0 ? [counted(restarts, 'restart')] : []), ...(panics > 0 ? [counted(panics, 'panic')] : [])]
+  const counts = [
+    ...(restarts > 0 ? [counted(restarts, 'restart')] : []),
+    ...(panics > 0 ? [counted(panics, 'panic')] : []),
+  ]
   return {
-    text: ['aggregator', state === 'running' ? 'ok' : state].join(' ') + counts.map((each) => `, ${each}`).join(''),
+    text:
+      ['aggregator', state === 'running' ? 'ok' : state].join(' ') +
+      counts.map((each) => `, ${each}`).join(''),
     colour: isWell ? 'green' : 'red',
   }
 }
 
-function epochLines({ id, marks, keys, exact, sealMs, outcome, lost, invented }: EpochReport, columns: number): Span[][] {
+function epochLines(
+  { id, marks, keys, exact, sealMs, outcome, lost, invented }: EpochReport,
+  columns: number,
+): Span[][] {
   const how = exact ? outcome : `${outcome}, all rows`
   return flow(
     `epoch ${id}`,
@@ -115,7 +138,10 @@ function epochLines({ id, marks, keys, exact, sealMs, outcome, lost, invented }:
       text(`${whole(marks).padStart(7)} marks -> ${whole(keys).padStart(7)} keys`),
       text(`sealed in ${milliseconds(sealMs).padStart(7)}`),
       { text: how.padEnd(9), ...(outcome === 'restored' || !exact ? { colour: 'yellow' } : {}) },
-      { text: `lost ${whole(lost)}   invented ${whole(invented)}`, colour: lost + invented === 0 ? 'green' : 'red' },
+      {
+        text: `lost ${whole(lost)}   invented ${whole(invented)}`,
+        colour: lost + invented === 0 ? 'green' : 'red',
+      },
     ],
     columns,
   )

@@ -1,4 +1,7 @@
-/** What the demo tells about itself while it runs, and how plain lines show it; live.ts shows the same on a screen. */
+/**
+ * What the demo tells about itself while it runs, and how plain lines show it; live.ts shows the
+ * same on a screen.
+ */
 import { styleText } from 'node:util'
 import type { AggregatorHealth, ResolvedOptions } from '../index.js'
 import type { DemoSettings } from './demo.js'
@@ -68,7 +71,8 @@ export function paint(text: string, colour: Colour | undefined, colours: boolean
   return colour !== undefined && colours ? styleText(colour, text) : text
 }
 
-export const isRight = (facts: readonly Fact[]): boolean => facts.every((fact) => fact.isRight !== false)
+export const isRight = (facts: readonly Fact[]): boolean =>
+  facts.every((fact) => fact.isRight !== false)
 
 export function describe({ settings, options, kernel, bytesReserved }: Shown): string[] {
   const { writers, rate, rows, rowBytes, theta, epochMs } = settings
@@ -83,10 +87,15 @@ export function describe({ settings, options, kernel, bytesReserved }: Shown): s
 /** The facts, one a line, and the verdict below them. */
 export function verdict(facts: readonly Fact[], colours: boolean): string[] {
   const wrong = facts.filter(({ isRight }) => isRight === false).map(({ name }) => name)
-  const line = (name: string, text: string, colour?: Colour): string => paint(`${name.padEnd(11)} ${text}`, colour, colours)
+  const line = (name: string, text: string, colour?: Colour): string =>
+    paint(`${name.padEnd(11)} ${text}`, colour, colours)
   return [
-    ...facts.map(({ name, isRight, text }) => line(name, text, isRight === false ? 'red' : undefined)),
-    wrong.length === 0 ? line('verdict', 'all agree', 'green') : line('verdict', `WRONG: ${wrong.join(', ')}`, 'red'),
+    ...facts.map(({ name, isRight, text }) =>
+      line(name, text, isRight === false ? 'red' : undefined),
+    ),
+    wrong.length === 0
+      ? line('verdict', 'all agree', 'green')
+      : line('verdict', `WRONG: ${wrong.join(', ')}`, 'red'),
   ]
 }
 
@@ -105,10 +114,23 @@ export class PlainLines implements Show {
     this.#capacity = demo.options.capacity
     for (const line of describe(demo)) this.#line(line)
     this.#line('')
-    this.#line('epoch   marks/s      marks      keys  duplicates        ring  sealed in  checkpoint          lost  invented')
+    this.#line(
+      'epoch   marks/s      marks      keys  duplicates        ring  sealed in  checkpoint          lost  invented',
+    )
   }
 
-  epoch({ id, marksPerSecond, marks, keys, exact, queued, sealMs, outcome, lost, invented }: EpochReport): void {
+  epoch({
+    id,
+    marksPerSecond,
+    marks,
+    keys,
+    exact,
+    queued,
+    sealMs,
+    outcome,
+    lost,
+    invented,
+  }: EpochReport): void {
     // What arrived includes a few keys of the next epoch: the writers did not stand still for this.
     const duplicates = marks === 0 ? 0 : Math.max(0, 1 - keys / marks)
     const columns = [

@@ -1,4 +1,7 @@
-/** A table of fixed-size rows in shared memory, written without locks: it stands here for your store. */
+/**
+ * A table of fixed-size rows in shared memory, written without locks: it stands here for your
+ * store.
+ */
 export class Store {
   readonly #words: Int32Array
   readonly #rowWords: number
@@ -26,8 +29,9 @@ export class Store {
   }
 
   /**
-   * A writer may be in the middle of this row: what is copied is then half old and half new. That is fine: the writer marks the row after its write, so
-   * the row is in a later epoch, and is copied again.
+   * A writer may be in the middle of this row: what is copied is then half old and half new. That
+   * is fine: the writer marks the row after its write, so the row is in a later epoch, and is
+   * copied again.
    */
   copyRow(row: number, to: Store): void {
     const from = this.#words

@@ -14,5 +14,7 @@ export function milliseconds(ms: number): string {
 
 export function bytes(count: number): string {
   if (count < 2 ** 20) return `${(count / 2 ** 10).toFixed(0)} KiB`
-  return count < 2 ** 30 ? `${(count / 2 ** 20).toFixed(1)} MiB` : `${(count / 2 ** 30).toFixed(1)} GiB`
+  return count < 2 ** 30
+    ? `${(count / 2 ** 20).toFixed(1)} MiB`
+    : `${(count / 2 ** 30).toFixed(1)} GiB`
 }

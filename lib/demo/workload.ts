@@ -9,7 +9,9 @@ export function randomFrom(seed: number): () => number {
   }
 }
 
-/** Sum of 1 / rank^theta: takes a while for many rows, so it is done once and handed to the writers. */
+/**
+ * Sum of 1 / rank^theta: takes a while for many rows, so it is done once and handed to the writers.
+ */
 export function zetaOf(rows: number, theta: number): number {
   let sum = 0
   for (let rank = 1; rank <= rows; rank++) sum += rank ** -theta
@@ -17,10 +19,16 @@ export function zetaOf(rows: number, theta: number): number {
 }
 
 /**
- * Row numbers as the YCSB benchmark draws them: a few are very hot (theta .99), or all alike (theta 0). The method is that of Gray et al., "Quickly
- * generating billion-record synthetic databases", 1994.
+ * Row numbers as the YCSB benchmark draws them: a few are very hot (theta .99), or all alike (theta
+ * 0). The method is that of Gray et al., "Quickly generating billion-record synthetic databases",
+ * 1994.
  */
-export function zipfian(rows: number, theta: number, zeta: number, random: () => number): () => number {
+export function zipfian(
+  rows: number,
+  theta: number,
+  zeta: number,
+  random: () => number,
+): () => number {
   const exponent = 1 / (1 - theta)
   const second = 1 + 0.5 ** theta
   const eta = (1 - (2 / rows) ** (1 - theta)) / (1 - second / zeta)
@@ -31,12 +39,15 @@ export function zipfian(rows: number, theta: number, zeta: number, random: () =>
     if (at * zeta < 1) rank = 0
     else if (at * zeta < second) rank = 1
     else rank = Math.min(rows - 1, Math.floor(rows * (eta * at - eta + 1) ** exponent))
-    // Scrambled, so that hot rows are not neighbours. YCSB hashes the rank, which would leave a third of the rows without any.
+    // Scrambled, so that hot rows are not neighbours. YCSB hashes the rank, which would leave a
+    // third of the rows without any.
     return (rank * stride) % rows
   }
 }
 
-/** About the golden section of `rows`, with no factor in common: multiples of it visit every row. */
+/**
+ * About the golden section of `rows`, with no factor in common: multiples of it visit every row.
+ */
 function strideFor(rows: number): number {
   let stride = Math.max(1, Math.round(rows * 0.618))
   while (greatestCommonDivisor(stride, rows) !== 1) stride++

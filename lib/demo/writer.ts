@@ -1,4 +1,7 @@
-/** A worker that writes rows and marks each one. What an application needs of it: openWriter(), and put(). */
+/**
+ * A worker that writes rows and marks each one. What an application needs of it: openWriter(), and
+ * put().
+ */
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { workerData } from 'node:worker_threads'
 import { openWriter, type TrackerHandle } from '../index.js' // you write: from 'dirtyring'
@@ -33,8 +36,9 @@ const log = new MarkLog(shared.log, shared.clock)
 const nap = new Int32Array(new SharedArrayBuffer(4))
 
 function put(row: number, value: number): void {
-  // This thread may be terminated at any instruction, so also between the write and the mark. The mark can't go first: a cut between the two would hand
-  // out a row whose new value is not there yet. So the row in hand is written down before; whoever finds the thread dead marks it.
+  // This thread may be terminated at any instruction, so also between the write and the mark. The
+  // mark can't go first: a cut between the two would hand out a row whose new value is not there
+  // yet. So the row in hand is written down before; whoever finds the thread dead marks it.
   hand[0] = row + 1
   store.write(row, value)
   log.add(row)
@@ -43,7 +47,8 @@ function put(row: number, value: number): void {
   if (dirty.staged === 0) log.stamp()
 }
 
-const nextRow = load === undefined ? undefined : zipfian(store.rows, load.theta, load.zeta, randomFrom(load.seed))
+const nextRow =
+  load === undefined ? undefined : zipfian(store.rows, load.theta, load.zeta, randomFrom(load.seed))
 const rowsMax = load === undefined ? store.rows : Infinity
 const rate = load?.rate ?? 0
 let written = 0
@@ -52,9 +57,15 @@ let lastTurn = performance.now()
 while (written < rowsMax && Atomics.load(ending, 0) === 0) {
   const now = performance.now()
   if (rate === 0) due = ROWS_PER_TURN
-  else due = Math.min(due + ((now - lastTurn) / 1000) * rate, Math.max(ROWS_PER_TURN, rate * CATCH_UP_S))
+  else
+    due = Math.min(
+      due + ((now - lastTurn) / 1000) * rate,
+      Math.max(ROWS_PER_TURN, rate * CATCH_UP_S),
+    )
   lastTurn = now
-  const count = log.hasRoom(ROWS_PER_TURN) ? Math.floor(Math.min(due, ROWS_PER_TURN, rowsMax - written)) : 0
+  const count = log.hasRoom(ROWS_PER_TURN)
+    ? Math.floor(Math.min(due, ROWS_PER_TURN, rowsMax - written))
+    : 0
   for (let i = 0; i < count; i++) {
     put(nextRow?.() ?? written, (number + 1) * 0x1000000 + (written & 0xffff) * 16 + 1)
     written++

@@ -1,7 +1,8 @@
 import { LINE, type SharedWords } from '../memory/map.js'
 
 /**
- * A dictionary of byte strings, shared by all threads: append-only, exact, lock-free. Plain functions over its words.
+ * A dictionary of byte strings, shared by all threads: append-only, exact, lock-free. Plain
+ * functions over its words.
  *
  * ```
  *  ┌──────────┬───────┬───────┬──────────────────┬────────────────────┬───────────────────────────────────────┐
@@ -10,13 +11,16 @@ import { LINE, type SharedWords } from '../memory/map.js'
  *  └──────────┴───────┴───────┴──────────────────┴────────────────────┴───────────────────────────────────────┘
  * ```
  *
- * A new key: take an id and space, write the record, say in the id's entry which cell of the table it is about to go to, then put it there by one
- * compareExchange. That is the point at which the key has its number, for everybody: whoever loads the cell sees the record. Cells are never emptied, so a
- * key is in the first cell, from its home on, that no other key has; two threads with the same key meet there. The second one takes the first one's
- * number, and keeps what it took for its next key.
+ * A new key: take an id and space, write the record, say in the id's entry which cell of the table
+ * it is about to go to, then put it there by one compareExchange. That is the point at which the
+ * key has its number, for everybody: whoever loads the cell sees the record. Cells are never
+ * emptied, so a key is in the first cell, from its home on, that no other key has; two threads with
+ * the same key meet there. The second one takes the first one's number, and keeps what it took for
+ * its next key.
  *
- * An id is a key's once the cell that its entry names leads to a record that has it. Nothing is left to be done then, so a thread may be terminated at any
- * instruction: it leaves nothing behind but an id and space that nobody uses.
+ * An id is a key's once the cell that its entry names leads to a record that has it. Nothing is
+ * left to be done then, so a thread may be terminated at any instruction: it leaves nothing behind
+ * but an id and space that nobody uses.
  */
 
 /** "DDIC" */
@@ -36,7 +40,10 @@ export const D_SECRETS = 4
 export const D_IDS = LINE
 /** Any thread: words of the space taken. */
 export const D_USED = 2 * LINE
-/** The id's thread, until the id is a key's: the number of the cell that it is in, or was last about to go to. */
+/**
+ * The id's thread, until the id is a key's: the number of the cell that it is in, or was last about
+ * to go to.
+ */
 const D_ENTRIES = 3 * LINE
 
 // A record: its thread's alone until a cell leads to it, and never changed from then on.
@@ -53,7 +60,10 @@ export interface Dictionary {
   readonly table: number
   /** A hash's high bits are its home cell's number: hash >>> shift. */
   readonly shift: number
-  /** A cell is 0, or where its record is in the space, + 1, in so many low bits; above them are as many of the hash's low bits as there is room for. */
+  /**
+   * A cell is 0, or where its record is in the space, + 1, in so many low bits; above them are as
+   * many of the hash's low bits as there is room for.
+   */
   readonly placeBits: number
   readonly space: number
   /** End of the space: the memory's. */
@@ -100,7 +110,10 @@ export function openDictionary(words: SharedWords): Dictionary {
   }
 }
 
-/** The id of a key, `length` bytes in key's words, the last one filled up with zeros; -1 if it has none. */
+/**
+ * The id of a key, `length` bytes in key's words, the last one filled up with zeros; -1 if it has
+ * none.
+ */
 export function findKey(d: Dictionary, key: Int32Array, length: number): number {
   const { words, table, shift, placeBits } = d
   const hash = hashOf(d, key, length)
@@ -128,14 +141,16 @@ export function addKey(d: Dictionary, key: Int32Array, length: number): number {
         const size = recordSize(length)
         cell = Atomics.compareExchange(words, table + x, 0, (hash << placeBits) | (at - space + 1))
         if (cell === 0) {
-          // ^ linearization point: the key has this number. No call may come (it could throw) before `d` says that what the thread had taken is used.
+          // ^ linearization point: the key has this number. No call may come (it could throw)
+          // before `d` says that what the thread had taken is used.
           d.id = -1
           d.at += size
           d.room -= size
           return id
         }
       } else {
-        // There was no id left, or no space. Somebody may have put this very key here since, with the last of it.
+        // There was no id left, or no space. Somebody may have put this very key here since, with
+        // the last of it.
         cell = Atomics.load(words, table + x)
         if (cell === 0) return -1
       }
@@ -183,7 +198,9 @@ function recordOf(d: Dictionary, cell: number): number {
   return d.space + (cell & ((1 << d.placeBits) - 1)) - 1
 }
 
-/** An id, a record, and an entry that names the cell. False when there is no id or no space left. */
+/**
+ * An id, a record, and an entry that names the cell. False when there is no id or no space left.
+ */
 function prepare(d: Dictionary, cell: number, key: Int32Array, length: number): boolean {
   const { words, space, end } = d
   const size = recordSize(length)
@@ -215,7 +232,8 @@ function take(words: SharedWords, counter: number, count: number, max: number): 
 function isKeyAt(words: SharedWords, record: number, key: Int32Array, length: number): boolean {
   if (words[record + RECORD_LENGTH] >>> 0 !== length) return false
   const size = recordSize(length)
-  for (let i = RECORD_BYTES; i < size; i++) if (words[record + i] !== key[i - RECORD_BYTES]) return false
+  for (let i = RECORD_BYTES; i < size; i++)
+    if (words[record + i] !== key[i - RECORD_BYTES]) return false
   return true
 }
 

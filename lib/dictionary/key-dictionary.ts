@@ -1,5 +1,13 @@
 import { checkBag, typedArrayName, viewLength } from '../check.js'
-import { badHandle, describe, DirtyRingError, invalidArg, isRevoked, outOfRange, type ErrorCode } from '../errors.js'
+import {
+  badHandle,
+  describe,
+  DirtyRingError,
+  invalidArg,
+  isRevoked,
+  outOfRange,
+  type ErrorCode,
+} from '../errors.js'
 import type { SharedWords } from '../memory/map.js'
 import { allocate, checkHost } from '../memory/memory.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
@@ -33,25 +41,30 @@ const usualBytes = new Uint8Array(usual.buffer)
 let scratch = usual
 let scratchBytes = usualBytes
 
-// Made at the first use: some hosts (jsdom) have neither, and all else of the library must load there.
+// Made at the first use: some hosts (jsdom) have neither, and all else of the library must load
+// there.
 let encoder: InstanceType<typeof TextEncoder> | undefined
 let decoder: InstanceType<typeof TextDecoder> | undefined
 
 /** Up to this length a loop is faster than a call of the encoder or of set() (Node 20). */
 const SHORT = 40
 
-// Called through here because V8 looks `key.charCodeAt` up anew for every character once it has met more than four kinds of string there (Node 20).
+// Called through here because V8 looks `key.charCodeAt` up anew for every character once it has met
+// more than four kinds of string there (Node 20).
 // eslint-disable-next-line @typescript-eslint/unbound-method
 const { charCodeAt } = String.prototype
 
 /**
- * Strings or bytes ↔ small numbers, shared by all threads, append-only: mark the number, and read the key back. No collisions and no bigints, unlike a
- * fingerprint. A string is its UTF-8 bytes (a lone surrogate counts as U+FFFD), so `'a'` and its one byte are one key. Nothing is ever removed: for key
- * spaces that fit.
+ * Strings or bytes ↔ small numbers, shared by all threads, append-only: mark the number, and read
+ * the key back. No collisions and no bigints, unlike a fingerprint. A string is its UTF-8 bytes (a
+ * lone surrogate counts as U+FFFD), so `'a'` and its one byte are one key. Nothing is ever removed:
+ * for key spaces that fit.
  *
- * Numbers go up from 0. Any number of threads may use a dictionary at once, each through an object of its own from {@link KeyDictionary.attach}; no thread
- * waits for another one. A thread may be terminated in it at any instruction, which costs one number, and room for one key, at most. Two threads that come
- * with the same new key at the same moment get one number; the other number that was taken for it is the slower thread's next one. So there may be gaps.
+ * Numbers go up from 0. Any number of threads may use a dictionary at once, each through an object
+ * of its own from {@link KeyDictionary.attach}; no thread waits for another one. A thread may be
+ * terminated in it at any instruction, which costs one number, and room for one key, at most. Two
+ * threads that come with the same new key at the same moment get one number; the other number that
+ * was taken for it is the slower thread's next one. So there may be gaps.
  *
  * @example
  * ```js
@@ -86,20 +99,29 @@ export class KeyDictionary {
   }
 
   /**
-   * A new dictionary, empty. All its memory is reserved at once, and never grows: 12 to 20 bytes a key, and `maxBytes`. Reserved, not resident: pages count
-   * when first touched.
+   * A new dictionary, empty. All its memory is reserved at once, and never grows: 12 to 20 bytes a
+   * key, and `maxBytes`. Reserved, not resident: pages count when first touched.
    *
-   * @param options - `maxKeys`: how many keys can have a number, 1 to 16,777,216, default 1,048,576. A thread that adds a key holds a number of its own
-   *   meanwhile, so where several threads add at once leave one to spare for each. `maxBytes`: room for the keys, each its bytes rounded up to 4, and 8
-   *   more; 8 to 4,026,531,840, default 32 × maxKeys
-   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG`, RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for an option of the wrong type or out of range, and for
-   *   more memory than the machine has
+   * @param options - `maxKeys`: how many keys can have a number, 1 to 16,777,216, default
+   * 1,048,576. A thread that adds a key holds a number of its own meanwhile, so where several
+   * threads add at once leave one to spare for each. `maxBytes`: room for the keys, each its bytes
+   * rounded up to 4, and 8 more; 8 to 4,026,531,840, default 32 × maxKeys
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG`, RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for an
+   * option of the wrong type or out of range, and for more memory than the machine has
    * @throws DirtyRingError `ERR_DIRTYRING_NO_SHARED_MEMORY` where there is no SharedArrayBuffer
    */
-  static create(options: { maxKeys?: number | undefined; maxBytes?: number | undefined } = {}): KeyDictionary {
+  static create(
+    options: { maxKeys?: number | undefined; maxBytes?: number | undefined } = {},
+  ): KeyDictionary {
     checkBag('options', options, ['maxKeys', 'maxBytes'])
     const maxKeys = whole('options.maxKeys', options.maxKeys, 1, MAX_KEYS_MAX, 2 ** 20)
-    const maxBytes = whole('options.maxBytes', options.maxBytes, MAX_BYTES_MIN, MAX_BYTES_MAX, maxKeys * BYTES_PER_KEY)
+    const maxBytes = whole(
+      'options.maxBytes',
+      options.maxBytes,
+      MAX_BYTES_MIN,
+      MAX_BYTES_MAX,
+      maxKeys * BYTES_PER_KEY,
+    )
     checkHost()
     const space = Math.ceil(maxBytes / 4)
     const words = new Int32Array(allocate(dictionarySize(maxKeys, space) * 4)) as SharedWords
@@ -118,18 +140,24 @@ export class KeyDictionary {
    * The dictionary of a handle that another thread sent, for the calling thread.
    *
    * @param handle - `dictionary.handle`
-   * @throws TypeError `ERR_DIRTYRING_BAD_HANDLE` for anything else, `ERR_DIRTYRING_VERSION` for that of another version of dirtyring
+   * @throws TypeError `ERR_DIRTYRING_BAD_HANDLE` for anything else, `ERR_DIRTYRING_VERSION` for
+   * that of another version of dirtyring
    */
   static attach(handle: unknown): KeyDictionary {
     if (typeof handle !== 'object' || handle === null) {
-      throw badHandle(`"handle" expected dictionary.handle, got ${handle === null ? 'null' : typeof handle}`)
+      throw badHandle(
+        `"handle" expected dictionary.handle, got ${handle === null ? 'null' : typeof handle}`,
+      )
     }
     if (isRevoked(handle) || !('dirtyringDictionary' in handle)) {
       throw badHandle(
         '"handle" expected dictionary.handle, got another object: pass dictionary.handle in workerData or postMessage, not the dictionary itself',
       )
     }
-    const { dirtyringDictionary: version, buffer } = handle as { dirtyringDictionary: unknown; buffer?: unknown }
+    const { dirtyringDictionary: version, buffer } = handle as {
+      dirtyringDictionary: unknown
+      buffer?: unknown
+    }
     if (version !== DICTIONARY_VERSION) throw otherVersion(version)
     if (Object.prototype.toString.call(buffer) !== '[object SharedArrayBuffer]') {
       throw badHandle(
@@ -138,16 +166,20 @@ export class KeyDictionary {
     }
     const { byteLength } = buffer as SharedArrayBuffer
     const words = new Int32Array(buffer as SharedArrayBuffer, 0, byteLength >>> 2) as SharedWords
-    if (words[D_MAGIC] !== DICTIONARY_MAGIC) throw badHandle(`"handle" expected memory of a KeyDictionary, got magic ${words[D_MAGIC]}`)
+    if (words[D_MAGIC] !== DICTIONARY_MAGIC)
+      throw badHandle(`"handle" expected memory of a KeyDictionary, got magic ${words[D_MAGIC]}`)
     if (words[D_VERSION] !== DICTIONARY_VERSION) throw otherVersion(words[D_VERSION])
     const expected = dictionarySize(words[D_MAX_KEYS], words[D_SPACE]) * 4
-    if (byteLength !== expected) throw badHandle(`"handle" expected ${expected} bytes for ${words[D_MAX_KEYS]} keys, got ${byteLength}`)
+    if (byteLength !== expected)
+      throw badHandle(
+        `"handle" expected ${expected} bytes for ${words[D_MAX_KEYS]} keys, got ${byteLength}`,
+      )
     return new KeyDictionary(words)
   }
 
   /**
-   * Keys that have a number, in whichever thread they got it. The first call looks at every number taken, about 50 ns each, later ones at what is new since
-   * then.
+   * Keys that have a number, in whichever thread they got it. The first call looks at every number
+   * taken, about 50 ns each, later ones at what is new since then.
    */
   get size(): number {
     const d = this.#d
@@ -166,14 +198,17 @@ export class KeyDictionary {
   }
 
   /**
-   * The key's number, 0 to maxKeys - 1, the same in every thread; given to it now if it had none. For keys of 16 bytes about 60 ns when the processor's cache
-   * has all that is looked at, 250 ns when it has not, 500 ns for a new one (Node 20).
+   * The key's number, 0 to maxKeys - 1, the same in every thread; given to it now if it had none.
+   * For keys of 16 bytes about 60 ns when the processor's cache has all that is looked at, 250 ns
+   * when it has not, 500 ns for a new one (Node 20).
    *
-   * @param key - a string or a Uint8Array (a Buffer is one), of any length that `maxBytes` has room for, 0 included. Bytes in shared memory that another
-   *   thread writes meanwhile give the number of some key, not necessarily of one that they were
+   * @param key - a string or a Uint8Array (a Buffer is one), of any length that `maxBytes` has room
+   * for, 0 included. Bytes in shared memory that another thread writes meanwhile give the number of
+   * some key, not necessarily of one that they were
    * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for a key of another type
-   * @throws DirtyRingError `ERR_DIRTYRING_DICTIONARY_FULL` for a new key when there is no number, or no room for its bytes, left. Every key that has a number
-   *   keeps it and is found; a shorter key may still fit
+   * @throws DirtyRingError `ERR_DIRTYRING_DICTIONARY_FULL` for a new key when there is no number,
+   * or no room for its bytes, left. Every key that has a number keeps it and is found; a shorter
+   * key may still fit
    */
   id(key: string | Uint8Array): number {
     const length = encode(key, this.#longest)
@@ -183,7 +218,8 @@ export class KeyDictionary {
   }
 
   /**
-   * The key's number if it has one, undefined otherwise. Once id() has returned it in one thread, every thread finds it that can know of that.
+   * The key's number if it has one, undefined otherwise. Once id() has returned it in one thread,
+   * every thread finds it that can know of that.
    *
    * @param key - as id() takes it
    * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for a key of another type
@@ -195,8 +231,8 @@ export class KeyDictionary {
   }
 
   /**
-   * The key that has this number, as text: the string that it was given for, lone surrogates as U+FFFD. Of bytes that are no UTF-8 the wrong ones come out
-   * as U+FFFD: use bytes() for those.
+   * The key that has this number, as text: the string that it was given for, lone surrogates as
+   * U+FFFD. Of bytes that are no UTF-8 the wrong ones come out as U+FFFD: use bytes() for those.
    *
    * @param id - what id() returned, in any thread
    * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for what is no number
@@ -208,7 +244,10 @@ export class KeyDictionary {
     return decoder.decode(scratchBytes.subarray(0, length))
   }
 
-  /** The key that has this number, as a copy of its bytes; a string as its UTF-8. Takes and throws what key() does. */
+  /**
+   * The key that has this number, as a copy of its bytes; a string as its UTF-8. Takes and throws
+   * what key() does.
+   */
   bytes(id: number): Uint8Array {
     const length = this.#read(id)
     return scratchBytes.slice(0, length)
@@ -238,16 +277,20 @@ export class KeyDictionary {
       idsTaken(this.#d) >= maxKeys
         ? `expected at most ${maxKeys} keys (maxKeys)`
         : `expected keys that fit in ${(end - space) * 4} bytes (maxBytes), each rounded up to 4 and 8 more`
-    return new DirtyRingError('ERR_DIRTYRING_DICTIONARY_FULL', `"key" ${why}, got another one of ${length} bytes: the dictionary is full`)
+    return new DirtyRingError(
+      'ERR_DIRTYRING_DICTIONARY_FULL',
+      `"key" ${why}, got another one of ${length} bytes: the dictionary is full`,
+    )
   }
 }
 
 /**
- * A key's bytes into the scratch, the last word filled up with zeros; returns how many bytes. Of a key that has more than `most` the number returned is above
- * that, and nothing else is said.
+ * A key's bytes into the scratch, the last word filled up with zeros; returns how many bytes. Of a
+ * key that has more than `most` the number returned is above that, and nothing else is said.
  */
 function encode(key: string | Uint8Array, most: number): number {
-  if (typeof key === 'string') return key.length > SHORT ? encodeUtf8(key, most) : encodeShort(key, most)
+  if (typeof key === 'string')
+    return key.length > SHORT ? encodeUtf8(key, most) : encodeShort(key, most)
   if (typedArrayName(key) !== 'Uint8Array') throw invalidArg('key', 'a string or a Uint8Array', key)
   return encodeBytes(key, most)
 }
@@ -313,7 +356,10 @@ function withoutEncoder(name: string): DirtyRingError {
   )
 }
 
-/** Room for so many bytes, in whole words. A key that is longer than usual gets memory of its own, which goes with the next key. */
+/**
+ * Room for so many bytes, in whole words. A key that is longer than usual gets memory of its own,
+ * which goes with the next key.
+ */
 function reserve(bytes: number): void {
   if (bytes > usualBytes.length) {
     scratch = new Int32Array(Math.ceil(bytes / 4))
@@ -333,6 +379,7 @@ function otherVersion(got: unknown): TypeError {
 function whole(name: string, value: unknown, min: number, max: number, byDefault: number): number {
   if (value === undefined) return byDefault
   if (typeof value !== 'number') throw invalidArg(name, 'a number', value)
-  if (!Number.isInteger(value) || value < min || value > max) throw outOfRange(name, `a whole number, ${min} to ${max}`, value)
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw outOfRange(name, `a whole number, ${min} to ${max}`, value)
   return value
 }

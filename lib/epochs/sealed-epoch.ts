@@ -1,7 +1,14 @@
 import { DirtyRingError, invalidArg } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import { checkLanes, idFrom, readKey, type Fingerprint, type Key } from '../keys.js'
-import { epochAt, FLAG_EVERYTHING, FLAG_FAULT, FLAG_OVERFLOW, FLAG_UNPUBLISHED, SECRETS } from '../memory/map.js'
+import {
+  epochAt,
+  FLAG_EVERYTHING,
+  FLAG_FAULT,
+  FLAG_OVERFLOW,
+  FLAG_UNPUBLISHED,
+  SECRETS,
+} from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
 import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { EPOCH_MASK } from '../ring/token.js'
@@ -21,11 +28,13 @@ export interface EpochKeeper {
 }
 
 /**
- * A closed epoch: its distinct keys, until it is settled by `commit()` or `restore()`, whichever comes first; what comes later does nothing.
+ * A closed epoch: its distinct keys, until it is settled by `commit()` or `restore()`, whichever
+ * comes first; what comes later does nothing.
  *
- * The keys are views on shared memory: not to be used after the epoch is settled, when asking for them throws `ERR_DIRTYRING_SETTLED`. Leaving a `using`
- * scope without `commit()` restores. An exact epoch without keys holds no memory, and need not be settled. Belongs to the tracker's thread; `keys` and
- * `lanes` may be read by any.
+ * The keys are views on shared memory: not to be used after the epoch is settled, when asking for
+ * them throws `ERR_DIRTYRING_SETTLED`. Leaving a `using` scope without `commit()` restores. An
+ * exact epoch without keys holds no memory, and need not be settled. Belongs to the tracker's
+ * thread; `keys` and `lanes` may be read by any.
  *
  * If the epoch is not exact, some of its keys are missing in the list. Everything that walks or
  * lists the keys then throws `ERR_DIRTYRING_INEXACT` at once, because a caller who took the part
@@ -48,7 +57,9 @@ export interface EpochKeeper {
  * ```
  */
 export class SealedEpoch {
-  /** Counted from 0. Numbers of epochs whose advanceEpoch() was aborted after the cut are skipped. */
+  /**
+   * Counted from 0. Numbers of epochs whose advanceEpoch() was aborted after the cut are skipped.
+   */
   readonly id: number
   /** Distinct keys held: all of them if the epoch is exact, else a lower bound. */
   readonly size: number
@@ -67,8 +78,9 @@ export class SealedEpoch {
    */
   readonly reason?: 'overflow' | 'everything' | 'unpublished' | 'fault'
   /**
-   * Keys that open writers had marked and not published at the cut: they are in a later epoch. An indication, of a moment at which writers go on; 0 after
-   * `await tracker.flushed()` if nobody has marked since.
+   * Keys that open writers had marked and not published at the cut: they are in a later epoch. An
+   * indication, of a moment at which writers go on; 0 after `await tracker.flushed()` if nobody has
+   * marked since.
    */
   readonly staged: number
   /**
@@ -88,7 +100,14 @@ export class SealedEpoch {
   #original: { readonly epoch: SealedEpoch; readonly isOwner: () => boolean } | undefined
 
   /** @internal */
-  constructor(memory: Memory, slot: number, id: number, staged: number, keeper: EpochKeeper, last = false) {
+  constructor(
+    memory: Memory,
+    slot: number,
+    id: number,
+    staged: number,
+    keeper: EpochKeeper,
+    last = false,
+  ) {
     const header = readSealedSlot(memory, slot, id & EPOCH_MASK)
     const { flags } = header
     this.#memory = memory
@@ -105,11 +124,19 @@ export class SealedEpoch {
   }
 
   /**
-   * @internal The last epoch once more, for a caller that does not own it: the same keys, readable also after the owner has settled the epoch. `commit()` and `restore()`
-   * on it do nothing until `isOwner` is true; from then on they are the epoch's own.
+   * @internal The last epoch once more, for a caller that does not own it: the same keys, readable
+   * also after the owner has settled the epoch. `commit()` and `restore()` on it do nothing until
+   * `isOwner` is true; from then on they are the epoch's own.
    */
   twin(isOwner: () => boolean): SealedEpoch {
-    const twin = new SealedEpoch(this.#memory, this.#slot, this.id, this.staged, this.#keeper, this.last)
+    const twin = new SealedEpoch(
+      this.#memory,
+      this.#slot,
+      this.id,
+      this.staged,
+      this.#keeper,
+      this.last,
+    )
     twin.#original = { epoch: this, isOwner }
     return twin
   }
@@ -157,7 +184,8 @@ export class SealedEpoch {
    */
   ids(): IterableIterator<number> {
     const lanes = this.lanes
-    for (let i = 1; i < lanes.length; i += 2) if (lanes[i] > MAX_HIGH) idFrom(lanes[i - 1], lanes[i])
+    for (let i = 1; i < lanes.length; i += 2)
+      if (lanes[i] > MAX_HIGH) idFrom(lanes[i - 1], lanes[i])
     return this.#eachId(lanes)
   }
 
@@ -217,7 +245,9 @@ export class SealedEpoch {
     return this.#has(scratch[0], scratch[1])
   }
 
-  /** The keys as bigints, in order of first mark. `lanes` and `ids()` take a fraction of the time. */
+  /**
+   * The keys as bigints, in order of first mark. `lanes` and `ids()` take a fraction of the time.
+   */
   [Symbol.iterator](): IterableIterator<Fingerprint> {
     return this.#eachKey(this.keys)
   }
@@ -241,12 +271,14 @@ export class SealedEpoch {
   }
 
   /**
-   * They were not: the keys join the open epoch. Resolves when they have; an `advanceEpoch()` called after this, even without awaiting it, has them.
-   * Idempotent; nothing after commit(). After stop() there is no open epoch: rejects with `ERR_DIRTYRING_STOPPED`, and the keys stay readable; so it is when the aggregator
-   * cannot go on, with that error.
+   * They were not: the keys join the open epoch. Resolves when they have; an `advanceEpoch()`
+   * called after this, even without awaiting it, has them. Idempotent; nothing after commit().
+   * After stop() there is no open epoch: rejects with `ERR_DIRTYRING_STOPPED`, and the keys stay
+   * readable; so it is when the aggregator cannot go on, with that error.
    */
   restore(): Promise<void> {
-    if (this.#original !== undefined) return this.#original.isOwner() ? this.#original.epoch.restore() : Promise.resolve()
+    if (this.#original !== undefined)
+      return this.#original.isOwner() ? this.#original.epoch.restore() : Promise.resolve()
     if (this.#state === 'committed') return Promise.resolve()
     if (this.last) return Promise.reject(cannotRestore(this))
     try {
@@ -255,7 +287,8 @@ export class SealedEpoch {
       return Promise.reject(error)
     }
     this.#state = 'restored'
-    // Rejected when the aggregator cannot go on: nobody has taken the keys, and nobody will take their memory.
+    // Rejected when the aggregator cannot go on: nobody has taken the keys, and nobody will take
+    // their memory.
     this.#restoring.catch(() => {
       this.#state = 'sealed'
       this.#restoring = undefined
@@ -265,7 +298,8 @@ export class SealedEpoch {
 
   /** restore(), unless settled. */
   [Symbol.dispose](): void {
-    this.restore().catch(() => undefined) // only after stop(), when there is nothing to be done about it
+    // only after stop(), when there is nothing to be done about it
+    this.restore().catch(() => undefined)
   }
 
   /** The same, awaited. */
@@ -310,7 +344,10 @@ export class SealedEpoch {
   #check(): void {
     const { state } = this
     if (state === 'sealed') return
-    throw new DirtyRingError('ERR_DIRTYRING_SETTLED', `epoch ${this.id} is ${state}: its keys are gone; copy what must live longer`)
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_SETTLED',
+      `epoch ${this.id} is ${state}: its keys are gone; copy what must live longer`,
+    )
   }
 }
 

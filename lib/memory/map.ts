@@ -1,5 +1,6 @@
 /**
- * The memory map: every shared word, its offset, who writes it, and what it holds. Nothing else in the library knows an offset.
+ * The memory map: every shared word, its offset, who writes it, and what it holds. Nothing else in
+ * the library knows an offset.
  *
  * ```
  *  word 0                       ring                lanes                             epoch slots
@@ -10,15 +11,17 @@
  *  └──────── one page ─────────┘                                                     └ page-aligned     to 64 KiB ┘
  * ```
  *
- * Words that different threads write lie at least one LINE (128 bytes: two cache lines, for the adjacent-line prefetcher) apart. All-zero memory is
- * an empty tracker; where zero has to mean "none", a word holds its value + 1.
+ * Words that different threads write lie at least one LINE (128 bytes: two cache lines, for the
+ * adjacent-line prefetcher) apart. All-zero memory is an empty tracker; where zero has to mean
+ * "none", a word holds its value + 1.
  */
 
 declare const shared: unique symbol
 
 /**
- * A view on memory that other threads write. Only the concurrent core reads and writes its elements, by index, or through `Atomics`; a plain access
- * is a claim that something else orders it. The brand is what tells a tool which accesses those are.
+ * A view on memory that other threads write. Only the concurrent core reads and writes its
+ * elements, by index, or through `Atomics`; a plain access is a claim that something else orders
+ * it. The brand is what tells a tool which accesses those are.
  */
 export type SharedWords = Int32Array<SharedArrayBuffer> & { readonly [shared]: true }
 
@@ -29,8 +32,9 @@ const PAGE = 1024
 /** The unit of a WebAssembly.Memory, in words. */
 const CHUNK = 16384
 
-// ---------------------------------------------------------------------------------------------------------------- identity
-// Written once, by create(), before the handle leaves it. Attaching checks the first part and reads the rest.
+// ---------------------------------------------------------------------------------------- identity
+// Written once, by create(), before the handle leaves it. Attaching checks the first part and reads
+// the rest.
 
 /** "DRNG" */
 export const MAGIC_VALUE = 0x44524e47
@@ -60,7 +64,7 @@ export const SECRETS = 16
 /** A hash of all words above but TRACKER_THREAD. */
 export const IDENTITY_CHECK = 21
 
-// ----------------------------------------------------------------------------------------------------------------- control
+// ----------------------------------------------------------------------------------------- control
 
 /** Producers: the next position to claim, or a little behind it. */
 export const TAIL = 1 * LINE
@@ -69,20 +73,32 @@ export const TAIL = 1 * LINE
 export const HEAD = 2 * LINE
 /** Aggregator: the open epoch, epoch mod 2^19 << 4 | slot. One store of it executes a cut. */
 export const CUR = HEAD + 1
-/** Aggregator: 1 once the STOP token was handled: no batch will be accepted after the poisoning ends. */
+/**
+ * Aggregator: 1 once the STOP token was handled: no batch will be accepted after the poisoning
+ * ends.
+ */
 export const STOPPED = HEAD + 2
 /** Aggregator: the STOP token's position + 1. */
 export const STOP_POSITION = HEAD + 3
 /** Aggregator: 1 once nothing can be delivered any more. */
 export const FINISHED = HEAD + 4
-/** Aggregator: moves with every 4,096 keys of a long effect, every idle round, every slice of a backoff. */
+/**
+ * Aggregator: moves with every 4,096 keys of a long effect, every idle round, every slice of a
+ * backoff.
+ */
 export const PROGRESS = HEAD + 5
 /** Aggregator: the most tokens that were seen waiting in the ring. */
 export const QUEUED_PEAK = HEAD + 6
-/** Aggregator: 1 when it met a word it cannot go on from (CORRUPT_RING), 2 when SEAL or STOP failed for good. Every wait ends. */
+/**
+ * Aggregator: 1 when it met a word it cannot go on from (CORRUPT_RING), 2 when SEAL or STOP failed
+ * for good. Every wait ends.
+ */
 export const FAILED = HEAD + 7
 
-/** Aggregator: the tokens in hand, from this position on. Position + 1, stored last; 0 while the words below are being stored. */
+/**
+ * Aggregator: the tokens in hand, from this position on. Position + 1, stored last; 0 while the
+ * words below are being stored.
+ */
 export const INTENT_POSITION = 3 * LINE
 /** Their writer's readEnd before them. */
 export const INTENT_START = INTENT_POSITION + 1
@@ -90,9 +106,15 @@ export const INTENT_START = INTENT_POSITION + 1
 export const INTENT_TOKENS = INTENT_POSITION + 12
 /** Keys that the batches have together. */
 export const INTENT_COUNT = INTENT_POSITION + 13
-/** A hash of the position, the tokens, their keys and the readEnd, stored before the position: a successor believes none of them without it. */
+/**
+ * A hash of the position, the tokens, their keys and the readEnd, stored before the position: a
+ * successor believes none of them without it.
+ */
 export const INTENT_CHECK = INTENT_POSITION + 14
-/** Five totals before it: hi, lo each, in the order of the TOTALS below, then the writer's delivered. */
+/**
+ * Five totals before it: hi, lo each, in the order of the TOTALS below, then the writer's
+ * delivered.
+ */
 export const INTENT_EVENTS = INTENT_POSITION + 2
 export const INTENT_BATCHES = INTENT_POSITION + 4
 export const INTENT_KEYS = INTENT_POSITION + 6
@@ -107,17 +129,32 @@ export const HARVESTED = EVENTS + 9
 
 /** Aggregator sets it to 1 before it sleeps on it; a publisher that takes it back to 0 notifies. */
 export const PARKED = 5 * LINE
-/** Thread id + 1 of the thread that has the aggregator's role (of the consumer, in a BatchRing); 0: nobody. */
+/**
+ * Thread id + 1 of the thread that has the aggregator's role (of the consumer, in a BatchRing); 0:
+ * nobody.
+ */
 export const OWNER = 6 * LINE
-/** The thread that has the role: what OWNER held when it stored the words below. Of another owner they say nothing. */
+/**
+ * The thread that has the role: what OWNER held when it stored the words below. Of another owner
+ * they say nothing.
+ */
 export const ROLE_OF = OWNER + 1
 /** The threads above it, as in LANE_ANCESTORS. */
 export const ROLE_ANCESTORS = OWNER + 2
-/** One bit a writer that waits, 32 words for up to 1,024 writers: set by the writer, taken by the aggregator. */
+/**
+ * One bit a writer that waits, 32 words for up to 1,024 writers: set by the writer, taken by the
+ * aggregator.
+ */
 export const WAITERS = 7 * LINE
-/** Tracker sets it to 1 when it waits for head or readEnd to move; the aggregator takes it back and signals. */
+/**
+ * Tracker sets it to 1 when it waits for head or readEnd to move; the aggregator takes it back and
+ * signals.
+ */
 export const LISTENING = 8 * LINE
-/** Tracker: 1 while a worker is on its way to the aggregator's role: a thread that waits for room need not give up. */
+/**
+ * Tracker: 1 while a worker is on its way to the aggregator's role: a thread that waits for room
+ * need not give up.
+ */
 export const STARTING = LISTENING + 1
 /** Aggregator: counts what the tracker may be waiting for; the tracker sleeps on it. */
 export const SIGNAL = 9 * LINE
@@ -141,26 +178,36 @@ export const KERNEL_SCRATCH = 21 * LINE
 
 const RING = PAGE
 
-// ------------------------------------------------------------------------------------------------------------------ a lane
+// ------------------------------------------------------------------------------------------ a lane
 
 /** Tracker: how often writers were asked to publish << 1 | stopped. */
 export const LANE_ATTN = 0 * LINE
-/** generation (13 bits) << 17 | (thread id mod (2^17 - 1)) + 1 (17 bits; 0: free). Claimed and freed by compareExchange only. */
+/**
+ * generation (13 bits) << 17 | (thread id mod (2^17 - 1)) + 1 (17 bits; 0: free). Claimed and freed
+ * by compareExchange only.
+ */
 export const LANE_OWNER = 1 * LINE
 /** Writer: the owner's full thread id + 1; 0 between claim and store, and when free. */
 export const LANE_THREAD = LANE_OWNER + 1
 /**
- * Writer: full id + 1 of each thread above the owner that has announced itself, the nearest first; a 0 ends the list. The end of any of them is the owner's end.
- * A thread between them may have no lane, so the nearest alone would not do.
+ * Writer: full id + 1 of each thread above the owner that has announced itself, the nearest first;
+ * a 0 ends the list. The end of any of them is the owner's end. A thread between them may have no
+ * lane, so the nearest alone would not do.
  */
 export const LANE_ANCESTORS = LANE_OWNER + 2
 /** So many at most: a thread farther up is not noted. */
 export const ANCESTORS_MAX = 16
-/** Writer: end of the keys marked. The three ends are free-running counters, never reset, going on across owners. */
+/**
+ * Writer: end of the keys marked. The three ends are free-running counters, never reset, going on
+ * across owners.
+ */
 export const LANE_STAGED_END = 2 * LINE
 /** Writer: end of the keys published; of a killed writer it may lag by one batch. */
 export const LANE_PUBLISHED = LANE_STAGED_END + 1
-/** Writer: 1 from markEverything() until an EVERYTHING token of it is in the ring. A harvest and the end of it all take it along. */
+/**
+ * Writer: 1 from markEverything() until an EVERYTHING token of it is in the ring. A harvest and the
+ * end of it all take it along.
+ */
 export const LANE_EVERYTHING = LANE_STAGED_END + 18
 /** Writer: totals. */
 export const LANE_REJECTED = LANE_STAGED_END + 2
@@ -188,7 +235,7 @@ const LANE_HEADER = 6 * LINE
 export const WAIT_FOR_SLOT = 1
 export const WAIT_FOR_ROOM = 2
 
-// ----------------------------------------------------------------------------------------------------------- an epoch slot
+// ----------------------------------------------------------------------------------- an epoch slot
 // Written by the aggregator only; read by others once CUR has moved on.
 
 /** Keys in the log. */
@@ -201,7 +248,10 @@ export const SLOT_ZERO = 2
 export const SLOT_FLAGS = 3
 /** epoch mod 2^19, + 1, once its keys were restored into a later one. */
 export const SLOT_RESTORED = 4
-/** While the epoch is open, a hash of its number; from the seal on of its number and of all words above but the last (memory/slot.ts). */
+/**
+ * While the epoch is open, a hash of its number; from the seal on of its number and of all words
+ * above but the last (memory/slot.ts).
+ */
 export const SLOT_CHECK = 5
 const SLOT_HEADER = LINE
 
@@ -212,7 +262,10 @@ export const FLAG_FAULT = 8
 
 /** Cells of a table when an epoch begins, unless a whole epoch needs fewer. */
 const SMALLEST_TABLE = 1024
-/** Up to this many cells a table is kept at a quarter of its room, beyond at a half: while it fits the cache, memory buys speed. */
+/**
+ * Up to this many cells a table is kept at a quarter of its room, beyond at a half: while it fits
+ * the cache, memory buys speed.
+ */
 const SPARSE_CELLS = 2 ** 18
 
 /** The keys that a table of so many cells takes before it has to grow. */
@@ -232,7 +285,7 @@ export function cellsFor(keys: number): number {
   return cells
 }
 
-// ---------------------------------------------------------------------------------------------------------------- geometry
+// ---------------------------------------------------------------------------------------- geometry
 
 /** What decides the layout. */
 export interface Geometry {

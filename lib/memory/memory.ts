@@ -1,4 +1,11 @@
-import { badHandle, describe, DirtyRingError, isRevoked, outOfRange, type ErrorCode } from '../errors.js'
+import {
+  badHandle,
+  describe,
+  DirtyRingError,
+  isRevoked,
+  outOfRange,
+  type ErrorCode,
+} from '../errors.js'
 import {
   BATCH_SIZE,
   CAPACITY,
@@ -28,7 +35,10 @@ import {
 import { randomWords } from '../set/mix.js'
 import { mixed, openCheckOf } from './slot.js'
 
-/** One attached memory: the words, and where everything is in them. What every function of the concurrent core takes. */
+/**
+ * One attached memory: the words, and where everything is in them. What every function of the
+ * concurrent core takes.
+ */
 export interface Memory {
   readonly words: SharedWords
   readonly layout: Layout
@@ -62,8 +72,15 @@ export const BYTES_PER_CHUNK = 65536
 /** What a 32-bit WebAssembly.Memory can address. */
 export const MAX_BYTES = 2 ** 32
 
-/** Reserve and label the memory, or label the one given, which is empty. All else in it is zero but for the hashes, which is a valid empty tracker. */
-export function createMemory(settings: Settings, secrets: ArrayLike<number>, native?: NativeMemory): Memory {
+/**
+ * Reserve and label the memory, or label the one given, which is empty. All else in it is zero but
+ * for the hashes, which is a valid empty tracker.
+ */
+export function createMemory(
+  settings: Settings,
+  secrets: ArrayLike<number>,
+  native?: NativeMemory,
+): Memory {
   checkHost()
   const layout = layoutOf(settings)
   const words = new Int32Array(native?.buffer ?? allocate(layout.size * 4)) as SharedWords
@@ -92,16 +109,25 @@ export function handleOf(memory: Memory): MemoryHandle {
   return { dirtyring: VERSION_VALUE, buffer: memory.words.buffer, native: memory.native }
 }
 
-/** Check a handle that came from somewhere, and find one's way in its memory. `what` names the argument's source in messages. */
+/**
+ * Check a handle that came from somewhere, and find one's way in its memory. `what` names the
+ * argument's source in messages.
+ */
 export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory {
   const source = `${what}.handle`
   if (typeof handle !== 'object' || handle === null) {
     throw badHandle(`"handle" expected ${source}, got ${handle === null ? 'null' : typeof handle}`)
   }
   if (isRevoked(handle) || !('dirtyring' in handle)) {
-    throw badHandle(`"handle" expected ${source}, got another object: pass ${source} in workerData or postMessage, not the ${what} itself`)
+    throw badHandle(
+      `"handle" expected ${source}, got another object: pass ${source} in workerData or postMessage, not the ${what} itself`,
+    )
   }
-  const { dirtyring: version, buffer, native } = handle as { dirtyring: unknown; buffer?: unknown; native?: unknown }
+  const {
+    dirtyring: version,
+    buffer,
+    native,
+  } = handle as { dirtyring: unknown; buffer?: unknown; native?: unknown }
   if (version !== VERSION_VALUE) throw otherVersion(version)
   if (Object.prototype.toString.call(buffer) !== '[object SharedArrayBuffer]') {
     throw badHandle(
@@ -109,16 +135,25 @@ export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory 
     )
   }
   const bytes = (buffer as SharedArrayBuffer).byteLength
-  if (bytes < BYTES_PER_CHUNK) throw badHandle(`"handle" expected at least ${BYTES_PER_CHUNK} bytes of shared memory, got ${bytes}`)
+  if (bytes < BYTES_PER_CHUNK)
+    throw badHandle(
+      `"handle" expected at least ${BYTES_PER_CHUNK} bytes of shared memory, got ${bytes}`,
+    )
   const words = new Int32Array(buffer as SharedArrayBuffer, 0, bytes >>> 2) as SharedWords
-  if (words[MAGIC] !== MAGIC_VALUE) throw badHandle(`"handle" expected memory made by dirtyring, got magic ${words[MAGIC]}`)
+  if (words[MAGIC] !== MAGIC_VALUE)
+    throw badHandle(`"handle" expected memory made by dirtyring, got magic ${words[MAGIC]}`)
   if (words[VERSION] !== VERSION_VALUE) throw otherVersion(words[VERSION])
   const isRing = words[EPOCH_SLOTS] === 0
   if (isRing !== (what === 'ring')) {
-    throw badHandle(`"handle" expected ${source}, got the handle of a ${isRing ? 'BatchRing' : 'DirtyTracker'}`)
+    throw badHandle(
+      `"handle" expected ${source}, got the handle of a ${isRing ? 'BatchRing' : 'DirtyTracker'}`,
+    )
   }
   const settings = settingsOf(words)
-  if (!isGeometry(settings)) throw badHandle(`"handle" expected a geometry this version can have, got ${JSON.stringify(settings)}`)
+  if (!isGeometry(settings))
+    throw badHandle(
+      `"handle" expected a geometry this version can have, got ${JSON.stringify(settings)}`,
+    )
   const layout = layoutOf(settings)
   if (layout.size * 4 !== bytes || words[CHUNKS] !== bytes / BYTES_PER_CHUNK) {
     throw badHandle(`"handle" expected ${layout.size * 4} bytes for its geometry, got ${bytes}`)
@@ -128,7 +163,8 @@ export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory 
 }
 
 /**
- * Looks whether the identity is as create() left it. Of its words the secrets are read again later: with others a table finds no key.
+ * Looks whether the identity is as create() left it. Of its words the secrets are read again later:
+ * with others a table finds no key.
  *
  * @throws ERR_DIRTYRING_CORRUPT
  */
@@ -142,7 +178,8 @@ export function checkIdentity(words: SharedWords): void {
 
 function identityCheck(words: SharedWords): number {
   let check = 0
-  for (let i = MAGIC; i < IDENTITY_CHECK; i++) if (i !== TRACKER_THREAD) check = mixed(check, words[i])
+  for (let i = MAGIC; i < IDENTITY_CHECK; i++)
+    if (i !== TRACKER_THREAD) check = mixed(check, words[i])
   return check | 1
 }
 
@@ -151,9 +188,15 @@ function checkNative(native: unknown, words: SharedWords): NativeMemory | undefi
   if (native === undefined) return undefined
   const { buffer } = Object(native) as { buffer?: unknown }
   const isShared = Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]'
-  const other = isShared && (buffer as SharedArrayBuffer).byteLength === words.byteLength ? new Int32Array(buffer as SharedArrayBuffer) : []
-  if (other[TRACKER_ID] === words[TRACKER_ID] && other[TRACKER_ID + 1] === words[TRACKER_ID + 1]) return native as NativeMemory
-  throw badHandle(`"handle" expected in handle.native the WebAssembly.Memory of handle.buffer, got another one`)
+  const other =
+    isShared && (buffer as SharedArrayBuffer).byteLength === words.byteLength
+      ? new Int32Array(buffer as SharedArrayBuffer)
+      : []
+  if (other[TRACKER_ID] === words[TRACKER_ID] && other[TRACKER_ID + 1] === words[TRACKER_ID + 1])
+    return native as NativeMemory
+  throw badHandle(
+    `"handle" expected in handle.native the WebAssembly.Memory of handle.buffer, got another one`,
+  )
 }
 
 /** The identity's settings, as create() wrote them. */
@@ -173,13 +216,23 @@ export function settingsOf(words: SharedWords): Settings {
 
 /** Whether two attached memories are the same tracker's. */
 export function sameMemory(a: Memory, b: Memory): boolean {
-  return a.words[TRACKER_ID] === b.words[TRACKER_ID] && a.words[TRACKER_ID + 1] === b.words[TRACKER_ID + 1]
+  return (
+    a.words[TRACKER_ID] === b.words[TRACKER_ID] &&
+    a.words[TRACKER_ID + 1] === b.words[TRACKER_ID + 1]
+  )
 }
 
 function isGeometry(geometry: Geometry): boolean {
   const { capacity, laneCapacity, maxWriters, epochSlots, maxKeysPerEpoch } = geometry
   const powers = isPowerOfTwo(capacity) && isPowerOfTwo(laneCapacity)
-  return powers && maxWriters >= 1 && maxWriters <= 1024 && epochSlots >= 0 && epochSlots <= 16 && maxKeysPerEpoch >= 0
+  return (
+    powers &&
+    maxWriters >= 1 &&
+    maxWriters <= 1024 &&
+    epochSlots >= 0 &&
+    epochSlots <= 16 &&
+    maxKeysPerEpoch >= 0
+  )
 }
 
 export function isPowerOfTwo(value: number): boolean {

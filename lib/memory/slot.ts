@@ -29,14 +29,15 @@ export interface SlotHeader {
 const FLAGS = FLAG_OVERFLOW | FLAG_EVERYTHING | FLAG_UNPUBLISHED | FLAG_FAULT
 
 /**
- * Reads the header of an epoch slot. All code that enters or reads a slot calls this or readSealedSlot(), because a count or a growth that is
- * too large leads out of the slot.
+ * Reads the header of an epoch slot. All code that enters or reads a slot calls this or
+ * readSealedSlot(), because a count or a growth that is too large leads out of the slot.
  *
  * @throws ERR_DIRTYRING_CORRUPT when the library cannot have written what is there.
  */
 export function readSlot(memory: Memory, slot: number): SlotHeader {
   const { words, layout } = memory
-  if (slot < 0 || slot >= layout.epochSlots) throw corruptSlot(slot, `is named, and there are ${layout.epochSlots} slots`)
+  if (slot < 0 || slot >= layout.epochSlots)
+    throw corruptSlot(slot, `is named, and there are ${layout.epochSlots} slots`)
   const at = epochAt(layout, slot)
   // The count first: the aggregator stores it last.
   const count = Atomics.load(words, at + SLOT_COUNT)
@@ -44,16 +45,20 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
   const zero = words[at + SLOT_ZERO]
   const flags = words[at + SLOT_FLAGS]
   const cells = layout.smallestTable * 2 ** growth
-  if (growth < 0 || cells > layout.largestTable) throw corruptSlot(slot, `has a table that has doubled ${growth} times`)
-  if (count < 0 || count > keysAt(layout, cells)) throw corruptSlot(slot, `has ${count} keys in a table of ${cells} cells`)
-  if ((flags & ~FLAGS) !== 0 || (zero & ~1) !== 0) throw corruptSlot(slot, `has flags ${flags}, ${zero}`)
+  if (growth < 0 || cells > layout.largestTable)
+    throw corruptSlot(slot, `has a table that has doubled ${growth} times`)
+  if (count < 0 || count > keysAt(layout, cells))
+    throw corruptSlot(slot, `has ${count} keys in a table of ${cells} cells`)
+  if ((flags & ~FLAGS) !== 0 || (zero & ~1) !== 0)
+    throw corruptSlot(slot, `has flags ${flags}, ${zero}`)
   return { count, growth, zero: zero === 1, flags }
 }
 
 /**
  * Reads the header of a slot in which an epoch was sealed.
  *
- * @throws ERR_DIRTYRING_CORRUPT also when another epoch, or no finished one, is in the slot, or when any word of the header has changed since the seal.
+ * @throws ERR_DIRTYRING_CORRUPT also when another epoch, or no finished one, is in the slot, or
+ * when any word of the header has changed since the seal.
  */
 export function readSealedSlot(memory: Memory, slot: number, epoch: number): SlotHeader {
   const header = readSlot(memory, slot)
@@ -65,11 +70,16 @@ export function readSealedSlot(memory: Memory, slot: number, epoch: number): Slo
 }
 
 /**
- * Reads the header of the slot in which an epoch is open. It may say that it is sealed: its aggregator died between that and the cut.
+ * Reads the header of the slot in which an epoch is open. It may say that it is sealed: its
+ * aggregator died between that and the cut.
  *
  * @throws ERR_DIRTYRING_CORRUPT also when another epoch is in the slot.
  */
-export function readOpenSlot(memory: Memory, slot: number, epoch: number): SlotHeader & { isSealed: boolean } {
+export function readOpenSlot(
+  memory: Memory,
+  slot: number,
+  epoch: number,
+): SlotHeader & { isSealed: boolean } {
   const header = readSlot(memory, slot)
   const check = memory.words[epochAt(memory.layout, slot) + SLOT_CHECK]
   const isSealed = check !== openCheckOf(epoch)
@@ -84,7 +94,13 @@ export function openCheckOf(epoch: number): number {
 }
 
 /** The SLOT_CHECK of a sealed epoch: one word that depends on every other word of the header. */
-export function checkOf(epoch: number, count: number, growth: number, zero: boolean, flags: number): number {
+export function checkOf(
+  epoch: number,
+  count: number,
+  growth: number,
+  zero: boolean,
+  flags: number,
+): number {
   return mixed(mixed(mixed(epoch, count), growth), (flags << 1) | (zero ? 1 : 0)) | 1
 }
 
@@ -96,5 +112,8 @@ export function mixed(a: number, b: number): number {
 }
 
 function corruptSlot(slot: number, what: string): DirtyRingError {
-  return new DirtyRingError('ERR_DIRTYRING_CORRUPT', `epoch slot ${slot} ${what}, which no part of the library writes there`)
+  return new DirtyRingError(
+    'ERR_DIRTYRING_CORRUPT',
+    `epoch slot ${slot} ${what}, which no part of the library writes there`,
+  )
 }

@@ -1,10 +1,24 @@
 import { advance, emptyWord, GENERATION_MASK, lapOf, THREAD_BITS } from '../ring/token.js'
-import { CUR, epochAt, HEAD, LANE_OWNER, LANE_PUBLISHED, LANE_READ_END, LANE_STAGED_END, laneAt, SLOT_CHECK, TAIL } from './map.js'
+import {
+  CUR,
+  epochAt,
+  HEAD,
+  LANE_OWNER,
+  LANE_PUBLISHED,
+  LANE_READ_END,
+  LANE_STAGED_END,
+  laneAt,
+  SLOT_CHECK,
+  TAIL,
+} from './map.js'
 import type { Memory } from './memory.js'
 import { openCheckOf } from './slot.js'
 import { addTotal } from './total.js'
 
-/** Where counters begin that otherwise begin at 0, so that a check can begin just below each one's wrap. */
+/**
+ * Where counters begin that otherwise begin at 0, so that a check can begin just below each one's
+ * wrap.
+ */
 export interface Start {
   /** Ring position, 30 bits. */
   readonly position?: number
@@ -18,13 +32,18 @@ export interface Start {
   readonly totals?: readonly (readonly [at: number, value: number])[]
 }
 
-/** Bring fresh memory to where it would be after so many tokens, keys, epochs and owners. Before any other thread has it. */
+/**
+ * Bring fresh memory to where it would be after so many tokens, keys, epochs and owners. Before any
+ * other thread has it.
+ */
 export function startAt(memory: Memory, start: Start): void {
   const { words, layout } = memory
   const { position = 0, laneEnd = 0, epoch = 0, generation = 0, totals = [] } = start
   for (let i = 0; i < layout.capacity; i++) {
     const next = advance(position, i)
-    words[layout.ring + (next & (layout.capacity - 1))] = emptyWord(lapOf(next, layout.capacityBits))
+    words[layout.ring + (next & (layout.capacity - 1))] = emptyWord(
+      lapOf(next, layout.capacityBits),
+    )
   }
   words[TAIL] = position
   words[HEAD] = position

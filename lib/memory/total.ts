@@ -3,14 +3,18 @@ import type { SharedWords } from './map.js'
 /**
  * Totals that count to 2^53, as three words: hi, lo, hi again. One thread adds, any thread reads.
  *
- * Two words would tear at the carry. All but one addition in 2^32 / n touch `lo` alone, a plain store; the carry stores hi, lo, hi′ in this order, the
- * reader reads them in reverse and looks again when hi ≠ hi′. That `lo` is read while it is written is a race, and benign: every value it ever held
- * was the total at some moment.
+ * Two words would tear at the carry. All but one addition in 2^32 / n touch `lo` alone, a plain
+ * store; the carry stores hi, lo, hi′ in this order, the reader reads them in reverse and looks
+ * again when hi ≠ hi′. That `lo` is read while it is written is a race, and benign: every value it
+ * ever held was the total at some moment.
  */
 const LO = 1
 const HI_AGAIN = 2
 
-/** Store `before + n` into the total at `at`, where `before` is the pair (hi, lo) at `beforeAt`. Doing it twice is doing it once. */
+/**
+ * Store `before + n` into the total at `at`, where `before` is the pair (hi, lo) at `beforeAt`.
+ * Doing it twice is doing it once.
+ */
 export function setTotal(words: SharedWords, at: number, beforeAt: number, n: number): void {
   const before = words[beforeAt + 1]
   const lo = (before + n) | 0
@@ -35,7 +39,10 @@ export function saveTotal(words: SharedWords, at: number, saveAt: number): void 
   words[saveAt + 1] = words[at + LO]
 }
 
-/** Any thread: the total. A thread that died within a carry leaves hi ≠ hi′ until its successor is there; the reader does not wait for that. */
+/**
+ * Any thread: the total. A thread that died within a carry leaves hi ≠ hi′ until its successor is
+ * there; the reader does not wait for that.
+ */
 export function readTotal(words: SharedWords, at: number): number {
   let lo = 0
   let hi = 0

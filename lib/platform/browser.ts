@@ -1,4 +1,9 @@
-import { isHandleMessage, type AggregatorThread, type HandleMessage, type Platform } from './platform.js'
+import {
+  isHandleMessage,
+  type AggregatorThread,
+  type HandleMessage,
+  type Platform,
+} from './platform.js'
 import { setTimeout } from '../timers.js'
 
 /** The little of the web platform that is used here, so that the library compiles without "dom". */
@@ -11,7 +16,8 @@ interface WorkerScope {
   addEventListener?(type: string, listener: (event: { data?: unknown }) => void): void
   removeEventListener(type: string, listener: (event: { data?: unknown }) => void): void
 }
-declare const Worker: (new (url: URL, options: { type: 'module'; name: string }) => WebWorker) | undefined
+declare const Worker:
+  (new (url: URL, options: { type: 'module'; name: string }) => WebWorker) | undefined
 
 const scope = globalThis as unknown as WorkerScope & { document?: unknown }
 
@@ -24,9 +30,13 @@ export const platform: Platform = {
 
   startWorker() {
     // typeof: where nothing declares the name, any other mention of it is a ReferenceError.
-    if (typeof Worker === 'undefined') throw new Error('this runtime has no Worker: pass aggregator: "inline"')
+    if (typeof Worker === 'undefined')
+      throw new Error('this runtime has no Worker: pass aggregator: "inline"')
     return aggregatorThread(
-      new Worker(new URL('../aggregator/worker.js', import.meta.url), { type: 'module', name: 'dirtyring aggregator' }),
+      new Worker(new URL('../aggregator/worker.js', import.meta.url), {
+        type: 'module',
+        name: 'dirtyring aggregator',
+      }),
       true,
     )
   },
@@ -60,13 +70,23 @@ export const platform: Platform = {
 }
 
 function isWorker(worker: unknown): worker is WebWorker {
-  return typeof worker === 'object' && worker !== null && 'postMessage' in worker && 'terminate' in worker
+  return (
+    typeof worker === 'object' &&
+    worker !== null &&
+    'postMessage' in worker &&
+    'terminate' in worker
+  )
 }
 
-/** After terminate() the worker's code may still run for a moment: until then its role is its own. */
+/**
+ * After terminate() the worker's code may still run for a moment: until then its role is its own.
+ */
 const TERMINATED_MS = 50
 
-/** A page sees a worker's errors, but not its end: what dies without an error is found out by its silence. */
+/**
+ * A page sees a worker's errors, but not its end: what dies without an error is found out by its
+ * silence.
+ */
 function aggregatorThread(worker: WebWorker, isAlone: boolean): AggregatorThread {
   let tell: (cause: string) => void = () => undefined
   let isEnding = false
@@ -76,10 +96,13 @@ function aggregatorThread(worker: WebWorker, isAlone: boolean): AggregatorThread
     worker.terminate()
     setTimeout(() => tell(cause), TERMINATED_MS)
   }
-  worker.addEventListener('error', ({ message }) => end(message === undefined || message === '' ? 'the worker failed' : message))
+  worker.addEventListener('error', ({ message }) =>
+    end(message === undefined || message === '' ? 'the worker failed' : message),
+  )
   return {
     threadId: undefined,
-    postHandle: (handle) => worker.postMessage({ dirtyringAggregate: handle, isAlone } satisfies HandleMessage),
+    postHandle: (handle) =>
+      worker.postMessage({ dirtyringAggregate: handle, isAlone } satisfies HandleMessage),
     onExit: (listener) => (tell = listener),
     terminate() {
       end('terminated')

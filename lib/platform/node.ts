@@ -1,15 +1,33 @@
-import { getEnvironmentData, isMainThread, parentPort, setEnvironmentData, threadId, Worker } from 'node:worker_threads'
-import { isHandleMessage, type AggregatorThread, type HandleMessage, type Platform } from './platform.js'
+import {
+  getEnvironmentData,
+  isMainThread,
+  parentPort,
+  setEnvironmentData,
+  threadId,
+  Worker,
+} from 'node:worker_threads'
+import {
+  isHandleMessage,
+  type AggregatorThread,
+  type HandleMessage,
+  type Platform,
+} from './platform.js'
 import { setImmediate } from '../timers.js'
 
-/** Workers that this thread has started since the library was loaded, and their numbers: one that has ended does not know its own any more. */
+/**
+ * Workers that this thread has started since the library was loaded, and their numbers: one that
+ * has ended does not know its own any more.
+ */
 const threadIds = new WeakMap<Worker, number>()
 const startListeners = new Set<(worker: unknown) => void>()
 const endListeners = new Set<() => void>()
 /** One listener of ours for a worker, for the same reason. */
 const exitListeners = new WeakMap<Worker, Set<(threadId: number) => void>>()
 
-/** Where a thread leaves its number, and those of the threads above it, for the threads that it starts: a worker does not know its parent's number otherwise. */
+/**
+ * Where a thread leaves its number, and those of the threads above it, for the threads that it
+ * starts: a worker does not know its parent's number otherwise.
+ */
 const ANCESTRY = 'dirtyring.ancestry'
 
 function readAncestors(): readonly number[] {
@@ -38,7 +56,8 @@ export const platform: Platform = {
   startWorker() {
     const worker = new Worker(new URL('../aggregator/worker.js', import.meta.url), {
       name: 'dirtyring aggregator',
-      // --input-type is for the text of `node -e`, and a worker that inherits it with a file does not start.
+      // --input-type is for the text of `node -e`, and a worker that inherits it with a file does
+      // not start.
       ...(process.execArgv.some((arg) => arg.startsWith('--input-type')) ? { execArgv: [] } : {}),
     })
     worker.unref()
@@ -56,7 +75,9 @@ export const platform: Platform = {
     const hasEnded = worker.threadId === -1 // so it is inside 'exit'
     const id = hasEnded ? threadIds.get(worker) : worker.threadId
     if (id === undefined)
-      throw new Error('the worker was started before the library was loaded, and has ended: nobody knows its number any more')
+      throw new Error(
+        'the worker was started before the library was loaded, and has ended: nobody knows its number any more',
+      )
     if (hasEnded) {
       onExit(id)
       return () => undefined
@@ -105,7 +126,8 @@ export const platform: Platform = {
 
 function aggregatorThread(worker: Worker, isAlone: boolean): AggregatorThread {
   let cause = ''
-  // Without a listener an error in the worker would end this process; its exit follows, and says that the role is free.
+  // Without a listener an error in the worker would end this process; its exit follows, and says
+  // that the role is free.
   worker.on('error', (error) => {
     cause = error instanceof Error ? error.message : String(error)
   })

@@ -14,7 +14,10 @@ export function threadIdFor(memory: Memory): number {
   return id
 }
 
-/** The numbers of the threads above this one, as far as the host can tell and they watch their workers; the nearest first. */
+/**
+ * The numbers of the threads above this one, as far as the host can tell and they watch their
+ * workers; the nearest first.
+ */
 export function ancestorIds(): readonly number[] {
   return platform.ancestors
 }

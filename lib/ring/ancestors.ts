@@ -1,6 +1,9 @@
 import { ANCESTORS_MAX, type SharedWords } from '../memory/map.js'
 
-/** Stores a thread's list of the threads above it; its first word last, so that a list which is seen is a whole one. */
+/**
+ * Stores a thread's list of the threads above it; its first word last, so that a list which is seen
+ * is a whole one.
+ */
 export function storeAncestors(words: SharedWords, at: number, ancestors: readonly number[]): void {
   const count = Math.min(ancestors.length, ANCESTORS_MAX)
   for (let i = count; i < ANCESTORS_MAX; i++) Atomics.store(words, at + i, 0)

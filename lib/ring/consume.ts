@@ -1,14 +1,28 @@
 import { TAIL } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { corrupt, corruptTail } from './ring.js'
-import { advance, BEHIND_FULL, classify, controlToken, distance, emptyWord, fullWord, lapOf, NOP, PASSED, TAKEN } from './token.js'
+import {
+  advance,
+  BEHIND_FULL,
+  classify,
+  controlToken,
+  distance,
+  emptyWord,
+  fullWord,
+  lapOf,
+  NOP,
+  PASSED,
+  TAKEN,
+} from './token.js'
 
 /** peek(): nothing there. */
 export const NOTHING = 0
 /** peek(): a predecessor freed this slot and died before it moved the head: move it. */
 export const GONE = -1
 
-/** The one consumer: the FULL word at its head, or NOTHING, or GONE. Throws ERR_DIRTYRING_CORRUPT. */
+/**
+ * The one consumer: the FULL word at its head, or NOTHING, or GONE. Throws ERR_DIRTYRING_CORRUPT.
+ */
 export function peek(memory: Memory, head: number): number {
   const { words, layout } = memory
   const lap = lapOf(head, layout.capacityBits)
@@ -17,23 +31,30 @@ export function peek(memory: Memory, head: number): number {
     const seen = Atomics.load(words, slot)
     if (seen === emptyWord(lap)) {
       const ahead = distance(Atomics.load(words, TAIL), head)
-      // It falls behind by the token of a producer that died before it moved the tail, and by the last lap after STOP, which no producer fills.
+      // It falls behind by the token of a producer that died before it moved the tail, and by the
+      // last lap after STOP, which no producer fills.
       if (Math.abs(ahead) > layout.capacity * 2) throw corruptTail(advance(head, ahead), head)
       if (ahead <= 0) return NOTHING
-      // The tail has overtaken this slot (a producer slept through 2^30 tokens between two instructions): nobody else would fill it any more.
+      // The tail has overtaken this slot (a producer slept through 2^30 tokens between two
+      // instructions): nobody else would fill it any more.
       Atomics.compareExchange(words, slot, seen, fullWord(lap, controlToken(NOP, 0)))
       continue
     }
     const kind = classify(seen, lap, layout.capacityBits)
     if (kind === TAKEN) return seen
     if (kind === PASSED) return GONE
-    // Freed, and filled in the next lap: its producer had found the tail there. Any other such word would hold up the ring for good.
-    if (kind === BEHIND_FULL && distance(Atomics.load(words, TAIL), head) >= layout.capacity) return GONE
+    // Freed, and filled in the next lap: its producer had found the tail there. Any other such word
+    // would hold up the ring for good.
+    if (kind === BEHIND_FULL && distance(Atomics.load(words, TAIL), head) >= layout.capacity)
+      return GONE
     throw corrupt(head, seen)
   }
 }
 
-/** Make the slot at head EMPTY for its next lap. False if the word is no longer what peek() gave: somebody else consumes too. */
+/**
+ * Make the slot at head EMPTY for its next lap. False if the word is no longer what peek() gave:
+ * somebody else consumes too.
+ */
 export function freeSlot(memory: Memory, head: number, seen: number): boolean {
   const { words, layout } = memory
   const slot = layout.ring + (head & (layout.capacity - 1))

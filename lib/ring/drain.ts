@@ -2,7 +2,17 @@ import { HEAD, LANE_OWNER, LANE_READ_END, LANE_STAGED_END, laneAt } from '../mem
 import type { Memory } from '../memory/memory.js'
 import { freeSlot, GONE, NOTHING, peek } from './consume.js'
 import { freeLane } from './lane.js'
-import { advance, BATCH, CLOSE, GENERATION_BITS, GENERATION_MASK, KIND_SHIFT, PAYLOAD_MASK, THREAD_BITS, tokenOf } from './token.js'
+import {
+  advance,
+  BATCH,
+  CLOSE,
+  GENERATION_BITS,
+  GENERATION_MASK,
+  KIND_SHIFT,
+  PAYLOAD_MASK,
+  THREAD_BITS,
+  tokenOf,
+} from './token.js'
 
 /** The token at a BatchRing's head, in the consumer's hand. */
 export interface TakenToken {
@@ -17,7 +27,10 @@ export interface TakenToken {
   readonly count: number
 }
 
-/** The consumer of a BatchRing: the oldest token; undefined when there is none. A CLOSE is done with here. */
+/**
+ * The consumer of a BatchRing: the oldest token; undefined when there is none. A CLOSE is done with
+ * here.
+ */
 export function takeToken(memory: Memory): TakenToken | undefined {
   const { words, layout } = memory
   const position = Atomics.load(words, HEAD)
@@ -27,7 +40,14 @@ export function takeToken(memory: Memory): TakenToken | undefined {
   if ((token & BATCH) !== 0) {
     const producer = (token & (BATCH - 1)) >>> layout.laneBits
     const lane = laneAt(layout, producer)
-    return { position, seen, lane, producer, start: words[lane + LANE_READ_END], count: (token & (layout.laneCapacity - 1)) + 1 }
+    return {
+      position,
+      seen,
+      lane,
+      producer,
+      start: words[lane + LANE_READ_END],
+      count: (token & (layout.laneCapacity - 1)) + 1,
+    }
   }
   if (token >>> KIND_SHIFT === CLOSE) closeProducer(memory, token & PAYLOAD_MASK)
   return { position, seen, lane: -1, producer: -1, start: 0, count: 0 }

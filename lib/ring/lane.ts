@@ -44,7 +44,8 @@ import {
 } from './token.js'
 
 /**
- * A writer's own record of its lane: a plain object that only the writer's thread touches. The three ends are free-running 32-bit counters.
+ * A writer's own record of its lane: a plain object that only the writer's thread touches. The
+ * three ends are free-running 32-bit counters.
  *
  * ```
  *   readEnd             published             end              readEnd + capacity
@@ -58,7 +59,10 @@ export interface Lane {
   readonly generation: number
   /** Word index of the lane's header. */
   readonly header: number
-  /** Word index of LANE_ATTN, and of LANE_STAGED_END: as fields, because stage() would load an imported constant at every mark (Node 20). */
+  /**
+   * Word index of LANE_ATTN, and of LANE_STAGED_END: as fields, because stage() would load an
+   * imported constant at every mark (Node 20).
+   */
   readonly attnAt: number
   readonly stagedAt: number
   /** Word index of its first key. */
@@ -72,11 +76,16 @@ export interface Lane {
   readonly clock: LaneClock
   /** Marks are taken. */
   open: boolean
-  /** A batch() is open: what was staged since `batchStart` is not published yet. A harvest takes it. */
+  /**
+   * A batch() is open: what was staged since `batchStart` is not published yet. A harvest takes it.
+   */
   batching: boolean
   /** End of the keys that were staged when the outermost batch() began. */
   batchStart: number
-  /** markEverything() was called, and no EVERYTHING token of it is in the ring yet: what LANE_EVERYTHING holds. */
+  /**
+   * markEverything() was called, and no EVERYTHING token of it is in the ring yet: what
+   * LANE_EVERYTHING holds.
+   */
   everything: boolean
   /** End of the keys staged: what LANE_STAGED_END holds. */
   end: number
@@ -84,9 +93,15 @@ export interface Lane {
   published: number
   /** The aggregator's readEnd when it was last looked at. */
   readEnd: number
-  /** At this end the lane tries to publish by itself: a batch is full, or another batchSize keys have come since the ring was. */
+  /**
+   * At this end the lane tries to publish by itself: a batch is full, or another batchSize keys
+   * have come since the ring was.
+   */
   tryAt: number
-  /** At this end something is due: publish, look for room, start the clock. Never behind `end` for long; comparisons are modular. */
+  /**
+   * At this end something is due: publish, look for room, start the clock. Never behind `end` for
+   * long; comparisons are modular.
+   */
   due: number
   /** Up to this end the lines of the lane are this thread's already: see ownAhead(). */
   owned: number
@@ -94,7 +109,10 @@ export interface Lane {
   attn: number
   /** What LANE_IN_FLIGHT_PEAK holds. */
   peak: number
-  /** Where keys were staged lately, by a few bits of the key; undefined while too few marks repeat one that is still staged. */
+  /**
+   * Where keys were staged lately, by a few bits of the key; undefined while too few marks repeat
+   * one that is still staged.
+   */
   recent: Int32Array | undefined
   /** The same, kept while it is not in use. */
   readonly recents: Int32Array
@@ -113,7 +131,10 @@ export interface LaneClock {
 /** Why a lane could not be claimed. */
 export type NoLane = 'none-free' | 'stopped'
 
-/** Claim a free lane for this thread. `ancestors`: the threads above it, as far as they are known, the nearest first. */
+/**
+ * Claim a free lane for this thread. `ancestors`: the threads above it, as far as they are known,
+ * the nearest first.
+ */
 export function openLane(
   memory: Memory,
   threadId: number,
@@ -145,7 +166,8 @@ export function openLane(
     const end = words[header + LANE_STAGED_END]
     const readEnd = Atomics.load(words, header + LANE_READ_END)
     if (readEnd !== end) {
-      // A lane is freed when it is empty. With another beginning than the aggregator's, each batch would be taken for other keys.
+      // A lane is freed when it is empty. With another beginning than the aggregator's, each batch
+      // would be taken for other keys.
       Atomics.store(words, header + LANE_ANCESTORS, 0)
       Atomics.store(words, header + LANE_THREAD, 0)
       Atomics.compareExchange(words, header + LANE_OWNER, mine, owner)
@@ -195,15 +217,20 @@ export function ownerBits(threadId: number): number {
 }
 
 /**
- * Stages one key, and publishes when a batch is full. False, and nothing stored, when the lane is full or the tracker stops.
+ * Stages one key, and publishes when a batch is full. False, and nothing stored, when the lane is
+ * full or the tracker stops.
  *
- * A key that is staged and not published is not staged again: one publication takes both. That costs a look at every mark, so it is done only while a
- * tenth of the marks repeat such a key. Inside batch() it is never done: the staged key may be published, and cut, before the batch's write is visible.
+ * A key that is staged and not published is not staged again: one publication takes both. That
+ * costs a look at every mark, so it is done only while a tenth of the marks repeat such a key.
+ * Inside batch() it is never done: the staged key may be published, and cut, before the batch's
+ * write is visible.
  *
- * LANE_ATTN is read after the key is stored. So a key whose mark saw no stop was stored before the stop was said, and the aggregator's last look, which
- * comes after that, finds it. A mark that sees the stop takes its key back.
+ * LANE_ATTN is read after the key is stored. So a key whose mark saw no stop was stored before the
+ * stop was said, and the aggregator's last look, which comes after that, finds it. A mark that sees
+ * the stop takes its key back.
  *
- * Three plain comparisons and three plain stores. An exception can strike at any call: the key is then staged, or it is not, and the record holds.
+ * Three plain comparisons and three plain stores. An exception can strike at any call: the key is
+ * then staged, or it is not, and the record holds.
  */
 export function stage(lane: Lane, lo: number, hi: number): boolean {
   const words = lane.words
@@ -219,13 +246,15 @@ export function stage(lane: Lane, lo: number, hi: number): boolean {
   const next = (end + 1) | 0
   lane.end = next
   words[lane.stagedAt] = next
-  if (((next - lane.due) | 0) >= 0 || words[lane.attnAt] !== lane.attn) return afterStaging(lane, end)
+  if (((next - lane.due) | 0) >= 0 || words[lane.attnAt] !== lane.attn)
+    return afterStaging(lane, end)
   return true
 }
 
 /**
- * Stage `count` keys that will be published together, from lanes lo, hi, lo, hi … False, and nothing stored, when they do not fit now.
- * What was staged before goes with them in one token, or before them.
+ * Stage `count` keys that will be published together, from lanes lo, hi, lo, hi … False, and
+ * nothing stored, when they do not fit now. What was staged before goes with them in one token, or
+ * before them.
  */
 export function stageMany(lane: Lane, keys: ArrayLike<number>, count: number): boolean {
   if (!ready(lane, count)) return false
@@ -243,7 +272,10 @@ export function stageMany(lane: Lane, keys: ArrayLike<number>, count: number): b
   return afterStaging(lane, end)
 }
 
-/** Publish `count` keys as one batch, or store nothing, also when it throws: for a lane that stages nothing else. */
+/**
+ * Publish `count` keys as one batch, or store nothing, also when it throws: for a lane that stages
+ * nothing else.
+ */
 export function publishMany(lane: Lane, keys: ArrayLike<number>, count: number): boolean {
   const before = lane.end
   let done = false
@@ -259,8 +291,9 @@ export function publishMany(lane: Lane, keys: ArrayLike<number>, count: number):
 }
 
 /**
- * Publishes everything staged as one batch; inside batch(), what was staged before it. True once nothing of that is left; false when the ring is full, and
- * it stays staged. What markEverything() owes goes first.
+ * Publishes everything staged as one batch; inside batch(), what was staged before it. True once
+ * nothing of that is left; false when the ring is full, and it stays staged. What markEverything()
+ * owes goes first.
  */
 export function publish(lane: Lane): boolean {
   if (lane.everything && !lane.batching && !pushEverything(lane)) return false
@@ -279,7 +312,8 @@ export function publish(lane: Lane): boolean {
     const seen = Atomics.compareExchange(words, slot, empty, fullWord(lap, token))
     if (seen === empty) {
       lane.published = upTo
-      // ^ linearization point of the batch, with no call in between at which an exception could part the two. Optional from here on:
+      // ^ linearization point of the batch, with no call in between at which an exception could
+      // part the two. Optional from here on:
       words[lane.header + LANE_PUBLISHED] = upTo
       Atomics.compareExchange(words, TAIL, tail, advance(tail, 1))
       wakeAggregator(words)
@@ -297,7 +331,10 @@ export function publish(lane: Lane): boolean {
   }
 }
 
-/** Begins a batch: keys staged from here on are published together, at endBatch(). False inside another batch, which it joins. */
+/**
+ * Begins a batch: keys staged from here on are published together, at endBatch(). False inside
+ * another batch, which it joins.
+ */
 export function beginBatch(lane: Lane): boolean {
   if (lane.batching) return false
   lane.batchStart = lane.end
@@ -320,8 +357,9 @@ export function roomInBatch(lane: Lane): number {
 }
 
 /**
- * The epoch at hand is to say 'everything'. It cannot be refused for want of room: until a token of it is in the ring a word of the lane says so, which a
- * harvest and the end of it all take along. Inside batch() it goes out with the batch. False, and nothing said, when the tracker stops.
+ * The epoch at hand is to say 'everything'. It cannot be refused for want of room: until a token of
+ * it is in the ring a word of the lane says so, which a harvest and the end of it all take along.
+ * Inside batch() it goes out with the batch. False, and nothing said, when the tracker stops.
  */
 export function markEverything(lane: Lane): boolean {
   const { words } = lane
@@ -351,9 +389,10 @@ const OWN_AHEAD = 512
 const KEYS_A_LINE = 8
 
 /**
- * Store something into each of the next free lines of the lane. The aggregator's thread has read them, so the first store to each has to wait until that
- * core has given its copy up, some hundred nanoseconds; and stores wait for one another. Here they ask for many lines at once, instead of
- * at every eighth mark for one: a third to a half more marks a second (AMD EPYC 9005, Node 20).
+ * Store something into each of the next free lines of the lane. The aggregator's thread has read
+ * them, so the first store to each has to wait until that core has given its copy up, some hundred
+ * nanoseconds; and stores wait for one another. Here they ask for many lines at once, instead of at
+ * every eighth mark for one: a third to a half more marks a second (AMD EPYC 9005, Node 20).
  */
 function ownAhead(lane: Lane): void {
   const { words, keys, mask, end } = lane
@@ -373,7 +412,10 @@ export function roomNow(lane: Lane): number {
   return roomOf(lane)
 }
 
-/** Whether `count` more keys fit: looks at the aggregator's progress, and publishes what is staged, if that is needed to know. */
+/**
+ * Whether `count` more keys fit: looks at the aggregator's progress, and publishes what is staged,
+ * if that is needed to know.
+ */
 export function hasRoom(lane: Lane, count: number): boolean {
   if (roomOf(lane) >= count) return true
   if (roomNow(lane) >= count) return true
@@ -382,11 +424,14 @@ export function hasRoom(lane: Lane, count: number): boolean {
 }
 
 /**
- * Sleep until there is room for `count` keys (0: until what is staged could be published), for `ms` at most. True if there is.
+ * Sleep until there is room for `count` keys (0: until what is staged could be published), for `ms`
+ * at most. True if there is.
  *
- * The lane may be full with nothing in flight: its keys staged, the ring full of others' batches. So the writer says whether it waits for a slot or for
- * room, then looks again at that very thing, then sleeps on its own word: whichever the aggregator frees after that look, it sees what the writer said.
- * The end of it all is one more such thing: everybody is woken once, after STOPPED was stored, so who looks at it here does not sleep through it.
+ * The lane may be full with nothing in flight: its keys staged, the ring full of others' batches.
+ * So the writer says whether it waits for a slot or for room, then looks again at that very thing,
+ * then sleeps on its own word: whichever the aggregator frees after that look, it sees what the
+ * writer said. The end of it all is one more such thing: everybody is woken once, after STOPPED was
+ * stored, so who looks at it here does not sleep through it.
  */
 export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
   const { words, header, id, capacity } = lane
@@ -401,11 +446,13 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_ROOM)
     Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
     lane.readEnd = readEndOf(lane.memory, header, lane.end)
-    if (((lane.readEnd - target) | 0) < 0 && Atomics.load(words, STOPPED) === 0) Atomics.wait(words, header + LANE_WAKE, wake, ms)
+    if (((lane.readEnd - target) | 0) < 0 && Atomics.load(words, STOPPED) === 0)
+      Atomics.wait(words, header + LANE_WAKE, wake, ms)
   } else {
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_SLOT)
     Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
-    if (!publish(lane) && Atomics.load(words, STOPPED) === 0) Atomics.wait(words, header + LANE_WAKE, wake, ms)
+    if (!publish(lane) && Atomics.load(words, STOPPED) === 0)
+      Atomics.wait(words, header + LANE_WAKE, wake, ms)
   }
   lane.readEnd = readEndOf(lane.memory, header, lane.end)
   const there = count === 0 ? publish(lane) : roomOf(lane) >= count
@@ -413,48 +460,73 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
   return there
 }
 
-/** Give the lane back, behind everything published; what is staged is harvested. No mark is taken from here on. False when the ring is full: try again. */
+/**
+ * Give the lane back, behind everything published; what is staged is harvested. No mark is taken
+ * from here on. False when the ring is full: try again.
+ */
 export function closeLane(lane: Lane): boolean {
   lane.open = false
   lane.due = lane.end // stage() asks ready(), which refuses
-  return push(lane.memory, controlToken(CLOSE, writerPayload(lane.id, lane.generation & GENERATION_MASK)))
+  return push(
+    lane.memory,
+    controlToken(CLOSE, writerPayload(lane.id, lane.generation & GENERATION_MASK)),
+  )
 }
 
-/** The consumer: gives the lane of a writer that has closed or died to the next owner, as the last thing that is done for it. */
+/**
+ * The consumer: gives the lane of a writer that has closed or died to the next owner, as the last
+ * thing that is done for it.
+ */
 export function freeLane(words: SharedWords, lane: number, owner: number, harvested: number): void {
   const generation = owner >>> THREAD_BITS
   words[lane + LANE_HARVESTED] = harvested
   Atomics.store(words, lane + LANE_EVERYTHING, 0)
   Atomics.store(words, lane + LANE_ANCESTORS, 0)
   Atomics.store(words, lane + LANE_THREAD, 0)
-  Atomics.compareExchange(words, lane + LANE_OWNER, owner, ((generation + 1) & GENERATION_MASK) << THREAD_BITS)
+  Atomics.compareExchange(
+    words,
+    lane + LANE_OWNER,
+    owner,
+    ((generation + 1) & GENERATION_MASK) << THREAD_BITS,
+  )
 }
 
 /** Do what the tracker asks for, if it does: publish. */
 export function attend(lane: Lane): void {
   const attn = Atomics.load(lane.words, lane.attnAt)
   if (attn === lane.attn) return
-  if ((attn & 1) === 0) lane.attn = attn // a stop is not remembered: every later mark asks again, and is refused
+  // a stop is not remembered: every later mark asks again, and is refused
+  if ((attn & 1) === 0) lane.attn = attn
   publish(lane)
 }
 
 /** Whether marks are refused for good: the tracker has stopped. */
 export function isStopped(lane: Lane): boolean {
-  return (Atomics.load(lane.words, lane.attnAt) & 1) !== 0 || Atomics.load(lane.words, STOPPED) !== 0
+  return (
+    (Atomics.load(lane.words, lane.attnAt) & 1) !== 0 || Atomics.load(lane.words, STOPPED) !== 0
+  )
 }
 
-/** Whether the ring will take no more tokens: it is being poisoned, or the aggregator cannot continue. */
+/**
+ * Whether the ring will take no more tokens: it is being poisoned, or the aggregator cannot
+ * continue.
+ */
 export function isRingClosed(words: SharedWords): boolean {
   return Atomics.load(words, STOPPED) !== 0 || Atomics.load(words, FAILED) !== 0
 }
 
 /** Cells of Lane.recents. */
 const RECENT = 256
-/** Batches for which repeated keys are looked for, and for which they are not when few were found. */
+/**
+ * Batches for which repeated keys are looked for, and for which they are not when few were found.
+ */
 const BATCHES_WITH = 16
 const BATCHES_WITHOUT = 240
 
-/** Whether a key is staged and not published, by a look at one place where it may have been; if not, it will be at the end. */
+/**
+ * Whether a key is staged and not published, by a look at one place where it may have been; if not,
+ * it will be at the end.
+ */
 function isStaged(lane: Lane, recent: Int32Array, lo: number, hi: number): boolean {
   const { words } = lane
   const cell = Math.imul(Math.imul(hi, 0x85ebca6b) ^ lo, 0x9e3779b1) >>> 24
@@ -472,7 +544,9 @@ function isStaged(lane: Lane, recent: Int32Array, lo: number, hi: number): boole
   return false
 }
 
-/** After a batch that was published by its size: go on looking for repeated keys, stop, or begin. */
+/**
+ * After a batch that was published by its size: go on looking for repeated keys, stop, or begin.
+ */
 function reviewRecent(lane: Lane): void {
   const isWorth = lane.suppressed * 10 >= BATCHES_WITH * lane.batchSize + lane.suppressed
   const look = lane.recent === undefined || isWorth
@@ -490,7 +564,10 @@ function ready(lane: Lane, count: number): boolean {
   return there
 }
 
-/** Something is due after keys were staged, from `before` on. False, and those keys taken back, when the tracker stops. */
+/**
+ * Something is due after keys were staged, from `before` on. False, and those keys taken back, when
+ * the tracker stops.
+ */
 function afterStaging(lane: Lane, before: number): boolean {
   const { words } = lane
   const attn = Atomics.load(words, lane.attnAt)
@@ -514,7 +591,10 @@ function afterStaging(lane: Lane, before: number): boolean {
   return true
 }
 
-/** Looks at the aggregator's progress, where nothing may be thrown. False for an end that is corrupt: roomNow() tells of it. */
+/**
+ * Looks at the aggregator's progress, where nothing may be thrown. False for an end that is
+ * corrupt: roomNow() tells of it.
+ */
 function lookAtRoom(lane: Lane): boolean {
   const readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
   const unread = (lane.end - readEnd) | 0
@@ -523,7 +603,10 @@ function lookAtRoom(lane: Lane): boolean {
   return true
 }
 
-/** Where the next comparison in stage() should stop. Also to be called when the clock has ceased to look after the lane. */
+/**
+ * Where the next comparison in stage() should stop. Also to be called when the clock has ceased to
+ * look after the lane.
+ */
 export function setDue(lane: Lane): void {
   let room = roomOf(lane)
   if (room < lane.batchSize) room = lookAtRoom(lane) ? roomOf(lane) : 0

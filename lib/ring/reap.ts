@@ -1,4 +1,13 @@
-import { LANE_ANCESTORS, LANE_OWNER, LANE_THREAD, laneAt, OWNER, ROLE_ANCESTORS, ROLE_OF, type SharedWords } from '../memory/map.js'
+import {
+  LANE_ANCESTORS,
+  LANE_OWNER,
+  LANE_THREAD,
+  laneAt,
+  OWNER,
+  ROLE_ANCESTORS,
+  ROLE_OF,
+  type SharedWords,
+} from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { hasAncestor, storeAncestors } from './ancestors.js'
 import { ownerBits } from './lane.js'
@@ -14,8 +23,10 @@ export interface Orphan {
 }
 
 /**
- * Any thread: the lanes that a thread had which has ended, those of the threads that it had started, and so on: a thread's end is the end of the threads below
- * it. Threads that have ended store nothing more, so one look finds them all; a lane that moves on meanwhile is freed already, and its REAP does nothing.
+ * Any thread: the lanes that a thread had which has ended, those of the threads that it had
+ * started, and so on: a thread's end is the end of the threads below it. Threads that have ended
+ * store nothing more, so one look finds them all; a lane that moves on meanwhile is freed already,
+ * and its REAP does nothing.
  */
 export function orphansOf(memory: Memory, threadId: number): Orphan[] {
   const { words, layout } = memory
@@ -29,11 +40,13 @@ export function orphansOf(memory: Memory, threadId: number): Orphan[] {
       if ((owner & THREAD_MASK) === 0) continue
       const full = Atomics.load(words, lane + LANE_THREAD)
       // 0: it died between its claim and its id, so the low bits have to do.
-      const isOwn = full === thread + 1 || (full === 0 && (owner & THREAD_MASK) === ownerBits(thread))
+      const isOwn =
+        full === thread + 1 || (full === 0 && (owner & THREAD_MASK) === ownerBits(thread))
       const isBelow = full !== 0 && hasAncestor(words, lane + LANE_ANCESTORS, thread)
       if (!isOwn && !isBelow) continue
       // A thread below has its lanes found with its own id.
-      if (isOwn) orphans[orphans.length] = { writer, generation: owner >>> THREAD_BITS, threadId: thread }
+      if (isOwn)
+        orphans[orphans.length] = { writer, generation: owner >>> THREAD_BITS, threadId: thread }
       else if (ended.indexOf(full - 1) < 0) ended[ended.length] = full - 1
     }
   }
@@ -48,7 +61,10 @@ export function pushReap(memory: Memory, orphan: Orphan): boolean {
 /** Any thread: whether nothing has freed the lane yet. */
 export function isOrphan(memory: Memory, orphan: Orphan): boolean {
   const { words, layout } = memory
-  return Atomics.load(words, laneAt(layout, orphan.writer) + LANE_OWNER) >>> THREAD_BITS === orphan.generation
+  return (
+    Atomics.load(words, laneAt(layout, orphan.writer) + LANE_OWNER) >>> THREAD_BITS ===
+    orphan.generation
+  )
 }
 
 /** The thread that has the aggregator's role: the threads above it, whose end is its own. */
@@ -58,10 +74,14 @@ export function noteRole(words: SharedWords, threadId: number, ancestors: readon
   Atomics.store(words, ROLE_OF, threadId + 1)
 }
 
-/** Any thread: a thread has ended. If it had the aggregator's role, or a thread below it had, the role is free. */
+/**
+ * Any thread: a thread has ended. If it had the aggregator's role, or a thread below it had, the
+ * role is free.
+ */
 export function releaseRole(words: SharedWords, threadId: number): void {
   const owner = Atomics.load(words, OWNER)
   if (owner === 0) return
-  const isBelow = Atomics.load(words, ROLE_OF) === owner && hasAncestor(words, ROLE_ANCESTORS, threadId)
+  const isBelow =
+    Atomics.load(words, ROLE_OF) === owner && hasAncestor(words, ROLE_ANCESTORS, threadId)
   if (owner === threadId + 1 || isBelow) Atomics.compareExchange(words, OWNER, owner, 0)
 }

@@ -6,10 +6,12 @@ import { advance, classify, emptyWord, fullWord, lapOf, PASSED, TAKEN, UNKNOWN }
 /**
  * Any thread: put one token into the ring. False when the ring is full.
  *
- * The claim is the publication: a slot's word goes from EMPTY(lap) to FULL(lap, token) in one compareExchange, so nobody can be found halfway. The
- * tail only says where to look first; whoever finds a slot taken moves it on for whoever did not get to.
+ * The claim is the publication: a slot's word goes from EMPTY(lap) to FULL(lap, token) in one
+ * compareExchange, so nobody can be found halfway. The tail only says where to look first; whoever
+ * finds a slot taken moves it on for whoever did not get to.
  *
- * A writer's publish() in ring/lane.ts is this loop again, written out: nothing may stand between its slot's compareExchange and its next statement.
+ * A writer's publish() in ring/lane.ts is this loop again, written out: nothing may stand between
+ * its slot's compareExchange and its next statement.
  */
 export function push(memory: Memory, token: number): boolean {
   const { words, layout } = memory
@@ -31,7 +33,10 @@ export function push(memory: Memory, token: number): boolean {
   }
 }
 
-/** What a producer does about a slot that is not EMPTY(lap): true, look at the tail again; false, the ring is full. */
+/**
+ * What a producer does about a slot that is not EMPTY(lap): true, look at the tail again; false,
+ * the ring is full.
+ */
 export function lookAgain(memory: Memory, tail: number, seen: number, lap: number): boolean {
   const { words } = memory
   const kind = classify(seen, lap, memory.layout.capacityBits)
@@ -40,8 +45,9 @@ export function lookAgain(memory: Memory, tail: number, seen: number, lap: numbe
     Atomics.compareExchange(words, TAIL, tail, advance(tail, 1))
     return true
   }
-  // Of the lap before: full. EMPTY of an earlier lap: the tail overtook, which the aggregator is about to heal. Either, if the tail was not stale. A corrupt
-  // word that looks like the lap before is found in peek(), when the aggregator comes to it.
+  // Of the lap before: full. EMPTY of an earlier lap: the tail overtook, which the aggregator is
+  // about to heal. Either, if the tail was not stale. A corrupt word that looks like the lap before
+  // is found in peek(), when the aggregator comes to it.
   if (Atomics.load(words, TAIL) !== tail) return true
   if (kind === UNKNOWN) throw corrupt(tail, seen) // never run the tail forward over an unknown word
   return false
@@ -58,14 +64,22 @@ export function settledTail(memory: Memory): number {
   }
 }
 
-/** After a token was put in: one load, unless the aggregator sleeps. `notify` takes a process-wide lock even with nobody there. */
+/**
+ * After a token was put in: one load, unless the aggregator sleeps. `notify` takes a process-wide
+ * lock even with nobody there.
+ */
 export function wakeAggregator(words: Memory['words']): void {
-  // Everybody: beside the one who sleeps a waitAsync of its last sleep, which a timer ended, may still be in the queue, and before it.
-  if (Atomics.load(words, PARKED) !== 0 && Atomics.compareExchange(words, PARKED, 1, 0) === 1) Atomics.notify(words, PARKED)
+  // Everybody: beside the one who sleeps a waitAsync of its last sleep, which a timer ended, may
+  // still be in the queue, and before it.
+  if (Atomics.load(words, PARKED) !== 0 && Atomics.compareExchange(words, PARKED, 1, 0) === 1)
+    Atomics.notify(words, PARKED)
 }
 
 export function corrupt(position: number, word: number): DirtyRingError {
-  return new DirtyRingError('ERR_DIRTYRING_CORRUPT', `ring position ${position} holds ${word}, which no part of the library writes there`)
+  return new DirtyRingError(
+    'ERR_DIRTYRING_CORRUPT',
+    `ring position ${position} holds ${word}, which no part of the library writes there`,
+  )
 }
 
 export function corruptTail(tail: number, head: number): DirtyRingError {

@@ -1,5 +1,6 @@
 /**
- * What a ring slot's word says. Words are below 2^30, so that they stay small integers in every engine.
+ * What a ring slot's word says. Words are below 2^30, so that they stay small integers in every
+ * engine.
  *
  * ```
  *  EMPTY(lap)        lap << 1                              free for the position of that lap
@@ -9,12 +10,16 @@
  *                    0 | kind, 4 bits | payload, 23 bits   all others
  * ```
  *
- * Epochs (19 bits) and generations (13) in payloads are truncated; they are compared by signed modular difference or for equality.
+ * Epochs (19 bits) and generations (13) in payloads are truncated; they are compared by signed
+ * modular difference or for equality.
  */
 
 const POSITION_BITS = 30
 const POSITION_MASK = 2 ** POSITION_BITS - 1
-/** What is left of a position's bits; one less in a ring of one slot, so that EMPTY words stay below 2^30. */
+/**
+ * What is left of a position's bits; one less in a ring of one slot, so that EMPTY words stay below
+ * 2^30.
+ */
 const LAP_BITS_MAX = POSITION_BITS - 1
 const LAP_MASK = 2 ** LAP_BITS_MAX - 1
 
@@ -42,7 +47,10 @@ export function controlToken(kind: number, payload: number): number {
   return (kind << KIND_SHIFT) | payload
 }
 
-/** Payload of SEAL (the epoch that begins, and its slot) and of RESTORE (the epoch that is given back, and its slot). */
+/**
+ * Payload of SEAL (the epoch that begins, and its slot) and of RESTORE (the epoch that is given
+ * back, and its slot).
+ */
 export function epochPayload(slot: number, epoch: number): number {
   return (slot << EPOCH_BITS) | (epoch & EPOCH_MASK)
 }
@@ -84,7 +92,10 @@ export function tokenOf(word: number): number {
   return word >>> 2
 }
 
-/** What a slot's word means to somebody who is at a position of this lap and did not find EMPTY(lap). */
+/**
+ * What a slot's word means to somebody who is at a position of this lap and did not find
+ * EMPTY(lap).
+ */
 export const TAKEN = 0
 export const PASSED = 1
 export const BEHIND_FULL = 2

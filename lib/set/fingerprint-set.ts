@@ -1,6 +1,15 @@
 import { checkBag } from '../check.js'
 import { invalidArg, outOfRange } from '../errors.js'
-import { checkLanes, idFrom, openKeys, readAll, readKey, type Fingerprint, type Key, type KeyList } from '../keys.js'
+import {
+  checkLanes,
+  idFrom,
+  openKeys,
+  readAll,
+  readKey,
+  type Fingerprint,
+  type Key,
+  type KeyList,
+} from '../keys.js'
 import { cellsFor, keysFor, type SharedWords } from '../memory/map.js'
 import { cellsOf, contains, indexLog, insertRun, shiftFor, type SetState } from './kernel.js'
 import { randomSeed, secretsAt, secretsOf, type Secrets } from './mix.js'
@@ -12,9 +21,11 @@ const KEYS_MAX = 2 ** 28
 const STAGING = 8192
 
 /**
- * A set of distinct 64-bit keys in typed arrays: growing, in order of insertion, seeded so that nobody can choose keys that crowd.
+ * A set of distinct 64-bit keys in typed arrays: growing, in order of insertion, seeded so that
+ * nobody can choose keys that crowd.
  *
- * Also the way to feed a second, slower consumer: add each epoch's keys to a set of its own. Belongs to one thread.
+ * Also the way to feed a second, slower consumer: add each epoch's keys to a set of its own.
+ * Belongs to one thread.
  *
  * @example
  * ```js
@@ -30,22 +41,39 @@ export class FingerprintSet {
   #set: SetState
 
   /**
-   * expectedKeys: room to begin with, 0 to 2^28, default 64. seed: uint32, decides where keys lie and nothing else; default from the platform's crypto.
-   * kernel: 'wasm' for WebAssembly, up to two to three times as fast in addMany(), for large sets that live long: each reserves some 10 GiB of address
-   * space (no memory) until it is collected, and its `keys` and `lanes` are views on a SharedArrayBuffer. Where it is not to be had the TypeScript one is
-   * taken, now or when the set grows. 'auto' and 'js' mean TypeScript. Throws TypeError and RangeError.
+   * expectedKeys: room to begin with, 0 to 2^28, default 64. seed: uint32, decides where keys lie
+   * and nothing else; default from the platform's crypto. kernel: 'wasm' for WebAssembly, up to two
+   * to three times as fast in addMany(), for large sets that live long: each reserves some 10 GiB
+   * of address space (no memory) until it is collected, and its `keys` and `lanes` are views on a
+   * SharedArrayBuffer. Where it is not to be had the TypeScript one is taken, now or when the set
+   * grows. 'auto' and 'js' mean TypeScript. Throws TypeError and RangeError.
    */
-  constructor(options: { expectedKeys?: number | undefined; seed?: number | undefined; kernel?: 'auto' | 'wasm' | 'js' | undefined } = {}) {
+  constructor(
+    options: {
+      expectedKeys?: number | undefined
+      seed?: number | undefined
+      kernel?: 'auto' | 'wasm' | 'js' | undefined
+    } = {},
+  ) {
     checkBag('options', options, ['expectedKeys', 'seed', 'kernel'])
     const expectedKeys = wholeNumber('options.expectedKeys', options.expectedKeys, KEYS_MAX, 64)
     const seed = wholeNumber('options.seed', options.seed, 2 ** 32 - 1, randomSeed())
     const { kernel = 'auto' }: { kernel?: unknown } = options
-    if (typeof kernel !== 'string') throw invalidArg('options.kernel', `'auto', 'wasm' or 'js'`, kernel)
-    if (kernel !== 'auto' && kernel !== 'wasm' && kernel !== 'js') throw outOfRange('options.kernel', `'auto', 'wasm' or 'js'`, kernel)
-    this.#set = allocate(cellsFor(Math.max(expectedKeys, 1)), secretsAt(secretsOf(seed), 0), kernel === 'wasm')
+    if (typeof kernel !== 'string')
+      throw invalidArg('options.kernel', `'auto', 'wasm' or 'js'`, kernel)
+    if (kernel !== 'auto' && kernel !== 'wasm' && kernel !== 'js')
+      throw outOfRange('options.kernel', `'auto', 'wasm' or 'js'`, kernel)
+    this.#set = allocate(
+      cellsFor(Math.max(expectedKeys, 1)),
+      secretsAt(secretsOf(seed), 0),
+      kernel === 'wasm',
+    )
   }
 
-  /** Add a key, in any form that `writer.mark()` takes. True if it was new. RangeError beyond 2^28 keys. */
+  /**
+   * Add a key, in any form that `writer.mark()` takes. True if it was new. RangeError beyond 2^28
+   * keys.
+   */
   add(lo: number, hi: number): boolean
   add(key: Key): boolean
   add(key: Key, hi?: number): boolean {
@@ -61,7 +89,10 @@ export class FingerprintSet {
     return this.#set.count !== before
   }
 
-  /** Add many; how many were new. Throws TypeError and RangeError for what is no list of keys, and adds nothing then; RangeError beyond 2^28 keys. */
+  /**
+   * Add many; how many were new. Throws TypeError and RangeError for what is no list of keys, and
+   * adds nothing then; RangeError beyond 2^28 keys.
+   */
   addMany(keys: KeyList): number {
     const source = openKeys(keys)
     const lanes = readAll(source)
@@ -98,7 +129,9 @@ export class FingerprintSet {
     return new Uint32Array(this.#set.words.buffer, this.#set.log * 4, this.size * 2)
   }
 
-  /** The keys as numbers. RangeError at a key above 2^53 - 1. Keys added meanwhile are visited too. */
+  /**
+   * The keys as numbers. RangeError at a key above 2^53 - 1. Keys added meanwhile are visited too.
+   */
   *ids(): IterableIterator<number> {
     for (let i = 0; i < this.size; i++) {
       const at = this.#set.log + i * 2
@@ -123,7 +156,10 @@ export class FingerprintSet {
     for (let at = 0; at < end;) {
       const set = this.#set // another one once it has grown, and perhaps without WebAssembly
       const stop = set.native === undefined ? end : Math.min(end, at + STAGING)
-      const reached = set.native === undefined ? insertRun(set, source, at, stop) : at + insertStaged(set, source, at, stop)
+      const reached =
+        set.native === undefined
+          ? insertRun(set, source, at, stop)
+          : at + insertStaged(set, source, at, stop)
       if (reached < stop) this.#grow()
       at = reached
     }
@@ -141,7 +177,10 @@ export class FingerprintSet {
   }
 }
 
-/** The log first, then the table; with WebAssembly a staging area and its scratch before both. Nobody else sees this memory, whatever its type says. */
+/**
+ * The log first, then the table; with WebAssembly a staging area and its scratch before both.
+ * Nobody else sees this memory, whatever its type says.
+ */
 function allocate(cells: number, secrets: Secrets, wantsNative: boolean): SetState {
   const limit = keysFor(cells)
   const { seedLo, mulLo, seedHi, mulHi, mulMix } = secrets
@@ -166,7 +205,10 @@ function allocate(cells: number, secrets: Secrets, wantsNative: boolean): SetSta
   }
 }
 
-/** WebAssembly reaches the set's own memory only: by way of the staging area at its beginning. Returns the words taken. */
+/**
+ * WebAssembly reaches the set's own memory only: by way of the staging area at its beginning.
+ * Returns the words taken.
+ */
 function insertStaged(set: SetState, source: SharedWords, from: number, to: number): number {
   set.words.set(source.subarray(from, to))
   return insertRun(set, set.words, 0, to - from)
@@ -176,13 +218,21 @@ function words(length: number): SharedWords {
   try {
     return new Int32Array(length) as unknown as SharedWords
   } catch (cause) {
-    throw Object.assign(outOfRange('options.expectedKeys', 'a size that this machine has the memory for', `${length * 4} bytes`), { cause })
+    throw Object.assign(
+      outOfRange(
+        'options.expectedKeys',
+        'a size that this machine has the memory for',
+        `${length * 4} bytes`,
+      ),
+      { cause },
+    )
   }
 }
 
 function wholeNumber(name: string, value: unknown, max: number, byDefault: number): number {
   if (value === undefined) return byDefault
   if (typeof value !== 'number') throw invalidArg(name, 'a number', value)
-  if (!Number.isInteger(value) || value < 0 || value > max) throw outOfRange(name, `a whole number, 0 to ${max}`, value)
+  if (!Number.isInteger(value) || value < 0 || value > max)
+    throw outOfRange(name, `a whole number, 0 to ${max}`, value)
   return value
 }

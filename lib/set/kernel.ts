@@ -2,10 +2,13 @@ import type { SharedWords } from '../memory/map.js'
 import type { Secrets } from './mix.js'
 
 /**
- * A set of 64-bit keys over an array of words: a log of the distinct keys in order of insertion, which is the truth, and a table over it, which is its
- * index. Open addressing, linear probing, cells of two words lo, hi; (0, 0) is an empty cell, and key 0 is a flag beside the table. Nothing is deleted.
+ * A set of 64-bit keys over an array of words: a log of the distinct keys in order of insertion,
+ * which is the truth, and a table over it, which is its index. Open addressing, linear probing,
+ * cells of two words lo, hi; (0, 0) is an empty cell, and key 0 is a flag beside the table. Nothing
+ * is deleted.
  *
- * A plain record: the aggregator keeps one over shared memory, a FingerprintSet one over memory of its own.
+ * A plain record: the aggregator keeps one over shared memory, a FingerprintSet one over memory of
+ * its own.
  */
 export interface SetState extends Secrets {
   words: SharedWords
@@ -21,14 +24,25 @@ export interface SetState extends Secrets {
   count: number
   /** Key 0 is in. */
   zero: boolean
-  /** The same loops in WebAssembly, where `words` lie in its memory: they do the same to the same bytes, faster. */
+  /**
+   * The same loops in WebAssembly, where `words` lie in its memory: they do the same to the same
+   * bytes, faster.
+   */
   native: NativeKernel | undefined
 }
 
 /** What native/kernel.as.ts exports. Places are byte addresses, modulo 2^32. */
 export interface NativeKernel {
   /** At most NATIVE_RUN keys. Returns keys taken << 14 | new keys << 1 | key 0 is in. */
-  insertRun(at: number, end: number, tail: number, full: number, table: number, shift: number, zero: number): number
+  insertRun(
+    at: number,
+    end: number,
+    tail: number,
+    full: number,
+    table: number,
+    shift: number,
+    zero: number,
+  ): number
   /** Returns 1 if key 0 is in the log. */
   indexLog(at: number, end: number, table: number, shift: number): number
   /** Not for key 0. Returns 1 if the key is in the table. */
@@ -48,8 +62,10 @@ export function shiftFor(cells: number): number {
 }
 
 /**
- * Insert the keys in source[at .. end), lanes lo, hi, lo, hi …; with a native kernel, `source` is the set's own words. Returns `end`, or the place of the first new key for which the set has no room at its
- * size: let it grow, and call again from there. A key goes to the log first, then to the table; who reads the log waits for a count that is stored later.
+ * Insert the keys in source[at .. end), lanes lo, hi, lo, hi …; with a native kernel, `source` is
+ * the set's own words. Returns `end`, or the place of the first new key for which the set has no
+ * room at its size: let it grow, and call again from there. A key goes to the log first, then to
+ * the table; who reads the log waits for a count that is stored later.
  */
 export function insertRun(set: SetState, source: SharedWords, at: number, end: number): number {
   if (set.native !== undefined) return insertNative(set, set.native, at, end)
@@ -72,7 +88,8 @@ export function insertRun(set: SetState, source: SharedWords, at: number, end: n
     const y = Math.imul(hi ^ seedHi, mulHi)
     let x = Math.imul(lo ^ seedLo, mulLo) ^ ((y << 16) | (y >>> 16))
     x = Math.imul(((x << 11) | (x >>> 21)) ^ (x >>> 3), mulMix) >>> shift
-    // One branch for "it is in, at home", the usual case; `| 0` spares an overflow check. Together a tenth faster (Node 20).
+    // One branch for "it is in, at home", the usual case; `| 0` spares an overflow check. Together
+    // a tenth faster (Node 20).
     let cell = (table + (x << 1)) | 0
     let a = words[cell]
     let b = words[(cell + 1) | 0]
@@ -101,7 +118,15 @@ function insertNative(set: SetState, native: NativeKernel, at: number, end: numb
     const stop = Math.min(at + NATIVE_RUN * 2, end)
     const tail = set.log + (set.count << 1)
     const full = set.log + (set.limit << 1)
-    const done = native.insertRun(at << 2, stop << 2, tail << 2, full << 2, set.table << 2, set.shift, set.zero ? 1 : 0)
+    const done = native.insertRun(
+      at << 2,
+      stop << 2,
+      tail << 2,
+      full << 2,
+      set.table << 2,
+      set.shift,
+      set.zero ? 1 : 0,
+    )
     set.count += (done >>> 1) & 0x1fff
     set.zero = (done & 1) !== 0
     at += (done >>> 14) << 1
@@ -113,7 +138,15 @@ function insertNative(set: SetState, native: NativeKernel, at: number, end: numb
 /** Enter log[from .. to), known to be distinct and absent, into the table. */
 export function indexLog(set: SetState, from: number, to: number): void {
   if (set.native !== undefined) {
-    if (set.native.indexLog((set.log + (from << 1)) << 2, (set.log + (to << 1)) << 2, set.table << 2, set.shift) === 1) set.zero = true
+    if (
+      set.native.indexLog(
+        (set.log + (from << 1)) << 2,
+        (set.log + (to << 1)) << 2,
+        set.table << 2,
+        set.shift,
+      ) === 1
+    )
+      set.zero = true
     return
   }
   const { words, table, shift, seedLo, mulLo, seedHi, mulHi, mulMix } = set

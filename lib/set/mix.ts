@@ -8,12 +8,15 @@
  *  home = x >>> shift
  * ```
  *
- * A product's low bits know nothing of a factor's high bits, so a difference in the top bits of a lane comes out in the top bits and nowhere else. Two
- * lanes simply added or xored would cancel there: 65,536 crafted keys go to 256 values whatever the factors are. Hence the half turn between them, and the
- * last multiplication over both. All constants are secret, because against known ones keys can be made whose products lie close together, or undo a
- * shift. So nobody without the secrets can choose keys that crowd, and sequential ids spread evenly.
+ * A product's low bits know nothing of a factor's high bits, so a difference in the top bits of a
+ * lane comes out in the top bits and nowhere else. Two lanes simply added or xored would cancel
+ * there: 65,536 crafted keys go to 256 values whatever the factors are. Hence the half turn between
+ * them, and the last multiplication over both. All constants are secret, because against known ones
+ * keys can be made whose products lie close together, or undo a shift. So nobody without the
+ * secrets can choose keys that crowd, and sequential ids spread evenly.
  *
- * The same lines stand in each loop of kernel.ts: called as a function they would cost as much again (Node 20).
+ * The same lines stand in each loop of kernel.ts: called as a function they would cost as much
+ * again (Node 20).
  */
 export interface Secrets {
   readonly seedLo: number
@@ -25,10 +28,19 @@ export interface Secrets {
 
 /** The secrets that begin at `at`. */
 export function secretsAt(words: ArrayLike<number>, at: number): Secrets {
-  return { seedLo: words[at], mulLo: words[at + 1], seedHi: words[at + 2], mulHi: words[at + 3], mulMix: words[at + 4] }
+  return {
+    seedLo: words[at],
+    mulLo: words[at + 1],
+    seedHi: words[at + 2],
+    mulHi: words[at + 3],
+    mulMix: words[at + 4],
+  }
 }
 
-/** The secret words for a seed: what is xored to a lane, and odd factors with no long run of equal bits. */
+/**
+ * The secret words for a seed: what is xored to a lane, and odd factors with no long run of equal
+ * bits.
+ */
 export function secretsOf(seed: number): Int32Array {
   let state = seed | 0
   const draw = (): number => {
@@ -53,7 +65,10 @@ export function randomSeed(): number {
   return randomWords(1)[0]
 }
 
-/** The longest run of equal bits: a factor with a long one sends some sequences of keys close together. */
+/**
+ * The longest run of equal bits: a factor with a long one sends some sequences of keys close
+ * together.
+ */
 function longestRun(word: number): number {
   let longest = 0
   let run = 0
@@ -64,7 +79,10 @@ function longestRun(word: number): number {
   return longest
 }
 
-/** Random words from the platform's crypto. Where the host has none (an AudioWorklet, some test environments), from Math.random(). */
+/**
+ * Random words from the platform's crypto. Where the host has none (an AudioWorklet, some test
+ * environments), from Math.random().
+ */
 export function randomWords(count: number): Uint32Array {
   const words = new Uint32Array(count)
   if (typeof crypto === 'object') return crypto.getRandomValues(words)

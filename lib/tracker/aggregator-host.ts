@@ -5,14 +5,34 @@ import { dropRole } from '../aggregator/state.js'
 import { FINISHED_ALL, IDLE, WORKED } from '../aggregator/step.js'
 import { cannotGoOn, readError, type Supervisor } from '../aggregator/supervisor.js'
 import { DirtyRingError, invalidArg } from '../errors.js'
-import { FAILED, FINISHED, HEAD, ITERATIONS, OWNER, PANICS, PARKED, PROGRESS, RETRYING, STARTING, TAIL } from '../memory/map.js'
+import {
+  FAILED,
+  FINISHED,
+  HEAD,
+  ITERATIONS,
+  OWNER,
+  PANICS,
+  PARKED,
+  PROGRESS,
+  RETRYING,
+  STARTING,
+  TAIL,
+} from '../memory/map.js'
 import { handleOf, type Memory } from '../memory/memory.js'
 import type { ResolvedOptions } from '../options.js'
 import { patience } from '../patience.js'
 import type { AggregatorThread } from '../platform/platform.js'
 import { releaseRole } from '../ring/reap.js'
 import { distance } from '../ring/token.js'
-import { clearInterval, clearTimeout, nowMs, queueMicrotask, setInterval, setTimeout, unref } from '../timers.js'
+import {
+  clearInterval,
+  clearTimeout,
+  nowMs,
+  queueMicrotask,
+  setInterval,
+  setTimeout,
+  unref,
+} from '../timers.js'
 
 /** How well the aggregator is: see {@link DirtyTracker.health}. */
 export interface AggregatorHealth {
@@ -45,10 +65,16 @@ const BACKOFF_MS_MAX = 1000
 const STARTS_MAX = 8
 const START_MS_MAX = 30_000
 const TOKENS_PER_PUMP = 4096
-/** 'inline', idle: only a publisher that dies between its store and its wake-up needs this timer. Without waitAsync every publisher does. */
+/**
+ * 'inline', idle: only a publisher that dies between its store and its wake-up needs this timer.
+ * Without waitAsync every publisher does.
+ */
 const IDLE_MS = 500
 const IDLE_MS_UNWOKEN = 50
-/** How much of the time between two looks counts as silence: a page that was frozen for a while froze its worker as well. */
+/**
+ * How much of the time between two looks counts as silence: a page that was frozen for a while
+ * froze its worker as well.
+ */
 const SILENCE_STEP_MS = 200
 
 /** Keeps an aggregator running, of whichever kind the options say; on the tracker's thread. */
@@ -122,7 +148,10 @@ export class AggregatorHost {
 
   /** Whether nobody has the role, and nobody is about to. */
   get isAbsent(): boolean {
-    return Atomics.load(this.#memory.words, OWNER) === 0 && (this.#kind === 'none' || this.#state === 'ended')
+    return (
+      Atomics.load(this.#memory.words, OWNER) === 0 &&
+      (this.#kind === 'none' || this.#state === 'ended')
+    )
   }
 
   /** Tokens are waiting in the ring. */
@@ -133,8 +162,8 @@ export class AggregatorHost {
 
   /**
    * Takes the role where no other thread will, and does what there is to do on the calling thread.
-   * False when there is more to do at once. True at the end, with an empty ring, and when a step has
-   * to wait. Throws what run() throws.
+   * False when there is more to do at once. True at the end, with an empty ring, and when a step
+   * has to wait. Throws what run() throws.
    */
   takeOver(): boolean {
     const supervisor = host(this.#memory)
@@ -151,15 +180,24 @@ export class AggregatorHost {
   }
 
   /**
-   * To be called now and then while a call is pending. A worker whose end the host does not report is terminated when tokens wait and it shows no sign of life;
-   * another one takes its place. While the tracker stops, a start that does not come to its end counts the same, and the calling thread does the rest.
+   * To be called now and then while a call is pending. A worker whose end the host does not report
+   * is terminated when tokens wait and it shows no sign of life; another one takes its place. While
+   * the tracker stops, a start that does not come to its end counts the same, and the calling
+   * thread does the rest.
    */
   lookForLife(isStopping: boolean): void {
     const { words } = this.#memory
     const now = nowMs()
-    const life = (Atomics.load(words, HEAD) + Atomics.load(words, PROGRESS) + Atomics.load(words, ITERATIONS)) | 0
-    const isUnseen = this.#state === 'up' && this.#thread !== undefined && this.#thread.threadId === undefined
-    const isDue = isStopping ? isUnseen || this.#state === 'restarting' : isUnseen && this.hasBacklog
+    const life =
+      (Atomics.load(words, HEAD) +
+        Atomics.load(words, PROGRESS) +
+        Atomics.load(words, ITERATIONS)) |
+      0
+    const isUnseen =
+      this.#state === 'up' && this.#thread !== undefined && this.#thread.threadId === undefined
+    const isDue = isStopping
+      ? isUnseen || this.#state === 'restarting'
+      : isUnseen && this.hasBacklog
     if (!isDue || life !== this.#life || Atomics.load(words, FINISHED) !== 0) this.#silentMs = 0
     else this.#silentMs += Math.min(now - this.#lookedAt, SILENCE_STEP_MS)
     this.#life = life
@@ -180,7 +218,8 @@ export class AggregatorHost {
     const supervisor = this.#inline
     this.#inline = undefined
     if (supervisor !== undefined) unhost(supervisor)
-    Atomics.notify(this.#memory.words, FINISHED) // threads that watch their workers for this tracker cease to
+    // threads that watch their workers for this tracker cease to
+    Atomics.notify(this.#memory.words, FINISHED)
     await this.#thread?.terminate()
   }
 
@@ -193,14 +232,19 @@ export class AggregatorHost {
       panics,
       restarts: this.#restarts,
       iterations: Atomics.load(words, ITERATIONS),
-      healthy: Atomics.load(words, FAILED) === 0 && (state === 'running' || state === 'starting' || state === 'finished'),
+      healthy:
+        Atomics.load(words, FAILED) === 0 &&
+        (state === 'running' || state === 'starting' || state === 'finished'),
       finished: state === 'finished',
       ...(lastError === '' ? {} : { lastError }),
       state,
     }
   }
 
-  /** For a call that has waited for long: what the aggregator does instead of an answer, and what helps. */
+  /**
+   * For a call that has waited for long: what the aggregator does instead of an answer, and what
+   * helps.
+   */
   describeWait(): string {
     const { state, lastError } = this.health()
     const why = lastError === undefined ? '' : ` (${lastError})`
@@ -228,7 +272,10 @@ export class AggregatorHost {
     return Atomics.load(words, RETRYING) !== 0 ? 'backing-off' : 'running'
   }
 
-  /** Resolves when a new worker has the role; rejects when it has ended, or was terminated, before that. */
+  /**
+   * Resolves when a new worker has the role; rejects when it has ended, or was terminated, before
+   * that.
+   */
   async #startThread(): Promise<void> {
     const { words } = this.#memory
     this.#iterationsAtStart = Atomics.load(words, ITERATIONS)
@@ -242,8 +289,14 @@ export class AggregatorHost {
     this.#cannot = ''
     await new Promise<void>((resolve, reject) => {
       const isFree = Atomics.load(words, OWNER) === 0
-      // What OWNER holds once this worker has the role. Where the host gives no number: what it holds now, if another thread did not have the role before.
-      const ownerNow = (): number => (thread.threadId !== undefined ? thread.threadId + 1 : isFree ? Atomics.load(words, OWNER) : 0)
+      // What OWNER holds once this worker has the role. Where the host gives no number: what it
+      // holds now, if another thread did not have the role before.
+      const ownerNow = (): number =>
+        thread.threadId !== undefined
+          ? thread.threadId + 1
+          : isFree
+            ? Atomics.load(words, OWNER)
+            : 0
       let owner = 0
       let isStarting = true
       const settle = (how: () => void): void => {
@@ -272,8 +325,12 @@ export class AggregatorHost {
       })
       Atomics.store(words, STARTING, 1)
       thread.postHandle(handleOf(this.#memory))
-      const waiting = typeof Atomics.waitAsync === 'function' ? Atomics.waitAsync(words, OWNER, 0, START_MS_MAX) : undefined
-      if (waiting?.async === true) void waiting.value.then((outcome) => outcome === 'ok' && settle(resolve))
+      const waiting =
+        typeof Atomics.waitAsync === 'function'
+          ? Atomics.waitAsync(words, OWNER, 0, START_MS_MAX)
+          : undefined
+      if (waiting?.async === true)
+        void waiting.value.then((outcome) => outcome === 'ok' && settle(resolve))
     })
   }
 
@@ -287,11 +344,15 @@ export class AggregatorHost {
     }
     const worker: unknown = await this.#kind(handleOf(this.#memory) as object)
     const thread = platform.adoptWorker(worker)
-    if (thread === undefined) throw invalidArg('options.aggregator', 'a function that returns a Worker', worker)
+    if (thread === undefined)
+      throw invalidArg('options.aggregator', 'a function that returns a Worker', worker)
     return thread
   }
 
-  /** The worker is gone: start another one, at once the first time, later and later when it does not help. */
+  /**
+   * The worker is gone: start another one, at once the first time, later and later when it does not
+   * help.
+   */
   #onDeath(cause: string): void {
     const { words } = this.#memory
     if (this.#ended || this.#state === 'ended' || Atomics.load(words, FINISHED) !== 0) return
@@ -302,10 +363,15 @@ export class AggregatorHost {
     this.#lastCause = cause
     this.#panicsAtDeath = Atomics.load(words, PANICS)
     this.#state = 'restarting'
-    this.#deaths = Atomics.load(words, ITERATIONS) === this.#iterationsAtStart ? this.#deaths + 1 : 0
+    this.#deaths =
+      Atomics.load(words, ITERATIONS) === this.#iterationsAtStart ? this.#deaths + 1 : 0
     if (this.#deaths >= STARTS_MAX || this.#isGivenUp) {
       this.#state = 'ended'
-      this.onFailure(cannotStart(this.#isGivenUp ? cause : `${STARTS_MAX} times in a row, the last time with: ${cause}`))
+      this.onFailure(
+        cannotStart(
+          this.#isGivenUp ? cause : `${STARTS_MAX} times in a row, the last time with: ${cause}`,
+        ),
+      )
       return
     }
     const again = (): void => {
@@ -321,7 +387,8 @@ export class AggregatorHost {
       )
     }
     if (this.#deaths === 0) again()
-    else unref(setTimeout(again, Math.min(BACKOFF_MS_MIN * 2 ** (this.#deaths - 1), BACKOFF_MS_MAX)))
+    else
+      unref(setTimeout(again, Math.min(BACKOFF_MS_MIN * 2 ** (this.#deaths - 1), BACKOFF_MS_MAX)))
   }
 
   /** 'inline': when a publisher on another thread wakes this one, and every now and then. */
@@ -353,5 +420,9 @@ export class AggregatorHost {
 }
 
 function cannotStart(why: string, cause?: unknown): DirtyRingError {
-  return new DirtyRingError('ERR_DIRTYRING_AGGREGATOR_FAILED', `the aggregator cannot be started: ${why}`, { cause })
+  return new DirtyRingError(
+    'ERR_DIRTYRING_AGGREGATOR_FAILED',
+    `the aggregator cannot be started: ${why}`,
+    { cause },
+  )
 }

@@ -1,13 +1,31 @@
 import { cannotGoOn } from '../aggregator/supervisor.js'
 import { cannotRestore, SealedEpoch, type EpochKeeper } from '../epochs/sealed-epoch.js'
 import { DirtyRingError } from '../errors.js'
-import { CUR, epochAt, FAILED, FLAG_OVERFLOW, LANE_OWNER, LANE_THREAD, laneAt, SIGNAL, SLOT_FLAGS } from '../memory/map.js'
+import {
+  CUR,
+  epochAt,
+  FAILED,
+  FLAG_OVERFLOW,
+  LANE_OWNER,
+  LANE_THREAD,
+  laneAt,
+  SIGNAL,
+  SLOT_FLAGS,
+} from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { readSlot } from '../memory/slot.js'
 import { orphansOf } from '../ring/reap.js'
 import { EPOCH_MASK, SEAL, THREAD_BITS, THREAD_MASK } from '../ring/token.js'
 import type { Waiting } from '../signal.js'
-import { clearInterval, nowMs, queueMicrotask, ref, setInterval, setTimeout, unref } from '../timers.js'
+import {
+  clearInterval,
+  nowMs,
+  queueMicrotask,
+  ref,
+  setInterval,
+  setTimeout,
+  unref,
+} from '../timers.js'
 import type { Listeners } from './events.js'
 import { forSlot, forWriters, LongWaits, type PendingCall } from './long-waits.js'
 import {
@@ -54,8 +72,9 @@ const POLL_MS = 50
 const RETRY_MS = 1
 
 /**
- * Promises and timers over the tracker thread's side of the protocol (outbox.ts): asks for tokens, sees what the aggregator answers, settles promises. While
- * anything is pending it looks when the aggregator signals, and every 50 ms.
+ * Promises and timers over the tracker thread's side of the protocol (outbox.ts): asks for tokens,
+ * sees what the aggregator answers, settles promises. While anything is pending it looks when the
+ * aggregator signals, and every 50 ms.
  */
 export class Control implements EpochKeeper {
   sealed = 0
@@ -130,7 +149,10 @@ export class Control implements EpochKeeper {
     return this.#outbox.isStopping
   }
 
-  /** Seals the open epoch when a slot is free, in the order of the calls: at once where it can be, with the cut made before this returns. */
+  /**
+   * Seals the open epoch when a slot is free, in the order of the calls: at once where it can be,
+   * with the cut made before this returns.
+   */
   advance(advance: Advance): void {
     requestSeal(this.#outbox, advance)
     this.poke()
@@ -156,7 +178,10 @@ export class Control implements EpochKeeper {
     return done
   }
 
-  /** The caller was aborted. False if that comes too late: after stop() no later epoch can be given the keys. */
+  /**
+   * The caller was aborted. False if that comes too late: after stop() no later epoch can be given
+   * the keys.
+   */
   abandon(advance: Advance): boolean {
     const before = this.#outbox.restoring.length
     const how = abandonSeal(this.#outbox, advance)
@@ -192,7 +217,10 @@ export class Control implements EpochKeeper {
     return restored
   }
 
-  /** Resolves when everything that is in the ring now has been handled. Returns the function that ends the wait. */
+  /**
+   * Resolves when everything that is in the ring now has been handled. Returns the function that
+   * ends the wait.
+   */
   drain(waiting: Waiting<void>): () => void {
     requestDrain(this.#outbox, waiting)
     this.poke()
@@ -209,7 +237,10 @@ export class Control implements EpochKeeper {
     this.poke()
   }
 
-  /** Harvests and frees every lane of a thread that has ended, and of the threads that ended with it. */
+  /**
+   * Harvests and frees every lane of a thread that has ended, and of the threads that ended with
+   * it.
+   */
   reapThread(threadId: number): void {
     for (const { writer, generation, threadId: owner } of orphansOf(this.#memory, threadId))
       requestReap(this.#outbox, writer, generation, owner)
@@ -222,7 +253,12 @@ export class Control implements EpochKeeper {
     const lane = laneAt(layout, writer)
     const owner = Atomics.load(words, lane + LANE_OWNER)
     if ((owner & THREAD_MASK) === 0) return Promise.resolve(0)
-    const reaping = requestReap(this.#outbox, writer, owner >>> THREAD_BITS, Atomics.load(words, lane + LANE_THREAD) - 1)
+    const reaping = requestReap(
+      this.#outbox,
+      writer,
+      owner >>> THREAD_BITS,
+      Atomics.load(words, lane + LANE_THREAD) - 1,
+    )
     if (reaping === undefined) return Promise.reject(stopped())
     const keys = new Promise<number>((resolve, reject) => {
       const asked = this.#askedToReap.get(reaping) ?? []
@@ -259,7 +295,10 @@ export class Control implements EpochKeeper {
     for (const advance of this.#outbox.waiting.splice(0)) (advance as Advance).reject(stopped())
   }
 
-  /** Puts STOP in, behind everything else. Resolves with the last epoch when all that was published is in it or in an earlier one. */
+  /**
+   * Puts STOP in, behind everything else. Resolves with the last epoch when all that was published
+   * is in it or in an earlier one.
+   */
   stop(startedAt: number): Promise<SealedEpoch> {
     this.#stopCalledAt = startedAt
     const finished = new Promise<SealedEpoch>((resolve, reject) => {
@@ -270,7 +309,10 @@ export class Control implements EpochKeeper {
     return finished
   }
 
-  /** The aggregator cannot continue: every pending promise is rejected. What stop() can still do without a worker it does: then `forgive` comes before it. */
+  /**
+   * The aggregator cannot continue: every pending promise is rejected. What stop() can still do
+   * without a worker it does: then `forgive` comes before it.
+   */
   fail(reason: unknown): void {
     if (this.#failure !== undefined) return
     this.#failure = reason
@@ -307,7 +349,10 @@ export class Control implements EpochKeeper {
     this.#failure = undefined
   }
 
-  /** Sends what can be sent, sees what has come to pass, and, while anything is pending, looks again when the aggregator signals or a while has gone by. */
+  /**
+   * Sends what can be sent, sees what has come to pass, and, while anything is pending, looks again
+   * when the aggregator signals or a while has gone by.
+   */
   poke(): void {
     const { words } = this.#memory
     const heard = Atomics.load(words, SIGNAL)
@@ -317,7 +362,8 @@ export class Control implements EpochKeeper {
     } catch (error) {
       this.fail(error) // a corrupt slot
     }
-    if (Atomics.load(words, FAILED) !== 0) this.fail(cannotGoOn(words)) // what came to pass before it stands
+    // what came to pass before it stands
+    if (Atomics.load(words, FAILED) !== 0) this.fail(cannotGoOn(words))
     if (this.#stopping !== undefined && isFinished(this.#outbox)) this.#finish(this.#stopping)
     if (!this.#isPending()) {
       if (this.#poll !== undefined) this.lookForLongWaits()
@@ -330,7 +376,8 @@ export class Control implements EpochKeeper {
       this.lookForLongWaits()
       this.poke()
     }, POLL_MS)
-    // A pending call keeps the process alive; a harvest that was not asked for, or what follows an abort, does not.
+    // A pending call keeps the process alive; a harvest that was not asked for, or what follows an
+    // abort, does not.
     if (this.#isAwaited()) ref(this.#poll)
     else unref(this.#poll)
     this.#listen(heard)
@@ -340,7 +387,10 @@ export class Control implements EpochKeeper {
   #isPending(): boolean {
     if (this.#failure !== undefined) return false
     const { waiting, sealing, restoring, draining, reaping, queue } = this.#outbox
-    return [waiting, sealing, restoring, draining, reaping, queue].some(({ length }) => length > 0) || this.#stopping !== undefined
+    return (
+      [waiting, sealing, restoring, draining, reaping, queue].some(({ length }) => length > 0) ||
+      this.#stopping !== undefined
+    )
   }
 
   /** A promise hangs on it. */
@@ -416,13 +466,17 @@ export class Control implements EpochKeeper {
       this.#askedToReap.delete(reaped)
       this.#listeners.tell('harvest', { writerId: writer, threadId, keys })
     }
-    for (let drained = takeDrained(o); drained !== undefined; drained = takeDrained(o)) (drained.ticket as Waiting<void>).resolve()
+    for (let drained = takeDrained(o); drained !== undefined; drained = takeDrained(o))
+      (drained.ticket as Waiting<void>).resolve()
     if (o.queue.length > 0) this.#flush() // a slot that came free lets a seal in
   }
 
   #handOut(id: number, slot: number, staged: number, sealMs: number, last = false): SealedEpoch {
     const epoch = new SealedEpoch(this.#memory, slot, id, staged, this, last)
-    if ((this.#memory.words[epochAt(this.#memory.layout, slot) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0) {
+    if (
+      (this.#memory.words[epochAt(this.#memory.layout, slot) + SLOT_FLAGS] & FLAG_OVERFLOW) !==
+      0
+    ) {
       this.#overflows++
       this.#tellOverflow(id)
     }
@@ -438,13 +492,17 @@ export class Control implements EpochKeeper {
     const { words, layout } = this.#memory
     const cur = Atomics.load(words, CUR)
     const isOpen = ((cur >>> 4) & EPOCH_MASK) === (this.epoch & EPOCH_MASK) && !this.#finished
-    if (isOpen && (words[epochAt(layout, cur & 15) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0) this.#tellOverflow(this.epoch)
+    if (isOpen && (words[epochAt(layout, cur & 15) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0)
+      this.#tellOverflow(this.epoch)
   }
 
   #tellOverflow(epoch: number): void {
     if (epoch <= this.#overflowTold) return
     this.#overflowTold = epoch
-    this.#listeners.tell('overflow', { epoch, maxKeysPerEpoch: this.#memory.layout.maxKeysPerEpoch })
+    this.#listeners.tell('overflow', {
+      epoch,
+      maxKeysPerEpoch: this.#memory.layout.maxKeysPerEpoch,
+    })
   }
 
   /** Tells listeners, once, of each advanceEpoch() that has waited so long for a slot. */
@@ -467,8 +525,10 @@ export class Control implements EpochKeeper {
       if (wait !== undefined) pending.push({ call, wait, forWhat })
     }
     for (const advance of waiting) add('advanceEpoch()', advance, slot)
-    for (const { kind, ticket } of queue) if (kind === SEAL) add('advanceEpoch()', ticket, aggregator)
-    for (const { ticket, abandoned } of sealing) if (!abandoned) add('advanceEpoch()', ticket, aggregator)
+    for (const { kind, ticket } of queue)
+      if (kind === SEAL) add('advanceEpoch()', ticket, aggregator)
+    for (const { ticket, abandoned } of sealing)
+      if (!abandoned) add('advanceEpoch()', ticket, aggregator)
     for (const { kind, ticket } of queue) if (kind === DRAIN) add('drained()', ticket, aggregator)
     for (const { ticket } of draining) add('drained()', ticket, aggregator)
     for (const { ticket } of restoring) add('restore()', ticket, aggregator)
@@ -488,7 +548,15 @@ export class Control implements EpochKeeper {
     this.sealed++
     this.#endReaps(stopped())
     try {
-      stopping.resolve(this.#handOut(this.epoch, this.#outbox.openSlot, staged, nowMs() - this.#stopCalledAt, true))
+      stopping.resolve(
+        this.#handOut(
+          this.epoch,
+          this.#outbox.openSlot,
+          staged,
+          nowMs() - this.#stopCalledAt,
+          true,
+        ),
+      )
     } catch (error) {
       stopping.reject(error)
     }
@@ -496,7 +564,10 @@ export class Control implements EpochKeeper {
 
   #listen(heard: number): void {
     if (this.#listening) return
-    const waiting = typeof Atomics.waitAsync === 'function' ? Atomics.waitAsync(this.#memory.words, SIGNAL, heard, POLL_MS) : undefined
+    const waiting =
+      typeof Atomics.waitAsync === 'function'
+        ? Atomics.waitAsync(this.#memory.words, SIGNAL, heard, POLL_MS)
+        : undefined
     if (waiting === undefined) return // the interval has to do
     this.#listening = true
     const heardIt = (): void => {

@@ -55,7 +55,12 @@ import {
 /** Slots of the ring that are shown, from the head on. */
 const SLOTS_SHOWN = 8
 
-const KINDS: Record<number, string> = { [EVERYTHING]: 'EVERYTHING', [STOP]: 'STOP', [POISON]: 'POISON', [NOP]: 'NOP' }
+const KINDS: Record<number, string> = {
+  [EVERYTHING]: 'EVERYTHING',
+  [STOP]: 'STOP',
+  [POISON]: 'POISON',
+  [NOP]: 'NOP',
+}
 const FLAGS: readonly [bit: number, name: string][] = [
   [FLAG_OVERFLOW, 'overflow'],
   [FLAG_EVERYTHING, 'everything'],
@@ -78,7 +83,9 @@ function control({ words, layout }: Memory): string[] {
     ...(Atomics.load(words, FAILED) !== 0 ? [`failed (${words[FAILED]})`] : []),
   ]
   const intent =
-    words[INTENT_POSITION] === 0 ? 'none' : `${words[INTENT_TOKENS]} at ${words[INTENT_POSITION] - 1}, ${words[INTENT_COUNT]} keys`
+    words[INTENT_POSITION] === 0
+      ? 'none'
+      : `${words[INTENT_TOKENS]} at ${words[INTENT_POSITION] - 1}, ${words[INTENT_COUNT]} keys`
   return [
     `dirtyring memory, version ${words[VERSION]}, ${layout.size * 4} bytes`,
     `aggregator  ${states.join(', ')}; ${words[PANICS]} panics; tokens last in hand: ${intent}`,
@@ -93,20 +100,24 @@ function ring({ words, layout }: Memory): string[] {
   for (let i = 0; i < Math.min(queued, SLOTS_SHOWN); i++) {
     const position = advance(head, i)
     const word = Atomics.load(words, layout.ring + (position & (layout.capacity - 1)))
-    lines.push(`  ${position}  ${(word & 1) === 1 ? describe(tokenOf(word), layout.laneBits, layout.laneCapacity) : `EMPTY (${word})`}`)
+    lines.push(
+      `  ${position}  ${(word & 1) === 1 ? describe(tokenOf(word), layout.laneBits, layout.laneCapacity) : `EMPTY (${word})`}`,
+    )
   }
   if (queued > SLOTS_SHOWN) lines.push(`  … ${queued - SLOTS_SHOWN} more`)
   return lines
 }
 
 function describe(token: number, laneBits: number, laneCapacity: number): string {
-  if ((token & BATCH) !== 0) return `BATCH writer ${(token & (BATCH - 1)) >>> laneBits}, ${(token & (laneCapacity - 1)) + 1} keys`
+  if ((token & BATCH) !== 0)
+    return `BATCH writer ${(token & (BATCH - 1)) >>> laneBits}, ${(token & (laneCapacity - 1)) + 1} keys`
   const kind = token >>> KIND_SHIFT
   const payload = token & PAYLOAD_MASK
   if (kind === SEAL || kind === RESTORE) {
     return `${kind === SEAL ? 'SEAL' : 'RESTORE'} slot ${payload >>> EPOCH_BITS}, epoch ${payload & EPOCH_MASK}`
   }
-  if (kind === CLOSE || kind === REAP) return `${kind === CLOSE ? 'CLOSE' : 'REAP'} writer ${payload >>> GENERATION_BITS}`
+  if (kind === CLOSE || kind === REAP)
+    return `${kind === CLOSE ? 'CLOSE' : 'REAP'} writer ${payload >>> GENERATION_BITS}`
   return KINDS[kind] ?? `unknown (${token})`
 }
 
@@ -120,7 +131,8 @@ function lanes({ words, layout }: Memory): string[] {
     const published = Atomics.load(words, lane + LANE_PUBLISHED)
     const staged = Atomics.load(words, lane + LANE_STAGED_END)
     const waiting = Atomics.load(words, lane + LANE_WAITING)
-    const waits = waiting === 0 ? '' : `, waits for ${waiting === WAIT_FOR_ROOM ? 'room' : 'a slot'}`
+    const waits =
+      waiting === 0 ? '' : `, waits for ${waiting === WAIT_FOR_ROOM ? 'room' : 'a slot'}`
     lines.push(
       `writer ${id}    thread ${words[lane + LANE_THREAD] - 1}, generation ${owner >>> THREAD_BITS}: ` +
         `${(published - readEnd) | 0} keys in flight, ${(staged - published) | 0} staged, of ${layout.laneCapacity}${waits}`,
@@ -133,9 +145,13 @@ function epochs({ words, layout }: Memory): string[] {
   const cur = Atomics.load(words, CUR)
   return Array.from({ length: layout.epochSlots }, (_, slot) => {
     const at = epochAt(layout, slot)
-    const flags = FLAGS.filter(([bit]) => (words[at + SLOT_FLAGS] & bit) !== 0).map(([, name]) => name)
-    const cells = layout.smallestTable * 2 ** words[at + SLOT_GROWTH] // whatever is there: only shown
-    const name = slot === (cur & 15) ? `open, epoch ${(cur >>> 4) & EPOCH_MASK} (mod 2^19)` : 'not open'
+    const flags = FLAGS.filter(([bit]) => (words[at + SLOT_FLAGS] & bit) !== 0).map(
+      ([, name]) => name,
+    )
+    // whatever is there: only shown
+    const cells = layout.smallestTable * 2 ** words[at + SLOT_GROWTH]
+    const name =
+      slot === (cur & 15) ? `open, epoch ${(cur >>> 4) & EPOCH_MASK} (mod 2^19)` : 'not open'
     return `epoch slot ${slot}  ${name}: ${Atomics.load(words, at + SLOT_COUNT)} keys, ${cells} cells${flags.length === 0 ? '' : `, ${flags.join(', ')}`}`
   })
 }

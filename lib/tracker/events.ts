@@ -31,7 +31,9 @@ export interface TrackerEvents {
     /** The option: keys. */
     maxKeysPerEpoch: number
   }
-  /** A writer's thread ended, or was reaped; `keys` were staged there and are now in the open epoch. */
+  /**
+   * A writer's thread ended, or was reaped; `keys` were staged there and are now in the open epoch.
+   */
   harvest: {
     /** The writer's number. */
     writerId: number
@@ -40,7 +42,10 @@ export interface TrackerEvents {
     /** Keys that were staged. */
     keys: number
   }
-  /** A step of the aggregator threw; it is tried again. Several within a tenth of a second are told once. */
+  /**
+   * A step of the aggregator threw; it is tried again. Several within a tenth of a second are told
+   * once.
+   */
   panic: {
     /** What was thrown: its text. */
     error: Error
@@ -56,7 +61,10 @@ export interface TrackerEvents {
     /** What it died of. */
     cause: string
   }
-  /** Somebody has been waiting for more than a second: advanceEpoch() for a slot, or a writer for room. Once a wait. */
+  /**
+   * Somebody has been waiting for more than a second: advanceEpoch() for a slot, or a writer for
+   * room. Once a wait.
+   */
   stall: {
     /** For what. */
     what: 'epoch-slot' | 'lane'
@@ -69,7 +77,14 @@ export interface TrackerEvents {
   }
 }
 
-const NAMES: readonly (keyof TrackerEvents)[] = ['epoch', 'overflow', 'harvest', 'panic', 'restart', 'stall']
+const NAMES: readonly (keyof TrackerEvents)[] = [
+  'epoch',
+  'overflow',
+  'harvest',
+  'panic',
+  'restart',
+  'stall',
+]
 
 type Listener = (event: never) => void
 
@@ -91,9 +106,13 @@ export class Listeners {
   }
 
   /** Returns the function that ends it. */
-  add<E extends keyof TrackerEvents>(event: E, listener: (event: TrackerEvents[E]) => void): () => void {
+  add<E extends keyof TrackerEvents>(
+    event: E,
+    listener: (event: TrackerEvents[E]) => void,
+  ): () => void {
     if (typeof event !== 'string') throw invalidArg('event', "an event's name", event)
-    if (!NAMES.includes(event)) throw outOfRange('event', NAMES.map((name) => `'${name}'`).join(', '), event)
+    if (!NAMES.includes(event))
+      throw outOfRange('event', NAMES.map((name) => `'${name}'`).join(', '), event)
     if (typeof listener !== 'function') throw invalidArg('listener', 'a function', listener)
     let group = this.#listeners.get(event)
     if (group === undefined) this.#listeners.set(event, (group = new Set()))
@@ -106,7 +125,10 @@ export class Listeners {
     }
   }
 
-  /** Each in a microtask of its own: one that throws is an uncaught exception, and nothing of the library's is on the stack. */
+  /**
+   * Each in a microtask of its own: one that throws is an uncaught exception, and nothing of the
+   * library's is on the stack.
+   */
   tell<E extends keyof TrackerEvents>(event: E, what: TrackerEvents[E]): void {
     for (const entry of this.#listeners.get(event) ?? []) {
       queueMicrotask(() => (entry.call as (event: TrackerEvents[E]) => void)(what))

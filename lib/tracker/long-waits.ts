@@ -14,8 +14,9 @@ export interface PendingCall {
 }
 
 /**
- * Says once, by a process warning, what a call has been waiting for all the time. Calls of one kind that wait together are one warning. A listener for 'stall'
- * is told of waits anyway, so then there is no warning.
+ * Says once, by a process warning, what a call has been waiting for all the time. Calls of one kind
+ * that wait together are one warning. A listener for 'stall' is told of waits anyway, so then there
+ * is no warning.
  */
 export class LongWaits {
   readonly #listeners: Listeners
@@ -27,7 +28,10 @@ export class LongWaits {
     this.#listeners = listeners
   }
 
-  /** To be called now and then while anything is pending, with all that is; once more, with nothing, when nothing is. */
+  /**
+   * To be called now and then while anything is pending, with all that is; once more, with nothing,
+   * when nothing is.
+   */
   look(pending: readonly PendingCall[]): void {
     const now = nowMs()
     const since = new Map<object, number>()
@@ -37,7 +41,9 @@ export class LongWaits {
       since.set(wait, from)
       if (now - from < patience.warningMs) continue
       if (!this.#told.has(call) && !late.has(call) && this.#listeners.count('stall') === 0) {
-        platform.warn(`${call} has waited ${Math.round(patience.warningMs / 100) / 10} s ${forWhat()}`)
+        platform.warn(
+          `${call} has waited ${Math.round(patience.warningMs / 100) / 10} s ${forWhat()}`,
+        )
       }
       late.add(call)
     }
@@ -48,13 +54,20 @@ export class LongWaits {
 
 /** For an advance that waits for a slot. */
 export function forSlot(unsettled: readonly number[]): string {
-  if (unsettled.length === 0) return 'for a free epoch slot: the epochs before it are not handed out yet'
-  const [epochs, them] = unsettled.length === 1 ? [`epoch ${unsettled[0]} is`, 'it'] : [`epochs ${unsettled.join(', ')} are`, 'them']
+  if (unsettled.length === 0)
+    return 'for a free epoch slot: the epochs before it are not handed out yet'
+  const [epochs, them] =
+    unsettled.length === 1
+      ? [`epoch ${unsettled[0]} is`, 'it']
+      : [`epochs ${unsettled.join(', ')} are`, 'them']
   return `for a free epoch slot: ${epochs} not settled. Call commit() or restore() on ${them}.`
 }
 
 /** For writers that do not publish. */
 export function forWriters(writers: readonly number[]): string {
-  const [who, have] = writers.length === 1 ? [`writer ${writers[0]}`, 'has'] : [`writers ${writers.join(', ')}`, 'have']
+  const [who, have] =
+    writers.length === 1
+      ? [`writer ${writers[0]}`, 'has']
+      : [`writers ${writers.join(', ')}`, 'have']
   return `for ${who}, which ${have} not published: no event loop turns there. Call flush() on the writer's thread, or pass a signal to flushed().`
 }

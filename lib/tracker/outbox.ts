@@ -35,8 +35,10 @@ import {
 } from '../ring/token.js'
 
 /**
- * The tracker thread's side of the protocol: the control tokens that go out in one order, and what the aggregator's answers in shared memory mean. Only this
- * thread seals, restores, asks and stops. Plain functions over a plain record, so that the checker runs them as they are; control.ts adds promises and timers.
+ * The tracker thread's side of the protocol: the control tokens that go out in one order, and what
+ * the aggregator's answers in shared memory mean. Only this thread seals, restores, asks and stops.
+ * Plain functions over a plain record, so that the checker runs them as they are; control.ts adds
+ * promises and timers.
  *
  * A `ticket` is the caller's: whatever waits for the outcome.
  */
@@ -109,7 +111,10 @@ export interface Draining {
   readonly ticket: object
 }
 
-/** Kind of an Outgoing that is no token: note where the ring's tail is, behind everything queued before. */
+/**
+ * Kind of an Outgoing that is no token: note where the ring's tail is, behind everything queued
+ * before.
+ */
 export const DRAIN = 0
 
 export function openOutbox(memory: Memory, firstEpoch: number): Outbox {
@@ -136,7 +141,7 @@ function outgoing(kind: number, fields: Partial<Outgoing>): Outgoing {
   return { kind, slot: 0, epoch: 0, writer: 0, generation: 0, ticket: undefined, ...fields }
 }
 
-// -------------------------------------------------------------------------------------------------------- what is asked for
+// ------------------------------------------------------------------------------- what is asked for
 
 /** Whether requestSeal() would cut at once, if the ring has room. */
 export function canSealNow(o: Outbox): boolean {
@@ -149,7 +154,10 @@ export function requestSeal(o: Outbox, ticket: object): void {
   else o.waiting.push(ticket)
 }
 
-/** Makes the cut now, or leaves no trace and returns false: another token waits, no slot is free, or the ring is full. */
+/**
+ * Makes the cut now, or leaves no trace and returns false: another token waits, no slot is free, or
+ * the ring is full.
+ */
 export function trySeal(o: Outbox, ticket: object): boolean {
   if (o.queue.length > 0 || o.isClosing || !canSealNow(o)) return false
   requestSeal(o, ticket)
@@ -187,7 +195,12 @@ export function abandonSeal(o: Outbox, ticket: object): number {
 }
 
 /** Gives a sealed epoch's keys back: an epoch that is sealed after this has them. */
-export function requestRestore(o: Outbox, slot: number, id: number, ticket: object | undefined): void {
+export function requestRestore(
+  o: Outbox,
+  slot: number,
+  id: number,
+  ticket: object | undefined,
+): void {
   const epoch = id & EPOCH_MASK
   o.restoring.push({ slot, epoch, ticket })
   o.queue.push(outgoing(RESTORE, { slot, epoch, ticket }))
@@ -201,8 +214,16 @@ export function requestDrain(o: Outbox, ticket: object): void {
   o.queue.push(outgoing(DRAIN, { ticket }))
 }
 
-/** Harvests and frees a lane, if its owner still is of that generation. At most one REAP for each owner of a lane; undefined behind STOP. */
-export function requestReap(o: Outbox, writer: number, generation: number, threadId: number): Reaping | undefined {
+/**
+ * Harvests and frees a lane, if its owner still is of that generation. At most one REAP for each
+ * owner of a lane; undefined behind STOP.
+ */
+export function requestReap(
+  o: Outbox,
+  writer: number,
+  generation: number,
+  threadId: number,
+): Reaping | undefined {
   if (o.isStopping) return undefined
   const known = o.reaping.find((each) => each.writer === writer && each.generation === generation)
   if (known !== undefined) return known
@@ -225,9 +246,12 @@ export function freeSlot(o: Outbox, slot: number): void {
   else o.queue.push(outgoing(SEAL, { slot, ticket: next }))
 }
 
-// ------------------------------------------------------------------------------------------------------------- what goes out
+// ----------------------------------------------------------------------------------- what goes out
 
-/** Sends the oldest control token. False when the ring is full: try again. A seal takes its number only here. */
+/**
+ * Sends the oldest control token. False when the ring is full: try again. A seal takes its number
+ * only here.
+ */
 export function sendFirst(o: Outbox): boolean {
   const { memory } = o
   const { kind, slot, epoch, writer, generation, ticket } = o.queue[0]
@@ -268,7 +292,11 @@ export function stagedMarks(o: Outbox): StagedMark[] {
     const owner = Atomics.load(words, lane + LANE_OWNER)
     if ((owner & THREAD_MASK) === 0) continue
     const end = Atomics.load(words, lane + LANE_STAGED_END)
-    if (end === Atomics.load(words, lane + LANE_PUBLISHED) && Atomics.load(words, lane + LANE_EVERYTHING) === 0) continue
+    if (
+      end === Atomics.load(words, lane + LANE_PUBLISHED) &&
+      Atomics.load(words, lane + LANE_EVERYTHING) === 0
+    )
+      continue
     marks.push({ writer, lane, generation: owner >>> THREAD_BITS, end })
   }
   return marks
@@ -277,7 +305,9 @@ export function stagedMarks(o: Outbox): StagedMark[] {
 export function isPublished(o: Outbox, mark: StagedMark): boolean {
   const { words } = o
   const { lane, generation, end } = mark
-  const isInRing = ((Atomics.load(words, lane + LANE_PUBLISHED) - end) | 0) >= 0 && Atomics.load(words, lane + LANE_EVERYTHING) === 0
+  const isInRing =
+    ((Atomics.load(words, lane + LANE_PUBLISHED) - end) | 0) >= 0 &&
+    Atomics.load(words, lane + LANE_EVERYTHING) === 0
   return isInRing || Atomics.load(words, lane + LANE_OWNER) >>> THREAD_BITS !== generation
 }
 
@@ -305,8 +335,9 @@ export function askToPublish(o: Outbox): boolean {
 }
 
 /**
- * From here on no mark is taken. It comes before STOP: a mark that was taken is staged before the aggregator's last look at the lanes, which tells
- * whether any was left. (For the time that a store takes to reach another core the caller waits, see docs/memory-model.md.)
+ * From here on no mark is taken. It comes before STOP: a mark that was taken is staged before the
+ * aggregator's last look at the lanes, which tells whether any was left. (For the time that a store
+ * takes to reach another core the caller waits, see docs/memory-model.md.)
  */
 export function refuseMarks(o: Outbox): void {
   const { words } = o
@@ -319,16 +350,23 @@ export function refuseMarks(o: Outbox): void {
   }
 }
 
-// --------------------------------------------------------------------------------------------------------- what has come to pass
+// --------------------------------------------------------------------------- what has come to pass
 
 /** The oldest seal in the ring, once the cut is executed: its epoch may be read. */
 export function takeSealed(o: Outbox): Sealing | undefined {
   if (o.sealing.length === 0) return undefined
   const cur = Atomics.load(o.words, CUR)
-  if (cur !== curWord(o.epoch, o.openSlot) && !o.sealing.some(({ id, slot }) => cur === curWord(id, slot))) {
-    throw new DirtyRingError('ERR_DIRTYRING_CORRUPT', `CUR is ${cur}, which no part of the library writes there`)
+  if (
+    cur !== curWord(o.epoch, o.openSlot) &&
+    !o.sealing.some(({ id, slot }) => cur === curWord(id, slot))
+  ) {
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_CORRUPT',
+      `CUR is ${cur}, which no part of the library writes there`,
+    )
   }
-  if (epochDistance((cur >>> 4) & EPOCH_MASK, (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined
+  if (epochDistance((cur >>> 4) & EPOCH_MASK, (o.sealing[0].id + 1) & EPOCH_MASK) < 0)
+    return undefined
   return o.sealing.shift()
 }
 
@@ -338,7 +376,11 @@ export function takeRestored(o: Outbox): Restoring | undefined {
   const { layout } = o.memory
   for (let i = 0; i < o.restoring.length; i++) {
     const restoring = o.restoring[i]
-    if (Atomics.load(words, epochAt(layout, restoring.slot) + SLOT_RESTORED) !== restoring.epoch + 1) continue
+    if (
+      Atomics.load(words, epochAt(layout, restoring.slot) + SLOT_RESTORED) !==
+      restoring.epoch + 1
+    )
+      continue
     o.restoring.splice(i, 1)
     freeSlot(o, restoring.slot)
     return restoring
@@ -366,7 +408,9 @@ export function takeDrained(o: Outbox): Draining | undefined {
   const { words } = o
   if (o.draining.length === 0) return undefined
   Atomics.store(words, LISTENING, 1)
-  return distance(Atomics.load(words, HEAD), o.draining[0].position) >= 0 ? o.draining.shift() : undefined
+  return distance(Atomics.load(words, HEAD), o.draining[0].position) >= 0
+    ? o.draining.shift()
+    : undefined
 }
 
 /** Nothing can be delivered any more; the open epoch is the last one. */

@@ -1,4 +1,7 @@
-/** Durations in a histogram: 16 buckets an octave, so a percentile is within 4.5 %. Takes the same memory for a thousand and for a billion. */
+/**
+ * Durations in a histogram: 16 buckets an octave, so a percentile is within 4.5 %. Takes the same
+ * memory for a thousand and for a billion.
+ */
 export class SealTimes {
   #count = 0
   #sum = 0
@@ -33,5 +36,8 @@ export class SealTimes {
 
 /** Bucket 0 begins at 2^-20 ms. */
 function bucketOf(ms: number): number {
-  return Math.min(Math.max(Math.floor((Math.log2(Math.max(ms, 2 ** -20)) + 20) * 16), 0), 64 * 16 - 1)
+  return Math.min(
+    Math.max(Math.floor((Math.log2(Math.max(ms, 2 ** -20)) + 20) * 16), 0),
+    64 * 16 - 1,
+  )
 }

@@ -26,8 +26,9 @@ import type { MemoryFootprint } from '../options.js'
 import { distance, THREAD_MASK } from '../ring/token.js'
 
 /**
- * One writer, by its number: what all the threads that had this number did since the tracker began. At any quiet moment
- * `marked = delivered + inFlight + staged + suppressed + rejected` and `published = delivered + inFlight`. Counts of keys, exact to 2^53.
+ * One writer, by its number: what all the threads that had this number did since the tracker began.
+ * At any quiet moment `marked = delivered + inFlight + staged + suppressed + rejected` and
+ * `published = delivered + inFlight`. Counts of keys, exact to 2^53.
  */
 export interface WriterStats {
   /** The writer's number: {@link Writer.id}. */
@@ -52,7 +53,10 @@ export interface WriterStats {
   delivered: number
   /** Published and not consumed. */
   inFlight: number
-  /** Marks of keys that were staged already, and are published with them: looked for while a tenth of the marks are such. */
+  /**
+   * Marks of keys that were staged already, and are published with them: looked for while a tenth
+   * of the marks are such.
+   */
   suppressed: number
   /** The most keys that were in flight when this writer published. */
   inFlightPeak: number
@@ -122,7 +126,10 @@ export interface TrackerStats {
 /** What of the stats is in shared memory; any thread. */
 export function readShared(
   memory: Memory,
-): Pick<TrackerStats, 'events' | 'batches' | 'keys' | 'queued' | 'queuedPeak' | 'harvested' | 'staged' | 'writers'> {
+): Pick<
+  TrackerStats,
+  'events' | 'batches' | 'keys' | 'queued' | 'queuedPeak' | 'harvested' | 'staged' | 'writers'
+> {
   const { words, layout } = memory
   const writers: WriterStats[] = []
   for (let id = 0; id < layout.maxWriters; id++) {
@@ -150,7 +157,10 @@ function readWriter(memory: Memory, id: number): WriterStats {
   const readEnd = Atomics.load(words, at + LANE_READ_END)
   const unread = Math.max(0, (Atomics.load(words, at + LANE_STAGED_END) - readEnd) | 0)
   // A killed writer's `published` may lag behind what was consumed.
-  const inFlight = Math.min(unread, Math.max(0, (Atomics.load(words, at + LANE_PUBLISHED) - readEnd) | 0))
+  const inFlight = Math.min(
+    unread,
+    Math.max(0, (Atomics.load(words, at + LANE_PUBLISHED) - readEnd) | 0),
+  )
   const rejected = readTotal(words, at + LANE_REJECTED)
   const suppressed = readTotal(words, at + LANE_SUPPRESSED)
   return {

@@ -6,12 +6,26 @@ import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { FAILED, TRACKER_THREAD } from '../memory/map.js'
 import { startAt, type Start } from '../memory/start.js'
 import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
-import { memoryFootprint, resolveOptions, settingsFor, type ResolvedOptions, type TrackerHandle, type TrackerOptions } from '../options.js'
+import {
+  memoryFootprint,
+  resolveOptions,
+  settingsFor,
+  type ResolvedOptions,
+  type TrackerHandle,
+  type TrackerOptions,
+} from '../options.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'
 import { openWriterIn, publishOwn, type Writer } from '../writer/writer.js'
 import { checkBag } from '../check.js'
-import { abortable, isAborted, signalOf, throwIfAborted, until, type AbortSignalLike } from '../signal.js'
+import {
+  abortable,
+  isAborted,
+  signalOf,
+  throwIfAborted,
+  until,
+  type AbortSignalLike,
+} from '../signal.js'
 import { AggregatorHost, type AggregatorHealth } from './aggregator-host.js'
 import { Control, stopped, type Advance } from './control.js'
 import { dump } from './dump.js'
@@ -23,7 +37,10 @@ import { clearInterval, clearTimeout, nowMs, setInterval, setTimeout } from '../
 
 /** Options of {@link DirtyTracker.advanceEpoch} and {@link DirtyTracker.consume}. */
 export interface AdvanceOptions {
-  /** Aborted before the cut: the epoch stays open. Aborted after it: the library gives the keys back by itself, and the number is skipped. */
+  /**
+   * Aborted before the cut: the epoch stays open. Aborted after it: the library gives the keys back
+   * by itself, and the number is skipped.
+   */
   signal?: AbortSignalLike | undefined
   /** No free epoch slot: wait (default), or reject at once with ERR_DIRTYRING_NO_EPOCH_SLOT. */
   onBusy?: 'wait' | 'reject' | undefined
@@ -44,27 +61,36 @@ export interface EpochsOptions {
 
 /** Options of {@link DirtyTracker.stop}. */
 export interface StopOptions {
-  /** How long open writers are given to publish what they have staged, in ms, 0 to 2^31 - 1. Default 100. */
+  /**
+   * How long open writers are given to publish what they have staged, in ms, 0 to 2^31 - 1. Default
+   * 100.
+   */
   graceMs?: number | undefined
   /**
    * Deals with the last epoch, which is committed when this returns or resolves. When it throws or
    * rejects, stop() rejects with the same error, the epoch stays readable, and stop() may be called
-   * again. It must not await another stop(), with `consume` or without, because that one waits for it.
+   * again. It must not await another stop(), with `consume` or without, because that one waits for
+   * it.
    */
   consume?: ((epoch: SealedEpoch) => unknown) | undefined
 }
 
 const GRACE_POLL_MS = 1
-/** Between refusing marks and STOP: by then every core's earlier stores have reached the others, see docs/memory-model.md. */
+/**
+ * Between refusing marks and STOP: by then every core's earlier stores have reached the others, see
+ * docs/memory-model.md.
+ */
 const STORE_MS = 1
 const FLUSHED_POLL_MS = 10
 const INTERVAL_MAX = 2 ** 31 - 1
 
 /**
- * Which keys did the workers change since last time? A tracker owns the shared memory, keeps the aggregator running, and cuts epochs.
+ * Which keys did the workers change since last time? A tracker owns the shared memory, keeps the
+ * aggregator running, and cuts epochs.
  *
- * It belongs to the thread that created it, and its methods are for that thread; other threads mark through writers opened from its
- * {@link DirtyTracker.handle}. It does not keep the process alive, except while a promise of it is pending.
+ * It belongs to the thread that created it, and its methods are for that thread; other threads mark
+ * through writers opened from its {@link DirtyTracker.handle}. It does not keep the process alive,
+ * except while a promise of it is pending.
  *
  * @example
  * ```js
@@ -123,7 +149,11 @@ export class DirtyTracker {
     const { total } = memoryFootprint(options)
     const native = options.kernel === 'js' ? undefined : reserveNative(total)
     if (options.kernel === 'wasm' && native === undefined) {
-      throw outOfRange('options.kernel', `'auto' or 'js' where WebAssembly, or ${total} bytes of memory for it, is not to be had`, 'wasm')
+      throw outOfRange(
+        'options.kernel',
+        `'auto' or 'js' where WebAssembly, or ${total} bytes of memory for it, is not to be had`,
+        'wasm',
+      )
     }
     const memory = createMemory(settingsFor(options), secretsOf(randomSeed()), native)
     this.kernel = native === undefined ? 'js' : 'wasm'
@@ -151,8 +181,10 @@ export class DirtyTracker {
   }
 
   /**
-   * Reserve the memory and start the aggregator; resolves when it runs. Throws (rejects with) TypeError and RangeError for bad options, RangeError when
-   * the memory is not to be had, `ERR_DIRTYRING_NO_SHARED_MEMORY`, and `ERR_DIRTYRING_AGGREGATOR_FAILED` when the worker cannot be started.
+   * Reserve the memory and start the aggregator; resolves when it runs. Throws (rejects with)
+   * TypeError and RangeError for bad options, RangeError when the memory is not to be had,
+   * `ERR_DIRTYRING_NO_SHARED_MEMORY`, and `ERR_DIRTYRING_AGGREGATOR_FAILED` when the worker cannot
+   * be started.
    *
    * @example
    * ```js
@@ -186,24 +218,30 @@ export class DirtyTracker {
   }
 
   /**
-   * Resolves once stopped; rejects when the aggregator cannot be kept running: then its keys are still in shared memory, and stop() delivers what it can.
-   * Nobody has to listen to it.
+   * Resolves once stopped; rejects when the aggregator cannot be kept running: then its keys are
+   * still in shared memory, and stop() delivers what it can. Nobody has to listen to it.
    */
   get closed(): Promise<void> {
     return this.#closed
   }
 
-  /** A writer on the tracker's own thread; others have {@link openWriter}. Throws `ERR_DIRTYRING_NO_WRITER_SLOT` and `ERR_DIRTYRING_STOPPED`. */
+  /**
+   * A writer on the tracker's own thread; others have {@link openWriter}. Throws
+   * `ERR_DIRTYRING_NO_WRITER_SLOT` and `ERR_DIRTYRING_STOPPED`.
+   */
   openWriter(): Writer {
     return openWriterIn(this.#memory)
   }
 
   /**
-   * Harvest and free the writers of this worker when it ends, also when it is terminated. Returns the same worker. In Node every worker that this thread
-   * starts after create() is watched by itself, a pool's too; this is for those that were there before. Watching twice is watching once. Workers that a
-   * watched worker starts are not seen from here. An 'exit' listener of yours that was there first runs before the harvest is under way.
+   * Harvest and free the writers of this worker when it ends, also when it is terminated. Returns
+   * the same worker. In Node every worker that this thread starts after create() is watched by
+   * itself, a pool's too; this is for those that were there before. Watching twice is watching
+   * once. Workers that a watched worker starts are not seen from here. An 'exit' listener of yours
+   * that was there first runs before the harvest is under way.
    *
-   * One that has ended already is harvested now. Throws TypeError for what is no Worker, and for one that was started before the library was loaded and has ended.
+   * One that has ended already is harvested now. Throws TypeError for what is no Worker, and for
+   * one that was started before the library was loaded and has ended.
    *
    * @example
    * ```js
@@ -253,9 +291,10 @@ export class DirtyTracker {
   }
 
   /**
-   * Harvest and free one writer whose thread is gone for certain: a browser's worker after it said goodbye. Resolves with the keys that were staged there,
-   * now in the open epoch; 0 if nobody has that writer. Done to a thread that lives it breaks every promise, for its marks go on into memory that is
-   * somebody else's; in Node prefer watch().
+   * Harvest and free one writer whose thread is gone for certain: a browser's worker after it said
+   * goodbye. Resolves with the keys that were staged there, now in the open epoch; 0 if nobody has
+   * that writer. Done to a thread that lives it breaks every promise, for its marks go on into
+   * memory that is somebody else's; in Node prefer watch().
    *
    * Rejects with TypeError, RangeError for what is no writer's number, and `ERR_DIRTYRING_STOPPED`.
    *
@@ -276,9 +315,10 @@ export class DirtyTracker {
   }
 
   /**
-   * Close the open epoch and hand out its distinct keys. Everything published before this call is in it or in an earlier one. Where an epoch slot is free
-   * and the ring has room the cut is made before this returns its promise, so it may be called inside a store's write lock; else it waits, and writers are
-   * never held up. Calls are served in order; two at once give two epochs.
+   * Close the open epoch and hand out its distinct keys. Everything published before this call is
+   * in it or in an earlier one. Where an epoch slot is free and the ring has room the cut is made
+   * before this returns its promise, so it may be called inside a store's write lock; else it
+   * waits, and writers are never held up. Calls are served in order; two at once give two epochs.
    *
    * Rejects with `signal.reason` when aborted, with nothing lost (an abort that comes after stop()
    * is too late); with `ERR_DIRTYRING_NO_EPOCH_SLOT` where `onBusy: 'reject'` and no slot is free;
@@ -334,8 +374,10 @@ export class DirtyTracker {
    * Inside a batch() of the same thread the cut is made without that batch: its keys are in a later
    * epoch.
    *
-   * @returns a promise for the epoch, to be awaited outside the lock. It rejects as that of advanceEpoch() does.
-   * @throws `ERR_DIRTYRING_BUSY` while an epochs() loop runs, `ERR_DIRTYRING_STOPPED` after stop(), and errors that the tracker cannot recover from.
+   * @returns a promise for the epoch, to be awaited outside the lock. It rejects as that of
+   * advanceEpoch() does.
+   * @throws `ERR_DIRTYRING_BUSY` while an epochs() loop runs, `ERR_DIRTYRING_STOPPED` after stop(),
+   * and errors that the tracker cannot recover from.
    *
    * @example
    * ```js
@@ -365,8 +407,9 @@ export class DirtyTracker {
   }
 
   /**
-   * Seal, hand the epoch to `use`, commit when it returns or resolves, restore when it throws or rejects, and reject with the same error. If `use` settles
-   * the epoch itself, that stands. The form to start with.
+   * Seal, hand the epoch to `use`, commit when it returns or resolves, restore when it throws or
+   * rejects, and reject with the same error. If `use` settles the epoch itself, that stands. The
+   * form to start with.
    *
    * @example
    * ```js
@@ -378,7 +421,10 @@ export class DirtyTracker {
    * console.log(tracker.stats().committed) // 1
    * ```
    */
-  async consume<T>(use: (epoch: SealedEpoch) => T | PromiseLike<T>, options: AdvanceOptions = {}): Promise<T> {
+  async consume<T>(
+    use: (epoch: SealedEpoch) => T | PromiseLike<T>,
+    options: AdvanceOptions = {},
+  ): Promise<T> {
     if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
     const epoch = await this.advanceEpoch(options)
     try {
@@ -392,7 +438,8 @@ export class DirtyTracker {
   }
 
   /**
-   * An epoch every `everyMs`, never two at once. An epoch that the body left unsettled is restored before the next one, and by break, return and throw.
+   * An epoch every `everyMs`, never two at once. An epoch that the body left unsettled is restored
+   * before the next one, and by break, return and throw.
    *
    * The loop yields the last epoch too: when stop() is called, an epoch that the body left
    * unsettled is yielded once more, because it can no longer be restored. Then the last one comes
@@ -424,7 +471,8 @@ export class DirtyTracker {
     const signal = signalOf(options, 'everyMs', 'skipEmpty')
     const everyMs = wholeNumber('options.everyMs', options.everyMs)
     const { skipEmpty = true } = options
-    if (typeof skipEmpty !== 'boolean') throw invalidArg('options.skipEmpty', 'a boolean', skipEmpty)
+    if (typeof skipEmpty !== 'boolean')
+      throw invalidArg('options.skipEmpty', 'a boolean', skipEmpty)
     const loop = new Loop(signal)
     const epochs = this.#generate(everyMs, loop, skipEmpty)
     const end = epochs.return.bind(epochs)
@@ -435,7 +483,11 @@ export class DirtyTracker {
     return epochs
   }
 
-  async *#generate(everyMs: number, loop: Loop, skipEmpty: boolean): AsyncGenerator<SealedEpoch, void> {
+  async *#generate(
+    everyMs: number,
+    loop: Loop,
+    skipEmpty: boolean,
+  ): AsyncGenerator<SealedEpoch, void> {
     if (loop.aborted || this.#stopCalled) return
     this.#checkFree()
     this.#loop = loop
@@ -472,14 +524,17 @@ export class DirtyTracker {
       } finally {
         if (epoch.state === 'sealed') await epoch[Symbol.asyncDispose]()
       }
-      if (epoch.state === 'sealed' && this.#stopCalled && !loop.aborted) yield epoch // it could not be restored any more
+      // it could not be restored any more
+      if (epoch.state === 'sealed' && this.#stopCalled && !loop.aborted) yield epoch
     }
   }
 
   /**
-   * Resolves when everything that any open writer had marked before the call is published: the next cut has it all. A writer publishes when its thread marks,
-   * or when its event loop turns; one whose event loop does not (a long loop, a pool's worker between tasks) holds this up: pass a signal. Rejects with
-   * `signal.reason`, `ERR_DIRTYRING_STOPPED`, and the error that the tracker cannot recover from.
+   * Resolves when everything that any open writer had marked before the call is published: the next
+   * cut has it all. A writer publishes when its thread marks, or when its event loop turns; one
+   * whose event loop does not (a long loop, a pool's worker between tasks) holds this up: pass a
+   * signal. Rejects with `signal.reason`, `ERR_DIRTYRING_STOPPED`, and the error that the tracker
+   * cannot recover from.
    *
    * @example
    * ```js
@@ -514,7 +569,8 @@ export class DirtyTracker {
   /**
    * A change that no list of keys describes (a bulk load, a truncate): the open epoch says `exact:
    * false`, reason 'everything'. In the order of the calls: an `advanceEpoch()` after it has it. It
-   * cannot be refused. Throws `ERR_DIRTYRING_STOPPED`, and the error that the tracker cannot recover from.
+   * cannot be refused. Throws `ERR_DIRTYRING_STOPPED`, and the error that the tracker cannot
+   * recover from.
    *
    * @example
    * ```js
@@ -528,8 +584,9 @@ export class DirtyTracker {
   }
 
   /**
-   * Resolves when everything published before the call is in the sets. Publishes the writers of the calling thread first. Rejects with `signal.reason`,
-   * `ERR_DIRTYRING_STOPPED`, and the error that the tracker cannot recover from.
+   * Resolves when everything published before the call is in the sets. Publishes the writers of the
+   * calling thread first. Rejects with `signal.reason`, `ERR_DIRTYRING_STOPPED`, and the error that
+   * the tracker cannot recover from.
    *
    * @example
    * ```js
@@ -552,7 +609,10 @@ export class DirtyTracker {
     })
   }
 
-  /** What there was so far. Of a moment, not of one instant: while writers mark, two of its numbers may be a batch apart. Also after stop(). */
+  /**
+   * What there was so far. Of a moment, not of one instant: while writers mark, two of its numbers
+   * may be a batch apart. Also after stop().
+   */
   stats(): TrackerStats {
     const { epoch, sealed, restored, committed, unsettled } = this.#control
     const { distinct, overflows } = this.#control.open
@@ -584,7 +644,8 @@ export class DirtyTracker {
   }
 
   /**
-   * A text picture of the shared memory (ring, lanes, epochs), for bug reports. No key is in it. Of a moment at which other threads go on.
+   * A text picture of the shared memory (ring, lanes, epochs), for bug reports. No key is in it. Of
+   * a moment at which other threads go on.
    *
    * @example
    * ```js
@@ -596,8 +657,10 @@ export class DirtyTracker {
   }
 
   /**
-   * Listen to an event; returns the function that ends it. Listeners are called in a microtask, on the tracker's thread. One that throws is reported as an
-   * uncaught exception, and harms nothing else. 'overflow', 'panic' and 'stall' are found by a look every 100 ms. Throws TypeError and RangeError.
+   * Listen to an event; returns the function that ends it. Listeners are called in a microtask, on
+   * the tracker's thread. One that throws is reported as an uncaught exception, and harms nothing
+   * else. 'overflow', 'panic' and 'stall' are found by a look every 100 ms. Throws TypeError and
+   * RangeError.
    *
    * @example
    * ```js
@@ -606,7 +669,10 @@ export class DirtyTracker {
    * off()
    * ```
    */
-  on<E extends keyof TrackerEvents>(event: E, listener: (event: TrackerEvents[E]) => void): () => void {
+  on<E extends keyof TrackerEvents>(
+    event: E,
+    listener: (event: TrackerEvents[E]) => void,
+  ): () => void {
     return this.#listeners.add(event, listener)
   }
 
@@ -653,16 +719,21 @@ export class DirtyTracker {
    */
   async stop(options: StopOptions = {}): Promise<SealedEpoch> {
     checkBag('options', options, ['graceMs', 'consume'])
-    const graceMs = options.graceMs === undefined ? 100 : wholeNumber('options.graceMs', options.graceMs)
+    const graceMs =
+      options.graceMs === undefined ? 100 : wholeNumber('options.graceMs', options.graceMs)
     const { consume } = options
-    if (consume !== undefined && typeof consume !== 'function') throw invalidArg('options.consume', 'a function', consume)
+    if (consume !== undefined && typeof consume !== 'function')
+      throw invalidArg('options.consume', 'a function', consume)
     if (this.#last === undefined) {
       this.#stopCalled = true
       if (this.#loop?.aborted === false) this.#lastOwner = this.#loop
       this.#last = this.#stop(graceMs)
     }
     if (consume === undefined && this.#stopped !== undefined) return this.#stopped
-    const stopped = consume === undefined ? this.#lastForCaller(this.#last) : this.#consumeLast(this.#last, consume, this.#stopped)
+    const stopped =
+      consume === undefined
+        ? this.#lastForCaller(this.#last)
+        : this.#consumeLast(this.#last, consume, this.#stopped)
     this.#stopped = stopped
     stopped.catch(() => {
       if (this.#stopped === stopped) this.#stopped = undefined // the next one may deal with it
@@ -705,7 +776,8 @@ export class DirtyTracker {
     this.#control.close()
     for (const wake of this.#onStop) wake()
     try {
-      // Half of the time for writers to publish and go on; then marks are refused, and what is still staged has the other half.
+      // Half of the time for writers to publish and go on; then marks are refused, and what is
+      // still staged has the other half.
       await this.#untilPublished(startedAt + graceMs / 2)
       this.#control.refuseMarks()
       await new Promise((resolve) => setTimeout(resolve, STORE_MS))
@@ -729,7 +801,10 @@ export class DirtyTracker {
     }
   }
 
-  /** Asks every writer to publish, again and again, until none has anything staged or the time is over. */
+  /**
+   * Asks every writer to publish, again and again, until none has anything staged or the time is
+   * over.
+   */
   async #untilPublished(deadline: number): Promise<void> {
     for (;;) {
       if (this.#host.isAbsent && this.#host.hasBacklog) this.#workAlone()
@@ -744,7 +819,12 @@ export class DirtyTracker {
    * the end. A failure ends it, because STOP may not have gone in.
    */
   #takeOverIfAlone(): void {
-    while (this.#control.isStopping && this.#control.failure === undefined && this.#host.isAbsent && !this.#workAlone());
+    while (
+      this.#control.isStopping &&
+      this.#control.failure === undefined &&
+      this.#host.isAbsent &&
+      !this.#workAlone()
+    );
   }
 
   /** Handle what is in the ring, on this thread. True when there is no more to handle for now. */
@@ -755,7 +835,8 @@ export class DirtyTracker {
       return finished
     } catch (error) {
       // Somebody's runAggregator() was faster: then it will come to the end.
-      if ((error as DirtyRingError).code !== 'ERR_DIRTYRING_AGGREGATOR_TAKEN') this.#control.fail(error)
+      if ((error as DirtyRingError).code !== 'ERR_DIRTYRING_AGGREGATOR_TAKEN')
+        this.#control.fail(error)
       return true
     }
   }
@@ -792,7 +873,10 @@ export class DirtyTracker {
     if (this.#stopCalled) throw stopped()
   }
 
-  /** Until then, or until somebody aborts or stops. Keeps the process alive: somebody is waiting for an epoch. */
+  /**
+   * Until then, or until somebody aborts or stops. Keeps the process alive: somebody is waiting for
+   * an epoch.
+   */
   #sleep(ms: number, signal: AbortSignalLike | undefined): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {
@@ -809,11 +893,15 @@ export class DirtyTracker {
   }
 }
 
-function checkAdvance(options: AdvanceOptions): { signal: AbortSignalLike | undefined; onBusy: 'wait' | 'reject' } {
+function checkAdvance(options: AdvanceOptions): {
+  signal: AbortSignalLike | undefined
+  onBusy: 'wait' | 'reject'
+} {
   const signal = signalOf(options, 'onBusy')
   const { onBusy = 'wait' } = options
   if (typeof onBusy !== 'string') throw invalidArg('options.onBusy', `'wait' or 'reject'`, onBusy)
-  if ((onBusy as string) !== 'wait' && (onBusy as string) !== 'reject') throw outOfRange('options.onBusy', `'wait' or 'reject'`, onBusy)
+  if ((onBusy as string) !== 'wait' && (onBusy as string) !== 'reject')
+    throw outOfRange('options.onBusy', `'wait' or 'reject'`, onBusy)
   return { signal, onBusy }
 }
 

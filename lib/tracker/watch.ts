@@ -1,5 +1,13 @@
 import { readError } from '../aggregator/supervisor.js'
-import { LANE_OWNER, LANE_THREAD, LANE_WAITING, LANE_WAITS, laneAt, PANICS, RETRYING } from '../memory/map.js'
+import {
+  LANE_OWNER,
+  LANE_THREAD,
+  LANE_WAITING,
+  LANE_WAITS,
+  laneAt,
+  PANICS,
+  RETRYING,
+} from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { readTotal } from '../memory/total.js'
 import { THREAD_MASK } from '../ring/token.js'
@@ -14,15 +22,24 @@ const STALL_MS = 1000
 /** Events that a look finds; the others are told as they happen. */
 const POLLED = ['overflow', 'panic', 'stall'] as const
 
-/** While there is a listener for one of these: looks at shared memory now and then for what no other thread tells the tracker's thread of. Does not keep the process alive. */
+/**
+ * While there is a listener for one of these: looks at shared memory now and then for what no other
+ * thread tells the tracker's thread of. Does not keep the process alive.
+ */
 export class Watch {
   readonly #memory: Memory
   readonly #control: Control
   readonly #listeners: Listeners
   #timer: ReturnType<typeof setInterval> | undefined
   #panics: number
-  /** Of each writer that waits: which of its waits this is, since when it has been seen, and whether that was told. */
-  readonly #waits = new Map<number, { readonly wait: number; readonly since: number; told: boolean }>()
+  /**
+   * Of each writer that waits: which of its waits this is, since when it has been seen, and whether
+   * that was told.
+   */
+  readonly #waits = new Map<
+    number,
+    { readonly wait: number; readonly since: number; told: boolean }
+  >()
 
   constructor(memory: Memory, control: Control, listeners: Listeners) {
     this.#memory = memory
@@ -58,7 +75,11 @@ export class Watch {
     const panics = Atomics.load(words, PANICS)
     if (panics === this.#panics) return
     this.#panics = panics
-    this.#listeners.tell('panic', { error: new Error(readError(words)), panics, retryInMs: Atomics.load(words, RETRYING) })
+    this.#listeners.tell('panic', {
+      error: new Error(readError(words)),
+      panics,
+      retryInMs: Atomics.load(words, RETRYING),
+    })
   }
 
   #lookForWaits(): void {
@@ -66,7 +87,9 @@ export class Watch {
     const now = nowMs()
     for (let writerId = 0; writerId < layout.maxWriters; writerId++) {
       const lane = laneAt(layout, writerId)
-      const isOpen = (Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) !== 0 && Atomics.load(words, lane + LANE_THREAD) !== 0
+      const isOpen =
+        (Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) !== 0 &&
+        Atomics.load(words, lane + LANE_THREAD) !== 0
       if (!isOpen || Atomics.load(words, lane + LANE_WAITING) === 0) {
         this.#waits.delete(writerId)
         continue
@@ -77,7 +100,12 @@ export class Watch {
         this.#waits.set(writerId, { wait, since: now, told: false })
       } else if (!seen.told && now - seen.since > STALL_MS) {
         seen.told = true
-        this.#listeners.tell('stall', { what: 'lane', waitedMs: now - seen.since, unsettled: this.#control.unsettled, writerId })
+        this.#listeners.tell('stall', {
+          what: 'lane',
+          waitedMs: now - seen.since,
+          unsettled: this.#control.unsettled,
+          writerId,
+        })
       }
     }
   }

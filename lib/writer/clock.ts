@@ -24,8 +24,9 @@ export function unwatchLane(lane: Lane): void {
 }
 
 /**
- * One timer for all writers of a thread that have the same interval: armed by the first key staged, it publishes what is still staged when it fires.
- * It never keeps the thread alive, never blocks, and never throws.
+ * One timer for all writers of a thread that have the same interval: armed by the first key staged,
+ * it publishes what is still staged when it fires. It never keeps the thread alive, never blocks,
+ * and never throws.
  */
 class FlushClock implements LaneClock {
   armed = false
@@ -65,7 +66,10 @@ function tryPublish(lane: Lane): boolean {
 /** How long one wait of listen() lasts: the engine keeps something for each until then. */
 const LISTEN_MS = 60_000
 
-/** While this thread is idle: publish when the tracker asks for it. Does not keep the thread alive. Marks look for themselves. */
+/**
+ * While this thread is idle: publish when the tracker asks for it. Does not keep the thread alive.
+ * Marks look for themselves.
+ */
 export function listen(lane: Lane): void {
   if (!lane.open || isStopped(lane) || typeof Atomics.waitAsync !== 'function') return
   const asked = Atomics.waitAsync(lane.words, lane.attnAt, lane.attn, LISTEN_MS)

@@ -1,15 +1,23 @@
 import { isEngineError } from '../check.js'
 import { invalidArg, isRevoked, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
-import { checkLanes, lanesFor, openKeys, readAll, readKey, type Key, type KeyList } from '../keys.js'
+import {
+  checkLanes,
+  lanesFor,
+  openKeys,
+  readAll,
+  readKey,
+  type Key,
+  type KeyList,
+} from '../keys.js'
 import { isAtomic, laneOf, partOf, type Writer } from './writer.js'
 
 /** 2^30 words: more than the largest lane takes. */
 const KEYS_MAX = 2 ** 29
 
 /**
- * Keys of one transaction, gathered on one thread and published together at its commit. Nothing is shared before {@link TxnBuffer.flushTo}; use it on one
- * thread.
+ * Keys of one transaction, gathered on one thread and published together at its commit. Nothing is
+ * shared before {@link TxnBuffer.flushTo}; use it on one thread.
  *
  * @example
  * ```js
@@ -31,7 +39,10 @@ export class TxnBuffer {
   #lanes: Int32Array
   #size = 0
 
-  /** expectedKeys: room to begin with, 0 to 2^29, default 16; it grows. Throws TypeError and RangeError. */
+  /**
+   * expectedKeys: room to begin with, 0 to 2^29, default 16; it grows. Throws TypeError and
+   * RangeError.
+   */
   constructor(txnId: number | bigint, expectedKeys = 16) {
     checkTxnId(txnId)
     if (typeof expectedKeys !== 'number') throw invalidArg('expectedKeys', 'a number', expectedKeys)
@@ -57,7 +68,10 @@ export class TxnBuffer {
     return this.#size === 0
   }
 
-  /** Record a key, in any of the forms that `writer.mark()` takes. Throws TypeError or RangeError for what is none, and records nothing then. */
+  /**
+   * Record a key, in any of the forms that `writer.mark()` takes. Throws TypeError or RangeError
+   * for what is none, and records nothing then.
+   */
   record(key: Key): void
   record(lo: number, hi: number): void
   record(key: Key, hi?: number): void {
@@ -70,7 +84,10 @@ export class TxnBuffer {
     this.#size++
   }
 
-  /** Two lanes, numbers, taken modulo 2^32. TypeError for anything else, RangeError beyond 2^29 keys, as for all that records. */
+  /**
+   * Two lanes, numbers, taken modulo 2^32. TypeError for anything else, RangeError beyond 2^29
+   * keys, as for all that records.
+   */
   recordLanes(lo: number, hi: number): void {
     checkLanes(lo, hi)
     this.#reserve(1)
@@ -92,7 +109,8 @@ export class TxnBuffer {
     const source = openKeys(keys)
     checkCount(source.count)
     const lanes = readAll(source)
-    // A getter or an iterator in the list may have recorded into this buffer meanwhile: its keys come before these.
+    // A getter or an iterator in the list may have recorded into this buffer meanwhile: its keys
+    // come before these.
     this.#reserve(source.count)
     this.#lanes.set(lanes, this.#size * 2)
     this.#size += source.count
@@ -110,7 +128,10 @@ export class TxnBuffer {
     this.#size = 0
   }
 
-  /** clear(), and another transaction: one buffer serves many. Throws TypeError for what is no id, and keeps the keys then. */
+  /**
+   * clear(), and another transaction: one buffer serves many. Throws TypeError for what is no id,
+   * and keeps the keys then.
+   */
   reset(txnId: number | bigint): void {
     checkTxnId(txnId)
     this.#txnId = txnId
@@ -118,12 +139,16 @@ export class TxnBuffer {
   }
 
   /**
-   * Publish the keys as one atomic batch. True: stored, and the buffer is empty. False: not stored, and the keys are still here, as they are when it
-   * throws: RangeError beyond the writer's `laneCapacity`, and what `writer.markMany()` throws. For more keys than that there are `atomic: false`, as many
-   * batches as it takes, where what was stored leaves the buffer even if the rest was not; and `writer.markEverything()`.
+   * Publish the keys as one atomic batch. True: stored, and the buffer is empty. False: not stored,
+   * and the keys are still here, as they are when it throws: RangeError beyond the writer's
+   * `laneCapacity`, and what `writer.markMany()` throws. For more keys than that there are `atomic:
+   * false`, as many batches as it takes, where what was stored leaves the buffer even if the rest
+   * was not; and `writer.markEverything()`.
    */
   flushTo(writer: Writer, options?: { atomic?: boolean | undefined }): boolean {
-    const isWriter = !isRevoked(writer) && typeof (writer as Partial<Writer> | null | undefined)?.markLanes === 'function'
+    const isWriter =
+      !isRevoked(writer) &&
+      typeof (writer as Partial<Writer> | null | undefined)?.markLanes === 'function'
     if (!isWriter) throw invalidArg('writer', 'a Writer', writer)
     const part = isAtomic(options) ? this.#size : partOf(laneOf(writer))
     let stored = 0
@@ -135,7 +160,8 @@ export class TxnBuffer {
       } while (stored < this.#size)
     } catch (cause) {
       if (!isEngineError(cause)) throw cause
-      throw Object.assign(invalidArg('writer', 'a Writer', writer), { cause }) // a Proxy of one, or another object with a method of that name
+      // a Proxy of one, or another object with a method of that name
+      throw Object.assign(invalidArg('writer', 'a Writer', writer), { cause })
     } finally {
       this.#lanes.copyWithin(0, stored * 2, this.#size * 2)
       this.#size = Math.max(0, this.#size - stored)
@@ -159,5 +185,6 @@ function checkCount(count: number): void {
 }
 
 function checkTxnId(txnId: unknown): void {
-  if (typeof txnId !== 'number' && typeof txnId !== 'bigint') throw invalidArg('txnId', 'a number or a bigint', txnId)
+  if (typeof txnId !== 'number' && typeof txnId !== 'bigint')
+    throw invalidArg('txnId', 'a number or a bigint', txnId)
 }

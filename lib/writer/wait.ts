@@ -3,23 +3,51 @@ import { hostsAny, pumpHosted } from '../aggregator/run.js'
 import { threadIdFor } from '../platform/thread.js'
 import { cannotGoOn } from '../aggregator/supervisor.js'
 import { DirtyRingError } from '../errors.js'
-import { FAILED, HEAD, LANE_WAIT_US, LANE_WAITING, LANE_WAITS, OWNER, PROGRESS, STARTING, TRACKER_THREAD } from '../memory/map.js'
+import {
+  FAILED,
+  HEAD,
+  LANE_WAIT_US,
+  LANE_WAITING,
+  LANE_WAITS,
+  OWNER,
+  PROGRESS,
+  STARTING,
+  TRACKER_THREAD,
+} from '../memory/map.js'
 import { addTotal } from '../memory/total.js'
 import { patience } from '../patience.js'
 import { nap, nowMs } from '../timers.js'
-import { hasRoom, isStopped, publish, roomNow, roomOf, setDue, sleepForRoom, type Lane } from '../ring/lane.js'
+import {
+  hasRoom,
+  isStopped,
+  publish,
+  roomNow,
+  roomOf,
+  setDue,
+  sleepForRoom,
+  type Lane,
+} from '../ring/lane.js'
 import { until, type AbortSignalLike } from '../signal.js'
 
-/** A writer looks up at least this often: whoever was to wake it may have died between two instructions. */
+/**
+ * A writer looks up at least this often: whoever was to wake it may have died between two
+ * instructions.
+ */
 const SLICE_MS = 10
 /** Naps before a sleep that somebody has to end: that costs both sides more. */
 const NAPS = 2
 
 /**
- * Wait until `count` keys have room (0: until what is staged is published). False where waiting is not allowed, or not wanted, and there is no room.
- * Throws ERR_DIRTYRING_STALLED after `maxWaitMs`, ERR_DIRTYRING_STOPPED when the tracker stops.
+ * Wait until `count` keys have room (0: until what is staged is published). False where waiting is
+ * not allowed, or not wanted, and there is no room. Throws ERR_DIRTYRING_STALLED after `maxWaitMs`,
+ * ERR_DIRTYRING_STOPPED when the tracker stops.
  */
-export function waitForRoom(lane: Lane, count: number, mayWait: boolean, maxWaitMs: number): boolean {
+export function waitForRoom(
+  lane: Lane,
+  count: number,
+  mayWait: boolean,
+  maxWaitMs: number,
+): boolean {
   const { words, header } = lane
   if (hostsAny()) {
     // The aggregator is on this very thread: nobody else will make room.
@@ -56,8 +84,10 @@ function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: 
 }
 
 /**
- * To be called now and then during a wait: throws after `maxWaitMs`. The tracker's own thread cannot see its aggregator die while it sleeps, so it also gives
- * up when the aggregator shows no sign of life for a while. A worker on its way to the role counts as one: it starts without this thread's help.
+ * To be called now and then during a wait: throws after `maxWaitMs`. The tracker's own thread
+ * cannot see its aggregator die while it sleeps, so it also gives up when the aggregator shows no
+ * sign of life for a while. A worker on its way to the role counts as one: it starts without this
+ * thread's help.
  */
 function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number): () => void {
   const isTrackerThread = lane.words[TRACKER_THREAD] === threadIdFor(lane.memory) + 1
@@ -70,7 +100,8 @@ function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number)
       progress = progressOf(lane)
       progressAt = now
     }
-    if (now >= started + maxWaitMs) throw stalledError(lane, count, `waited ${maxWaitMs} ms (maxWaitMs)`)
+    if (now >= started + maxWaitMs)
+      throw stalledError(lane, count, `waited ${maxWaitMs} ms (maxWaitMs)`)
     const { noProgressMs } = patience
     if (isTrackerThread && now - progressAt >= noProgressMs) {
       const why = `the aggregator has shown no progress for ${noProgressMs} ms, and this thread cannot start it again while it sleeps`
@@ -80,7 +111,11 @@ function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number)
 }
 
 /** The same without blocking this thread, and without an end of its own. */
-export function waitForRoomAsync(lane: Lane, count: number, signal: AbortSignalLike | undefined): Promise<void> {
+export function waitForRoomAsync(
+  lane: Lane,
+  count: number,
+  signal: AbortSignalLike | undefined,
+): Promise<void> {
   return until(
     () => {
       checkLane(lane)
@@ -107,7 +142,9 @@ export function noteThreadEnd(): void {
 }
 
 export function closedError(lane: Lane): DirtyRingError {
-  const why = isThreadEnding ? ': its thread is ending, and nothing marked now could be delivered. Mark before the thread ends.' : ''
+  const why = isThreadEnding
+    ? ': its thread is ending, and nothing marked now could be delivered. Mark before the thread ends.'
+    : ''
   return new DirtyRingError('ERR_DIRTYRING_CLOSED', `writer ${lane.id} is closed${why}`)
 }
 
@@ -139,12 +176,22 @@ function isStarting({ words }: Lane): boolean {
 
 export function stoppedError(lane: Lane): DirtyRingError {
   const left = (lane.end - lane.published) | 0
-  const lost = left === 0 ? '' : `; ${left} keys marked before were never published, and the last epoch says "unpublished"`
-  return new DirtyRingError('ERR_DIRTYRING_STOPPED', `writer ${lane.id}: the tracker has stopped${lost}`)
+  const lost =
+    left === 0
+      ? ''
+      : `; ${left} keys marked before were never published, and the last epoch says "unpublished"`
+  return new DirtyRingError(
+    'ERR_DIRTYRING_STOPPED',
+    `writer ${lane.id}: the tracker has stopped${lost}`,
+  )
 }
 
 export function stalledError(lane: Lane, count: number, why: string): DirtyRingError {
-  const wanted = count === 0 ? 'free slot in the ring' : `room for ${count} keys in its lane of ${lane.capacity}`
+  const wanted =
+    count === 0 ? 'free slot in the ring' : `room for ${count} keys in its lane of ${lane.capacity}`
   const left = count === 0 ? 'what was marked stays staged' : 'nothing of this call was stored'
-  return new DirtyRingError('ERR_DIRTYRING_STALLED', `writer ${lane.id}: no ${wanted}: ${why}; ${left}`)
+  return new DirtyRingError(
+    'ERR_DIRTYRING_STALLED',
+    `writer ${lane.id}: no ${wanted}: ${why}; ${left}`,
+  )
 }

@@ -7,24 +7,31 @@ import { queueMicrotask, setTimeout, unref } from '../timers.js'
 
 /** How soon a REAP that found the ring full is tried again. */
 const RETRY_MS = 5
-/** How long one wait for the tracker's end lasts: the engine keeps something for each until then. */
+/**
+ * How long one wait for the tracker's end lasts: the engine keeps something for each until then.
+ */
 const LISTEN_MS = 60_000
 
 /** What this thread watches its workers for, by the tracker's identity. */
 const watches = new Map<string, WorkerWatch>()
 
 /**
- * Harvests the writers of the workers that the calling thread starts from now on, when they end, also when they are terminated. For a thread that starts
- * workers of its own: the tracker sees only the end of the workers that its own thread starts. Opening a writer does the same for its thread, so a thread that
- * both marks and starts workers need not call it. The tracker's own thread need not either.
+ * Harvests the writers of the workers that the calling thread starts from now on, when they end,
+ * also when they are terminated. For a thread that starts workers of its own: the tracker sees only
+ * the end of the workers that its own thread starts. Opening a writer does the same for its thread,
+ * so a thread that both marks and starts workers need not call it. The tracker's own thread need
+ * not either.
  *
- * When the calling thread itself ends, its workers end with it; the tracker then harvests their writers. Each thread between the tracker's and a writer's must
- * have called this, or opened a writer, before it started the next one; up to 16 threads are noted. The same holds for a thread that calls runAggregator():
- * where no thread sees its end, stop() waits for it for ever. The tracker tells no 'harvest' event of the writers that another thread harvests.
- * In a browser no thread sees the end of a worker: there the call does nothing.
+ * When the calling thread itself ends, its workers end with it; the tracker then harvests their
+ * writers. Each thread between the tracker's and a writer's must have called this, or opened a
+ * writer, before it started the next one; up to 16 threads are noted. The same holds for a thread
+ * that calls runAggregator(): where no thread sees its end, stop() waits for it for ever. The
+ * tracker tells no 'harvest' event of the writers that another thread harvests. In a browser no
+ * thread sees the end of a worker: there the call does nothing.
  *
  * @param handle The tracker's handle.
- * @returns The function that ends it. Writers that are open on this thread go on watching. It ends by itself when the tracker stops.
+ * @returns The function that ends it. Writers that are open on this thread go on watching. It ends
+ * by itself when the tracker stops.
  * @throws TypeError `ERR_DIRTYRING_BAD_HANDLE` and `ERR_DIRTYRING_VERSION`.
  *
  * @example
@@ -73,7 +80,10 @@ export function watchWorkers(handle: unknown): () => void {
 /** Called when a tracker has stopped of which this thread has, or had, a writer. */
 let tellWriters: () => void = () => undefined
 
-/** This thread has a writer: it watches its workers until the tracker stops, and then calls `onStop`, which is the same function each time. */
+/**
+ * This thread has a writer: it watches its workers until the tracker stops, and then calls
+ * `onStop`, which is the same function each time.
+ */
 export function watchWorkersForWriter(memory: Memory, onStop: () => void): void {
   tellWriters = onStop
   watchFor(watches, memory)
@@ -82,10 +92,12 @@ export function watchWorkersForWriter(memory: Memory, onStop: () => void): void 
 function watchFor(holder: object, memory: Memory): () => void {
   const { words } = memory
   // The tracker itself watches what its own thread starts.
-  if (words[TRACKER_THREAD] === threadIdFor(memory) + 1 || Atomics.load(words, FINISHED) !== 0) return () => undefined
+  if (words[TRACKER_THREAD] === threadIdFor(memory) + 1 || Atomics.load(words, FINISHED) !== 0)
+    return () => undefined
   const key = `${words[TRACKER_ID]},${words[TRACKER_ID + 1]}`
   let watch = watches.get(key)
-  if (watch === undefined) watches.set(key, (watch = new WorkerWatch(memory, () => watches.delete(key))))
+  if (watch === undefined)
+    watches.set(key, (watch = new WorkerWatch(memory, () => watches.delete(key))))
   return watch.hold(holder)
 }
 
@@ -138,7 +150,9 @@ class WorkerWatch {
   #reap(): void {
     const memory = this.#memory
     try {
-      this.#orphans = this.#orphans.filter((orphan) => isOrphan(memory, orphan) && !pushReap(memory, orphan))
+      this.#orphans = this.#orphans.filter(
+        (orphan) => isOrphan(memory, orphan) && !pushReap(memory, orphan),
+      )
     } catch {
       this.#orphans = [] // a corrupt ring: the tracker's own calls say so
     }
@@ -154,7 +168,10 @@ class WorkerWatch {
     )
   }
 
-  /** With no holder left: workers that start are not watched any more, but those that run are until they end. */
+  /**
+   * With no holder left: workers that start are not watched any more, but those that run are until
+   * they end.
+   */
   #endIfIdle(): void {
     if (this.#holders.size > 0) return
     this.#endStarts?.()

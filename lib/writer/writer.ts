@@ -17,7 +17,13 @@ import {
   type KeyList,
 } from '../keys.js'
 import { LANE_OWNER, LANE_REJECTED, LANE_WAKE, laneAt, TRACKER_ID } from '../memory/map.js'
-import { attachMemory, checkIdentity, sameMemory, settingsOf, type Memory } from '../memory/memory.js'
+import {
+  attachMemory,
+  checkIdentity,
+  sameMemory,
+  settingsOf,
+  type Memory,
+} from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'
 import {
   beginBatch,
@@ -41,29 +47,46 @@ import { signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
 import { nowMs, setTimeout, unref } from '../timers.js'
 import { watchWorkersForWriter } from './watch-workers.js'
 import { clockFor, listen, unwatchLane, watchLane } from './clock.js'
-import { closedError, noteThreadEnd, stalledError, stoppedError, waitForRoom, waitForRoomAsync, wouldBlockError } from './wait.js'
+import {
+  closedError,
+  noteThreadEnd,
+  stalledError,
+  stoppedError,
+  waitForRoom,
+  waitForRoomAsync,
+  wouldBlockError,
+} from './wait.js'
 
-/** Where one key's lanes are put on their way; never held across a call that could come back here. */
+/**
+ * Where one key's lanes are put on their way; never held across a call that could come back here.
+ */
 const scratch = new Int32Array(2)
 
 /** The open writers of this thread, of all trackers. */
 const openWriters = new Set<Writer>()
 let hooked = false
 
-/** A writer's lane, for the modules that move keys into it. Throws for what is no Writer of this copy of the library. */
+/**
+ * A writer's lane, for the modules that move keys into it. Throws for what is no Writer of this
+ * copy of the library.
+ */
 export let laneOf: (writer: Writer) => Lane
 
-/** The size of a batch and when to publish it are the tracker's; how a writer waits is written here. */
+/**
+ * The size of a batch and when to publish it are the tracker's; how a writer waits is written here.
+ */
 interface Waiting {
   readonly onFull: 'wait' | 'reject'
   readonly maxWaitMs: number
 }
 
 /**
- * Marks the keys that the calling thread writes. Open one with {@link openWriter} or `tracker.openWriter()`; use it on that thread only.
+ * Marks the keys that the calling thread writes. Open one with {@link openWriter} or
+ * `tracker.openWriter()`; use it on that thread only.
  *
- * A mark is *staged*; it is *published*, and so in the next cut, when a batch is full, at {@link Writer.flush}, or `flushIntervalMs` later. Mark a key
- * after its new value can be read by others, or inside one critical section with the write.
+ * A mark is *staged*; it is *published*, and so in the next cut, when a batch is full, at {@link
+ * Writer.flush}, or `flushIntervalMs` later. Mark a key after its new value can be read by others,
+ * or inside one critical section with the write.
  *
  * @example
  * ```js
@@ -79,17 +102,24 @@ interface Waiting {
  * ```
  */
 export class Writer {
-  /** Number of the lane, 0 to `maxWriters` - 1. Given to another writer once this one is closed and its keys are consumed. */
+  /**
+   * Number of the lane, 0 to `maxWriters` - 1. Given to another writer once this one is closed and
+   * its keys are consumed.
+   */
   readonly id: number
   readonly #lane: Lane
   readonly #waiting: Waiting
   #txnId: number | bigint | undefined
-  /** A close() has begun and not come to its end: an exception struck in it, so that the next one tries again. */
+  /**
+   * A close() has begun and not come to its end: an exception struck in it, so that the next one
+   * tries again.
+   */
   #closing = false
 
   static {
     laneOf = (writer) => {
-      if (!(#lane in writer)) throw invalidArg('writer', 'a Writer of this copy of the library', writer)
+      if (!(#lane in writer))
+        throw invalidArg('writer', 'a Writer of this copy of the library', writer)
       return writer.#lane
     }
   }
@@ -102,12 +132,15 @@ export class Writer {
   }
 
   /**
-   * Mark a key: an id (a whole number to 2^53 - 1), a bigint (the 64 bits), a string or bytes (by their fingerprint), or two lanes `(lo, hi)`, which are
-   * taken modulo 2^32 and not checked, for hot loops.
+   * Mark a key: an id (a whole number to 2^53 - 1), a bigint (the 64 bits), a string or bytes (by
+   * their fingerprint), or two lanes `(lo, hi)`, which are taken modulo 2^32 and not checked, for
+   * hot loops.
    *
-   * True if stored. False only with `onFull: 'reject'` outside batch(), when the lane is full: nothing was stored then. With 'wait' it sleeps for room; on a
-   * thread that may not block (a page's main thread) it throws `ERR_DIRTYRING_WOULD_BLOCK`. Throws TypeError or RangeError for what is no key,
-   * `ERR_DIRTYRING_STALLED` after `maxWaitMs`, `ERR_DIRTYRING_CLOSED` and `ERR_DIRTYRING_STOPPED`; nothing was stored then.
+   * True if stored. False only with `onFull: 'reject'` outside batch(), when the lane is full:
+   * nothing was stored then. With 'wait' it sleeps for room; on a thread that may not block (a
+   * page's main thread) it throws `ERR_DIRTYRING_WOULD_BLOCK`. Throws TypeError or RangeError for
+   * what is no key, `ERR_DIRTYRING_STALLED` after `maxWaitMs`, `ERR_DIRTYRING_CLOSED` and
+   * `ERR_DIRTYRING_STOPPED`; nothing was stored then.
    *
    * @example
    * ```js
@@ -136,16 +169,20 @@ export class Writer {
     return this.#stage(scratch[0], scratch[1])
   }
 
-  /** Mark a string or bytes by `fingerprint(key, seed)`; seed: uint32, a namespace of yours, default 0. As mark() in all else. */
+  /**
+   * Mark a string or bytes by `fingerprint(key, seed)`; seed: uint32, a namespace of yours, default
+   * 0. As mark() in all else.
+   */
   markKey(key: string | Uint8Array, seed = 0): boolean {
     hashKey(key, seed, scratch)
     return this.#stage(scratch[0], scratch[1])
   }
 
   /**
-   * Mark many keys as one atomic batch: all of them in one epoch, or false and none of them. An empty list is true, and no batch.
-   * RangeError when there are more than `laneCapacity`. `atomic: false`: any length, as as many batches as it takes; when it is false, or throws, a part may
-   * be stored: mark all of it again. As mark() in all else.
+   * Mark many keys as one atomic batch: all of them in one epoch, or false and none of them. An
+   * empty list is true, and no batch. RangeError when there are more than `laneCapacity`. `atomic:
+   * false`: any length, as as many batches as it takes; when it is false, or throws, a part may be
+   * stored: mark all of it again. As mark() in all else.
    *
    * @example
    * ```js
@@ -168,14 +205,21 @@ export class Writer {
     for (let from = 0; from < count; from += part) {
       const taken = Math.min(part, count - from)
       if (scratch !== undefined) readKeys(source, scratch, 0, taken)
-      if (!this.#stageMany(scratch?.subarray(0, taken * 2) ?? source.lanes!.subarray(from * 2, (from + taken) * 2), taken, 'keys'))
+      if (
+        !this.#stageMany(
+          scratch?.subarray(0, taken * 2) ?? source.lanes!.subarray(from * 2, (from + taken) * 2),
+          taken,
+          'keys',
+        )
+      )
         return false
     }
     return true
   }
 
   /**
-   * The same for lanes lo, hi, lo, hi …: an epoch's `lanes`, for instance. RangeError for an odd length.
+   * The same for lanes lo, hi, lo, hi …: an epoch's `lanes`, for instance. RangeError for an odd
+   * length.
    *
    * @example
    * ```js
@@ -194,25 +238,32 @@ export class Writer {
     const words = wordsOf(lanes, count * 2)
     for (let from = 0; from < count; from += part) {
       const taken = Math.min(part, count - from)
-      if (!this.#stageMany(words.subarray(from * 2, (from + taken) * 2), taken, 'lanes')) return false
+      if (!this.#stageMany(words.subarray(from * 2, (from + taken) * 2), taken, 'lanes'))
+        return false
     }
     return true
   }
 
   /**
-   * Makes everything that `use` marks one atomic batch, in one epoch. The keys are staged at once and published when `use` returns or throws; when the
-   * thread dies inside it, the tracker harvests them. So mark first, then write and COMMIT inside `use`: no committed write is missed. An exception may come
-   * after COMMIT, and a key too many is harmless; what a rollback should forget is gathered in a {@link TxnBuffer} and cleared.
+   * Makes everything that `use` marks one atomic batch, in one epoch. The keys are staged at once
+   * and published when `use` returns or throws; when the thread dies inside it, the tracker
+   * harvests them. So mark first, then write and COMMIT inside `use`: no committed write is missed.
+   * An exception may come after COMMIT, and a key too many is harmless; what a rollback should
+   * forget is gathered in a {@link TxnBuffer} and cleared.
    *
-   * While the ring is full the batch stays staged, still whole. A batch within a batch joins it, and so does withWriter(). Keys that were staged before it
-   * may be published meanwhile. A long batch holds up `tracker.flushed()`; if the tracker stops before the batch ends, the last epoch says 'unpublished'.
+   * While the ring is full the batch stays staged, still whole. A batch within a batch joins it,
+   * and so does withWriter(). Keys that were staged before it may be published meanwhile. A long
+   * batch holds up `tracker.flushed()`; if the tracker stops before the batch ends, the last epoch
+   * says 'unpublished'.
    *
    * @param use - marks keys and does what belongs to them, synchronously
    * @returns what `use` returns
-   * @throws what `use` throws, after its marks are published; TypeError `ERR_DIRTYRING_INVALID_ARG` for a promise, whose marks are published too;
-   *   `ERR_DIRTYRING_CLOSED` and `ERR_DIRTYRING_STOPPED` before `use` is called. Inside `use`, a mark that finds no room throws, with `onFull: 'reject'`
-   *   as well, so that no COMMIT goes ahead unmarked: RangeError `ERR_DIRTYRING_OUT_OF_RANGE` beyond `laneCapacity` keys, `ERR_DIRTYRING_STALLED`,
-   *   `ERR_DIRTYRING_WOULD_BLOCK` or `ERR_DIRTYRING_STOPPED`
+   * @throws what `use` throws, after its marks are published; TypeError `ERR_DIRTYRING_INVALID_ARG`
+   * for a promise, whose marks are published too; `ERR_DIRTYRING_CLOSED` and
+   * `ERR_DIRTYRING_STOPPED` before `use` is called. Inside `use`, a mark that finds no room throws,
+   * with `onFull: 'reject'` as well, so that no COMMIT goes ahead unmarked: RangeError
+   * `ERR_DIRTYRING_OUT_OF_RANGE` beyond `laneCapacity` keys, `ERR_DIRTYRING_STALLED`,
+   * `ERR_DIRTYRING_WOULD_BLOCK` or `ERR_DIRTYRING_STOPPED`
    *
    * @example
    * ```js
@@ -244,8 +295,9 @@ export class Writer {
   }
 
   /**
-   * Says that a change happened which no list of keys describes (a bulk load, a truncate): the epoch at hand says `exact: false`, reason 'everything'. It
-   * needs no room: a full ring delays it, a batch() takes it along, and so does a harvest.
+   * Says that a change happened which no list of keys describes (a bulk load, a truncate): the
+   * epoch at hand says `exact: false`, reason 'everything'. It needs no room: a full ring delays
+   * it, a batch() takes it along, and so does a harvest.
    *
    * @throws `ERR_DIRTYRING_CLOSED`, `ERR_DIRTYRING_STOPPED`, `ERR_DIRTYRING_CORRUPT`
    *
@@ -266,19 +318,24 @@ export class Writer {
   }
 
   /**
-   * Marks that follow belong to this transaction; keys staged for another one are published first. A tag: it makes nothing atomic and undoes nothing; for that
-   * there are batch() and TxnBuffer. Throws TypeError, `ERR_DIRTYRING_CLOSED` and `ERR_DIRTYRING_STOPPED`.
+   * Marks that follow belong to this transaction; keys staged for another one are published first.
+   * A tag: it makes nothing atomic and undoes nothing; for that there are batch() and TxnBuffer.
+   * Throws TypeError, `ERR_DIRTYRING_CLOSED` and `ERR_DIRTYRING_STOPPED`.
    */
   begin(txnId: number | bigint): void {
-    if (typeof txnId !== 'number' && typeof txnId !== 'bigint') throw invalidArg('txnId', 'a number or a bigint', txnId)
+    if (typeof txnId !== 'number' && typeof txnId !== 'bigint')
+      throw invalidArg('txnId', 'a number or a bigint', txnId)
     this.#check()
     if (this.#txnId !== txnId) publish(this.#lane)
     this.#txnId = txnId
   }
 
   /**
-   * Publish what is staged as one batch. True once nothing is staged: the next cut has all of it. With `onFull: 'wait'` it waits for a full ring; with
-   * 'reject', and on a thread that may not block, it returns false. Inside batch() it publishes what was staged before the batch, and returns false. Throws `ERR_DIRTYRING_STALLED` after `maxWaitMs`, and `ERR_DIRTYRING_STOPPED` when staged keys can't be delivered any more.
+   * Publish what is staged as one batch. True once nothing is staged: the next cut has all of it.
+   * With `onFull: 'wait'` it waits for a full ring; with 'reject', and on a thread that may not
+   * block, it returns false. Inside batch() it publishes what was staged before the batch, and
+   * returns false. Throws `ERR_DIRTYRING_STALLED` after `maxWaitMs`, and `ERR_DIRTYRING_STOPPED`
+   * when staged keys can't be delivered any more.
    *
    * @example
    * ```js
@@ -303,14 +360,18 @@ export class Writer {
     return this.#lane.open ? (this.#lane.end - this.#lane.published) | 0 : 0
   }
 
-  /** Keys that can be marked now without waiting or refusal. Only this thread uses it up, so it is a promise: look at it before you commit. 0 when closed or stopped. */
+  /**
+   * Keys that can be marked now without waiting or refusal. Only this thread uses it up, so it is a
+   * promise: look at it before you commit. 0 when closed or stopped.
+   */
   get room(): number {
     return this.#lane.open && !isStopped(this.#lane) ? roomNow(this.#lane) : 0
   }
 
   /**
-   * Resolves when `keys` (1 to `laneCapacity`, default 1) fit. Never blocks the thread; looks every 10 ms at least. Rejects with `signal.reason`, with
-   * `ERR_DIRTYRING_CLOSED` and `ERR_DIRTYRING_STOPPED`, and with TypeError and RangeError for bad input.
+   * Resolves when `keys` (1 to `laneCapacity`, default 1) fit. Never blocks the thread; looks every
+   * 10 ms at least. Rejects with `signal.reason`, with `ERR_DIRTYRING_CLOSED` and
+   * `ERR_DIRTYRING_STOPPED`, and with TypeError and RangeError for bad input.
    *
    * @example
    * ```js
@@ -319,7 +380,10 @@ export class Writer {
    * console.log(writer.markMany(keys)) // true
    * ```
    */
-  async waitForRoom(keys = 1, options: { signal?: AbortSignalLike | undefined } = {}): Promise<void> {
+  async waitForRoom(
+    keys = 1,
+    options: { signal?: AbortSignalLike | undefined } = {},
+  ): Promise<void> {
     const { capacity } = this.#lane
     if (typeof keys !== 'number') throw invalidArg('keys', 'a number', keys)
     if (!Number.isInteger(keys) || keys < 1 || keys > capacity)
@@ -336,7 +400,8 @@ export class Writer {
   }
 
   /**
-   * Publishes, and gives the writer's slot back once everything is consumed. Idempotent, also after stop(); marks after it throw `ERR_DIRTYRING_CLOSED`.
+   * Publishes, and gives the writer's slot back once everything is consumed. Idempotent, also after
+   * stop(); marks after it throw `ERR_DIRTYRING_CLOSED`.
    *
    * @throws `ERR_DIRTYRING_BUSY` inside batch()
    */
@@ -344,7 +409,10 @@ export class Writer {
     const lane = this.#lane
     if (!lane.open && !this.#closing) return
     if (lane.batching) {
-      throw new DirtyRingError('ERR_DIRTYRING_BUSY', `writer ${this.id} is inside batch(): close it when batch() has returned`)
+      throw new DirtyRingError(
+        'ERR_DIRTYRING_BUSY',
+        `writer ${this.id} is inside batch(): close it when batch() has returned`,
+      )
     }
     this.#closing = true
     leaving.add(lane) // so the thread's end makes up for an exception below
@@ -382,13 +450,17 @@ export class Writer {
     const lane = this.#lane
     this.#check()
     if (count === 0) return true
-    if (count > lane.capacity) throw outOfRange(name, `at most ${lane.capacity} keys (laneCapacity)`, count)
+    if (count > lane.capacity)
+      throw outOfRange(name, `at most ${lane.capacity} keys (laneCapacity)`, count)
     if (stageMany(lane, lanes, count)) return true
     while (this.#makeRoom(count)) if (stageMany(lane, lanes, count)) return true
     return false
   }
 
-  /** After a mark was refused: true when there is room now. False if the caller is to be told that nothing was stored. */
+  /**
+   * After a mark was refused: true when there is room now. False if the caller is to be told that
+   * nothing was stored.
+   */
   #makeRoom(count: number): boolean {
     const lane = this.#lane
     this.#check()
@@ -403,7 +475,12 @@ export class Writer {
       }
       there = waitForRoom(lane, count, this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
       if (!there && this.#waiting.onFull === 'wait') throw wouldBlockError(lane, count)
-      if (!there && lane.batching) throw stalledError(lane, count, `onFull is 'reject', and inside batch() a mark must not be missed`)
+      if (!there && lane.batching)
+        throw stalledError(
+          lane,
+          count,
+          `onFull is 'reject', and inside batch() a mark must not be missed`,
+        )
     } finally {
       if (!there) addTotal(lane.words, lane.header + LANE_REJECTED, count)
     }
@@ -417,7 +494,10 @@ export class Writer {
   }
 }
 
-/** Keys that are put into a lane at a time when they need not be in one epoch: so that the aggregator takes some while others come. */
+/**
+ * Keys that are put into a lane at a time when they need not be in one epoch: so that the
+ * aggregator takes some while others come.
+ */
 export function partOf(lane: Lane): number {
   return Math.max(1, lane.capacity >>> 2)
 }
@@ -431,11 +511,12 @@ export function isAtomic(options: { atomic?: boolean | undefined } = {}): boolea
 }
 
 /**
- * A writer on the calling thread, from a tracker's handle received from another one. It publishes and closes by itself when its thread ends of its own
- * accord; of a thread that is terminated, a tracker that watches it harvests the keys.
+ * A writer on the calling thread, from a tracker's handle received from another one. It publishes
+ * and closes by itself when its thread ends of its own accord; of a thread that is terminated, a
+ * tracker that watches it harvests the keys.
  *
- * Throws TypeError with `ERR_DIRTYRING_BAD_HANDLE` or `ERR_DIRTYRING_VERSION`, `ERR_DIRTYRING_NO_WRITER_SLOT` when `maxWriters` are open, and
- * `ERR_DIRTYRING_STOPPED`.
+ * Throws TypeError with `ERR_DIRTYRING_BAD_HANDLE` or `ERR_DIRTYRING_VERSION`,
+ * `ERR_DIRTYRING_NO_WRITER_SLOT` when `maxWriters` are open, and `ERR_DIRTYRING_STOPPED`.
  *
  * @example
  * ```js
@@ -466,13 +547,15 @@ export function openWriter(handle: unknown): Writer {
 export function openWriterIn(memory: Memory): Writer {
   checkIdentity(memory.words)
   const { batchSize, flushIntervalMs, onFull, maxWaitMs } = settingsOf(memory.words)
-  const open = (): Lane | NoLane => openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs), ancestorIds())
+  const open = (): Lane | NoLane =>
+    openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs), ancestorIds())
   let lane = open()
   if (lane === 'none-free' && hostsAny()) {
     pumpHosted() // closed ones may be waiting for an aggregator on this very thread
     lane = open()
   }
-  if (lane === 'stopped') throw new DirtyRingError('ERR_DIRTYRING_STOPPED', 'the tracker has stopped')
+  if (lane === 'stopped')
+    throw new DirtyRingError('ERR_DIRTYRING_STOPPED', 'the tracker has stopped')
   if (lane === 'none-free') throw noWriterSlot(memory)
   const writer = new Writer(lane, { onFull, maxWaitMs })
   forgetStopped()
@@ -487,12 +570,16 @@ export function openWriterIn(memory: Memory): Writer {
   return writer
 }
 
-/** This thread's writers from threadWriter(), by their tracker's identity: a handle received twice is two objects. */
+/**
+ * This thread's writers from threadWriter(), by their tracker's identity: a handle received twice
+ * is two objects.
+ */
 const threadWriters = new Map<string, Writer>()
 
 /**
- * This thread's writer for a tracker: opened at the first call, the same one ever after, whichever copy of the handle it is asked with; another one once that
- * is closed. For threads that are given a handle with every task. Throws what openWriter() throws.
+ * This thread's writer for a tracker: opened at the first call, the same one ever after, whichever
+ * copy of the handle it is asked with; another one once that is closed. For threads that are given
+ * a handle with every task. Throws what openWriter() throws.
  *
  * @example
  * ```js
@@ -514,11 +601,13 @@ export function threadWriter(handle: unknown): Writer {
 }
 
 /**
- * Run `use` with this thread's writer ({@link threadWriter}), and flush when it has returned, settled or thrown: a finished task is a published task. Timers
- * of a pool's worker do not run between tasks, so `flushIntervalMs` does not help there.
+ * Run `use` with this thread's writer ({@link threadWriter}), and flush when it has returned,
+ * settled or thrown: a finished task is a published task. Timers of a pool's worker do not run
+ * between tasks, so `flushIntervalMs` does not help there.
  *
- * Returns what `use` returns; of a promise, one that settles when its keys are published too. Throws what `use` and flush() throw, and
- * `ERR_DIRTYRING_STALLED` where `onFull: 'reject'` and the ring is full: the keys stay staged then, and go out with the next batch.
+ * Returns what `use` returns; of a promise, one that settles when its keys are published too.
+ * Throws what `use` and flush() throw, and `ERR_DIRTYRING_STALLED` where `onFull: 'reject'` and the
+ * ring is full: the keys stay staged then, and go out with the next batch.
  *
  * @example
  * ```js
@@ -550,7 +639,8 @@ export function withWriter<T>(handle: unknown, use: (writer: Writer) => T): T {
   const publishAll = (): void => {
     // A batch() around this call takes the marks along.
     if (laneOf(writer).batching) return
-    if (!writer.flush()) throw stalledError(laneOf(writer), 0, 'the ring is full, and this thread may not wait')
+    if (!writer.flush())
+      throw stalledError(laneOf(writer), 0, 'the ring is full, and this thread may not wait')
   }
   let result: T
   try {
@@ -575,12 +665,20 @@ export function withWriter<T>(handle: unknown, use: (writer: Writer) => T): T {
   ) as T
 }
 
-/** What a batch or a task returns, if it is no promise: its marks are published by then, and what it does later would be unmarked. */
+/**
+ * What a batch or a task returns, if it is no promise: its marks are published by then, and what it
+ * does later would be unmarked.
+ */
 function synchronous<T>(result: T): T {
   if (typeof (result as { then?: unknown } | null | undefined)?.then !== 'function') return result
-  // The TypeError below is what the caller is told; the promise, if it is a real one, would end the process when it rejects.
+  // The TypeError below is what the caller is told; the promise, if it is a real one, would end the
+  // process when it rejects.
   if (result instanceof Promise) result.catch(() => undefined)
-  throw invalidArg('use', 'a function that has made its marks and its writes when it returns: batch() is synchronous', result)
+  throw invalidArg(
+    'use',
+    'a function that has made its marks and its writes when it returns: batch() is synchronous',
+    result,
+  )
 }
 
 /** After an exception of the caller's own, which is what the caller has to be told. */
@@ -592,7 +690,10 @@ function endBatchQuietly(lane: Lane): void {
   }
 }
 
-/** After a failure of the caller's own, which is what it has to be told. What can't be published stays staged. */
+/**
+ * After a failure of the caller's own, which is what it has to be told. What can't be published
+ * stays staged.
+ */
 function flushQuietly(writer: Writer): void {
   try {
     writer.flush()
@@ -601,7 +702,10 @@ function flushQuietly(writer: Writer): void {
   }
 }
 
-/** There is nothing more to do for it when its thread ends; and this list would keep the memory of a tracker that has stopped. */
+/**
+ * There is nothing more to do for it when its thread ends; and this list would keep the memory of a
+ * tracker that has stopped.
+ */
 function forget(writer: Writer): void {
   openWriters.delete(writer)
   unwatchLane(laneOf(writer))
@@ -610,15 +714,24 @@ function forget(writer: Writer): void {
 function forgetStopped(): void {
   for (const writer of openWriters) if (isStopped(laneOf(writer))) forget(writer)
   for (const lane of leaving) if (isStopped(lane)) leaving.delete(lane)
-  for (const [key, writer] of threadWriters) if (writer.closed || isStopped(laneOf(writer))) threadWriters.delete(key)
+  for (const [key, writer] of threadWriters)
+    if (writer.closed || isStopped(laneOf(writer))) threadWriters.delete(key)
 }
 
-/** Publishes what this thread's writers of one tracker have staged; what a full ring does not take stays staged. True if the ring took all of it. */
+/**
+ * Publishes what this thread's writers of one tracker have staged; what a full ring does not take
+ * stays staged. True if the ring took all of it.
+ */
 export function publishOwn(memory: Memory): boolean {
   let isAll = true
   for (const writer of openWriters) {
     const lane = laneOf(writer)
-    if ((lane.end === lane.published && !lane.everything) || !sameMemory(lane.memory, memory) || publish(lane)) continue
+    if (
+      (lane.end === lane.published && !lane.everything) ||
+      !sameMemory(lane.memory, memory) ||
+      publish(lane)
+    )
+      continue
     if (hostsAny()) {
       pumpHosted()
       if (publish(lane)) continue
@@ -628,7 +741,10 @@ export function publishOwn(memory: Memory): boolean {
   return isAll
 }
 
-/** Lanes whose CLOSE may not be in the ring: it found the ring full, and a timer tries again, or an exception struck. */
+/**
+ * Lanes whose CLOSE may not be in the ring: it found the ring full, and a timer tries again, or an
+ * exception struck.
+ */
 const leaving = new Set<Lane>()
 
 function endThread(): void {
@@ -639,7 +755,8 @@ function endThread(): void {
       if (lane.open) publish(lane)
       closeLane(lane) // takes with it what a full ring did not
     } catch {
-      // A corrupt ring: it has nothing to do with the other lanes, and there is nobody left to be told.
+      // A corrupt ring: it has nothing to do with the other lanes, and there is nobody left to be
+      // told.
     }
   }
 }
@@ -647,7 +764,10 @@ function endThread(): void {
 /** How long close() waits for a full ring before it leaves the rest to a timer. */
 const CLOSE_WAIT_MS = 1000
 
-/** Push CLOSE, which takes what is staged with it. While the ring is full the lane stays this thread's, so that a death in between loses nothing. */
+/**
+ * Push CLOSE, which takes what is staged with it. While the ring is full the lane stays this
+ * thread's, so that a death in between loses nothing.
+ */
 function leave(lane: Lane, waitMs: number): void {
   const { words, header } = lane
   const deadline = nowMs() + waitMs
@@ -666,7 +786,10 @@ function leave(lane: Lane, waitMs: number): void {
   leaving.delete(lane)
 }
 
-/** leave(), from a timer: an error has no caller to go to there, and would end the thread. A corrupt ring takes no token any more, so nothing is left to try. */
+/**
+ * leave(), from a timer: an error has no caller to go to there, and would end the thread. A corrupt
+ * ring takes no token any more, so nothing is left to try.
+ */
 function leaveLater(lane: Lane): void {
   try {
     leave(lane, 0)
@@ -678,7 +801,8 @@ function leaveLater(lane: Lane): void {
 function noWriterSlot(memory: Memory): DirtyRingError {
   const { words, layout } = memory
   let owned = 0
-  for (let id = 0; id < layout.maxWriters; id++) if ((Atomics.load(words, laneAt(layout, id) + LANE_OWNER) & THREAD_MASK) !== 0) owned++
+  for (let id = 0; id < layout.maxWriters; id++)
+    if ((Atomics.load(words, laneAt(layout, id) + LANE_OWNER) & THREAD_MASK) !== 0) owned++
   return new DirtyRingError(
     'ERR_DIRTYRING_NO_WRITER_SLOT',
     `no free writer: all ${layout.maxWriters} (maxWriters) are taken, ${owned} of them open or waiting for the aggregator to close or reap them`,

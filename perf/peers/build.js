@@ -9,7 +9,10 @@ const RUST = ['rust siphash', 'rust identity']
 /** Where Debian's librust-*-dev packages put the sources of crates. */
 const DEBIAN_CRATES = '/usr/share/cargo/registry'
 
-/** { rust: where the built program is; missing: why, by kind of pipeline; versions: [{ name, version }] }. install: false takes what is there already. */
+/**
+ * { rust: where the built program is; missing: why, by kind of pipeline; versions: [{ name, version
+ * }] }. install: false takes what is there already.
+ */
 export function buildPeers({ install }) {
   const versions = []
   const missing = new Map()
@@ -21,14 +24,17 @@ export function buildPeers({ install }) {
       return undefined
     }
   }
-  const run = (file, args, cwd) => execFileSync(file, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  const run = (file, args, cwd) =>
+    execFileSync(file, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 
   const manifestOf = (name) => `${folder}node_modules/${name}/package.json`
   attempt(JAVASCRIPT, () => {
-    if (install && !JAVASCRIPT.every((name) => existsSync(manifestOf(name)))) run('npm', ['ci', '--no-audit', '--no-fund'], folder)
+    if (install && !JAVASCRIPT.every((name) => existsSync(manifestOf(name))))
+      run('npm', ['ci', '--no-audit', '--no-fund'], folder)
   })
   for (const name of JAVASCRIPT) {
-    if (existsSync(manifestOf(name))) versions.push({ name, version: JSON.parse(readFileSync(manifestOf(name), 'utf8')).version })
+    if (existsSync(manifestOf(name)))
+      versions.push({ name, version: JSON.parse(readFileSync(manifestOf(name), 'utf8')).version })
     else if (!missing.has(name)) missing.set(name, 'not installed')
   }
 
@@ -42,11 +48,17 @@ export function buildPeers({ install }) {
       '--config',
       `source.debian.directory="${DEBIAN_CRATES}"`,
     ]
-    if (install) run('cargo', ['build', '--release', ...(existsSync(DEBIAN_CRATES) ? offline : [])], cwd)
+    if (install)
+      run('cargo', ['build', '--release', ...(existsSync(DEBIAN_CRATES) ? offline : [])], cwd)
     else if (!existsSync(program)) throw new Error('not built')
-    for (const [, name, version] of readFileSync(`${cwd}/Cargo.lock`, 'utf8').matchAll(/name = "(crossbeam-\w+)"\nversion = "(.+)"/g))
+    for (const [, name, version] of readFileSync(`${cwd}/Cargo.lock`, 'utf8').matchAll(
+      /name = "(crossbeam-\w+)"\nversion = "(.+)"/g,
+    ))
       versions.push({ name, version })
-    versions.push({ name: 'rustc', version: run('rustc', ['--version'], cwd).trim().replace('rustc ', '') })
+    versions.push({
+      name: 'rustc',
+      version: run('rustc', ['--version'], cwd).trim().replace('rustc ', ''),
+    })
     return program
   })
   return { rust, missing, versions }

@@ -1,14 +1,22 @@
-/** The same job over other people's channels; see pipeline.js for what receive() and send() are. Installed by the perf suite, in this folder. */
+/**
+ * The same job over other people's channels; see pipeline.js for what receive() and send() are.
+ * Installed by the perf suite, in this folder.
+ */
 import { RingBuffer } from 'ringbuf.js'
 
 const BATCH = 64
 const LANES_IN_FLIGHT = 2 * 16384
 
-/** One single-producer ring a writer, polled in turn by the main thread, which keeps a Set<bigint>. Two 32-bit words a key: its rings copy those faster. */
+/**
+ * One single-producer ring a writer, polled in turn by the main thread, which keeps a Set<bigint>.
+ * Two 32-bit words a key: its rings copy those faster.
+ */
 export const ringbuf = {
   warmUps: 1,
   receive({ writers }) {
-    const storages = Array.from({ length: writers }, () => RingBuffer.getStorageForCapacity(LANES_IN_FLIGHT, Int32Array))
+    const storages = Array.from({ length: writers }, () =>
+      RingBuffer.getStorageForCapacity(LANES_IN_FLIGHT, Int32Array),
+    )
     const rings = storages.map((storage) => new RingBuffer(storage, Int32Array))
     const lanes = new Int32Array(2 * BATCH)
     const keys = new BigUint64Array(lanes.buffer)
@@ -32,7 +40,8 @@ export const ringbuf = {
     const ring = new RingBuffer(storage, Int32Array)
     const lanes = new Int32Array(keys.buffer)
     return (count) => {
-      for (let at = 0; at < 2 * count;) at += ring.push(lanes, Math.min(2 * BATCH, 2 * count - at), at)
+      for (let at = 0; at < 2 * count;)
+        at += ring.push(lanes, Math.min(2 * BATCH, 2 * count - at), at)
     }
   },
 }

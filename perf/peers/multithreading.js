@@ -1,6 +1,7 @@
 /**
- * The same job over the channel of `multithreading`, which starts its threads itself: batches of 64 keys, as arrays of lanes, to a Set<bigint> on the main thread. Few
- * keys: it delivers some hundred batches a second where it runs at all. Prints one JSON line.
+ * The same job over the channel of `multithreading`, which starts its threads itself: batches of 64
+ * keys, as arrays of lanes, to a Set<bigint> on the main thread. Few keys: it delivers some hundred
+ * batches a second where it runs at all. Prints one JSON line.
  */
 import { args, report } from '../args.js'
 import { Seen, uniformKeys } from '../keys.js'

@@ -36,15 +36,33 @@ export function workloads({ repeat, few, slow }) {
   const checkpoint = { writers: 8, rate: M, epochMs: 1000, distinct: 10 * M, skew: 0.99 }
   const loads = few(
     [
-      ['game tick, bursts', { writers: 1, rate: 2 * M, epochMs: 16.7, burstMs: 16.7, distinct: 20_000 }],
+      [
+        'game tick, bursts',
+        { writers: 1, rate: 2 * M, epochMs: 16.7, burstMs: 16.7, distinct: 20_000 },
+      ],
       ['checkpoint', checkpoint],
       ['checkpoint: a plain Set a thread', { ...checkpoint, kind: SET }],
       ['checkpoint: the empty loop', { ...checkpoint, kind: 'empty loop' }],
       ['invalidation tick', { writers: 4, rate: M, epochMs: 40, distinct: M, skew: 1.2 }],
-      ['low-skew ingest', { writers: 4, rate: 2 * M, epochMs: 1000, distinct: 10 * M, options: { maxKeysPerEpoch: 4 * M } }],
-      ['transactions of about 17', { writers: 4, rate: M, epochMs: 100, distinct: M, skew: 0.99, txn: 17 }],
+      [
+        'low-skew ingest',
+        {
+          writers: 4,
+          rate: 2 * M,
+          epochMs: 1000,
+          distinct: 10 * M,
+          options: { maxKeysPerEpoch: 4 * M },
+        },
+      ],
+      [
+        'transactions of about 17',
+        { writers: 4, rate: M, epochMs: 100, distinct: M, skew: 0.99, txn: 17 },
+      ],
       ['one hot key, flat out', { writers: 2, rate: 0, epochMs: 100, distinct: 1 }],
-      ['consumer stalled 2 s', { writers: 2, rate: M, epochMs: 40, distinct: 100_000, stallMs: 2000 }],
+      [
+        'consumer stalled 2 s',
+        { writers: 2, rate: M, epochMs: 40, distinct: 100_000, stallMs: 2000 },
+      ],
       ['1,000 epochs a second', { writers: 2, rate: M, epochMs: 1, distinct: 100_000 }],
     ],
     -1,
@@ -74,20 +92,40 @@ export function workloads({ repeat, few, slow }) {
 
 function histograms(names, runs) {
   return [
-    { kind: 'histogram', title: '8 marks, or a transaction', series: names.map((name, i) => ({ name, bins: runs[i][0].mark.bins })) },
-    { kind: 'histogram', title: 'the cut', series: names.map((name, i) => ({ name, bins: runs[i][0].seal.bins })) },
+    {
+      kind: 'histogram',
+      title: '8 marks, or a transaction',
+      series: names.map((name, i) => ({ name, bins: runs[i][0].mark.bins })),
+    },
+    {
+      kind: 'histogram',
+      title: 'the cut',
+      series: names.map((name, i) => ({ name, bins: runs[i][0].seal.bins })),
+    },
   ]
 }
 
 /** Which laneCapacity and capacity, for bursts? */
 export function bursts({ repeat, few, slow, all }) {
-  const burst = { writers: 1, rate: 2_500_000, burstMs: 20, epochMs: 100, distinct: 100_000, seconds: 2 }
-  const options = few(all ? [256, 1024, 4096, 16_384, 65_536] : [1024, 8192, 65_536]).flatMap((laneCapacity) =>
-    few([16, 128, 1024]).map((capacity) => ({ laneCapacity, capacity, batchSize: 64 })),
+  const burst = {
+    writers: 1,
+    rate: 2_500_000,
+    burstMs: 20,
+    epochMs: 100,
+    distinct: 100_000,
+    seconds: 2,
+  }
+  const options = few(all ? [256, 1024, 4096, 16_384, 65_536] : [1024, 8192, 65_536]).flatMap(
+    (laneCapacity) =>
+      few([16, 128, 1024]).map((capacity) => ({ laneCapacity, capacity, batchSize: 64 })),
   )
   const runs = repeat(
     'load.js',
-    [...options.map((each) => ({ ...burst, options: each })), { ...burst, kind: SET }, { ...burst, kind: 'empty loop' }],
+    [
+      ...options.map((each) => ({ ...burst, options: each })),
+      { ...burst, kind: SET },
+      { ...burst, kind: 'empty loop' },
+    ],
     slow,
   )
   const cells = options.map(({ laneCapacity, capacity }, i) => {
@@ -97,11 +135,16 @@ export function bursts({ repeat, few, slow, all }) {
       x: capacity,
       y: laneCapacity,
       value: stopped,
-      label: [`${percent(stopped, 2)} %`, `${stall.toFixed(0)} µs`, `${runs[i][0].mib.toFixed(0)} MiB`],
+      label: [
+        `${percent(stopped, 2)} %`,
+        `${stall.toFixed(0)} µs`,
+        `${runs[i][0].mib.toFixed(0)} MiB`,
+      ],
     }
   })
   return {
-    title: 'Bursts of 50,000 marks every 20 ms from one writer, by laneCapacity (keys) and capacity (batches)',
+    title:
+      'Bursts of 50,000 marks every 20 ms from one writer, by laneCapacity (keys) and capacity (batches)',
     rows: runs.map((own, i) => ({
       laneCapacity: options[i]?.laneCapacity ?? (i === options.length ? SET : 'empty loop'),
       capacity: options[i]?.capacity ?? '',
@@ -112,7 +155,13 @@ export function bursts({ repeat, few, slow, all }) {
       ...costs(own),
     })),
     notes: [STOPPED],
-    plots: [{ kind: 'heat', title: 'time stopped, p99.9 of 8 marks, memory; capacity across, laneCapacity down', cells }],
+    plots: [
+      {
+        kind: 'heat',
+        title: 'time stopped, p99.9 of 8 marks, memory; capacity across, laneCapacity down',
+        cells,
+      },
+    ],
   }
 }
 
@@ -129,8 +178,19 @@ const HEADROOM = 1.5
 const REACHED = 0.98
 
 /** Which options for a load of mine? */
-export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys: distinct, skew } }) {
-  const load = { writers, rate, epochMs, distinct, skew, seconds: Math.min(6, Math.max(2, (2.2 * epochMs) / 1000)) }
+export function tune({
+  measure,
+  few,
+  load: { writers, rate, epoch: epochMs, keys: distinct, skew },
+}) {
+  const load = {
+    writers,
+    rate,
+    epochMs,
+    distinct,
+    skew,
+    seconds: Math.min(6, Math.max(2, (2.2 * epochMs) / 1000)),
+  }
   const run = (options) => measure('load.js', { ...load, options })
   // First: how many keys does an epoch have? As many as there are ids fit, whatever it says.
   const sized = run({ maxKeysPerEpoch: Math.min(distinct, 2 ** 26) })
@@ -161,21 +221,30 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
       return [batchSize, visibility]
     }),
   )
-  const reaching = grid.filter(({ result }) => rate === 0 || result.mKeysPerSecond * 1e6 >= rate * REACHED)
+  const reaching = grid.filter(
+    ({ result }) => rate === 0 || result.mKeysPerSecond * 1e6 >= rate * REACHED,
+  )
   const fit = reaching.length > 0 ? reaching : grid
   const cost = ({ result }) => (rate === 0 ? 1 / result.mKeysPerSecond : result.cpuNs)
   const cheapest = Math.min(...fit.map(cost))
-  const calm = fit.filter((each) => each.result.stopped <= STOPPED_MAX + Math.min(...fit.map(({ result }) => result.stopped)))
-  // Of those within the noise of the best: the smallest batch is visible soonest, the smallest lane is the least memory.
+  const calm = fit.filter(
+    (each) =>
+      each.result.stopped <= STOPPED_MAX + Math.min(...fit.map(({ result }) => result.stopped)),
+  )
+  // Of those within the noise of the best: the smallest batch is visible soonest, the smallest lane
+  // is the least memory.
   const bySize = (a, b) => a.batchSize - b.batchSize || a.laneCapacity - b.laneCapacity
   const chosen =
-    calm.filter((each) => cost(each) <= cheapest * TOLERANCE).toSorted(bySize)[0] ?? calm.toSorted((a, b) => cost(a) - cost(b))[0]
+    calm.filter((each) => cost(each) <= cheapest * TOLERANCE).toSorted(bySize)[0] ??
+    calm.toSorted((a, b) => cost(a) - cost(b))[0]
   const capacity = Math.max(64, powerOfTwo(2 * chosen.result.queuedPeak))
   const options = { ...chosen.options, capacity }
 
   const mib = (each) => memoryFootprint(each).total / 2 ** 20
-  const more = (name, value) => `+${(mib({ ...options, [name]: value }) - mib(options)).toFixed(1)} MiB`
-  const at = (batchSize, laneCapacity) => grid.find((each) => each.batchSize === batchSize && each.laneCapacity === laneCapacity)
+  const more = (name, value) =>
+    `+${(mib({ ...options, [name]: value }) - mib(options)).toFixed(1)} MiB`
+  const at = (batchSize, laneCapacity) =>
+    grid.find((each) => each.batchSize === batchSize && each.laneCapacity === laneCapacity)
   const plainKernel = run({ ...options, kernel: 'js' })
   const us = (value) => `${value.toFixed(0)} µs`
   const notes = [
@@ -221,7 +290,10 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
         'p99, µs': visible.get(batchSize).p99.toFixed(0),
         chosen: batchSize === chosen.batchSize && laneCapacity === chosen.laneCapacity ? '◀' : '',
       })),
-      ...[SET, 'empty loop'].map((kind) => ({ batchSize: kind, ...columns([measure('load.js', { ...load, kind })]) })),
+      ...[SET, 'empty loop'].map((kind) => ({
+        batchSize: kind,
+        ...columns([measure('load.js', { ...load, kind })]),
+      })),
     ],
     notes,
     options,

@@ -1,4 +1,7 @@
-/** How many keys a second go from writers' threads into the sets of epochs? Questions to pipeline.js. */
+/**
+ * How many keys a second go from writers' threads into the sets of epochs? Questions to
+ * pipeline.js.
+ */
 import { costs, grouped, median, percent, rateOf, show } from '../tables.js'
 
 export const SIZES = [2_000, 100_000, 4_000_000]
@@ -12,12 +15,22 @@ const KNEE = 0.9
 
 /** Against others? */
 export function pipeline({ repeat, attempt, few, slow, peers }) {
-  const kinds = ['dirtyring', 'dirtyring js', 'postMessage', 'ringbuf.js', 'rust siphash', 'rust identity', ...FLOORS]
+  const kinds = [
+    'dirtyring',
+    'dirtyring js',
+    'postMessage',
+    'ringbuf.js',
+    'rust siphash',
+    'rust identity',
+    ...FLOORS,
+  ]
   const measured = kinds.filter((kind) => !peers.missing.has(kind))
   const values = []
   const rows = few(SIZES).flatMap((distinct) => {
     // Those take ten seconds a run with the largest set: once, unless all was asked for.
-    const [quicker, slower] = [(kind) => !(kind in COUNTS), (kind) => kind in COUNTS].map((isOne) => measured.filter(isOne))
+    const [quicker, slower] = [(kind) => !(kind in COUNTS), (kind) => kind in COUNTS].map((isOne) =>
+      measured.filter(isOne),
+    )
     const ask = (kinds, most) => {
       const runs = repeat(
         'pipeline.js',
@@ -30,7 +43,11 @@ export function pipeline({ repeat, attempt, few, slow, peers }) {
     const ours = runs.get('dirtyring')
     const row = (kind, own) => {
       if (own[0].notMeasured !== undefined)
-        return { 'distinct keys': distinct, pipeline: kind, 'M keys/s': `not measured here: ${own[0].notMeasured}` }
+        return {
+          'distinct keys': distinct,
+          pipeline: kind,
+          'M keys/s': `not measured here: ${own[0].notMeasured}`,
+        }
       values.push([`${grouped(distinct)} distinct keys`, kind, median(own, rateOf)])
       return {
         'distinct keys': distinct,
@@ -41,7 +58,9 @@ export function pipeline({ repeat, attempt, few, slow, peers }) {
       }
     }
     return [
-      ...kinds.map((kind) => row(kind, runs.get(kind) ?? [{ notMeasured: peers.missing.get(kind) }])),
+      ...kinds.map((kind) =>
+        row(kind, runs.get(kind) ?? [{ notMeasured: peers.missing.get(kind) }]),
+      ),
       row('multithreading', [
         peers.missing.has('multithreading')
           ? { notMeasured: peers.missing.get('multithreading') }
@@ -68,7 +87,12 @@ function lostOf({ count, lost, distinctSeen }, ours) {
 export function topologies({ repeat, few, slow, all }) {
   const loads = few([0.99, 0]).flatMap((skew) =>
     (all ? SIZES : [100_000]).flatMap((distinct) =>
-      (all ? [1000, 40] : [40]).map((epochMs) => ({ skew, distinct, epochMs, count: all ? 8_000_000 : 4_000_000 })),
+      (all ? [1000, 40] : [40]).map((epochMs) => ({
+        skew,
+        distinct,
+        epochMs,
+        count: all ? 8_000_000 : 4_000_000,
+      })),
     ),
   )
   const variants = loads.flatMap((load) => [
@@ -87,11 +111,15 @@ export function topologies({ repeat, few, slow, all }) {
       writers: writers ?? kind,
       'M keys/s': show(runs[i], rateOf),
       'of one writer': writers === undefined ? '' : (rate / single).toFixed(2),
-      'suppressed, %': writers === undefined ? '' : percent(median(runs[i], ({ suppressed }) => suppressed)),
+      'suppressed, %':
+        writers === undefined ? '' : percent(median(runs[i], ({ suppressed }) => suppressed)),
       ...costs(runs[i]),
     }
   })
-  return { title: 'So many writer threads, one aggregator, and epochs that are taken and read meanwhile', rows }
+  return {
+    title: 'So many writer threads, one aggregator, and epochs that are taken and read meanwhile',
+    rows,
+  }
 }
 
 /** What do keys buy that come again and again? */
@@ -122,7 +150,8 @@ export function skew({ repeat, few, slow, quick }) {
     ...costs(runs[i]),
   }))
   return {
-    title: 'Four writers over skewed keys: a key that is staged is not staged again, while a tenth of the marks repeat one',
+    title:
+      'Four writers over skewed keys: a key that is staged is not staged again, while a tenth of the marks repeat one',
     rows,
     notes: ['suppressed: marks that cost the aggregator nothing, of all, by stats()'],
   }
@@ -131,11 +160,20 @@ export function skew({ repeat, few, slow, quick }) {
 /** Which batchSize? Keys a second against how soon a mark is in the set: the one real trade-off. */
 export function batch({ repeat, few, slow, all }) {
   const rate = 1_000_000
-  const sizes = few(all ? [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096] : [1, 4, 16, 64, 256, 1024, 4096])
+  const sizes = few(
+    all
+      ? [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
+      : [1, 4, 16, 64, 256, 1024, 4096],
+  )
   const runs = repeat(
     'pipeline.js',
     [
-      ...sizes.map((batchSize) => ({ kind: 'dirtyring', distinct: 100_000, batchSize, count: batchSize < 16 ? 2_000_000 : 8_000_000 })),
+      ...sizes.map((batchSize) => ({
+        kind: 'dirtyring',
+        distinct: 100_000,
+        batchSize,
+        count: batchSize < 16 ? 2_000_000 : 8_000_000,
+      })),
       ...FLOORS.map((kind) => ({ kind, distinct: 100_000, count: FEWER })),
     ],
     slow,

@@ -1,4 +1,7 @@
-/** Writes pages of its own, and marks each after it; now and then all of them at once, which is one mark. */
+/**
+ * Writes pages of its own, and marks each after it; now and then all of them at once, which is one
+ * mark.
+ */
 import { workerData } from 'node:worker_threads'
 import { openWriter } from 'dirtyring'
 import { pick, randomFrom, sleep } from '../programs/threads.mjs'

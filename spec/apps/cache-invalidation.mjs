@@ -1,30 +1,45 @@
 /**
- * A cache of rendered pages in front of a shared store that other threads write to: every tick the entries whose keys were written are dropped, by their
- * fingerprints. An AbortSignal ends the ticks, and stop() what is left. In the end each cached page has to be what the store would render.
+ * A cache of rendered pages in front of a shared store that other threads write to: every tick the
+ * entries whose keys were written are dropped, by their fingerprints. An AbortSignal ends the
+ * ticks, and stop() what is left. In the end each cached page has to be what the store would
+ * render.
  */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker, fingerprint } from 'dirtyring'
 import { args, verdict } from '../programs/support.mjs'
 import { exitOf, randomFrom, sleep, within } from '../programs/threads.mjs'
 
-const { ticks = 50, everyMs = 40, pages = 999, renderMs = 8, order = 'entry first', seed = 1 } = args
+const {
+  ticks = 50,
+  everyMs = 40,
+  pages = 999,
+  renderMs = 8,
+  order = 'entry first',
+  seed = 1,
+} = args
 const WRITERS = 3
 const READERS = 60
 
-/** The store: of each page the version that is current. And which versions are known to be published: for the oracle. */
+/**
+ * The store: of each page the version that is current. And which versions are known to be
+ * published: for the oracle.
+ */
 const current = new Int32Array(new SharedArrayBuffer(pages * 4))
 const published = new Int32Array(new SharedArrayBuffer(pages * 4))
 const counts = new Int32Array(new SharedArrayBuffer(64))
 
 const tracker = await DirtyTracker.create({ maxWriters: WRITERS, maxKeysPerEpoch: pages })
 
-// ------------------------------------------------------------------------------------------------------------- the cache
+// --------------------------------------------------------------------------------------- the cache
 const names = Array.from({ length: pages }, (_, page) => `page:${page}`)
 const fingerprints = names.map((name) => fingerprint(name))
 const cache = new Map()
 
 const orders = {
-  /** Right: the entry is in the cache before its page is rendered. If the page is written meanwhile, the tick drops the entry, and no later reader gets it. */
+  /**
+   * Right: the entry is in the cache before its page is rendered. If the page is written meanwhile,
+   * the tick drops the entry, and no later reader gets it.
+   */
   'entry first'(page) {
     const key = fingerprints[page]
     const cached = cache.get(key)
@@ -34,7 +49,10 @@ const orders = {
     entry.rendering = render(page).then((version) => (entry.version = version))
     return entry.rendering
   },
-  /** Wrong: a tick during the render finds nothing to drop, and then the old page goes into the cache for good. */
+  /**
+   * Wrong: a tick during the render finds nothing to drop, and then the old page goes into the
+   * cache for good.
+   */
   async 'render first'(page) {
     const key = fingerprints[page]
     const cached = cache.get(key)
@@ -62,8 +80,18 @@ function invalidate(epoch) {
   for (const key of epoch) if (cache.delete(key)) found.dropped++
 }
 
-// ------------------------------------------------------------------------------------------------------------ the oracle
-const found = { ticks: 0, keys: 0, served: 0, rendered: 0, stale: 0, cached: 0, staleForEver: 0, dropped: 0, cleared: 0 }
+// -------------------------------------------------------------------------------------- the oracle
+const found = {
+  ticks: 0,
+  keys: 0,
+  served: 0,
+  rendered: 0,
+  stale: 0,
+  cached: 0,
+  staleForEver: 0,
+  dropped: 0,
+  cleared: 0,
+}
 /** Of each page the version that the ticks so far have covered: nothing older may be served. */
 let covered = new Int32Array(pages)
 /** What was published at the end of the last tick, and so before the next cut. */
@@ -81,14 +109,23 @@ async function readAndCheck(page) {
 async function browse(reader) {
   const random = randomFrom(seed * 1000 + reader)
   while (!ending.signal.aborted) {
-    for (let i = 0; i < 50 && !ending.signal.aborted; i++) await readAndCheck(Math.floor(pages * random() ** 3))
+    for (let i = 0; i < 50 && !ending.signal.aborted; i++)
+      await readAndCheck(Math.floor(pages * random() ** 3))
     await sleep(0)
   }
 }
 
-// -------------------------------------------------------------------------------------------------------------------- go
+// ---------------------------------------------------------------------------------------------- go
 const workers = Array.from({ length: WRITERS }, (_, writer) => {
-  const workerData = { handle: tracker.handle, current, published, counts, writer, writers: WRITERS, seed }
+  const workerData = {
+    handle: tracker.handle,
+    current,
+    published,
+    counts,
+    writer,
+    writers: WRITERS,
+    seed,
+  }
   return new Worker(new URL('cache-invalidation-writer.mjs', import.meta.url), { workerData })
 })
 const exits = workers.map((worker) => exitOf(worker))
@@ -102,7 +139,8 @@ for await (const epoch of tracker.epochs({ everyMs, signal: ending.signal, skipE
   covered = due
   due = published.map((_, page) => Atomics.load(published, page))
   if (++found.ticks === ticks) ending.abort()
-  if (found.ticks === ticks >>> 1) Atomics.store(counts, 3, 1) // no bulk writes any more: they would clear what is to be compared
+  // no bulk writes any more: they would clear what is to be compared
+  if (found.ticks === ticks >>> 1) Atomics.store(counts, 3, 1)
 }
 await Promise.all(readers)
 Atomics.store(counts, 0, 1)
@@ -125,5 +163,7 @@ verdict({
   unsettled: tracker.stats().unsettled.length,
   exitCodes,
   // Timers, workers, ports: nothing but standard output is left.
-  left: process.getActiveResourcesInfo().filter((what) => !/^(PipeWrap|TTYWrap|FSReqCallback|Immediate)$/.test(what)),
+  left: process
+    .getActiveResourcesInfo()
+    .filter((what) => !/^(PipeWrap|TTYWrap|FSReqCallback|Immediate)$/.test(what)),
 })

@@ -1,4 +1,7 @@
-/** Computes a component of some entities every frame, and now and then of all of them. What could not be marked is marked in the next frame. */
+/**
+ * Computes a component of some entities every frame, and now and then of all of them. What could
+ * not be marked is marked in the next frame.
+ */
 import { workerData } from 'node:worker_threads'
 import { openWriter } from 'dirtyring'
 import { pick, randomFrom, sleep } from '../programs/threads.mjs'
@@ -18,7 +21,8 @@ function step(changed) {
   if (!dirty.flush()) return // a full ring: a later batch takes them along
   // For the oracle: what the next frame has to show.
   for (const entity of unmarked) marking.delete(entity)
-  for (const entity of marking) Atomics.store(published, system * entities + entity, world[system * entities + entity])
+  for (const entity of marking)
+    Atomics.store(published, system * entities + entity, world[system * entities + entity])
 }
 
 const all = Array.from({ length: entities }, (_, entity) => entity)

@@ -1,6 +1,7 @@
 /**
- * A game's main thread, 60 frames a second, that shows what other threads compute: keys are an entity and a component, as two lanes. It takes an epoch a
- * frame, never waits for one, and marks what the player does where there is room.
+ * A game's main thread, 60 frames a second, that shows what other threads compute: keys are an
+ * entity and a component, as two lanes. It takes an epoch a frame, never waits for one, and marks
+ * what the player does where there is room.
  */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker } from 'dirtyring'
@@ -29,7 +30,12 @@ const published = new Int32Array(new SharedArrayBuffer(CELLS * 4))
 const counts = new Int32Array(new SharedArrayBuffer(64))
 const shown = new Int32Array(CELLS)
 
-const tracker = await DirtyTracker.create({ onFull, laneCapacity: 256, maxWriters: SYSTEMS + 1, maxKeysPerEpoch: CELLS })
+const tracker = await DirtyTracker.create({
+  onFull,
+  laneCapacity: 256,
+  maxWriters: SYSTEMS + 1,
+  maxKeysPerEpoch: CELLS,
+})
 const dirty = tracker.openWriter()
 
 function show(epoch) {
@@ -56,7 +62,8 @@ function press(entity) {
 function frame() {
   for (let i = pick(random, 8); i > 0; i--) press(pick(random, ENTITIES))
   const due = published.slice()
-  due.set(world.subarray(INPUT * ENTITIES), INPUT * ENTITIES) // advanceEpoch() publishes the writers of its own thread
+  // advanceEpoch() publishes the writers of its own thread
+  due.set(world.subarray(INPUT * ENTITIES), INPUT * ENTITIES)
   const sealed = timed('advanceEpoch', () => tracker.advanceEpoch({ onBusy: 'reject' }))
   return sealed.then(
     (epoch) => {
@@ -72,7 +79,7 @@ function frame() {
   )
 }
 
-// -------------------------------------------------------------------------------------------------------------- the oracle
+// -------------------------------------------------------------------------------------- the oracle
 const found = { frames: 0, skipped: 0, keys: 0, largest: 0, presses: 0, invented: 0, behind: 0 }
 const longestMs = {}
 
@@ -83,16 +90,29 @@ function timed(name, call) {
   return result
 }
 
-// ---------------------------------------------------------------------------------------------------------------------- go
+// ---------------------------------------------------------------------------------------------- go
 const random = randomFrom(seed)
 const workers = Array.from({ length: SYSTEMS }, (_, system) => {
-  const workerData = { handle: tracker.handle, world, published, counts, system, entities: ENTITIES, frameMs: FRAME_MS, seed }
+  const workerData = {
+    handle: tracker.handle,
+    world,
+    published,
+    counts,
+    system,
+    entities: ENTITIES,
+    frameMs: FRAME_MS,
+    seed,
+  }
   return new Worker(new URL('game-loop-system.mjs', import.meta.url), { workerData })
 })
 const exits = workers.map((worker) => exitOf(worker))
 
 const shows = []
-for (let next = performance.now(); shows.length < frames; next = Math.max(next + FRAME_MS, performance.now())) {
+for (
+  let next = performance.now();
+  shows.length < frames;
+  next = Math.max(next + FRAME_MS, performance.now())
+) {
   shows.push(frame())
   await sleep(next + FRAME_MS - performance.now())
 }

@@ -1,4 +1,6 @@
-/** Marks new keys of its own, and between them keys that all threads mark, until it is terminated. */
+/**
+ * Marks new keys of its own, and between them keys that all threads mark, until it is terminated.
+ */
 import { workerData } from 'node:worker_threads'
 import { KeyDictionary, openWriter } from 'dirtyring'
 

@@ -1,6 +1,6 @@
 /**
- * String keys there and back: threads mark the number that a KeyDictionary has for a key, and the main thread reads the keys again, also those of threads
- * that were terminated in the middle of it.
+ * String keys there and back: threads mark the number that a KeyDictionary has for a key, and the
+ * main thread reads the keys again, also those of threads that were terminated in the middle of it.
  */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker, KeyDictionary } from 'dirtyring'
@@ -31,7 +31,7 @@ async function save() {
   })
 }
 
-// ------------------------------------------------------------------------------------------------------------- the oracle
+// -------------------------------------------------------------------------------------- the oracle
 const found = { epochs: 0, keys: 0, lost: 0, invented: 0, twins: 0 }
 const idOf = new Map()
 
@@ -41,11 +41,12 @@ function check(id, key) {
   idOf.set(key, id)
   found.keys++
   const [, writer, n] = /^user:(\d+):(\d+)$/.exec(key) ?? /^(shared):(\d+)$/.exec(key) ?? []
-  const isMarked = writer === 'shared' ? Number(n) < 1000 : Number(n) <= marked[writer] // one more than it has said, at most
+  // one more than it has said, at most
+  const isMarked = writer === 'shared' ? Number(n) < 1000 : Number(n) <= marked[writer]
   if (!isMarked) found.invented++
 }
 
-// --------------------------------------------------------------------------------------------------------------------- go
+// ---------------------------------------------------------------------------------------------- go
 const random = randomFrom(seed)
 const living = Array.from({ length: WRITERS }, start)
 for (let i = 0; i < terminations; i++) {

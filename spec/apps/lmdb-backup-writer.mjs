@@ -1,4 +1,7 @@
-/** Writes rows in transactions. All but one of these threads mark inside the transaction, the last one after it. */
+/**
+ * Writes rows in transactions. All but one of these threads mark inside the transaction, the last
+ * one after it.
+ */
 import { workerData } from 'node:worker_threads'
 import { fingerprint, openWriter, TxnBuffer } from 'dirtyring'
 import { open } from 'lmdb'
@@ -30,7 +33,10 @@ function write(key) {
 
 const marks = new TxnBuffer(0)
 
-/** Write and mark in one critical section, which the cut enters too. Both or, when it throws, neither. */
+/**
+ * Write and mark in one critical section, which the cut enters too. Both or, when it throws,
+ * neither.
+ */
 function changeInside(changed) {
   marks.clear() // what the last rollback left
   store.transactionSync(() => {
@@ -40,7 +46,8 @@ function changeInside(changed) {
     }
     if (random() < 0.1) throw new Error('changed my mind')
     marks.flushTo(dirty)
-    dirty.flush() // before the lock is given up: the cut takes what is published, not what is staged
+    // before the lock is given up: the cut takes what is published, not what is staged
+    dirty.flush()
   })
 }
 

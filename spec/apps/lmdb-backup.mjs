@@ -1,6 +1,7 @@
 /**
- * Incremental backup of an LMDB store that several threads write to. The cut is made inside the store's write lock, together with a read snapshot: so the
- * keys of each epoch are exactly what differs between one snapshot and the next, and are copied while the writers go on.
+ * Incremental backup of an LMDB store that several threads write to. The cut is made inside the
+ * store's write lock, together with a read snapshot: so the keys of each epoch are exactly what
+ * differs between one snapshot and the next, and are copied while the writers go on.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -22,14 +23,23 @@ const rows = store.openDB('rows')
 const names = store.openDB('names', { dupSort: true, keyEncoding: 'binary', encoding: 'string' })
 const copy = open({ path: join(folder, 'copy'), noSync: true })
 
-const tracker = await DirtyTracker.create({ capacity, maxWriters: WRITERS, maxKeysPerEpoch: 10_000 })
+const tracker = await DirtyTracker.create({
+  capacity,
+  maxWriters: WRITERS,
+  maxKeysPerEpoch: 10_000,
+})
 
-/** The epoch and the snapshot of one moment, at which nobody writes; undefined if the cut could not be made at that moment. */
+/**
+ * The epoch and the snapshot of one moment, at which nobody writes; undefined if the cut could not
+ * be made at that moment.
+ */
 function cut() {
   return store.transactionSync(() => {
     const sealed = tracker.tryAdvanceEpoch()
-    if (sealed === undefined) return undefined // no slot is free, or the ring is full: try again, outside the lock
-    store.resetReadTxn() // else it may be the snapshot that this turn of the event loop has read from before
+    // no slot is free, or the ring is full: try again, outside the lock
+    if (sealed === undefined) return undefined
+    // else it may be the snapshot that this turn of the event loop has read from before
+    store.resetReadTxn()
     return { sealed, snapshot: store.useReadTransaction() }
   })
 }
@@ -44,7 +54,10 @@ function* keysOf(epoch, transaction) {
   }
 }
 
-/** Copies what has changed since the last one. Returns its keys, and looks at the snapshot with `inspect` before it is let go. */
+/**
+ * Copies what has changed since the last one. Returns its keys, and looks at the snapshot with
+ * `inspect` before it is let go.
+ */
 async function backUp(inspect) {
   let made
   while ((made = cut()) === undefined) {
@@ -67,7 +80,7 @@ async function backUp(inspect) {
   transaction.done()
 }
 
-// ------------------------------------------------------------------------------------------------------------- the oracle
+// -------------------------------------------------------------------------------------- the oracle
 const found = { rounds: 0, copied: 0, lost: 0, invented: 0, triedAgain: 0, behind: 0, caughtUp: 0 }
 /** Of the last snapshot: the version of each row. */
 let before = new Map()
@@ -99,12 +112,15 @@ function compare(transaction, copied) {
 
 /** Rows that are not the same in both. */
 function differences() {
-  const asText = (db) => new Map([...db.getRange()].map(({ key, value }) => [key, JSON.stringify(value)]))
+  const asText = (db) =>
+    new Map([...db.getRange()].map(({ key, value }) => [key, JSON.stringify(value)]))
   const [original, copied] = [asText(rows), asText(copy)]
-  return [...new Set([...original.keys(), ...copied.keys()])].filter((key) => original.get(key) !== copied.get(key)).length
+  return [...new Set([...original.keys(), ...copied.keys()])].filter(
+    (key) => original.get(key) !== copied.get(key),
+  ).length
 }
 
-// ------------------------------------------------------------------------------------------------------------------- go
+// ---------------------------------------------------------------------------------------------- go
 const counts = new Int32Array(new SharedArrayBuffer(64))
 const workers = Array.from({ length: WRITERS }, (_, writer) => {
   const workerData = { handle: tracker.handle, location, counts, keys, writer, seed }
@@ -115,7 +131,8 @@ const exits = workers.map((worker) => exitOf(worker))
 while (found.rounds < rounds || found.triedAgain < triesMin) {
   const enough = Atomics.load(counts, 1) + WRITERS
   while (Atomics.load(counts, 1) < enough) await new Promise((resolve) => setImmediate(resolve))
-  rows.get(0) // an application reads from its store: what it reads is of one moment, to the end of this turn
+  // an application reads from its store: what it reads is of one moment, to the end of this turn
+  rows.get(0)
   await backUp(compare)
 }
 Atomics.store(counts, 0, 1)

@@ -1,6 +1,7 @@
 /**
- * A pool whose workers come and go, Piscina or Tinypool: each task marks through withWriter(), so a finished task is a published task. Workers that are idle
- * for long, or crash in a task, are harvested without being asked for, and what they had is free for the next ones.
+ * A pool whose workers come and go, Piscina or Tinypool: each task marks through withWriter(), so a
+ * finished task is a published task. Workers that are idle for long, or crash in a task, are
+ * harvested without being asked for, and what they had is free for the next ones.
  */
 import { DirtyTracker } from 'dirtyring'
 import { Piscina } from 'piscina'
@@ -32,12 +33,25 @@ let tasks = 0
 function start(how, signal) {
   const task = tasks++
   const keys = 1 + pick(random, KEYS_MAX)
-  const done = pool.run({ handle: tracker.handle, marked, task, first: task * KEYS_MAX, keys, how }, { signal })
+  const done = pool.run(
+    { handle: tracker.handle, marked, task, first: task * KEYS_MAX, keys, how },
+    { signal },
+  )
   return { task, keys, how, done }
 }
 
-// ------------------------------------------------------------------------------------------------------------- the oracle
-const found = { epochs: 0, keys: 0, finished: 0, failed: 0, terminated: 0, crashed: 0, lost: 0, late: 0, invented: 0 }
+// -------------------------------------------------------------------------------------- the oracle
+const found = {
+  epochs: 0,
+  keys: 0,
+  finished: 0,
+  failed: 0,
+  terminated: 0,
+  crashed: 0,
+  lost: 0,
+  late: 0,
+  invented: 0,
+}
 const random = randomFrom(seed)
 /** Of each task the keys that an epoch has brought. */
 const seen = new Int32Array(TASKS_MAX)
@@ -82,7 +96,7 @@ async function settle(run, controller) {
 
 const isOver = new Set()
 
-// --------------------------------------------------------------------------------------------------------------------- go
+// ---------------------------------------------------------------------------------------------- go
 const threads = new Set()
 process.on('worker', (worker) => threads.add(worker.threadId))
 const harvests = []
@@ -115,8 +129,18 @@ for (let round = 0; round < rounds; round++) {
   if (round === 4 && kind === 'tinypool') await pool.recycleWorkers()
 }
 
-/** What a timer can do for a task that forgets to flush: nothing, while its worker waits for the next one. */
-await pool.run({ handle: tracker.handle, marked, task: tasks, first: tasks * KEYS_MAX, keys: 10, how: 'forgets' })
+/**
+ * What a timer can do for a task that forgets to flush: nothing, while its worker waits for the
+ * next one.
+ */
+await pool.run({
+  handle: tracker.handle,
+  marked,
+  task: tasks,
+  first: tasks * KEYS_MAX,
+  keys: 10,
+  how: 'forgets',
+})
 all.push({ task: tasks++, keys: 10, how: 'forgets' })
 await sleep(10)
 const { staged } = tracker.stats()

@@ -1,17 +1,40 @@
-/** Writes rows of a SQLite database in transactions, until it dies: in the way that it is told, at the place that it is told. */
+/**
+ * Writes rows of a SQLite database in transactions, until it dies: in the way that it is told, at
+ * the place that it is told.
+ */
 import { workerData } from 'node:worker_threads'
 import Database from 'better-sqlite3'
 import { openWriter } from 'dirtyring'
 import { pick, randomFrom } from '../programs/threads.mjs'
-import { BEGUN, COMMITTED, DYING, MARKED, OUTSIDE, PLACE, TRANSACTIONS, WRITTEN } from './sqlite-backup-places.mjs'
+import {
+  BEGUN,
+  COMMITTED,
+  DYING,
+  MARKED,
+  OUTSIDE,
+  PLACE,
+  TRANSACTIONS,
+  WRITTEN,
+} from './sqlite-backup-places.mjs'
 
-const { handle, path, words, order, rows, synchronous, way, placeOfDeath, transactionOfDeath, seed } = workerData
+const {
+  handle,
+  path,
+  words,
+  order,
+  rows,
+  synchronous,
+  way,
+  placeOfDeath,
+  transactionOfDeath,
+  seed,
+} = workerData
 const random = randomFrom(seed)
 const db = new Database(path, { timeout: 60_000 })
 db.pragma(`synchronous = ${synchronous}`)
 const dirty = openWriter(handle)
 
-// ------------------------------------------------------------------------------------------------------ the transactions
+// -------------------------------------------------------------------------------- the transactions
 const replace = db.prepare('INSERT OR REPLACE INTO rows (id, version) VALUES (?, ?)')
 const update = db.prepare('UPDATE rows SET version = ? WHERE id = ?')
 const remove = db.prepare('DELETE FROM rows WHERE id = ?')
@@ -44,7 +67,10 @@ function mark(changed) {
 }
 
 const orders = {
-  /** Right: the marks are staged before COMMIT and published after it. If this thread dies in between, they are harvested. */
+  /**
+   * Right: the marks are staged before COMMIT and published after it. If this thread dies in
+   * between, they are harvested.
+   */
   batch: (changed, fails) =>
     dirty.batch(() => {
       mark(changed)
@@ -55,7 +81,10 @@ const orders = {
     write(changed, fails)
     mark(changed)
   },
-  /** Wrong: a mark that is published before COMMIT lets the backup copy the old row, and no further mark follows. */
+  /**
+   * Wrong: a mark that is published before COMMIT lets the backup copy the old row, and no further
+   * mark follows.
+   */
   before(changed, fails) {
     mark(changed)
     dirty.flush()
@@ -63,7 +92,7 @@ const orders = {
   },
 }
 
-// ------------------------------------------------------------------------------------------------------------- the death
+// --------------------------------------------------------------------------------------- the death
 let transactions = 0
 
 function reach(place) {
@@ -89,7 +118,8 @@ for (;;) {
   const changed = Array.from({ length: 1 + pick(random, 8) }, () => pick(random, rows))
   const chance = random()
   const fails = chance < 0.1 ? 'before COMMIT' : chance < 0.2 ? 'after COMMIT' : undefined
-  if (dirty.room < changed.length) await dirty.waitForRoom(changed.length) // a mark that finds no room inside a batch throws
+  // a mark that finds no room inside a batch throws
+  if (dirty.room < changed.length) await dirty.waitForRoom(changed.length)
   transactions++
   try {
     orders[order](changed, fails)

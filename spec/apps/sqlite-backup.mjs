@@ -1,6 +1,7 @@
 /**
- * An incremental backup of a SQLite database (better-sqlite3, WAL). Worker threads write rows in transactions and are killed in them, again and again; each
- * tick the rows of an epoch are copied. In the end the copy has to equal the database, row for row.
+ * An incremental backup of a SQLite database (better-sqlite3, WAL). Worker threads write rows in
+ * transactions and are killed in them, again and again; each tick the rows of an epoch are copied.
+ * In the end the copy has to equal the database, row for row.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,9 +11,26 @@ import Database from 'better-sqlite3'
 import { DirtyTracker } from 'dirtyring'
 import { args, verdict } from '../programs/support.mjs'
 import { exitOf, pick, randomFrom, sleep, until, within } from '../programs/threads.mjs'
-import { BEGUN, COMMITTED, DYING, MARKED, OUTSIDE, PLACE, TRANSACTIONS, WORDS, WRITTEN } from './sqlite-backup-places.mjs'
+import {
+  BEGUN,
+  COMMITTED,
+  DYING,
+  MARKED,
+  OUTSIDE,
+  PLACE,
+  TRANSACTIONS,
+  WORDS,
+  WRITTEN,
+} from './sqlite-backup-places.mjs'
 
-const { kills = 30, order = 'batch', synchronous = 'NORMAL', rows = 2000, everyMs = 10, seed = 1 } = args
+const {
+  kills = 30,
+  order = 'batch',
+  synchronous = 'NORMAL',
+  rows = 2000,
+  everyMs = 10,
+  seed = 1,
+} = args
 const WRITERS = 3
 /** Most often a thread is terminated at any instant. */
 const WAYS = ['terminate', 'terminate', 'terminate', 'exit', 'throw', 'overflow', 'loop']
@@ -33,7 +51,7 @@ db.transaction(() => {
 
 const tracker = await DirtyTracker.create({ maxWriters: 2 * WRITERS })
 
-// ------------------------------------------------------------------------------------------------------------ the backup
+// -------------------------------------------------------------------------------------- the backup
 const everyRow = db.prepare('SELECT id, version FROM rows')
 const oneRow = db.prepare('SELECT version FROM rows WHERE id = ?').pluck()
 const readAll = () => new Map(everyRow.all().map(({ id, version }) => [id, version]))
@@ -45,7 +63,10 @@ function copyRow(id) {
   else backup.set(id, version)
 }
 
-/** Reads the rows from the database itself: after the epoch was handed out, so each COMMIT before its marks is visible. */
+/**
+ * Reads the rows from the database itself: after the epoch was handed out, so each COMMIT before
+ * its marks is visible.
+ */
 function copy(epoch) {
   if (!epoch.exact) {
     backup = readAll()
@@ -57,7 +78,7 @@ function copy(epoch) {
   found.copied += epoch.size
 }
 
-// ------------------------------------------------------------------------------------------------------------ the deaths
+// -------------------------------------------------------------------------------------- the deaths
 const found = { epochs: 0, inexact: 0, copied: 0, transactions: 0, kills: 0, inATransaction: 0 }
 const ways = {}
 const places = {}
@@ -88,12 +109,19 @@ async function live(number) {
   worker.on('error', (error) => (said = error.message))
   if (way === 'terminate') {
     const enough = 1 + pick(random, 6)
-    await until(() => Atomics.load(words, TRANSACTIONS) >= enough || said !== '', 'some transactions')
+    await until(
+      () => Atomics.load(words, TRANSACTIONS) >= enough || said !== '',
+      'some transactions',
+    )
     // At any instant of the next one, COMMIT's own time included.
-    for (const end = performance.now() + random() * 2; performance.now() < end && Atomics.load(words, PLACE) === OUTSIDE;);
+    for (
+      const end = performance.now() + random() * 2;
+      performance.now() < end && Atomics.load(words, PLACE) === OUTSIDE;
+    );
     for (const end = performance.now() + random() * 0.3; performance.now() < end;);
   }
-  if (way === 'loop') await until(() => Atomics.load(words, DYING) === 1 || said !== '', 'an endless loop')
+  if (way === 'loop')
+    await until(() => Atomics.load(words, DYING) === 1 || said !== '', 'an endless loop')
   if (way === 'terminate' || way === 'loop') await worker.terminate()
   await exit
 
@@ -103,10 +131,11 @@ async function live(number) {
   if (place !== 'outside') found.inATransaction++
   ways[way] = (ways[way] ?? 0) + 1
   places[place] = (places[place] ?? 0) + 1
-  if (!(expectedOf[way] ?? /^$/).test(said)) errors.push(`a writer that was to die by ${way}: ${said}`)
+  if (!(expectedOf[way] ?? /^$/).test(said))
+    errors.push(`a writer that was to die by ${way}: ${said}`)
 }
 
-// -------------------------------------------------------------------------------------------------------------------- go
+// ---------------------------------------------------------------------------------------------- go
 let started = 0
 const lives = Array.from({ length: WRITERS }, async () => {
   while (found.inATransaction + WRITERS <= kills || started < kills) await live(started++)
@@ -125,7 +154,9 @@ const { harvested } = tracker.stats()
 await within(tracker.stop({ consume: copy }), 'stop()')
 
 const original = readAll()
-const differing = [...new Set([...original.keys(), ...backup.keys()])].filter((id) => original.get(id) !== backup.get(id))
+const differing = [...new Set([...original.keys(), ...backup.keys()])].filter(
+  (id) => original.get(id) !== backup.get(id),
+)
 verdict({
   order,
   ...found,

@@ -54,7 +54,10 @@ async function inABatch(transaction, rows) {
   }
 }
 
-/** More rows than a lane takes: in parts, in as many epochs as it happens to be, or as a change of everything. */
+/**
+ * More rows than a lane takes: in parts, in as many epochs as it happens to be, or as a change of
+ * everything.
+ */
 async function long(transaction, rows) {
   buffer.reset(transaction)
   buffer.recordMany(rows)
@@ -77,11 +80,21 @@ async function long(transaction, rows) {
 /** So many at most between two checkpoints, however slow those are. */
 const TRANSACTIONS_A_CHECKPOINT = 50
 
-for (let transaction = 0; transaction < committed.length && Atomics.load(counts, 0) === 0; transaction++) {
-  const rows = Array.from({ length: sizeOf(writer, transaction) }, (_, place) => rowOf(writer, transaction, place))
+for (
+  let transaction = 0;
+  transaction < committed.length && Atomics.load(counts, 0) === 0;
+  transaction++
+) {
+  const rows = Array.from({ length: sizeOf(writer, transaction) }, (_, place) =>
+    rowOf(writer, transaction, place),
+  )
   if (rows.length > LANE_CAPACITY) await long(transaction, rows)
   else if (random() < 0.5) await buffered(transaction, rows)
   else await inABatch(transaction, rows)
   if (transaction % 2 === 0) await sleep(1)
-  while (transaction >= (Atomics.load(counts, 7) + 1) * TRANSACTIONS_A_CHECKPOINT && Atomics.load(counts, 0) === 0) await sleep(1)
+  while (
+    transaction >= (Atomics.load(counts, 7) + 1) * TRANSACTIONS_A_CHECKPOINT &&
+    Atomics.load(counts, 0) === 0
+  )
+    await sleep(1)
 }

@@ -1,24 +1,42 @@
 /**
- * Threads that commit transactions, and a checkpoint that fails in every third epoch: what consume() does not get saved comes back with the next epoch, and
- * whatever happens, all of a transaction is in one epoch.
+ * Threads that commit transactions, and a checkpoint that fails in every third epoch: what
+ * consume() does not get saved comes back with the next epoch, and whatever happens, all of a
+ * transaction is in one epoch.
  */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker } from 'dirtyring'
 import { args, verdict } from '../programs/support.mjs'
 import { exitOf, sleep, within } from '../programs/threads.mjs'
-import { COMMITTED, LANE_CAPACITY, readRow, ROLLED_BACK, rowOf, sizeOf } from './transactions-rows.mjs'
+import {
+  COMMITTED,
+  LANE_CAPACITY,
+  readRow,
+  ROLLED_BACK,
+  rowOf,
+  sizeOf,
+} from './transactions-rows.mjs'
 
 const { epochs = 90, seed = 1 } = args
 const WRITERS = 3
 const TRANSACTIONS_MAX = 20_000
 
-/** The store: of each transaction of each writer whether it is committed, or was rolled back after its marks. */
-const committed = Array.from({ length: WRITERS }, () => new Uint8Array(new SharedArrayBuffer(TRANSACTIONS_MAX)))
+/**
+ * The store: of each transaction of each writer whether it is committed, or was rolled back after
+ * its marks.
+ */
+const committed = Array.from(
+  { length: WRITERS },
+  () => new Uint8Array(new SharedArrayBuffer(TRANSACTIONS_MAX)),
+)
 const counts = new Int32Array(new SharedArrayBuffer(64))
 
-const tracker = await DirtyTracker.create({ onFull: 'reject', laneCapacity: LANE_CAPACITY, maxWriters: WRITERS })
+const tracker = await DirtyTracker.create({
+  onFull: 'reject',
+  laneCapacity: LANE_CAPACITY,
+  maxWriters: WRITERS,
+})
 
-// -------------------------------------------------------------------------------------------------------- the checkpoint
+// ---------------------------------------------------------------------------------- the checkpoint
 /** Rows that are on the disk of this application. */
 let disk = new Set()
 let checkpoints = 0
@@ -40,7 +58,8 @@ function* allRows(states = [COMMITTED]) {
   for (let writer = 0; writer < WRITERS; writer++) {
     for (let transaction = 0; transaction < TRANSACTIONS_MAX; transaction++) {
       if (!states.includes(Atomics.load(committed[writer], transaction))) continue
-      for (let place = 0; place < sizeOf(writer, transaction); place++) yield rowOf(writer, transaction, place)
+      for (let place = 0; place < sizeOf(writer, transaction); place++)
+        yield rowOf(writer, transaction, place)
     }
   }
 }
@@ -54,10 +73,13 @@ async function takeCheckpoint() {
   }
 }
 
-// ------------------------------------------------------------------------------------------------------------- the oracle
+// -------------------------------------------------------------------------------------- the oracle
 const found = { epochs: 0, inexact: 0, failed: 0, keys: 0, torn: 0 }
 
-/** A row tells its transaction, and that how many rows it has. Those beyond a lane are allowed to come in parts. */
+/**
+ * A row tells its transaction, and that how many rows it has. Those beyond a lane are allowed to
+ * come in parts.
+ */
 function checkWhole(rows) {
   const counted = new Map()
   for (const row of rows) {
@@ -72,7 +94,7 @@ function checkWhole(rows) {
   }
 }
 
-// --------------------------------------------------------------------------------------------------------------------- go
+// ---------------------------------------------------------------------------------------------- go
 const workers = Array.from({ length: WRITERS }, (_, writer) => {
   const workerData = { handle: tracker.handle, committed: committed[writer], counts, writer, seed }
   return new Worker(new URL('transactions-writer.mjs', import.meta.url), { workerData })

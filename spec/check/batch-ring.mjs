@@ -1,16 +1,35 @@
 /**
- * What a BatchRing's scenarios stand in: producers that push and close, which may die, and one consumer. The oracle goes by the order in which ring slots were
- * filled: the consumer is handed those batches, each once, in that order, and when everything is consumed every lane of a closed producer is free.
+ * What a BatchRing's scenarios stand in: producers that push and close, which may die, and one
+ * consumer. The oracle goes by the order in which ring slots were filled: the consumer is handed
+ * those batches, each once, in that order, and when everything is consumed every lane of a closed
+ * producer is free.
  *
  *   { name, model: batchRing, memory: {…}, threads: { producerA: function* (w) {…}, consumer: function* (w) {…} } }
  *
  * A thread whose name begins with "producer" can be killed.
  */
-import { attempt, currentThread, DEAD, drive, Failure, forget, mixed, read, say, until } from './runtime.mjs'
+import {
+  attempt,
+  currentThread,
+  DEAD,
+  drive,
+  Failure,
+  forget,
+  mixed,
+  read,
+  say,
+  until,
+} from './runtime.mjs'
 
 const noClock = { armed: true, arm: () => undefined }
 const SMALL = { capacity: 2, laneCapacity: 2, maxWriters: 2 }
-const UNUSED = { epochSlots: 0, maxKeysPerEpoch: 0, flushIntervalMs: 0, maxWaitMs: 0, onFull: 'reject' }
+const UNUSED = {
+  epochSlots: 0,
+  maxKeysPerEpoch: 0,
+  flushIntervalMs: 0,
+  maxWaitMs: 0,
+  onFull: 'reject',
+}
 
 export function setUp(core, scenario) {
   const settings = { ...SMALL, ...UNUSED, ...scenario.memory }
@@ -22,19 +41,22 @@ export function setUp(core, scenario) {
 
 export const racyWords = (core, { layout }) => {
   const racy = new Set()
-  for (let writer = 0; writer < layout.maxWriters; writer++) racy.add(core.laneAt(layout, writer) + core.LANE_ATTN)
+  for (let writer = 0; writer < layout.maxWriters; writer++)
+    racy.add(core.laneAt(layout, writer) + core.LANE_ATTN)
   return (i) => racy.has(i)
 }
 
 export function unimportantWords(core, { layout }) {
   const words = new Set()
-  for (let writer = 0; writer < layout.maxWriters; writer++) words.add(core.laneAt(layout, writer) + core.LANE_BATCHES + 1)
+  for (let writer = 0; writer < layout.maxWriters; writer++)
+    words.add(core.laneAt(layout, writer) + core.LANE_BATCHES + 1)
   return (i) => words.has(i)
 }
 
 export function namer(core, { layout }) {
   return (i) => {
-    if (i >= layout.lanes) return `lane${Math.floor((i - layout.lanes) / layout.laneStride)}+${(i - layout.lanes) % layout.laneStride}`
+    if (i >= layout.lanes)
+      return `lane${Math.floor((i - layout.lanes) / layout.laneStride)}+${(i - layout.lanes) % layout.laneStride}`
     if (i >= layout.ring) return `slot[${i - layout.ring}]`
     return i === core.TAIL ? 'TAIL' : i === core.HEAD ? 'HEAD' : `word ${i}`
   }
@@ -47,7 +69,10 @@ export class World {
     this.memory = memory
     this.words = memory.words
     this.run = run
-    /** Batches in the order in which their slots were filled, and those that the consumer was handed. */
+    /**
+     * Batches in the order in which their slots were filled, and those that the consumer was
+     * handed.
+     */
     this.filled = []
     this.handed = []
     /** Of each producer the keys whose push() returned true. */
@@ -59,7 +84,13 @@ export class World {
     const { run, core, memory } = this
     const { layout } = memory
     run.watch = (thread, i, old, now) => {
-      if (i < layout.ring || i >= layout.ring + layout.capacity || (old & 1) !== 0 || (now & 1) === 0) return
+      if (
+        i < layout.ring ||
+        i >= layout.ring + layout.capacity ||
+        (old & 1) !== 0 ||
+        (now & 1) === 0
+      )
+        return
       const token = core.tokenOf(now)
       run.known = mixed(run.known, mixed(token, thread.id))
       if ((token & core.BATCH) === 0) return
@@ -69,23 +100,33 @@ export class World {
       this.filled.push(this.#keysOf(writer, (end - count) | 0, count))
     }
     for (const [name, body] of Object.entries(this.scenario.threads)) {
-      run.spawn(name, () => body(this), { killable: name.startsWith('producer') && this.scenario.kills !== false })
+      run.spawn(name, () => body(this), {
+        killable: name.startsWith('producer') && this.scenario.kills !== false,
+      })
     }
   }
 
   #keysOf(writer, start, count) {
     const { core, memory, words } = this
     const at = core.laneAt(memory.layout, writer) + core.LANE_KEYS
-    return Array.from({ length: count }, (_, k) => words[at + (((start + k) & (memory.layout.laneCapacity - 1)) << 1)])
+    return Array.from(
+      { length: count },
+      (_, k) => words[at + (((start + k) & (memory.layout.laneCapacity - 1)) << 1)],
+    )
   }
 
-  // ------------------------------------------------------------------------------------------------------------- threads
+  // --------------------------------------------------------------------------------------- threads
 
   *open() {
     const { core, memory } = this
     let lane
     yield* until(function* () {
-      lane = yield* core.openLane(memory, currentThread().id + 10, memory.layout.laneCapacity, noClock)
+      lane = yield* core.openLane(
+        memory,
+        currentThread().id + 10,
+        memory.layout.laneCapacity,
+        noClock,
+      )
       return typeof lane !== 'string'
     })
     forget(lane)
@@ -98,7 +139,8 @@ export class World {
     const before = lane.end
     const done = yield* this.core.publishMany(lane, lanes, keys.length)
     if (done) this.pushed.push(...keys)
-    else if (lane.end !== before) throw new Failure('invariant', 'push() was false, and has staged something')
+    else if (lane.end !== before)
+      throw new Failure('invariant', 'push() was false, and has staged something')
     say(done)
     forget(lane)
     return done
@@ -128,7 +170,14 @@ export class World {
         if (token.lane >= 0) {
           const keys = []
           for (let k = 0; k < token.count; k++) {
-            keys.push(yield* read(words, token.lane + core.LANE_KEYS + (((token.start + k) & (memory.layout.laneCapacity - 1)) << 1)))
+            keys.push(
+              yield* read(
+                words,
+                token.lane +
+                  core.LANE_KEYS +
+                  (((token.start + k) & (memory.layout.laneCapacity - 1)) << 1),
+              ),
+            )
           }
           this.handed.push(keys)
         }
@@ -158,21 +207,27 @@ export class World {
     return unharmed ? value : undefined
   }
 
-  // -------------------------------------------------------------------------------------------------------------- checks
+  // ---------------------------------------------------------------------------------------- checks
 
   finish() {
     const { core, memory, words, filled, handed } = this
     drive(this.drain())
     if (JSON.stringify(handed) !== JSON.stringify(filled))
-      throw new Failure('invariant', `filled were ${JSON.stringify(filled)}, handed out were ${JSON.stringify(handed)}`)
+      throw new Failure(
+        'invariant',
+        `filled were ${JSON.stringify(filled)}, handed out were ${JSON.stringify(handed)}`,
+      )
     const all = new Set(handed.flat())
-    for (const key of this.pushed) if (!all.has(key)) throw new Failure('invariant', `${key} was pushed, and is lost`)
+    for (const key of this.pushed)
+      if (!all.has(key)) throw new Failure('invariant', `${key} was pushed, and is lost`)
     const dead = this.run.threads.filter(({ state }) => state === DEAD).length
     let owned = 0
     for (let writer = 0; writer < memory.layout.maxWriters; writer++) {
-      if ((words[core.laneAt(memory.layout, writer) + core.LANE_OWNER] & core.THREAD_MASK) !== 0) owned++
+      if ((words[core.laneAt(memory.layout, writer) + core.LANE_OWNER] & core.THREAD_MASK) !== 0)
+        owned++
     }
-    if (owned > dead + (this.scenario.stayOpen ?? 0)) throw new Failure('invariant', `${owned} lanes are never free again`)
+    if (owned > dead + (this.scenario.stayOpen ?? 0))
+      throw new Failure('invariant', `${owned} lanes are never free again`)
   }
 
   endState() {

@@ -1,6 +1,8 @@
 /**
- * npm run check: every scenario as deep as time allows: within bounds that grow up to three preemptions and two deaths, then random walks, every other one by
- * PCT (depth 3). Progress is kept in node_modules/.cache/dirtyring-check, so that a run that was cut off goes on where it was; `--again` begins anew.
+ * npm run check: every scenario as deep as time allows: within bounds that grow up to three
+ * preemptions and two deaths, then random walks, every other one by PCT (depth 3). Progress is kept
+ * in node_modules/.cache/dirtyring-check, so that a run that was cut off goes on where it was;
+ * `--again` begins anew.
  *
  * Arguments: --minutes N (default 25, on all processes together), --only TEXT, --again.
  */
@@ -25,7 +27,13 @@ function ladder(scenario) {
     { preemptions: 2, deaths: 2, throws },
     { preemptions: 3, deaths: 2, throws },
   ]
-  return throws === 0 ? steps : [{ preemptions: 0, deaths: 0, throws: 1 }, { preemptions: 1, deaths: 1, throws: 1 }, ...steps.slice(1)]
+  return throws === 0
+    ? steps
+    : [
+        { preemptions: 0, deaths: 0, throws: 1 },
+        { preemptions: 1, deaths: 1, throws: 1 },
+        ...steps.slice(1),
+      ]
 }
 
 const boundsName = ({ preemptions, deaths, throws }) =>
@@ -41,7 +49,15 @@ async function work() {
     const scenario = scenarios[index]
     const subject = new Subject(core, scenario)
     const end = performance.now() + ms
-    const result = { executions: 0, ends: 0, deaths: 0, exceptions: 0, complete: undefined, cutOffAt: undefined, failure: undefined }
+    const result = {
+      executions: 0,
+      ends: 0,
+      deaths: 0,
+      exceptions: 0,
+      complete: undefined,
+      cutOffAt: undefined,
+      failure: undefined,
+    }
     const add = (found) => {
       result.executions += found.executions
       result.deaths += found.deaths
@@ -76,11 +92,18 @@ async function work() {
 }
 
 async function lead() {
-  const option = (name, otherwise) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : otherwise)
+  const option = (name, otherwise) =>
+    process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : otherwise
   const minutes = Number(option('--minutes', 25))
   const only = option('--only', '')
   const version = createHash('sha256').update(buildCore())
-  for (const file of ['scenarios.mjs', 'model.mjs', 'dictionary.mjs', 'runtime.mjs', 'explorer.mjs'])
+  for (const file of [
+    'scenarios.mjs',
+    'model.mjs',
+    'dictionary.mjs',
+    'runtime.mjs',
+    'explorer.mjs',
+  ])
     version.update(readFileSync(fileURLToPath(new URL(file, import.meta.url))))
   const name = version.digest('hex').slice(0, 16)
   let state = { name, results: {} }
@@ -98,14 +121,18 @@ async function lead() {
     `${wanted.length} scenarios, ${wanted.length - open.length} of them done before; ${(ms / 1000).toFixed(0)} s each, on ${processes} processes`,
   )
   const queue = open.slice()
-  await Promise.all(Array.from({ length: open.length === 0 ? 0 : processes }, () => serve(queue, ms, state)))
+  await Promise.all(
+    Array.from({ length: open.length === 0 ? 0 : processes }, () => serve(queue, ms, state)),
+  )
   summary(wanted, state)
 }
 
 /** A process that takes one scenario after the other. */
 function serve(queue, ms, state) {
   return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(import.meta.url), ['worker'], { execArgv: ['--max-old-space-size=3000'] })
+    const child = fork(fileURLToPath(import.meta.url), ['worker'], {
+      execArgv: ['--max-old-space-size=3000'],
+    })
     const next = () => {
       const index = queue.shift()
       if (index === undefined) child.disconnect()
@@ -119,11 +146,17 @@ function serve(queue, ms, state) {
       renameSync(`${STATE}.new`, STATE)
       console.log(line(name, result))
       if (result.failure !== undefined)
-        console.log([result.failure.message, result.failure.schedule, ...result.trace.slice(-60)].map((text) => `    ${text}`).join('\n'))
+        console.log(
+          [result.failure.message, result.failure.schedule, ...result.trace.slice(-60)]
+            .map((text) => `    ${text}`)
+            .join('\n'),
+        )
       next()
     })
     child.on('error', reject)
-    child.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`a process ended with ${code}`))))
+    child.on('exit', (code) =>
+      code === 0 ? resolve() : reject(new Error(`a process ended with ${code}`)),
+    )
     next()
   })
 }

@@ -1,15 +1,19 @@
 /**
- * What a dictionary's scenarios stand in: a small memory, threads that add, find and read keys, each with what it has taken, and an oracle. It goes by the
- * table: a key has its number as soon as a cell leads to it. Of each call it requires what follows from that.
+ * What a dictionary's scenarios stand in: a small memory, threads that add, find and read keys,
+ * each with what it has taken, and an oracle. It goes by the table: a key has its number as soon as
+ * a cell leads to it. Of each call it requires what follows from that.
  *
  *   { name, model: dictionary, memory: { maxKeys, spaceWords }, keys: { a: { home, … } }, before: ['a'], threads: { adderA: function* (w) { yield* w.add('a') } } }
  *
- * Keys have names; each is searched for, so that it has the home cell, the low bits of the hash, and the length in words that its scenario wants. Every thread
- * can die.
+ * Keys have names; each is searched for, so that it has the home cell, the low bits of the hash,
+ * and the length in words that its scenario wants. Every thread can die.
  */
 import { attempt, currentThread, drive, Failure, mixed, say, until, DEAD } from './runtime.mjs'
 
-/** As in the largest space, two bits of the hash are left in a cell: keys that agree in them are told apart by their bytes alone. */
+/**
+ * As in the largest space, two bits of the hash are left in a cell: keys that agree in them are
+ * told apart by their bytes alone.
+ */
 const PLACE_BITS = 30
 const SMALL = { maxKeys: 2, spaceWords: 32 }
 
@@ -23,8 +27,10 @@ export function setUp(core, scenario) {
   const memory = { words }
   const d = open(core, memory)
   const keys = new Map()
-  for (const [name, wanted] of Object.entries(scenario.keys)) keys.set(name, searchKey(core, d, wanted, keys))
-  for (const name of scenario.before ?? []) drive(core.addKey(d, keys.get(name).key, keys.get(name).length))
+  for (const [name, wanted] of Object.entries(scenario.keys))
+    keys.set(name, searchKey(core, d, wanted, keys))
+  for (const name of scenario.before ?? [])
+    drive(core.addKey(d, keys.get(name).key, keys.get(name).length))
   return { memory, keys }
 }
 
@@ -39,7 +45,9 @@ function searchKey(core, d, { home, tag = 0, length = 4 }, taken) {
   for (;;) {
     if (key[0] === 0) throw new Error('no such key')
     const hash = core.hashOf(d, key, length)
-    const isTaken = [...taken.values()].some((other) => other.length === length && other.key.join() === key.join())
+    const isTaken = [...taken.values()].some(
+      (other) => other.length === length && other.key.join() === key.join(),
+    )
     if (hash >>> d.shift === home && (hash & 3) === tag && !isTaken) return { key, length }
     key[0]++
   }
@@ -68,7 +76,10 @@ export class World {
     this.keys = keys
     this.run = run
     this.shape = open(core, memory)
-    /** Keys that have a number, by name, the numbers that have a key, and the cells that were seen to lead to them. */
+    /**
+     * Keys that have a number, by name, the numbers that have a key, and the cells that were seen
+     * to lead to them.
+     */
     this.given = new Map()
     this.keyOf = new Map()
     this.cells = new Map()
@@ -81,12 +92,14 @@ export class World {
 
   start() {
     for (const [name, body] of Object.entries(this.scenario.threads)) {
-      const thread = this.run.spawn(name, () => body(this), { killable: this.scenario.kills !== false })
+      const thread = this.run.spawn(name, () => body(this), {
+        killable: this.scenario.kills !== false,
+      })
       this.taken.set(thread, open(this.core, this.memory))
     }
   }
 
-  // ---------------------------------------------------------------------------------------------------------------- calls
+  // ----------------------------------------------------------------------------------------- calls
 
   /** id(): the key's number, or -1. */
   *add(name) {
@@ -97,11 +110,19 @@ export class World {
     this.#look()
     if (id >= 0) this.#check(name, id, 'add')
     else {
-      if (this.given.has(name)) throw new Failure('invariant', `add() had no number for ${name}, which has ${this.given.get(name)}`)
+      if (this.given.has(name))
+        throw new Failure(
+          'invariant',
+          `add() had no number for ${name}, which has ${this.given.get(name)}`,
+        )
       const noId = d.id < 0 && this.words[this.core.D_IDS] === d.maxKeys
       const size = 2 + Math.ceil(length / 4)
       const noSpace = d.room < size && this.words[this.core.D_USED] + size > d.end - d.space
-      if (!noId && !noSpace) throw new Failure('invariant', `add() says that the dictionary is full for ${name}, and it is not`)
+      if (!noId && !noSpace)
+        throw new Failure(
+          'invariant',
+          `add() says that the dictionary is full for ${name}, and it is not`,
+        )
     }
     return this.#told('add', name, id)
   }
@@ -112,7 +133,11 @@ export class World {
     const id = yield* this.core.findKey(this.taken.get(currentThread()), key, length)
     this.#look()
     if (id >= 0) this.#check(name, id, 'find')
-    else if (this.given.has(name)) throw new Failure('invariant', `find() did not find ${name}, which has ${this.given.get(name)}`)
+    else if (this.given.has(name))
+      throw new Failure(
+        'invariant',
+        `find() did not find ${name}, which has ${this.given.get(name)}`,
+      )
     return this.#told('find', name, id)
   }
 
@@ -174,18 +199,30 @@ export class World {
     return result
   }
 
-  // --------------------------------------------------------------------------------------------------------------- oracle
+  // ---------------------------------------------------------------------------------------- oracle
 
   /** What the table has now. */
   #look() {
     const { words, shape, cells, given, keyOf } = this
     for (let i = shape.table; i < shape.space; i++) {
       if (words[i] === (cells.get(i) ?? 0)) continue
-      if (cells.has(i)) throw new Failure('invariant', `a cell that led to ${this.#recordIn(cells.get(i)).name} was filled once more`)
+      if (cells.has(i))
+        throw new Failure(
+          'invariant',
+          `a cell that led to ${this.#recordIn(cells.get(i)).name} was filled once more`,
+        )
       cells.set(i, words[i])
       const { id, name } = this.#recordIn(words[i])
-      if (given.has(name)) throw new Failure('invariant', `${name} has the number ${given.get(name)}, and gets ${id} besides`)
-      if (keyOf.has(id)) throw new Failure('invariant', `${id} is the number of ${keyOf.get(id)}, and ${name} gets it too`)
+      if (given.has(name))
+        throw new Failure(
+          'invariant',
+          `${name} has the number ${given.get(name)}, and gets ${id} besides`,
+        )
+      if (keyOf.has(id))
+        throw new Failure(
+          'invariant',
+          `${id} is the number of ${keyOf.get(id)}, and ${name} gets it too`,
+        )
       given.set(name, id)
       keyOf.set(id, name)
     }
@@ -193,7 +230,10 @@ export class World {
 
   #check(name, id, call) {
     if (this.given.get(name) !== id)
-      throw new Failure('invariant', `${call}(${name}) says ${id}, and its number is ${this.given.get(name)}`)
+      throw new Failure(
+        'invariant',
+        `${call}(${name}) says ${id}, and its number is ${this.given.get(name)}`,
+      )
   }
 
   /** What a cell leads to, as it is now. */
@@ -205,7 +245,8 @@ export class World {
   }
 
   #nameOf(key, length) {
-    for (const [name, each] of this.keys) if (each.length === length && each.key.join() === key.join()) return name
+    for (const [name, each] of this.keys)
+      if (each.length === length && each.key.join() === key.join()) return name
     return `bytes of nobody, [${key.join(' ')}], ${length}`
   }
 
@@ -216,20 +257,24 @@ export class World {
     const records = [...cells.values()].map((cell) => this.#recordIn(cell))
     const inTable = records.map(({ id, name }) => `${name} ${id}`).sort()
     const expected = [...given].map((each) => each.join(' ')).sort()
-    if (inTable.join() !== expected.join()) throw new Failure('invariant', `the table leads to {${inTable}}, and did to {${expected}}`)
+    if (inTable.join() !== expected.join())
+      throw new Failure('invariant', `the table leads to {${inTable}}, and did to {${expected}}`)
     records.sort((a, b) => a.at - b.at)
     for (let k = 1; k < records.length; k++)
-      if (records[k].at < records[k - 1].end) throw new Failure('invariant', `${records[k].name} lies in ${records[k - 1].name}`)
+      if (records[k].at < records[k - 1].end)
+        throw new Failure('invariant', `${records[k].name} lies in ${records[k - 1].name}`)
     const alive = [...this.taken].filter(([{ state }]) => state !== DEAD).map(([, d]) => d)
     const held = alive.filter(({ id }) => id >= 0).length
     const lost = words[core.D_IDS] - given.size - held
-    if (lost > run.deaths) throw new Failure('invariant', `${lost} numbers are lost, and ${run.deaths} threads died`)
+    if (lost > run.deaths)
+      throw new Failure('invariant', `${lost} numbers are lost, and ${run.deaths} threads died`)
     // A thread that comes now.
     const d = open(core, this.memory)
     const isFull = words[core.D_IDS] === d.maxKeys
     for (const [name, { key, length }] of keys) {
       const found = drive(core.findKey(d, key, length))
-      if (found !== (given.get(name) ?? -1)) throw new Failure('invariant', `${name} is found as ${found}`)
+      if (found !== (given.get(name) ?? -1))
+        throw new Failure('invariant', `${name} is found as ${found}`)
       const id = drive(core.addKey(d, key, length))
       if (given.has(name) ? id !== found : id >= 0 && (isFull || keyOf.has(id)))
         throw new Failure('invariant', `${name} gets ${id} in the end`)
@@ -244,7 +289,8 @@ export class World {
       const key = new Int32Array(Math.ceil(length / 4))
       if (record >= 0) drive(core.copyKey(d, record, key))
       const name = record < 0 ? undefined : this.#nameOf(key, length)
-      if (name !== keyOf.get(id)) throw new Failure('invariant', `${id} reads back as ${name}, and is ${keyOf.get(id)}`)
+      if (name !== keyOf.get(id))
+        throw new Failure('invariant', `${id} reads back as ${name}, and is ${keyOf.get(id)}`)
     }
   }
 
@@ -296,7 +342,11 @@ export const scenarios = [
   {
     name: 'dictionary: who comes second goes on with what it took, for keys of other lengths',
     memory: { maxKeys: 4 },
-    keys: { long: { home: 1, length: 8 }, longer: { home: 1, length: 9 }, short: { home: 2, length: 3 } },
+    keys: {
+      long: { home: 1, length: 8 },
+      longer: { home: 1, length: 9 },
+      short: { home: 2, length: 3 },
+    },
     quick: { preemptions: 2, deaths: 1 },
     threads: { adderA: adds('long', 'longer'), adderB: adds('long', 'short', 'longer') },
   },

@@ -1,14 +1,19 @@
 /**
- * Goes through the executions of a scenario: all of them within bounds (search), or some at random (walk), or one again (replay).
+ * Goes through the executions of a scenario: all of them within bounds (search), or some at random
+ * (walk), or one again (replay).
  *
- * The search is stateless: it runs an execution from its beginning, with the current thread going on wherever it can, and notes at each point what else
- * could have been chosen; each of those is an execution of its own. What a choice costs is bounded: preemptions (another thread, though this one could go
- * on), deaths, exceptions, values that were there before. Where a thread cannot go on, whoever is next is free of charge.
+ * The search is stateless: it runs an execution from its beginning, with the current thread going
+ * on wherever it can, and notes at each point what else could have been chosen; each of those is an
+ * execution of its own. What a choice costs is bounded: preemptions (another thread, though this
+ * one could go on), deaths, exceptions, values that were there before. Where a thread cannot go on,
+ * whoever is next is free of charge.
  *
- * Points are the atomic accesses, and the listed racy ones, to words that more than one thread uses and one writes; what other threads cannot see needs
- * none. Plain accesses between two points are one step: sound where there are no races, and every execution is checked for races. An execution is
- * given up where it comes into a state that was there before with no less left to spend: the state is named by who wrote each word last and by what each thread was told, in
- * order, so two executions with the same name have the same happens-before, the same futures and the same races.
+ * Points are the atomic accesses, and the listed racy ones, to words that more than one thread uses
+ * and one writes; what other threads cannot see needs none. Plain accesses between two points are
+ * one step: sound where there are no races, and every execution is checked for races. An execution
+ * is given up where it comes into a state that was there before with no less left to spend: the
+ * state is named by who wrote each word last and by what each thread was told, in order, so two
+ * executions with the same name have the same happens-before, the same futures and the same races.
  */
 import { DEAD, Failure, GO_ON, KILL, Run, STALE, THROW, TIMEOUT, adopt } from './runtime.mjs'
 import * as tracker from './model.mjs'
@@ -122,8 +127,9 @@ class Searcher {
   }
 
   /**
-   * The execution has come back to a state of its own: a thread goes round in a circle, which only others can end, if they can. From here on everybody has
-   * a turn, sleeps come to their ends, and nothing is pruned: it ends, or is found to be endless.
+   * The execution has come back to a state of its own: a thread goes round in a circle, which only
+   * others can end, if they can. From here on everybody has a turn, sleeps come to their ends, and
+   * nothing is pruned: it ends, or is found to be endless.
    */
   #turn(run, thread, options) {
     if (options === null) return GO_ON
@@ -166,22 +172,30 @@ class Searcher {
     const add = (choice, preemptions, deaths, throws, stales) => {
       search.stack.push({ parent: node, at, choice, preemptions, deaths, throws, stales })
     }
-    if (extra === KILL && node.deaths < bounds.deaths) add(KILL, node.preemptions, node.deaths + 1, node.throws, node.stales)
-    if (extra === THROW && node.throws < bounds.throws) add(THROW, node.preemptions, node.deaths, node.throws + 1, node.stales)
+    if (extra === KILL && node.deaths < bounds.deaths)
+      add(KILL, node.preemptions, node.deaths + 1, node.throws, node.stales)
+    if (extra === THROW && node.throws < bounds.throws)
+      add(THROW, node.preemptions, node.deaths, node.throws + 1, node.stales)
     if (node.stales < bounds.stales)
-      for (let k = 1; k <= stale; k++) add(STALE + k, node.preemptions, node.deaths, node.throws, node.stales + 1)
+      for (let k = 1; k <= stale; k++)
+        add(STALE + k, node.preemptions, node.deaths, node.throws, node.stales + 1)
     if (options === null) return GO_ON
     if (thread === null) {
-      for (let k = options.length - 1; k > 0; k--) add(options[k], node.preemptions, node.deaths, node.throws, node.stales)
+      for (let k = options.length - 1; k > 0; k--)
+        add(options[k], node.preemptions, node.deaths, node.throws, node.stales)
       return options[0]
     }
     if (node.preemptions < bounds.preemptions)
-      for (const option of options) add(option, node.preemptions + 1, node.deaths, node.throws, node.stales)
+      for (const option of options)
+        add(option, node.preemptions + 1, node.deaths, node.throws, node.stales)
     return GO_ON
   }
 }
 
-/** Chooses at random, or by priorities that change at a few random moments (PCT); notes what it chose. */
+/**
+ * Chooses at random, or by priorities that change at a few random moments (PCT); notes what it
+ * chose.
+ */
 class Walker {
   constructor(random, { deaths, throws, lengths, pct }) {
     this.random = random
@@ -190,10 +204,13 @@ class Walker {
     this.throws = throws
     this.pct = pct
     this.killAt = new Set()
-    // Deaths and exceptions strike at one of the moments they could, each as likely; about as many as executions before this one had.
-    for (let k = 0; k < deaths; k++) if (random() < 0.7) this.killAt.add(Math.floor(random() * Math.max(lengths.kills, 4)))
+    // Deaths and exceptions strike at one of the moments they could, each as likely; about as many
+    // as executions before this one had.
+    for (let k = 0; k < deaths; k++)
+      if (random() < 0.7) this.killAt.add(Math.floor(random() * Math.max(lengths.kills, 4)))
     this.throwAt = new Set()
-    for (let k = 0; k < throws; k++) if (random() < 0.8) this.throwAt.add(Math.floor(random() * Math.max(lengths.throws, 4)))
+    for (let k = 0; k < throws; k++)
+      if (random() < 0.8) this.throwAt.add(Math.floor(random() * Math.max(lengths.throws, 4)))
     this.kills = 0
     this.throwPoints = 0
     this.points = 0
@@ -299,8 +316,8 @@ function count(result, { run, world }) {
 }
 
 /**
- * All executions within the bounds, or as many as `ms` or `most` allow: `complete` says which. Stops at the first failure.
- * `reduces: false` leaves out the pruning by states.
+ * All executions within the bounds, or as many as `ms` or `most` allow: `complete` says which.
+ * Stops at the first failure. `reduces: false` leaves out the pruning by states.
  */
 export function search(
   subject,
@@ -319,18 +336,23 @@ export function search(
   subject.use()
   const result = tally()
   const started = performance.now()
-  // A short walk finds most of the words that threads share; should the search find another one, it begins again.
+  // A short walk finds most of the words that threads share; should the search find another one, it
+  // begins again.
   walk(subject, { count: 30, deaths, throws, seed: 1, into: tally() })
   do {
     subject.newPoints = false
     const users = subject.users.slice()
     const writers = subject.writers.slice()
-    const isPoint = reduces ? (i, user, writes) => ((writes ? users[i] : writers[i]) & ~(1 << user)) !== 0 : () => true
+    const isPoint = reduces
+      ? (i, user, writes) => ((writes ? users[i] : writers[i]) & ~(1 << user)) !== 0
+      : () => true
     const state = {
       bounds: { preemptions, deaths, throws, stales },
       states: new Map(),
       reduces,
-      stack: [{ parent: null, at: -1, choice: GO_ON, preemptions: 0, deaths: 0, throws: 0, stales: 0 }],
+      stack: [
+        { parent: null, at: -1, choice: GO_ON, preemptions: 0, deaths: 0, throws: 0, stales: 0 },
+      ],
     }
     const searcher = new Searcher(state)
     result.ends.clear()
@@ -349,7 +371,11 @@ export function search(
       count(result, execution)
       if (execution.failure !== undefined) {
         result.complete = false
-        result.failure = { kind: execution.failure.kind, message: execution.failure.message, schedule: nameOfSchedule(searcher.path) }
+        result.failure = {
+          kind: execution.failure.kind,
+          message: execution.failure.message,
+          schedule: nameOfSchedule(searcher.path),
+        }
         return Object.assign(result, { ms: performance.now() - started })
       }
     }
@@ -359,21 +385,33 @@ export function search(
 }
 
 /** So many random executions; every other one by PCT. */
-export function walk(subject, { count: most = 1000, ms = Infinity, deaths = 1, throws = 0, seed = 1, into } = {}) {
+export function walk(
+  subject,
+  { count: most = 1000, ms = Infinity, deaths = 1, throws = 0, seed = 1, into } = {},
+) {
   subject.use()
   const result = into ?? tally()
   const started = performance.now()
   const lengths = { kills: 0, throws: 0, points: 0 }
   for (let k = 0; k < most; k++) {
     if ((k & 15) === 0 && performance.now() - started > ms) break
-    const chooser = new Walker(seeded(Math.imul(seed, 0x9e3779b1) + k), { deaths, throws, lengths, pct: k % 2 === 1 })
+    const chooser = new Walker(seeded(Math.imul(seed, 0x9e3779b1) + k), {
+      deaths,
+      throws,
+      lengths,
+      pct: k % 2 === 1,
+    })
     const execution = subject.execute(chooser, { isPoint: () => true, killing: deaths > 0 })
     count(result, execution)
     lengths.kills = Math.max(chooser.kills, lengths.kills)
     lengths.throws = Math.max(chooser.throwPoints, lengths.throws)
     lengths.points = Math.max(chooser.points, lengths.points)
     if (execution.failure !== undefined) {
-      result.failure = { kind: execution.failure.kind, message: execution.failure.message, schedule: nameOfSchedule(chooser.path) }
+      result.failure = {
+        kind: execution.failure.kind,
+        message: execution.failure.message,
+        schedule: nameOfSchedule(chooser.path),
+      }
       break
     }
   }
@@ -385,10 +423,16 @@ export function replay(subject, schedule) {
   subject.use()
   const trace = []
   const follower = new Follower(parseSchedule(schedule))
-  const { failure, run, world } = subject.execute(follower, { isPoint: () => true, trace, killing: true })
+  const { failure, run, world } = subject.execute(follower, {
+    isPoint: () => true,
+    trace,
+    killing: true,
+  })
   const lines = trace.map((entry) => describe(subject, entry))
   if (follower.taken < follower.path.length)
-    lines.push(`(the schedule does not fit: ${follower.path.length - follower.taken} of its choices were never offered)`)
+    lines.push(
+      `(the schedule does not fit: ${follower.path.length - follower.taken} of its choices were never offered)`,
+    )
   if (failure !== undefined) lines.push(`FAILS (${failure.kind}): ${failure.message}`)
   return { failure, lines, run, world }
 }
@@ -398,9 +442,11 @@ function describe({ core, nameOf }, { thread, site, kind, i, value, a, b, now, t
   let what = text ?? ''
   if (kind !== undefined) {
     const word = nameOf(i)
-    if (kind === 'read' || kind === 'load') what = `${kind} ${word} → ${value}${text === undefined ? '' : ` (${text})`}`
+    if (kind === 'read' || kind === 'load')
+      what = `${kind} ${word} → ${value}${text === undefined ? '' : ` (${text})`}`
     else if (kind === 'write' || kind === 'store') what = `${kind} ${word} = ${a}`
-    else if (kind === 'compareExchange') what = `${kind} ${word}: ${a} → ${b}: ${value === a ? 'done' : `it is ${value}`}`
+    else if (kind === 'compareExchange')
+      what = `${kind} ${word}: ${a} → ${b}: ${value === a ? 'done' : `it is ${value}`}`
     else if (kind === 'wait') what = `wait on ${word} while ${a}: ${value}`
     else if (kind === 'notify') what = `notify ${word}: ${value} woken`
     else what = `${kind} ${word} ${a}: ${value} → ${now}`

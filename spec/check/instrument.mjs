@@ -1,12 +1,16 @@
 /**
- * Turns the shipped source of the concurrent core into modules that stop before every access to shared memory.
+ * Turns the shipped source of the concurrent core into modules that stop before every access to
+ * shared memory.
  *
- * Each function of the core that touches shared words, itself or through what it calls, becomes a generator; calls between such functions become
- * `yield*`; each access becomes a question to the explorer ($ in runtime.mjs), asked when the arguments are evaluated and right before it would happen.
- * The explorer performs it, and either lets the thread go on or takes it off there (the `yield`).
+ * Each function of the core that touches shared words, itself or through what it calls, becomes a
+ * generator; calls between such functions become `yield*`; each access becomes a question to the
+ * explorer ($ in runtime.mjs), asked when the arguments are evaluated and right before it would
+ * happen. The explorer performs it, and either lets the thread go on or takes it off there (the
+ * `yield`).
  *
- * What is shared is told by the type: an expression of the branded type SharedWords. Whatever is done with such an expression that is not understood
- * here is an error with its file and line. Nothing is skipped.
+ * What is shared is told by the type: an expression of the branded type SharedWords. Whatever is
+ * done with such an expression that is not understood here is an error with its file and line.
+ * Nothing is skipped.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -40,10 +44,15 @@ export const CORE = [
   'tracker/outbox',
   'dictionary/core',
 ]
-/** Taken as they are: no shared access, or only before any other thread has the memory (memory.ts). */
+/**
+ * Taken as they are: no shared access, or only before any other thread has the memory (memory.ts).
+ */
 const AS_THEY_ARE = ['errors', 'memory/map', 'memory/memory', 'set/mix']
 
-/** Functions that may be handed the words although they are not instrumented: they read what was written once, before the handle left create(). */
+/**
+ * Functions that may be handed the words although they are not instrumented: they read what was
+ * written once, before the handle left create().
+ */
 const READ_SETUP_ONLY = new Set(['secretsAt'])
 
 const ATOMICS = new Map([
@@ -62,24 +71,42 @@ const ATOMICS = new Map([
 
 export class CannotInstrument extends Error {
   constructor(problems) {
-    super(`the core has accesses to shared memory that cannot be instrumented:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
+    super(
+      `the core has accesses to shared memory that cannot be instrumented:\n${problems.map((problem) => `  ${problem}`).join('\n')}`,
+    )
     this.problems = problems
   }
 }
 
 const libFile = (name) => join(ROOT, 'lib', `${name}.ts`)
 
-/** The source texts, with `edits` ({ file, find, replace }) made; an edit whose text is not there exactly once is an error. */
+/**
+ * The source texts, with `edits` ({ file, find, replace }) made; an edit whose text is not there
+ * exactly once is an error.
+ */
 export function readSources(edits = []) {
-  const sources = new Map([...CORE, ...AS_THEY_ARE].map((name) => [name, readFileSync(libFile(name), 'utf8')]))
+  const sources = new Map(
+    [...CORE, ...AS_THEY_ARE].map((name) => [name, readFileSync(libFile(name), 'utf8')]),
+  )
   for (const { file, find, replace } of edits) {
     const text = sources.get(file)
     if (text === undefined) throw new Error(`an edit names ${file}, which is not in the core`)
-    const parts = text.split(find)
-    if (parts.length !== 2) throw new Error(`an edit of lib/${file}.ts finds its text ${parts.length - 1} times, not once: ${find}`)
+    const parts = text.split(laidOutAnyhow(find))
+    if (parts.length !== 2)
+      throw new Error(
+        `an edit of lib/${file}.ts finds its text ${parts.length - 1} times, not once: ${find}`,
+      )
     sources.set(file, parts.join(replace))
   }
   return sources
+}
+
+/** Matches a text whatever its line breaks and indentation are. */
+function laidOutAnyhow(find) {
+  const literal = find.trim().replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
+  const loose = literal.replaceAll(/\\\(/g, '\\(\\s*').replaceAll(/\\\)/g, '\\s*\\)')
+  const [before, after] = [/^\s*/, /\s*$/].map((edge) => (edge.exec(find)[0] === '' ? '' : '\\s*'))
+  return new RegExp(before + loose.replaceAll(/\s+/g, '\\s+') + after)
 }
 
 let lastProgram
@@ -104,7 +131,10 @@ function makeProgram(sources) {
   return lastProgram
 }
 
-/** The instrumented texts, by name, and the sites. Throws CannotInstrument. `core` are the names to instrument; the rest is transpiled as it is. */
+/**
+ * The instrumented texts, by name, and the sites. Throws CannotInstrument. `core` are the names to
+ * instrument; the rest is transpiled as it is.
+ */
 export function instrument(sources, core = CORE) {
   const program = makeProgram(sources)
   const checker = program.getTypeChecker()
@@ -126,13 +156,24 @@ export function instrument(sources, core = CORE) {
     return sites.length - 1
   }
 
-  const isBranded = (type) => checker.getPropertiesOfType(type).some((property) => property.escapedName.startsWith('__@shared@'))
+  const isBranded = (type) =>
+    checker
+      .getPropertiesOfType(type)
+      .some((property) => property.escapedName.startsWith('__@shared@'))
   const brandCache = new Map()
   const isSharedType = (type) => {
-    if ((type.flags & (ts.TypeFlags.Object | ts.TypeFlags.Intersection | ts.TypeFlags.Union | ts.TypeFlags.TypeParameter)) === 0)
+    if (
+      (type.flags &
+        (ts.TypeFlags.Object |
+          ts.TypeFlags.Intersection |
+          ts.TypeFlags.Union |
+          ts.TypeFlags.TypeParameter)) ===
+      0
+    )
       return false
     let is = brandCache.get(type)
-    if (is === undefined) brandCache.set(type, (is = type.isUnion() ? type.types.some(isBranded) : isBranded(type)))
+    if (is === undefined)
+      brandCache.set(type, (is = type.isUnion() ? type.types.some(isBranded) : isBranded(type)))
     return is
   }
   const isShared = (node) => isSharedType(checker.getTypeAtLocation(node))
@@ -141,23 +182,35 @@ export function instrument(sources, core = CORE) {
     if (isSharedType(type)) return true
     if (depth === 0 || (type.flags & ts.TypeFlags.Object) === 0) return false
     if (type.getCallSignatures().length > 0) return false
-    return checker.getPropertiesOfType(type).some((property) => carries(checker.getTypeOfSymbol(property), depth - 1))
+    return checker
+      .getPropertiesOfType(type)
+      .some((property) => carries(checker.getTypeOfSymbol(property), depth - 1))
   }
   const symbolOf = (node) => {
     const symbol = checker.getSymbolAtLocation(node)
-    return symbol !== undefined && (symbol.flags & ts.SymbolFlags.Alias) !== 0 ? checker.getAliasedSymbol(symbol) : symbol
+    return symbol !== undefined && (symbol.flags & ts.SymbolFlags.Alias) !== 0
+      ? checker.getAliasedSymbol(symbol)
+      : symbol
   }
   const declarationOf = (callee) => {
     const declaration = symbolOf(callee)?.declarations?.[0]
-    return declaration !== undefined && ts.isFunctionDeclaration(declaration) && coreFiles.has(declaration.getSourceFile())
+    return declaration !== undefined &&
+      ts.isFunctionDeclaration(declaration) &&
+      coreFiles.has(declaration.getSourceFile())
       ? declaration
       : undefined
   }
   const isAtomics = (callee) =>
-    ts.isPropertyAccessExpression(callee) && ts.isIdentifier(callee.expression) && callee.expression.text === 'Atomics'
+    ts.isPropertyAccessExpression(callee) &&
+    ts.isIdentifier(callee.expression) &&
+    callee.expression.text === 'Atomics'
   const outer = (node) => {
     let parent = node.parent
-    while (ts.isParenthesizedExpression(parent) || ts.isNonNullExpression(parent) || ts.isSatisfiesExpression(parent))
+    while (
+      ts.isParenthesizedExpression(parent) ||
+      ts.isNonNullExpression(parent) ||
+      ts.isSatisfiesExpression(parent)
+    )
       parent = parent.parent
     return parent
   }
@@ -165,11 +218,17 @@ export function instrument(sources, core = CORE) {
   const isInside = (part, whole) => part.pos >= whole.pos && part.end <= whole.end
   const functionAround = (node) => {
     let at = node.parent
-    while (at !== undefined && !ts.isFunctionLike(at) && !ts.isSourceFile(at) && !ts.isClassStaticBlockDeclaration(at)) at = at.parent
+    while (
+      at !== undefined &&
+      !ts.isFunctionLike(at) &&
+      !ts.isSourceFile(at) &&
+      !ts.isClassStaticBlockDeclaration(at)
+    )
+      at = at.parent
     return at
   }
 
-  // ---------------------------------------------------------------------------- which functions touch shared memory
+  // ----------------------------------------------------------- which functions touch shared memory
   const touching = new Set()
   const callers = new Map()
   const accesses = []
@@ -179,11 +238,18 @@ export function instrument(sources, core = CORE) {
     const home = functionAround(node)
     const isPlain = ts.isFunctionDeclaration(home) && ts.isSourceFile(home.parent)
     if (!isPlain)
-      return refuse(node, `${what} in ${ts.isSourceFile(home) ? 'no function' : 'a closure, method, getter or nested function'}`)
-    if (home.asteriskToken !== undefined || home.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.AsyncKeyword)) {
+      return refuse(
+        node,
+        `${what} in ${ts.isSourceFile(home) ? 'no function' : 'a closure, method, getter or nested function'}`,
+      )
+    if (
+      home.asteriskToken !== undefined ||
+      home.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.AsyncKeyword)
+    ) {
       return refuse(node, `${what} in a generator or an async function`)
     }
-    if (home.parameters.some((parameter) => isInside(node, parameter))) return refuse(node, `${what} in a parameter's default`)
+    if (home.parameters.some((parameter) => isInside(node, parameter)))
+      return refuse(node, `${what} in a parameter's default`)
     return home
   }
 
@@ -198,7 +264,8 @@ export function instrument(sources, core = CORE) {
       ts.isImportSpecifier(parent)
     )
       return
-    if ((ts.isVariableDeclaration(parent) || ts.isBindingElement(parent)) && parent.name === node) return
+    if ((ts.isVariableDeclaration(parent) || ts.isBindingElement(parent)) && parent.name === node)
+      return
     if (ts.isPropertyAccessExpression(parent) && parent.name === node) return
     if (ts.isBindingElement(parent) && parent.propertyName === node) return
     if (ts.isPropertyAssignment(parent) && parent.name === node) return
@@ -206,13 +273,16 @@ export function instrument(sources, core = CORE) {
     const expected = checker.getContextualType(node)
     if (expected !== undefined && !isSharedType(expected) && !ts.isCallExpression(use))
       return refuse(node, 'shared words where their type is lost')
-    if (ts.isElementAccessExpression(use) && isInside(node, use.expression)) return // looked at on its own
+    // looked at on its own
+    if (ts.isElementAccessExpression(use) && isInside(node, use.expression)) return
     if (ts.isCallExpression(use) && !isInside(node, use.expression)) {
-      if (isAtomics(use.expression) && isInside(node, use.arguments[0])) return // looked at on its own
+      // looked at on its own
+      if (isAtomics(use.expression) && isInside(node, use.arguments[0])) return
       if (readsSetupOnly(use.expression)) return
       const declaration = declarationOf(use.expression)
       const at = use.arguments.findIndex((argument) => isInside(node, argument))
-      if (declaration === undefined || ts.isSpreadElement(use.arguments[at])) return refuse(use, 'shared words handed to unknown code')
+      if (declaration === undefined || ts.isSpreadElement(use.arguments[at]))
+        return refuse(use, 'shared words handed to unknown code')
       const parameter = declaration.parameters[at]
       if (parameter === undefined || !isShared(parameter.name))
         return refuse(use, 'shared words handed to a parameter that loses their type')
@@ -223,22 +293,36 @@ export function instrument(sources, core = CORE) {
       if (!isShared(use.name)) return refuse(use, 'shared words where their type is lost')
       return
     }
-    if (ts.isPropertyAssignment(use) || ts.isShorthandPropertyAssignment(use) || ts.isReturnStatement(use)) return
+    if (
+      ts.isPropertyAssignment(use) ||
+      ts.isShorthandPropertyAssignment(use) ||
+      ts.isReturnStatement(use)
+    )
+      return
     if (ts.isBinaryExpression(use)) {
       const kind = use.operatorToken.kind
-      if (kind === ts.SyntaxKind.EqualsEqualsEqualsToken || kind === ts.SyntaxKind.ExclamationEqualsEqualsToken) return
+      if (
+        kind === ts.SyntaxKind.EqualsEqualsEqualsToken ||
+        kind === ts.SyntaxKind.ExclamationEqualsEqualsToken
+      )
+        return
       if (kind === ts.SyntaxKind.EqualsToken && isShared(use.left)) return
     }
     if (ts.isAsExpression(use) && isShared(use)) return
-    if (ts.isPropertyAccessExpression(use)) return refuse(use, 'a method or property of shared words')
-    if (ts.isSpreadElement(use) || ts.isForOfStatement(use)) return refuse(use, 'an iterator over shared words')
+    if (ts.isPropertyAccessExpression(use))
+      return refuse(use, 'a method or property of shared words')
+    if (ts.isSpreadElement(use) || ts.isForOfStatement(use))
+      return refuse(use, 'an iterator over shared words')
     refuse(use, 'a use of shared words that is not understood')
   }
 
   const scan = (node) => {
     if (ts.isTypeNode(node)) return
     if (
-      (ts.isIdentifier(node) || ts.isPropertyAccessExpression(node) || ts.isCallExpression(node) || ts.isElementAccessExpression(node)) &&
+      (ts.isIdentifier(node) ||
+        ts.isPropertyAccessExpression(node) ||
+        ts.isCallExpression(node) ||
+        ts.isElementAccessExpression(node)) &&
       isShared(node)
     ) {
       checkUse(node)
@@ -249,20 +333,29 @@ export function instrument(sources, core = CORE) {
       accesses.push(node)
       const use = outer(node)
       const isTarget =
-        ts.isArrayLiteralExpression(use) || ts.isForOfStatement(use) || ts.isForInStatement(use) || ts.isDeleteExpression(use)
+        ts.isArrayLiteralExpression(use) ||
+        ts.isForOfStatement(use) ||
+        ts.isForInStatement(use) ||
+        ts.isDeleteExpression(use)
       if (isTarget && !(ts.isArrayLiteralExpression(use) && !isPattern(use)))
         refuse(use, 'a shared element as the target of a pattern or a loop')
       if (ts.isPrefixUnaryExpression(use) || ts.isPostfixUnaryExpression(use)) {
-        if (use.operator === ts.SyntaxKind.PlusPlusToken || use.operator === ts.SyntaxKind.MinusMinusToken) {
+        if (
+          use.operator === ts.SyntaxKind.PlusPlusToken ||
+          use.operator === ts.SyntaxKind.MinusMinusToken
+        ) {
           refuse(use, '++ and -- hide two accesses to shared words: write += 1')
         }
       }
     }
     if (ts.isCallExpression(node) && isAtomics(node.expression)) {
       const first = node.arguments[0]
-      if (first === undefined || !isShared(first)) refuse(node, 'Atomics on something else than shared words')
-      else if (!ATOMICS.has(node.expression.name.text)) refuse(node, `Atomics.${node.expression.name.text} is not modelled`)
-      else if (node.arguments.some(ts.isSpreadElement)) refuse(node, 'a spread among the arguments of Atomics')
+      if (first === undefined || !isShared(first))
+        refuse(node, 'Atomics on something else than shared words')
+      else if (!ATOMICS.has(node.expression.name.text))
+        refuse(node, `Atomics.${node.expression.name.text} is not modelled`)
+      else if (node.arguments.some(ts.isSpreadElement))
+        refuse(node, 'a spread among the arguments of Atomics')
       const home = checkHome(node, 'a shared access')
       if (home !== undefined) touching.add(home)
     } else if (
@@ -271,7 +364,8 @@ export function instrument(sources, core = CORE) {
       !readsSetupOnly(node.expression)
     ) {
       for (const argument of node.arguments ?? []) {
-        if (carries(checker.getTypeAtLocation(argument))) refuse(node, 'something with shared words in it handed to unknown code')
+        if (carries(checker.getTypeAtLocation(argument)))
+          refuse(node, 'something with shared words in it handed to unknown code')
       }
     }
     if (
@@ -297,7 +391,8 @@ export function instrument(sources, core = CORE) {
       if (home !== undefined) touching.add(home)
     }
   }
-  // A function that became a generator must be called by name: as a value it could be called where nobody would run it.
+  // A function that became a generator must be called by name: as a value it could be called where
+  // nobody would run it.
   const checkValues = (node) => {
     if (
       ts.isIdentifier(node) &&
@@ -305,7 +400,10 @@ export function instrument(sources, core = CORE) {
       !ts.isFunctionDeclaration(node.parent) &&
       !ts.isExportSpecifier(node.parent)
     ) {
-      const declaration = ts.isPropertyAccessExpression(node.parent) && node.parent.name === node ? undefined : declarationOf(node)
+      const declaration =
+        ts.isPropertyAccessExpression(node.parent) && node.parent.name === node
+          ? undefined
+          : declarationOf(node)
       if (declaration !== undefined && touching.has(declaration)) {
         const use = outer(node)
         if (!(ts.isCallExpression(use) && isInside(node, use.expression)))
@@ -317,16 +415,22 @@ export function instrument(sources, core = CORE) {
   for (const file of files) checkValues(file)
   if (problems.length > 0) throw new CannotInstrument(problems)
 
-  // ------------------------------------------------------------------------------------------------------- the new text
+  // ---------------------------------------------------------------------------------- the new text
   const output = new Map()
   for (const [name, text] of sources) {
     const file = program.getSourceFile(libFile(name))
     const isCore = coreFiles.has(file)
-    const rendered = isCore ? `import { $ } from ${JSON.stringify(RUNTIME)};${render(file, text, undefined)}` : text
+    const rendered = isCore
+      ? `import { $ } from ${JSON.stringify(RUNTIME)};${render(file, text, undefined)}`
+      : text
     output.set(
       name,
       ts.transpileModule(rendered, {
-        compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
+        compilerOptions: {
+          target: ts.ScriptTarget.ES2022,
+          module: ts.ModuleKind.ESNext,
+          verbatimModuleSyntax: true,
+        },
       }).outputText,
     )
   }
@@ -335,7 +439,13 @@ export function instrument(sources, core = CORE) {
 
   function render(node, text, home) {
     const lead = text.slice(node.pos, node.getStart(node.getSourceFile()))
-    const inside = ts.isFunctionDeclaration(node) ? (touching.has(node) ? node : undefined) : ts.isFunctionLike(node) ? undefined : home
+    const inside = ts.isFunctionDeclaration(node)
+      ? touching.has(node)
+        ? node
+        : undefined
+      : ts.isFunctionLike(node)
+        ? undefined
+        : home
     const special = inside === undefined ? undefined : renderSpecial(node, text, inside)
     if (special !== undefined) return lead + special
     const plain = renderChildren(node, text, inside)
@@ -372,7 +482,8 @@ export function instrument(sources, core = CORE) {
         return `($.w(${of(expression)}, ${of(argumentExpression)}, ${of(node.right)}, ${siteOf(node)}) ? (yield) : $.v)`
       }
       if (ts.isAssignmentOperator(node.operatorToken.kind)) {
-        if (!isPure(expression) || !isPure(argumentExpression)) refuse(node, 'a compound assignment whose place is not simple')
+        if (!isPure(expression) || !isPure(argumentExpression))
+          refuse(node, 'a compound assignment whose place is not simple')
         const value = `${of(node.left)} ${operator.slice(0, -1)} (${of(node.right)})`
         return `($.w(${of(expression)}, ${of(argumentExpression)}, ${value}, ${siteOf(node)}) ? (yield) : $.v)`
       }
@@ -421,12 +532,20 @@ export function instrument(sources, core = CORE) {
     if (ts.isIdentifier(node) || ts.isNumericLiteral(node)) return true
     if (ts.isParenthesizedExpression(node)) return isPure(node.expression)
     if (ts.isPropertyAccessExpression(node)) return isPure(node.expression)
-    return ts.isBinaryExpression(node) && !ts.isAssignmentOperator(node.operatorToken.kind) && isPure(node.left) && isPure(node.right)
+    return (
+      ts.isBinaryExpression(node) &&
+      !ts.isAssignmentOperator(node.operatorToken.kind) &&
+      isPure(node.left) &&
+      isPure(node.right)
+    )
   }
   function isPattern(node) {
     const use = outer(node)
     return (
-      (ts.isBinaryExpression(use) && use.left === node && use.operatorToken.kind === ts.SyntaxKind.EqualsToken) || ts.isForOfStatement(use)
+      (ts.isBinaryExpression(use) &&
+        use.left === node &&
+        use.operatorToken.kind === ts.SyntaxKind.EqualsToken) ||
+      ts.isForOfStatement(use)
     )
   }
 }
@@ -460,6 +579,12 @@ export function buildCore(edits = []) {
 /** Every export of the instrumented core in one object, and the sites. */
 export async function loadCore(edits = []) {
   const folder = buildCore(edits)
-  const modules = await Promise.all([...CORE, ...AS_THEY_ARE].map((name) => import(pathToFileURL(join(folder, `${name}.js`)).href)))
-  return { ...Object.assign({}, ...modules), sites: JSON.parse(readFileSync(join(folder, 'sites.json'), 'utf8')), folder }
+  const modules = await Promise.all(
+    [...CORE, ...AS_THEY_ARE].map((name) => import(pathToFileURL(join(folder, `${name}.js`)).href)),
+  )
+  return {
+    ...Object.assign({}, ...modules),
+    sites: JSON.parse(readFileSync(join(folder, 'sites.json'), 'utf8')),
+    folder,
+  }
 }

@@ -1,10 +1,16 @@
-/** What the two sides of lockstep.mjs agree on: the words by which a worker is held and let go, and what a thread's results are. */
+/**
+ * What the two sides of lockstep.mjs agree on: the words by which a worker is held and let go, and
+ * what a thread's results are.
+ */
 
 /** Words of a worker, from its number × STRIDE. */
 export const STRIDE = 32
 export const COMMAND = 0
 export const STATUS = 1
-/** The access that it is about to make, or has just made: its name's place in ACCESSES, its word, its operands, what it gave. */
+/**
+ * The access that it is about to make, or has just made: its name's place in ACCESSES, its word,
+ * its operands, what it gave.
+ */
 export const ACCESS = 2
 export const WORD = 3
 export const A = 4
@@ -65,8 +71,31 @@ export const RESULT_BYTES = 4096
 /** Infinity, and what is taken mod 2^32 by the memory. */
 export const asWord = (value) => (value === Infinity ? 0x7fffffff : value | 0)
 
-const METHODS = ['open', 'openWhenFree', 'mark', 'markMany', 'markWaiting', 'markManyWaiting', 'flush', 'flushWaiting', 'close']
-const OF_TRACKER = ['seal', 'sealed', 'advance', 'commit', 'restore', 'restored', 'everything', 'drained', 'reap', 'ask', 'stop', 'join']
+const METHODS = [
+  'open',
+  'openWhenFree',
+  'mark',
+  'markMany',
+  'markWaiting',
+  'markManyWaiting',
+  'flush',
+  'flushWaiting',
+  'close',
+]
+const OF_TRACKER = [
+  'seal',
+  'sealed',
+  'advance',
+  'commit',
+  'restore',
+  'restored',
+  'everything',
+  'drained',
+  'reap',
+  'ask',
+  'stop',
+  'join',
+]
 
 /** A scenario's world that notes what each call gave its thread. */
 export function noting(world, results) {
@@ -81,11 +110,18 @@ export function noting(world, results) {
         },
       ]),
     )
-  return { ...over(world, METHODS), tracker: over(world.tracker, OF_TRACKER), results: world.results, run: world.run }
+  return {
+    ...over(world, METHODS),
+    tracker: over(world.tracker, OF_TRACKER),
+    results: world.results,
+    run: world.run,
+  }
 }
 
 function told(value) {
   if (typeof value !== 'object') return String(value)
   if (value.generation !== undefined) return `lane ${value.id}`
-  return value.keys === undefined ? 'a ticket' : `epoch ${value.id} in slot ${value.slot}, {${value.keys.join(' ')}}, ${value.exact}`
+  return value.keys === undefined
+    ? 'a ticket'
+    : `epoch ${value.id} in slot ${value.slot}, {${value.keys.join(' ')}}, ${value.exact}`
 }

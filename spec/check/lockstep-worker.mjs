@@ -1,6 +1,7 @@
 /**
- * A real thread of a scenario: the instrumented core on a SharedArrayBuffer, with real accesses, each made when the controller (lockstep.mjs) lets it.
- * It never returns to its event loop; it is terminated in the end, or earlier, where the model's thread dies.
+ * A real thread of a scenario: the instrumented core on a SharedArrayBuffer, with real accesses,
+ * each made when the controller (lockstep.mjs) lets it. It never returns to its event loop; it is
+ * terminated in the end, or earlier, where the model's thread dies.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import * as at from './lockstep-words.mjs'
@@ -35,7 +36,7 @@ function stopInside(status) {
   return command
 }
 
-// -------------------------------------------------------------------------------------------------- the accesses, for real
+// -------------------------------------------------------------------------- the accesses, for real
 let isStepping = false
 
 function access(name, i, a, b) {
@@ -74,7 +75,11 @@ function perform(name, i, a, b) {
 }
 
 function pretend(name, i, a) {
-  return name === 'write' || name === 'store' || name === 'compareExchange' ? a : name === 'notify' ? 0 : words[i]
+  return name === 'write' || name === 'store' || name === 'compareExchange'
+    ? a
+    : name === 'notify'
+      ? 0
+      : words[i]
 }
 
 Object.assign($, {
@@ -88,7 +93,7 @@ Object.assign($, {
   anotify: (_, i, count) => access('notify', i, count, 0),
 })
 
-// ------------------------------------------------------------------------- what model.mjs does around the core, without its oracle
+// ----------------------------------------- what model.mjs does around the core, without its oracle
 const threadIdOf = ({ id }) => id + 10
 
 function* until(look) {
@@ -106,7 +111,8 @@ class RealTracker extends Tracker {
       try {
         stopInside(at.BETWEEN_LOOKS)
       } finally {
-        Atomics.notify(words, core.SIGNAL) // whatever it was woken by, it does not listen any more; nobody else listens there
+        // whatever it was woken by, it does not listen any more; nobody else listens there
+        Atomics.notify(words, core.SIGNAL)
       }
     }
   }
@@ -132,7 +138,9 @@ class RealWorld {
     this.results = {}
     this.opened = opened
     // The tracker asks the model's oracle which epoch comes next; here that is only the next one.
-    this.closed = new Proxy([], { get: (_, k) => ({ id: (scenario.start?.epoch ?? 0) + Number(k) }) })
+    this.closed = new Proxy([], {
+      get: (_, k) => ({ id: (scenario.start?.epoch ?? 0) + Number(k) }),
+    })
     this.threadIdOf = threadIdOf
     this.run = {
       get threads() {
@@ -179,7 +187,8 @@ class RealWorld {
   }
 
   *markManyWaiting(lane, keys) {
-    while (!(yield* this.markMany(lane, keys))) if (!(yield* this.#makeRoom(lane, keys.length))) return false
+    while (!(yield* this.markMany(lane, keys)))
+      if (!(yield* this.#makeRoom(lane, keys.length))) return false
     return true
   }
 
@@ -253,9 +262,14 @@ function prepare(results) {
   })()
 }
 
-/** Runs a generator that never yields: the hooks stop its thread instead. What is around it in runtime.mjs wants a run. */
+/**
+ * Runs a generator that never yields: the hooks stop its thread instead. What is around it in
+ * runtime.mjs wants a run.
+ */
 function runThrough(generator) {
-  new Run({ choose: (_run, _thread, options) => options[0], fair: 0 }, {}).execute((run) => run.spawn('thread', () => generator))
+  new Run({ choose: (_run, _thread, options) => options[0], fair: 0 }, {}).execute((run) =>
+    run.spawn('thread', () => generator),
+  )
 }
 
 function report(text) {

@@ -1,12 +1,17 @@
 /**
- * The same schedules on real threads. The model runs a scenario by a seeded schedule and notes every access with what it gave; then each of its threads is
- * a real Worker (lockstep-worker.mjs) that runs the same instrumented core on a SharedArrayBuffer, held before each access until it is its turn, and makes
- * it with the real Atomics or plainly. Who goes on when, who is terminated when, and which sleeps come to their ends is the model's schedule; what each
- * access gives is the engine's, and has to be what the model said, as has the whole memory afterwards, and what each call returned.
+ * The same schedules on real threads. The model runs a scenario by a seeded schedule and notes
+ * every access with what it gave; then each of its threads is a real Worker (lockstep-worker.mjs)
+ * that runs the same instrumented core on a SharedArrayBuffer, held before each access until it is
+ * its turn, and makes it with the real Atomics or plainly. Who goes on when, who is terminated
+ * when, and which sleeps come to their ends is the model's schedule; what each access gives is the
+ * engine's, and has to be what the model said, as has the whole memory afterwards, and what each
+ * call returned.
  *
- * Sleeps are real: Atomics.wait on the memory, woken by the Atomics.notify of another worker's own step, or timed out. A worker may come to its
- * Atomics.wait too late, when its word has changed already, because nobody can see from outside that a thread sleeps: then the schedule is run again,
- * more slowly. The tracker's thread listens with Atomics.waitAsync, as it does in the library, and is let go on when the model says so.
+ * Sleeps are real: Atomics.wait on the memory, woken by the Atomics.notify of another worker's own
+ * step, or timed out. A worker may come to its Atomics.wait too late, when its word has changed
+ * already, because nobody can see from outside that a thread sleeps: then the schedule is run
+ * again, more slowly. The tracker's thread listens with Atomics.waitAsync, as it does in the
+ * library, and is let go on when the model says so.
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -24,9 +29,12 @@ export class Difference extends Error {}
 /** A worker came to its sleep too late. */
 class TooLate extends Error {}
 
-// --------------------------------------------------------------------------------------------------------------- the model
+// --------------------------------------------------------------------------------------- the model
 
-/** Goes on at random, often with another thread; kills the first victim's k-th writing access. Notes who goes on. */
+/**
+ * Goes on at random, often with another thread; kills the first victim's k-th writing access. Notes
+ * who goes on.
+ */
 class Recorder {
   constructor(seed, victim, killAt) {
     this.random = seeded(seed)
@@ -41,7 +49,8 @@ class Recorder {
   choose(run, thread, options, stale, extra = 0) {
     const choice = this.#pick(run, thread, options, extra)
     if (choice !== (thread === null ? options[0] : GO_ON)) this.path.push({ at: run.steps, choice })
-    if (choice !== GO_ON && choice !== KILL) this.log.push({ resumes: choice >= TIMEOUT ? choice - TIMEOUT : choice })
+    if (choice !== GO_ON && choice !== KILL)
+      this.log.push({ resumes: choice >= TIMEOUT ? choice - TIMEOUT : choice })
     return choice
   }
 
@@ -61,8 +70,10 @@ class Recorder {
 
   /** The run's trace comes by here. */
   push({ thread, kind, i, a, b, value, now, text }) {
-    if (text === 'DIES') this.log.push({ dies: thread.id, isAggregator: thread.name.startsWith('aggregator') })
-    else if (kind !== undefined) this.log.push({ by: thread.id, name: thread.name, kind, i, a, b, value, now })
+    if (text === 'DIES')
+      this.log.push({ dies: thread.id, isAggregator: thread.name.startsWith('aggregator') })
+    else if (kind !== undefined)
+      this.log.push({ by: thread.id, name: thread.name, kind, i, a, b, value, now })
   }
 }
 
@@ -92,8 +103,13 @@ class Model {
     this.image = undefined
     const recorder = new Recorder(seed, victim, killAt)
     this.subject.use()
-    const { failure, run } = this.subject.execute(recorder, { isPoint: () => true, trace: recorder, killing: victim !== undefined })
-    if (failure !== undefined) throw new Error(`the model fails: ${failure.message}: ${nameOfSchedule(recorder.path)}`)
+    const { failure, run } = this.subject.execute(recorder, {
+      isPoint: () => true,
+      trace: recorder,
+      killing: victim !== undefined,
+    })
+    if (failure !== undefined)
+      throw new Error(`the model fails: ${failure.message}: ${nameOfSchedule(recorder.path)}`)
     // What a sleep comes to, where it begins.
     const asleep = new Map()
     for (const entry of recorder.log) {
@@ -111,12 +127,16 @@ class Model {
       killable: recorder.kills,
       deaths: run.deaths,
       image: this.image,
-      results: ended.map(({ id, name }) => ({ id, name, text: (this.results[name] ?? []).join('\n') })),
+      results: ended.map(({ id, name }) => ({
+        id,
+        name,
+        text: (this.results[name] ?? []).join('\n'),
+      })),
     }
   }
 }
 
-// --------------------------------------------------------------------------------------------------------- the real threads
+// -------------------------------------------------------------------------------- the real threads
 
 class Rig {
   constructor(core, modules, scenario, model) {
@@ -127,7 +147,10 @@ class Rig {
     this.nameOf = model.subject.nameOf
     this.layout = model.subject.memory.layout
     this.settings = model.subject.made.settings
-    this.jobs = [...(scenario.aggregator === false ? [] : ['aggregator']), ...Object.keys(scenario.threads)]
+    this.jobs = [
+      ...(scenario.aggregator === false ? [] : ['aggregator']),
+      ...Object.keys(scenario.threads),
+    ]
     this.words = new Int32Array(new SharedArrayBuffer(this.setup.byteLength))
     this.control = new Int32Array(new SharedArrayBuffer(at.CONTROL_WORDS * 4))
     this.workers = []
@@ -147,7 +170,17 @@ class Rig {
     const { words, layout, settings, control, modules, scenario, jobs } = this
     control.fill(0, k * at.STRIDE, (k + 1) * at.STRIDE)
     const output = new Uint8Array(new SharedArrayBuffer(at.RESULT_BYTES))
-    const workerData = { number: k, words, layout, settings, control, output, modules, scenarioName: scenario.name, jobs }
+    const workerData = {
+      number: k,
+      words,
+      layout,
+      settings,
+      control,
+      output,
+      modules,
+      scenarioName: scenario.name,
+      jobs,
+    }
     const worker = new Worker(new URL('./lockstep-worker.mjs', import.meta.url), { workerData })
     this.workers[k] = { worker, output }
     return new Promise((resolve, reject) => {
@@ -170,7 +203,8 @@ class Rig {
     for (;;) {
       const status = this.#word(k, at.STATUS)
       if (status !== at.RUNNING && status !== passing) return status
-      if (performance.now() > until) throw new Difference(`thread ${k} does not come to its next access`)
+      if (performance.now() > until)
+        throw new Difference(`thread ${k} does not come to its next access`)
       Atomics.wait(this.control, k * at.STRIDE + at.STATUS, status, 100)
     }
   }
@@ -196,7 +230,10 @@ class Rig {
     this.started++
   }
 
-  /** Run a recorded schedule; resolves if it went as the model said, and throws a Difference otherwise. `fault`: { at, kind }, see findFaults(). */
+  /**
+   * Run a recorded schedule; resolves if it went as the model said, and throws a Difference
+   * otherwise. `fault`: { at, kind }, see findFaults().
+   */
   async run(recorded, fault) {
     for (let tries = 1; ; tries++) {
       try {
@@ -235,18 +272,24 @@ class Rig {
         try {
           await this.#step(entry, fault?.at === k ? at.SKIP : at.GO)
         } catch (error) {
-          if (error instanceof Difference && this.#somebodyWasLate()) throw new TooLate(error.message)
+          if (error instanceof Difference && this.#somebodyWasLate())
+            throw new TooLate(error.message)
           throw error
         }
       }
     }
     for (const { id, name, text } of results) {
       const status = this.#stopped(id)
-      if (status !== at.ENDED) throw new Difference(`${name} has come to its end in the model, and is at ${status}: ${this.#text(id)}`)
-      if (this.#text(id) !== text) throw new Difference(`${name} was told\n${this.#text(id)}\n, not\n${text}`)
+      if (status !== at.ENDED)
+        throw new Difference(
+          `${name} has come to its end in the model, and is at ${status}: ${this.#text(id)}`,
+        )
+      if (this.#text(id) !== text)
+        throw new Difference(`${name} was told\n${this.#text(id)}\n, not\n${text}`)
     }
     for (let i = 0; i < words.length; i++) {
-      if (words[i] !== image[i]) throw new Difference(`in the end ${this.nameOf(i)} is ${words[i]}, not ${image[i]}`)
+      if (words[i] !== image[i])
+        throw new Difference(`in the end ${this.nameOf(i)} is ${words[i]}, not ${image[i]}`)
     }
   }
 
@@ -257,7 +300,9 @@ class Rig {
       const status = this.#stopped(by, at.SLEEPING)
       const woken = at.WAKES[this.#word(by, at.VALUE)]
       if (status !== at.WOKEN || woken !== value)
-        throw new Difference(`${name}: its sleep on ${this.nameOf(i)} comes to ${woken}, not ${value}`)
+        throw new Difference(
+          `${name}: its sleep on ${this.nameOf(i)} comes to ${woken}, not ${value}`,
+        )
       counts[value === 'ok' ? 'woken' : 'timedOut']++
       this.asleep.delete(by)
       this.#goOn(by, at.GO)
@@ -266,16 +311,30 @@ class Rig {
     const status = this.#stopped(by)
     if (status === at.THREW) throw new Difference(`${name} throws: ${this.#text(by)}`)
     if (status !== at.AT_ACCESS)
-      throw new Difference(`${name} makes no access (it is at ${status}), where the model has ${kind} ${this.nameOf(i)}`)
-    const operands = kind === 'compareExchange' ? [a, b] : kind === 'read' || kind === 'load' ? [] : [a]
+      throw new Difference(
+        `${name} makes no access (it is at ${status}), where the model has ${kind} ${this.nameOf(i)}`,
+      )
+    const operands =
+      kind === 'compareExchange' ? [a, b] : kind === 'read' || kind === 'load' ? [] : [a]
     const expected = [kind, i, ...operands.map(at.asWord)].join(' ')
-    const its = [at.ACCESSES[this.#word(by, at.ACCESS)], this.#word(by, at.WORD), this.#word(by, at.A), this.#word(by, at.B)]
+    const its = [
+      at.ACCESSES[this.#word(by, at.ACCESS)],
+      this.#word(by, at.WORD),
+      this.#word(by, at.A),
+      this.#word(by, at.B),
+    ]
     const actual = its.slice(0, 2 + operands.length).join(' ')
-    if (actual !== expected) throw new Difference(`${name} comes to ${actual}, where the model has ${expected} (${this.nameOf(i)})`)
+    if (actual !== expected)
+      throw new Difference(
+        `${name} comes to ${actual}, where the model has ${expected} (${this.nameOf(i)})`,
+      )
     if (kind === 'wait') return this.#sleep({ by, name, i, value, comesTo })
     this.#goOn(by, command)
     const got = this.#word(by, at.VALUE)
-    if (got !== at.asWord(value)) throw new Difference(`${name}: ${kind} ${this.nameOf(i)} gives ${got}, not ${at.asWord(value)}`)
+    if (got !== at.asWord(value))
+      throw new Difference(
+        `${name}: ${kind} ${this.nameOf(i)} gives ${got}, not ${at.asWord(value)}`,
+      )
   }
 
   #goOn(k, command) {
@@ -284,12 +343,17 @@ class Rig {
   }
 
   async #sleep({ by, name, i, value, comesTo }) {
-    this.#set(by, at.MS, value === 'not-equal' ? 0 : comesTo === 'timed-out' ? SHORT_SLEEP_MS : LONG_SLEEP_MS)
+    this.#set(
+      by,
+      at.MS,
+      value === 'not-equal' ? 0 : comesTo === 'timed-out' ? SHORT_SLEEP_MS : LONG_SLEEP_MS,
+    )
     this.#command(by, at.GO)
     if (value === 'not-equal') {
       this.#stopped(by, at.SLEEPING)
       const woken = at.WAKES[this.#word(by, at.VALUE)]
-      if (woken !== value) throw new Difference(`${name}: wait on ${this.nameOf(i)} comes to ${woken}, not ${value}`)
+      if (woken !== value)
+        throw new Difference(`${name}: wait on ${this.nameOf(i)} comes to ${woken}, not ${value}`)
       return this.#goOn(by, at.GO)
     }
     this.#stopped(by)
@@ -301,7 +365,10 @@ class Rig {
   /** After a difference: whether it may come of a sleep that began too late. */
   #somebodyWasLate() {
     Atomics.wait(this.control, at.CONTROL_WORDS - 1, 0, this.settleMs)
-    return [...this.asleep].some((k) => this.#word(k, at.STATUS) === at.WOKEN && at.WAKES[this.#word(k, at.VALUE)] === 'not-equal')
+    return [...this.asleep].some(
+      (k) =>
+        this.#word(k, at.STATUS) === at.WOKEN && at.WAKES[this.#word(k, at.VALUE)] === 'not-equal',
+    )
   }
 
   async #terminate({ dies, isAggregator }) {
@@ -332,24 +399,35 @@ class Rig {
   }
 }
 
-// ---------------------------------------------------------------------------------------------------------------- all of it
+// --------------------------------------------------------------------------------------- all of it
 
 /**
- * `count` schedules of a scenario on real threads. With `victim`, a name's beginning, one such thread is terminated, in each schedule a step later in its life.
- * Stops at the first difference.
+ * `count` schedules of a scenario on real threads. With `victim`, a name's beginning, one such
+ * thread is terminated, in each schedule a step later in its life. Stops at the first difference.
  */
 export async function lockstep(core, coreFiles, scenario, { count, seed = 1, victim }) {
   const model = new Model(core, scenario)
   const rig = new Rig(core, modulesOf(core, coreFiles), scenario, model)
   const started = performance.now()
-  const result = { scenario: scenario.name, schedules: 0, distinct: 0, deaths: 0, counts: rig.counts, difference: undefined }
+  const result = {
+    scenario: scenario.name,
+    schedules: 0,
+    distinct: 0,
+    deaths: 0,
+    counts: rig.counts,
+    difference: undefined,
+  }
   const logs = new Set()
   await rig.open()
   try {
     for (let k = 0; k < count && result.difference === undefined; k++) {
       const ofSchedule = seed * 1000 + k
       const { killable } = victim === undefined ? {} : model.record(ofSchedule, victim, -1)
-      const recorded = model.record(ofSchedule, victim, victim === undefined ? -1 : Math.floor((k * killable) / count))
+      const recorded = model.record(
+        ofSchedule,
+        victim,
+        victim === undefined ? -1 : Math.floor((k * killable) / count),
+      )
       try {
         await rig.run(recorded)
       } catch (error) {
@@ -366,7 +444,10 @@ export async function lockstep(core, coreFiles, scenario, { count, seed = 1, vic
   return Object.assign(result, { distinct: logs.size, ms: Math.round(performance.now() - started) })
 }
 
-/** One schedule, again and again, each time with the last store into one of the words left out, or with a death that comes late: what the comparison says each time. */
+/**
+ * One schedule, again and again, each time with the last store into one of the words left out, or
+ * with a death that comes late: what the comparison says each time.
+ */
 export async function faulty(core, coreFiles, scenario, { seed = 1, victim, killAt = 0 }) {
   const model = new Model(core, scenario)
   const recorded = model.record(seed, victim, victim === undefined ? -1 : killAt)
@@ -397,7 +478,12 @@ function findFaults({ log }, { setup, nameOf }) {
   for (const [k, entry] of log.entries()) {
     const { kind, i, a, value } = entry
     if (entry.dies !== undefined) faults.set('a death that comes a step late', k)
-    if (kind === undefined || ['read', 'load', 'wait', 'notify'].includes(kind) || (kind === 'compareExchange' && value !== a)) continue
+    if (
+      kind === undefined ||
+      ['read', 'load', 'wait', 'notify'].includes(kind) ||
+      (kind === 'compareExchange' && value !== a)
+    )
+      continue
     if ((now.get(i) ?? setup[i]) === entry.now) lastOf.delete(i)
     else lastOf.set(i, { k, kind, i })
     now.set(i, entry.now)

@@ -1,10 +1,12 @@
 /**
- * What a scenario's threads stand in: a small memory, the ledger of what was marked, an oracle that says what each epoch has to hold, the aggregator's
- * thread, and the tracker's. A scenario is a record:
+ * What a scenario's threads stand in: a small memory, the ledger of what was marked, an oracle that
+ * says what each epoch has to hold, the aggregator's thread, and the tracker's. A scenario is a
+ * record:
  *
  *   { name, memory: {…settings}, start: {…}, threads: { writerA: function* (w) {…}, tracker: function* (w) {…} } }
  *
- * A thread whose name begins with "writer" can be killed; its exit is then the tracker's to see. The aggregator is there by itself.
+ * A thread whose name begins with "writer" can be killed; its exit is then the tracker's to see.
+ * The aggregator is there by itself.
  */
 import {
   watchDirect,
@@ -42,7 +44,10 @@ const SMALL = {
 export function setUp(core, scenario) {
   const { smallestTable, ...settings } = { ...SMALL, ...scenario.memory }
   const made = core.createMemory(settings, core.secretsOf(7))
-  const layout = { ...made.layout, smallestTable: smallestTable ?? Math.min(16, made.layout.largestTable) }
+  const layout = {
+    ...made.layout,
+    smallestTable: smallestTable ?? Math.min(16, made.layout.largestTable),
+  }
   const memory = { words: made.words, layout }
   drive(core.startAt(memory, scenario.start ?? {}))
   const seeded = []
@@ -68,14 +73,20 @@ export function setUp(core, scenario) {
   return { memory, settings, seeded }
 }
 
-/** The races that are meant to be, by name, with the reason; docs/memory-model.md says more. Any other race fails. */
+/**
+ * The races that are meant to be, by name, with the reason; docs/memory-model.md says more. Any
+ * other race fails.
+ */
 export const BENIGN = [
   { name: 'LANE_ATTN', why: 'it only asks for a look; every publication looks again, atomically' },
   {
     name: 'LANE_STAGED_END',
     why: "a token's keys are ordered by its slot; a newer end is only larger, and the question is whether it is large enough",
   },
-  { name: 'LANE_PUBLISHED', why: 'the tracker asks whether a writer has something staged; it asks again until the grace is over' },
+  {
+    name: 'LANE_PUBLISHED',
+    why: 'the tracker asks whether a writer has something staged; it asks again until the grace is over',
+  },
 ]
 
 /** Says of a word whether a listed race is about it. */
@@ -90,7 +101,8 @@ export function racyWords(core, { layout }) {
 /** Statistics that decide nothing but themselves: two states that differ in them only are one. */
 export function unimportantWords(core, { layout }) {
   const words = new Set([core.QUEUED_PEAK, core.PROGRESS])
-  for (let writer = 0; writer < layout.maxWriters; writer++) words.add(core.laneAt(layout, writer) + core.LANE_BATCHES + 1)
+  for (let writer = 0; writer < layout.maxWriters; writer++)
+    words.add(core.laneAt(layout, writer) + core.LANE_BATCHES + 1)
   return (i) => words.has(i)
 }
 
@@ -110,25 +122,42 @@ export function namer(core, { layout }) {
     'INTENT_POSITION',
     'INTENT_START',
   ]
-  names.push('EVENTS', 'BATCHES', 'KEYS', 'HARVESTED', 'PARKED', 'OWNER', 'WAITERS', 'LISTENING', 'SIGNAL')
+  names.push(
+    'EVENTS',
+    'BATCHES',
+    'KEYS',
+    'HARVESTED',
+    'PARKED',
+    'OWNER',
+    'WAITERS',
+    'LISTENING',
+    'SIGNAL',
+  )
   for (const name of names) if (core[name] !== undefined) control.set(core[name], name)
   const lane = new Map(
     Object.entries(core)
-      .filter(([name, at]) => /^LANE_[A-Z_]+$/.test(name) && typeof at === 'number' && name !== 'LANE_CAPACITY')
+      .filter(
+        ([name, at]) =>
+          /^LANE_[A-Z_]+$/.test(name) && typeof at === 'number' && name !== 'LANE_CAPACITY',
+      )
       .map(([name, at]) => [at, name.slice(5)]),
   )
-  const header = new Map(['COUNT', 'GROWTH', 'ZERO', 'FLAGS', 'RESTORED'].map((name) => [core[`SLOT_${name}`], name]))
+  const header = new Map(
+    ['COUNT', 'GROWTH', 'ZERO', 'FLAGS', 'RESTORED'].map((name) => [core[`SLOT_${name}`], name]),
+  )
   return (i) => {
     if (i < layout.ring) {
       if (control.has(i)) return control.get(i)
-      for (let back = 1; back < 12; back++) if (control.has(i - back)) return `${control.get(i - back)}+${back}`
+      for (let back = 1; back < 12; back++)
+        if (control.has(i - back)) return `${control.get(i - back)}+${back}`
       return `word ${i}`
     }
     if (i < layout.lanes) return `slot[${i - layout.ring}]`
     if (i < layout.epochs) {
       const writer = Math.floor((i - layout.lanes) / layout.laneStride)
       const at = (i - layout.lanes) % layout.laneStride
-      if (at >= core.LANE_KEYS) return `lane${writer}.key[${(at - core.LANE_KEYS) >> 1}].${at & 1 ? 'hi' : 'lo'}`
+      if (at >= core.LANE_KEYS)
+        return `lane${writer}.key[${(at - core.LANE_KEYS) >> 1}].${at & 1 ? 'hi' : 'lo'}`
       return `lane${writer}.${lane.get(at) ?? `header+${at}`}`
     }
     const slot = Math.floor((i - layout.epochs) / layout.epochStride)
@@ -151,7 +180,10 @@ export class World {
     this.words = memory.words
     this.layout = memory.layout
     this.seeded = seeded.map((key) => keyName(key, 0))
-    /** Marks in the order they were made: { key, writer, sure: true, false or undefined (nobody was told), group }. */
+    /**
+     * Marks in the order they were made: { key, writer, sure: true, false or undefined (nobody was
+     * told), group }.
+     */
     this.marks = []
     this.groups = 0
     /** Batches, and of each lane the one at hand. */
@@ -168,7 +200,7 @@ export class World {
     this.#startOracle()
   }
 
-  // ------------------------------------------------------------------------------------------------------------- threads
+  // --------------------------------------------------------------------------------------- threads
 
   start() {
     const { run, scenario } = this
@@ -178,7 +210,8 @@ export class World {
     for (const [name, body] of Object.entries(scenario.threads)) {
       const killable = name.startsWith('writer') && scenario.killWriters !== false
       const thread = run.spawn(name, (self) => this.#live(self, body), { killable, daemon: false })
-      // Unless a scenario is about it, lanes are claimed, and the aggregator's role is taken, before the threads start: fewer steps to go through.
+      // Unless a scenario is about it, lanes are claimed, and the aggregator's role is taken,
+      // before the threads start: fewer steps to go through.
       if (scenario.cold !== true && name.startsWith('writer')) {
         const lane = drive(this.#open(thread))
         if (typeof lane !== 'string') this.opened.set(thread, lane)
@@ -188,14 +221,20 @@ export class World {
 
   *#live(thread, body) {
     yield* body(this)
-    // A thread that has come to its end has ended, like one that was killed; what is left in its lane is reaped for, where a scenario is about that.
+    // A thread that has come to its end has ended, like one that was killed; what is left in its
+    // lane is reaped for, where a scenario is about that.
     if (this.scenario.exits === true && thread.name.startsWith('writer')) this.exits.push(thread)
   }
 
   #spawnAggregator(dead) {
     const name = `aggregator${this.aggregators === 0 ? '' : this.aggregators + 1}`
     this.aggregators++
-    const options = { killable: this.scenario.killAggregator !== false, daemon: true, user: 30, after: dead === undefined ? [] : [dead] }
+    const options = {
+      killable: this.scenario.killAggregator !== false,
+      daemon: true,
+      user: 30,
+      after: dead === undefined ? [] : [dead],
+    }
     const make = (thread) => {
       let warm
       if (dead === undefined && this.scenario.cold !== true) {
@@ -232,7 +271,8 @@ export class World {
         recovered = false
         continue
       }
-      if (result === core.LOST_ROLE) throw new Failure('invariant', `${thread.name} has met another aggregator`)
+      if (result === core.LOST_ROLE)
+        throw new Failure('invariant', `${thread.name} has met another aggregator`)
       if (result === core.FINISHED_ALL) {
         yield* core.leaveRole(a)
         return
@@ -251,7 +291,7 @@ export class World {
     else this.exits.push(thread)
   }
 
-  // ------------------------------------------------------------------------------------------------------ a writer's side
+  // ------------------------------------------------------------------------------- a writer's side
 
   /** A lane for the calling thread; 'none-free' or 'stopped' otherwise. */
   *open() {
@@ -264,7 +304,12 @@ export class World {
   }
 
   *#open(thread) {
-    return yield* this.core.openLane(this.memory, this.threadIdOf(thread), this.settings.batchSize, noClock)
+    return yield* this.core.openLane(
+      this.memory,
+      this.threadIdOf(thread),
+      this.settings.batchSize,
+      noClock,
+    )
   }
 
   /** Wait until a lane is free, and open it. */
@@ -301,20 +346,25 @@ export class World {
     return stored
   }
 
-  /** Stage one key, sleeping for room as long as it takes, as a writer with onFull: 'wait' does. False once the tracker has stopped. */
+  /**
+   * Stage one key, sleeping for room as long as it takes, as a writer with onFull: 'wait' does.
+   * False once the tracker has stopped.
+   */
   *markWaiting(lane, key) {
     while (!(yield* this.mark(lane, key))) if (!(yield* this.#makeRoom(lane, 1))) return false
     return true
   }
 
   *markManyWaiting(lane, keys) {
-    while (!(yield* this.markMany(lane, keys))) if (!(yield* this.#makeRoom(lane, keys.length))) return false
+    while (!(yield* this.markMany(lane, keys)))
+      if (!(yield* this.#makeRoom(lane, keys.length))) return false
     return true
   }
 
   /**
-   * batch(): the marks that `body` makes go together, and are published when it ends or throws. What was written in it becomes visible when it ends, at the
-   * latest when its thread dies: its keys have to be in an epoch that is cut after that.
+   * batch(): the marks that `body` makes go together, and are published when it ends or throws.
+   * What was written in it becomes visible when it ends, at the latest when its thread dies: its
+   * keys have to be in an epoch that is cut after that.
    */
   *batch(lane, body) {
     const { core } = this
@@ -369,7 +419,8 @@ export class World {
   *flush(lane) {
     const before = this.#look()
     const published = yield* this.core.publish(lane)
-    if (published && lane.everything) throw new Failure('invariant', 'flush() is true, and markEverything() is not in the ring')
+    if (published && lane.everything)
+      throw new Failure('invariant', 'flush() is true, and markEverything() is not in the ring')
     if (published) this.#checkPublished(lane)
     else this.#checkWasFull(before)
     say(published)
@@ -377,7 +428,10 @@ export class World {
     return published
   }
 
-  /** Publish what is staged, sleeping for a slot as long as it takes. False once the tracker has stopped. */
+  /**
+   * Publish what is staged, sleeping for a slot as long as it takes. False once the tracker has
+   * stopped.
+   */
   *flushWaiting(lane) {
     if (yield* this.flush(lane)) return true
     return yield* this.#makeRoom(lane, 0)
@@ -396,7 +450,10 @@ export class World {
     }
   }
 
-  /** Give the lane back; while the ring is full the thread tries again when something there has changed. */
+  /**
+   * Give the lane back; while the ring is full the thread tries again when something there has
+   * changed.
+   */
   *close(lane) {
     const { core } = this
     yield* until(function* () {
@@ -426,7 +483,13 @@ export class World {
   }
 
   #note(lane, key, group) {
-    const entry = { key: keyName(key | 0, Math.floor(key / 2 ** 32) | 0), writer: lane, sure: undefined, group, since: this.open_.id }
+    const entry = {
+      key: keyName(key | 0, Math.floor(key / 2 ** 32) | 0),
+      writer: lane,
+      sure: undefined,
+      group,
+      since: this.open_.id,
+    }
     this.marks.push(entry)
     const batch = this.batchOf.get(lane)
     if (batch !== undefined) batch.entries.push(entry)
@@ -434,8 +497,9 @@ export class World {
     return entry
   }
 
-  // ------------------------------------------------------------------------------------------------------------ oracle
-  // Each token's place is where its slot was filled. What every epoch holds follows from that order alone.
+  // ---------------------------------------------------------------------------------------- oracle
+  // Each token's place is where its slot was filled. What every epoch holds follows from that order
+  // alone.
 
   #startOracle() {
     const { layout, scenario, words, core } = this
@@ -534,7 +598,8 @@ export class World {
         if ((payload & core.GENERATION_MASK) !== this.generations[writer]) break
         this.generations[writer] = (this.generations[writer] + 1) & core.GENERATION_MASK
         const staged = this.words[core.laneAt(layout, writer) + core.LANE_STAGED_END]
-        if (this.words[core.laneAt(layout, writer) + core.LANE_EVERYTHING] !== 0) this.open_.flags |= core.FLAG_EVERYTHING
+        if (this.words[core.laneAt(layout, writer) + core.LANE_EVERYTHING] !== 0)
+          this.open_.flags |= core.FLAG_EVERYTHING
         fill.keys = this.#take(writer, (staged - this.ends[writer]) | 0)
         counts.harvested += fill.keys.length
         this.#insert(fill.keys)
@@ -573,7 +638,7 @@ export class World {
     }
   }
 
-  // -------------------------------------------------------------------------------------------------------------- checks
+  // ---------------------------------------------------------------------------------------- checks
 
   #look() {
     return this.taken === this.layout.capacity ? -1 : this.everFull
@@ -583,7 +648,10 @@ export class World {
   #checkWasFull(before) {
     if (this.scenario.healing === true || this.stopped) return
     if (before !== -1 && before === this.everFull && this.taken !== this.layout.capacity) {
-      throw new Failure('invariant', 'publish() said that the ring is full, and it never was during the call')
+      throw new Failure(
+        'invariant',
+        'publish() said that the ring is full, and it never was during the call',
+      )
     }
   }
 
@@ -591,21 +659,31 @@ export class World {
   #checkPublished(lane) {
     const end = this.generations[lane.id] === lane.generation ? this.ends[lane.id] : lane.published
     if (end !== lane.published)
-      throw new Failure('invariant', `writer ${lane.id} takes ${lane.published} for published, the ring has ${end}`)
+      throw new Failure(
+        'invariant',
+        `writer ${lane.id} takes ${lane.published} for published, the ring has ${end}`,
+      )
   }
 
   /** A sealed epoch that the tracker has just been told of, against what it has to hold. */
   checkEpoch(expected, keys, flags) {
     const has = new Set(keys)
-    if (has.size !== keys.length) throw new Failure('invariant', `epoch ${expected.id} has a key twice: ${keys.join(' ')}`)
+    if (has.size !== keys.length)
+      throw new Failure('invariant', `epoch ${expected.id} has a key twice: ${keys.join(' ')}`)
     const missing = expected.keys.filter((key) => !has.has(key))
     const invented = keys.filter((key) => !expected.has.has(key))
     if (missing.length + invented.length > 0) {
       const what = `epoch ${expected.id} should hold {${expected.keys.join(' ')}}, and holds {${keys.join(' ')}}`
-      throw new Failure('invariant', `${what}: ${missing.length > 0 ? `lost ${missing.join(' ')}` : `invented ${invented.join(' ')}`}`)
+      throw new Failure(
+        'invariant',
+        `${what}: ${missing.length > 0 ? `lost ${missing.join(' ')}` : `invented ${invented.join(' ')}`}`,
+      )
     }
     if (flags !== expected.flags)
-      throw new Failure('invariant', `epoch ${expected.id} should have flags ${expected.flags}, and has ${flags}`)
+      throw new Failure(
+        'invariant',
+        `epoch ${expected.id} should have flags ${expected.flags}, and has ${flags}`,
+      )
   }
 
   logNow(slot) {
@@ -617,13 +695,17 @@ export class World {
     return keys
   }
 
-  /** After the execution: let what is on its way arrive, one step after the other, then look at everything. */
+  /**
+   * After the execution: let what is on its way arrive, one step after the other, then look at
+   * everything.
+   */
   finish() {
     const { core, memory, words, layout, run } = this
     const quiet = run.deaths + run.throws === 0
     const asleep = this.aggregator !== undefined && this.aggregator.state === 1
     const slotAtHead = words[layout.ring + (words[core.HEAD] & (layout.capacity - 1))]
-    if (quiet && asleep && (slotAtHead & 1) === 1) throw new Failure('blocked', 'the aggregator sleeps, and there is something in the ring')
+    if (quiet && asleep && (slotAtHead & 1) === 1)
+      throw new Failure('blocked', 'the aggregator sleeps, and there is something in the ring')
     this.scenario.atEnd?.(this)
     watchDirect((i, old, expected, now) => old === expected && this.#onSwap(undefined, i, old, now))
     const finished = words[core.FINISHED] !== 0
@@ -636,7 +718,8 @@ export class World {
       if (!this.stopped) {
         const { outbox } = this.tracker
         for (let tries = 0; outbox.queue.length > 0; tries++) {
-          if (tries > 40) throw new Failure('blocked', 'the ring stays full, whatever the aggregator does')
+          if (tries > 40)
+            throw new Failure('blocked', 'the ring stays full, whatever the aggregator does')
           drive(core.sendFirst(outbox))
           this.#settle(a)
         }
@@ -644,7 +727,10 @@ export class World {
         for (let writer = 0; writer < layout.maxWriters; writer++) {
           const owner = words[core.laneAt(layout, writer) + core.LANE_OWNER]
           if ((owner & core.THREAD_MASK) === 0) continue
-          this.#pushNow(a, core.controlToken(core.REAP, core.writerPayload(writer, owner >>> core.THREAD_BITS)))
+          this.#pushNow(
+            a,
+            core.controlToken(core.REAP, core.writerPayload(writer, owner >>> core.THREAD_BITS)),
+          )
         }
       }
     }
@@ -654,7 +740,9 @@ export class World {
   /** Whose end the tracker was told of has no lane any more. */
   #checkReaped() {
     const { core, layout, words, tracker } = this
-    const ended = this.exits.slice(0, tracker.exitsSeen).map((thread) => core.ownerBits(this.threadIdOf(thread)))
+    const ended = this.exits
+      .slice(0, tracker.exitsSeen)
+      .map((thread) => core.ownerBits(this.threadIdOf(thread)))
     for (let writer = 0; writer < layout.maxWriters; writer++) {
       const owner = words[core.laneAt(layout, writer) + core.LANE_OWNER] & core.THREAD_MASK
       if (owner !== 0 && (ended.includes(owner) || owner === core.THREAD_MASK))
@@ -664,7 +752,8 @@ export class World {
 
   #pushNow(a, token) {
     for (let tries = 0; !drive(this.core.push(this.memory, token)); tries++) {
-      if (tries > 4) throw new Failure('blocked', 'the ring stays full, whatever the aggregator does')
+      if (tries > 4)
+        throw new Failure('blocked', 'the ring stays full, whatever the aggregator does')
       this.#settle(a)
     }
     this.#settle(a)
@@ -684,10 +773,15 @@ export class World {
         this.bySlot.get(expected.slot) === expected &&
         this.tracker.isHeld(expected.slot)
       ) {
-        this.checkEpoch(expected, this.logNow(expected.slot), words[core.epochAt(layout, expected.slot) + core.SLOT_FLAGS])
+        this.checkEpoch(
+          expected,
+          this.logNow(expected.slot),
+          words[core.epochAt(layout, expected.slot) + core.SLOT_FLAGS],
+        )
       }
     }
-    // What nobody could publish any more when the tracker stopped stays where it is, and the last epoch says so.
+    // What nobody could publish any more when the tracker stopped stays where it is, and the last
+    // epoch says so.
     const left = new Set()
     if (stopped) {
       for (let writer = 0; writer < layout.maxWriters; writer++) {
@@ -699,46 +793,67 @@ export class World {
     }
     const openSlot = words[core.CUR] & 15
     if (openSlot !== this.openSlot)
-      throw new Failure('invariant', `slot ${openSlot} is open, not ${this.openSlot}: a seal was not executed, or twice`)
+      throw new Failure(
+        'invariant',
+        `slot ${openSlot} is open, not ${this.openSlot}: a seal was not executed, or twice`,
+      )
     const flags = words[core.epochAt(layout, openSlot) + core.SLOT_FLAGS]
     const mayBeSaid = stopped ? flags & (core.FLAG_UNPUBLISHED | core.FLAG_EVERYTHING) : 0
     this.open_.flags |= mayBeSaid
     this.checkEpoch(this.open_, this.logNow(openSlot), flags)
     for (const { since, sure } of this.everythings) {
-      const isSaid = [...this.closed, this.open_].some((epoch) => epoch.id >= since && (epoch.flags & core.FLAG_EVERYTHING) !== 0)
-      if (sure === true && !isSaid) throw new Failure('invariant', `markEverything() in epoch ${since} is in no epoch`)
+      const isSaid = [...this.closed, this.open_].some(
+        (epoch) => epoch.id >= since && (epoch.flags & core.FLAG_EVERYTHING) !== 0,
+      )
+      if (sure === true && !isSaid)
+        throw new Failure('invariant', `markEverything() in epoch ${since} is in no epoch`)
     }
     this.#checkTable(openSlot)
 
     const delivered = new Map()
-    for (const epoch of [...this.closed, this.open_]) for (const key of epoch.keys) if (!delivered.has(key)) delivered.set(key, epoch.id)
-    const overflowed = [...this.closed, this.open_].some((epoch) => (epoch.flags & core.FLAG_OVERFLOW) !== 0)
+    for (const epoch of [...this.closed, this.open_])
+      for (const key of epoch.keys) if (!delivered.has(key)) delivered.set(key, epoch.id)
+    const overflowed = [...this.closed, this.open_].some(
+      (epoch) => (epoch.flags & core.FLAG_OVERFLOW) !== 0,
+    )
     const known = new Set(this.marks.map(({ key }) => key))
-    for (const key of delivered.keys()) if (!known.has(key)) throw new Failure('invariant', `${key} was never marked, and is delivered`)
+    for (const key of delivered.keys())
+      if (!known.has(key))
+        throw new Failure('invariant', `${key} was never marked, and is delivered`)
     const lastOf = new Map()
-    for (const epoch of [...this.closed, this.open_]) for (const key of epoch.keys) lastOf.set(key, epoch.id)
+    for (const epoch of [...this.closed, this.open_])
+      for (const key of epoch.keys) lastOf.set(key, epoch.id)
     const untold = []
     for (const { key, sure, since } of this.marks) {
       if (sure !== true || overflowed) continue
       if (delivered.has(key)) {
         if (lastOf.get(key) >= since || left.has(key)) continue
-        throw new Failure('invariant', `${key} was marked in epoch ${since}, and is delivered in ${lastOf.get(key)} at last`)
+        throw new Failure(
+          'invariant',
+          `${key} was marked in epoch ${since}, and is delivered in ${lastOf.get(key)} at last`,
+        )
       }
       if (left.has(key)) untold.push(key)
       else throw new Failure('invariant', `${key} was marked, and is lost`)
     }
     if (untold.length > 0 && (flags & core.FLAG_UNPUBLISHED) === 0) {
-      throw new Failure('invariant', `${untold.join(' ')} stayed staged, and the last epoch does not say so`)
+      throw new Failure(
+        'invariant',
+        `${untold.join(' ')} stayed staged, and the last epoch does not say so`,
+      )
     }
     for (let group = 1; group <= this.groups; group++) {
       const keys = this.marks.filter((mark) => mark.group === group).map(({ key }) => key)
       const fills = this.fills.filter((fill) => keys.some((key) => fill.keys.includes(key)))
-      if (fills.length > 1 && this.scenario.repeats !== true) throw new Failure('invariant', `the batch ${keys.join(' ')} was torn`)
+      if (fills.length > 1 && this.scenario.repeats !== true)
+        throw new Failure('invariant', `the batch ${keys.join(' ')} was torn`)
       if (fills.length === 1 && !keys.every((key) => fills[0].keys.includes(key)))
         throw new Failure('invariant', `only a part of the batch ${keys.join(' ')}`)
     }
     for (const { entries } of this.batches) {
-      const keys = entries.filter(({ key, sure }) => key !== undefined && sure === true).map(({ key }) => key)
+      const keys = entries
+        .filter(({ key, sure }) => key !== undefined && sure === true)
+        .map(({ key }) => key)
       const fills = this.fills.filter((fill) => keys.some((key) => fill.keys.includes(key)))
       if (this.scenario.repeats === true) continue
       if (fills.length > 1) throw new Failure('invariant', `the batch ${keys.join(' ')} was torn`)
@@ -750,23 +865,35 @@ export class World {
       for (const { key, writer } of this.marks) {
         const epoch = delivered.get(key)
         if (epoch === undefined) continue
-        if (epoch < (last.get(writer) ?? 0)) throw new Failure('invariant', `writer ${writer.id} went back to epoch ${epoch} with ${key}`)
+        if (epoch < (last.get(writer) ?? 0))
+          throw new Failure(
+            'invariant',
+            `writer ${writer.id} went back to epoch ${epoch} with ${key}`,
+          )
         last.set(writer, epoch)
       }
     }
     const said = {}
-    for (const [name, at] of this.#totals()) said[name] = drive(core.readTotal(words, at)) - this.before[name]
+    for (const [name, at] of this.#totals())
+      said[name] = drive(core.readTotal(words, at)) - this.before[name]
     for (const [name, value] of Object.entries(said)) {
       if (counts[name] !== undefined && value !== counts[name])
-        throw new Failure('invariant', `the total of ${name} is ${value}, and should be ${counts[name]}`)
+        throw new Failure(
+          'invariant',
+          `the total of ${name} is ${value}, and should be ${counts[name]}`,
+        )
     }
     for (let writer = 0; writer < layout.maxWriters; writer++) {
       const lane = core.laneAt(layout, writer)
       const through = (words[lane + core.LANE_READ_END] - this.startEnds[writer]) | 0
       if (said[`delivered${writer}`] !== through)
-        throw new Failure('invariant', `writer ${writer}: delivered ${said[`delivered${writer}`]} of ${through}`)
+        throw new Failure(
+          'invariant',
+          `writer ${writer}: delivered ${said[`delivered${writer}`]} of ${through}`,
+        )
       const end = stopped ? words[lane + core.LANE_READ_END] : words[lane + core.LANE_STAGED_END]
-      if (words[lane + core.LANE_READ_END] !== end) throw new Failure('invariant', `writer ${writer}: keys were left in its lane`)
+      if (words[lane + core.LANE_READ_END] !== end)
+        throw new Failure('invariant', `writer ${writer}: keys were left in its lane`)
       if (!stopped && (words[lane + core.LANE_OWNER] & core.THREAD_MASK) !== 0)
         throw new Failure('invariant', `lane ${writer} is never free again`)
     }
@@ -787,9 +914,11 @@ export class World {
       ...core.secretsAt(words, core.SECRETS),
     }
     let full = set.zero ? 1 : 0
-    for (let k = 0; k < cells; k++) if ((words[set.table + 2 * k] | words[set.table + 2 * k + 1]) !== 0) full++
+    for (let k = 0; k < cells; k++)
+      if ((words[set.table + 2 * k] | words[set.table + 2 * k + 1]) !== 0) full++
     const count = words[at + core.SLOT_COUNT]
-    if (full !== count) throw new Failure('invariant', `the table has ${full} keys, its log ${count}`)
+    if (full !== count)
+      throw new Failure('invariant', `the table has ${full} keys, its log ${count}`)
     for (let k = 0; k < count; k++) {
       if (!drive(core.contains(set, words[set.log + 2 * k], words[set.log + 2 * k + 1])))
         throw new Failure('invariant', 'a key of the log is not in the table')
@@ -799,9 +928,14 @@ export class World {
   /** What an execution came to, for counting distinct ones. */
   endState() {
     const fills = this.fills
-      .map(({ kind, by, keys }) => `${by.startsWith('aggregator') ? 'aggregator' : by}:${kind}[${keys.join(' ')}]`)
+      .map(
+        ({ kind, by, keys }) =>
+          `${by.startsWith('aggregator') ? 'aggregator' : by}:${kind}[${keys.join(' ')}]`,
+      )
       .join(' ')
-    const epochs = [...this.closed, this.open_].map(({ id, keys, flags }) => `${id}{${keys.join(' ')}}${flags}`).join(' ')
+    const epochs = [...this.closed, this.open_]
+      .map(({ id, keys, flags }) => `${id}{${keys.join(' ')}}${flags}`)
+      .join(' ')
     const dead = this.run.threads
       .filter(({ state }) => state === DEAD)
       .map(({ name }) => name)
@@ -811,8 +945,9 @@ export class World {
 }
 
 /**
- * The tracker's thread: what it sends and reads is tracker/outbox.ts as it ships; its promises and timers (tracker/control.ts) are left away. It learns
- * what has come to pass when the aggregator signals, and of threads that ended when they do.
+ * The tracker's thread: what it sends and reads is tracker/outbox.ts as it ships; its promises and
+ * timers (tracker/control.ts) are left away. It learns what has come to pass when the aggregator
+ * signals, and of threads that ended when they do.
  */
 export class Tracker {
   constructor(world) {
@@ -892,7 +1027,14 @@ export class Tracker {
 
   /** Send REAP for a lane, as often as one likes: for a writer that is done with. */
   *reap(writer, generation) {
-    this.outbox.queue.push({ kind: this.world.core.REAP, slot: 0, epoch: 0, writer, generation, ticket: undefined })
+    this.outbox.queue.push({
+      kind: this.world.core.REAP,
+      slot: 0,
+      epoch: 0,
+      writer,
+      generation,
+      ticket: undefined,
+    })
     yield* this.poke()
   }
 
@@ -955,10 +1097,14 @@ export class Tracker {
     return result === core.FINISHED_ALL
   }
 
-  /** Wait until these threads have ended, one way or the other, and what they left is reaped for. */
+  /**
+   * Wait until these threads have ended, one way or the other, and what they left is reaped for.
+   */
   *join(...names) {
     const { run } = this.world
-    const threads = run.threads.filter(({ name }) => names.includes(name) || (names.length === 0 && name.startsWith('writer')))
+    const threads = run.threads.filter(
+      ({ name }) => names.includes(name) || (names.length === 0 && name.startsWith('writer')),
+    )
     yield* this.wait(() => threads.every(({ state }) => state >= 2))
     for (const thread of threads) learnOfEnd(currentThread(), thread)
   }
@@ -972,7 +1118,11 @@ export class Tracker {
         if (also !== undefined) yield* also()
         return isSo()
       },
-      { event: true, polls: () => polls || queue.length > 0 || draining.length > 0, sleepOn: polls ? -1 : this.world.core.SIGNAL },
+      {
+        event: true,
+        polls: () => polls || queue.length > 0 || draining.length > 0,
+        sleepOn: polls ? -1 : this.world.core.SIGNAL,
+      },
     )
   }
 
@@ -980,7 +1130,8 @@ export class Tracker {
   *poke() {
     const { world, outbox } = this
     const { core } = world
-    while (this.exitsSeen < world.exits.length) yield* this.#reapThread(world.exits[this.exitsSeen++])
+    while (this.exitsSeen < world.exits.length)
+      yield* this.#reapThread(world.exits[this.exitsSeen++])
     yield* this.#flush()
     for (let sealed; (sealed = yield* core.takeSealed(outbox)) !== undefined;) {
       if (sealed.abandoned) this.sealedCount++
@@ -991,11 +1142,13 @@ export class Tracker {
       if (restored.ticket !== undefined) restored.ticket.done = true
     }
     yield* this.#flush() // a slot that has come free may have let a seal in
-    for (let drained; (drained = yield* core.takeDrained(outbox)) !== undefined;) drained.ticket.done = true
+    for (let drained; (drained = yield* core.takeDrained(outbox)) !== undefined;)
+      drained.ticket.done = true
   }
 
   *#flush() {
-    while (this.outbox.queue.length > 0) if (!(yield* this.world.core.sendFirst(this.outbox))) return
+    while (this.outbox.queue.length > 0)
+      if (!(yield* this.world.core.sendFirst(this.outbox))) return
   }
 
   /** Read a sealed epoch as its users do, plainly: whatever is not ordered shows as a race. */
@@ -1011,7 +1164,8 @@ export class Tracker {
     }
     const flags = yield* read(words, at + core.SLOT_FLAGS)
     const expected = world.closed[this.sealedCount++]
-    if (expected === undefined || expected.id !== id) throw new Failure('invariant', `epoch ${id} is handed out, which was never sealed`)
+    if (expected === undefined || expected.id !== id)
+      throw new Failure('invariant', `epoch ${id} is handed out, which was never sealed`)
     world.checkEpoch(expected, keys, flags)
     expected.seen = true
     this.held.add(slot)
@@ -1026,7 +1180,10 @@ export class Tracker {
   *#reapThread(thread) {
     const { core, memory } = this.world
     learnOfEnd(currentThread(), thread)
-    for (const { writer, generation, threadId } of yield* core.orphansOf(memory, this.world.threadIdOf(thread))) {
+    for (const { writer, generation, threadId } of yield* core.orphansOf(
+      memory,
+      this.world.threadIdOf(thread),
+    )) {
       core.requestReap(this.outbox, writer, generation, threadId)
     }
   }

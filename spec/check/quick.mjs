@@ -1,5 +1,6 @@
 /**
- * What `npm test` does, one JSON line a scenario: small ones to their end, within bounds; of the larger ones a seeded slice. Arguments: which part of how many.
+ * What `npm test` does, one JSON line a scenario: small ones to their end, within bounds; of the
+ * larger ones a seeded slice. Arguments: which part of how many.
  */
 import { loadCore } from './instrument.mjs'
 import { search, Subject, walk } from './explorer.mjs'
@@ -15,7 +16,10 @@ for (const [k, scenario] of scenarios.entries()) {
   const throws = scenario.quick?.throws ?? scenario.throws ?? 0
   const bounds = { preemptions: 2, deaths: 1, throws, ...scenario.quick }
   const searched = scenario.quick === undefined ? undefined : search(subject, bounds)
-  const walked = searched?.failure === undefined ? walk(subject, { count: WALKS, deaths: 2, throws, seed: 20 + k }) : undefined
+  const walked =
+    searched?.failure === undefined
+      ? walk(subject, { count: WALKS, deaths: 2, throws, seed: 20 + k })
+      : undefined
   const { executions = 0, ends, deaths = 0, complete = false, ms = 0 } = searched ?? {}
   const line = {
     name: scenario.name,

@@ -1,11 +1,19 @@
-/** Pieces of source that cannot be instrumented, each with what has to be said about it. Line 1 of `source` is line 3 of the file. */
+/**
+ * Pieces of source that cannot be instrumented, each with what has to be said about it. Line 1 of
+ * `source` is line 3 of the file.
+ */
 export const refusals = [
   {
     why: 'a getter',
     source: `export const o = { w: null as unknown as SharedWords, get x(): number { return this.w[0] } }`,
     says: 'getter',
   },
-  { why: 'a closure', source: `export function f(w: SharedWords): number[] {\n  return [1].map(() => w[0])\n}`, line: 4, says: 'closure' },
+  {
+    why: 'a closure',
+    source: `export function f(w: SharedWords): number[] {\n  return [1].map(() => w[0])\n}`,
+    line: 4,
+    says: 'closure',
+  },
   {
     why: 'a nested function',
     source: `export function f(w: SharedWords): number {\n  function g(): number {\n    return w[0]\n  }\n  return g()\n}`,
@@ -18,7 +26,12 @@ export const refusals = [
     line: 5,
     says: 'method',
   },
-  { why: 'no function at all', source: `declare const w: SharedWords\nexport const x = w[0]`, line: 4, says: 'in no function' },
+  {
+    why: 'no function at all',
+    source: `declare const w: SharedWords\nexport const x = w[0]`,
+    line: 4,
+    says: 'in no function',
+  },
   {
     why: 'an async function',
     source: `export async function f(w: SharedWords): Promise<number> {\n  return w[0]\n}`,
@@ -31,8 +44,18 @@ export const refusals = [
     line: 3,
     says: 'default',
   },
-  { why: 'an iterator', source: `export function f(w: SharedWords): void {\n  for (const x of w) void x\n}`, line: 4, says: 'iterator' },
-  { why: 'a spread', source: `export function f(w: SharedWords): number[] {\n  return [...w]\n}`, line: 4, says: 'iterator' },
+  {
+    why: 'an iterator',
+    source: `export function f(w: SharedWords): void {\n  for (const x of w) void x\n}`,
+    line: 4,
+    says: 'iterator',
+  },
+  {
+    why: 'a spread',
+    source: `export function f(w: SharedWords): number[] {\n  return [...w]\n}`,
+    line: 4,
+    says: 'iterator',
+  },
   {
     why: 'a pattern',
     source: `export function f(w: SharedWords): number {\n  const [x] = w\n  return x\n}`,
@@ -89,7 +112,12 @@ export const refusals = [
     line: 7,
     says: 'loses their type',
   },
-  { why: '++', source: `export function f(w: SharedWords): void {\n  w[0]++\n}`, line: 4, says: '++' },
+  {
+    why: '++',
+    source: `export function f(w: SharedWords): void {\n  w[0]++\n}`,
+    line: 4,
+    says: '++',
+  },
   {
     why: 'a compound assignment with a side effect in its index',
     source: `export function f(w: SharedWords, i: number): void {\n  w[i++] += 1\n}`,
@@ -102,7 +130,12 @@ export const refusals = [
     line: 4,
     says: 'a do loop',
   },
-  { why: 'Atomics as a value', source: `export const load = Atomics.load`, line: 3, says: 'Atomics as a value' },
+  {
+    why: 'Atomics as a value',
+    source: `export const load = Atomics.load`,
+    line: 3,
+    says: 'Atomics as a value',
+  },
   {
     why: 'Atomics that is not modelled',
     source: `export function f(w: SharedWords): boolean {\n  return Atomics.waitAsync(w, 0, 0).async\n}`,

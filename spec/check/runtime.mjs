@@ -1,11 +1,14 @@
 /**
- * One execution of a scenario: threads as generators over one shared memory, every access of which comes by here.
+ * One execution of a scenario: threads as generators over one shared memory, every access of which
+ * comes by here.
  *
- * `$` is what the instrumented core calls: $.r, $.w (plain), $.aload, $.astore, $.acas, $.arw, $.await, $.anotify, and $.p at every call and loop
- * back-edge. A hook performs the access, leaves its value in $.v and returns false; or it returns true, and the thread yields: it was taken off, ends here,
- * or sleeps. Whoever makes it go on performs the access first and sends its value.
+ * `$` is what the instrumented core calls: $.r, $.w (plain), $.aload, $.astore, $.acas, $.arw,
+ * $.await, $.anotify, and $.p at every call and loop back-edge. A hook performs the access, leaves
+ * its value in $.v and returns false; or it returns true, and the thread yields: it was taken off,
+ * ends here, or sleeps. Whoever makes it go on performs the access first and sends its value.
  *
- * The choices are made by a `chooser` (explorer.mjs); this file knows what can be chosen, and what it costs, but not what is.
+ * The choices are made by a `chooser` (explorer.mjs); this file knows what can be chosen, and what
+ * it costs, but not what is.
  */
 
 export const THREADS_MAX = 12
@@ -58,8 +61,8 @@ let size = 0
 let initial = words
 let version = words
 let writer = words // who wrote it last: thread << 22 | its operation; 0: the setup
-// 64 numbers a word: each thread's clock when it last wrote it plainly, wrote it atomically, read it plainly, read it atomically, and the vector clock
-// that its value carries.
+// 64 numbers a word: each thread's clock when it last wrote it plainly, wrote it atomically, read
+// it plainly, read it atomically, and the vector clock that its value carries.
 let meta = words
 const META = 64
 const ATOMIC_WRITE = THREADS_MAX
@@ -115,7 +118,10 @@ class Thread {
   constructor(id, name, options) {
     this.id = id
     this.name = name
-    /** Threads that are never alive at once (an aggregator and its successor) count as one user of a word. */
+    /**
+     * Threads that are never alive at once (an aggregator and its successor) count as one user of a
+     * word.
+     */
     this.user = options.user ?? id
     this.killable = options.killable ?? false
     /** Runs for ever: the execution may end while it sleeps. */
@@ -174,7 +180,9 @@ export class Run {
     this.unimportant = unimportant
     /** Of what a scenario's models know and no thread does: the oracle's order of tokens. */
     this.known = 0
-    /** Whether a word is a point at which threads are taken off, by what is known of who uses it. */
+    /**
+     * Whether a word is a point at which threads are taken off, by what is known of who uses it.
+     */
     this.isPoint = isPoint
     /** Told of each atomic or listed access: (word, user, is a write). */
     this.note = note
@@ -202,7 +210,10 @@ export class Run {
     return thread
   }
 
-  /** Something happened outside of shared memory (a thread ended): whoever waits for such looks again. */
+  /**
+   * Something happened outside of shared memory (a thread ended): whoever waits for such looks
+   * again.
+   */
   event() {
     this.events++
     this.known = mix(this.known, 3)
@@ -257,12 +268,17 @@ export class Run {
       const sleeping = this.threads.filter((thread) => thread.state === BLOCKED && thread.waitEnds)
       if (this.deaths + this.throws === 0 || sleeping.length === 0 || this.timeouts >= 40) {
         const who = waiting.map(({ name }) => name).join(', ')
-        const why = this.deaths + this.throws === 0 ? 'nobody died, and only a timeout could go on' : 'nobody can go on'
+        const why =
+          this.deaths + this.throws === 0
+            ? 'nobody died, and only a timeout could go on'
+            : 'nobody can go on'
         throw new Failure('blocked', `${who}: blocked for ever (${why})`)
       }
-      // Every sleep ends: none comes to its end again and again while another one, begun before, does not.
+      // Every sleep ends: none comes to its end again and again while another one, begun before,
+      // does not.
       sleeping.sort((one, other) => one.timeouts - other.timeouts)
-      for (const thread of sleeping) if (thread.timeouts < sleeping[0].timeouts + 2) options.push(TIMEOUT + thread.id)
+      for (const thread of sleeping)
+        if (thread.timeouts < sleeping[0].timeouts + 2) options.push(TIMEOUT + thread.id)
     }
     const choice = this.chooser.choose(this, null, options, 0)
     if (this.aborted) return null
@@ -283,7 +299,8 @@ export class Run {
     }
     const thread = this.threads[choice]
     if (thread.idle && this.chooser.fair === 0) {
-      // It might as well have done this access before it was taken off: that execution is another one, which costs no more.
+      // It might as well have done this access before it was taken off: that execution is another
+      // one, which costs no more.
       this.aborted = true
       return null
     }
@@ -317,12 +334,18 @@ export class Run {
     return false
   }
 
-  /** Two numbers that name the state: the memory by who wrote each word, the threads by what each of them read. */
+  /**
+   * Two numbers that name the state: the memory by who wrote each word, the threads by what each of
+   * them read.
+   */
   stateName(from) {
     let a = hashA
     let b = hashB
     for (const thread of this.threads) {
-      const status = thread.state * 4 + (thread.state === BLOCKED && this.enabled(thread) ? 1 : 0) + (thread.idle ? 2 : 0)
+      const status =
+        thread.state * 4 +
+        (thread.state === BLOCKED && this.enabled(thread) ? 1 : 0) +
+        (thread.idle ? 2 : 0)
       // What has ended goes on only in memory, and in what a scenario was told.
       const over = thread.state >= DONE
       a = mix(a ^ (over && this.byValue ? thread.said : thread.hist), status)
@@ -332,12 +355,17 @@ export class Run {
     b = mix(b, this.known)
     return (
       (a >>> 0) * 2 ** 21 +
-      ((b >>> 11) ^ (mix(b, this.deaths + 8 * this.throws + 64 * this.stales + 4096 * Math.min(this.timeouts, 1)) >>> 11))
+      ((b >>> 11) ^
+        (mix(
+          b,
+          this.deaths + 8 * this.throws + 64 * this.stales + 4096 * Math.min(this.timeouts, 1),
+        ) >>>
+          11))
     )
   }
 }
 
-// ------------------------------------------------------------------------------------------------------------------- hooks
+// ------------------------------------------------------------------------------------------- hooks
 
 function r(memory, i, site) {
   return access(READ, memory, i, 0, 0, site)
@@ -382,7 +410,8 @@ function strike(site) {
 }
 
 function access(kind, memory, i, a, b, site, name) {
-  if (i < 0 || i >= memory.length || i !== Math.floor(i)) throw new Failure('error', `an access to word ${i} of ${memory.length}`)
+  if (i < 0 || i >= memory.length || i !== Math.floor(i))
+    throw new Failure('error', `an access to word ${i} of ${memory.length}`)
   if (run === null || current === null) {
     $.v = plainly(kind, memory, i, a, b, name)
     return false
@@ -396,12 +425,19 @@ function access(kind, memory, i, a, b, site, name) {
   const racy = run.racy(i)
   if (kind >= LOAD || racy) run.note(i, thread.user, writes)
   const isPoint = (kind >= LOAD || racy) && run.isPoint(i, thread.user, writes)
-  // Killed in its sleep or before it, or when it next stores something: nobody can tell the difference.
+  // Killed in its sleep or before it, or when it next stores something: nobody can tell the
+  // difference.
   const mayDie = writes && kind !== WAIT && run.killing && thread.killable
   if (isPoint || mayDie) {
     let stale = 0
     if (racy && (kind === READ || kind === LOAD)) stale = staleValues(thread, i, kind)
-    const choice = run.chooser.choose(run, thread, isPoint ? others(thread) : null, stale, mayDie ? KILL : 0)
+    const choice = run.chooser.choose(
+      run,
+      thread,
+      isPoint ? others(thread) : null,
+      stale,
+      mayDie ? KILL : 0,
+    )
     if (run.aborted) return true
     if (choice !== GO_ON) {
       if (choice === KILL) {
@@ -414,7 +450,14 @@ function access(kind, memory, i, a, b, site, name) {
         const entry = history[history.length - 1 - (choice - STALE)]
         const value = entry === undefined ? initial[i] : entry.value
         record(thread, site, entry === undefined ? 0 : entry.writer, value)
-        run.trace?.push({ thread, site, kind: KIND_NAMES[kind], i, value, text: 'a value that was there before' })
+        run.trace?.push({
+          thread,
+          site,
+          kind: KIND_NAMES[kind],
+          i,
+          value,
+          text: 'a value that was there before',
+        })
         $.v = value
         return false
       }
@@ -436,9 +479,12 @@ function access(kind, memory, i, a, b, site, name) {
 const otherIds = []
 function others(thread) {
   otherIds.length = 0
-  for (const other of run.threads) if (other !== thread && run.enabled(other)) otherIds.push(other.id)
+  for (const other of run.threads)
+    if (other !== thread && run.enabled(other)) otherIds.push(other.id)
   if (run.deaths + run.throws > 0) {
-    for (const other of run.threads) if (other.state === BLOCKED && other.waitEnds && !run.enabled(other)) otherIds.push(TIMEOUT + other.id)
+    for (const other of run.threads)
+      if (other.state === BLOCKED && other.waitEnds && !run.enabled(other))
+        otherIds.push(TIMEOUT + other.id)
   }
   return otherIds
 }
@@ -512,7 +558,8 @@ function perform(thread, kind, i, a, b, site, name) {
   const before = version[i]
   const changes = kind === WRITE || kind >= STORE
   for (const other of run.threads)
-    if (other.idle && other.i === i && (changes || other.op === WRITE || other.op >= STORE)) other.idle = false
+    if (other.idle && other.i === i && (changes || other.op === WRITE || other.op >= STORE))
+      other.idle = false
   let value
   switch (kind) {
     case READ:
@@ -601,8 +648,18 @@ function perform(thread, kind, i, a, b, site, name) {
       record(thread, site, value, value)
     }
   }
-  if (thread.polling !== null && (version[i] !== before || !thread.polling.has(i))) thread.polling.set(i, version[i])
-  run.trace?.push({ thread, site, kind: kind === RMW ? name : KIND_NAMES[kind], i, value, a, b, now: words[i] })
+  if (thread.polling !== null && (version[i] !== before || !thread.polling.has(i)))
+    thread.polling.set(i, version[i])
+  run.trace?.push({
+    thread,
+    site,
+    kind: kind === RMW ? name : KIND_NAMES[kind],
+    i,
+    value,
+    a,
+    b,
+    now: words[i],
+  })
   return value
 }
 
@@ -629,7 +686,7 @@ function put(thread, i, value) {
   hashB ^= mix(after, i + 11)
 }
 
-// ------------------------------------------------------------------------------------------------------- happens-before
+// ---------------------------------------------------------------------------------- happens-before
 
 function joinClock(into, from) {
   for (let k = 0; k < THREADS_MAX; k++) if (from[k] > into[k]) into[k] = from[k]
@@ -659,7 +716,8 @@ function checkPlain(thread, i, isWrite, site) {
   for (let k = 0; k < threadCount; k++) {
     if (k === id) continue
     const known = clock[k]
-    if (meta[at + k] > known || meta[at + ATOMIC_WRITE + k] > known) return raced(thread, i, k, isWrite ? 'write' : 'read', site, 'written')
+    if (meta[at + k] > known || meta[at + ATOMIC_WRITE + k] > known)
+      return raced(thread, i, k, isWrite ? 'write' : 'read', site, 'written')
     if (isWrite && (meta[at + PLAIN_READ + k] > known || meta[at + ATOMIC_READ + k] > known))
       return raced(thread, i, k, 'write', site, 'read')
   }
@@ -670,21 +728,29 @@ function checkAtomic(thread, i, isWrite, site) {
   const { clock, id } = thread
   for (let k = 0; k < threadCount; k++) {
     if (k === id) continue
-    if (meta[at + k] > clock[k]) raced(thread, i, k, isWrite ? 'atomic write' : 'atomic read', site, 'written plainly')
-    if (isWrite && meta[at + PLAIN_READ + k] > clock[k]) raced(thread, i, k, 'atomic write', site, 'read plainly')
+    if (meta[at + k] > clock[k])
+      raced(thread, i, k, isWrite ? 'atomic write' : 'atomic read', site, 'written plainly')
+    if (isWrite && meta[at + PLAIN_READ + k] > clock[k])
+      raced(thread, i, k, 'atomic write', site, 'read plainly')
   }
   if (isWrite) meta[at + ATOMIC_WRITE + id] = clock[id]
   else meta[at + ATOMIC_READ + id] = clock[id]
 }
 
 function raced(thread, i, k, how, site, what) {
-  if (run.racy(i) && !(how.endsWith('write') && what.startsWith('written'))) return // listed, and one of the two only reads
-  throw new Failure('race', `${thread.name}: ${how} of ${run.raceNames(i)}, which ${run.threads[k].name} has ${what}, unordered`, site)
+  // listed, and one of the two only reads
+  if (run.racy(i) && !(how.endsWith('write') && what.startsWith('written'))) return
+  throw new Failure(
+    'race',
+    `${thread.name}: ${how} of ${run.raceNames(i)}, which ${run.threads[k].name} has ${what}, unordered`,
+    site,
+  )
 }
 
 function noteRacy(thread, i, value, isPlain) {
   let history = racyHistory.get(i)
-  if (history === undefined) racyHistory.set(i, (history = [{ value: initial[i], writer: 0, id: 0, at: 0, isPlain: true }]))
+  if (history === undefined)
+    racyHistory.set(i, (history = [{ value: initial[i], writer: 0, id: 0, at: 0, isPlain: true }]))
   history.push({ value, writer: writer[i], id: thread.id, at: thread.clock[thread.id], isPlain })
 }
 
@@ -702,7 +768,7 @@ function staleValues(thread, i, kind) {
   return back
 }
 
-// -------------------------------------------------------------------------- for the models of what is not the core itself
+// --------------------------------------------------- for the models of what is not the core itself
 
 /** Atomics.load of a model's own. */
 export function* load(memory, i) {
@@ -716,8 +782,9 @@ export function* read(memory, i) {
 }
 
 /**
- * Do `look` until it returns true. In between the thread is blocked until another one has written a word that `look` read or, with `event`, something
- * happened outside of shared memory; with `sleepOn`, a word, only a notify on that counts, and what was written does not.
+ * Do `look` until it returns true. In between the thread is blocked until another one has written a
+ * word that `look` read or, with `event`, something happened outside of shared memory; with
+ * `sleepOn`, a word, only a notify on that counts, and what was written does not.
  */
 export function* until(look, { event = false, polls = () => true, sleepOn = -1 } = {}) {
   for (;;) {
@@ -751,7 +818,10 @@ export function* until(look, { event = false, polls = () => true, sleepOn = -1 }
   }
 }
 
-/** Run a part of a thread in which exceptions may be planted; what it throws otherwise goes on. Returns [true, value], or [false]. */
+/**
+ * Run a part of a thread in which exceptions may be planted; what it throws otherwise goes on.
+ * Returns [true, value], or [false].
+ */
 export function* attempt(part) {
   const thread = current
   thread.mayThrow++
@@ -774,7 +844,8 @@ export function drive(generator) {
 }
 
 /**
- * By values: from here on, what the thread does follows from these numbers and from what it was told by `say`; how it came to them does not matter.
+ * By values: from here on, what the thread does follows from these numbers and from what it was
+ * told by `say`; how it came to them does not matter.
  */
 export function forget(...objects) {
   const thread = current
@@ -786,7 +857,11 @@ export function forget(...objects) {
       if (typeof value === 'number' || typeof value === 'boolean') {
         a = mix(a, Number(value) | 0)
         b = mix(Number(value) | 0, b)
-      } else if (typeof value === 'object' && value !== null && (ArrayBuffer.isView(value) ? value !== words : 'count' in value)) {
+      } else if (
+        typeof value === 'object' &&
+        value !== null &&
+        (ArrayBuffer.isView(value) ? value !== words : 'count' in value)
+      ) {
         fold(value)
       }
     }
@@ -797,8 +872,9 @@ export function forget(...objects) {
 }
 
 /**
- * A millisecond goes by, in which every core's stores reach the others: from here on no read gives a value that was overwritten before. The language does
- * not promise that, the hardware does; it orders nothing else, and races are still races.
+ * A millisecond goes by, in which every core's stores reach the others: from here on no read gives
+ * a value that was overwritten before. The language does not promise that, the hardware does; it
+ * orders nothing else, and races are still races.
  */
 export function storesArrive() {
   for (const history of racyHistory.values()) history.splice(0, history.length - 1)

@@ -1,11 +1,15 @@
 /**
- * What is explored. Each scenario is small: two or three threads beside the aggregator, a ring of one or two slots, a few keys. `quick` are the bounds at
- * which `npm test` goes through all of it; without, it is too large for that, and a seeded slice is run. README.md shows how to write one.
+ * What is explored. Each scenario is small: two or three threads beside the aggregator, a ring of
+ * one or two slots, a few keys. `quick` are the bounds at which `npm test` goes through all of it;
+ * without, it is too large for that, and a seeded slice is run. README.md shows how to write one.
  */
 import { scenarios as batchRingScenarios } from './batch-ring.mjs'
 import { scenarios as dictionaryScenarios } from './dictionary.mjs'
 
-/** A writer that marks and publishes each of these, one batch after the other, waiting where it has to; then its thread ends. */
+/**
+ * A writer that marks and publishes each of these, one batch after the other, waiting where it has
+ * to; then its thread ends.
+ */
 const publishes = (...keys) =>
   function* (w) {
     const lane = yield* w.open()
@@ -25,7 +29,10 @@ const offers = (...keys) =>
     }
   }
 
-/** A writer that publishes these batches, however far the aggregator has come; what finds the ring full stays staged. */
+/**
+ * A writer that publishes these batches, however far the aggregator has come; what finds the ring
+ * full stays staged.
+ */
 const inBatches = (...batches) =>
   function* (w) {
     const lane = yield* w.open()
@@ -35,7 +42,10 @@ const inBatches = (...batches) =>
     }
   }
 
-/** A writer that publishes a batch in each of these epochs, which the tracker cuts and commits one after the other. */
+/**
+ * A writer that publishes a batch in each of these epochs, which the tracker cuts and commits one
+ * after the other.
+ */
 const inRounds = (...batches) => ({
   *writerA(w) {
     const lane = yield* w.open()
@@ -58,7 +68,7 @@ const inRounds = (...batches) => ({
 })
 
 export const scenarios = [
-  // ------------------------------------------------------------------------------------------------------------ the ring
+  // -------------------------------------------------------------------------------------- the ring
   {
     name: 'push: two producers, two slots, nobody consumes',
     memory: { capacity: 2 },
@@ -134,7 +144,7 @@ export const scenarios = [
     threads: { writerA: publishes(1, 2) },
   },
 
-  // ----------------------------------------------------------------------------------------------------------- the lanes
+  // ------------------------------------------------------------------------------------- the lanes
   {
     name: 'lane: full, with waiting',
     memory: { capacity: 2, laneCapacity: 2, maxWriters: 1 },
@@ -262,7 +272,7 @@ export const scenarios = [
     threads: { writerA: inBatches([1, 2], [0, 8]) },
   },
 
-  // ---------------------------------------------------------------------------------------------------------- the epochs
+  // ------------------------------------------------------------------------------------ the epochs
   {
     name: 'seal: concurrent with a publish of a writer that dies',
     memory: { capacity: 1, maxWriters: 1 },
@@ -391,7 +401,7 @@ export const scenarios = [
     },
   },
 
-  // ------------------------------------------------------------------------------------------------------------ the sets
+  // -------------------------------------------------------------------------------------- the sets
   {
     name: 'set: overflow in the middle of a batch',
     memory: { capacity: 2, maxWriters: 1, maxKeysPerEpoch: 2 },
@@ -452,7 +462,7 @@ export const scenarios = [
     killWriters: false,
   },
 
-  // --------------------------------------------------------------------------------------------- open, close, reap, stop
+  // ----------------------------------------------------------------------- open, close, reap, stop
   {
     name: 'open: two writers claim one lane',
     memory: { capacity: 1, maxWriters: 1 },
@@ -523,7 +533,9 @@ export const scenarios = [
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
-        yield* w.close(lane) // and its thread ends: the tracker may find the lane still owned, and send REAP behind CLOSE
+        // and its thread ends: the tracker may find the lane still owned, and send REAP behind
+        // CLOSE
+        yield* w.close(lane)
       },
       *tracker(w) {
         yield* w.tracker.join('writerA')
@@ -759,7 +771,7 @@ export const scenarios = [
     },
   },
 
-  // ------------------------------------------------------------------------------------------------------------- batch()
+  // --------------------------------------------------------------------------------------- batch()
   {
     name: 'batch: staged in the lane, harvested after a death in it',
     memory: { capacity: 2, maxWriters: 1 },
@@ -911,7 +923,7 @@ export const scenarios = [
     },
   },
 
-  // --------------------------------------------------------------------------------------------------- markEverything()
+  // ------------------------------------------------------------------------------ markEverything()
   {
     name: 'everything: in a ring with room, and in a full one',
     memory: { capacity: 1, maxWriters: 1, batchSize: 1 },
@@ -963,7 +975,7 @@ export const scenarios = [
     },
   },
 
-  // ------------------------------------------------------------------------------------------------------------- parking
+  // --------------------------------------------------------------------------------------- parking
   {
     name: 'parking: against a batch',
     memory: { capacity: 2, maxWriters: 1 },
@@ -1014,7 +1026,7 @@ export const scenarios = [
     },
   },
 
-  // ---------------------------------------------------------------------------------------------------------- exceptions
+  // ------------------------------------------------------------------------------------ exceptions
   {
     name: 'exceptions: a writer goes on with the same lane',
     memory: { capacity: 2, maxWriters: 1 },
@@ -1082,7 +1094,7 @@ export const scenarios = [
     },
   },
 
-  // --------------------------------------------------------------------------------------------------------- all of it
+  // ------------------------------------------------------------------------------------- all of it
   {
     name: 'all: two writers, one closes; seal, restore, seal, stop',
     memory: { capacity: 2, laneCapacity: 2, maxWriters: 2, epochSlots: 2 },
@@ -1105,14 +1117,16 @@ export const scenarios = [
     },
   },
 
-  // ---------------------------------------------------------------------------------------------------- the dictionary
+  // -------------------------------------------------------------------------------- the dictionary
   ...dictionaryScenarios,
 
-  // ------------------------------------------------------------------------------------------------------- BatchRing
+  // ------------------------------------------------------------------------------------- BatchRing
   ...batchRingScenarios,
 ]
 
-/** Two keys, 100 and 101, are in the open epoch already, as if an earlier batch had brought them. */
+/**
+ * Two keys, 100 and 101, are in the open epoch already, as if an earlier batch had brought them.
+ */
 function holdsBatch({ seed }) {
   seed([100, 101])
 }

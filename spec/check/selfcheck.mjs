@@ -19,7 +19,11 @@ for (const { why, source, line = 3, says, count = 1 } of refusals) {
   }
   const at = `lib/ring/fixture.ts:${line}: `
   const told = problems.filter((problem) => problem.startsWith(at) && problem.includes(says))
-  findings.refusals.push({ why, problems: told.length > 0 && problems.length <= count ? [told[0]] : problems, expected: at })
+  findings.refusals.push({
+    why,
+    problems: told.length > 0 && problems.length <= count ? [told[0]] : problems,
+    expected: at,
+  })
 }
 
 const core = await loadCore()
@@ -38,21 +42,32 @@ for (const [name, bounds] of [
   const reduced = search(new Subject(core, named(name)), bounds)
   const byOrigin = search(new Subject(core, named(name)), { ...bounds, byValue: false })
   const unreduced = search(new Subject(core, named(name)), { ...bounds, reduces: false })
-  const ends = ({ ends: all, failure, complete }) => [...all, failure?.message ?? '', String(complete)].sort()
+  const ends = ({ ends: all, failure, complete }) =>
+    [...all, failure?.message ?? '', String(complete)].sort()
   findings.reductions.push({
     name,
     executions: [reduced, byOrigin, unreduced].map(({ executions }) => executions),
     reduced: ends(reduced),
     unreduced: ends(unreduced),
   })
-  findings.reductions.push({ name: `${name}, by origin`, reduced: ends(byOrigin), unreduced: ends(unreduced) })
+  findings.reductions.push({
+    name: `${name}, by origin`,
+    reduced: ends(byOrigin),
+    unreduced: ends(unreduced),
+  })
 }
 
-const fault = mutants.find(({ name }) => name === 'a slot is filled by a store, not by a compareExchange')
+const fault = mutants.find(
+  ({ name }) => name === 'a slot is filled by a store, not by a compareExchange',
+)
 const broken = new Subject(await loadCore(fault.edits), named(fault.scenario))
 const { failure } = search(broken)
 const sound = replay(new Subject(core, named(fault.scenario)), '-')
-findings.replay = { message: failure.message, again: replay(broken, failure.schedule).failure?.message, trace: sound.lines }
+findings.replay = {
+  message: failure.message,
+  again: replay(broken, failure.schedule).failure?.message,
+  trace: sound.lines,
+}
 
 const quiet = { aggregator: false, cold: true, killWriters: false, memory: { maxWriters: 1 } }
 const racing = {
@@ -74,7 +89,8 @@ const stale = {
   name: 'a listed race',
   threads: {
     *writes(w) {
-      for (const value of [1, 2]) yield* store(w.words, w.core.laneAt(w.layout, 0) + w.core.LANE_ATTN, value)
+      for (const value of [1, 2])
+        yield* store(w.words, w.core.laneAt(w.layout, 0) + w.core.LANE_ATTN, value)
     },
     *reads(w) {
       values.add(yield* read(w.words, w.core.laneAt(w.layout, 0) + w.core.LANE_ATTN))

@@ -1,6 +1,7 @@
 /**
- * Puts each fault of old back into a copy of lib/, and requires that its spec in spec/faults.spec.ts fails there: `npm run check:faults`.
- * Ends with status 1 if a fault goes unnoticed, if a patch no longer applies, or if a spec fails without one.
+ * Puts each fault of old back into a copy of lib/, and requires that its spec in
+ * spec/faults.spec.ts fails there: `npm run check:faults`. Ends with status 1 if a fault goes
+ * unnoticed, if a patch no longer applies, or if a spec fails without one.
  */
 import { spawn } from 'node:child_process'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises'
@@ -10,7 +11,14 @@ import { fileURLToPath } from 'node:url'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const root = join(here, '..', '..')
-const COPIED = ['lib', 'package.json', 'jest.config.js', 'tsconfig.json', 'spec/faults.spec.ts', 'spec/support']
+const COPIED = [
+  'lib',
+  'package.json',
+  'jest.config.js',
+  'tsconfig.json',
+  'spec/faults.spec.ts',
+  'spec/support',
+]
 const LIMIT_MS = 120_000
 
 const children = new Set()
@@ -29,7 +37,8 @@ const rows = [await check(undefined)]
 for (const patch of patches) rows.push(await check(patch))
 
 const width = Math.max(...rows.map(({ name }) => name.length))
-for (const { name, ok, what } of rows) console.log(`${ok ? 'ok  ' : 'FAIL'}  ${name.padEnd(width)}  ${what}`)
+for (const { name, ok, what } of rows)
+  console.log(`${ok ? 'ok  ' : 'FAIL'}  ${name.padEnd(width)}  ${what}`)
 if (patches.length !== 8) console.log(`FAIL  expected 8 patches, found ${patches.length}`)
 process.exitCode = patches.length === 8 && rows.every(({ ok }) => ok) ? 0 : 1
 
@@ -43,8 +52,13 @@ async function check(patch) {
     for (const path of COPIED) await cp(join(root, path), join(folder, path), { recursive: true })
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction')
     if (patch !== undefined) {
-      const applied = await run('git', ['apply', '-C1', '--whitespace=nowarn', join(here, patch)], folder)
-      if (applied.status !== 0) return { name, ok: false, what: `the patch does not apply: ${applied.output.trim()}` }
+      const applied = await run(
+        'git',
+        ['apply', '-C1', '--whitespace=nowarn', join(here, patch)],
+        folder,
+      )
+      if (applied.status !== 0)
+        return { name, ok: false, what: `the patch does not apply: ${applied.output.trim()}` }
     }
     return { name, ...judge(patch, await runSpecs(folder)) }
   } finally {
@@ -57,7 +71,10 @@ function judge(patch, results) {
   if (typeof results === 'string') return { ok: false, what: results }
   const failed = results.filter(({ status }) => status !== 'passed').map(({ title }) => title)
   if (patch === undefined)
-    return { ok: failed.length === 0 && results.length === 8, what: failed.join('; ') || `${results.length} specs pass` }
+    return {
+      ok: failed.length === 0 && results.length === 8,
+      what: failed.join('; ') || `${results.length} specs pass`,
+    }
   const own = failed.find((title) => title.startsWith(`${parseInt(patch, 10)}:`))
   if (own === undefined) return { ok: false, what: 'goes unnoticed' }
   const others = failed.length - 1
@@ -68,8 +85,21 @@ function judge(patch, results) {
 async function runSpecs(folder) {
   const report = join(folder, 'report.json')
   const jest = join(folder, 'node_modules', 'jest', 'bin', 'jest.js')
-  const args = ['--experimental-vm-modules', jest, '--rootDir', folder, '--runInBand', '--testTimeout', '3000', '--forceExit']
-  const { output } = await run(process.execPath, [...args, '--json', '--outputFile', report, 'spec/faults.spec.ts'], folder)
+  const args = [
+    '--experimental-vm-modules',
+    jest,
+    '--rootDir',
+    folder,
+    '--runInBand',
+    '--testTimeout',
+    '3000',
+    '--forceExit',
+  ]
+  const { output } = await run(
+    process.execPath,
+    [...args, '--json', '--outputFile', report, 'spec/faults.spec.ts'],
+    folder,
+  )
   try {
     const [file] = JSON.parse(await readFile(report, 'utf8')).testResults
     if (file.assertionResults.length === 0) return `the specs did not run: ${file.message}`
@@ -90,7 +120,8 @@ function run(command, args, cwd) {
     })
     children.add(child)
     let output = ''
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text))
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text) => (output += text))
     const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS)
     const end = (status) => {
       clearTimeout(timer)

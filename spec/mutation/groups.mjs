@@ -1,15 +1,22 @@
 /**
- * What is mutated, and which specs have to notice: each folder's own, of those that run lib/ in this process. (Programs run dist/, in which nothing is
- * changed.) A group is a run of Stryker of its own, so that a mutant costs the time of a few files.
+ * What is mutated, and which specs have to notice: each folder's own, of those that run lib/ in
+ * this process. (Programs run dist/, in which nothing is changed.) A group is a run of Stryker of
+ * its own, so that a mutant costs the time of a few files.
  */
 export const GROUPS = {
   keys: {
     mutate: ['lib/{keys,fingerprint,check,errors,support}.ts'],
     specs: ['keys', 'fingerprint', 'bad-input', 'set'],
   },
-  set: { mutate: ['lib/set/**/*.ts', '!lib/set/native/{binary,kernel.as}.ts'], specs: ['set', 'native'] },
+  set: {
+    mutate: ['lib/set/**/*.ts', '!lib/set/native/{binary,kernel.as}.ts'],
+    specs: ['set', 'native'],
+  },
   dictionary: { mutate: ['lib/dictionary/*.ts'], specs: ['dictionary'] },
-  memory: { mutate: ['lib/memory/*.ts', 'lib/options.ts'], specs: ['lanes', 'ring', 'wraps', 'bad-input', 'aggregator'] },
+  memory: {
+    mutate: ['lib/memory/*.ts', 'lib/options.ts'],
+    specs: ['lanes', 'ring', 'wraps', 'bad-input', 'aggregator'],
+  },
   ring: { mutate: ['lib/ring/*.ts'], specs: ['lanes', 'ring', 'wraps', 'batches'] },
   aggregator: {
     mutate: ['lib/aggregator/*.ts', '!lib/aggregator/worker.ts'],

@@ -2,13 +2,21 @@ import { fileURLToPath } from 'node:url'
 import config from '../../jest.config.js'
 import { GROUPS } from './groups.mjs'
 
-const { globalSetup: _build, maxWorkers: _all, collectCoverageFrom: _from, coverageReporters: _how, ...rest } = config
+const {
+  globalSetup: _build,
+  maxWorkers: _all,
+  collectCoverageFrom: _from,
+  coverageReporters: _how,
+  ...rest
+} = config
 
 /** @type {import('jest').Config} */
 export default {
   ...rest,
   rootDir: fileURLToPath(new URL('../..', import.meta.url)),
-  testMatch: GROUPS[process.env.MUTATION_GROUP].specs.map((name) => `<rootDir>/spec/${name}.spec.ts`),
+  testMatch: GROUPS[process.env.MUTATION_GROUP].specs.map(
+    (name) => `<rootDir>/spec/${name}.spec.ts`,
+  ),
   setupFiles: [fileURLToPath(new URL('setup.mjs', import.meta.url))],
   testEnvironment: fileURLToPath(new URL('environment.cjs', import.meta.url)),
 }

@@ -1,7 +1,8 @@
 /**
- * Mutation testing of all of lib/ that runs in process: `npm run mutation`, or `npm run mutation -- ring set` for some groups (groups.mjs). Prints each
- * file's score and the mutants that no spec notices, and fails below 85 %. Goes on where it was cut off, and again tries only what has changed: the results
- * are in .cache/mutation, with a report.html for each group.
+ * Mutation testing of all of lib/ that runs in process: `npm run mutation`, or `npm run mutation --
+ * ring set` for some groups (groups.mjs). Prints each file's score and the mutants that no spec
+ * notices, and fails below 85 %. Goes on where it was cut off, and again tries only what has
+ * changed: the results are in .cache/mutation, with a report.html for each group.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -14,13 +15,24 @@ const reportOf = (group) => `${root}.cache/mutation/${group}/report.json`
 
 const asked = process.argv.slice(2)
 const unknown = asked.filter((group) => !Object.hasOwn(GROUPS, group))
-if (unknown.length > 0) throw new Error(`no group is called ${unknown.join(', ')}: there are ${Object.keys(GROUPS).join(', ')}`)
+if (unknown.length > 0)
+  throw new Error(
+    `no group is called ${unknown.join(', ')}: there are ${Object.keys(GROUPS).join(', ')}`,
+  )
 const groups = asked.length > 0 ? asked : Object.keys(GROUPS)
 
 for (const group of groups) {
   console.log(`\n== ${group}`)
-  const args = [`${root}node_modules/@stryker-mutator/core/bin/stryker.js`, 'run', 'spec/mutation/stryker.config.mjs']
-  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit', env: { ...process.env, MUTATION_GROUP: group } })
+  const args = [
+    `${root}node_modules/@stryker-mutator/core/bin/stryker.js`,
+    'run',
+    'spec/mutation/stryker.config.mjs',
+  ]
+  const { status } = spawnSync(process.execPath, args, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, MUTATION_GROUP: group },
+  })
   if (status !== 0) process.exit(status ?? 1)
 }
 
@@ -42,13 +54,19 @@ for (const group of groups.filter((each) => existsSync(reportOf(each)))) {
       if (status !== 'Survived' && status !== 'NoCoverage') continue
       const { start, end } = location
       const was =
-        start.line === end.line ? lines[start.line - 1].slice(start.column - 1, end.column - 1) : `${lines[start.line - 1].trim()} …`
+        start.line === end.line
+          ? lines[start.line - 1].slice(start.column - 1, end.column - 1)
+          : `${lines[start.line - 1].trim()} …`
       const how = `${was} → ${replacement}`.replaceAll(/\s+/g, ' ').slice(0, 140)
-      console.log(`         ${file}:${start.line}  ${mutatorName}${status === 'NoCoverage' ? ', run by no spec' : ''}: ${how}`)
+      console.log(
+        `         ${file}:${start.line}  ${mutatorName}${status === 'NoCoverage' ? ', run by no spec' : ''}: ${how}`,
+      )
     }
   }
 }
-console.log(`\n${scoreOf(all.noticed, all.missed)} % of ${all.noticed + all.missed} mutants are noticed`)
+console.log(
+  `\n${scoreOf(all.noticed, all.missed)} % of ${all.noticed + all.missed} mutants are noticed`,
+)
 if (Number(scoreOf(all.noticed, all.missed)) < SCORE_MIN) process.exitCode = 1
 
 function scoreOf(noticed, missed) {

@@ -3,12 +3,16 @@ import { relative } from 'node:path'
 import { commonTokens, declareFactoryPlugin, PluginKind, tokens } from '@stryker-mutator/api/plugin'
 import { strykerPlugins as jestPlugins } from '@stryker-mutator/jest-runner'
 
-/** In the sandbox: what the first run found of each test. Each runner is a process of its own, and only one of them makes the first run. */
+/**
+ * In the sandbox: what the first run found of each test. Each runner is a process of its own, and
+ * only one of them makes the first run.
+ */
 const TESTS = '.mutation-tests.json'
 
 /**
- * Stryker's runner for Jest, which loads every spec file for every mutant and runs all tests that cover it. This one loads only the files that such a test is in,
- * the quickest first, and stops at the first file in which a test fails.
+ * Stryker's runner for Jest, which loads every spec file for every mutant and runs all tests that
+ * cover it. This one loads only the files that such a test is in, the quickest first, and stops at
+ * the first file in which a test fails.
  */
 class RunnerByFile {
   #runner
@@ -33,7 +37,11 @@ class RunnerByFile {
   async dryRun(options) {
     const result = await this.#runner.dryRun(options)
     if (result.status === 'complete') {
-      const tests = result.tests.map(({ id, fileName, timeSpentMs }) => [id, relative(process.cwd(), fileName), timeSpentMs])
+      const tests = result.tests.map(({ id, fileName, timeSpentMs }) => [
+        id,
+        relative(process.cwd(), fileName),
+        timeSpentMs,
+      ])
       writeFileSync(TESTS, JSON.stringify(tests))
     }
     return result
@@ -47,7 +55,8 @@ class RunnerByFile {
       this.#runner.jestConfig.testTimeout = 2000 + 5 * longestMs
       result = await this.#runner.mutantRun({ ...options, testFilter: tests })
       nrOfTests += result.nrOfTests ?? 0
-      if (result.status !== 'survived') return { ...result, ...(result.nrOfTests === undefined ? {} : { nrOfTests }) }
+      if (result.status !== 'survived')
+        return { ...result, ...(result.nrOfTests === undefined ? {} : { nrOfTests }) }
     }
     return { ...result, nrOfTests }
   }

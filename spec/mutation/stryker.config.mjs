@@ -9,7 +9,11 @@ export default {
   testRunner: 'jest-by-file',
   plugins: ['@stryker-mutator/jest-runner', './spec/mutation/runner.mjs'],
   testRunnerNodeArgs: ['--experimental-vm-modules'],
-  jest: { projectType: 'custom', configFile: 'spec/mutation/jest.config.js', enableFindRelatedTests: false },
+  jest: {
+    projectType: 'custom',
+    configFile: 'spec/mutation/jest.config.js',
+    enableFindRelatedTests: false,
+  },
   coverageAnalysis: 'perTest',
   // What runs once, when a module is loaded, would need every test for every mutant.
   ignoreStatic: true,
@@ -25,7 +29,8 @@ export default {
   concurrency: 2,
   // A mutant's code that never ends leaves its process in disorder.
   maxTestRunnerReuse: 200,
-  // Most endless loops end by themselves: Stryker stops a mutant that runs a hundred times as often as before. The rest takes this long, and a new process.
+  // Most endless loops end by themselves: Stryker stops a mutant that runs a hundred times as often
+  // as before. The rest takes this long, and a new process.
   timeoutMS: 3000,
   timeoutFactor: 2,
   thresholds: { high: 95, low: 90, break: null },

@@ -12,7 +12,8 @@ const few = { maxWriters: 4, maxKeysPerEpoch: 100_000 }
 const cases = {
   async kind({ kind }) {
     const begun = []
-    const aggregator = kind === 'function' ? (handle) => (begun.push(handle), new Worker(entry)) : kind
+    const aggregator =
+      kind === 'function' ? (handle) => (begun.push(handle), new Worker(entry)) : kind
     const tracker = await within(DirtyTracker.create({ ...few, aggregator }), 'create()')
     const before = tracker.health().state
     const runner = new Puppet()
@@ -43,7 +44,8 @@ const cases = {
       healthy: after.healthy,
       iterated: after.iterations > 0,
       taken,
-      handle: begun.length === 0 || (begun.length === 1 && begun[0].buffer === tracker.handle.buffer),
+      handle:
+        begun.length === 0 || (begun.length === 1 && begun[0].buffer === tracker.handle.buffer),
       exact: ids.length === 8000 && ids.every((id, i) => id === i),
       lastSize: last.size,
       finished: tracker.health(),
@@ -56,7 +58,12 @@ const cases = {
 
   /** 'none': the thread that runs it dies, again and again, and another one takes over. */
   async replaced() {
-    const tracker = await DirtyTracker.create({ ...few, aggregator: 'none', laneCapacity: 64, capacity: 4 })
+    const tracker = await DirtyTracker.create({
+      ...few,
+      aggregator: 'none',
+      laneCapacity: 64,
+      capacity: 4,
+    })
     const writer = await new Puppet().ready()
     await writer.call('open', tracker.handle)
     const marking = writer.call('mark', 0, 50_000) // sleeps while nobody runs it
@@ -78,7 +85,12 @@ const cases = {
     await writer.terminate()
     await within(tracker.stop(), 'stop()')
     await runner.terminate()
-    return { states, stored, exact: epoch.exact, complete: ids.length === 50_000 && ids.every((id, i) => id === i) }
+    return {
+      states,
+      stored,
+      exact: epoch.exact,
+      complete: ids.length === 50_000 && ids.every((id, i) => id === i),
+    }
   },
 
   /** 'none', and nobody ever came: stop() does it all. */
@@ -100,10 +112,12 @@ const cases = {
 
   /** Functions that give no aggregator. */
   async refused() {
-    const create = (aggregator) => codeOf(() => within(DirtyTracker.create({ ...few, aggregator }), 'create()'))
-    const message = await DirtyTracker.create({ ...few, aggregator: () => new Worker('throw new Error("no luck")', { eval: true }) }).catch(
-      (error) => error.message,
-    )
+    const create = (aggregator) =>
+      codeOf(() => within(DirtyTracker.create({ ...few, aggregator }), 'create()'))
+    const message = await DirtyTracker.create({
+      ...few,
+      aggregator: () => new Worker('throw new Error("no luck")', { eval: true }),
+    }).catch((error) => error.message)
     return {
       nothing: await create(() => undefined),
       noWorker: await create(() => ({ postMessage() {} })),
@@ -116,7 +130,12 @@ const cases = {
       exits: await create(() => new Worker('process.exit(3)', { eval: true })),
       crashes: await create(() => new Worker('throw new Error("no luck")', { eval: true })),
       message,
-      another: await create(() => new Worker('require("node:worker_threads").parentPort.once("message", () => {})', { eval: true })),
+      another: await create(
+        () =>
+          new Worker('require("node:worker_threads").parentPort.once("message", () => {})', {
+            eval: true,
+          }),
+      ),
     }
   },
 
@@ -126,7 +145,8 @@ const cases = {
     let starts = 0
     let answer
     const worker = new Worker(entry)
-    const aggregator = () => (++starts === 1 ? worker : new Promise((resolve) => (answer = resolve)))
+    const aggregator = () =>
+      ++starts === 1 ? worker : new Promise((resolve) => (answer = resolve))
     const tracker = await DirtyTracker.create({ ...few, aggregator })
     const writer = tracker.openWriter()
     await worker.terminate()
@@ -145,7 +165,8 @@ const cases = {
     const startedAt = []
     const aggregator = () => {
       startedAt.push(performance.now())
-      const worker = workers.length === 0 ? new Worker(entry) : new Worker('process.exit(3)', { eval: true })
+      const worker =
+        workers.length === 0 ? new Worker(entry) : new Worker('process.exit(3)', { eval: true })
       workers.push(worker)
       return worker
     }

@@ -1,4 +1,7 @@
-/** Marks allocate nothing: the heap before and after millions of them, against the same loop without. */
+/**
+ * Marks allocate nothing: the heap before and after millions of them, against the same loop
+ * without.
+ */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { DirtyTracker } from '../../dist/index.js'
@@ -35,8 +38,8 @@ const loops = {
 }
 
 /**
- * Bytes that a loop leaves on the way and at the end. A piece of it makes less garbage than a collection of young objects waits for, even at 16 bytes a
- * mark: none is hidden by one in between.
+ * Bytes that a loop leaves on the way and at the end. A piece of it makes less garbage than a
+ * collection of young objects waits for, even at 16 bytes a mark: none is hidden by one in between.
  */
 function measure(loop) {
   let allocated = 0

@@ -1,6 +1,7 @@
 /**
- * The library as a page has it, in Node: a copy of the package whose only platform is the browser's, and a Worker that tells errors and no end. The worker's
- * end without an error is a thread that is terminated behind the page's back.
+ * The library as a page has it, in Node: a copy of the package whose only platform is the
+ * browser's, and a Worker that tells errors and no end. The worker's end without an error is a
+ * thread that is terminated behind the page's back.
  */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,7 +15,9 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'dirtyring-page-'))
 const options = { maxWriters: 4, maxKeysPerEpoch: 1000, flushIntervalMs: 0, batchSize: 4 }
 
-/** Runs in the thread before the worker's script: what a worker's scope has and a thread has not. */
+/**
+ * Runs in the thread before the worker's script: what a worker's scope has and a thread has not.
+ */
 const PRELUDE = `
 const { parentPort, workerData } = require('node:worker_threads')
 const listeners = new Set()
@@ -40,9 +43,14 @@ class PageWorker {
   constructor(url) {
     this.plan = plans.shift() ?? 'run'
     const script = this.plan === 'throw' ? 'throw new Error("does not load")' : PRELUDE
-    this.thread = new Thread(script, { eval: true, workerData: { url: this.plan === 'run' ? url.href : undefined } })
+    this.thread = new Thread(script, {
+      eval: true,
+      workerData: { url: this.plan === 'run' ? url.href : undefined },
+    })
     this.thread.unref()
-    this.thread.on('error', ({ message }) => this.#listeners.forEach((listener) => listener({ message })))
+    this.thread.on('error', ({ message }) =>
+      this.#listeners.forEach((listener) => listener({ message })),
+    )
     workers.push(this)
   }
   postMessage(message) {
@@ -83,7 +91,11 @@ async function round(tracker, writer, id) {
 
 async function settled(tracker) {
   const last = await within(tracker.stop(), 'stop()')
-  return { last: [...last.ids()].sort((a, b) => a - b), exact: last.exact, state: tracker.health().state }
+  return {
+    last: [...last.ids()].sort((a, b) => a - b),
+    exact: last.exact,
+    state: tracker.health().state,
+  }
 }
 
 const cases = {
@@ -100,7 +112,14 @@ const cases = {
     const second = await round(tracker, writer, 2)
     await until(() => restarts.length > 0, 'a restart')
     writer.mark(3)
-    return { first, dead, second, restarts, ...(await settled(tracker)), terminated: workers.map(({ isTerminated }) => isTerminated) }
+    return {
+      first,
+      dead,
+      second,
+      restarts,
+      ...(await settled(tracker)),
+      terminated: workers.map(({ isTerminated }) => isTerminated),
+    }
   },
 
   /** Without a word, while tokens wait: its silence tells. */
@@ -123,10 +142,17 @@ const cases = {
     await workers[0].thread.terminate()
     for (let id = 2; id < 10; id++) writer.mark(id)
     const result = await settled(tracker)
-    return { ...result, terminated: workers.map(({ isTerminated }) => isTerminated), later: await codeOf(() => writer.mark(11)) }
+    return {
+      ...result,
+      terminated: workers.map(({ isTerminated }) => isTerminated),
+      later: await codeOf(() => writer.mark(11)),
+    }
   },
 
-  /** While it starts: the first one makes create() reject, a later one is tried again, and stop() does not wait for it. */
+  /**
+   * While it starts: the first one makes create() reject, a later one is tried again, and stop()
+   * does not wait for it.
+   */
   async starting(library) {
     plans.push('throw')
     const rejected = await codeOf(() => library.DirtyTracker.create(options))
@@ -142,7 +168,10 @@ const cases = {
     return { rejected, again, ...(await settled(tracker)) }
   },
 
-  /** It takes the role and dies before the page has noticed either: what OWNER holds then is released. */
+  /**
+   * It takes the role and dies before the page has noticed either: what OWNER holds then is
+   * released.
+   */
   async unnoticed(library) {
     plans.push('nothing')
     const creating = library.DirtyTracker.create(options)

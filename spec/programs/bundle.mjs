@@ -21,8 +21,13 @@ async function bundle(contents, platform, file) {
   if (file !== undefined) writeFileSync(file, text)
   return {
     bytes: text.length,
-    nodeImports: [...new Set(Object.values(metafile.outputs).flatMap(({ imports }) => imports.map(({ path }) => path)))],
-    hasAggregator: /function runAggregator\(/.test(text) && text.includes('ERR_DIRTYRING_AGGREGATOR_TAKEN'),
+    nodeImports: [
+      ...new Set(
+        Object.values(metafile.outputs).flatMap(({ imports }) => imports.map(({ path }) => path)),
+      ),
+    ],
+    hasAggregator:
+      /function runAggregator\(/.test(text) && text.includes('ERR_DIRTYRING_AGGREGATOR_TAKEN'),
     warnings: warnings.map(({ text: warning }) => warning),
   }
 }
@@ -39,8 +44,14 @@ await tracker.stop()
 verdict({
   aggregator: { ...aggregator, harvested },
   aggregatorInBrowser: await bundle(`import 'dirtyring/aggregator'`, 'browser'),
-  unused: await bundle(`import { DirtyTracker, openWriter } from 'dirtyring'; console.log(1)`, 'node'),
+  unused: await bundle(
+    `import { DirtyTracker, openWriter } from 'dirtyring'; console.log(1)`,
+    'node',
+  ),
   bare: await bundle(`import 'dirtyring'; console.log(1)`, 'node'),
   node: await bundle(`import { DirtyTracker } from 'dirtyring'; console.log(DirtyTracker)`, 'node'),
-  browser: await bundle(`import { DirtyTracker } from 'dirtyring'; console.log(DirtyTracker)`, 'browser'),
+  browser: await bundle(
+    `import { DirtyTracker } from 'dirtyring'; console.log(DirtyTracker)`,
+    'browser',
+  ),
 })

@@ -1,4 +1,7 @@
-/** An aggregator that dies when its fuse has burnt down, at an access to shared memory, in the way that it is told. */
+/**
+ * An aggregator that dies when its fuse has burnt down, at an access to shared memory, in the way
+ * that it is told.
+ */
 import { workerData } from 'node:worker_threads'
 import { FUSE, hookAtomics, READY, store, STUCK } from './chaos-calls.mjs'
 

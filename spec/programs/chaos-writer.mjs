@@ -1,18 +1,32 @@
-/** A writer that calls everything there is, and dies in the one call and in the one way that it is told. */
+/**
+ * A writer that calls everything there is, and dies in the one call and in the one way that it is
+ * told.
+ */
 import { workerData } from 'node:worker_threads'
 import { fingerprint, openWriter, TxnBuffer, withWriter } from '../../dist/index.js'
-import { CALLS, hookAtomics, INSIDE, KEYS, ROUNDS, store, STUCK, textOf, TEXTS } from './chaos-calls.mjs'
+import {
+  CALLS,
+  hookAtomics,
+  INSIDE,
+  KEYS,
+  ROUNDS,
+  store,
+  STUCK,
+  textOf,
+  TEXTS,
+} from './chaos-calls.mjs'
 import { pick, randomFrom, sleep } from './threads.mjs'
 
 const { handle, marker, call: fatal, way, words, named, values, promised, seed } = workerData
 const random = randomFrom(seed)
 const never = () => undefined
 
-// ----------------------------------------------------------------------------------------------------------- the journal
+// ------------------------------------------------------------------------------------- the journal
 /** Some of the keys, each once. */
 function drawn(max = 6, from = TEXTS) {
   const keys = new Set()
-  for (let left = 1 + pick(random, max); left > 0; left--) keys.add(from + pick(random, KEYS - from))
+  for (let left = 1 + pick(random, max); left > 0; left--)
+    keys.add(from + pick(random, KEYS - from))
   return [...keys]
 }
 
@@ -33,7 +47,10 @@ function change(keys, mark) {
   if (mark(keys)) promise(keys)
 }
 
-/** First the mark, then the write, in a batch: promised as soon as it is staged and written, whatever happens next. */
+/**
+ * First the mark, then the write, in a batch: promised as soon as it is staged and written,
+ * whatever happens next.
+ */
 function changeInBatch(keys, inside) {
   name(keys)
   for (const key of keys) mark(writer, key)
@@ -69,11 +86,14 @@ const signalWith = (inside) => ({
   removeEventListener: never,
 })
 
-// ------------------------------------------------------------------------------------------------------------- the calls
+// --------------------------------------------------------------------------------------- the calls
 const buffer = new TxnBuffer(0)
 let transaction = 0
 
-/** A writer, or undefined: a slot is free again once the aggregator has handled its close, and it may be about to start. */
+/**
+ * A writer, or undefined: a slot is free again once the aggregator has handled its close, and it
+ * may be about to start.
+ */
 function tryOpen() {
   try {
     return openWriter(handle)
@@ -97,9 +117,13 @@ function gather(keys) {
 
 const markAll = (to) => (keys) => keys.every((key) => mark(to, key))
 
-/** What withWriter() may throw: no slot is free for a writer; with onFull 'reject', the ring is full, and what was marked stays staged. */
+/**
+ * What withWriter() may throw: no slot is free for a writer; with onFull 'reject', the ring is
+ * full, and what was marked stays staged.
+ */
 function unlessFull(error) {
-  if (error.code !== 'ERR_DIRTYRING_STALLED' && error.code !== 'ERR_DIRTYRING_NO_WRITER_SLOT') throw error
+  if (error.code !== 'ERR_DIRTYRING_STALLED' && error.code !== 'ERR_DIRTYRING_NO_WRITER_SLOT')
+    throw error
 }
 
 const calls = {
@@ -112,11 +136,16 @@ const calls = {
   'mark an id': () => change(drawn(1), ([key]) => writer.mark(idOf(key))),
   'mark two lanes': () => change(drawn(1), ([key]) => writer.mark(key, marker)),
   'mark text': () => change([pick(random, TEXTS)], ([key]) => writer.mark(textOf(marker, key))),
-  'mark bytes': () => change([pick(random, TEXTS)], ([key]) => writer.mark(Buffer.from(textOf(marker, key)))),
-  markFingerprint: () => change([pick(random, TEXTS)], ([key]) => writer.markFingerprint(fingerprint(textOf(marker, key)))),
+  'mark bytes': () =>
+    change([pick(random, TEXTS)], ([key]) => writer.mark(Buffer.from(textOf(marker, key)))),
+  markFingerprint: () =>
+    change([pick(random, TEXTS)], ([key]) =>
+      writer.markFingerprint(fingerprint(textOf(marker, key))),
+    ),
   markKey: () => change([pick(random, TEXTS)], ([key]) => writer.markKey(textOf(marker, key))),
   markMany: (inside) => change(drawn(), (keys) => writer.markMany(listOf(keys, inside))),
-  'markMany, not atomic': (inside) => change(drawn(40), (keys) => writer.markMany(listOf(keys, inside), { atomic: false })),
+  'markMany, not atomic': (inside) =>
+    change(drawn(40), (keys) => writer.markMany(listOf(keys, inside), { atomic: false })),
   markLanes: () => change(drawn(), (keys) => writer.markLanes(lanesOf(keys))),
   batch: (inside) => writer.batch(() => changeInBatch(drawn(6, 0), inside)),
   'batch in a batch': (inside) =>
@@ -186,7 +215,7 @@ async function run(call, inside) {
   if (writer.closed) await reopen()
 }
 
-// ------------------------------------------------------------------------------------------------------------- the death
+// --------------------------------------------------------------------------------------- the death
 /** Accesses to shared memory that are left before an endless loop begins; 0: it does not. */
 let fuse = 0
 if (way === 'loop') {
@@ -232,8 +261,11 @@ function depthOfStack() {
 
 /** Other calls, as an application makes them. */
 async function others() {
-  const harmless = CALLS.filter((call) => call !== 'markEverything' && call !== 'openWriter' && call !== 'close')
-  for (let left = pick(random, 4); left > 0; left--) await run(harmless[pick(random, harmless.length)], never)
+  const harmless = CALLS.filter(
+    (call) => call !== 'markEverything' && call !== 'openWriter' && call !== 'close',
+  )
+  for (let left = pick(random, 4); left > 0; left--)
+    await run(harmless[pick(random, harmless.length)], never)
 }
 
 async function theCall(inside) {
@@ -276,5 +308,6 @@ for (let round = 1; ; round++) {
     if (round === lastRound) await theLastCall()
     await theCall(never)
   }
-  if (round % 50 === 0) await new Promise((resolve) => setImmediate(resolve)) // the flush clock runs, too
+  // the flush clock runs, too
+  if (round % 50 === 0) await new Promise((resolve) => setImmediate(resolve))
 }

@@ -1,15 +1,29 @@
 /**
- * Writers and aggregators die in every way a thread can, inside every public call, while a checkpoint goes on. Each writer keeps a journal in shared memory:
+ * Writers and aggregators die in every way a thread can, inside every public call, while a
+ * checkpoint goes on. Each writer keeps a journal in shared memory:
  *
  *   named     1 before the key is marked for the first time: an epoch may have it
  *   values    the store: what a checkpoint copies
  *   promised  the value that the checkpoints have to have in the end: written once a mark has answered true, or, inside batch(), once the key is staged
  *
- * In the end each copy is at least as new as what was promised (nothing lost); no exact epoch has a key that no journal names (nothing invented).
+ * In the end each copy is at least as new as what was promised (nothing lost); no exact epoch has a
+ * key that no journal names (nothing invented).
  */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker, fingerprint } from '../../dist/index.js'
-import { AGGREGATOR_WAYS, CALLS, FUSE, INSIDE, KEYS, READY, ROUNDS, STUCK, textOf, TEXTS, WAYS } from './chaos-calls.mjs'
+import {
+  AGGREGATOR_WAYS,
+  CALLS,
+  FUSE,
+  INSIDE,
+  KEYS,
+  READY,
+  ROUNDS,
+  STUCK,
+  textOf,
+  TEXTS,
+  WAYS,
+} from './chaos-calls.mjs'
 import { args, verdict } from './support.mjs'
 import { exitOf, pick, randomFrom, sleep, until, within } from './threads.mjs'
 
@@ -28,8 +42,18 @@ const random = randomFrom(seed)
 const errors = []
 const blame = (what) => errors.length < 20 && errors.push(what)
 
-// ------------------------------------------------------------------------------------------------------- the aggregators
-const found = { started: 0, writers: 0, inside: 0, aggregators: 0, epochs: 0, inexact: 0, restored: 0, keys: 0, promised: 0 }
+// --------------------------------------------------------------------------------- the aggregators
+const found = {
+  started: 0,
+  writers: 0,
+  inside: 0,
+  aggregators: 0,
+  epochs: 0,
+  inexact: 0,
+  restored: 0,
+  keys: 0,
+  promised: 0,
+}
 const aggregatorDeaths = Object.fromEntries(AGGREGATOR_WAYS.map((way) => [way, 0]))
 /** The aggregator at work, with the words by which it is told when to die. */
 let aggregator
@@ -48,7 +72,8 @@ const tracker = await DirtyTracker.create({
       workerData: { way, words },
       ...(way === 'heap' ? { resourceLimits: { maxOldGenerationSizeMb: 24 } } : {}),
     })
-    worker.on('error', () => undefined) // its death is what is wanted; the tracker starts another one
+    // its death is what is wanted; the tracker starts another one
+    worker.on('error', () => undefined)
     aggregator = { worker, way, words, exit: exitOf(worker, `the end of an aggregator by ${way}`) }
     return worker
   },
@@ -58,12 +83,21 @@ const tracker = await DirtyTracker.create({
 async function killAggregators() {
   while (aggregators > 0 && !isQuiet) {
     const { worker, way, words, exit } = aggregator
-    await until(() => Atomics.load(words, READY) === 1 && tracker.health().state === 'running', 'an aggregator at work', 60_000)
+    await until(
+      () => Atomics.load(words, READY) === 1 && tracker.health().state === 'running',
+      'an aggregator at work',
+      60_000,
+    )
     await sleep(pick(random, 30))
     if (way !== 'terminate') {
       Atomics.store(words, FUSE, 1 + pick(random, 3000))
       // Without work it would not get there; there is always a cut to come.
-      if (way === 'loop') await until(() => Atomics.load(words, STUCK) === 1, 'an aggregator in an endless loop', 60_000)
+      if (way === 'loop')
+        await until(
+          () => Atomics.load(words, STUCK) === 1,
+          'an aggregator in an endless loop',
+          60_000,
+        )
     }
     if (way === 'terminate' || way === 'loop') await worker.terminate()
     await within(exit, `the death of an aggregator by ${way}`, 60_000)
@@ -73,10 +107,12 @@ async function killAggregators() {
   }
 }
 
-// ----------------------------------------------------------------------------------------------------------- the writers
+// ------------------------------------------------------------------------------------- the writers
 const journals = []
 const markerOfText = new Map()
-const deaths = Object.fromEntries(CALLS.map((call) => [call, Object.fromEntries(WAYS.map((way) => [way, 0]))]))
+const deaths = Object.fromEntries(
+  CALLS.map((call) => [call, Object.fromEntries(WAYS.map((way) => [way, 0]))]),
+)
 /** How a thread's end looks from outside. */
 const looks = {
   terminate: /^$/,
@@ -89,12 +125,30 @@ const looks = {
 
 async function live(marker, call, way) {
   const memory = () => new Int32Array(new SharedArrayBuffer(KEYS * 4))
-  const journal = { call, way, named: memory(), values: memory(), promised: memory(), saved: new Int32Array(KEYS) }
+  const journal = {
+    call,
+    way,
+    named: memory(),
+    values: memory(),
+    promised: memory(),
+    saved: new Int32Array(KEYS),
+  }
   journals[marker] = journal
-  for (let key = 0; key < TEXTS; key++) markerOfText.set(fingerprint(textOf(marker, key)), [marker, key])
+  for (let key = 0; key < TEXTS; key++)
+    markerOfText.set(fingerprint(textOf(marker, key)), [marker, key])
   const words = new Int32Array(new SharedArrayBuffer(64))
   const { named, values, promised } = journal
-  const workerData = { handle: tracker.handle, marker, call, way, words, named, values, promised, seed: seed * 10_000 + marker }
+  const workerData = {
+    handle: tracker.handle,
+    marker,
+    call,
+    way,
+    words,
+    named,
+    values,
+    promised,
+    seed: seed * 10_000 + marker,
+  }
   const worker = new Worker(new URL('chaos-writer.mjs', import.meta.url), {
     workerData,
     stderr: way === 'overflow', // Node writes there when the stack ends where a promise is made
@@ -105,16 +159,26 @@ async function live(marker, call, way) {
   worker.on('error', (error) => (said = `${error.message}`))
   if (way === 'terminate') {
     const enough = 1 + pick(random, 20)
-    await until(() => Atomics.load(words, ROUNDS) >= enough || said !== '', `some rounds of ${call}`, 60_000)
+    await until(
+      () => Atomics.load(words, ROUNDS) >= enough || said !== '',
+      `some rounds of ${call}`,
+      60_000,
+    )
     for (const end = performance.now() + random() * 0.2; performance.now() < end;);
   }
-  if (way === 'loop') await until(() => Atomics.load(words, STUCK) === 1 || said !== '', `an endless loop in ${call}`, 60_000)
+  if (way === 'loop')
+    await until(
+      () => Atomics.load(words, STUCK) === 1 || said !== '',
+      `an endless loop in ${call}`,
+      60_000,
+    )
   if (way === 'terminate' || way === 'loop') await worker.terminate()
   await exit
   found.writers++
   if (Atomics.load(words, INSIDE) === 1) found.inside++
   deaths[call][way]++
-  if (!looks[way].test(said)) blame(`writer ${marker}, to die by ${way} in ${call}: ${said || 'it ended without a word'}`)
+  if (!looks[way].test(said))
+    blame(`writer ${marker}, to die by ${way} in ${call}: ${said || 'it ended without a word'}`)
 }
 
 /** Every call of these with every way of dying, in a drawn order, again and again. */
@@ -136,7 +200,7 @@ async function liveAndDie(calls, isEnough) {
   await Promise.all(Array.from({ length: atOnce }, one))
 }
 
-// -------------------------------------------------------------------------------------------------------- the checkpoint
+// ---------------------------------------------------------------------------------- the checkpoint
 let mayBeInexact = false
 
 function save(epoch) {
@@ -144,15 +208,19 @@ function save(epoch) {
   if (!epoch.exact) {
     if (!mayBeInexact) blame(`epoch ${epoch.id} is not exact: ${epoch.reason}`)
     found.inexact++
-    for (const { values, saved } of journals) for (let key = 0; key < KEYS; key++) saved[key] = Atomics.load(values, key)
+    for (const { values, saved } of journals)
+      for (let key = 0; key < KEYS; key++) saved[key] = Atomics.load(values, key)
     return
   }
   found.keys += epoch.size
   epoch.forEach((lo, hi) => {
     const isNumber = hi < journals.length && lo >= TEXTS && lo < KEYS
-    const [marker, key] = isNumber ? [hi, lo] : (markerOfText.get((BigInt(hi) << 32n) | BigInt(lo)) ?? [-1, 0])
+    const [marker, key] = isNumber
+      ? [hi, lo]
+      : (markerOfText.get((BigInt(hi) << 32n) | BigInt(lo)) ?? [-1, 0])
     const journal = journals[marker]
-    if (journal === undefined || Atomics.load(journal.named, key) === 0) blame(`epoch ${epoch.id} has the key ${lo}, ${hi}`)
+    if (journal === undefined || Atomics.load(journal.named, key) === 0)
+      blame(`epoch ${epoch.id} has the key ${lo}, ${hi}`)
     else journal.saved[key] = Atomics.load(journal.values, key)
   })
 }
@@ -177,7 +245,10 @@ async function takeCheckpoints() {
   }
 }
 
-/** All writers so far are dead: what they were promised is in the copies after the next checkpoint that is saved. */
+/**
+ * All writers so far are dead: what they were promised is in the copies after the next checkpoint
+ * that is saved.
+ */
 async function check() {
   await within(tracker.drained(), 'drained()', 60_000)
   const begun = checkpoints
@@ -185,12 +256,15 @@ async function check() {
   for (const [marker, { call, way, promised, saved }] of journals.entries()) {
     for (let key = 0; key < KEYS; key++) {
       const due = Atomics.load(promised, key)
-      if (saved[key] < due) blame(`lost: key ${key} of writer ${marker}, which died by ${way} in ${call}: ${saved[key]} of ${due}`)
+      if (saved[key] < due)
+        blame(
+          `lost: key ${key} of writer ${marker}, which died by ${way} in ${call}: ${saved[key]} of ${due}`,
+        )
     }
   }
 }
 
-// -------------------------------------------------------------------------------------------------------------------- go
+// ---------------------------------------------------------------------------------------------- go
 let isOver = false
 let isQuiet = false
 let hasFailed = false
@@ -216,10 +290,14 @@ await check()
 isOver = true
 await saving
 const { harvested, writers: lanes } = tracker.stats()
-for (const { id, open, threadId } of lanes) if (open) blame(`the lane ${id} of dead thread ${threadId} is still taken`)
+for (const { id, open, threadId } of lanes)
+  if (open) blame(`the lane ${id} of dead thread ${threadId} is still taken`)
 const last = await within(tracker.stop(), 'stop()', 60_000)
 save(last)
-if (last.size > 0) blame(`the last epoch has ${last.size} keys, after a checkpoint that all writers were dead before`)
+if (last.size > 0)
+  blame(
+    `the last epoch has ${last.size} keys, after a checkpoint that all writers were dead before`,
+  )
 last.commit()
 const { panics, lastError } = tracker.health()
 for (const { promised } of journals) found.promised += promised.filter((due) => due > 0).length

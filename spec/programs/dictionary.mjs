@@ -1,6 +1,8 @@
 /**
- * Threads that add keys to one dictionary as fast as they can, the same ones at the same moments, and are terminated at it again and again; then everybody
- * has to agree about every key. And the whole path: numbers of keys are marked, a writer is terminated, the keys are read back from what it left.
+ * Threads that add keys to one dictionary as fast as they can, the same ones at the same moments,
+ * and are terminated at it again and again; then everybody has to agree about every key. And the
+ * whole path: numbers of keys are marked, a writer is terminated, the keys are read back from what
+ * it left.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { DirtyTracker, KeyDictionary, openWriter } from '../../dist/index.js'
@@ -27,7 +29,8 @@ function keyOf(k) {
   return `key ${k}${'.'.repeat(k % 5)}`
 }
 
-const sameBytes = (one, other) => Buffer.compare(one, typeof other === 'string' ? Buffer.from(other) : other) === 0
+const sameBytes = (one, other) =>
+  Buffer.compare(one, typeof other === 'string' ? Buffer.from(other) : other) === 0
 
 if (isMainThread) await main()
 else if (workerData.tracker === undefined) add(workerData)
@@ -57,7 +60,8 @@ function add({ handle, words, agreed, me, seed }) {
   const wrong = []
   for (let k = 0; k < Atomics.load(words, LIMIT); k++) {
     const id = agreed[k] - 1
-    if (id >= 0 && (names.find(keyOf(k)) !== id || !sameBytes(names.bytes(id), keyOf(k)))) wrong.push(k)
+    if (id >= 0 && (names.find(keyOf(k)) !== id || !sameBytes(names.bytes(id), keyOf(k))))
+      wrong.push(k)
   }
   parentPort.postMessage({ wrong: wrong.slice(0, 5), size: names.size })
 }
@@ -73,7 +77,9 @@ async function agree({ kills, seed }) {
   let born = 0
   const spawn = () => {
     const me = born++
-    const worker = new Worker(new URL(import.meta.url), { workerData: { handle: names.handle, words, agreed, me, seed: seed + me } })
+    const worker = new Worker(new URL(import.meta.url), {
+      workerData: { handle: names.handle, words, agreed, me, seed: seed + me },
+    })
     worker.on('error', (error) => errors.push(`worker ${me}: ${error.stack}`))
     worker.on('message', (answer) => answers.push(answer))
     return { worker, me, exit: exitOf(worker, `the end of worker ${me}`) }
@@ -88,8 +94,12 @@ async function agree({ kills, seed }) {
   for (let kill = 0; kill < kills; kill++) {
     const slot = kill % THREADS
     const { worker, me, exit } = workers[slot]
-    // Begun, and with all the others at the end of the last portion: what comes now is new to everybody.
-    await until(() => words[AT + me] > 0 && Atomics.load(words, FRONT) >= words[LIMIT] - 20, 'the end of a portion')
+    // Begun, and with all the others at the end of the last portion: what comes now is new to
+    // everybody.
+    await until(
+      () => words[AT + me] > 0 && Atomics.load(words, FRONT) >= words[LIMIT] - 20,
+      'the end of a portion',
+    )
     raise((kill + 2) * PORTION)
     for (const end = performance.now() + 4 * random(); performance.now() < end;);
     await within(worker.terminate(), 'terminate()')
@@ -112,10 +122,22 @@ async function agree({ kills, seed }) {
     if (ids.has(id)) errors.push(`two keys have the number ${id}`)
     ids.add(id)
     const text = keyOf(k)
-    if (typeof text === 'string' ? names.key(id) !== text : !sameBytes(names.bytes(id), text)) misread++
+    if (typeof text === 'string' ? names.key(id) !== text : !sameBytes(names.bytes(id), text))
+      misread++
   }
   const lost = idsTaken(openDictionary(new Int32Array(names.handle.buffer))) - names.size
-  return { errors, disagreed, misread, answers, keys: ids.size, size: names.size, kills, atWork, lost, threads: THREADS }
+  return {
+    errors,
+    disagreed,
+    misread,
+    answers,
+    keys: ids.size,
+    size: names.size,
+    kills,
+    atWork,
+    lost,
+    threads: THREADS,
+  }
 }
 
 function mark({ handle, tracker, words, me, from }) {
@@ -154,7 +176,8 @@ async function readBack({ rounds, seed }) {
       if (!keys.delete(Buffer.from(keyOf(k)).toString('latin1')))
         errors.push(`round ${round}: key ${k} of ${from + marked} was marked, and is missing`)
     keys.delete(Buffer.from(keyOf(from + marked)).toString('latin1')) // the call that it was in
-    if (keys.size > 0) errors.push(`round ${round}: ${keys.size} keys that nobody marked, ${[...keys][0]}`)
+    if (keys.size > 0)
+      errors.push(`round ${round}: ${keys.size} keys that nobody marked, ${[...keys][0]}`)
     read += marked
     epoch.commit()
   }

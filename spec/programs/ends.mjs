@@ -1,4 +1,6 @@
-/** Threads that end, of their own accord or not, and what becomes of the keys that they had staged. */
+/**
+ * Threads that end, of their own accord or not, and what becomes of the keys that they had staged.
+ */
 import { DirtyTracker } from '../../dist/index.js'
 import { Puppet } from './puppet.mjs'
 import { args, verdict } from './support.mjs'
@@ -57,11 +59,19 @@ const cases = {
     const listeners = after.worker.listenerCount('exit')
     const results = {
       same: tracker.watch(puppet.worker) === puppet.worker,
-      twice: [puppet.worker.listenerCount('exit'), (tracker.watch(puppet.worker), puppet.worker.listenerCount('exit'))],
+      twice: [
+        puppet.worker.listenerCount('exit'),
+        (tracker.watch(puppet.worker), puppet.worker.listenerCount('exit')),
+      ],
       automatic: [listeners, (tracker.watch(after.worker), after.worker.listenerCount('exit'))],
       errors: {},
     }
-    for (const [name, worker] of Object.entries({ nothing: undefined, zero: null, number: 7, object: {} })) {
+    for (const [name, worker] of Object.entries({
+      nothing: undefined,
+      zero: null,
+      number: 7,
+      object: {},
+    })) {
       results.errors[name] = await codeOf(() => tracker.watch(worker))
     }
     results.harvest = await endOf(puppet, tracker, 'terminate')
@@ -81,7 +91,10 @@ const cases = {
       puppet,
       tracker,
       'terminate',
-      () => ((watched.before = tracker.stats().harvested), (watched.same = tracker.watch(puppet.worker) === puppet.worker)),
+      () => (
+        (watched.before = tracker.stats().harvested),
+        (watched.same = tracker.watch(puppet.worker) === puppet.worker)
+      ),
     )
     tracker.watch(puppet.worker)
     await within(tracker.drained(), 'drained()')
@@ -95,8 +108,11 @@ const cases = {
     const warnings = []
     process.on('warning', (warning) => warnings.push(warning.message))
     const trackers = []
-    for (let i = 0; i < 12; i++) trackers.push(await DirtyTracker.create({ ...options, aggregator: 'inline', maxWriters: 16 }))
-    const writers = trackers.flatMap((tracker) => Array.from({ length: 12 }, () => tracker.openWriter()))
+    for (let i = 0; i < 12; i++)
+      trackers.push(await DirtyTracker.create({ ...options, aggregator: 'inline', maxWriters: 16 }))
+    const writers = trackers.flatMap((tracker) =>
+      Array.from({ length: 12 }, () => tracker.openWriter()),
+    )
     const puppet = new Puppet()
     for (const tracker of trackers) await puppet.call('open', tracker.handle)
     for (let i = 0; i < 12; i++) await puppet.call('mark', i, 1, i)

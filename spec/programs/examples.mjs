@@ -1,6 +1,8 @@
 /**
- * Takes the examples out of documents (fenced blocks of js and ts, in Markdown and in doc comments), compiles them against the built declarations, runs
- * them against the built package, and compares what they print with the comments behind `console.log()`. CONTRIBUTING.md says what a block may be.
+ * Takes the examples out of documents (fenced blocks of js and ts, in Markdown and in doc
+ * comments), compiles them against the built declarations, runs them against the built package, and
+ * compares what they print with the comments behind `console.log()`. CONTRIBUTING.md says what a
+ * block may be.
  */
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,7 +15,10 @@ const PROGRAM_MS_MAX = 30_000
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const print = fileURLToPath(new URL('./print.mjs', import.meta.url))
 
-/** A folder in here: so that `import 'dirtyring'` is the package that was built, and the pools of the examples are those of this project. */
+/**
+ * A folder in here: so that `import 'dirtyring'` is the package that was built, and the pools of
+ * the examples are those of this project.
+ */
 mkdirSync(join(root, '.cache'), { recursive: true })
 const scratch = mkdtempSync(join(root, '.cache/examples-'))
 
@@ -47,11 +52,14 @@ function programsIn(document) {
       throw new Error(`${document}:${block.line}: \`${block.info}\` is none of js, ts, with no-run`)
     const name = /^\/\/ ([\w-]+\.m?[jt]s)\b/.exec(block.code[0])?.[1]
     const kind = name === undefined ? 'snippet' : 'files'
-    if (name === undefined || /^main\./.test(name)) programs.push({ kind, document, line: block.line, runs: how !== 'no-run', files: [] })
+    if (name === undefined || /^main\./.test(name))
+      programs.push({ kind, document, line: block.line, runs: how !== 'no-run', files: [] })
     const program = programs.at(-1)
-    if (program?.kind !== kind) throw new Error(`${document}:${block.line}: ${name} has no main.js before it`)
+    if (program?.kind !== kind)
+      throw new Error(`${document}:${block.line}: ${name} has no main.js before it`)
     const file = name ?? `snippet.${language.startsWith('t') ? 'ts' : 'js'}`
-    if (program.files.some((each) => each.name === file)) throw new Error(`${document}:${block.line}: ${file} is there twice`)
+    if (program.files.some((each) => each.name === file))
+      throw new Error(`${document}:${block.line}: ${file} is there twice`)
     program.files.push({ name: file, ...block })
   }
   return programs
@@ -59,7 +67,9 @@ function programsIn(document) {
 
 /** On the lines that it has in its document; what it prints says where it was printed. */
 function sourceOf({ document, line, code }) {
-  const named = code.map((text, i) => text.replaceAll('console.log(', `at('${document}:${line + 1 + i}')(`))
+  const named = code.map((text, i) =>
+    text.replaceAll('console.log(', `at('${document}:${line + 1 + i}')(`),
+  )
   return `import { at } from '${print}'${'\n'.repeat(line)}${named.join('\n')}\nexport {}\n`
 }
 
@@ -78,13 +88,19 @@ function agrees(comment, printed) {
     .split('…')
     .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
     .join('.*')
-  return new RegExp(`^${pattern.replace(/\s+/g, ' ')}$`).test(printed.join(' | ').replace(/\s+/g, ' ').trim())
+  return new RegExp(`^${pattern.replace(/\s+/g, ' ')}$`).test(
+    printed.join(' | ').replace(/\s+/g, ' ').trim(),
+  )
 }
 
 function run(script, argument) {
   const { NODE_OPTIONS: _, ...env } = process.env
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [script, argument], { env, cwd: dirname(script), stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [script, argument], {
+      env,
+      cwd: dirname(script),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text) => (stdout += text))
@@ -92,8 +108,14 @@ function run(script, argument) {
     const timer = setTimeout(() => child.kill('SIGKILL'), PROGRAM_MS_MAX)
     child.on('close', (code, signal) => {
       clearTimeout(timer)
-      const said = stdout.split('\n').flatMap((line) => (line.startsWith('{"place"') ? [JSON.parse(line)] : []))
-      resolve({ said, stderr: stderr.trim(), ended: code === 0 ? undefined : `ended with ${signal ?? `exit status ${code}`}` })
+      const said = stdout
+        .split('\n')
+        .flatMap((line) => (line.startsWith('{"place"') ? [JSON.parse(line)] : []))
+      resolve({
+        said,
+        stderr: stderr.trim(),
+        ended: code === 0 ? undefined : `ended with ${signal ?? `exit status ${code}`}`,
+      })
     })
   })
 }
@@ -109,12 +131,19 @@ function take({ said }) {
 
 // ---- Take them out
 
-/** The names that a snippet may use without saying where they come from are declared in one block of CONTRIBUTING.md. */
+/**
+ * The names that a snippet may use without saying where they come from are declared in one block of
+ * CONTRIBUTING.md.
+ */
 const freeNames = blocksIn('CONTRIBUTING.md').find(({ code }) => code.includes('declare global {'))
 const programs = []
 for (const document of args.documents) {
   try {
-    programs.push(...programsIn(document).filter(({ files }) => files[0].line !== freeNames.line || document !== 'CONTRIBUTING.md'))
+    programs.push(
+      ...programsIn(document).filter(
+        ({ files }) => files[0].line !== freeNames.line || document !== 'CONTRIBUTING.md',
+      ),
+    )
   } catch ({ message }) {
     problems.push(message)
   }
@@ -130,7 +159,10 @@ const paths = programs.flatMap((program, i) =>
   }),
 )
 const declarations = join(scratch, 'free-names.d.ts')
-writeFileSync(declarations, `import type { DirtyTracker, Writer } from 'dirtyring'\n${freeNames.code.join('\n')}\n`)
+writeFileSync(
+  declarations,
+  `import type { DirtyTracker, Writer } from 'dirtyring'\n${freeNames.code.join('\n')}\n`,
+)
 
 // ---- Compile them
 
@@ -142,17 +174,22 @@ const options = {
   allowJs: true,
   checkJs: true,
   strict: true,
-  // What people write in JavaScript: parameters without types, `error.code` in a catch, parentPort in a worker.
+  // What people write in JavaScript: parameters without types, `error.code` in a catch, parentPort
+  // in a worker.
   noImplicitAny: false,
   strictNullChecks: false,
   useUnknownInCatchVariables: false,
   skipLibCheck: true,
   noEmit: true,
 }
-for (const { file, start, messageText } of ts.getPreEmitDiagnostics(ts.createProgram([declarations, ...paths], options))) {
+for (const { file, start, messageText } of ts.getPreEmitDiagnostics(
+  ts.createProgram([declarations, ...paths], options),
+)) {
   const path = file && join(file.fileName)
   const line = file && ts.getLineAndCharacterOfPosition(file, start).line + 1
-  problems.push(`${placeOf.get(path) ?? (path && relative(root, path))}:${line}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`)
+  problems.push(
+    `${placeOf.get(path) ?? (path && relative(root, path))}:${line}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
+  )
 }
 for (const path of paths.filter((each) => each.endsWith('.ts'))) {
   const { outputText } = ts.transpileModule(readFileSync(path, 'utf8'), {
@@ -161,14 +198,18 @@ for (const path of paths.filter((each) => each.endsWith('.ts'))) {
   writeFileSync(path.replace(/\.ts$/, '.js'), outputText)
 }
 
-// ---- Run them: snippets one after another in one process, files each in one of their own, two at a time
+// ---- Run them: snippets one after another in one process, files each in one of their own, two at
+// a time
 
-const scriptOf = (program) => join(scratch, String(programs.indexOf(program)), program.files[0].name.replace(/\.ts$/, '.js'))
+const scriptOf = (program) =>
+  join(scratch, String(programs.indexOf(program)), program.files[0].name.replace(/\.ts$/, '.js'))
 const running = programs.filter(({ runs }) => runs)
 const snippets = running
   .filter(({ kind }) => kind === 'snippet')
   .map((program) => ({ place: `${program.document}:${program.line}`, script: scriptOf(program) }))
-const names = [...freeNames.code.join('\n').matchAll(/^ {2}(?:const|function) (\w+)/gm)].map(([, name]) => name)
+const names = [...freeNames.code.join('\n').matchAll(/^ {2}(?:const|function) (\w+)/gm)].map(
+  ([, name]) => name,
+)
 const list = join(scratch, 'snippets.json')
 writeFileSync(list, JSON.stringify({ names, snippets }))
 
@@ -183,7 +224,8 @@ const jobs = [
     .map((program) => async () => {
       const result = await run(scriptOf(program))
       take(result)
-      for (const problem of [result.ended, result.stderr]) if (problem) problems.push(`${program.document}:${program.line}: ${problem}`)
+      for (const problem of [result.ended, result.stderr])
+        if (problem) problems.push(`${program.document}:${program.line}: ${problem}`)
     }),
 ]
 const next = jobs.values()
@@ -197,7 +239,8 @@ let comments = 0
 for (const { place, comment } of running.flatMap(({ files }) => files.flatMap(expectedOf))) {
   comments++
   const lines = printed.get(place) ?? []
-  if (!agrees(comment, lines)) problems.push(`${place}: says // ${comment} and prints ${lines.join(' | ')}`)
+  if (!agrees(comment, lines))
+    problems.push(`${place}: says // ${comment} and prints ${lines.join(' | ')}`)
 }
 
 rmSync(scratch, { recursive: true })

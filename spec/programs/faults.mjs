@@ -1,7 +1,14 @@
 /** The aggregator meets memory that the library never writes. */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker, resolveOptions } from '../../dist/index.js'
-import { epochAt, LANE_STAGED_END, laneAt, layoutOf, SLOT_COUNT, TAIL } from '../../dist/memory/map.js'
+import {
+  epochAt,
+  LANE_STAGED_END,
+  laneAt,
+  layoutOf,
+  SLOT_COUNT,
+  TAIL,
+} from '../../dist/memory/map.js'
 import { emptyWord, lapOf } from '../../dist/ring/token.js'
 import { Puppet } from './puppet.mjs'
 import { args, verdict } from './support.mjs'
@@ -31,7 +38,8 @@ const cases = {
     const workerData = { at, value: 2, times: 8 }
     const tracker = await DirtyTracker.create({
       ...options,
-      aggregator: () => new Worker(new URL('./faulty-aggregator.mjs', import.meta.url), { workerData }),
+      aggregator: () =>
+        new Worker(new URL('./faulty-aggregator.mjs', import.meta.url), { workerData }),
     })
     const writer = tracker.openWriter()
     writer.mark(1)
@@ -48,7 +56,12 @@ const cases = {
     }, 'eight panics')
     writer.mark(2)
     const faulty = await within(tracker.advanceEpoch(), 'an epoch')
-    const first = { exact: faulty.exact, reason: faulty.reason, ids: Array.from(faulty.listed(), Number), hasAll: faulty.has(12345) }
+    const first = {
+      exact: faulty.exact,
+      reason: faulty.reason,
+      ids: Array.from(faulty.listed(), Number),
+      hasAll: faulty.has(12345),
+    }
     faulty.commit()
     writer.mark(3)
     const next = await within(tracker.advanceEpoch(), 'the next epoch')
@@ -96,7 +109,10 @@ const cases = {
     const sleeper = new Puppet()
     await sleeper.call('open', tracker.handle)
     const sleeping = sleeper.call('mark', 0, 100) // its lane takes four
-    await until(() => tracker.stats().writers.some(({ waits }) => waits > 0), 'a writer that sleeps')
+    await until(
+      () => tracker.stats().writers.some(({ waits }) => waits > 0),
+      'a writer that sleeps',
+    )
     const pending = codeOf(() => within(tracker.advanceEpoch(), 'an epoch'))
     put(emptyWord(lap() + 5))
     const runner = new Puppet()

@@ -1,4 +1,7 @@
-/** An aggregator's worker in which one store throws, `workerData.times` times: it counts a batch's keys. */
+/**
+ * An aggregator's worker in which one store throws, `workerData.times` times: it counts a batch's
+ * keys.
+ */
 import { workerData } from 'node:worker_threads'
 
 const { at, value, times } = workerData

@@ -1,4 +1,7 @@
-/** Hosts that lack something, or were there before the library was loaded: so it is imported here once that is so. */
+/**
+ * Hosts that lack something, or were there before the library was loaded: so it is imported here
+ * once that is so.
+ */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +14,14 @@ import { codeOf, exitOf, within } from './threads.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const load = () => import('../../dist/index.js')
-const options = { maxWriters: 4, maxKeysPerEpoch: 1000, laneCapacity: 8, capacity: 4, batchSize: 2, flushIntervalMs: 0 }
+const options = {
+  maxWriters: 4,
+  maxKeysPerEpoch: 1000,
+  laneCapacity: 8,
+  capacity: 4,
+  batchSize: 2,
+  flushIntervalMs: 0,
+}
 
 const cases = {
   /** A worker of which nobody knows the number any more. */
@@ -42,7 +52,8 @@ const cases = {
   async frozen() {
     for (const name of Object.getOwnPropertyNames(globalThis)) {
       const { value } = Object.getOwnPropertyDescriptor(globalThis, name)
-      if (typeof value === 'function' && typeof value.prototype === 'object') Object.freeze(value.prototype)
+      if (typeof value === 'function' && typeof value.prototype === 'object')
+        Object.freeze(value.prototype)
     }
     const { DirtyTracker, KeyDictionary } = await load()
     const tracker = await within(DirtyTracker.create(options), 'create()')
@@ -58,13 +69,15 @@ const cases = {
       ids: [...epoch.ids(), ...last.ids()],
       waiting: await waiting,
       error: { name: error.name, code: error.code },
-      full: await codeOf(() => KeyDictionary.create({ maxKeys: 1, maxBytes: 8 }).id('a text that is longer')),
+      full: await codeOf(() =>
+        KeyDictionary.create({ maxKeys: 1, maxBytes: 8 }).id('a text that is longer'),
+      ),
     }
   },
 
   /**
-   * The build for browsers, in a realm that has the language and nothing else; then with timers. Test environments lack TextEncoder (jsdom), and a page's
-   * worklets lack nearly everything.
+   * The build for browsers, in a realm that has the language and nothing else; then with timers.
+   * Test environments lack TextEncoder (jsdom), and a page's worklets lack nearly everything.
    */
   async bare() {
     const { outputFiles } = await build({
@@ -83,8 +96,13 @@ const cases = {
     const bare = script.runInContext(createContext({}))
     const set = new bare.FingerprintSet()
     const dictionary = bare.KeyDictionary.create({ maxKeys: 4 })
-    const timed = script.runInContext(createContext({ setTimeout, clearTimeout, setInterval, clearInterval }))
-    const tracker = await within(timed.DirtyTracker.create({ ...options, aggregator: 'inline' }), 'create()')
+    const timed = script.runInContext(
+      createContext({ setTimeout, clearTimeout, setInterval, clearInterval }),
+    )
+    const tracker = await within(
+      timed.DirtyTracker.create({ ...options, aggregator: 'inline' }),
+      'create()',
+    )
     const writer = tracker.openWriter()
     writer.markMany([1, 2, 'text'])
     const epoch = await within(tracker.advanceEpoch(), 'an epoch')
@@ -92,7 +110,9 @@ const cases = {
     epoch.commit()
     await within(tracker.flushed(), 'flushed()')
     const last = await within(tracker.stop(), 'stop()')
-    const aggregator = await Promise.resolve(timed.DirtyTracker.create(options)).catch((error) => error)
+    const aggregator = await Promise.resolve(timed.DirtyTracker.create(options)).catch(
+      (error) => error,
+    )
     return {
       bare: {
         canBlock: bare.runtimeSupport().canBlock,
@@ -100,7 +120,9 @@ const cases = {
         fingerprint: bare.fingerprint('é') === bare.fingerprint(Uint8Array.of(0xc3, 0xa9)),
         ids: [dictionary.id('a'), dictionary.id(Uint8Array.of(98)), dictionary.id('a')],
         text: [await codeOf(() => dictionary.id('é')), await codeOf(() => dictionary.key(0))],
-        pushed: bare.BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 }).openProducer().push(BigUint64Array.of(1n)),
+        pushed: bare.BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 })
+          .openProducer()
+          .push(BigUint64Array.of(1n)),
       },
       epoch: { has, last: last.size },
       aggregator: { code: aggregator.code, cause: aggregator.cause?.message ?? aggregator.message },
@@ -142,16 +164,25 @@ const cases = {
     const tracker = await DirtyTracker.create({ ...options, aggregator: 'inline' })
     const { kernel } = tracker
     await tracker.stop()
-    return { wasm: runtimeSupport().wasm, kernel, asked: await codeOf(() => DirtyTracker.create({ ...options, kernel: 'wasm' })) }
+    return {
+      wasm: runtimeSupport().wasm,
+      kernel,
+      asked: await codeOf(() => DirtyTracker.create({ ...options, kernel: 'wasm' })),
+    }
   },
 
-  /** Another copy of the library in the same thread: a writer of its own, errors of its own classes. */
+  /**
+   * Another copy of the library in the same thread: a writer of its own, errors of its own classes.
+   */
   async copies() {
     const folder = mkdtempSync(join(tmpdir(), 'dirtyring-copy-'))
     try {
       cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true })
       cpSync(join(root, 'package.json'), join(folder, 'package.json'))
-      const [ours, theirs] = [await load(), await import(pathToFileURL(join(folder, 'dist/index.js')).href)]
+      const [ours, theirs] = [
+        await load(),
+        await import(pathToFileURL(join(folder, 'dist/index.js')).href),
+      ]
       const tracker = await ours.DirtyTracker.create({ ...options, laneCapacity: 64, capacity: 64 })
       const writer = theirs.openWriter(tracker.handle)
       writer.mark(1)

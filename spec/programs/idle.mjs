@@ -24,4 +24,10 @@ const rounds = tracker.health().iterations - iterations
 const staged = tracker.stats().staged
 for (const puppet of others) await puppet.terminate()
 const last = await tracker.stop()
-verdict({ tookMs: Math.round(tookMs), cpuPercent: Math.round(((user + system) / tookMs) * 100) / 1000, rounds, staged, size: last.size })
+verdict({
+  tookMs: Math.round(tookMs),
+  cpuPercent: Math.round(((user + system) / tookMs) * 100) / 1000,
+  rounds,
+  staged,
+  size: last.size,
+})

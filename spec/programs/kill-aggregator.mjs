@@ -1,20 +1,36 @@
 /**
- * The aggregator's worker is terminated at random moments, under load: while it takes batches, seals, restores, grows, rebuilds what a predecessor left,
- * and stops. Nothing is lost, nothing comes twice, and another one takes over.
+ * The aggregator's worker is terminated at random moments, under load: while it takes batches,
+ * seals, restores, grows, rebuilds what a predecessor left, and stops. Nothing is lost, nothing
+ * comes twice, and another one takes over.
  */
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../../dist/index.js'
-import { CUR, epochAt, HEAD, INTENT_POSITION, keysFor, layoutOf, SLOT_COUNT, SLOT_GROWTH } from '../../dist/memory/map.js'
+import {
+  CUR,
+  epochAt,
+  HEAD,
+  INTENT_POSITION,
+  keysFor,
+  layoutOf,
+  SLOT_COUNT,
+  SLOT_GROWTH,
+} from '../../dist/memory/map.js'
 import { groupLanes, hiOf, Ledger } from './ledger.mjs'
 import { args, verdict } from './support.mjs'
 import { exitOf, pick, randomFrom, sleep, until, within } from './threads.mjs'
 
-/** Words of a writer: keys marked, keys known to be published. And one for all: up to where they may go, -1 for the end. */
+/**
+ * Words of a writer: keys marked, keys known to be published. And one for all: up to where they may
+ * go, -1 for the end.
+ */
 const LINE = 32
 const MARKED = 0
 const PUBLISHED = 1
 
-/** Keys that the main thread marks as one batch, for which the table of a new epoch grows several times. */
+/**
+ * Keys that the main thread marks as one batch, for which the table of a new epoch grows several
+ * times.
+ */
 const BULK = 16_384
 
 if (isMainThread) await main()
@@ -73,13 +89,17 @@ async function createVictim(options, start) {
       const head = Atomics.load(words, HEAD)
       const worker = aggregators.at(-1)
       const gone = { tokenInHand: false, grown: false, moved: false, queued, inLanes }
-      // Before the tracker's own listener can have started another one, which takes a while to come up.
+      // Before the tracker's own listener can have started another one, which takes a while to come
+      // up.
       worker.once('exit', () => {
         gone.tokenInHand = words[INTENT_POSITION] === words[HEAD] + 1
-        // Its table has room for more keys than were counted: it had grown for a token that was not done.
+        // Its table has room for more keys than were counted: it had grown for a token that was not
+        // done.
         const slot = epochAt(layout, words[CUR] & 15)
         const growth = words[slot + SLOT_GROWTH]
-        gone.grown = growth > 0 && words[slot + SLOT_COUNT] <= keysFor(layout.smallestTable * 2 ** (growth - 1))
+        gone.grown =
+          growth > 0 &&
+          words[slot + SLOT_COUNT] <= keysFor(layout.smallestTable * 2 ** (growth - 1))
         gone.moved = Atomics.load(words, HEAD) !== head
       })
       await within(worker.terminate(), 'terminate()')
@@ -101,7 +121,12 @@ async function main() {
   } = args
   const random = randomFrom(seed)
   const began = performance.now()
-  const resolved = { maxWriters: writers + 1, laneCapacity: BULK, maxKeysPerEpoch: 2 ** 21, ...options }
+  const resolved = {
+    maxWriters: writers + 1,
+    laneCapacity: BULK,
+    maxKeysPerEpoch: 2 ** 21,
+    ...options,
+  }
   const found = {
     kills: 0,
     inFlight: 0,
@@ -131,7 +156,13 @@ async function main() {
     const words = new Int32Array(new SharedArrayBuffer((writers + 1) * LINE * 4))
     const limitAt = writers * LINE
     const ends = markersOf(writers).map((marker) => {
-      const data = { handle: tracker.handle, marker, words, limitAt, seed: seed * 1000 + salt * 10 + marker }
+      const data = {
+        handle: tracker.handle,
+        marker,
+        words,
+        limitAt,
+        seed: seed * 1000 + salt * 10 + marker,
+      }
       const worker = new Worker(new URL(import.meta.url), { workerData: data })
       worker.on('error', (error) => errors.push(`writer ${marker}: ${error.stack}`))
       const exit = exitOf(worker, `the end of writer ${marker}`)
@@ -143,7 +174,11 @@ async function main() {
     }
     return {
       allow,
-      published: () => markersOf(writers).map((marker) => [marker, Atomics.load(words, marker * LINE + PUBLISHED)]),
+      published: () =>
+        markersOf(writers).map((marker) => [
+          marker,
+          Atomics.load(words, marker * LINE + PUBLISHED),
+        ]),
       marked: (marker) => Atomics.load(words, marker * LINE + MARKED),
       async end() {
         allow(-1)
@@ -175,7 +210,8 @@ async function main() {
       const what = random()
       const calls = []
       const delay = async () => {
-        if (random() < 0.6) for (const end = performance.now() + random() * 0.5; performance.now() < end;);
+        if (random() < 0.6)
+          for (const end = performance.now() + random() * 0.5; performance.now() < end;);
         else await sleep(pick(random, 3))
       }
       if (what < 0.25) {
@@ -212,7 +248,11 @@ async function main() {
         note(await kill())
         found.whileStarting++
       }
-      for (const epoch of await within(Promise.all(calls), 'what was called before the kill', 60_000)) {
+      for (const epoch of await within(
+        Promise.all(calls),
+        'what was called before the kill',
+        60_000,
+      )) {
         if (epoch === undefined || epoch.state !== 'sealed') continue
         if (random() < 0.7) ledger.commit(epoch)
         else await within(ledger.restore(epoch), 'a restore')
@@ -222,7 +262,8 @@ async function main() {
     await loaded.end()
     await within(tracker.drained(), 'drained()')
     restarts += tracker.health().restarts
-    if (tracker.health().panics !== 0) errors.push(`${tracker.health().panics} panics: ${tracker.health().lastError}`)
+    if (tracker.health().panics !== 0)
+      errors.push(`${tracker.health().panics} panics: ${tracker.health().lastError}`)
     const { writers: lanes } = tracker.stats()
     const last = await within(tracker.stop(), 'stop()')
     ledger.handOut(last)
@@ -230,7 +271,8 @@ async function main() {
     for (const marker of markersOf(writers)) marked += ledger.finish(marker, loaded.marked(marker))
     marked += ledger.finish(writers, bulks * BULK)
     const delivered = lanes.reduce((sum, lane) => sum + lane.delivered, 0)
-    if (delivered !== marked) errors.push(`${delivered} delivered by the statistics, ${marked} marked`)
+    if (delivered !== marked)
+      errors.push(`${delivered} delivered by the statistics, ${marked} marked`)
     errors.push(...ledger.errors)
   }
 
@@ -240,10 +282,14 @@ async function main() {
     const ledger = new Ledger()
     const loaded = load(tracker, i + 1)
     loaded.allow(share)
-    await until(() => loaded.marked(0) > share / 2 && loaded.marked(1) > share / 2, 'half of the marks')
+    await until(
+      () => loaded.marked(0) > share / 2 && loaded.marked(1) > share / 2,
+      'half of the marks',
+    )
     await loaded.end()
     const stopped = tracker.stop()
-    if (random() < 0.7) for (const end = performance.now() + random() * 0.3; performance.now() < end;);
+    if (random() < 0.7)
+      for (const end = performance.now() + random() * 0.3; performance.now() < end;);
     else await null
     if (!tracker.health().finished) found.whileStopping++
     note(await kill())

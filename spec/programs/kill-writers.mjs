@@ -1,6 +1,7 @@
 /**
- * Writers are terminated while they mark as fast as they can, again and again. Each has said, after every call that returned, how far it had come: all that
- * must be handed out, and at most the one call it was in besides.
+ * Writers are terminated while they mark as fast as they can, again and again. Each has said, after
+ * every call that returned, how far it had come: all that must be handed out, and at most the one
+ * call it was in besides.
  */
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../../dist/index.js'
@@ -8,7 +9,10 @@ import { groupLanes, hiOf, Ledger } from './ledger.mjs'
 import { args, verdict } from './support.mjs'
 import { exitOf, pick, randomFrom, sleep, until, within } from './threads.mjs'
 
-/** Words of a worker: how many keys it has marked in calls that returned, its lane + 1, and whether it may begin. */
+/**
+ * Words of a worker: how many keys it has marked in calls that returned, its lane + 1, and whether
+ * it may begin.
+ */
 const LINE = 32
 const MARKED = 0
 const LANE = 1
@@ -38,7 +42,10 @@ async function main() {
   const { seed = 1, kills = 50, options = {}, start = {}, group = 0, keysMax = 250_000 } = args
   const random = randomFrom(seed)
   const began = performance.now()
-  const tracker = await DirtyTracker.createAt({ maxWriters: 3, maxKeysPerEpoch: 2 ** 20, ...options }, start)
+  const tracker = await DirtyTracker.createAt(
+    { maxWriters: 3, maxKeysPerEpoch: 2 ** 20, ...options },
+    start,
+  )
   const ledger = new Ledger()
   const killsMax = kills * 3
   const words = new Int32Array(new SharedArrayBuffer((killsMax + 2) * LINE * 4))
@@ -97,11 +104,14 @@ async function main() {
     if (inFlight > 0) found.withPublished++
     // A call that had stored its keys and did not return.
     if (stored > victim.marked()) found.inACall++
-    if (staged > 0 || inFlight > 0 || stored > victim.marked() || victim.marked() > markedBefore) found.inFlight++
+    if (staged > 0 || inFlight > 0 || stored > victim.marked() || victim.marked() > markedBefore)
+      found.inFlight++
     else found.idle++
     found.harvested += staged
     if (stored < victim.marked() || stored > victim.marked() + (group || 1)) {
-      ledger.errors.push(`worker ${victim.marker} marked ${victim.marked()} keys and was in one call more; its lane had ${stored}`)
+      ledger.errors.push(
+        `worker ${victim.marker} marked ${victim.marked()} keys and was in one call more; its lane had ${stored}`,
+      )
     }
     // Freed, so that the next one has a lane.
     if (lane.open) ledger.errors.push(`the lane of dead worker ${victim.marker} is still taken`)
@@ -121,12 +131,18 @@ async function main() {
   let marked = 0
   for (const victim of [...victims, survivor]) {
     const known = victim.marked()
-    const count = ledger.finish(victim.marker, known, Math.min(known + (group || 1), Math.ceil(keysMax / (group || 1)) * (group || 1)))
-    if (group !== 0 && count % group !== 0) ledger.errors.push(`worker ${victim.marker}: ${count} keys of batches of ${group}`)
+    const count = ledger.finish(
+      victim.marker,
+      known,
+      Math.min(known + (group || 1), Math.ceil(keysMax / (group || 1)) * (group || 1)),
+    )
+    if (group !== 0 && count % group !== 0)
+      ledger.errors.push(`worker ${victim.marker}: ${count} keys of batches of ${group}`)
     marked += count
   }
   const delivered = stats.writers.reduce((sum, writer) => sum + writer.delivered, 0)
-  if (delivered !== marked) ledger.errors.push(`${delivered} delivered by the statistics, ${marked} marked`)
+  if (delivered !== marked)
+    ledger.errors.push(`${delivered} delivered by the statistics, ${marked} marked`)
 
   verdict({
     seed,

@@ -1,11 +1,13 @@
 /**
- * Keys that are marked once each, and what became of them. A key tells who marked it, and with which others:
+ * Keys that are marked once each, and what became of them. A key tells who marked it, and with
+ * which others:
  *
  *   lo  the marker's sequence number
  *   hi  marker (10 bits) | size of its group << 10 (8 bits, 0: marked by itself) | place in the group << 18
  *
- * So an epoch can be checked by itself (no key twice, no group in part), against the epochs before (a key is in one place at a time, a marker's keys
- * come in order), and at the end against what was marked (nothing lost, nothing invented).
+ * So an epoch can be checked by itself (no key twice, no group in part), against the epochs before
+ * (a key is in one place at a time, a marker's keys come in order), and at the end against what was
+ * marked (nothing lost, nothing invented).
  */
 const UNSEEN = 0
 const HELD = 1
@@ -58,11 +60,17 @@ export class Ledger {
   /** Keys of groups that were found whole. */
   grouped = 0
   #markers = new Map()
-  /** Restored epochs, whose keys the next cut must have, unless one that was waiting for a slot had them. */
+  /**
+   * Restored epochs, whose keys the next cut must have, unless one that was waiting for a slot had
+   * them.
+   */
   #owed = new Set()
   #lastId = -1
 
-  /** To be noted when advanceEpoch() is called: what its epoch must have. `published`: marker to the number of keys known to be published. */
+  /**
+   * To be noted when advanceEpoch() is called: what its epoch must have. `published`: marker to the
+   * number of keys known to be published.
+   */
   expectation(published = new Map()) {
     return { published: new Map(published), owed: [...this.#owed] }
   }
@@ -77,7 +85,8 @@ export class Ledger {
     this.handedOut += epoch.size
     for (const marks of this.#markers.values()) marks.lastBefore = marks.last
     for (let i = 0; i < lanes.length; i += 2) this.#take(id, lanes[i], lanes[i + 1])
-    for (let i = 0; i < lanes.length; i += 2) if (lanes[i + 1] >>> 10 !== 0) this.#checkGroup(id, lanes[i], lanes[i + 1])
+    for (let i = 0; i < lanes.length; i += 2)
+      if (lanes[i + 1] >>> 10 !== 0) this.#checkGroup(id, lanes[i], lanes[i + 1])
     for (const [marker, count] of expected.published) {
       const marks = this.#marks(marker)
       marks.reserve(count)
@@ -93,7 +102,9 @@ export class Ledger {
       for (let i = 0; i < owed.lanes.length; i += 2) {
         const [seq, marker] = [owed.lanes[i], owed.lanes[i + 1] & 1023]
         if (this.#marks(marker).epochOf[seq] > owed.id) continue
-        this.#error(`epoch ${id} lacks key ${seq} of marker ${marker}: epoch ${owed.id} was restored before its cut`)
+        this.#error(
+          `epoch ${id} lacks key ${seq} of marker ${marker}: epoch ${owed.id} was restored before its cut`,
+        )
       }
     }
   }
@@ -110,20 +121,27 @@ export class Ledger {
     return epoch.restore()
   }
 
-  /** All is over: keys 0 to atLeast - 1 of the marker were committed, and none from atMost on exists. Returns how many there were. */
+  /**
+   * All is over: keys 0 to atLeast - 1 of the marker were committed, and none from atMost on
+   * exists. Returns how many there were.
+   */
   finish(marker, atLeast, atMost = atLeast) {
     const marks = this.#marks(marker)
     marks.reserve(Math.max(atLeast, marks.last + 1))
     for (let seq = 0; seq < atLeast; seq++) {
       if (marks.state[seq] === COMMITTED) continue
-      this.#error(`key ${seq} of marker ${marker} (of ${atLeast}) was lost: state ${marks.state[seq]}`)
+      this.#error(
+        `key ${seq} of marker ${marker} (of ${atLeast}) was lost: state ${marks.state[seq]}`,
+      )
       break
     }
-    if (marks.last >= atMost) this.#error(`key ${marks.last} of marker ${marker} was invented: there are ${atMost}`)
+    if (marks.last >= atMost)
+      this.#error(`key ${marks.last} of marker ${marker} was invented: there are ${atMost}`)
     let count = 0
     for (let seq = 0; seq <= marks.last; seq++) {
       if (marks.state[seq] === COMMITTED) count++
-      else if (seq >= atLeast && marks.state[seq] !== UNSEEN) this.#error(`key ${seq} of marker ${marker} was handed out and not settled`)
+      else if (seq >= atLeast && marks.state[seq] !== UNSEEN)
+        this.#error(`key ${seq} of marker ${marker} was handed out and not settled`)
     }
     return count
   }
@@ -142,11 +160,17 @@ export class Ledger {
     }
     const state = marks.state[seq]
     if (state === HELD || state === COMMITTED) {
-      const where = marks.epochOf[seq] === id ? 'twice' : `too, after epoch ${marks.epochOf[seq]} (state ${state})`
+      const where =
+        marks.epochOf[seq] === id
+          ? 'twice'
+          : `too, after epoch ${marks.epochOf[seq]} (state ${state})`
       this.#error(`epoch ${id} has key ${seq} of marker ${hi & 1023} ${where}`)
     }
     if (state === UNSEEN) {
-      if (seq <= marks.lastBefore) this.#error(`epoch ${id} has key ${seq} of marker ${hi & 1023}, an earlier one had ${marks.lastBefore}`)
+      if (seq <= marks.lastBefore)
+        this.#error(
+          `epoch ${id} has key ${seq} of marker ${hi & 1023}, an earlier one had ${marks.lastBefore}`,
+        )
       if (seq > marks.last) marks.last = seq
     }
     marks.state[seq] = HELD
@@ -163,7 +187,9 @@ export class Ledger {
     const to = place === 0 ? from + size : from + 1
     for (let other = from; other < to; other++) {
       if (epochOf[other] === id) continue
-      this.#error(`epoch ${id} has key ${seq} of marker ${hi & 1023} without key ${other} of the same batch`)
+      this.#error(
+        `epoch ${id} has key ${seq} of marker ${hi & 1023} without key ${other} of the same batch`,
+      )
       return
     }
   }
@@ -181,7 +207,9 @@ export class Ledger {
   }
 }
 
-/** Of an epoch that is not exact: those that are listed, so that the other errors are found as well. */
+/**
+ * Of an epoch that is not exact: those that are listed, so that the other errors are found as well.
+ */
 function lanesOf(epoch) {
   return epoch.exact ? epoch.lanes : new Uint32Array(BigUint64Array.from(epoch.listed()).buffer)
 }

@@ -3,7 +3,13 @@ import { isMainThread, parentPort, threadId, Worker, workerData } from 'node:wor
 import { Piscina } from 'piscina'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { DirtyTracker, openWriter, runAggregator, threadWriter, watchWorkers } from '../../dist/index.js'
+import {
+  DirtyTracker,
+  openWriter,
+  runAggregator,
+  threadWriter,
+  watchWorkers,
+} from '../../dist/index.js'
 import { args, verdict } from './support.mjs'
 import { until, within } from './threads.mjs'
 
@@ -11,7 +17,9 @@ const url = new URL(import.meta.url)
 const KEYS = 1000
 const options = { maxWriters: 4, maxKeysPerEpoch: 100_000, flushIntervalMs: 0, batchSize: 64 }
 
-/** Marks `KEYS` keys from its number on, tells each one that has returned, and never ends by itself. */
+/**
+ * Marks `KEYS` keys from its number on, tells each one that has returned, and never ends by itself.
+ */
 function markForEver(writer, number, marked) {
   for (let i = 0; i < KEYS - 1; i++) {
     writer.mark(number * KEYS + i)
@@ -46,42 +54,64 @@ const main = {
   async pool({ how }) {
     const tracker = await DirtyTracker.create(options)
     const marked = newCounters()
-    const middle = new Worker(url, { workerData: { role: 'pool', handle: tracker.handle, marked, how } })
+    const middle = new Worker(url, {
+      workerData: { role: 'pool', handle: tracker.handle, marked, how },
+    })
     const told = await within(
       new Promise((resolve, reject) => middle.once('message', resolve).once('error', reject)),
       'eight aborted tasks',
     )
     const isOpen = ({ open, threadId: id }) => open && id !== middle.threadId
     await until(() => !tracker.stats().writers.some(isOpen), 'all lanes to be free')
-    const result = { ...told, ...(await countLost(tracker, marked)), harvested: tracker.stats().harvested > 0 }
+    const result = {
+      ...told,
+      ...(await countLost(tracker, marked)),
+      harvested: tracker.stats().harvested > 0,
+    }
     await within(tracker.stop(), 'stop()')
     middle.postMessage('end')
-    await within(new Promise((resolve) => middle.once('exit', resolve)), 'the end of the middle thread')
+    await within(
+      new Promise((resolve) => middle.once('exit', resolve)),
+      'the end of the middle thread',
+    )
     return result
   },
 
-  /** The middle thread is terminated, with workers below it that mark, and one below one of those. */
+  /**
+   * The middle thread is terminated, with workers below it that mark, and one below one of those.
+   */
   async terminated() {
     const tracker = await DirtyTracker.create(options)
     const marked = newCounters()
     const harvests = []
     tracker.on('harvest', (harvest) => harvests.push(harvest))
-    const middle = new Worker(url, { workerData: { role: 'middle', handle: tracker.handle, marked } })
-    await until(() => marked.slice(0, 3).every((count) => count === KEYS - 1), 'three threads that mark')
+    const middle = new Worker(url, {
+      workerData: { role: 'middle', handle: tracker.handle, marked },
+    })
+    await until(
+      () => marked.slice(0, 3).every((count) => count === KEYS - 1),
+      'three threads that mark',
+    )
     const open = tracker.stats().writers.filter((each) => each.open)
     await within(middle.terminate(), 'terminate()')
     await until(() => isFree(tracker), 'all lanes to be free')
     const result = await countLost(tracker, marked)
     await within(tracker.stop(), 'stop()')
     const owners = (list) => list.map((each) => each.threadId).sort((a, b) => a - b)
-    return { open: open.length, ...result, toldOfAll: owners(open).join() === owners(harvests).join() }
+    return {
+      open: open.length,
+      ...result,
+      toldOfAll: owners(open).join() === owners(harvests).join(),
+    }
   },
 
   /** The highest of three threads is terminated; only the lowest has a writer. */
   async chain() {
     const tracker = await DirtyTracker.create(options)
     const marked = newCounters()
-    const top = new Worker(url, { workerData: { role: 'link', handle: tracker.handle, marked, links: 2 } })
+    const top = new Worker(url, {
+      workerData: { role: 'link', handle: tracker.handle, marked, links: 2 },
+    })
     await until(() => marked[0] === KEYS - 1, 'a thread that marks')
     const open = tracker.stats().writers.filter((each) => each.open)
     await within(top.terminate(), 'terminate()')
@@ -216,7 +246,9 @@ const below = {
         }
       },
     }
-    parentPort.on('message', async ({ what, ...rest }) => parentPort.postMessage(await doings[what](rest)))
+    parentPort.on('message', async ({ what, ...rest }) =>
+      parentPort.postMessage(await doings[what](rest)),
+    )
   },
 }
 

@@ -21,8 +21,15 @@ const cases = {
     const workers = []
     const aggregator = () => (workers.push(newAggregator()), workers.at(-1))
     const tracker = await DirtyTracker.create({ ...options, epochSlots: 3, aggregator })
-    const full = await DirtyTracker.create({ ...options, aggregator: 'none', capacity: 2, laneCapacity: 4 })
-    const [harvest, restart, slotStall] = ['harvest', 'restart', 'stall'].map((event) => listen(tracker, event))
+    const full = await DirtyTracker.create({
+      ...options,
+      aggregator: 'none',
+      capacity: 2,
+      laneCapacity: 4,
+    })
+    const [harvest, restart, slotStall] = ['harvest', 'restart', 'stall'].map((event) =>
+      listen(tracker, event),
+    )
     const laneStall = listen(full, 'stall')
 
     const waiting = new Puppet()
@@ -43,7 +50,10 @@ const cases = {
     await puppet.terminate()
     await until(() => harvest.length > 0, 'a harvest')
     await workers[0].terminate()
-    await until(() => restart.length > 0 && slotStall.length > 0 && laneStall.length > 0, 'a restart and two stalls')
+    await until(
+      () => restart.length > 0 && slotStall.length > 0 && laneStall.length > 0,
+      'a restart and two stalls',
+    )
 
     await within(tracker.stop(), 'stop()')
     await third
@@ -89,7 +99,9 @@ const cases = {
     const dying = await DirtyTracker.create({
       ...options,
       aggregator() {
-        workers.push(workers.length === 0 ? newAggregator() : new Worker('process.exit(3)', { eval: true }))
+        workers.push(
+          workers.length === 0 ? newAggregator() : new Worker('process.exit(3)', { eval: true }),
+        )
         return workers.at(-1)
       },
     })
@@ -121,7 +133,14 @@ const cases = {
     await until(() => tracker.health().state === 'running', 'another aggregator')
     const after = tracker.health()
     await within(tracker.stop(), 'stop()')
-    return { between, after, stopped: { state: tracker.health().state, terminated: workers.every(({ threadId }) => threadId === -1) } }
+    return {
+      between,
+      after,
+      stopped: {
+        state: tracker.health().state,
+        terminated: workers.every(({ threadId }) => threadId === -1),
+      },
+    }
   },
 }
 

@@ -1,7 +1,10 @@
 import { writeSync } from 'node:fs'
 import { format } from 'node:util'
 
-/** console.log() of an example: says which line of which document prints. On any thread, and at once: nothing of it is lost when the process ends. */
+/**
+ * console.log() of an example: says which line of which document prints. On any thread, and at
+ * once: nothing of it is lost when the process ends.
+ */
 export const at =
   (place) =>
   (...what) =>

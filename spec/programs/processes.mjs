@@ -9,9 +9,15 @@ import { within } from './threads.mjs'
 const options = { maxWriters: 2, maxKeysPerEpoch: 1000 }
 
 const cases = {
-  /** Ends by itself, with a tracker that runs and keys staged under an armed clock. Its spec would time out otherwise. */
+  /**
+   * Ends by itself, with a tracker that runs and keys staged under an armed clock. Its spec would
+   * time out otherwise.
+   */
   async idle({ aggregator: kind, flushIntervalMs }) {
-    const aggregator = kind === 'function' ? () => new Worker(new URL('../../dist/aggregator/worker.js', import.meta.url)) : kind
+    const aggregator =
+      kind === 'function'
+        ? () => new Worker(new URL('../../dist/aggregator/worker.js', import.meta.url))
+        : kind
     const tracker = await DirtyTracker.create({ ...options, aggregator, flushIntervalMs })
     const writer = tracker.openWriter()
     writer.mark(1)
@@ -30,9 +36,19 @@ const cases = {
     return { ids: [...second.ids()] }
   },
 
-  /** Each call is all there is to stay for; aborted, it is none. Would end with exit status 13 otherwise. */
+  /**
+   * Each call is all there is to stay for; aborted, it is none. Would end with exit status 13
+   * otherwise.
+   */
   async calls() {
-    const tracker = await DirtyTracker.create({ ...options, aggregator: 'none', capacity: 4, laneCapacity: 8, batchSize: 1, epochSlots: 2 })
+    const tracker = await DirtyTracker.create({
+      ...options,
+      aggregator: 'none',
+      capacity: 4,
+      laneCapacity: 8,
+      batchSize: 1,
+      epochSlots: 2,
+    })
     const writer = tracker.openWriter()
     const stayed = []
     process.once('exit', () => verdict(stayed))

@@ -14,7 +14,9 @@ export class Puppet {
     this.exit = exitOf(this.worker, 'the end of a puppet')
   }
 
-  /** Resolves with what the call returned; rejects with the code or the message of what it threw. */
+  /**
+   * Resolves with what the call returned; rejects with the code or the message of what it threw.
+   */
   async call(name, ...params) {
     const id = ++this.#calls
     const answers = new Promise((resolve, reject) => {
@@ -79,7 +81,10 @@ const doings = {
       () => 'ended',
       (error) => error.code ?? error.message,
     )
-    return Promise.race([rejected, new Promise((resolve) => setTimeout(() => resolve('running'), 20))])
+    return Promise.race([
+      rejected,
+      new Promise((resolve) => setTimeout(() => resolve('running'), 20)),
+    ])
   },
   /** Resolves with 'ended' when it has. */
   aggregated: () => running.then(() => 'ended'),
@@ -90,18 +95,26 @@ const doings = {
     Atomics.store(words, 0, 1)
     Atomics.wait(words, 1, 0)
   },
-  /** A word of the tracker's memory moves every few ms, so many ms; then this thread runs the aggregator. */
+  /**
+   * A word of the tracker's memory moves every few ms, so many ms; then this thread runs the
+   * aggregator.
+   */
   nudge(handle, word, ms) {
     const words = new Int32Array(handle.buffer)
     const sleeper = new Int32Array(new SharedArrayBuffer(4))
-    for (const end = performance.now() + ms; performance.now() < end; Atomics.wait(sleeper, 0, 0, 5)) {
+    for (
+      const end = performance.now() + ms;
+      performance.now() < end;
+      Atomics.wait(sleeper, 0, 0, 5)
+    ) {
       if (word !== undefined) Atomics.add(words, word, 1)
     }
     running = runAggregator(handle)
     running.catch(() => undefined)
     return 'nudged'
   },
-  patience: async (values) => void Object.assign((await import('../../dist/patience.js')).patience, values),
+  patience: async (values) =>
+    void Object.assign((await import('../../dist/patience.js')).patience, values),
   exit: () => process.exit(0),
   end: () => parentPort.close(),
   crash() {

@@ -29,11 +29,15 @@ for (const snippet of snippets) {
   place = snippet.place
   const given = await freeNames()
   for (const name of new Set([...names, ...Object.keys(given)])) {
-    if (!names.includes(name) || !(name in given)) report(`${name} is a free name in CONTRIBUTING.md only, or here only`)
+    if (!names.includes(name) || !(name in given))
+      report(`${name} is a free name in CONTRIBUTING.md only, or here only`)
     globalThis[name] = given[name]
   }
   let timer
-  const late = new Promise((_, reject) => (timer = setTimeout(reject, SNIPPET_MS_MAX, `no end after ${SNIPPET_MS_MAX} ms`)))
+  const late = new Promise(
+    (_, reject) =>
+      (timer = setTimeout(reject, SNIPPET_MS_MAX, `no end after ${SNIPPET_MS_MAX} ms`)),
+  )
   await Promise.race([import(pathToFileURL(snippet.script)), late]).catch(report)
   clearTimeout(timer)
   await given.tracker.stop({ graceMs: 0 }).catch(report)

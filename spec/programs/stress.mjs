@@ -1,6 +1,6 @@
 /**
- * Writers mark in worker threads while epochs are cut, committed, restored and aborted. The writers are let on a little further with every epoch, so that
- * every cut is made while they mark.
+ * Writers mark in worker threads while epochs are cut, committed, restored and aborted. The writers
+ * are let on a little further with every epoch, so that every cut is made while they mark.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../../dist/index.js'
@@ -8,7 +8,10 @@ import { GROUP_MAX, groupLanes, hiOf, Ledger } from './ledger.mjs'
 import { args, verdict } from './support.mjs'
 import { exitOf, pick, randomFrom, sleep, until, within } from './threads.mjs'
 
-/** What a writer tells the main thread, and is told: words of one line for each writer, and the limit for all. */
+/**
+ * What a writer tells the main thread, and is told: words of one line for each writer, and the
+ * limit for all.
+ */
 const LINE = 32
 const MARKED = 0
 const PUBLISHED = 1
@@ -90,14 +93,16 @@ async function main() {
   } = args
   const random = randomFrom(seed)
   const began = performance.now()
-  const { BATCHES, EVENTS, KEYS, LANE_DELIVERED, laneAt, layoutOf } = await import('../../dist/memory/map.js')
+  const { BATCHES, EVENTS, KEYS, LANE_DELIVERED, laneAt, layoutOf } =
+    await import('../../dist/memory/map.js')
   const resolved = { maxWriters: writers, maxKeysPerEpoch: 2 ** 20, epochSlots: 4, ...options }
   const totals = []
   if (totalsFrom !== undefined) {
     const { resolveOptions } = await import('../../dist/index.js')
     const layout = layoutOf(resolveOptions(resolved))
     for (const at of [EVENTS, BATCHES, KEYS]) totals.push([at, totalsFrom])
-    for (let id = 0; id < writers; id++) totals.push([laneAt(layout, id) + LANE_DELIVERED, totalsFrom])
+    for (let id = 0; id < writers; id++)
+      totals.push([laneAt(layout, id) + LANE_DELIVERED, totalsFrom])
   }
   const tracker = await DirtyTracker.createAt(resolved, { ...start, totals })
   const { laneCapacity, epochSlots } = tracker.options
@@ -114,10 +119,19 @@ async function main() {
   allow(share)
   const ends = []
   for (let marker = 0; marker < writers; marker++) {
-    const data = { handle: tracker.handle, marker, words, limitAt, seed: seed * 1000 + marker, laneCapacity }
+    const data = {
+      handle: tracker.handle,
+      marker,
+      words,
+      limitAt,
+      seed: seed * 1000 + marker,
+      laneCapacity,
+    }
     const worker = new Worker(new URL(import.meta.url), { workerData: data })
     const exit = exitOf(worker, `the end of writer ${marker}`)
-    const said = new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
+    const said = new Promise((resolve, reject) =>
+      worker.once('message', resolve).once('error', reject),
+    )
     ends.push({ exit, said })
   }
   await until(
@@ -128,7 +142,9 @@ async function main() {
   const counts = { epochs: 0, committed: 0, restored: 0, aborted: 0, together: 0, refusedAtOnce: 0 }
   const held = []
   const expectation = () =>
-    ledger.expectation(allMarkers(writers).map((marker) => [marker, Atomics.load(words, marker * LINE + PUBLISHED)]))
+    ledger.expectation(
+      allMarkers(writers).map((marker) => [marker, Atomics.load(words, marker * LINE + PUBLISHED)]),
+    )
   const advance = async () => {
     const expected = expectation()
     const epoch = await within(tracker.advanceEpoch(), 'an epoch')
@@ -152,7 +168,8 @@ async function main() {
     }
   }
 
-  const progress = () => allMarkers(writers).map((marker) => Atomics.load(words, marker * LINE + MARKED))
+  const progress = () =>
+    allMarkers(writers).map((marker) => Atomics.load(words, marker * LINE + MARKED))
   const progressBy = async (keys, what) => {
     const from = progress()
     allow(keys + 2 * GROUP_MAX) // one may be a whole batch ahead of the limit
@@ -177,9 +194,11 @@ async function main() {
 
   while (counts.epochs < epochs || progress().reduce((sum, marked) => sum + marked) < marks) {
     allow(share)
-    if (random() < 0.5) for (const end = performance.now() + random() * 0.3; performance.now() < end;);
+    if (random() < 0.5)
+      for (const end = performance.now() + random() * 0.3; performance.now() < end;);
     else await sleep(pick(random, 3))
-    while (held.length > 0 && (held.length === epochSlots - 1 || random() < 0.6)) await settle(held.splice(pick(random, held.length), 1)[0])
+    while (held.length > 0 && (held.length === epochSlots - 1 || random() < 0.6))
+      await settle(held.splice(pick(random, held.length), 1)[0])
     const what = random()
     if (what < 0.15) {
       // Aborted: at once, before the cut is executed, after it, or with luck too late.
@@ -231,10 +250,13 @@ async function main() {
       rejected === refused &&
       inFlight + staged + suppressed === 0
     if (!agrees)
-      ledger.errors.push(`writer ${marker}: ${marked} marked, ${refused} refused, but ${JSON.stringify({ ...own, delivered, rejected })}`)
+      ledger.errors.push(
+        `writer ${marker}: ${marked} marked, ${refused} refused, but ${JSON.stringify({ ...own, delivered, rejected })}`,
+      )
     return agrees
   })
-  if (stats.keys - before !== marked - harvestedOf(stats)) ledger.errors.push(`${stats.keys - before} keys in batches, of ${marked} marked`)
+  if (stats.keys - before !== marked - harvestedOf(stats))
+    ledger.errors.push(`${stats.keys - before} keys in batches, of ${marked} marked`)
 
   verdict({
     seed,

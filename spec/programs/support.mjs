@@ -3,5 +3,7 @@ export const args = JSON.parse(process.argv[2] ?? '{}')
 
 /** The program's last line: what the spec gets back. A bigint is written as a string. */
 export function verdict(result) {
-  console.log(JSON.stringify(result, (_key, value) => (typeof value === 'bigint' ? String(value) : value)))
+  console.log(
+    JSON.stringify(result, (_key, value) => (typeof value === 'bigint' ? String(value) : value)),
+  )
 }

@@ -7,7 +7,13 @@ import { Puppet } from './puppet.mjs'
 import { args, verdict } from './support.mjs'
 import { codeOf, sleep, until, within } from './threads.mjs'
 
-const small = { maxWriters: 4, maxKeysPerEpoch: 100_000, capacity: 4, laneCapacity: 64, batchSize: 8 }
+const small = {
+  maxWriters: 4,
+  maxKeysPerEpoch: 100_000,
+  capacity: 4,
+  laneCapacity: 64,
+  batchSize: 8,
+}
 
 async function idsOf(tracker) {
   const epoch = await within(tracker.advanceEpoch(), 'an epoch')
@@ -69,7 +75,12 @@ const cases = {
 
   /** onFull 'reject' says no at once, and stores nothing. */
   async rejects() {
-    const tracker = await DirtyTracker.create({ ...small, aggregator: 'none', onFull: 'reject', flushIntervalMs: 0 })
+    const tracker = await DirtyTracker.create({
+      ...small,
+      aggregator: 'none',
+      onFull: 'reject',
+      flushIntervalMs: 0,
+    })
     const writer = new Puppet()
     await writer.call('open', tracker.handle)
     const stored = await writer.call('mark', 0, 100_000)
@@ -92,13 +103,19 @@ const cases = {
     const { stored, code } = await marking
     // Room was made by stop(): some of what waited may have gone in before marks were refused.
     const ids = Array.from(last.listed(), Number).sort((a, b) => a - b)
-    const prefix = isRange(ids, ids.length) && ids.length <= stored && (last.exact ? ids.length === stored : last.reason === 'unpublished')
+    const prefix =
+      isRange(ids, ids.length) &&
+      ids.length <= stored &&
+      (last.exact ? ids.length === stored : last.reason === 'unpublished')
     const later = await writer.call('mark', 5000, 1)
     await writer.terminate()
     return { code, prefix, later: later.code }
   },
 
-  /** The aggregator dies while the tracker's own thread, which would start another one, sleeps for room: it does not sleep for ever. */
+  /**
+   * The aggregator dies while the tracker's own thread, which would start another one, sleeps for
+   * room: it does not sleep for ever.
+   */
   async trackerThread() {
     const workers = []
     const aggregator = () => {
@@ -116,22 +133,34 @@ const cases = {
     })
     const staged = writer.staged
     await within(ended, 'terminate()')
-    await until(() => tracker.health().restarts === 1 && tracker.health().state === 'running', 'another aggregator')
+    await until(
+      () => tracker.health().restarts === 1 && tracker.health().state === 'running',
+      'another aggregator',
+    )
     const tail = stored
     for (; stored < tail + 1000; stored++) writer.mark(stored)
     writer.flush() // a full ring would leave the last ones to the next epoch
     const epoch = await within(tracker.advanceEpoch(), 'an epoch')
     const ids = [...epoch.ids()].sort((a, b) => a - b)
-    const complete = epoch.exact ? isRange(ids, stored) : epoch.reason === 'overflow' && isRange(ids, ids.length)
+    const complete = epoch.exact
+      ? isRange(ids, stored)
+      : epoch.reason === 'overflow' && isRange(ids, ids.length)
     epoch.commit()
     await within(tracker.stop(), 'stop()')
     return { code, kept: staged >= 0 && staged <= 64, complete }
   },
 
-  /** On the tracker's own thread: what prolongs a wait beyond `noProgressMs`, and what ends it. The thread sleeps; a puppet does what happens meanwhile. */
+  /**
+   * On the tracker's own thread: what prolongs a wait beyond `noProgressMs`, and what ends it. The
+   * thread sleeps; a puppet does what happens meanwhile.
+   */
   async prolonged({ by }) {
     patience.noProgressMs = 150
-    const tracker = await DirtyTracker.create({ ...small, aggregator: 'none', ...(by === 'maxWaitMs' ? { maxWaitMs: 400 } : {}) })
+    const tracker = await DirtyTracker.create({
+      ...small,
+      aggregator: 'none',
+      ...(by === 'maxWaitMs' ? { maxWaitMs: 400 } : {}),
+    })
     const words = new Int32Array(tracker.handle.buffer)
     const writer = tracker.openWriter()
     const puppet = await new Puppet().ready()
@@ -139,7 +168,12 @@ const cases = {
     let stored = 0
     while (writer.room > 0) writer.mark(stored++)
     if (by === 'start') Atomics.store(words, STARTING, 1)
-    const nudging = puppet.call('nudge', tracker.handle, by === 'progress' || by === 'maxWaitMs' ? PROGRESS : undefined, 600)
+    const nudging = puppet.call(
+      'nudge',
+      tracker.handle,
+      by === 'progress' || by === 'maxWaitMs' ? PROGRESS : undefined,
+      600,
+    )
     const began = performance.now()
     let outcome = 'nothing'
     try {
@@ -177,14 +211,18 @@ const cases = {
     return { stored, complete }
   },
 
-  /** The tracker says so while its new worker is on its way: its own thread waits for that worker. */
+  /**
+   * The tracker says so while its new worker is on its way: its own thread waits for that worker.
+   */
   async restarting() {
     patience.noProgressMs = 150
     const slow = `Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600); import(${JSON.stringify(new URL('../../dist/aggregator/worker.js', import.meta.url).href)})`
     const workers = []
     const aggregator = () => {
       workers.push(
-        workers.length === 1 ? new Worker(slow, { eval: true }) : new Worker(new URL('../../dist/aggregator/worker.js', import.meta.url)),
+        workers.length === 1
+          ? new Worker(slow, { eval: true })
+          : new Worker(new URL('../../dist/aggregator/worker.js', import.meta.url)),
       )
       return workers.at(-1)
     }
@@ -221,9 +259,16 @@ const cases = {
     return { refused, many, stored, complete }
   },
 
-  /** Another thread's staged keys: a cut leaves them, flushed() asks for them, and waits for a thread that does not turn. */
+  /**
+   * Another thread's staged keys: a cut leaves them, flushed() asks for them, and waits for a
+   * thread that does not turn.
+   */
   async flushed() {
-    const tracker = await DirtyTracker.create({ maxWriters: 2, maxKeysPerEpoch: 1000, flushIntervalMs: 0 })
+    const tracker = await DirtyTracker.create({
+      maxWriters: 2,
+      maxKeysPerEpoch: 1000,
+      flushIntervalMs: 0,
+    })
     const cut = async () => {
       const epoch = await within(tracker.advanceEpoch(), 'an epoch')
       const result = { ids: [...epoch.ids()], staged: epoch.staged }
@@ -256,7 +301,11 @@ const cases = {
   /** Staged keys are published by the clock, or, with an interval of 0, not. */
   async clock() {
     const published = async (flushIntervalMs) => {
-      const tracker = await DirtyTracker.create({ maxWriters: 2, maxKeysPerEpoch: 1000, flushIntervalMs })
+      const tracker = await DirtyTracker.create({
+        maxWriters: 2,
+        maxKeysPerEpoch: 1000,
+        flushIntervalMs,
+      })
       const writer = new Puppet()
       await writer.call('open', tracker.handle)
       await writer.call('mark', 0, 3)

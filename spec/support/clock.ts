@@ -1,4 +1,7 @@
-/** A clock that a spec can hold. Import it before the library: that takes performance.now as it finds it. */
+/**
+ * A clock that a spec can hold. Import it before the library: that takes performance.now as it
+ * finds it.
+ */
 
 const real = performance.now.bind(performance)
 let held: number | undefined

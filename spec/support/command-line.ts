@@ -28,10 +28,17 @@ export function dirtyring(args: string[], { node = [], onText }: Settings = {}):
   return run(process.execPath, [...node, cli, ...args], onText)
 }
 
-/** The same on a terminal of that size. `input: 'none'`: the output is a terminal, the input is not. */
+/**
+ * The same on a terminal of that size. `input: 'none'`: the output is a terminal, the input is not.
+ */
 export function dirtyringOnTerminal(
   args: string[],
-  { columns, rows, input = 'terminal', onText }: Settings & { columns: number; rows: number; input?: 'terminal' | 'none' },
+  {
+    columns,
+    rows,
+    input = 'terminal',
+    onText,
+  }: Settings & { columns: number; rows: number; input?: 'terminal' | 'none' },
 ): Promise<Result> {
   const quoted = [process.execPath, cli, ...args].map((word) => `'${word}'`).join(' ')
   const command = `stty rows ${rows} columns ${columns} && exec ${quoted}${input === 'none' ? ' < /dev/null' : ''}`
@@ -39,15 +46,22 @@ export function dirtyringOnTerminal(
   if (error === undefined && stdout.includes('util-linux')) {
     return run('script', ['-qefc', command, '/dev/null'], onText)
   }
-  const pty = 'import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(["sh", "-c", sys.argv[1]])))'
+  const pty =
+    'import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(["sh", "-c", sys.argv[1]])))'
   return run('python3', ['-c', pty, command], onText)
 }
 
 function run(program: string, args: string[], onText: Settings['onText']): Promise<Result> {
   const { NODE_OPTIONS: _, ...env } = process.env
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { env: { ...env, TERM: 'xterm-256color' }, stdio: ['pipe', 'pipe', 'pipe'] })
-    const running = { kill: (signal: NodeJS.Signals) => void child.kill(signal), press: (keys: string) => void child.stdin.write(keys) }
+    const child = spawn(program, args, {
+      env: { ...env, TERM: 'xterm-256color' },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    const running = {
+      kill: (signal: NodeJS.Signals) => void child.kill(signal),
+      press: (keys: string) => void child.stdin.write(keys),
+    }
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -36,11 +36,18 @@ const GIVEN = [
 const parsed = new Map<string, ts.SourceFile>()
 
 /**
- * What the compiler says where each name of the contract is assigned the built package's: one line a difference. `change` may put something else in the place of a
- * declaration file of the package.
+ * What the compiler says where each name of the contract is assigned the built package's: one line
+ * a difference. `change` may put something else in the place of a declaration file of the package.
  */
-export function differences(change: (path: string, text: string) => string = (_, text) => text): string[] {
-  const contract = ts.createSourceFile(contractPath, readFileSync(contractPath, 'utf8'), ts.ScriptTarget.ES2022, true)
+export function differences(
+  change: (path: string, text: string) => string = (_, text) => text,
+): string[] {
+  const contract = ts.createSourceFile(
+    contractPath,
+    readFileSync(contractPath, 'utf8'),
+    ts.ScriptTarget.ES2022,
+    true,
+  )
   const written = new Map([
     [strictPath, strictForm(contract)],
     [checksPath, checksOf(contract)],
@@ -52,11 +59,21 @@ export function differences(change: (path: string, text: string) => string = (_,
   host.getSourceFile = (path, version) => {
     const isOurs = written.has(path) || path.startsWith(join(root, 'dist'))
     if (!isOurs && !parsed.has(path)) parsed.set(path, getSourceFile(path, version)!)
-    return parsed.get(path) ?? ts.createSourceFile(path, written.get(path) ?? withoutBrands(change(path, readFile(path)!)), version)
+    return (
+      parsed.get(path) ??
+      ts.createSourceFile(
+        path,
+        written.get(path) ?? withoutBrands(change(path, readFile(path)!)),
+        version,
+      )
+    )
   }
   const program = ts.createProgram([checksPath], options, host)
   return ts.getPreEmitDiagnostics(program).map(({ file, start, messageText }) => {
-    const line = file === undefined ? '' : file.text.slice(file.text.lastIndexOf('\n', start) + 1).split('\n', 1)[0]
+    const line =
+      file === undefined
+        ? ''
+        : file.text.slice(file.text.lastIndexOf('\n', start) + 1).split('\n', 1)[0]
     return `${line}\n  ${ts.flattenDiagnosticMessageText(messageText, '\n  ')}`
   })
 }
@@ -67,23 +84,33 @@ function withoutBrands(text: string): string {
 }
 
 /**
- * The contract with each class as an interface, and another one of its constructor and statics, and with each method as a property: the compiler compares the parameters of
- * methods in either direction, and would not see that one takes less than before.
+ * The contract with each class as an interface, and another one of its constructor and statics, and
+ * with each method as a property: the compiler compares the parameters of methods in either
+ * direction, and would not see that one takes less than before.
  */
 function strictForm(contract: ts.SourceFile): string {
   const strict = (statement: ts.Statement) => {
     if (ts.isClassDeclaration(statement)) return strictClass(statement)
-    return ts.isFunctionDeclaration(statement) ? statement.getText().replace('export', 'export declare') : statement.getText()
+    return ts.isFunctionDeclaration(statement)
+      ? statement.getText().replace('export', 'export declare')
+      : statement.getText()
   }
-  return [`/// <reference lib="esnext.disposable" />`, ...contract.statements.map(strict)].join('\n')
+  return [`/// <reference lib="esnext.disposable" />`, ...contract.statements.map(strict)].join(
+    '\n',
+  )
 }
 
 function strictClass(declared: ts.ClassDeclaration): string {
   const name = declared.name!.text
-  const bases = (declared.heritageClauses ?? []).flatMap(({ types }) => types.map((type) => type.getText()))
-  const constructors = declared.members.filter(ts.isConstructorDeclaration).map((member) => `new ${parametersOf(member)}: ${name}`)
+  const bases = (declared.heritageClauses ?? []).flatMap(({ types }) =>
+    types.map((type) => type.getText()),
+  )
+  const constructors = declared.members
+    .filter(ts.isConstructorDeclaration)
+    .map((member) => `new ${parametersOf(member)}: ${name}`)
   const isStatic = (member: ts.ClassElement) =>
-    ts.canHaveModifiers(member) && ts.getModifiers(member)?.some(({ kind }) => kind === ts.SyntaxKind.StaticKeyword)
+    ts.canHaveModifiers(member) &&
+    ts.getModifiers(member)?.some(({ kind }) => kind === ts.SyntaxKind.StaticKeyword)
   return [
     `export interface ${name}${bases.length === 0 ? '' : ` extends ${bases.join(', ')}`} {`,
     ...membersOf(declared.members.filter((member) => !isStatic(member))),
@@ -99,25 +126,37 @@ function membersOf(members: readonly ts.ClassElement[]): string[] {
   const methods = new Map<string, string[]>()
   for (const member of members.filter(ts.isMethodDeclaration)) {
     const name = member.name.getText()
-    methods.set(name, [...(methods.get(name) ?? []), `(${parametersOf(member)} => ${member.type!.getText()})`])
+    methods.set(name, [
+      ...(methods.get(name) ?? []),
+      `(${parametersOf(member)} => ${member.type!.getText()})`,
+    ])
   }
   const properties = members.filter(ts.isPropertyDeclaration).map((member) => member.getText())
-  return [...properties, ...[...methods].map(([name, overloads]) => `${name}: ${overloads.join(' & ')}`)]
+  return [
+    ...properties,
+    ...[...methods].map(([name, overloads]) => `${name}: ${overloads.join(' & ')}`),
+  ]
 }
 
 function parametersOf(member: ts.MethodDeclaration | ts.ConstructorDeclaration): string {
-  const list = (nodes: ts.NodeArray<ts.Node> | undefined) => (nodes ?? []).map((node) => node.getText()).join(', ')
+  const list = (nodes: ts.NodeArray<ts.Node> | undefined) =>
+    (nodes ?? []).map((node) => node.getText()).join(', ')
   return `${member.typeParameters === undefined ? '' : `<${list(member.typeParameters)}>`}(${list(member.parameters)})`
 }
 
 /** One assignment for each name, and for what users pass in one the other way round. */
 function checksOf(contract: ts.SourceFile): string {
-  const lines = [`import type * as built from 'dirtyring'`, `import type * as contract from './contract.strict.js'`]
-  const check = (target: string, source: string) => lines.push(`export const check${lines.length}: ${target} = null! as ${source}`)
+  const lines = [
+    `import type * as built from 'dirtyring'`,
+    `import type * as contract from './contract.strict.js'`,
+  ]
+  const check = (target: string, source: string) =>
+    lines.push(`export const check${lines.length}: ${target} = null! as ${source}`)
   for (const name of contractNames(contract)) {
     const { isValue, isType, isClass } = name
     if (isType && !isClass) check(`contract.${name.text}`, `built.${name.text}`)
-    if (isClass) check(`Pick<contract.${name.text}, keyof contract.${name.text}>`, `built.${name.text}`)
+    if (isClass)
+      check(`Pick<contract.${name.text}, keyof contract.${name.text}>`, `built.${name.text}`)
     if (isValue) check(`typeof contract.${name.text}`, `typeof built.${name.text}`)
     if (GIVEN.includes(name.text)) check(`built.${name.text}`, `contract.${name.text}`)
   }
@@ -136,7 +175,8 @@ function contractNames(contract: ts.SourceFile): Name[] {
   for (const statement of contract.statements) {
     const isClass = ts.isClassDeclaration(statement)
     const isValue = isClass || ts.isFunctionDeclaration(statement)
-    const isType = isClass || ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)
+    const isType =
+      isClass || ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)
     const text = (statement as ts.DeclarationStatement).name?.getText()
     if (text !== undefined) names.set(text, { text, isValue, isType, isClass })
   }

@@ -1,7 +1,9 @@
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 
-/** A function, constructor, static or method that the package exports, one for each way to call it. */
+/**
+ * A function, constructor, static or method that the package exports, one for each way to call it.
+ */
 export interface Declared {
   /** `Writer.mark(lo, hi)`, `new TxnBuffer(txnId, expectedKeys)`, `fingerprint(key, seed)` */
   readonly name: string
@@ -10,26 +12,55 @@ export interface Declared {
   readonly member: string
   readonly kind: 'function' | 'new' | 'static' | 'method'
   /** What its caller passes: arguments, and the options in an argument that is an option bag. */
-  readonly positions: readonly { readonly index: number; readonly option: string | undefined; readonly label: string }[]
+  readonly positions: readonly {
+    readonly index: number
+    readonly option: string | undefined
+    readonly label: string
+  }[]
 }
 
-/** Reads the declarations of the built package. What the compiler calls private, and what is named by a symbol and takes nothing, is left out. */
+/**
+ * Reads the declarations of the built package. What the compiler calls private, and what is named
+ * by a symbol and takes nothing, is left out.
+ */
 export function declaredFunctions(): Declared[] {
   const entry = fileURLToPath(new URL('../../dist/index.d.ts', import.meta.url))
-  const program = ts.createProgram([entry], { module: ts.ModuleKind.NodeNext, target: ts.ScriptTarget.ES2022, types: [] })
+  const program = ts.createProgram([entry], {
+    module: ts.ModuleKind.NodeNext,
+    target: ts.ScriptTarget.ES2022,
+    types: [],
+  })
   const checker = program.getTypeChecker()
   const found: Declared[] = []
 
-  const add = (kind: Declared['kind'], owner: string | undefined, member: string, signatures: readonly ts.Signature[]): void => {
+  const add = (
+    kind: Declared['kind'],
+    owner: string | undefined,
+    member: string,
+    signatures: readonly ts.Signature[],
+  ): void => {
     for (const signature of signatures) {
       const { parameters } = signature
       const names = parameters.map((parameter) => parameter.name).join(', ')
-      const path = [...(owner === undefined ? [] : [owner]), ...(kind === 'new' ? [] : [member])].join('.')
+      const path = [
+        ...(owner === undefined ? [] : [owner]),
+        ...(kind === 'new' ? [] : [member]),
+      ].join('.')
       const positions = parameters.flatMap((parameter, index) => [
         { index, option: undefined, label: parameter.name },
-        ...optionsOf(parameter).map((option) => ({ index, option, label: `${parameter.name}.${option}` })),
+        ...optionsOf(parameter).map((option) => ({
+          index,
+          option,
+          label: `${parameter.name}.${option}`,
+        })),
       ])
-      found.push({ name: `${kind === 'new' ? 'new ' : ''}${path}(${names})`, owner, member, kind, positions })
+      found.push({
+        name: `${kind === 'new' ? 'new ' : ''}${path}(${names})`,
+        owner,
+        member,
+        kind,
+        positions,
+      })
     }
   }
 
@@ -44,15 +75,22 @@ export function declaredFunctions(): Declared[] {
   const isPublic = (symbol: ts.Symbol): boolean =>
     !symbol.name.startsWith('#') &&
     (symbol.declarations ?? []).every(
-      (each) => (ts.getCombinedModifierFlags(each) & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected)) === 0,
+      (each) =>
+        (ts.getCombinedModifierFlags(each) &
+          (ts.ModifierFlags.Private | ts.ModifierFlags.Protected)) ===
+        0,
     )
 
   const source = program.getSourceFile(entry)!
   for (const exported of checker.getExportsOfModule(checker.getSymbolAtLocation(source)!)) {
-    const symbol = (exported.flags & ts.SymbolFlags.Alias) === 0 ? exported : checker.getAliasedSymbol(exported)
-    if ((symbol.flags & ts.SymbolFlags.Function) !== 0) add('function', undefined, symbol.name, callsOf(symbol))
+    const symbol =
+      (exported.flags & ts.SymbolFlags.Alias) === 0 ? exported : checker.getAliasedSymbol(exported)
+    if ((symbol.flags & ts.SymbolFlags.Function) !== 0)
+      add('function', undefined, symbol.name, callsOf(symbol))
     if ((symbol.flags & ts.SymbolFlags.Class) === 0) continue
-    const constructors = (symbol.members?.get(ts.InternalSymbolName.Constructor)?.declarations ?? []).filter(
+    const constructors = (
+      symbol.members?.get(ts.InternalSymbolName.Constructor)?.declarations ?? []
+    ).filter(
       (each) => (ts.getCombinedModifierFlags(each) & ts.ModifierFlags.Private) === 0,
     ) as ts.ConstructorDeclaration[]
     add(
@@ -62,7 +100,8 @@ export function declaredFunctions(): Declared[] {
       constructors.map((each) => checker.getSignatureFromDeclaration(each)!),
     )
     for (const member of checker.getPropertiesOfType(checker.getTypeOfSymbol(symbol)))
-      if (member.name !== 'prototype' && isPublic(member)) add('static', symbol.name, member.name, callsOf(member))
+      if (member.name !== 'prototype' && isPublic(member))
+        add('static', symbol.name, member.name, callsOf(member))
     for (const member of checker.getPropertiesOfType(checker.getDeclaredTypeOfSymbol(symbol)))
       if (isPublic(member)) add('method', symbol.name, member.name, callsOf(member))
   }

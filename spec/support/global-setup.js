@@ -4,7 +4,10 @@ import { spawnSync } from 'node:child_process'
 export default function setup() {
   if (process.env.DIRTYRING_BUILT === '1') return
   const { NODE_OPTIONS: _, ...env } = process.env
-  const { status, error } = spawnSync('npm', ['run', '--silent', 'build'], { stdio: ['ignore', 'inherit', 'inherit'], env })
+  const { status, error } = spawnSync('npm', ['run', '--silent', 'build'], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env,
+  })
   if (error) throw error
   if (status !== 0) throw new Error(`the build failed (exit status ${status})`)
 }

@@ -1,6 +1,12 @@
 import { expect } from '@jest/globals'
 import fc from 'fast-check'
-import { TxnBuffer, type DirtyTracker, type SealedEpoch, type TrackerOptions, type Writer } from '../../lib/index.js'
+import {
+  TxnBuffer,
+  type DirtyTracker,
+  type SealedEpoch,
+  type TrackerOptions,
+  type Writer,
+} from '../../lib/index.js'
 import type { Start } from '../../lib/memory/start.js'
 import { openHeld, openInline, turns, type Hand } from './in-process.js'
 
@@ -41,14 +47,31 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   },
   {
     weight: 4,
-    arbitrary: fc.record({ do: fc.constantFrom('flush' as const, 'flush' as const, 'begin' as const, 'reopen' as const), writer }),
+    arbitrary: fc.record({
+      do: fc.constantFrom('flush' as const, 'flush' as const, 'begin' as const, 'reopen' as const),
+      writer,
+    }),
   },
   {
     weight: 4,
-    arbitrary: fc.record({ do: fc.constant('run' as const), tokens: fc.oneof(fc.integer({ min: 1, max: 4 }), fc.constant(1000)) }),
+    arbitrary: fc.record({
+      do: fc.constant('run' as const),
+      tokens: fc.oneof(fc.integer({ min: 1, max: 4 }), fc.constant(1000)),
+    }),
   },
-  { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('seal' as const, 'seal' as const, 'turn' as const, 'drain' as const) }) },
-  { weight: 5, arbitrary: fc.record({ do: fc.constantFrom('commit' as const, 'restore' as const, 'abandon' as const), pick }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constantFrom('seal' as const, 'seal' as const, 'turn' as const, 'drain' as const),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constantFrom('commit' as const, 'restore' as const, 'abandon' as const),
+      pick,
+    }),
+  },
 )
 
 /** Beginnings of the free-running counters: 0, or just below where each of them wraps. */
@@ -107,7 +130,10 @@ interface Call {
   gone?: boolean
 }
 
-/** Keys given back while epoch `from` was open, or earlier: each is in an epoch up to that of advanceEpoch() number `call`. */
+/**
+ * Keys given back while epoch `from` was open, or earlier: each is in an epoch up to that of
+ * advanceEpoch() number `call`.
+ */
 interface Returned {
   readonly keys: ReadonlySet<bigint>
   readonly missing: Set<bigint>
@@ -116,8 +142,10 @@ interface Returned {
 }
 
 /**
- * Runs a history and holds it against a model of plain Sets. The model knows exactly which epoch every published key is in: publication is seen in
- * `writer.staged`, the cut in `tracker.epoch`, and both happen on this thread. Only a restore behind a full ring has a few epochs to choose from.
+ * Runs a history and holds it against a model of plain Sets. The model knows exactly which epoch
+ * every published key is in: publication is seen in `writer.staged`, the cut in `tracker.epoch`,
+ * and both happen on this thread. Only a restore behind a full ring has a few epochs to choose
+ * from.
  */
 export class Trial {
   readonly #history: History
@@ -141,18 +169,26 @@ export class Trial {
     this.#hand = hand
     this.#epoch = tracker.epoch
     this.#nextId = tracker.epoch
-    for (let i = 0; i < history.writers; i++) this.#pens.push({ writer: tracker.openWriter(), staged: [], txnId: 0 })
+    for (let i = 0; i < history.writers; i++)
+      this.#pens.push({ writer: tracker.openWriter(), staged: [], txnId: 0 })
   }
 
   /** With the aggregator in the history's hand; marks that find no room are refused. */
   static async held(history: History): Promise<Trial> {
-    const { tracker, hand } = await openHeld({ ...history.options, onFull: 'reject' }, history.start)
+    const { tracker, hand } = await openHeld(
+      { ...history.options, onFull: 'reject' },
+      history.start,
+    )
     return new Trial(history, tracker, hand)
   }
 
   /** With the aggregator on this thread, at work as it likes; marks wait. */
   static async inline(history: History): Promise<Trial> {
-    return new Trial(history, await openInline({ ...history.options, onFull: 'wait', maxWaitMs: 10 }, history.start), undefined)
+    return new Trial(
+      history,
+      await openInline({ ...history.options, onFull: 'wait', maxWaitMs: 10 }, history.start),
+      undefined,
+    )
   }
 
   async run(): Promise<void> {
@@ -185,7 +221,9 @@ export class Trial {
         const txn = new TxnBuffer(1, count)
         txn.recordMany(keys)
         const list = BigUint64Array.from(keys)
-        this.#offer(pen, keys, () => (event.do === 'markMany' ? pen.writer.markMany(list) : txn.flushTo(pen.writer)))
+        this.#offer(pen, keys, () =>
+          event.do === 'markMany' ? pen.writer.markMany(list) : txn.flushTo(pen.writer),
+        )
         break
       }
       case 'flush': {
@@ -222,7 +260,8 @@ export class Trial {
         this.#abandon(event.pick)
         break
     }
-    for (let i = 0; i < 10; i++) await Promise.resolve() // what the tracker has resolved is delivered
+    // what the tracker has resolved is delivered
+    for (let i = 0; i < 10; i++) await Promise.resolve()
   }
 
   #pen(i: number): Pen {
@@ -243,13 +282,19 @@ export class Trial {
   }
 
   #statsOf(writer: Writer): { staged: number; inFlight: number } {
-    return this.#tracker.stats().writers.find(({ id }) => id === writer.id) ?? { staged: 0, inFlight: 0 }
+    return (
+      this.#tracker.stats().writers.find(({ id }) => id === writer.id) ?? { staged: 0, inFlight: 0 }
+    )
   }
 
   /** What a closed writer has staged is harvested where its CLOSE token stands. */
   #reopen(i: number): void {
     const { capacity } = this.#tracker.options
-    if (this.#tracker.stats().queued === capacity || this.#tracker.stats().writers.filter(({ open }) => open).length > 3) return
+    if (
+      this.#tracker.stats().queued === capacity ||
+      this.#tracker.stats().writers.filter(({ open }) => open).length > 3
+    )
+      return
     const pen = this.#pen(i)
     this.#look()
     pen.writer.close()
@@ -272,7 +317,10 @@ export class Trial {
     for (const pen of this.#pens) this.#lookAt(pen)
   }
 
-  /** What this step has published went to the epoch that was open before it; then see whose cuts were made. */
+  /**
+   * What this step has published went to the epoch that was open before it; then see whose cuts
+   * were made.
+   */
   #look(): void {
     if (this.#errors.length > 0) throw this.#errors[0]
     for (const pen of this.#pens) this.#lookAt(pen)
@@ -285,7 +333,10 @@ export class Trial {
     let [marked, refused] = [0, 0]
     for (const each of writers) {
       const sum = each.delivered + each.inFlight + each.staged + each.suppressed + each.rejected
-      must(each.marked === sum, `writer ${each.id} marked ${each.marked}, of which ${sum} are accounted for`)
+      must(
+        each.marked === sum,
+        `writer ${each.id} marked ${each.marked}, of which ${sum} are accounted for`,
+      )
       marked += each.marked
       refused += each.rejected
     }
@@ -295,7 +346,10 @@ export class Trial {
 
   #lookAt(pen: Pen): void {
     const count = pen.staged.length - pen.writer.staged
-    must(count >= 0, `writer ${pen.writer.id} has ${pen.writer.staged} keys staged, of ${pen.staged.length} marked`)
+    must(
+      count >= 0,
+      `writer ${pen.writer.id} has ${pen.writer.staged} keys staged, of ${pen.staged.length} marked`,
+    )
     this.#publish(pen.staged.splice(0, count))
   }
 
@@ -320,7 +374,9 @@ export class Trial {
     const published = this.#published.get(epoch.id) ?? new Set()
     this.#published.delete(epoch.id)
     const allowed = new Set(published)
-    for (const each of published) if (!keys.has(each)) throw new Error(`epoch ${epoch.id} lacks ${each}, which was published in it`)
+    for (const each of published)
+      if (!keys.has(each))
+        throw new Error(`epoch ${epoch.id} lacks ${each}, which was published in it`)
     this.#returned = this.#returned.filter((returned) => {
       if (returned.from > epoch.id) return true
       for (const each of returned.keys) {
@@ -329,10 +385,14 @@ export class Trial {
       }
       if (returned.call > call.call) return true
       if (returned.missing.size > 0)
-        throw new Error(`epoch ${epoch.id} lacks ${[...returned.missing].join()}, which was given back before it`)
+        throw new Error(
+          `epoch ${epoch.id} lacks ${[...returned.missing].join()}, which was given back before it`,
+        )
       return false
     })
-    for (const each of keys) if (!allowed.has(each)) throw new Error(`epoch ${epoch.id} has ${each}, which nobody marked in it`)
+    for (const each of keys)
+      if (!allowed.has(each))
+        throw new Error(`epoch ${epoch.id} has ${each}, which nobody marked in it`)
     for (const each of [0n, keyOf(1), keyOf(KEYS + 1)]) expect(epoch.has(each)).toBe(keys.has(each))
     if (keys.size > 0) this.#held.push({ epoch, keys })
   }
@@ -346,9 +406,17 @@ export class Trial {
     else epoch.restore().catch((error: unknown) => this.#errors.push(error))
   }
 
-  /** Called before it is done: doing it may free a slot, and make the cut of a call that waited for one. */
+  /**
+   * Called before it is done: doing it may free a slot, and make the cut of a call that waited for
+   * one.
+   */
   #giveBack(keys: Set<bigint>): void {
-    this.#returned.push({ keys, missing: new Set(keys), from: this.#tracker.epoch, call: this.#calls.length })
+    this.#returned.push({
+      keys,
+      missing: new Set(keys),
+      from: this.#tracker.epoch,
+      call: this.#calls.length,
+    })
   }
 
   #abandon(pick: number): void {
@@ -358,8 +426,10 @@ export class Trial {
     const call = open[pick % open.length]
     call.gone = true
     if (call.id !== undefined) {
-      // After the cut: what was in it, and whatever else may have been given back into it, comes back.
-      for (const returned of this.#returned) if (returned.from <= call.id) returned.call = this.#calls.length
+      // After the cut: what was in it, and whatever else may have been given back into it, comes
+      // back.
+      for (const returned of this.#returned)
+        if (returned.from <= call.id) returned.call = this.#calls.length
       const keys = this.#published.get(call.id) ?? new Set()
       this.#published.delete(call.id)
       this.#giveBack(keys)
@@ -397,7 +467,12 @@ export class Trial {
       const open = this.#calls.filter((each) => each.epoch === undefined && each.gone !== true)
       if (open.length > 0) continue
       if (this.#held.length > 0) continue
-      if (this.#pens.every(({ staged }) => staged.length === 0) && this.#returned.length === 0 && this.#published.size === 0) break
+      if (
+        this.#pens.every(({ staged }) => staged.length === 0) &&
+        this.#returned.length === 0 &&
+        this.#published.size === 0
+      )
+        break
       this.#seal()
       this.#look()
     }

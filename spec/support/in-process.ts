@@ -8,7 +8,13 @@ import type { Start } from '../../lib/memory/start.js'
 import { threadIdFor } from '../../lib/platform/thread.js'
 
 /** Small enough that a spec can have hundreds of them. */
-const SMALL: TrackerOptions = { capacity: 64, laneCapacity: 1024, maxWriters: 8, maxKeysPerEpoch: 4096, flushIntervalMs: 0 }
+const SMALL: TrackerOptions = {
+  capacity: 64,
+  laneCapacity: 1024,
+  maxWriters: 8,
+  maxKeysPerEpoch: 4096,
+  flushIntervalMs: 0,
+}
 
 const made = new Set<DirtyTracker>()
 const hands = new Set<Hand>()
@@ -21,13 +27,26 @@ afterEach(async () => {
 })
 
 /** A tracker whose aggregator runs on this thread; stopped after the spec. */
-export async function openInline(options: TrackerOptions = {}, start: Start = {}): Promise<DirtyTracker> {
-  return remember(await DirtyTracker.createAt({ ...SMALL, aggregator: 'inline', ...options }, start))
+export async function openInline(
+  options: TrackerOptions = {},
+  start: Start = {},
+): Promise<DirtyTracker> {
+  return remember(
+    await DirtyTracker.createAt({ ...SMALL, aggregator: 'inline', ...options }, start),
+  )
 }
 
-/** A tracker whose aggregator does nothing but what the spec has it do, token by token; stopped after the spec. */
-export async function openHeld(options: TrackerOptions = {}, start: Start = {}): Promise<{ tracker: DirtyTracker; hand: Hand }> {
-  const tracker = remember(await DirtyTracker.createAt({ ...SMALL, ...options, aggregator: 'none' }, start))
+/**
+ * A tracker whose aggregator does nothing but what the spec has it do, token by token; stopped
+ * after the spec.
+ */
+export async function openHeld(
+  options: TrackerOptions = {},
+  start: Start = {},
+): Promise<{ tracker: DirtyTracker; hand: Hand }> {
+  const tracker = remember(
+    await DirtyTracker.createAt({ ...SMALL, ...options, aggregator: 'none' }, start),
+  )
   return { tracker, hand: holdAggregator(tracker) }
 }
 
@@ -44,7 +63,10 @@ function remember(tracker: DirtyTracker): DirtyTracker {
 /** The aggregator's role in a spec's hand. */
 export interface Hand {
   readonly memory: Memory
-  /** So many steps (a token, or a run of one writer's batches), all there are by default. True if some are left that it could have gone on with. */
+  /**
+   * So many steps (a token, or a run of one writer's batches), all there are by default. True if
+   * some are left that it could have gone on with.
+   */
   run(steps?: number): boolean
   /** Somebody else may have the role. */
   release(): void
@@ -94,7 +116,10 @@ export async function rejected(promise: PromiseLike<unknown>): Promise<any> {
   throw new Error('the promise was not rejected')
 }
 
-/** Call it where the stack is about to end: again and again on the way back, from frames of another size. What it throws is let go. */
+/**
+ * Call it where the stack is about to end: again and again on the way back, from frames of another
+ * size. What it throws is let go.
+ */
 export function nearTheEndOfTheStack(call: () => void, size: number): void {
   let calls = 300
   const deeper = (...args: number[]): void => {

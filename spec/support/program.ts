@@ -1,18 +1,29 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-/** Runs spec/programs/NAME.mjs against the built package, in a process of its own; resolves with the verdict it printed last. */
-export function runProgram(name: string, args: object = {}, { timeoutMs = 60_000 }: { timeoutMs?: number } = {}): Promise<any> {
+/**
+ * Runs spec/programs/NAME.mjs against the built package, in a process of its own; resolves with the
+ * verdict it printed last.
+ */
+export function runProgram(
+  name: string,
+  args: object = {},
+  { timeoutMs = 60_000 }: { timeoutMs?: number } = {},
+): Promise<any> {
   const script = fileURLToPath(new URL(`../programs/${name}.mjs`, import.meta.url))
   const { NODE_OPTIONS: _, ...env } = process.env
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, JSON.stringify(args)], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [script, JSON.stringify(args)], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
 
-    const fail = (what: string) => reject(new Error(`program ${name}: ${what}\n--- stdout\n${stdout}\n--- stderr\n${stderr}`))
+    const fail = (what: string) =>
+      reject(new Error(`program ${name}: ${what}\n--- stdout\n${stdout}\n--- stderr\n${stderr}`))
     const timer = setTimeout(() => {
       child.kill('SIGKILL')
       fail(`no end after ${timeoutMs} ms`)

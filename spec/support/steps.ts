@@ -40,9 +40,22 @@ const originals = new WeakMap<object, SharedWords>()
 let installed = false
 
 const LOADS = ['load'] as const
-const STORES = ['store', 'compareExchange', 'exchange', 'or', 'add', 'sub', 'and', 'notify', 'wait'] as const
+const STORES = [
+  'store',
+  'compareExchange',
+  'exchange',
+  'or',
+  'add',
+  'sub',
+  'and',
+  'notify',
+  'wait',
+] as const
 
-/** From here on every call of Atomics in this realm goes by `watchAccesses()`, and takes what `watched()` made. */
+/**
+ * From here on every call of Atomics in this realm goes by `watchAccesses()`, and takes what
+ * `watched()` made.
+ */
 function install(): void {
   if (installed) return
   installed = true
@@ -57,7 +70,10 @@ function install(): void {
   }
 }
 
-/** Run `body` with every Atomics call, and every plain store into watched() words, told to `watch` before it happens. */
+/**
+ * Run `body` with every Atomics call, and every plain store into watched() words, told to `watch`
+ * before it happens.
+ */
 export function watchAccesses<T>(watch: OnAccess, body: () => T): T {
   install()
   const before = onAccess
@@ -84,7 +100,8 @@ export function watched(memory: Memory): Memory {
   const raw = memory.words
   const words = new Proxy(raw, {
     get(target, name) {
-      if (typeof name === 'string' && name.charCodeAt(0) <= 57) return target[name as unknown as number]
+      if (typeof name === 'string' && name.charCodeAt(0) <= 57)
+        return target[name as unknown as number]
       return Reflect.get(target, name, target) as unknown
     },
     set(target, name, value: number) {
@@ -100,8 +117,14 @@ export function watched(memory: Memory): Memory {
 /** What a planted death, or a planted exception, throws. */
 export class Interrupted extends Error {}
 
-/** Throws Interrupted instead of the `deaths[0]`-th store, then instead of the `deaths[1]`-th after that, and so on. */
-export function interruptions(deaths: readonly number[]): { watch: OnAccess; readonly left: number } {
+/**
+ * Throws Interrupted instead of the `deaths[0]`-th store, then instead of the `deaths[1]`-th after
+ * that, and so on.
+ */
+export function interruptions(deaths: readonly number[]): {
+  watch: OnAccess
+  readonly left: number
+} {
   let next = 0
   let stores = 0
   return {
@@ -118,10 +141,16 @@ export function interruptions(deaths: readonly number[]): { watch: OnAccess; rea
 }
 
 /**
- * Runs `drive` from the memory's state, then from every state that it was in just before a store, then from every state that those runs were in, until
- * there is no new one: deaths at every store, any number of them in a row. `check` follows each run. Returns how many states there were.
+ * Runs `drive` from the memory's state, then from every state that it was in just before a store,
+ * then from every state that those runs were in, until there is no new one: deaths at every store,
+ * any number of them in a row. `check` follows each run. Returns how many states there were.
  */
-export function fromEveryDeath(memory: Memory, unimportant: ReadonlySet<number>, drive: () => void, check: () => void): number {
+export function fromEveryDeath(
+  memory: Memory,
+  unimportant: ReadonlySet<number>,
+  drive: () => void,
+  check: () => void,
+): number {
   const { words } = memory
   const before = words.slice()
   const touched = new Set<number>()
@@ -158,7 +187,8 @@ export function fromEveryDeath(memory: Memory, unimportant: ReadonlySet<number>,
       if (known.has(name)) return
       known.add(name)
       const changed: number[] = []
-      for (const at of touched) if (words[at] !== before[at] && !unimportant.has(at)) changed.push(at, words[at])
+      for (const at of touched)
+        if (words[at] !== before[at] && !unimportant.has(at)) changed.push(at, words[at])
       queue.push(Int32Array.from(changed))
     }
     watchAccesses(watch, drive)
@@ -174,7 +204,11 @@ export interface MemoryOptions extends Partial<Settings> {
 }
 
 /** A small memory, for specs that drive the core by hand. */
-export function smallMemory({ start = {}, smallestTable = 4, ...settings }: MemoryOptions = {}): Memory {
+export function smallMemory({
+  start = {},
+  smallestTable = 4,
+  ...settings
+}: MemoryOptions = {}): Memory {
   const memory = createMemory(
     {
       capacity: 8,
@@ -191,7 +225,10 @@ export function smallMemory({ start = {}, smallestTable = 4, ...settings }: Memo
     secretsOf(7),
   )
   startAt(memory, start)
-  const layout: Layout = { ...memory.layout, smallestTable: Math.min(smallestTable, memory.layout.largestTable) }
+  const layout: Layout = {
+    ...memory.layout,
+    smallestTable: Math.min(smallestTable, memory.layout.largestTable),
+  }
   return { words: memory.words, layout, native: undefined }
 }
 
@@ -217,7 +254,9 @@ export function lanesOf(keys: readonly bigint[]): Int32Array {
   return new Int32Array(new BigUint64Array(keys).buffer)
 }
 
-/** All of the shared state that has a meaning, and nothing that counts how often somebody looked. */
+/**
+ * All of the shared state that has a meaning, and nothing that counts how often somebody looked.
+ */
 export function picture(memory: Memory) {
   const { words, layout } = memory
   const epochs = Array.from({ length: layout.epochSlots }, (_, slot) => {

@@ -1,6 +1,7 @@
 /**
- * Compiles kernel.as.ts and writes its code into binary.ts, which the library carries: node lib/set/native/compile.js [--check]
- * With --check it writes nothing, and fails where binary.ts holds something else.
+ * Compiles kernel.as.ts and writes its code into binary.ts, which the library carries: node
+ * lib/set/native/compile.js [--check] With --check it writes nothing, and fails where binary.ts
+ * holds something else.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
@@ -13,7 +14,8 @@ const target = new URL('binary.ts', import.meta.url)
 const text = binaryText(await compile())
 const there = readFileSync(target, { encoding: 'utf8', flag: 'a+' })
 if (process.argv.includes('--check')) {
-  if (there !== text) throw new Error('lib/set/native/binary.ts is not what kernel.as.ts compiles to: npm run build')
+  if (there !== text)
+    throw new Error('lib/set/native/binary.ts is not what kernel.as.ts compiles to: npm run build')
 } else if (there !== text) {
   writeFileSync(target, text)
 }
@@ -23,15 +25,34 @@ async function compile() {
   const { error, stderr } = await asc.main(
     [
       basename(source),
-      ...['--outFile', 'kernel.wasm', '--baseDir', dirname(source), '-O3', '--noAssert', '--runtime', 'stub'],
-      ...['--importMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536', '--enable', 'threads'],
+      ...[
+        '--outFile',
+        'kernel.wasm',
+        '--baseDir',
+        dirname(source),
+        '-O3',
+        '--noAssert',
+        '--runtime',
+        'stub',
+      ],
+      ...[
+        '--importMemory',
+        '--sharedMemory',
+        '--initialMemory',
+        '1',
+        '--maximumMemory',
+        '65536',
+        '--enable',
+        'threads',
+      ],
     ],
     {
       writeFile: (_name, contents) => (code = contents),
       readFile: (name) => (name === basename(source) ? readFileSync(source, 'utf8') : null),
     },
   )
-  if (error !== null || code === undefined) throw new Error(`kernel.as.ts does not compile: ${stderr.toString()}`, { cause: error })
+  if (error !== null || code === undefined)
+    throw new Error(`kernel.as.ts does not compile: ${stderr.toString()}`, { cause: error })
   return code
 }
 

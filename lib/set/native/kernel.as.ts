@@ -1,7 +1,8 @@
 /**
- * The set's loops of ../kernel.ts in WebAssembly, over the very same bytes: AssemblyScript, a dialect of TypeScript that this project's tsc does not
- * see. compile.js makes binary.ts of it. Places are byte addresses; nothing is kept here but the secrets, and nothing is published: results go back to
- * the caller, who stores them.
+ * The set's loops of ../kernel.ts in WebAssembly, over the very same bytes: AssemblyScript, a
+ * dialect of TypeScript that this project's tsc does not see. compile.js makes binary.ts of it.
+ * Places are byte addresses; nothing is kept here but the secrets, and nothing is published:
+ * results go back to the caller, who stores them.
  */
 
 let seedLo: i32
@@ -32,7 +33,9 @@ export function init(seedLo_: i32, mulLo_: i32, seedHi_: i32, mulHi_: i32, mulMi
   scratch = scratch_
 }
 
-/** A key's home cell: ../mix.ts. The secrets as arguments, so that a loop keeps them in registers. */
+/**
+ * A key's home cell: ../mix.ts. The secrets as arguments, so that a loop keeps them in registers.
+ */
 @inline
 function homeOf(key: u64, table: usize, shift: i32, a: i32, b: i32, c: i32, d: i32, e: i32): u32 {
   const x: u32 = ((<i32>key ^ a) * b) ^ rotl<i32>((<i32>(key >> 32) ^ c) * d, 16)
@@ -40,9 +43,11 @@ function homeOf(key: u64, table: usize, shift: i32, a: i32, b: i32, c: i32, d: i
 }
 
 /**
- * The addresses of the home cells of the keys at [at .. end), 256 at most, into the scratch. Of a table that does not fit the cache those cells are also
- * loaded, in a loop so short that a processor has dozens of them on their way at once: with the work on each key in between it would be a few. Four
- * keys a turn: the compiler does not unroll it, and half of a turn is the loop's own.
+ * The addresses of the home cells of the keys at [at .. end), 256 at most, into the scratch. Of a
+ * table that does not fit the cache those cells are also loaded, in a loop so short that a
+ * processor has dozens of them on their way at once: with the work on each key in between it would
+ * be a few. Four keys a turn: the compiler does not unroll it, and half of a turn is the loop's
+ * own.
  */
 @inline
 function findHomes(at: usize, end: usize, table: usize, shift: i32, a: i32, b: i32, c: i32, d: i32, e: i32): void {
@@ -72,10 +77,11 @@ function isMissing(at: usize, home: usize): u64 {
 }
 
 /**
- * Insert the keys at [at .. end), 4,096 at most, whose new ones go to the log at `tail`, until it is `full`, and into the table. Returns keys taken << 14 |
- * new keys << 1 | key 0 is in.
+ * Insert the keys at [at .. end), 4,096 at most, whose new ones go to the log at `tail`, until it
+ * is `full`, and into the table. Returns keys taken << 14 | new keys << 1 | key 0 is in.
  *
- * Most keys are in, and at home. Which of 64 are not is found without a branch, and what a branch could be wrong about is left for those few.
+ * Most keys are in, and at home. Which of 64 are not is found without a branch, and what a branch
+ * could be wrong about is left for those few.
  */
 export function insertRun(at: usize, end: usize, tail: usize, full: usize, table: usize, shift: i32, zero: i32): i32 {
   const a = seedLo, b = mulLo, c = seedHi, d = mulHi, e = mulMix
@@ -134,7 +140,10 @@ function resultOf(taken: usize, added: usize, zero: i32): i32 {
   return (<i32>(taken >> 3) << 14) | (<i32>(added >> 3) << 1) | zero
 }
 
-/** Enter the keys at [at .. end), known to be distinct and absent, into the table. 1 if key 0 is among them. */
+/**
+ * Enter the keys at [at .. end), known to be distinct and absent, into the table. 1 if key 0 is
+ * among them.
+ */
 export function indexLog(at: usize, end: usize, table: usize, shift: i32): i32 {
   const a = seedLo, b = mulLo, c = seedHi, d = mulHi, e = mulMix
   const tableEnd: usize = table + (<usize>8 << (32 - shift))

@@ -12,7 +12,10 @@ declare const WebAssembly: {
 
 let compiled: object | undefined
 
-/** So much memory of the kind, fixed in its size. Undefined where WebAssembly is missing or forbidden, or its address space is not to be had. */
+/**
+ * So much memory of the kind, fixed in its size. Undefined where WebAssembly is missing or
+ * forbidden, or its address space is not to be had.
+ */
 export function reserveNative(bytes: number): NativeMemory | undefined {
   if (bytes > MAX_BYTES) return undefined
   const pages = Math.ceil(bytes / BYTES_PER_CHUNK)
@@ -28,15 +31,26 @@ export function reserveNative(bytes: number): NativeMemory | undefined {
 export const SCRATCH_WORDS = 256
 
 /**
- * The loops in machine code, for one memory on the calling thread, with the word index of SCRATCH_WORDS in it that nobody else writes. Undefined where the
- * thread does not allow that.
+ * The loops in machine code, for one memory on the calling thread, with the word index of
+ * SCRATCH_WORDS in it that nobody else writes. Undefined where the thread does not allow that.
  */
-export function nativeKernel(memory: NativeMemory | undefined, secrets: Secrets, scratch: number): NativeKernel | undefined {
+export function nativeKernel(
+  memory: NativeMemory | undefined,
+  secrets: Secrets,
+  scratch: number,
+): NativeKernel | undefined {
   if (memory === undefined) return undefined
   try {
     const { exports } = new WebAssembly.Instance(moduleOf(), { env: { memory } })
     const kernel = exports as NativeKernel & { init(...secrets: number[]): void }
-    kernel.init(secrets.seedLo, secrets.mulLo, secrets.seedHi, secrets.mulHi, secrets.mulMix, scratch << 2)
+    kernel.init(
+      secrets.seedLo,
+      secrets.mulLo,
+      secrets.seedHi,
+      secrets.mulHi,
+      secrets.mulMix,
+      scratch << 2,
+    )
     return kernel
   } catch {
     return undefined
@@ -45,5 +59,7 @@ export function nativeKernel(memory: NativeMemory | undefined, secrets: Secrets,
 
 /** Throws where WebAssembly is missing (a ReferenceError) or forbidden. */
 function moduleOf(): object {
-  return (compiled ??= new WebAssembly.Module(Uint8Array.from(atob(BINARY), (char) => char.charCodeAt(0))))
+  return (compiled ??= new WebAssembly.Module(
+    Uint8Array.from(atob(BINARY), (char) => char.charCodeAt(0)),
+  ))
 }

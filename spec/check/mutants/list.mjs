@@ -1,6 +1,7 @@
 /**
- * Faults of the shipped source, each a small edit, and the scenario that has to find it. Those with `model` are breakages that protocol.md tells of: a rule
- * of the protocol was found by taking it out. `file` is a file of lib/, `find` must stand in it exactly once.
+ * Faults of the shipped source, each a small edit, and the scenario that has to find it. Those with
+ * `model` are breakages that protocol.md tells of: a rule of the protocol was found by taking it
+ * out. `file` is a file of lib/, `find` must stand in it exactly once.
  */
 const RING = 'ring/ring'
 const LANE = 'ring/lane'
@@ -15,26 +16,46 @@ const DRAIN = 'ring/drain'
 const DICTIONARY = 'dictionary/core'
 
 export const mutants = [
-  // ---------------------------------------------------------------------------------------------------------------- push
+  // ------------------------------------------------------------------------------------------ push
   {
     name: 'a producer does not move the tail for one that died before it did',
-    edits: [{ file: RING, find: 'if (kind === TAKEN || kind === PASSED) {', replace: 'if (kind === PASSED) {' }],
+    edits: [
+      {
+        file: RING,
+        find: 'if (kind === TAKEN || kind === PASSED) {',
+        replace: 'if (kind === PASSED) {',
+      },
+    ],
     scenario: 'push: two producers, two slots, nobody consumes',
   },
   {
     name: 'a slot that is filled and even consumed already is not helped over',
     model: true,
-    edits: [{ file: RING, find: 'if (kind === TAKEN || kind === PASSED) {', replace: 'if (kind === TAKEN) {' }],
+    edits: [
+      {
+        file: RING,
+        find: 'if (kind === TAKEN || kind === PASSED) {',
+        replace: 'if (kind === TAKEN) {',
+      },
+    ],
     scenario: 'ring: one slot, two producers that do not wait, two laps',
   },
   {
     name: 'full is said without a second look at the tail',
-    edits: [{ file: RING, find: 'if (Atomics.load(words, TAIL) !== tail) return true\n', replace: '' }],
+    edits: [
+      { file: RING, find: 'if (Atomics.load(words, TAIL) !== tail) return true\n', replace: '' },
+    ],
     scenario: 'ring: one slot, two producers that do not wait, two laps',
   },
   {
     name: 'the parity of laps is forgotten',
-    edits: [{ file: 'ring/token', find: '((word >>> 1) & 1) === (lap & 1) ? TAKEN : BEHIND_FULL', replace: 'TAKEN' }],
+    edits: [
+      {
+        file: 'ring/token',
+        find: '((word >>> 1) & 1) === (lap & 1) ? TAKEN : BEHIND_FULL',
+        replace: 'TAKEN',
+      },
+    ],
     scenario: 'push: two producers, two slots, nobody consumes',
   },
   {
@@ -43,20 +64,22 @@ export const mutants = [
       {
         file: LANE,
         find: 'const seen = Atomics.compareExchange(words, slot, empty, fullWord(lap, token))\n',
-        replace: 'const seen = Atomics.load(words, slot)\n    if (seen === empty) Atomics.store(words, slot, fullWord(lap, token))\n',
+        replace:
+          'const seen = Atomics.load(words, slot)\n    if (seen === empty) Atomics.store(words, slot, fullWord(lap, token))\n',
       },
     ],
     scenario: 'push: two producers, two slots, nobody consumes',
   },
 
-  // ---------------------------------------------------------------------------------------------------------------- lane
+  // ------------------------------------------------------------------------------------------ lane
   {
     name: 'the end of the staged keys is stored before the key',
     edits: [
       {
         file: LANE,
         find: '  words[at] = lo\n  words[at + 1] = hi\n  const next = (end + 1) | 0',
-        replace: '  const next = (end + 1) | 0\n  words[lane.stagedAt] = next\n  words[at] = lo\n  words[at + 1] = hi',
+        replace:
+          '  const next = (end + 1) | 0\n  words[lane.stagedAt] = next\n  words[at] = lo\n  words[at + 1] = hi',
       },
     ],
     scenario: 'reap: a writer that ended with keys staged',
@@ -64,7 +87,13 @@ export const mutants = [
   },
   {
     name: 'a key that is published is taken for a staged one',
-    edits: [{ file: LANE, find: 'age <= ((lane.end - lane.published) | 0)', replace: 'age <= lane.capacity' }],
+    edits: [
+      {
+        file: LANE,
+        find: 'age <= ((lane.end - lane.published) | 0)',
+        replace: 'age <= lane.capacity',
+      },
+    ],
     scenario: 'lane: a key marked again, while it is staged and once it is published',
     with: { preemptions: 1 },
   },
@@ -74,7 +103,8 @@ export const mutants = [
       {
         file: LANE,
         find: '    words[at + 1] = keys[2 * i + 1]\n',
-        replace: '    words[at + 1] = keys[2 * i + 1]\n    words[lane.stagedAt] = (end + i + 1) | 0\n',
+        replace:
+          '    words[at + 1] = keys[2 * i + 1]\n    words[lane.stagedAt] = (end + i + 1) | 0\n',
       },
     ],
     scenario: 'reap: a writer that ended with keys staged',
@@ -137,7 +167,11 @@ export const mutants = [
     name: 'the ends of a lane are indexes: a full batch looks like none',
     model: true,
     edits: [
-      { file: EFFECTS, find: 'const there = (staged - start) | 0', replace: 'const there = (staged - start) & (layout.laneCapacity - 1)' },
+      {
+        file: EFFECTS,
+        find: 'const there = (staged - start) | 0',
+        replace: 'const there = (staged - start) & (layout.laneCapacity - 1)',
+      },
     ],
     scenario: 'lane: batches as long as the lane, next to its wrap',
   },
@@ -154,7 +188,7 @@ export const mutants = [
     with: { preemptions: 1 },
   },
 
-  // ------------------------------------------------------------------------------------------------------------- waiting
+  // --------------------------------------------------------------------------------------- waiting
   {
     name: 'a writer sleeps without a second look at the ring',
     edits: [{ file: LANE, find: 'if (!publish(lane) && Atomics', replace: 'if (Atomics' }],
@@ -162,7 +196,13 @@ export const mutants = [
   },
   {
     name: 'a writer sleeps without a second look at its room',
-    edits: [{ file: LANE, find: 'if (((lane.readEnd - target) | 0) < 0 && Atomics', replace: 'if (Atomics' }],
+    edits: [
+      {
+        file: LANE,
+        find: 'if (((lane.readEnd - target) | 0) < 0 && Atomics',
+        replace: 'if (Atomics',
+      },
+    ],
     scenario: 'lane: full, with waiting',
   },
   {
@@ -174,7 +214,11 @@ export const mutants = [
   {
     name: 'the flags of waiting writers are cleared after they were looked at',
     edits: [
-      { file: WAKE, find: 'Atomics.exchange(words, WAITERS + group, 0)', replace: 'Atomics.load(words, WAITERS + group)' },
+      {
+        file: WAKE,
+        find: 'Atomics.exchange(words, WAITERS + group, 0)',
+        replace: 'Atomics.load(words, WAITERS + group)',
+      },
       {
         file: WAKE,
         find: 'if (waiting !== 0) Atomics.or(words, WAITERS + group, waiting)',
@@ -195,7 +239,8 @@ export const mutants = [
     scenario: 'ring: one slot, two producers that wait',
   },
   {
-    // The one fault that this checker has found in the shipped source so far; its schedule was 1s1.32s0.105s2.113s0.163s2.
+    // The one fault that this checker has found in the shipped source so far; its schedule was
+    // 1s1.32s0.105s2.113s0.163s2.
     name: 'a writer that begins to wait while the tracker finishes sleeps through it',
     edits: [
       {
@@ -212,10 +257,12 @@ export const mutants = [
     scenario: 'stop: a writer waits for a slot',
   },
 
-  // ------------------------------------------------------------------------------------------------------------- parking
+  // --------------------------------------------------------------------------------------- parking
   {
     name: 'the aggregator sleeps without a second look',
-    edits: [{ file: PARK, find: 'if (!hasWork(a)) return true', replace: 'if (a.head >= 0) return true' }],
+    edits: [
+      { file: PARK, find: 'if (!hasWork(a)) return true', replace: 'if (a.head >= 0) return true' },
+    ],
     scenario: 'parking: against a batch',
   },
   {
@@ -224,52 +271,89 @@ export const mutants = [
       {
         file: PARK,
         find: '  Atomics.store(a.words, PARKED, 1)\n  if (!hasWork(a)) return true',
-        replace: '  if (!hasWork(a)) {\n    Atomics.store(a.words, PARKED, 1)\n    return true\n  }',
+        replace:
+          '  if (!hasWork(a)) {\n    Atomics.store(a.words, PARKED, 1)\n    return true\n  }',
       },
     ],
     scenario: 'parking: against a batch',
   },
   {
     name: 'a publisher notifies and leaves the word as it is',
-    edits: [{ file: RING, find: ' && Atomics.compareExchange(words, PARKED, 1, 0) === 1', replace: '' }],
+    edits: [
+      { file: RING, find: ' && Atomics.compareExchange(words, PARKED, 1, 0) === 1', replace: '' },
+    ],
     scenario: 'parking: against a batch',
   },
   {
     name: 'the aggregator sleeps without an end',
     model: true,
-    edits: [{ file: PARK, find: 'Atomics.wait(a.words, PARKED, 1, ms)', replace: 'Atomics.wait(a.words, PARKED, 1)' }],
+    edits: [
+      {
+        file: PARK,
+        find: 'Atomics.wait(a.words, PARKED, 1, ms)',
+        replace: 'Atomics.wait(a.words, PARKED, 1)',
+      },
+    ],
     scenario: 'parking: a token of somebody who died, and the tracker waits for it',
   },
   {
     name: 'the tracker is not told',
-    edits: [{ file: EFFECTS, find: '  }\n  signal(a)\n}\n\n/** SEAL', replace: '  }\n}\n\n/** SEAL' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: '  }\n  signal(a)\n}\n\n/**\n * SEAL',
+        replace: '  }\n}\n\n/**\n * SEAL',
+      },
+    ],
     scenario: 'parking: against SEAL, RESTORE, EVERYTHING and REAP',
   },
 
-  // ----------------------------------------------------------------------------------------------------- the aggregator
+  // -------------------------------------------------------------------------------- the aggregator
   {
     name: 'a consumer does not pass what a predecessor has freed',
     model: true,
     edits: [
-      { file: CONSUME, find: 'if (kind === PASSED) return GONE', replace: 'if (kind === PASSED) return NOTHING' },
-      { file: CONSUME, find: '>= layout.capacity) return GONE', replace: '>= layout.capacity) return NOTHING' },
+      {
+        file: CONSUME,
+        find: 'if (kind === PASSED) return GONE',
+        replace: 'if (kind === PASSED) return NOTHING',
+      },
+      {
+        file: CONSUME,
+        find: '>= layout.capacity) return GONE',
+        replace: '>= layout.capacity) return NOTHING',
+      },
     ],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
     name: 'a consumer does not know a slot that was freed and filled again',
-    edits: [{ file: CONSUME, find: '>= layout.capacity) return GONE', replace: '< 0) return GONE' }],
+    edits: [
+      { file: CONSUME, find: '>= layout.capacity) return GONE', replace: '< 0) return GONE' },
+    ],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
     name: 'a slot that was freed and filled again is believed only when the tail has moved on',
-    edits: [{ file: CONSUME, find: '>= layout.capacity) return GONE', replace: '> layout.capacity) return GONE' }],
+    edits: [
+      {
+        file: CONSUME,
+        find: '>= layout.capacity) return GONE',
+        replace: '> layout.capacity) return GONE',
+      },
+    ],
     scenario: 'ring: one slot, one producer, three laps',
     with: { preemptions: 2, deaths: 1 },
   },
   {
     name: 'a successor takes a slot before its head that is filled again for a corrupt one',
-    edits: [{ file: STATE, find: 'let isRight = kind === PASSED || kind === BEHIND_FULL', replace: 'let isRight = kind === PASSED' }],
+    edits: [
+      {
+        file: STATE,
+        find: 'let isRight = kind === PASSED || kind === BEHIND_FULL',
+        replace: 'let isRight = kind === PASSED',
+      },
+    ],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
@@ -300,7 +384,8 @@ export const mutants = [
       {
         file: STATE,
         find: 'a.readEnds[writer] = readEndOf(a.memory, lane, words[lane + LANE_STAGED_END])',
-        replace: 'if (a.slotAt === 0 && words[lane + LANE_STAGED_END] === 0) a.readEnds[writer] = 0',
+        replace:
+          'if (a.slotAt === 0 && words[lane + LANE_STAGED_END] === 0) a.readEnds[writer] = 0',
       },
     ],
     scenario: 'run: batches of one writer behind each other, by an aggregator that dies twice',
@@ -327,8 +412,8 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: '  words[INTENT_POSITION] = 0 // while',
-        replace: '  words[INTENT_POSITION] = head + 1 // while',
+        find: '  words[INTENT_POSITION] = 0\n  saveTotal',
+        replace: '  words[INTENT_POSITION] = head + 1\n  saveTotal',
       },
     ],
     scenario: 'ring: one slot, one producer, three laps',
@@ -345,12 +430,20 @@ export const mutants = [
   },
   {
     name: 'an intent grows while its position is that of another',
-    edits: [{ file: STEP, find: '  words[INTENT_POSITION] = 0 // while', replace: '  // while' }],
+    edits: [
+      { file: STEP, find: '  words[INTENT_POSITION] = 0\n  saveTotal', replace: '  saveTotal' },
+    ],
     scenario: 'run: batches of one writer behind each other, by an aggregator that dies twice',
   },
   {
     name: 'a run goes on over a cut',
-    edits: [{ file: STEP, find: 'if ((other & -laneCapacity) !== (token & -laneCapacity)) break', replace: '' }],
+    edits: [
+      {
+        file: STEP,
+        find: 'if ((other & -laneCapacity) !== (token & -laneCapacity)) break',
+        replace: '',
+      },
+    ],
     scenario: 'run: a cut between batches of one writer, which dies',
   },
   {
@@ -367,12 +460,24 @@ export const mutants = [
   {
     name: 'totals are added to, not set',
     model: true,
-    edits: [{ file: STEP, find: 'setTotal(words, EVENTS, INTENT_EVENTS, tokens)', replace: 'setTotal(words, EVENTS, EVENTS, tokens)' }],
+    edits: [
+      {
+        file: STEP,
+        find: 'setTotal(words, EVENTS, INTENT_EVENTS, tokens)',
+        replace: 'setTotal(words, EVENTS, EVENTS, tokens)',
+      },
+    ],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
     name: 'room is given before the keys are counted',
-    edits: [{ file: EFFECTS, find: '  publishCount(a)\n  passBatches(a, lane)', replace: '  passBatches(a, lane)\n  publishCount(a)' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: '  publishCount(a)\n  passBatches(a, lane)',
+        replace: '  passBatches(a, lane)\n  publishCount(a)',
+      },
+    ],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
@@ -381,7 +486,8 @@ export const mutants = [
       {
         file: STEP,
         find: '    tokens = handle(a, token)\n',
-        replace: '    if (!stopping && token >>> KIND_SHIFT !== STOP) freeSlot(memory, head, seen)\n    tokens = handle(a, token)\n',
+        replace:
+          '    if (!stopping && token >>> KIND_SHIFT !== STOP) freeSlot(memory, head, seen)\n    tokens = handle(a, token)\n',
       },
       {
         file: STEP,
@@ -402,27 +508,38 @@ export const mutants = [
       {
         file: STEP,
         find: '  moveHead(a, tokens)\n  a.since',
-        replace: '  if (stopping || seen === GONE || token === POISON_TOKEN) moveHead(a, tokens)\n  a.since',
+        replace:
+          '  if (stopping || seen === GONE || token === POISON_TOKEN) moveHead(a, tokens)\n  a.since',
       },
     ],
     scenario: 'ring: one slot, one producer, three laps',
   },
   {
     name: 'a batch that was taken is taken again',
-    edits: [{ file: EFFECTS, find: 'if (a.readEnds[a.writer] !== start) return // done', replace: '// done' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: 'if (a.readEnds[a.writer] !== start) return\n  if (!holds',
+        replace: 'if (!holds',
+      },
+    ],
     scenario: 'lane: full, with waiting',
   },
   {
     name: 'recovery does not clear the table',
     model: true,
     edits: [{ file: STATE, find: '  clearTable(a, 0, 2 ** (32 - a.set.shift))\n', replace: '' }],
-    scenario: 'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
+    scenario:
+      'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
     with: { preemptions: 0, deaths: 1 },
   },
   {
     name: 'recovery does not enter the log into the table',
-    edits: [{ file: STATE, find: '  reindex(a)\n  wakeEveryWriter(a)', replace: '  wakeEveryWriter(a)' }],
-    scenario: 'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
+    edits: [
+      { file: STATE, find: '  reindex(a)\n  wakeEveryWriter(a)', replace: '  wakeEveryWriter(a)' },
+    ],
+    scenario:
+      'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
     with: { preemptions: 0, deaths: 1 },
   },
   {
@@ -432,7 +549,8 @@ export const mutants = [
       {
         file: STATE,
         find: '  recoverEpoch(a)\n  clearTable(a, 0, 2 ** (32 - a.set.shift))\n  reindex(a)\n',
-        replace: '  if (a.slotAt === 0) {\n    recoverEpoch(a)\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n',
+        replace:
+          '  if (a.slotAt === 0) {\n    recoverEpoch(a)\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n',
       },
     ],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
@@ -445,7 +563,7 @@ export const mutants = [
     with: { preemptions: 0, deaths: 0, throws: 1 },
   },
 
-  // ---------------------------------------------------------------------------------------------------- sets and epochs
+  // ------------------------------------------------------------------------------- sets and epochs
   {
     name: 'a table that grows is not cleared',
     edits: [{ file: EFFECTS, find: '  clearTable(a, 0, cells)\n', replace: '' }],
@@ -457,7 +575,8 @@ export const mutants = [
       {
         file: EFFECTS,
         find: '  reindex(a)\n  a.growth += by',
-        replace: '  const all = set.count\n  set.count = words[a.slotAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  a.growth += by',
+        replace:
+          '  const all = set.count\n  set.count = words[a.slotAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  a.growth += by',
       },
     ],
     scenario: 'set: growth in the middle of a batch',
@@ -471,7 +590,13 @@ export const mutants = [
   },
   {
     name: 'key 0 is not said to be in',
-    edits: [{ file: EFFECTS, find: 'words[slotAt + SLOT_ZERO] = set.zero ? 1 : 0', replace: 'words[slotAt + SLOT_ZERO] = 0' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: 'words[slotAt + SLOT_ZERO] = set.zero ? 1 : 0',
+        replace: 'words[slotAt + SLOT_ZERO] = 0',
+      },
+    ],
     scenario: 'set: growth in the middle of a batch',
     with: { preemptions: 0, deaths: 0 },
   },
@@ -489,7 +614,13 @@ export const mutants = [
   },
   {
     name: 'a seal is executed twice',
-    edits: [{ file: EFFECTS, find: 'if (epoch === a.epoch && slot === a.slot) return // done', replace: '// done' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: 'if (epoch === a.epoch && slot === a.slot) return // done',
+        replace: 'if (!holds',
+      },
+    ],
     scenario: 'seal: without writers, by an aggregator that dies',
     with: { preemptions: 0 },
   },
@@ -512,7 +643,13 @@ export const mutants = [
   },
   {
     name: 'epochs are compared without their wrap',
-    edits: [{ file: EFFECTS, find: 'if (epochDistance(epoch, a.epoch) !== 1 ||', replace: 'if (epoch !== a.epoch + 1 ||' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: 'if (epochDistance(epoch, a.epoch) !== 1 ||',
+        replace: 'if (epoch !== a.epoch + 1 ||',
+      },
+    ],
     scenario: 'seal: a slot is used again',
     with: { preemptions: 0, deaths: 0 },
   },
@@ -522,14 +659,15 @@ export const mutants = [
       {
         file: EFFECTS,
         find: '  publishCount(a)\n  raiseFlag(a, flags)\n  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)',
-        replace: '  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)\n  publishCount(a)\n  raiseFlag(a, flags)',
+        replace:
+          '  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)\n  publishCount(a)\n  raiseFlag(a, flags)',
       },
     ],
     scenario: 'restore: by an aggregator that dies',
     with: { preemptions: 0 },
   },
 
-  // --------------------------------------------------------------------------------------------- close, reap, and stop
+  // ------------------------------------------------------------------------- close, reap, and stop
   {
     name: 'CLOSE and REAP do not look at the generation',
     model: true,
@@ -582,7 +720,13 @@ export const mutants = [
   },
   {
     name: 'a free lane still says whose it was',
-    edits: [{ file: LANE, find: '  Atomics.store(words, lane + LANE_THREAD, 0)\n  Atomics', replace: '  Atomics' }],
+    edits: [
+      {
+        file: LANE,
+        find: '  Atomics.store(words, lane + LANE_THREAD, 0)\n  Atomics',
+        replace: '  Atomics',
+      },
+    ],
     scenario: 'open: a writer that dies while it claims a lane',
   },
   {
@@ -601,7 +745,13 @@ export const mutants = [
   {
     name: "STOP's slot is freed",
     model: true,
-    edits: [{ file: STEP, find: 'i < tokens && token >>> KIND_SHIFT !== STOP; i++', replace: 'i < tokens; i++' }],
+    edits: [
+      {
+        file: STEP,
+        find: 'i < tokens && token >>> KIND_SHIFT !== STOP; i++',
+        replace: 'i < tokens; i++',
+      },
+    ],
     scenario: 'stop: races a publish, one slot',
     with: { preemptions: 1, deaths: 0 },
   },
@@ -612,7 +762,8 @@ export const mutants = [
       {
         file: STEP,
         find: 'head === advance(stopPosition, memory.layout.capacity - 1)) return finish(a)',
-        replace: '(head & (memory.layout.capacity - 1)) === 0 && head !== advance(stopPosition, -1)) return finish(a)',
+        replace:
+          '(head & (memory.layout.capacity - 1)) === 0 && head !== advance(stopPosition, -1)) return finish(a)',
       },
     ],
     scenario: 'stop: behind a batch, races a publish',
@@ -627,7 +778,9 @@ export const mutants = [
 
   {
     name: 'marks are not refused before the last look',
-    edits: [{ file: OUTBOX, find: '    Atomics.store(words, attn, words[attn] | 1)\n', replace: '' }],
+    edits: [
+      { file: OUTBOX, find: '    Atomics.store(words, attn, words[attn] | 1)\n', replace: '' },
+    ],
     scenario: 'stop: against a writer that marks until it is refused, one slot',
   },
   {
@@ -659,10 +812,16 @@ export const mutants = [
     scenario: 'stop: against a writer that marks until it is refused, one slot',
   },
 
-  // ------------------------------------------------------------------------------------------- batch(), markEverything()
+  // --------------------------------------------------------------------- batch(), markEverything()
   {
     name: 'what a batch has staged goes out with what falls due in it',
-    edits: [{ file: LANE, find: 'const upTo = lane.batching ? lane.batchStart : lane.end', replace: 'const upTo = lane.end' }],
+    edits: [
+      {
+        file: LANE,
+        find: 'const upTo = lane.batching ? lane.batchStart : lane.end',
+        replace: 'const upTo = lane.end',
+      },
+    ],
     scenario: 'batch: a publication that falls due in it takes what was staged before, and a cut',
   },
   {
@@ -678,30 +837,58 @@ export const mutants = [
   },
   {
     name: 'a batch in a batch begins anew',
-    edits: [{ file: LANE, find: '  if (lane.batching) return false\n  lane.batchStart', replace: '  lane.batchStart' }],
+    edits: [
+      {
+        file: LANE,
+        find: '  if (lane.batching) return false\n  lane.batchStart',
+        replace: '  lane.batchStart',
+      },
+    ],
     scenario: 'batch: in a batch',
   },
   {
     name: 'a mark in a batch is suppressed by a key that was staged before',
-    edits: [{ file: LANE, find: 'if (lane.recent !== undefined && !lane.batching) {', replace: 'if (lane.recent !== undefined) {' }],
+    edits: [
+      {
+        file: LANE,
+        find: 'if (lane.recent !== undefined && !lane.batching) {',
+        replace: 'if (lane.recent !== undefined) {',
+      },
+    ],
     scenario: 'batch: a key that was staged before it is marked again in it',
   },
   {
     name: 'a batch waits for more room than the keys before it take',
-    edits: [{ file: LANE, find: '    if (lane.batching && ((target - lane.batchStart) | 0) > 0) target = lane.batchStart\n', replace: '' }],
+    edits: [
+      {
+        file: LANE,
+        find: '    if (lane.batching && ((target - lane.batchStart) | 0) > 0) target = lane.batchStart\n',
+        replace: '',
+      },
+    ],
     scenario: 'batch: it waits for the room of the keys before it',
   },
   {
     name: 'markEverything() goes out in the middle of a batch',
     edits: [
-      { file: LANE, find: 'if (!lane.batching && pushEverything(lane)) return true', replace: 'if (pushEverything(lane)) return true' },
+      {
+        file: LANE,
+        find: 'if (!lane.batching && pushEverything(lane)) return true',
+        replace: 'if (pushEverything(lane)) return true',
+      },
     ],
     scenario: 'everything: in a batch, and a death in it',
     with: { preemptions: 2, deaths: 0 },
   },
   {
     name: 'markEverything() is forgotten when the ring is full',
-    edits: [{ file: LANE, find: '  if (lane.everything && !lane.batching && !pushEverything(lane)) return false\n', replace: '' }],
+    edits: [
+      {
+        file: LANE,
+        find: '  if (lane.everything && !lane.batching && !pushEverything(lane)) return false\n',
+        replace: '',
+      },
+    ],
     scenario: 'everything: in a ring with room, and in a full one',
   },
   {
@@ -728,16 +915,30 @@ export const mutants = [
   },
   {
     name: 'markEverything() does not look whether the last look is over',
-    edits: [{ file: LANE, find: '  if (isStopped(lane)) {\n    // The', replace: '  if (lane.batchStart === -99) {\n    // The' }],
+    edits: [
+      {
+        file: LANE,
+        find: '  if (isStopped(lane)) {\n    // The',
+        replace: '  if (lane.batchStart === -99) {\n    // The',
+      },
+    ],
     scenario: 'everything: against stop',
   },
 
-  // -------------------------------------------------------------------------------------------- the tracker's own thread
+  // ---------------------------------------------------------------------- the tracker's own thread
   {
     name: 'a cut takes its number when it is asked for, not when it is made',
     edits: [
-      { file: OUTBOX, find: '    o.openSlot = slot\n    o.epoch++\n', replace: '    o.openSlot = slot\n' },
-      { file: OUTBOX, find: '  if (canSealNow(o)) o.queue.push(', replace: '  o.epoch++\n  if (canSealNow(o)) o.queue.push(' },
+      {
+        file: OUTBOX,
+        find: '    o.openSlot = slot\n    o.epoch++\n',
+        replace: '    o.openSlot = slot\n',
+      },
+      {
+        file: OUTBOX,
+        find: '  if (canSealNow(o)) o.queue.push(',
+        replace: '  o.epoch++\n  if (canSealNow(o)) o.queue.push(',
+      },
     ],
     scenario: 'cut: its caller is aborted before it, and after it',
   },
@@ -766,11 +967,17 @@ export const mutants = [
   },
   {
     name: 'a consumer of a BatchRing gives no room back',
-    edits: [{ file: DRAIN, find: '  if (lane >= 0) Atomics.store(words, lane + LANE_READ_END, (start + count) | 0)\n', replace: '' }],
+    edits: [
+      {
+        file: DRAIN,
+        find: '  if (lane >= 0) Atomics.store(words, lane + LANE_READ_END, (start + count) | 0)\n',
+        replace: '',
+      },
+    ],
     scenario: 'BatchRing: two producers, a consumer, two slots',
   },
 
-  // ---------------------------------------------------------------------------------------------------------- the dictionary
+  // -------------------------------------------------------------------------------- the dictionary
   {
     name: 'a cell is filled by a store, not by a compareExchange',
     edits: [
@@ -786,18 +993,25 @@ export const mutants = [
   {
     name: 'a cell leads to a record before its bytes are there',
     edits: [
-      { file: DICTIONARY, find: '  for (let i = RECORD_BYTES; i < size; i++) words[at + i] = key[i - RECORD_BYTES]\n', replace: '' },
+      {
+        file: DICTIONARY,
+        find: '  for (let i = RECORD_BYTES; i < size; i++) words[at + i] = key[i - RECORD_BYTES]\n',
+        replace: '',
+      },
       {
         file: DICTIONARY,
         find: '          d.room -= size\n',
-        replace: '          d.room -= size\n          for (let i = RECORD_BYTES; i < size; i++) words[at + i] = key[i - RECORD_BYTES]\n',
+        replace:
+          '          d.room -= size\n          for (let i = RECORD_BYTES; i < size; i++) words[at + i] = key[i - RECORD_BYTES]\n',
       },
     ],
     scenario: 'dictionary: two threads add two keys of one cell, the last one of the table',
   },
   {
     name: 'no entry is written',
-    edits: [{ file: DICTIONARY, find: '  Atomics.store(words, D_ENTRIES + id, cell)\n', replace: '' }],
+    edits: [
+      { file: DICTIONARY, find: '  Atomics.store(words, D_ENTRIES + id, cell)\n', replace: '' },
+    ],
     scenario: 'dictionary: key() of every number races the adding of keys',
   },
   {
@@ -814,12 +1028,20 @@ export const mutants = [
   },
   {
     name: 'an entry is believed, whoever has the cell that it names',
-    edits: [{ file: DICTIONARY, find: 'return words[record + RECORD_ID] === id ? record : -1', replace: 'return record' }],
+    edits: [
+      {
+        file: DICTIONARY,
+        find: 'return words[record + RECORD_ID] === id ? record : -1',
+        replace: 'return record',
+      },
+    ],
     scenario: 'dictionary: key() of every number races the adding of keys',
   },
   {
     name: "a record's space is written again when a cell leads to it",
-    edits: [{ file: DICTIONARY, find: '          d.at += size\n          d.room -= size\n', replace: '' }],
+    edits: [
+      { file: DICTIONARY, find: '          d.at += size\n          d.room -= size\n', replace: '' },
+    ],
     scenario: 'dictionary: who comes second goes on with what it took, for keys of other lengths',
   },
   {
@@ -840,7 +1062,13 @@ export const mutants = [
   },
   {
     name: 'who comes second does not look at what is in the cell now',
-    edits: [{ file: DICTIONARY, find: '          return id\n        }\n', replace: '          return id\n        }\n        continue\n' }],
+    edits: [
+      {
+        file: DICTIONARY,
+        find: '          return id\n        }\n',
+        replace: '          return id\n        }\n        continue\n',
+      },
+    ],
     scenario: 'dictionary: two threads add one key',
   },
   {
@@ -858,7 +1086,7 @@ export const mutants = [
     edits: [
       {
         file: DICTIONARY,
-        find: '        cell = Atomics.load(words, table + x)\n        if (cell === 0) return -1\n',
+        find: 'the last of it.\n        cell = Atomics.load(words, table + x)\n        if (cell === 0) return -1\n',
         replace: '        return -1\n',
       },
     ],

@@ -13,7 +13,8 @@ export async function tryMutant(mutant, { ms = 20_000 } = {}) {
   try {
     core = await loadCore(mutant.edits)
   } catch (error) {
-    if (error instanceof CannotInstrument) throw new Error(`${mutant.name}: ${error.message}`, { cause: error })
+    if (error instanceof CannotInstrument)
+      throw new Error(`${mutant.name}: ${error.message}`, { cause: error })
     throw error
   }
   const subject = new Subject(core, scenario)
@@ -22,7 +23,13 @@ export async function tryMutant(mutant, { ms = 20_000 } = {}) {
   let by = 'search'
   let { failure, executions } = searched
   if (failure === undefined && !searched.complete) {
-    const walked = walk(subject, { count: 1e6, ms, deaths: mutant.with?.deaths ?? 1, throws, seed: 7 })
+    const walked = walk(subject, {
+      count: 1e6,
+      ms,
+      deaths: mutant.with?.deaths ?? 1,
+      throws,
+      seed: 7,
+    })
     failure = walked.failure
     executions += walked.executions
     by = 'walk'
