@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,6 +21,9 @@ const scratch = mkdtempSync(join(tmpdir(), 'dirtyring-packaging-'))
 const project = join(scratch, 'project')
 let packed: string[] = []
 
+/** A spec about file modes, which Windows does not have. */
+const onPosix = process.platform === 'win32' ? it.skip : it
+
 function run(command: string, args: string[], cwd: string) {
   const { NODE_OPTIONS: _, ...env } = process.env
   const { status, stdout, stderr, error } = spawnSync(command, args, {
@@ -30,6 +34,13 @@ function run(command: string, args: string[], cwd: string) {
   })
   if (error) throw error
   return { status, stdout, stderr }
+}
+
+/** Runs npm's own script with Node where it is known: Windows starts no `npm` without a shell. */
+function npm(args: string[], cwd: string): string {
+  return process.env.npm_execpath?.endsWith('.js')
+    ? mustRun(process.execPath, [process.env.npm_execpath, ...args], cwd)
+    : mustRun('npm', args, cwd)
 }
 
 function mustRun(command: string, args: string[], cwd: string): string {
@@ -48,15 +59,14 @@ function write(path: string, text: string): string {
 beforeAll(() => {
   // Without scripts: the specs' setup has built it, and other specs are running it.
   const [{ filename, files }] = JSON.parse(
-    mustRun('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch], root),
+    npm(['pack', '--json', '--ignore-scripts', '--pack-destination', scratch], root),
   )
   packed = files.map(({ path }: { path: string }) => path)
   write(
     join(project, 'package.json'),
     JSON.stringify({ name: 'project', version: '1.0.0', private: true, type: 'module' }),
   )
-  mustRun(
-    'npm',
+  npm(
     [
       'install',
       '--no-audit',
@@ -73,16 +83,51 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
 describe('the package', () => {
   it('holds what its users need, and nothing else', () => {
-    const sources = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter(
-      (path) => /(?<!\.as)\.ts$/.test(path),
-    )
+    const sources = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
+      .filter((path) => /(?<!\.as)\.ts$/.test(path))
+      .map((path) => path.replaceAll('\\', '/'))
     const built = sources.flatMap((path) =>
       ['.js', '.d.ts'].map((end) => `dist/${path.replace(/\.ts$/, end)}`),
     )
 
-    expect(packed.toSorted()).toEqual(
-      ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', ...built].toSorted(),
+    const guides = readdirSync(join(root, 'docs')).filter(
+      (name) => name.endsWith('.md') && name !== 'dirtyring.api.md',
     )
+    expect(packed.toSorted()).toEqual(
+      [
+        'CHANGELOG.md',
+        'LICENSE',
+        'README.md',
+        'package.json',
+        'perf/results/throughput.svg',
+        ...guides.map((name) => `docs/${name}`),
+        ...built,
+      ].toSorted(),
+    )
+  })
+
+  it('holds the guides and the pictures that its README shows', () => {
+    const readme = readFileSync(join(root, 'README.md'), 'utf8')
+    const linked = [...readme.matchAll(/(!?)\[[^\]]*\]\((?!\w+:|#)([^)#]+)/g)]
+    const shown = linked
+      .filter(([, isPicture, path]) => isPicture === '!' || path.startsWith('docs/'))
+      .map(([, , path]) => path)
+
+    expect(shown.length).toBeGreaterThan(2)
+    expect(shown.filter((path) => !packed.includes(path))).toEqual([])
+  })
+
+  it('names its repository, where npm looks for what a link of the README leads to', () => {
+    const { repository, homepage, bugs } = JSON.parse(
+      readFileSync(join(root, 'package.json'), 'utf8'),
+    )
+    const address = /^git\+(https:.*)\.git$/.exec(repository.url)?.[1]
+
+    expect([homepage, bugs]).toEqual([`${address}#readme`, `${address}/issues`])
+  })
+
+  onPosix('has a command that a clone can run', () => {
+    expect(statSync(join(root, 'dist/cli/cli.js')).mode & 0o111).toBe(0o111)
   })
 
   it('comes alone', () => {
