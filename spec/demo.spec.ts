@@ -10,6 +10,10 @@ const short = '--seconds 0.5 --epoch-ms 50 --writers 2 --rows 20000 --rate 50000
 const linesOf = (text: string) => text.trimEnd().split(/\r?\n/)
 const verdictOf = (stdout: string) => linesOf(stdout).at(-1)!.replace(/\s+/g, ' ')
 
+/** Windows has neither signals nor the commands that make a terminal here. */
+const [onPosix, describeOnPosix] =
+  process.platform === 'win32' ? [it.skip, describe.skip] : [it, describe]
+
 describe('the demo', () => {
   it('survives every accident of its script, and proves it', async () => {
     const { code, stdout, stderr } = await dirtyring(['demo', ...short])
@@ -74,7 +78,7 @@ describe('the demo', () => {
     expect(code).toBe(1)
   })
 
-  it('ends early at Ctrl-C, with its proof', async () => {
+  onPosix('ends early at Ctrl-C, with its proof', async () => {
     let interrupted = false
     const { code, stdout } = await dirtyring(['demo', ...short, '--seconds', '15'], {
       onText(text, { kill }) {
@@ -89,7 +93,7 @@ describe('the demo', () => {
   })
 })
 
-describe('the demo on a terminal', () => {
+describeOnPosix('the demo on a terminal', () => {
   const enter = '\x1b[?1049h\x1b[?25l'
   const leave = '\x1b[?25h\x1b[?1049l'
   const coloursOf = /\x1b\[\d+m/g
