@@ -7,6 +7,7 @@ const {
   maxWorkers: _all,
   collectCoverageFrom: _from,
   coverageReporters: _how,
+  coverageThreshold: _least,
   ...rest
 } = config
 
