@@ -108,8 +108,8 @@ describe('the command line', () => {
   })
 
   it.each([
-    [['serve'], 'unknown command "serve": there are "doctor" and "demo"'],
-    [['--nope'], 'unknown option "--nope": there are "doctor" and "demo"'],
+    [['serve'], 'unknown command "serve": the commands are "doctor" and "demo"'],
+    [['--nope'], 'unknown option "--nope": the commands are "doctor" and "demo"'],
     [['doctor', '--rows', '5'], "unknown option '--rows'"],
     [['demo', 'twice'], 'unexpected argument "twice"'],
     [['demo', '--nope'], "unknown option '--nope'"],

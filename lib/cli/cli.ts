@@ -9,31 +9,34 @@ const help = `dirtyring: which keys changed since last time
 
 Usage: dirtyring <command> [options]
 
-  doctor                 what this runtime can do, the memory the defaults take, a self-test: for bug reports
-  demo                   half a minute of incremental checkpoints under kills, with a proof at the end
-  <command> --help       its options
+  doctor                 show what this runtime can do and run a self-test, for bug reports
+  demo                   copy a table for half a minute while threads are killed, then prove it
+  <command> --help       show the options of a command
 
-  -h, --help             this text
-  -v, --version          the version
+  -h, --help             show this text
+  -v, --version          show the version
 `
 
 const demoHelp = `Usage: dirtyring demo [options]
 
-  Worker threads write a shared table and mark every row they write. The main thread keeps a copy up to date by copying, at every
-  checkpoint, the rows that changed. A writer and the aggregator are terminated on the way, a checkpoint fails, an epoch overflows.
-  Exit code 0 only if the copy is the table, byte for byte, and no mark was lost and none invented.
+  Worker threads write a shared table and mark every row that they write. At every checkpoint the
+  main thread copies the rows that changed. Meanwhile the demo terminates a writer and the
+  aggregator, lets a checkpoint fail, and lets an epoch overflow. The exit code is 0 only if the
+  copy equals the table byte for byte, no mark is lost, and no mark is invented.
 
-  On a terminal: k kills a writer, f lets the next checkpoint fail, q ends it early, with its proof.
+  On a terminal: k kills a writer, f lets the next checkpoint fail, q ends the demo early and still
+  proves the copy.
 
 ${demoOptionsHelp()}
 `
 
 const doctorHelp = `Usage: dirtyring doctor [--json]
 
-  What this runtime can do, the memory that a tracker takes by default, and a self-test with two worker threads, one of which is
-  terminated. Exit code 0 if dirtyring is usable here. Paste it into bug reports.
+  Shows what this runtime can do and the memory that a tracker takes by default. Then runs a
+  self-test with two worker threads, and terminates one of them. The exit code is 0 if dirtyring is
+  usable here. Paste the output into bug reports.
 
-  --json                 the same for machines
+  --json                 print the same as JSON
 `
 
 const TERMINATED_BY_SIGINT = 130
@@ -43,7 +46,7 @@ async function demo(settings: DemoSettings, isPlain: boolean): Promise<number> {
   const interrupted = new AbortController()
   const interrupt = (why: string): void => {
     if (interrupted.signal.aborted) {
-      show.close() // the second time: at once
+      show.close() // a second Ctrl-C: end at once
       process.exit(TERMINATED_BY_SIGINT)
     }
     interrupted.abort(why)
@@ -57,7 +60,7 @@ async function demo(settings: DemoSettings, isPlain: boolean): Promise<number> {
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => {
       show.close()
-      process.kill(process.pid, signal) // nobody listens any more: it does what it does by default
+      process.kill(process.pid, signal) // no listener is left: the signal ends the process
     })
   }
   const isProven = await runDemo(settings, show, interrupted.signal)
@@ -100,12 +103,13 @@ async function main([command, ...args]: string[]): Promise<number> {
       return say(`${version()}\n`)
     default:
       throw new UsageError(
-        `unknown ${command.startsWith('-') ? 'option' : 'command'} "${command}": there are "doctor" and "demo"`,
+        `unknown ${command.startsWith('-') ? 'option' : 'command'} "${command}": ` +
+          `the commands are "doctor" and "demo"`,
       )
   }
 }
 
-// Whoever read the output has closed it (`| head`): nobody is left to be told anything.
+// The reader of the output has closed it (`| head`): nothing that is written now can arrive.
 process.stdout.on('error', () => process.exit(1))
 
 try {
