@@ -8,18 +8,8 @@
  *
  * A thread whose name begins with "producer" can be killed.
  */
-import {
-  attempt,
-  currentThread,
-  DEAD,
-  drive,
-  Failure,
-  forget,
-  mixed,
-  read,
-  say,
-  until,
-} from './runtime.mjs'
+import { attempt, currentThread, drive, forget, read, say, until } from './parts.mjs'
+import { DEAD, Failure, mix } from './runtime.mjs'
 
 const noClock = { armed: true, arm: () => undefined }
 const SMALL = { capacity: 2, laneCapacity: 2, maxWriters: 2 }
@@ -92,7 +82,7 @@ export class World {
       )
         return
       const token = core.tokenOf(now)
-      run.known = mixed(run.known, mixed(token, thread.id))
+      run.known = mix(run.known, mix(token, thread.id))
       if ((token & core.BATCH) === 0) return
       const writer = (token & (core.BATCH - 1)) >>> layout.laneBits
       const end = this.words[core.laneAt(layout, writer) + core.LANE_STAGED_END]

@@ -8,7 +8,7 @@
  */
 import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -97,14 +97,9 @@ async function lead() {
   const minutes = Number(option('--minutes', 25))
   const only = option('--only', '')
   const version = createHash('sha256').update(buildCore())
-  for (const file of [
-    'scenarios.mjs',
-    'model.mjs',
-    'dictionary.mjs',
-    'runtime.mjs',
-    'explorer.mjs',
-  ])
-    version.update(readFileSync(fileURLToPath(new URL(file, import.meta.url))))
+  const here = fileURLToPath(new URL('.', import.meta.url))
+  for (const file of readdirSync(here, { recursive: true }).sort())
+    if (file.endsWith('.mjs')) version.update(readFileSync(join(here, file)))
   const name = version.digest('hex').slice(0, 16)
   let state = { name, results: {} }
   try {

@@ -8,7 +8,8 @@
  * Keys have names; each is searched for, so that it has the home cell, the low bits of the hash,
  * and the length in words that its scenario wants. Every thread can die.
  */
-import { attempt, currentThread, drive, Failure, mixed, say, until, DEAD } from './runtime.mjs'
+import { attempt, currentThread, drive, say, until } from './parts.mjs'
+import { DEAD, Failure, mix } from './runtime.mjs'
 
 /**
  * As in the largest space, two bits of the hash are left in a cell: keys that agree in them are
@@ -148,7 +149,7 @@ export class World {
     this.#look()
     const known = this.keyOf.get(id)
     // What it was when the call began is what the oracle goes by, and no thread was told.
-    this.run.known = mixed(this.run.known, known === undefined ? id : id + 100)
+    this.run.known = mix(this.run.known, known === undefined ? id : id + 100)
     const record = yield* core.recordWith(d, id)
     let name
     if (record >= 0) {

@@ -5,8 +5,9 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import * as at from './lockstep-words.mjs'
-import { Tracker } from './model.mjs'
-import { $, drive, Run } from './runtime.mjs'
+import { Tracker } from './tracker.mjs'
+import { drive } from './parts.mjs'
+import { $, Run } from './runtime.mjs'
 import { scenarios } from './scenarios.mjs'
 
 const { number, words, layout, settings, control, output, modules, scenarioName, jobs } = workerData

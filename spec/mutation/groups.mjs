@@ -6,7 +6,13 @@
 export const GROUPS = {
   keys: {
     mutate: ['lib/{keys,fingerprint,check,errors,support}.ts'],
-    specs: ['unit/keys', 'unit/fingerprint', 'contract/bad-input', 'unit/set'],
+    specs: [
+      'unit/keys',
+      'unit/fingerprint',
+      'contract/bad-{arguments,handles,keys}',
+      'contract/options',
+      'unit/set',
+    ],
   },
   set: {
     mutate: ['lib/set/**/*.ts', '!lib/set/native/{binary,kernel.as}.ts'],
@@ -15,7 +21,14 @@ export const GROUPS = {
   dictionary: { mutate: ['lib/dictionary/*.ts'], specs: ['contract/dictionary'] },
   memory: {
     mutate: ['lib/memory/*.ts', 'lib/options.ts'],
-    specs: ['unit/lanes', 'unit/ring', 'contract/wraps', 'contract/bad-input', 'unit/aggregator'],
+    specs: [
+      'unit/lanes',
+      'unit/ring',
+      'contract/wraps',
+      'contract/bad-{arguments,handles,keys}',
+      'contract/options',
+      'unit/{aggregator,damaged-memory,supervisor}',
+    ],
   },
   ring: {
     mutate: ['lib/ring/*.ts'],
@@ -24,34 +37,36 @@ export const GROUPS = {
   aggregator: {
     mutate: ['lib/aggregator/*.ts', '!lib/aggregator/worker.ts'],
     specs: [
-      'unit/aggregator',
+      'unit/{aggregator,damaged-memory,supervisor}',
       'faults/faults',
       'contract/given-up',
-      'contract/stop',
+      'contract/{stop,last-epoch}',
       'contract/wraps',
     ],
   },
   writer: {
     mutate: ['lib/writer/*.ts', 'lib/platform/{node,thread}.ts', 'lib/timers.ts'],
     specs: [
-      'contract/writers',
+      'contract/{writers,writer-lifetimes,back-pressure,txn-buffer}',
       'contract/thread-writers',
       'contract/batches',
       'contract/signals',
-      'contract/stop',
-      'contract/bad-input',
+      'contract/{stop,last-epoch}',
+      'contract/bad-{arguments,handles,keys}',
+      'contract/options',
     ],
   },
   tracker: {
     mutate: ['lib/tracker/*.ts', 'lib/epochs/*.ts', 'lib/signal.ts'],
     specs: [
-      'contract/epochs',
+      'contract/{epochs,overflow,advancing,epoch-loops}',
       'contract/flushed',
       'contract/observing',
       'contract/signals',
-      'contract/stop',
+      'contract/{stop,last-epoch}',
       'contract/given-up',
-      'contract/bad-input',
+      'contract/bad-{arguments,handles,keys}',
+      'contract/options',
     ],
   },
 }

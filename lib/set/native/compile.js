@@ -48,12 +48,17 @@ async function compile() {
     ],
     {
       writeFile: (_name, contents) => (code = contents),
-      readFile: (name) => (name === basename(source) ? readFileSync(source, 'utf8') : null),
+      readFile: (name) => (name === basename(source) ? kernelText() : null),
     },
   )
   if (error !== null || code === undefined)
     throw new Error(`kernel.as.ts does not compile: ${stderr.toString()}`, { cause: error })
   return code
+}
+
+/** The kernel with its decorators: TypeScript has none on functions, so they stand in comments. */
+function kernelText() {
+  return readFileSync(source, 'utf8').replaceAll(/^\/\/ @inline$/gm, '@inline')
 }
 
 function binaryText(code) {

@@ -2,7 +2,8 @@
  * The set's loops of ../kernel.ts in WebAssembly, over the very same bytes: AssemblyScript, a
  * dialect of TypeScript that this project's tsc does not see. compile.js makes binary.ts of it.
  * Places are byte addresses; nothing is kept here but the secrets, and nothing is published:
- * results go back to the caller, who stores them.
+ * results go back to the caller, who stores them. A decorator of AssemblyScript stands in a comment,
+ * so that formatters can read the file; compile.js takes it out of there.
  */
 
 let seedLo: i32
@@ -24,7 +25,14 @@ const MASKED: usize = 64 << 3
 const FAR_SHIFT = 15
 
 /** Once, before all else. scratch: byte address of 256 words that nobody else writes. */
-export function init(seedLo_: i32, mulLo_: i32, seedHi_: i32, mulHi_: i32, mulMix_: i32, scratch_: usize): void {
+export function init(
+  seedLo_: i32,
+  mulLo_: i32,
+  seedHi_: i32,
+  mulHi_: i32,
+  mulMix_: i32,
+  scratch_: usize,
+): void {
   seedLo = seedLo_
   mulLo = mulLo_
   seedHi = seedHi_
@@ -36,9 +44,9 @@ export function init(seedLo_: i32, mulLo_: i32, seedHi_: i32, mulHi_: i32, mulMi
 /**
  * A key's home cell: ../mix.ts. The secrets as arguments, so that a loop keeps them in registers.
  */
-@inline
+// @inline
 function homeOf(key: u64, table: usize, shift: i32, a: i32, b: i32, c: i32, d: i32, e: i32): u32 {
-  const x: u32 = ((<i32>key ^ a) * b) ^ rotl<i32>((<i32>(key >> 32) ^ c) * d, 16)
+  const x: u32 = (((<i32>key) ^ a) * b) ^ rotl<i32>(((<i32>(key >> 32)) ^ c) * d, 16)
   return <u32>table + ((((rotl<u32>(x, 11) ^ (x >>> 3)) * <u32>e) >>> shift) << 3)
 }
 
@@ -49,8 +57,18 @@ function homeOf(key: u64, table: usize, shift: i32, a: i32, b: i32, c: i32, d: i
  * be a few. Four keys a turn: the compiler does not unroll it, and half of a turn is the loop's
  * own.
  */
-@inline
-function findHomes(at: usize, end: usize, table: usize, shift: i32, a: i32, b: i32, c: i32, d: i32, e: i32): void {
+// @inline
+function findHomes(
+  at: usize,
+  end: usize,
+  table: usize,
+  shift: i32,
+  a: i32,
+  b: i32,
+  c: i32,
+  d: i32,
+  e: i32,
+): void {
   let to = scratch
   for (; at + 32 <= end; at += 32, to += 16) {
     store<u32>(to, homeOf(load<u64>(at), table, shift, a, b, c, d, e))
@@ -58,22 +76,27 @@ function findHomes(at: usize, end: usize, table: usize, shift: i32, a: i32, b: i
     store<u32>(to, homeOf(load<u64>(at, 16), table, shift, a, b, c, d, e), 8)
     store<u32>(to, homeOf(load<u64>(at, 24), table, shift, a, b, c, d, e), 12)
   }
-  for (; at < end; at += 8, to += 4) store<u32>(to, homeOf(load<u64>(at), table, shift, a, b, c, d, e))
+  for (; at < end; at += 8, to += 4)
+    store<u32>(to, homeOf(load<u64>(at), table, shift, a, b, c, d, e))
   if (shift >= FAR_SHIFT) return
   let sum: u64 = 0
   let from = scratch
   for (; from + 16 <= to; from += 16) {
-    sum |= load<u64>(load<u32>(from)) | load<u64>(load<u32>(from, 4)) | load<u64>(load<u32>(from, 8)) | load<u64>(load<u32>(from, 12))
+    sum |=
+      load<u64>(load<u32>(from)) |
+      load<u64>(load<u32>(from, 4)) |
+      load<u64>(load<u32>(from, 8)) |
+      load<u64>(load<u32>(from, 12))
   }
   for (; from < to; from += 4) sum |= load<u64>(load<u32>(from))
   sink = sum
 }
 
 /** 1 if the key at `at` is 0, or not in its home cell, whose address is at `home`. */
-@inline
+// @inline
 function isMissing(at: usize, home: usize): u64 {
   const key = load<u64>(at)
-  return <u64>(load<u64>(load<u32>(home)) != key) | <u64>(key == 0)
+  return (<u64>(load<u64>(load<u32>(home)) != key)) | (<u64>(key == 0))
 }
 
 /**
@@ -83,9 +106,21 @@ function isMissing(at: usize, home: usize): u64 {
  * Most keys are in, and at home. Which of 64 are not is found without a branch, and what a branch
  * could be wrong about is left for those few.
  */
-export function insertRun(at: usize, end: usize, tail: usize, full: usize, table: usize, shift: i32, zero: i32): i32 {
-  const a = seedLo, b = mulLo, c = seedHi, d = mulHi, e = mulMix
-  const tableEnd: usize = table + (<usize>8 << (32 - shift))
+export function insertRun(
+  at: usize,
+  end: usize,
+  tail: usize,
+  full: usize,
+  table: usize,
+  shift: i32,
+  zero: i32,
+): i32 {
+  const a = seedLo,
+    b = mulLo,
+    c = seedHi,
+    d = mulHi,
+    e = mulMix
+  const tableEnd: usize = table + ((<usize>8) << (32 - shift))
   const from = at
   const start = tail
   while (at < end) {
@@ -99,7 +134,11 @@ export function insertRun(at: usize, end: usize, tail: usize, full: usize, table
       let home = homes
       let bit: u64 = 0
       for (; place + 32 <= last; place += 32, home += 16, bit += 4) {
-        const four = isMissing(place, home) | (isMissing(place + 8, home + 4) << 1) | (isMissing(place + 16, home + 8) << 2) | (isMissing(place + 24, home + 12) << 3)
+        const four =
+          isMissing(place, home) |
+          (isMissing(place + 8, home + 4) << 1) |
+          (isMissing(place + 16, home + 8) << 2) |
+          (isMissing(place + 24, home + 12) << 3)
         missing |= four << bit
       }
       for (; place < last; place += 8, home += 4, bit++) missing |= isMissing(place, home) << bit
@@ -135,9 +174,9 @@ export function insertRun(at: usize, end: usize, tail: usize, full: usize, table
   return resultOf(end - from, tail - start, zero)
 }
 
-@inline
+// @inline
 function resultOf(taken: usize, added: usize, zero: i32): i32 {
-  return (<i32>(taken >> 3) << 14) | (<i32>(added >> 3) << 1) | zero
+  return ((<i32>(taken >> 3)) << 14) | ((<i32>(added >> 3)) << 1) | zero
 }
 
 /**
@@ -145,8 +184,12 @@ function resultOf(taken: usize, added: usize, zero: i32): i32 {
  * among them.
  */
 export function indexLog(at: usize, end: usize, table: usize, shift: i32): i32 {
-  const a = seedLo, b = mulLo, c = seedHi, d = mulHi, e = mulMix
-  const tableEnd: usize = table + (<usize>8 << (32 - shift))
+  const a = seedLo,
+    b = mulLo,
+    c = seedHi,
+    d = mulHi,
+    e = mulMix
+  const tableEnd: usize = table + ((<usize>8) << (32 - shift))
   let zero = 0
   while (at < end) {
     const stop = min(end - at, GROUP) + at
@@ -172,8 +215,8 @@ export function indexLog(at: usize, end: usize, table: usize, shift: i32): i32 {
 
 /** 1 if a key, not 0, is in the table. */
 export function contains(lo: i32, hi: i32, table: usize, shift: i32): i32 {
-  const key = (<u64>(<u32>hi) << 32) | <u64>(<u32>lo)
-  const tableEnd: usize = table + (<usize>8 << (32 - shift))
+  const key = ((<u64>(<u32>hi)) << 32) | (<u64>(<u32>lo))
+  const tableEnd: usize = table + ((<usize>8) << (32 - shift))
   let cell: usize = homeOf(key, table, shift, seedLo, mulLo, seedHi, mulHi, mulMix)
   let seen = load<u64>(cell)
   while (seen != 0 && seen != key) {

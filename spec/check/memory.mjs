@@ -1,0 +1,149 @@
+/**
+ * The memory that an execution of a scenario begins with, and what is known of its words: their
+ * names, the races that are meant to be, and the words that decide nothing.
+ */
+import { drive } from './parts.mjs'
+
+export const noClock = { armed: true, arm: () => undefined }
+
+const SMALL = {
+  capacity: 2,
+  laneCapacity: 4,
+  maxWriters: 2,
+  epochSlots: 3,
+  maxKeysPerEpoch: 16,
+  batchSize: 64,
+  flushIntervalMs: 0,
+  onFull: 'wait',
+  maxWaitMs: 1000,
+}
+
+/** The memory that each execution of a scenario begins with. */
+export function setUp(core, scenario) {
+  const { smallestTable, ...settings } = { ...SMALL, ...scenario.memory }
+  const made = core.createMemory(settings, core.secretsOf(7))
+  const layout = {
+    ...made.layout,
+    smallestTable: smallestTable ?? Math.min(16, made.layout.largestTable),
+  }
+  const memory = { words: made.words, layout }
+  drive(core.startAt(memory, scenario.start ?? {}))
+  const seeded = []
+  /** Keys that were published and taken before anything begins. */
+  const seed = (keys) => {
+    const lane = drive(core.openLane(memory, 1, settings.batchSize, noClock))
+    drive(
+      core.stageMany(
+        lane,
+        keys.flatMap((key) => [key, 0]),
+        keys.length,
+      ),
+    )
+    drive(core.publish(lane))
+    drive(core.closeLane(lane))
+    const a = drive(core.takeRole(memory, 1))
+    drive(core.recover(a))
+    while (drive(core.step(a)) === core.WORKED);
+    drive(core.leaveRole(a))
+    seeded.push(...keys)
+  }
+  scenario.setUp?.({ core, words: memory.words, memory, seed })
+  return { memory, settings, seeded }
+}
+
+/**
+ * The races that are meant to be, by name, with the reason; docs/memory-model.md says more. Any
+ * other race fails.
+ */
+export const BENIGN = [
+  { name: 'LANE_ATTN', why: 'it only asks for a look; every publication looks again, atomically' },
+  {
+    name: 'LANE_STAGED_END',
+    why: "a token's keys are ordered by its slot; a newer end is only larger, and the question is whether it is large enough",
+  },
+  {
+    name: 'LANE_PUBLISHED',
+    why: 'the tracker asks whether a writer has something staged; it asks again until the grace is over',
+  },
+]
+
+/** Says of a word whether a listed race is about it. */
+export function racyWords(core, { layout }) {
+  const racy = new Set()
+  for (let writer = 0; writer < layout.maxWriters; writer++) {
+    for (const { name } of BENIGN) racy.add(core.laneAt(layout, writer) + core[name])
+  }
+  return (i) => racy.has(i)
+}
+
+/** Statistics that decide nothing but themselves: two states that differ in them only are one. */
+export function unimportantWords(core, { layout }) {
+  const words = new Set([core.QUEUED_PEAK, core.PROGRESS])
+  for (let writer = 0; writer < layout.maxWriters; writer++)
+    words.add(core.laneAt(layout, writer) + core.LANE_BATCHES + 1)
+  return (i) => words.has(i)
+}
+
+/** Names words, for people. */
+export function namer(core, { layout }) {
+  const control = new Map()
+  const names = [
+    'TAIL',
+    'HEAD',
+    'CUR',
+    'STOPPED',
+    'STOP_POSITION',
+    'FINISHED',
+    'PROGRESS',
+    'QUEUED_PEAK',
+    'FAILED',
+    'INTENT_POSITION',
+    'INTENT_START',
+  ]
+  names.push(
+    'EVENTS',
+    'BATCHES',
+    'KEYS',
+    'HARVESTED',
+    'PARKED',
+    'OWNER',
+    'WAITERS',
+    'LISTENING',
+    'SIGNAL',
+  )
+  for (const name of names) if (core[name] !== undefined) control.set(core[name], name)
+  const lane = new Map(
+    Object.entries(core)
+      .filter(
+        ([name, at]) =>
+          /^LANE_[A-Z_]+$/.test(name) && typeof at === 'number' && name !== 'LANE_CAPACITY',
+      )
+      .map(([name, at]) => [at, name.slice(5)]),
+  )
+  const header = new Map(
+    ['COUNT', 'GROWTH', 'ZERO', 'FLAGS', 'RESTORED'].map((name) => [core[`SLOT_${name}`], name]),
+  )
+  return (i) => {
+    if (i < layout.ring) {
+      if (control.has(i)) return control.get(i)
+      for (let back = 1; back < 12; back++)
+        if (control.has(i - back)) return `${control.get(i - back)}+${back}`
+      return `word ${i}`
+    }
+    if (i < layout.lanes) return `slot[${i - layout.ring}]`
+    if (i < layout.epochs) {
+      const writer = Math.floor((i - layout.lanes) / layout.laneStride)
+      const at = (i - layout.lanes) % layout.laneStride
+      if (at >= core.LANE_KEYS)
+        return `lane${writer}.key[${(at - core.LANE_KEYS) >> 1}].${at & 1 ? 'hi' : 'lo'}`
+      return `lane${writer}.${lane.get(at) ?? `header+${at}`}`
+    }
+    const slot = Math.floor((i - layout.epochs) / layout.epochStride)
+    const at = (i - layout.epochs) % layout.epochStride
+    if (at >= layout.table) return `epoch${slot}.cell[${(at - layout.table) >> 1}]`
+    if (at >= layout.log) return `epoch${slot}.log[${(at - layout.log) >> 1}]`
+    return `epoch${slot}.${header.get(at) ?? `header+${at}`}`
+  }
+}
+
+export const keyName = (lo, hi) => (hi === 0 ? `${lo >>> 0}` : `${hi >>> 0}:${lo >>> 0}`)

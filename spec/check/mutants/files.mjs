@@ -1,0 +1,12 @@
+/** Files of lib/ that several mutants edit, by short names. */
+export const RING = 'ring/ring'
+export const LANE = 'ring/lane'
+export const CONSUME = 'ring/consume'
+export const STEP = 'aggregator/step'
+export const EFFECTS = 'aggregator/effects'
+export const STATE = 'aggregator/state'
+export const WAKE = 'aggregator/wake'
+export const PARK = 'aggregator/park'
+export const OUTBOX = 'tracker/outbox'
+export const DRAIN = 'ring/drain'
+export const DICTIONARY = 'dictionary/core'

@@ -1,0 +1,437 @@
+import { describe, expect, it } from '@jest/globals'
+import {
+  BatchRing,
+  fingerprint,
+  FingerprintSet,
+  KeyDictionary,
+  TxnBuffer,
+} from '../../lib/index.js'
+import { openInline, thrown } from '../support/in-process.js'
+import { INVALID_ARG, OUT_OF_RANGE, expectError } from '../support/bad-input.js'
+
+describe('C11: keys that are none', () => {
+  const wrong: [key: unknown, kind: { name: string; code: string }, part: string][] = [
+    [-1, OUT_OF_RANGE, 'got -1'],
+    [1.5, OUT_OF_RANGE, 'got 1.5'],
+    [NaN, OUT_OF_RANGE, 'got NaN'],
+    [Infinity, OUT_OF_RANGE, 'got Infinity'],
+    [-Infinity, OUT_OF_RANGE, 'got -Infinity'],
+    [2 ** 53, OUT_OF_RANGE, 'got 9007199254740992'],
+    [-1n, OUT_OF_RANGE, 'got -1n'],
+    [2n ** 64n, OUT_OF_RANGE, 'got 18446744073709551616n'],
+    [undefined, INVALID_ARG, 'got undefined'],
+    [null, INVALID_ARG, 'got null'],
+    [true, INVALID_ARG, 'got true'],
+    [{}, INVALID_ARG, 'got an instance of Object'],
+    [[1], INVALID_ARG, 'got an instance of Array'],
+    [new Uint16Array(1), INVALID_ARG, 'got an instance of Uint16Array'],
+    [new DataView(new ArrayBuffer(8)), INVALID_ARG, 'got an instance of DataView'],
+    [new ArrayBuffer(8), INVALID_ARG, 'got an instance of ArrayBuffer'],
+    [() => 1, INVALID_ARG, 'got function'],
+    [Symbol('key'), INVALID_ARG, 'got Symbol(key)'],
+  ]
+
+  it.each(wrong)(
+    '%p is one clear error in every method that takes a key, and nothing is marked',
+    async (key: any, kind, part) => {
+      const tracker = await openInline()
+      const writer = tracker.openWriter()
+      writer.markMany([1, 2])
+      const epoch = await tracker.advanceEpoch()
+      writer.mark(5)
+      const txn = new TxnBuffer(1)
+      const before = tracker.stats()
+      for (const act of [() => writer.mark(key), () => txn.record(key), () => epoch.has(key)]) {
+        expectError(thrown(act), kind, '"key" expected', part)
+      }
+      expectError(
+        thrown(() => writer.markMany([7, 8, key])),
+        kind,
+        '"keys[2]" expected',
+        part,
+      )
+      expectError(
+        thrown(() => writer.markMany(new Set([7, key]))),
+        kind,
+        '"keys[1]" expected',
+        part,
+      )
+      expectError(
+        thrown(() => txn.recordMany([key])),
+        kind,
+        '"keys[0]" expected',
+        part,
+      )
+      expect(tracker.stats()).toEqual(before)
+      expect([writer.staged, txn.size]).toEqual([1, 0])
+      epoch.commit()
+      expect([...(await tracker.advanceEpoch())]).toEqual([5n])
+    },
+  )
+
+  it('lists that are none are a TypeError; one key is no list', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    const txn = new TxnBuffer(1)
+    const before = tracker.stats()
+    for (const list of [
+      undefined,
+      null,
+      5,
+      5n,
+      {},
+      new Map([[1, 2]]),
+      [1][Symbol.iterator](),
+      new Float64Array(1),
+      new Int32Array(2),
+      () => 1,
+    ] as never[]) {
+      for (const act of [() => writer.markMany(list), () => txn.recordMany(list)])
+        expectError(thrown(act), INVALID_ARG, '"keys" expected')
+    }
+    for (const key of ['text', new Uint8Array([1, 2])] as never[]) {
+      for (const act of [() => writer.markMany(key), () => txn.recordMany(key)]) {
+        expectError(thrown(act), INVALID_ARG, '"keys" expected', 'one key: wrap it in an array')
+      }
+    }
+    for (const lanes of [
+      undefined,
+      null,
+      [1, 2],
+      new BigUint64Array(1),
+      new Uint8Array(2),
+      new Float32Array(2),
+      'ab',
+    ] as never[]) {
+      expectError(
+        thrown(() => writer.markLanes(lanes)),
+        INVALID_ARG,
+        '"lanes" expected a Uint32Array or an Int32Array',
+      )
+    }
+    for (const lanes of [new Uint32Array(1), new Int32Array(3)]) {
+      expectError(
+        thrown(() => writer.markLanes(lanes)),
+        OUT_OF_RANGE,
+        '"lanes" expected an even length',
+        `got ${lanes.length}`,
+      )
+    }
+    expect(tracker.stats()).toEqual(before)
+    expect(txn.size).toBe(0)
+  })
+
+  it('fingerprints, keys with a seed and transaction ids are checked too', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    writer.markMany([1])
+    const epoch = await tracker.advanceEpoch()
+    writer.mark(2)
+    const txn = new TxnBuffer(1)
+    const before = tracker.stats()
+    for (const fp of [5, '5', undefined, null] as never[]) {
+      expectError(
+        thrown(() => writer.markFingerprint(fp)),
+        INVALID_ARG,
+        '"fp" expected a bigint',
+      )
+    }
+    expectError(
+      thrown(() => writer.markFingerprint(-1n)),
+      OUT_OF_RANGE,
+      '"fp"',
+      'got -1n',
+    )
+    for (const key of [5, 5n, undefined, null, [], new Uint16Array(2)] as never[]) {
+      for (const act of [
+        () => writer.markKey(key),
+        () => txn.recordKey(key),
+        () => epoch.hasKey(key),
+      ]) {
+        expectError(thrown(act), INVALID_ARG, '"key" expected a string or a Uint8Array')
+      }
+    }
+    for (const seed of [-1, 1.5, 2 ** 32, NaN]) {
+      for (const act of [
+        () => writer.markKey('a', seed),
+        () => txn.recordKey('a', seed),
+        () => epoch.hasKey('a', seed),
+      ]) {
+        expectError(thrown(act), OUT_OF_RANGE, '"seed" expected', `got ${seed}`)
+      }
+    }
+    expectError(
+      thrown(() => writer.markKey('a', '1' as never)),
+      INVALID_ARG,
+      '"seed" expected a number',
+    )
+    for (const id of [undefined, null, '1', {}] as never[]) {
+      expectError(
+        thrown(() => writer.begin(id)),
+        INVALID_ARG,
+        '"txnId" expected a number or a bigint',
+      )
+      expectError(
+        thrown(() => new TxnBuffer(id)),
+        INVALID_ARG,
+        '"txnId" expected a number or a bigint',
+      )
+    }
+    for (const expected of [-1, 0.5, NaN, Infinity, 2 ** 30]) {
+      expectError(
+        thrown(() => new TxnBuffer(1, expected)),
+        OUT_OF_RANGE,
+        '"expectedKeys" expected',
+        `got ${expected}`,
+      )
+    }
+    expectError(
+      thrown(() => new TxnBuffer(1, '5' as never)),
+      INVALID_ARG,
+      '"expectedKeys" expected a number',
+    )
+    expect(tracker.stats()).toEqual(before)
+    expect([writer.staged, txn.size]).toEqual([1, 0])
+  })
+
+  it('a TxnBuffer flushes to a Writer and to nothing else, and keeps its keys', () => {
+    const txn = new TxnBuffer(1)
+    txn.record(1)
+    for (const writer of [undefined, null, {}, 5] as never[])
+      expectError(
+        thrown(() => txn.flushTo(writer)),
+        INVALID_ARG,
+        '"writer" expected',
+      )
+    expect(txn.size).toBe(1)
+  })
+})
+
+describe('C11: a view of memory that this thread no longer has', () => {
+  it('is one clear error in every function that takes a view, and nothing is stored', async () => {
+    const detached = <V extends { buffer: ArrayBufferLike }>(view: V): V => {
+      structuredClone(view.buffer, { transfer: [view.buffer as ArrayBuffer] })
+      return view
+    }
+    const bytes = detached(new Uint8Array(8))
+    const keys = detached(new BigUint64Array(8))
+    const ids = detached(new Uint32Array(8))
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    writer.mark('')
+    const epoch = await tracker.advanceEpoch()
+    writer.mark(5)
+    const txn = new TxnBuffer(1)
+    const set = new FingerprintSet()
+    const dictionary = KeyDictionary.create({ maxKeys: 4 })
+    dictionary.id('')
+    const ring = BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 })
+    const producer = ring.openProducer()
+    const before = tracker.stats()
+    for (const act of [
+      () => writer.mark(bytes),
+      () => writer.markKey(bytes),
+      () => writer.markMany(keys),
+      () => writer.markMany(keys, { atomic: false }),
+      () => writer.markMany(ids),
+      () => writer.markMany([1, bytes]),
+      () => writer.markMany(new Set([bytes])),
+      () => writer.markLanes(ids),
+      () => writer.markLanes(ids, { atomic: false }),
+      () => txn.record(bytes),
+      () => txn.recordKey(bytes),
+      () => txn.recordMany(keys),
+      () => txn.recordMany([bytes]),
+      () => epoch.has(bytes),
+      () => epoch.hasKey(bytes),
+      () => set.add(bytes),
+      () => set.addMany(ids),
+      () => set.has(bytes),
+      () => fingerprint(bytes),
+      () => dictionary.id(bytes),
+      () => dictionary.find(bytes),
+      () => producer.push(keys),
+    ]) {
+      expectError(thrown(act), INVALID_ARG, 'detached or out of bounds')
+    }
+    expect(tracker.stats()).toEqual(before)
+    expect([txn.size, set.size, dictionary.size, ring.drain(() => undefined)]).toEqual([0, 0, 1, 0])
+    epoch.commit()
+    expect([...(await tracker.advanceEpoch())]).toEqual([5n])
+  })
+})
+
+describe('C11: a list whose keys run code of the caller', () => {
+  /** A list of these keys, where the reading of the key at `at` runs `run`. */
+  const listWith = (keys: number[], at: number, run: () => unknown): number[] =>
+    Object.defineProperty([...keys], at, {
+      get: () => {
+        run()
+        return keys[at]
+      },
+    })
+
+  it('markMany(): what that code marks is stored, before the list; when it throws, the list is not', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    expect(writer.markMany(listWith([10, 11, 12], 1, () => writer.markMany([20, 21])))).toBe(true)
+    const own = new Error('of the list')
+    const failing = listWith([30, 31], 1, () => {
+      writer.mark(22)
+      throw own
+    })
+    expect(thrown(() => writer.markMany(failing))).toBe(own)
+    expect([...(await tracker.advanceEpoch()).ids()]).toEqual([1, 20, 21, 10, 11, 12, 22])
+  })
+
+  it('markMany(): a writer that it closes takes no more keys', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    expect(thrown(() => writer.markMany(listWith([1, 2], 1, () => writer.close()))).code).toBe(
+      'ERR_DIRTYRING_CLOSED',
+    )
+    expect((await tracker.advanceEpoch()).size).toBe(0)
+  })
+
+  it('recordMany(): what it records into the same buffer is kept, also where the buffer grows or is cleared', () => {
+    const txn = new TxnBuffer(1, 0)
+    txn.record(1)
+    txn.recordMany(
+      listWith([10, 11], 1, () =>
+        txn.recordMany(Uint32Array.from({ length: 100 }, (_, i) => 100 + i)),
+      ),
+    )
+    expect([...txn.drain()]).toEqual([
+      1n,
+      ...Array.from({ length: 100 }, (_, i) => BigInt(100 + i)),
+      10n,
+      11n,
+    ])
+    txn.recordMany([1, 2, 3])
+    txn.recordMany(listWith([10, 11], 0, () => txn.clear()))
+    expect([...txn.drain()]).toEqual([10n, 11n])
+    const failing = listWith([10, 11], 1, () => {
+      txn.record(5)
+      txn.record(-1)
+    })
+    expectError(
+      thrown(() => txn.recordMany(failing)),
+      OUT_OF_RANGE,
+      'got -1',
+    )
+    expect([...txn.drain()]).toEqual([5n])
+  })
+
+  it('addMany(): what it adds to the same set counts for itself', () => {
+    const set = new FingerprintSet({ expectedKeys: 0 })
+    expect(set.addMany(listWith([1, 2, 3], 2, () => expect(set.addMany([2, 50])).toBe(2)))).toBe(2)
+    expect([...set.ids()]).toEqual([2, 50, 1, 3])
+  })
+})
+
+describe('C11: more keys than there is room for', () => {
+  it('markMany() and markLanes(): a RangeError that names the way out, before the list is read', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    const advice =
+      'To mark more keys than a lane holds, pass { atomic: false }, or raise laneCapacity.'
+    for (const act of [
+      () => writer.markMany(new Array(2 ** 32 - 1)),
+      () =>
+        writer.markMany(
+          new Proxy(new Array(1025), {
+            get: (keys, name) => (name === 'length' ? 1025 : thrown(() => keys)),
+          }),
+        ),
+      () => writer.markMany(new Uint32Array(1025)),
+      () => writer.markMany(new BigUint64Array(1025)),
+      () => writer.markMany(new Set(Array.from({ length: 1025 }, (_, i) => i))),
+      () => writer.markLanes(new Uint32Array(2050)),
+    ]) {
+      expectError(
+        thrown(act),
+        OUT_OF_RANGE,
+        'expected at most 1024 keys (laneCapacity), got ',
+        advice,
+      )
+    }
+    expectError(
+      thrown(() => new TxnBuffer(1).recordMany(new Array(2 ** 32 - 1))),
+      OUT_OF_RANGE,
+      `at most ${2 ** 29} in one buffer, got ${2 ** 32 - 1}`,
+    )
+    expect(writer.markMany([1])).toBe(true)
+    expect([...(await tracker.advanceEpoch()).ids()]).toEqual([1])
+  })
+
+  it('markMany() with atomic: false reads a list part by part, a quarter of a lane at a time', async () => {
+    const tracker = await openInline({ maxKeysPerEpoch: 2 ** 16 })
+    const writer = tracker.openWriter()
+    const COUNT = 10_000
+    const ahead: number[] = []
+    const keys = new Proxy([], {
+      get: (_, name) => {
+        if (name === 'length') return COUNT
+        ahead.push(Number(name) - tracker.stats().writers[0].marked)
+        return Number(name)
+      },
+    })
+    expect(writer.markMany(keys, { atomic: false })).toBe(true)
+    expect(ahead).toHaveLength(COUNT)
+    expect(Math.max(...ahead)).toBe(1024 / 4 - 1)
+    const epoch = await tracker.advanceEpoch()
+    expect([epoch.size, epoch.has(0), epoch.has(COUNT - 1)]).toEqual([COUNT, true, true])
+  })
+
+  it('markMany() with atomic: false: a list that only says that it is long is left at the first key that is none', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    expectError(
+      thrown(() =>
+        writer.markMany(Object.assign(new Array(2 ** 32 - 1), { 0: 1, 1: 2 }), { atomic: false }),
+      ),
+      INVALID_ARG,
+      '"keys[2]"',
+    )
+    expect(writer.mark(7)).toBe(true)
+    expect([...(await tracker.advanceEpoch()).ids()]).toEqual([7])
+  })
+
+  it('a list whose length is no number does not block the writer', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    for (const length of ['2', NaN, 1.5, 100]) {
+      const keys = new Proxy([1, 2], {
+        get: (list, name) => (name === 'length' ? length : Reflect.get(list, name)),
+      })
+      for (const atomic of [true, false])
+        expect(thrown(() => writer.markMany(keys, { atomic })).code).toMatch(/^ERR_DIRTYRING_/)
+      expect(writer.mark(7)).toBe(true)
+    }
+    expect([...(await tracker.advanceEpoch()).ids()]).toEqual([7])
+  })
+})
+
+describe('C11: numbers that are taken modulo 2^32', () => {
+  it.each([['1'], [1n], [null], [Symbol('1')], [{ valueOf: () => 1 }], [[1]]])(
+    'are a TypeError where they are none: %p',
+    (odd: any) => {
+      const txn = new TxnBuffer(1)
+      const set = new FingerprintSet()
+      for (const act of [
+        () => txn.record(odd, 1),
+        () => txn.record(1, odd),
+        () => txn.recordLanes(odd, 1),
+        () => txn.recordLanes(1, odd),
+        () => set.add(odd, 1),
+        () => set.add(1, odd),
+        () => set.has(odd, 1),
+        () => set.has(1, odd),
+      ]) {
+        expectError(thrown(act), INVALID_ARG, 'expected a number, got ')
+      }
+      expect([txn.size, set.size]).toEqual([0, 0])
+    },
+  )
+})

@@ -1,0 +1,201 @@
+import { describe, expect, it } from '@jest/globals'
+import {
+  epochAt,
+  FLAG_EVERYTHING,
+  FLAG_FAULT,
+  FLAG_OVERFLOW,
+  FLAG_UNPUBLISHED,
+  SLOT_FLAGS,
+} from '../../lib/memory/map.js'
+import type { SealedEpoch } from '../../lib/index.js'
+import {
+  holdAggregator,
+  openHeld,
+  openInline,
+  range,
+  rejected,
+  sortedListed,
+  thrown,
+} from '../support/in-process.js'
+import { take } from '../support/taking.js'
+
+describe('growth and overflow', () => {
+  it('grows over many doublings, in the middle of batches too, and stays exact', async () => {
+    const tracker = await openInline({
+      maxKeysPerEpoch: 2 ** 18,
+      laneCapacity: 4096,
+      epochSlots: 2,
+    })
+    const writer = tracker.openWriter()
+    for (const round of range(0, 2)) {
+      const expected = BigUint64Array.from(
+        range(0, 150_001),
+        (i) => (BigInt(i * 7919) << 20n) | BigInt(round),
+      )
+      for (let at = 0; at < expected.length; at += 1500)
+        writer.markMany(expected.subarray(at, at + 1500))
+      const epoch = await tracker.advanceEpoch()
+      expect([epoch.size, epoch.exact]).toEqual([expected.length, true])
+      expect(
+        Buffer.compare(
+          Buffer.from(epoch.keys.slice().buffer),
+          Buffer.from(expected.slice().buffer),
+        ),
+      ).toBe(0)
+      for (let i = 0; i < expected.length; i += 97)
+        if (!epoch.has(expected[i])) throw new Error(`${expected[i]} is not in`)
+      expect(epoch.has(1n << 19n)).toBe(false)
+      await epoch.restore()
+      expect((await take(tracker)).length).toBe(expected.length)
+    }
+  })
+
+  it('is exact at exactly maxKeysPerEpoch distinct keys, repetitions included', async () => {
+    for (const maxKeysPerEpoch of [1, 2, 3, 100, 256, 257, 1000]) {
+      const tracker = await openInline({ maxKeysPerEpoch })
+      const writer = tracker.openWriter()
+      for (const _ of range(0, 3)) for (const id of range(0, maxKeysPerEpoch)) writer.mark(id)
+      const epoch = await tracker.advanceEpoch()
+      expect([epoch.size, epoch.exact]).toEqual([maxKeysPerEpoch, true])
+      expect(epoch.has(maxKeysPerEpoch)).toBe(false)
+      expect(tracker.stats().overflows).toBe(0)
+    }
+  })
+
+  it.each([1, 4, 100, 300])(
+    'C6: says exact: false beyond maxKeysPerEpoch (%d), and has() is true for every key',
+    async (maxKeysPerEpoch) => {
+      const tracker = await openInline({ maxKeysPerEpoch })
+      const writer = tracker.openWriter()
+      for (const id of range(0, maxKeysPerEpoch + 1)) expect(writer.mark(id)).toBe(true)
+      const epoch = await tracker.advanceEpoch()
+      expect([epoch.exact, epoch.reason, epoch.size]).toEqual([false, 'overflow', maxKeysPerEpoch])
+      expect(sortedListed(epoch)).toEqual(range(0, maxKeysPerEpoch))
+      expect([
+        epoch.has(0),
+        epoch.has(maxKeysPerEpoch),
+        epoch.has(2n ** 60n),
+        epoch.has(9, 9),
+        epoch.has('x'),
+      ]).toEqual(Array(5).fill(true))
+      expect([epoch.hasKey('anything'), epoch.hasKey(new Uint8Array(3), 4)]).toEqual([true, true])
+      expect(tracker.stats().overflows).toBe(1)
+      epoch.commit()
+      writer.mark(5)
+      const next = await tracker.advanceEpoch()
+      expect([next.exact, next.size, next.has(6)]).toEqual([true, 1, false])
+      expect(tracker.stats().overflows).toBe(1)
+    },
+  )
+
+  it('C6: says so also when the one key too many is key 0', async () => {
+    const tracker = await openInline({ maxKeysPerEpoch: 4 })
+    const writer = tracker.openWriter()
+    writer.markMany([1, 2, 3, 4, 0])
+    const epoch = await tracker.advanceEpoch()
+    expect([epoch.exact, epoch.size]).toEqual([false, 4])
+  })
+
+  it('makes the open epoch inexact when an inexact one is restored', async () => {
+    const tracker = await openInline({ maxKeysPerEpoch: 4 })
+    const writer = tracker.openWriter()
+    writer.markMany(range(0, 10))
+    const epoch = await tracker.advanceEpoch()
+    void epoch.restore()
+    const next = await tracker.advanceEpoch()
+    expect([next.exact, next.reason, next.has(9)]).toEqual([false, 'overflow', true])
+    next.commit()
+    expect((await tracker.advanceEpoch()).exact).toBe(true)
+  })
+
+  it('says exact: false when restored keys and new ones are too many together', async () => {
+    const tracker = await openInline({ maxKeysPerEpoch: 4 })
+    const writer = tracker.openWriter()
+    writer.markMany([1, 2, 3])
+    const epoch = await tracker.advanceEpoch()
+    writer.markMany([3, 4, 5])
+    await epoch.restore()
+    const next = await tracker.advanceEpoch()
+    expect([next.exact, next.reason]).toEqual([false, 'overflow'])
+  })
+
+  it.each<[string, (epoch: SealedEpoch) => unknown]>([
+    ['keys', (epoch) => epoch.keys],
+    ['lanes', (epoch) => epoch.lanes],
+    ['ids()', (epoch) => epoch.ids()],
+    ['its iterator', (epoch) => epoch[Symbol.iterator]()],
+    ['forEach()', (epoch) => epoch.forEach(() => expect('a visit').toBe('none'))],
+  ])(
+    'C2: of an inexact epoch %s throws ERR_DIRTYRING_INEXACT at once, because a part would be taken for the whole',
+    async (_, list) => {
+      const tracker = await openInline({ maxKeysPerEpoch: 4 })
+      tracker.openWriter().markMany([...range(0, 9), 2n ** 60n])
+      const epoch = await tracker.advanceEpoch()
+      const error = thrown(() => list(epoch))
+      expect(error.code).toBe('ERR_DIRTYRING_INEXACT')
+      for (const part of [
+        "epoch 0 is not exact ('overflow')",
+        'has()',
+        'treat all rows as dirty',
+        'listed()',
+      ]) {
+        expect(error.message).toContain(part)
+      }
+      expect([epoch.size, [...epoch.listed()], epoch.state]).toEqual([
+        4,
+        [0n, 1n, 2n, 3n],
+        'sealed',
+      ])
+      expect(
+        [0, 8, 99, 'a key', 2n ** 61n].every((key) => epoch.has(key)) && epoch.hasKey('b', 2),
+      ).toBe(true)
+      epoch.commit()
+      expect(thrown(() => list(epoch)).code).toBe('ERR_DIRTYRING_SETTLED')
+      expect(thrown(() => epoch.listed()).code).toBe('ERR_DIRTYRING_SETTLED')
+    },
+  )
+
+  it('C2: an inexact epoch without keys throws too', async () => {
+    const tracker = await openInline()
+    tracker.markEverything()
+    const epoch = await tracker.advanceEpoch()
+    expect([epoch.size, [...epoch.listed()], epoch.has(1)]).toEqual([0, [], true])
+    expect(thrown(() => epoch.ids()).code).toBe('ERR_DIRTYRING_INEXACT')
+  })
+
+  it('an epoch with several reasons names the first of everything, fault, unpublished, overflow', async () => {
+    const flags = {
+      everything: FLAG_EVERYTHING,
+      fault: FLAG_FAULT,
+      unpublished: FLAG_UNPUBLISHED,
+      overflow: FLAG_OVERFLOW,
+    }
+    const order = Object.keys(flags) as (keyof typeof flags)[]
+    for (const set of range(1, 15)) {
+      const reasons = order.filter((_, i) => ((set >> i) & 1) === 1)
+      const { tracker, hand } = await openHeld()
+      tracker.openWriter().markMany([1])
+      const pending = tracker.advanceEpoch()
+      hand.run(1) // the batch, not yet the seal
+      hand.release() // a running aggregator believes its own flags; the next one reads these
+      for (const reason of reasons)
+        Atomics.or(hand.memory.words, epochAt(hand.memory.layout, 0) + SLOT_FLAGS, flags[reason])
+      holdAggregator(tracker).run()
+      const epoch = await pending
+      expect([reasons, epoch.exact, epoch.reason]).toEqual([reasons, false, reasons[0]])
+      epoch.commit()
+    }
+  })
+
+  it('holds a slot for an inexact epoch', async () => {
+    const tracker = await openInline({ maxKeysPerEpoch: 1, epochSlots: 2 })
+    tracker.openWriter().markMany([1, 2])
+    const epoch = await tracker.advanceEpoch()
+    expect(tracker.stats().unsettled).toEqual([0])
+    expect((await rejected(tracker.advanceEpoch({ onBusy: 'reject' }))).code).toBe(
+      'ERR_DIRTYRING_NO_EPOCH_SLOT',
+    )
+    epoch.commit()
+    expect(tracker.stats().unsettled).toEqual([])
+  })
+})

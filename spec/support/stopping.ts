@@ -1,0 +1,1 @@
+export const STOPPED = 'ERR_DIRTYRING_STOPPED'

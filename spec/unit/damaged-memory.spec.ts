@@ -1,0 +1,171 @@
+import { describe, expect, it } from '@jest/globals'
+import { recover, takeRole } from '../../lib/aggregator/state.js'
+import { step, WORKED } from '../../lib/aggregator/step.js'
+import { doChores } from '../../lib/aggregator/wake.js'
+import {
+  CUR,
+  epochAt,
+  HEAD,
+  INTENT_COUNT,
+  INTENT_POSITION,
+  INTENT_START,
+  INTENT_TOKENS,
+  LANE_READ_END,
+  laneAt,
+  OWNER,
+  SLOT_COUNT,
+  SLOT_FLAGS,
+  SLOT_GROWTH,
+  SLOT_ZERO,
+  STOP_POSITION,
+  WAITERS,
+} from '../../lib/memory/map.js'
+import type { Memory } from '../../lib/memory/memory.js'
+import { readSealedSlot } from '../../lib/memory/slot.js'
+import { emptyWord, epochPayload, EVERYTHING, SEAL } from '../../lib/ring/token.js'
+import { logOf, smallMemory } from '../support/steps.js'
+import { THREAD, open, send, control, seal, restore, run } from '../support/aggregators.js'
+
+describe('What something else has written into shared memory', () => {
+  const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })
+
+  /** Two epochs, keys in both, a writer with keys in flight. */
+  function busy() {
+    const memory = smallMemory()
+    const lane = open(memory)
+    send(lane, 1n, 0n, 2n)
+    control(memory, EVERYTHING)
+    seal(memory, 1)
+    run(memory)
+    send(lane, 3n, 4n)
+    run(memory)
+    send(lane, 5n)
+    memory.words[OWNER] = 0
+    return { memory, lane, words: memory.words, layout: memory.layout }
+  }
+  /** The same, with the live aggregator of its last steps. */
+  function live() {
+    const all = busy()
+    const a = takeRole(all.memory, THREAD)
+    recover(a)
+    const steps = (): void => {
+      while (step(a) === WORKED);
+    }
+    return { ...all, steps }
+  }
+
+  it.each<
+    [string, (words: Memory['words'], layout: Memory['layout']) => [at: number, value: number]]
+  >([
+    ['the tokens in hand', () => [INTENT_TOKENS, 3]],
+    ['their keys', () => [INTENT_COUNT, 1]],
+    ['their position', (words) => [INTENT_POSITION, words[INTENT_POSITION] + 1]],
+    ['where they begin', (words) => [INTENT_START, words[INTENT_START] - 1]],
+    [
+      'the end of the keys read, beyond those staged',
+      (_, layout) => [laneAt(layout, 0) + LANE_READ_END, 99],
+    ],
+    [
+      'the end of the keys read, more than a lane behind',
+      (_, layout) => [laneAt(layout, 0) + LANE_READ_END, -9],
+    ],
+    [
+      'a count that is more than the table takes',
+      (_, layout) => [epochAt(layout, 1) + SLOT_COUNT, 3],
+    ],
+    ['a negative count', (_, layout) => [epochAt(layout, 1) + SLOT_COUNT, -1]],
+    ['a growth that leads out of the slot', (_, layout) => [epochAt(layout, 1) + SLOT_GROWTH, 5]],
+    ['a negative growth', (_, layout) => [epochAt(layout, 1) + SLOT_GROWTH, -1]],
+    ['flags that do not exist', (_, layout) => [epochAt(layout, 1) + SLOT_FLAGS, 64]],
+    ['the slot of another epoch as the open one', (words) => [CUR, words[CUR] & ~15]],
+    ['a slot that does not exist as the open one', (words) => [CUR, words[CUR] | 15]],
+    ['another epoch as the open one', (words) => [CUR, words[CUR] + 16]],
+    ['a head that is one too far', (words) => [HEAD, words[HEAD] + 1]],
+    ['a stop that never came', (words) => [STOP_POSITION, words[HEAD] + 1]],
+    ['a stop that never came, at the head', (words) => [STOP_POSITION, words[HEAD] + 2]],
+  ])('ends a successor: %s', (_, change) => {
+    const { memory, words, layout } = busy()
+    const [at, value] = change(words, layout)
+    words[at] = value
+    const before = words.slice()
+    expect(() => recover(takeRole(memory, THREAD))).toThrow(CORRUPT)
+    before[OWNER] = words[OWNER]
+    expect(words.findIndex((word, i) => word !== before[i])).toBe(-1)
+  })
+
+  it('does not lead a live aggregator astray, and is right again after the next seal', () => {
+    const { memory, words, layout, steps } = live()
+    const lane = laneAt(layout, 0)
+    const slot = epochAt(layout, 1)
+    for (const at of [INTENT_POSITION, INTENT_TOKENS, INTENT_COUNT, INTENT_START, HEAD, CUR])
+      words[at] ^= 1
+    for (const at of [SLOT_COUNT, SLOT_GROWTH, SLOT_ZERO, SLOT_FLAGS]) words[slot + at] ^= 1
+    words[lane + LANE_READ_END] -= 1
+    control(memory, SEAL, epochPayload(2, 2))
+    steps()
+    expect(logOf(memory, 1)).toEqual([3n, 4n, 5n])
+    expect(readSealedSlot(memory, 1, 1)).toMatchObject({ count: 3, zero: false, flags: 0 })
+    expect([words[CUR], words[lane + LANE_READ_END], words[HEAD]]).toEqual([(2 << 4) | 2, 6, 6])
+  })
+
+  it.each([SLOT_COUNT, SLOT_GROWTH, SLOT_ZERO, SLOT_FLAGS])(
+    'ends a restore from a slot whose header has changed (word %d)',
+    (at) => {
+      const { memory, words, layout, steps } = live()
+      words[epochAt(layout, 0) + at] ^= 1
+      restore(memory, 0, -1)
+      expect(steps).toThrow(CORRUPT)
+      expect(logOf(memory, 1)).toEqual([3n, 4n, 5n])
+    },
+  )
+
+  it('ends a restore that names a slot in which another epoch is', () => {
+    for (const [slot, ahead] of [
+      [0, -2],
+      [1, 0],
+      [2, -1],
+      [15, -1],
+    ]) {
+      const { memory, steps } = live()
+      restore(memory, slot, ahead)
+      expect(steps).toThrow(CORRUPT)
+    }
+  })
+
+  it('ends a live aggregator whose token looks freed, or filled by the next lap of a full ring', () => {
+    for (const lap of [0, 1]) {
+      const memory = smallMemory({ capacity: 2 })
+      const lane = open(memory)
+      const a = takeRole(memory, THREAD)
+      recover(a)
+      send(lane, 1n)
+      send(lane, 2n)
+      const word = memory.words[memory.layout.ring]
+      memory.words[memory.layout.ring] = lap === 0 ? emptyWord(1) : word ^ 2
+      expect(() => step(a)).toThrow(CORRUPT)
+    }
+  })
+
+  it('leaves CUR and HEAD right when the ring is empty, because others wait for them', () => {
+    const { memory, words } = busy()
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    while (step(a) === WORKED);
+    const right = [words[CUR], words[HEAD]]
+    for (const at of [CUR, HEAD]) words[at] -= 1
+    doChores(a)
+    expect([words[CUR], words[HEAD]]).toEqual(right)
+  })
+
+  it('wakes no writer that does not exist', () => {
+    const { memory, words, layout } = busy()
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    const lanesEnd = layout.lanes + layout.laneStride * layout.maxWriters
+    const before = words.slice(lanesEnd)
+    words[WAITERS] = -1
+    doChores(a)
+    expect(words.slice(lanesEnd)).toEqual(before)
+    expect(words[WAITERS]).toBe(0)
+  })
+})

@@ -1,0 +1,339 @@
+import { describe, expect, it } from '@jest/globals'
+import { FINISHED_ALL, IDLE, WORKED } from '../../lib/aggregator/step.js'
+import { BACKING_OFF, readError, Supervisor } from '../../lib/aggregator/supervisor.js'
+import {
+  CUR,
+  epochAt,
+  FAILED,
+  FLAG_FAULT,
+  HEAD,
+  ITERATIONS,
+  LANE_DELIVERED,
+  LANE_OWNER,
+  LANE_READ_END,
+  LANE_STAGED_END,
+  OWNER,
+  PANICS,
+  SIGNAL,
+  SLOT_COUNT,
+  SLOT_FLAGS,
+  SLOT_RESTORED,
+} from '../../lib/memory/map.js'
+import type { Memory } from '../../lib/memory/memory.js'
+import { readTotal } from '../../lib/memory/total.js'
+import { stage } from '../../lib/ring/lane.js'
+import { push } from '../../lib/ring/ring.js'
+import {
+  BATCH,
+  CLOSE,
+  controlToken,
+  epochPayload,
+  fullWord,
+  lapOf,
+  NOP,
+  POISON,
+  REAP,
+  RESTORE,
+  SEAL,
+  STOP,
+  THREAD_BITS,
+  writerPayload,
+} from '../../lib/ring/token.js'
+import {
+  logOf,
+  smallMemory,
+  watchAccesses,
+  watched,
+  type MemoryOptions,
+  type OnAccess,
+} from '../support/steps.js'
+import { THREAD, open, send, control, seal, restore, run } from '../support/aggregators.js'
+
+describe('The supervisor', () => {
+  let now = 0
+  const at = (ms: number): void => {
+    now = ms
+  }
+
+  function supervised(options: MemoryOptions = {}) {
+    now = 5000
+    const memory = smallMemory(options)
+    return { memory, supervisor: new Supervisor(watched(memory), THREAD, () => now) }
+  }
+
+  /** Throws at every store into the open epoch's log. */
+  const failing =
+    (memory: Memory, slot = 0): OnAccess =>
+    (kind, index) => {
+      const log = epochAt(memory.layout, slot) + memory.layout.log
+      if (kind === 'store' && index >= log && index < log + memory.layout.maxKeysPerEpoch * 2)
+        throw new Error('planted')
+    }
+
+  /** Let it fail so often; how long it waits after each time. */
+  function failures(supervisor: Supervisor, count: number, watch: OnAccess): number[] {
+    return Array.from({ length: count }, () => {
+      expect(watchAccesses(watch, () => supervisor.run(10))).toBe(BACKING_OFF)
+      const wait = supervisor.retryAt - now
+      at(supervisor.retryAt - 1)
+      expect(supervisor.run(10)).toBe(BACKING_OFF)
+      at(supervisor.retryAt)
+      return wait
+    })
+  }
+
+  it('contains an exception, counts it, says what it was, and does the work when it can be done', () => {
+    const { memory, supervisor } = supervised()
+    send(open(memory), 1n, 0n)
+    failures(supervisor, 3, failing(memory))
+    expect(memory.words[PANICS]).toBe(3)
+    expect(readError(memory.words)).toBe('planted')
+    expect(logOf(memory, 0)).toEqual([])
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(logOf(memory, 0)).toEqual([1n, 0n])
+    expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(0)
+    expect(memory.words[ITERATIONS]).toBe(4)
+  })
+
+  it('backs off for 10 ms, doubling up to 1 s, but for 10 ms before it gives a token up, and after a success', () => {
+    const { memory, supervisor } = supervised()
+    const others = (kind: 'load' | 'store', index: number): void => {
+      if (kind === 'store' && index === ITERATIONS) throw new Error('planted')
+    }
+    expect(failures(supervisor, 10, others)).toEqual([
+      10, 20, 40, 80, 160, 320, 640, 10, 1000, 1000,
+    ])
+    control(memory, NOP)
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(failures(supervisor, 2, others)).toEqual([10, 20])
+  })
+
+  it('does nothing when it is called from within itself', () => {
+    const { memory, supervisor } = supervised()
+    send(open(memory), 1n)
+    let inner: number | undefined
+    watchAccesses(
+      (kind, index) => {
+        if (kind === 'store' && index === epochAt(memory.layout, 0) + SLOT_COUNT)
+          inner = supervisor.run(10)
+      },
+      () => supervisor.run(10),
+    )
+    expect(inner).toBe(WORKED)
+    expect(logOf(memory, 0)).toEqual([1n])
+    expect(memory.words[ITERATIONS]).toBe(1)
+  })
+
+  it('C6: gives up a batch that failed eight times: the epoch says fault, and the lane goes on', () => {
+    const { memory, supervisor } = supervised()
+    const lane = open(memory)
+    send(lane, 1n, 2n)
+    failures(supervisor, 7, failing(memory))
+    expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(0)
+    failures(supervisor, 1, failing(memory))
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
+    expect(memory.words[lane.header + LANE_READ_END]).toBe(2)
+    send(lane, 3n)
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(logOf(memory, 0)).toEqual([3n])
+  })
+
+  it('a batch that its lane cannot hold, or whose lane does not exist, ends the aggregator: later batches would be taken for others', () => {
+    for (const [token, tries] of [
+      [BATCH | 4, 9],
+      [BATCH | (5 << 3), 1],
+    ]) {
+      const { memory, supervisor } = supervised()
+      const lane = open(memory)
+      for (let i = 0; i < 3; i++) stage(lane, i, 0)
+      push(memory, token)
+      for (let i = 0; i < tries; i++) {
+        expect(memory.words[FAILED]).toBe(0)
+        expect(supervisor.run(10)).toBe(BACKING_OFF)
+        at(supervisor.retryAt)
+      }
+      expect(() => supervisor.run(10)).toThrow(
+        expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }),
+      )
+      expect(memory.words[lane.header + LANE_READ_END]).toBe(0)
+    }
+  })
+
+  it('C6: gives up a restore that failed eight times: the open epoch says fault, and the restore is over', () => {
+    const { memory, supervisor } = supervised()
+    send(open(memory), 1n)
+    seal(memory, 1)
+    run(memory)
+    memory.words[OWNER] = THREAD + 1
+    restore(memory, 0, -1)
+    failures(supervisor, 8, failing(memory, 1))
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(memory.words[epochAt(memory.layout, 1) + SLOT_FLAGS]).toBe(FLAG_FAULT)
+    expect(memory.words[epochAt(memory.layout, 0) + SLOT_RESTORED]).toBe(1)
+  })
+
+  it.each([CLOSE, REAP])(
+    'C6: gives up a harvest that failed eight times: the epoch says fault, and the lane is free (kind %d)',
+    (kind) => {
+      const { memory, supervisor } = supervised()
+      const lane = open(memory)
+      stage(lane, 1, 0)
+      control(memory, kind, writerPayload(lane.id, lane.generation))
+      failures(supervisor, 8, failing(memory))
+      expect(supervisor.run(10)).toBe(IDLE)
+      expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
+      expect(memory.words[lane.header + LANE_OWNER]).toBe(1 << THREAD_BITS)
+      const next = open(memory)
+      expect(next.id).toBe(lane.id)
+      send(next, 5n)
+      expect(supervisor.run(10)).toBe(IDLE)
+      expect(logOf(memory, 0)).toEqual([5n])
+    },
+  )
+
+  it('ends at a token of no known kind, and at one that names a writer or a slot that does not exist', () => {
+    for (const token of [
+      controlToken(12, 5),
+      controlToken(REAP, writerPayload(77, 0)),
+      controlToken(RESTORE, epochPayload(9, 0)),
+    ]) {
+      const { memory, supervisor } = supervised()
+      push(memory, token)
+      expect(supervisor.run(10)).toBe(BACKING_OFF)
+      at(supervisor.retryAt)
+      expect(() => supervisor.run(10)).toThrow(
+        expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }),
+      )
+    }
+  })
+
+  it('gives up five batches that fail for good within 1.3 s each, because the waits begin anew with each', () => {
+    const { memory, supervisor } = supervised()
+    const [one, two] = [open(memory), open(memory)]
+    // of two writers in turn: no run
+    for (let id = 0; id < 5; id++) send(id % 2 === 0 ? one : two, BigInt(id))
+    const from = now
+    const waits: number[] = []
+    for (let result = BACKING_OFF; result === BACKING_OFF;) {
+      result = watchAccesses(failing(memory), () => supervisor.run(10))
+      if (result !== BACKING_OFF) break
+      waits.push(supervisor.retryAt - now)
+      at(supervisor.retryAt)
+    }
+    expect(waits).toEqual(
+      Array.from({ length: 5 }, () => [10, 20, 40, 80, 160, 320, 640, 10]).flat(),
+    )
+    expect(now - from).toBe(6400)
+    expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
+    expect([one, two].map(({ header }) => memory.words[header + LANE_READ_END])).toEqual([3, 2])
+  })
+
+  it('never skips a SEAL: it fails for good, and says so', () => {
+    const { memory, supervisor } = supervised()
+    send(open(memory), 1n)
+    seal(memory, 1)
+    const cannot: OnAccess = (kind, index) => {
+      if (kind === 'store' && index === CUR) throw new Error('planted')
+    }
+    failures(supervisor, 7, cannot)
+    expect(memory.words[FAILED]).toBe(0)
+    expect(watchAccesses(cannot, () => supervisor.run(10))).toBe(BACKING_OFF)
+    at(supervisor.retryAt)
+    expect(memory.words[FAILED]).not.toBe(0)
+    expect(() => supervisor.run(10)).toThrow(
+      expect.objectContaining({ code: 'ERR_DIRTYRING_AGGREGATOR_FAILED' }),
+    )
+    expect(memory.words[HEAD]).toBe(1)
+    expect(logOf(memory, 0)).toEqual([1n])
+  })
+
+  it('wakes the tracker when it ends because FAILED is set', () => {
+    const { memory, supervisor } = supervised()
+    memory.words[FAILED] = 1
+    const before = memory.words[SIGNAL]
+    expect(() => supervisor.run(10)).toThrow(
+      expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }),
+    )
+    expect(memory.words[SIGNAL]).not.toBe(before)
+  })
+
+  it('does not skip a SEAL or a STOP for what failed before they came', () => {
+    for (const kind of [SEAL, STOP]) {
+      const { memory, supervisor } = supervised()
+      const lane = open(memory)
+      send(lane, 1n)
+      expect(supervisor.run(10)).toBe(IDLE)
+      // The ring is empty, and something else goes wrong, again and again.
+      failures(supervisor, 8, (kind, index) => {
+        if (kind === 'store' && index === ITERATIONS) throw new Error('planted')
+      })
+      if (kind === SEAL) seal(memory, 1)
+      else control(memory, STOP)
+      send(lane, 2n)
+      expect(supervisor.run(20)).toBe(kind === SEAL ? IDLE : FINISHED_ALL)
+      expect(kind === SEAL ? logOf(memory, 1) : logOf(memory, 0)).toEqual(
+        kind === SEAL ? [2n] : [1n, 2n],
+      )
+    }
+  })
+
+  it('C6: does not give up a batch for what failed before it came', () => {
+    const { memory, supervisor } = supervised()
+    failures(supervisor, 8, (kind, index) => {
+      if (kind === 'store' && index === ITERATIONS) throw new Error('planted')
+    })
+    send(open(memory), 2n)
+    expect(supervisor.run(20)).toBe(IDLE)
+    const epoch = {
+      keys: logOf(memory, 0),
+      flags: memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS],
+    }
+    // Either it is in, or the epoch says that something is not.
+    expect([
+      { keys: [2n], flags: 0 },
+      { keys: [], flags: FLAG_FAULT },
+    ]).toContainEqual(epoch)
+  })
+
+  it('goes no further than a word that nobody writes, and says so', () => {
+    const { memory, supervisor } = supervised()
+    const lane = open(memory)
+    send(lane, 1n)
+    send(lane, 2n)
+    memory.words[memory.layout.ring + 1] = -5
+    expect(supervisor.run(10)).toBe(BACKING_OFF)
+    at(supervisor.retryAt)
+    expect(() => supervisor.run(10)).toThrow(
+      expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }),
+    )
+    expect(() => supervisor.run(10)).toThrow('ring position 1 holds -5')
+    expect(memory.words[HEAD]).toBe(1)
+    expect(memory.words[memory.layout.ring + 1]).toBe(-5)
+  })
+
+  it('C12: the keys of a batch that was given up still count as marked', () => {
+    const { memory, supervisor } = supervised()
+    const lane = open(memory)
+    send(lane, 1n, 2n)
+    failures(supervisor, 8, failing(memory))
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(readTotal(memory.words, lane.header + LANE_DELIVERED)).toBe(
+      memory.words[lane.header + LANE_STAGED_END],
+    )
+  })
+
+  it('poisons its last lap with the words that the next start looks for', () => {
+    const { memory, supervisor } = supervised({ capacity: 4 })
+    control(memory, STOP)
+    expect(supervisor.run(20)).toBe(FINISHED_ALL)
+    const poison = fullWord(0, controlToken(POISON, 0))
+    expect([...memory.words.subarray(memory.layout.ring, memory.layout.ring + 4)]).toEqual([
+      fullWord(0, controlToken(STOP, 0)),
+      poison,
+      poison,
+      poison,
+    ])
+    expect(lapOf(memory.words[HEAD], 2)).toBe(1)
+  })
+})
