@@ -4,11 +4,13 @@ import { runInNewContext } from 'node:vm'
 import { fingerprint } from '../../lib/fingerprint.js'
 import {
   checkFits,
-  checkLanes,
+  checkPair,
   idFrom,
-  laneCount,
-  lanesFor,
+  isHalf,
+  keyFrom,
   openKeys,
+  pairCount,
+  pairsFor,
   readAll,
   readKey,
   readKeys,
@@ -87,7 +89,7 @@ describe('one key', () => {
       Buffer.from('user:42'),
       new Uint8Array(new SharedArrayBuffer(9), 3, 5),
     ]) {
-      expect(bitsOf(key)).toBe(fingerprint(key, 0))
+      expect(bitsOf(key)).toBe(fingerprint(key, { seed: 0 }))
     }
     expect(bitsOf(runInNewContext('Uint8Array.of(1, 2)') as Uint8Array)).toBe(
       fingerprint(Uint8Array.of(1, 2)),
@@ -226,13 +228,13 @@ describe('a list of keys', () => {
 
 describe('a list of lanes', () => {
   test('two lanes are one key', () => {
-    expect(laneCount(new Uint32Array(6))).toBe(3)
-    expect(laneCount(new Int32Array(new SharedArrayBuffer(8)))).toBe(1)
-    expect(laneCount(new Uint32Array())).toBe(0)
+    expect(pairCount(new Uint32Array(6))).toBe(3)
+    expect(pairCount(new Int32Array(new SharedArrayBuffer(8)))).toBe(1)
+    expect(pairCount(new Uint32Array())).toBe(0)
   })
 
   test('an odd number of lanes is a RangeError', () => {
-    const error = thrownBy(() => laneCount(new Uint32Array(3)))
+    const error = thrownBy(() => pairCount(new Uint32Array(3)))
     expect(error).toEqual(outOfRange)
     expect(error.message).toBe('"lanes" expected an even length, got 3')
   })
@@ -245,7 +247,7 @@ describe('a list of lanes', () => {
     [new Float64Array(2)],
     [new Uint8Array(2)],
   ])('another type is a TypeError: %p', (lanes: any) => {
-    const error = thrownBy(() => laneCount(lanes))
+    const error = thrownBy(() => pairCount(lanes))
     expect(error).toEqual(invalidArg)
     expect(error.message).toMatch(/^"lanes" expected a Uint32Array or an Int32Array, got /)
   })
@@ -301,7 +303,7 @@ describe('a view that is detached or out of bounds', () => {
   })
 
   test.each(lostViews((...at) => new Uint32Array(...at)))('has no lanes: %s', (_, view) => {
-    const error = thrownBy(() => laneCount(view))
+    const error = thrownBy(() => pairCount(view))
     expect(error).toEqual(invalidArg)
     expect(error.message).toEqual(says('lanes'))
   })
@@ -540,8 +542,8 @@ describe('what an error about keys says, word for word', () => {
       () => bitsOf(MAX + 1n),
       '"key" expected a bigint, 0n to 2^64-1, got 18446744073709551616n',
     ],
-    ['lo', () => checkLanes('1', undefined), '"lo" expected a number, got "1"'],
-    ['hi', () => checkLanes(1, undefined), '"hi" expected a number, got undefined'],
+    ['low', () => checkPair('1', undefined), '"low" expected a number, got "1"'],
+    ['high', () => checkPair(1, undefined), '"high" expected a number, got undefined'],
     [
       'a list that is too long',
       () => checkFits('keys', 9, 8),
@@ -549,7 +551,7 @@ describe('what an error about keys says, word for word', () => {
     ],
     [
       'memory',
-      () => lanesFor(2 ** 52),
+      () => pairsFor(2 ** 52),
       '"keys" expected a size that this machine has the memory for, got 4503599627370496',
     ],
     [
@@ -614,7 +616,7 @@ describe('what an error about keys says, word for word', () => {
   })
 
   test('what the engine said is its cause', () => {
-    expect(thrownBy(() => lanesFor(2 ** 52)).cause).toBeInstanceOf(RangeError)
+    expect(thrownBy(() => pairsFor(2 ** 52)).cause).toBeInstanceOf(RangeError)
     expect(thrownBy(() => openKeys(new Proxy(real, {}))).cause).toBeInstanceOf(TypeError)
   })
 
