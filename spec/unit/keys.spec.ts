@@ -137,6 +137,33 @@ describe('one key', () => {
   })
 })
 
+describe('a pair', () => {
+  test('each half is a whole number from -2^31 to 2^32-1', () => {
+    for (const half of [0, -0, 1, -1, 2 ** 31, 2 ** 32 - 1, -(2 ** 31)])
+      expect([half, isHalf(half)]).toEqual([half, true])
+    for (const none of [2 ** 32, -(2 ** 31) - 1, 0.5, NaN, Infinity, 2 ** 53, '1', 1n, undefined])
+      expect([none, isHalf(none)]).toEqual([none, false])
+    const runsCode = { valueOf: () => expect('a call').toBe('none') }
+    expect(isHalf(runsCode)).toBe(false)
+  })
+
+  test('an id that is too large for a half is told what to do; a fraction is not', () => {
+    const large = thrownBy(() => checkPair(0, 2 ** 33 + 7))
+    expect(large).toEqual(outOfRange)
+    expect(large.message).toBe(
+      '"high" expected a whole number, -2^31 to 2^32-1, got 8589934599. For an id up to 2^53-1 use one key.',
+    )
+    expect(thrownBy(() => checkPair(1.5, 0)).message).toMatch(/got 1\.5$/)
+  })
+
+  test('comes back as a number up to 2^53 - 1, else as a bigint', () => {
+    expect(keyFrom(7, 0)).toBe(7)
+    expect(keyFrom(2 ** 32 - 1, 0x1fffff)).toBe(Number.MAX_SAFE_INTEGER)
+    expect(keyFrom(0, 0x200000)).toBe(2n ** 53n)
+    expect(keyFrom(2 ** 32 - 1, 2 ** 32 - 1)).toBe(MAX)
+  })
+})
+
 describe('a list of keys', () => {
   test('each kind of list has its keys in order', () => {
     expect(bitsOfAll([7, 7n, 'a', Buffer.from('b')])).toEqual([
