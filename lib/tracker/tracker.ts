@@ -16,7 +16,10 @@ import {
 } from '../options.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'
-import { openWriterIn, publishOwn, type Writer } from '../writer/writer.js'
+import { publishOwn } from '../writer/lanes.js'
+import type { EpochReader } from './epoch-reader.js'
+import { openWriterIn } from '../writer/open.js'
+import type { Writer } from '../writer/writer.js'
 import { checkBag } from '../check.js'
 import {
   abortable,
@@ -104,7 +107,7 @@ const INTERVAL_MAX = 2 ** 31 - 1
  * await tracker.stop()
  * ```
  */
-export class DirtyTracker {
+export class DirtyTracker implements EpochReader, AsyncDisposable {
   /** Pass it to other threads, in workerData or postMessage. */
   readonly handle: TrackerHandle
   /** The options, every default filled in. */
@@ -160,7 +163,7 @@ export class DirtyTracker {
     startAt(memory, start)
     memory.words[TRACKER_THREAD] = threadIdFor(memory) + 1
     this.options = options
-    this.handle = handleOf(memory) as object
+    this.handle = handleOf(memory) as unknown as TrackerHandle
     this.#memory = memory
     this.#control = new Control(memory, this.#listeners, start.epoch)
     this.#watch = new Watch(memory, this.#control, this.#listeners)

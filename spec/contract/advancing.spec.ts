@@ -265,7 +265,7 @@ describe('consume()', () => {
       () => Promise.reject(error),
       async (epoch) => {
         await turns(2)
-        epoch.keys.slice()
+        epoch.bigints.slice()
         throw error
       },
     ]

@@ -71,13 +71,13 @@ describe('back-pressure', () => {
     })
     const writer = tracker.openWriter()
     expect(range(0, 6).map((id) => writer.mark(id))).toEqual([true, true, true, true, false, false])
-    expect([
-      writer.mark(6, 0),
-      writer.mark('x'),
-      writer.markFingerprint(7n),
-      writer.markKey('y'),
-    ]).toEqual([false, false, false, false])
-    expect([writer.markMany([8]), writer.markLanes(new Uint32Array([9, 0]))]).toEqual([
+    expect([writer.markPair(6, 0), writer.mark('x'), writer.mark(7n), writer.mark('y')]).toEqual([
+      false,
+      false,
+      false,
+      false,
+    ])
+    expect([writer.markMany([8]), writer.markPairs(new Uint32Array([9, 0]))]).toEqual([
       false,
       false,
     ])
@@ -249,7 +249,7 @@ describe('back-pressure', () => {
           expect(writer.mark(id)).toBe(true)
           expect(writer.markMany(range(id + 1, laneCapacity))).toBe(true)
           const txn = new TxnBuffer(id)
-          txn.recordMany(range(id + 30, Math.min(laneCapacity, 5)))
+          txn.markMany(range(id + 30, Math.min(laneCapacity, 5)))
           expect(txn.flushTo(writer)).toBe(true)
           for (const each of [
             id,

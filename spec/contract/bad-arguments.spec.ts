@@ -185,7 +185,7 @@ describe("C11: arguments of the tracker's methods", () => {
     expectError(await rejected((async () => call(tracker))()), kind, part)
     expect(tracker.stats()).toEqual(before)
     expect([tracker.epoch, writer.staged, tracker.health().state]).toEqual([0, 1, 'running'])
-    expect([...(await tracker.advanceEpoch())]).toEqual([1n])
+    expect([...(await tracker.advanceEpoch()).bigints]).toEqual([1n])
   })
 
   it.each<
@@ -210,7 +210,7 @@ describe("C11: arguments of the tracker's methods", () => {
     ],
     [
       'markLanes: atomic',
-      (w) => w.markLanes(new Uint32Array(2), { atomic: 'no' as never }),
+      (w) => w.markPairs(new Uint32Array(2), { atomic: 'no' as never }),
       INVALID_ARG,
       '"options.atomic"',
     ],
@@ -260,10 +260,10 @@ describe("C11: arguments of the tracker's methods", () => {
     expect(tracker.stats()).toEqual(before)
   })
 
-  it('of an epoch: forEach() takes a function, also when there is nothing to visit', async () => {
+  it('of an epoch: forEachPair() takes a function, also when there is nothing to visit', async () => {
     const epoch = await (await openInline()).advanceEpoch()
     expectError(
-      thrown(() => epoch.forEach(undefined as never)),
+      thrown(() => epoch.forEachPair(undefined as never)),
       INVALID_ARG,
       '"visit" expected a function, got undefined',
     )

@@ -25,7 +25,7 @@ describe('C11: a handle that is none', () => {
 
   /** A copy of a real handle's memory, with one word changed. */
   function tampered(tracker: DirtyTracker, at: number, value: number): object {
-    const { buffer } = tracker.handle as { buffer: SharedArrayBuffer }
+    const { buffer } = tracker.handle as unknown as { buffer: SharedArrayBuffer }
     const words = new Int32Array(new SharedArrayBuffer(buffer.byteLength))
     words.set(new Int32Array(buffer))
     words[at] = value
@@ -58,7 +58,7 @@ describe('C11: a handle that is none', () => {
     ],
     [
       'the buffer itself',
-      (tracker) => (tracker.handle as { buffer: object }).buffer,
+      (tracker) => (tracker.handle as unknown as { buffer: object }).buffer,
       'BAD_HANDLE',
       ['pass tracker.handle'],
     ],
@@ -199,20 +199,20 @@ describe('C11: a handle that is none', () => {
   it("a tracker's handle is none for a BatchRing", async () => {
     const tracker = await openUnattended()
     expectError(
-      thrown(() => BatchRing.attach(tracker.handle)),
+      thrown(() => BatchRing.attach(tracker.handle as never)),
       BAD_HANDLE,
       'expected ring.handle',
       'DirtyTracker',
     )
     expectError(
-      thrown(() => BatchRing.attach(undefined)),
+      thrown(() => BatchRing.attach(undefined as never)),
       BAD_HANDLE,
       'expected ring.handle',
       'got undefined',
     )
     const ring = BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 })
     expectError(
-      thrown(() => BatchRing.attach(ring)),
+      thrown(() => BatchRing.attach(ring as never)),
       BAD_HANDLE,
       'expected ring.handle, got another object: pass ring.handle',
     )
@@ -236,7 +236,7 @@ describe('C13: one aggregator at a time', () => {
     expect(error.code).toBe(TAKEN)
     expect(error.message).toMatch(/the aggregator runs already, on thread \d+/)
     writer.mark(1)
-    expect([...(await tracker.advanceEpoch())]).toEqual([1n])
+    expect([...(await tracker.advanceEpoch()).bigints]).toEqual([1n])
     expect(tracker.health()).toMatchObject({ healthy: true, state: 'running', panics: 0 })
   })
 

@@ -41,7 +41,7 @@ describe('C11: keys that are none', () => {
       writer.mark(5)
       const txn = new TxnBuffer(1)
       const before = tracker.stats()
-      for (const act of [() => writer.mark(key), () => txn.record(key), () => epoch.has(key)]) {
+      for (const act of [() => writer.mark(key), () => txn.mark(key), () => epoch.has(key)]) {
         expectError(thrown(act), kind, '"key" expected', part)
       }
       expectError(
@@ -57,7 +57,7 @@ describe('C11: keys that are none', () => {
         part,
       )
       expectError(
-        thrown(() => txn.recordMany([key])),
+        thrown(() => txn.markMany([key])),
         kind,
         '"keys[0]" expected',
         part,
@@ -65,7 +65,7 @@ describe('C11: keys that are none', () => {
       expect(tracker.stats()).toEqual(before)
       expect([writer.staged, txn.size]).toEqual([1, 0])
       epoch.commit()
-      expect([...(await tracker.advanceEpoch())]).toEqual([5n])
+      expect([...(await tracker.advanceEpoch()).bigints]).toEqual([5n])
     },
   )
 
@@ -86,11 +86,11 @@ describe('C11: keys that are none', () => {
       new Int32Array(2),
       () => 1,
     ] as never[]) {
-      for (const act of [() => writer.markMany(list), () => txn.recordMany(list)])
+      for (const act of [() => writer.markMany(list), () => txn.markMany(list)])
         expectError(thrown(act), INVALID_ARG, '"keys" expected')
     }
     for (const key of ['text', new Uint8Array([1, 2])] as never[]) {
-      for (const act of [() => writer.markMany(key), () => txn.recordMany(key)]) {
+      for (const act of [() => writer.markMany(key), () => txn.markMany(key)]) {
         expectError(thrown(act), INVALID_ARG, '"keys" expected', 'one key: wrap it in an array')
       }
     }
@@ -104,16 +104,16 @@ describe('C11: keys that are none', () => {
       'ab',
     ] as never[]) {
       expectError(
-        thrown(() => writer.markLanes(lanes)),
+        thrown(() => writer.markPairs(lanes)),
         INVALID_ARG,
-        '"lanes" expected a Uint32Array or an Int32Array',
+        '"pairs" expected a Uint32Array or an Int32Array',
       )
     }
     for (const lanes of [new Uint32Array(1), new Int32Array(3)]) {
       expectError(
-        thrown(() => writer.markLanes(lanes)),
+        thrown(() => writer.markPairs(lanes)),
         OUT_OF_RANGE,
-        '"lanes" expected an even length',
+        '"pairs" expected an even length',
         `got ${lanes.length}`,
       )
     }
@@ -129,45 +129,47 @@ describe('C11: keys that are none', () => {
     writer.mark(2)
     const txn = new TxnBuffer(1)
     const before = tracker.stats()
-    for (const fp of [5, '5', undefined, null] as never[]) {
+    for (const key of [5, 5n, undefined, null, [], new Uint16Array(2)] as never[]) {
       expectError(
-        thrown(() => writer.markFingerprint(fp)),
+        thrown(() => fingerprint(key)),
         INVALID_ARG,
-        '"fp" expected a bigint',
+        '"key" expected a string or a Uint8Array',
+      )
+    }
+    for (const options of [7, 0, '7', null, [7], () => 7] as never[]) {
+      expectError(
+        thrown(() => fingerprint('a', options)),
+        INVALID_ARG,
+        '"options" expected a plain object',
       )
     }
     expectError(
-      thrown(() => writer.markFingerprint(-1n)),
-      OUT_OF_RANGE,
-      '"fp"',
-      'got -1n',
+      thrown(() => ['a', 'b'].map(fingerprint as never)),
+      INVALID_ARG,
+      'Pass a seed as { seed }.',
     )
-    for (const key of [5, 5n, undefined, null, [], new Uint16Array(2)] as never[]) {
-      for (const act of [
-        () => writer.markKey(key),
-        () => txn.recordKey(key),
-        () => epoch.hasKey(key),
-      ]) {
-        expectError(thrown(act), INVALID_ARG, '"key" expected a string or a Uint8Array')
-      }
-    }
     for (const seed of [-1, 1.5, 2 ** 32, NaN]) {
       for (const act of [
-        () => writer.markKey('a', seed),
-        () => txn.recordKey('a', seed),
-        () => epoch.hasKey('a', seed),
+        () => writer.mark(fingerprint('a', { seed })),
+        () => txn.mark(fingerprint('a', { seed })),
+        () => epoch.has(fingerprint('a', { seed })),
       ]) {
-        expectError(thrown(act), OUT_OF_RANGE, '"seed" expected', `got ${seed}`)
+        expectError(thrown(act), OUT_OF_RANGE, '"options.seed" expected', `got ${seed}`)
       }
     }
     expectError(
-      thrown(() => writer.markKey('a', '1' as never)),
+      thrown(() => writer.mark(fingerprint('a', { seed: '1' as never }))),
       INVALID_ARG,
-      '"seed" expected a number',
+      '"options.seed" expected a number',
     )
-    for (const id of [undefined, null, '1', {}] as never[]) {
+    expectError(
+      thrown(() => writer.tagTxn(undefined as never)),
+      INVALID_ARG,
+      '"txnId" expected a number or a bigint',
+    )
+    for (const id of [null, '1', {}] as never[]) {
       expectError(
-        thrown(() => writer.begin(id)),
+        thrown(() => writer.tagTxn(id)),
         INVALID_ARG,
         '"txnId" expected a number or a bigint',
       )
@@ -196,7 +198,7 @@ describe('C11: keys that are none', () => {
 
   it('a TxnBuffer flushes to a Writer and to nothing else, and keeps its keys', () => {
     const txn = new TxnBuffer(1)
-    txn.record(1)
+    txn.mark(1)
     for (const writer of [undefined, null, {}, 5] as never[])
       expectError(
         thrown(() => txn.flushTo(writer)),
@@ -230,20 +232,20 @@ describe('C11: a view of memory that this thread no longer has', () => {
     const before = tracker.stats()
     for (const act of [
       () => writer.mark(bytes),
-      () => writer.markKey(bytes),
+      () => writer.mark(bytes),
       () => writer.markMany(keys),
       () => writer.markMany(keys, { atomic: false }),
       () => writer.markMany(ids),
       () => writer.markMany([1, bytes]),
       () => writer.markMany(new Set([bytes])),
-      () => writer.markLanes(ids),
-      () => writer.markLanes(ids, { atomic: false }),
-      () => txn.record(bytes),
-      () => txn.recordKey(bytes),
-      () => txn.recordMany(keys),
-      () => txn.recordMany([bytes]),
+      () => writer.markPairs(ids),
+      () => writer.markPairs(ids, { atomic: false }),
+      () => txn.mark(bytes),
+      () => txn.mark(bytes),
+      () => txn.markMany(keys),
+      () => txn.markMany([bytes]),
       () => epoch.has(bytes),
-      () => epoch.hasKey(bytes),
+      () => epoch.has(bytes),
       () => set.add(bytes),
       () => set.addMany(ids),
       () => set.has(bytes),
@@ -257,7 +259,7 @@ describe('C11: a view of memory that this thread no longer has', () => {
     expect(tracker.stats()).toEqual(before)
     expect([txn.size, set.size, dictionary.size, ring.drain(() => undefined)]).toEqual([0, 0, 1, 0])
     epoch.commit()
-    expect([...(await tracker.advanceEpoch())]).toEqual([5n])
+    expect([...(await tracker.advanceEpoch()).bigints]).toEqual([5n])
   })
 })
 
@@ -296,10 +298,10 @@ describe('C11: a list whose keys run code of the caller', () => {
 
   it('recordMany(): what it records into the same buffer is kept, also where the buffer grows or is cleared', () => {
     const txn = new TxnBuffer(1, 0)
-    txn.record(1)
-    txn.recordMany(
+    txn.mark(1)
+    txn.markMany(
       listWith([10, 11], 1, () =>
-        txn.recordMany(Uint32Array.from({ length: 100 }, (_, i) => 100 + i)),
+        txn.markMany(Uint32Array.from({ length: 100 }, (_, i) => 100 + i)),
       ),
     )
     expect([...txn.drain()]).toEqual([
@@ -308,15 +310,15 @@ describe('C11: a list whose keys run code of the caller', () => {
       10n,
       11n,
     ])
-    txn.recordMany([1, 2, 3])
-    txn.recordMany(listWith([10, 11], 0, () => txn.clear()))
+    txn.markMany([1, 2, 3])
+    txn.markMany(listWith([10, 11], 0, () => txn.clear()))
     expect([...txn.drain()]).toEqual([10n, 11n])
     const failing = listWith([10, 11], 1, () => {
-      txn.record(5)
-      txn.record(-1)
+      txn.mark(5)
+      txn.mark(-1)
     })
     expectError(
-      thrown(() => txn.recordMany(failing)),
+      thrown(() => txn.markMany(failing)),
       OUT_OF_RANGE,
       'got -1',
     )
@@ -347,7 +349,7 @@ describe('C11: more keys than there is room for', () => {
       () => writer.markMany(new Uint32Array(1025)),
       () => writer.markMany(new BigUint64Array(1025)),
       () => writer.markMany(new Set(Array.from({ length: 1025 }, (_, i) => i))),
-      () => writer.markLanes(new Uint32Array(2050)),
+      () => writer.markPairs(new Uint32Array(2050)),
     ]) {
       expectError(
         thrown(act),
@@ -357,7 +359,7 @@ describe('C11: more keys than there is room for', () => {
       )
     }
     expectError(
-      thrown(() => new TxnBuffer(1).recordMany(new Array(2 ** 32 - 1))),
+      thrown(() => new TxnBuffer(1).markMany(new Array(2 ** 32 - 1))),
       OUT_OF_RANGE,
       `at most ${2 ** 29} in one buffer, got ${2 ** 32 - 1}`,
     )
@@ -420,14 +422,14 @@ describe('C11: numbers that are taken modulo 2^32', () => {
       const txn = new TxnBuffer(1)
       const set = new FingerprintSet()
       for (const act of [
-        () => txn.record(odd, 1),
-        () => txn.record(1, odd),
-        () => txn.recordLanes(odd, 1),
-        () => txn.recordLanes(1, odd),
-        () => set.add(odd, 1),
-        () => set.add(1, odd),
-        () => set.has(odd, 1),
-        () => set.has(1, odd),
+        () => txn.markPair(odd, 1),
+        () => txn.markPair(1, odd),
+        () => txn.markPair(odd, 1),
+        () => txn.markPair(1, odd),
+        () => set.addPair(odd, 1),
+        () => set.addPair(1, odd),
+        () => set.hasPair(odd, 1),
+        () => set.hasPair(1, odd),
       ]) {
         expectError(thrown(act), INVALID_ARG, 'expected a number, got ')
       }

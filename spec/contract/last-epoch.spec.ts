@@ -196,7 +196,7 @@ describe('the last epoch', () => {
         expect([copy.state, copy.last, ...sortedIds(copy)]).toEqual(['sealed', true, 2])
         expect((await rejected(copy.restore())).code).toBe(STOPPED)
         copy.commit()
-        expect([copy.state, thrown(() => copy.keys).code, tracker.stats().unsettled]).toEqual([
+        expect([copy.state, thrown(() => copy.bigints).code, tracker.stats().unsettled]).toEqual([
           'committed',
           'ERR_DIRTYRING_SETTLED',
           [],

@@ -257,7 +257,7 @@ describe('memoryFootprint()', () => {
 
   it('is what the tracker reserves', async () => {
     const tracker = await openInline()
-    const { buffer } = tracker.handle as { buffer: SharedArrayBuffer }
+    const { buffer } = tracker.handle as unknown as { buffer: SharedArrayBuffer }
     expect(memoryFootprint(tracker.options).total).toBe(buffer.byteLength)
     expect(tracker.stats().bytes).toEqual(memoryFootprint(tracker.options))
   })
@@ -290,7 +290,7 @@ describe('C11: option bags', () => {
     ],
     [
       'markLanes()',
-      async (o) => (await openInline()).openWriter().markLanes(Uint32Array.of(1, 2), o),
+      async (o) => (await openInline()).openWriter().markPairs(Uint32Array.of(1, 2), o),
       'Atomic',
       'atomic',
     ],

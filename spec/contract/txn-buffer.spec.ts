@@ -8,21 +8,21 @@ describe('TxnBuffer', () => {
     const { tracker, hand } = await openHeld({ batchSize: 2 })
     const writer = tracker.openWriter()
     const txn = new TxnBuffer(7n)
-    expect([txn.txnId, txn.size, txn.isEmpty]).toEqual([7n, 0, true])
-    txn.record(3)
-    txn.record(1n)
-    txn.record('a')
-    txn.record(new Uint8Array([1]))
-    txn.record(5, 6)
-    txn.record(0)
-    txn.recordLanes(-1, 2 ** 32 + 1)
-    txn.recordKey('a', 9)
-    txn.recordKey('a')
-    txn.recordMany([3, 4n])
-    expect([txn.size, txn.isEmpty, writer.staged]).toEqual([11, false, 0])
+    expect([txn.txnId, txn.size]).toEqual([7n, 0])
+    txn.mark(3)
+    txn.mark(1n)
+    txn.mark('a')
+    txn.mark(new Uint8Array([1]))
+    txn.markPair(5, 6)
+    txn.mark(0)
+    txn.markPair(-1, 1)
+    txn.mark(fingerprint('a', { seed: 9 }))
+    txn.mark('a')
+    txn.markMany([3, 4n])
+    expect([txn.size, writer.staged]).toEqual([11, 0])
     expect(tracker.stats().queued).toBe(0)
     expect(txn.flushTo(writer)).toBe(true)
-    expect([txn.size, txn.isEmpty, writer.staged]).toEqual([0, true, 0])
+    expect([txn.size, writer.staged]).toEqual([0, 0])
     expect(tracker.stats().queued).toBe(1)
     const pending = tracker.advanceEpoch()
     hand.run()
@@ -34,10 +34,10 @@ describe('TxnBuffer', () => {
       0x600000005n,
       0n,
       0x1ffffffffn,
-      fingerprint('a', 9),
+      fingerprint('a', { seed: 9 }),
       4n,
     ]
-    expect([...(await pending)]).toEqual(expected)
+    expect([...(await pending).bigints]).toEqual(expected)
     expect(tracker.stats()).toMatchObject({ batches: 1, keys: 11 })
   })
 
@@ -48,7 +48,7 @@ describe('TxnBuffer', () => {
     writer.mark(1)
     expect(txn.flushTo(writer)).toBe(true)
     expect(writer.staged).toBe(1)
-    txn.record(2)
+    txn.mark(2)
     expect(txn.flushTo(writer)).toBe(true)
     hand.run()
     expect(tracker.stats()).toMatchObject({ batches: 1, keys: 2 })
@@ -56,23 +56,49 @@ describe('TxnBuffer', () => {
 
   it('drain() gives the keys, as a copy, and empties the buffer', () => {
     const txn = new TxnBuffer(1)
-    txn.recordMany([5, 0, 5])
+    txn.markMany([5, 0, 5])
     const keys = txn.drain()
-    expect(Object.prototype.toString.call(keys)).toBe('[object BigUint64Array]')
-    expect([...keys]).toEqual([5n, 0n, 5n])
-    expect([txn.size, txn.isEmpty, txn.drain().length]).toEqual([0, true, 0])
-    txn.record(6)
-    expect([...keys]).toEqual([5n, 0n, 5n])
-    expect([...txn.drain()]).toEqual([6n])
+    expect(keys).toEqual([5, 0, 5])
+    expect([txn.size, txn.drain()]).toEqual([0, []])
+    txn.mark(2n ** 53n)
+    txn.mark(2 ** 53 - 1)
+    expect(keys).toEqual([5, 0, 5])
+    expect(txn.drain()).toEqual([2n ** 53n, 2 ** 53 - 1])
+  })
+
+  it('has() and the iterator know what was marked since, and forget what has left', async () => {
+    const tracker = await openInline({ laneCapacity: 16, batchSize: 16, onFull: 'reject' })
+    const writer = tracker.openWriter()
+    const txn = new TxnBuffer()
+    expect([txn.txnId, txn.has(1)]).toEqual([0, false])
+    for (const id of [1, 2]) {
+      txn.mark(id)
+      expect([txn.has(id), txn.has(id + 1)]).toEqual([true, false])
+    }
+    txn.markPairs(Uint32Array.of(7, 2))
+    expect([txn.has((2n << 32n) | 7n), [...txn]]).toEqual([true, [1, 2, 2 ** 33 + 7]])
+    for (const empty of [
+      () => txn.clear(),
+      () => txn.reset(),
+      () => txn.drain(),
+      () => txn.flushTo(writer),
+    ]) {
+      txn.mark(5)
+      expect(txn.has(5)).toBe(true)
+      empty()
+      expect([txn.has(5), [...txn]]).toEqual([false, []])
+    }
+    expect(() => txn.has(-1)).toThrow(RangeError)
+    expect(() => txn.has({} as never)).toThrow(TypeError)
   })
 
   it('clear() forgets the keys', async () => {
     const tracker = await openInline()
     const txn = new TxnBuffer(1)
-    txn.recordMany(range(0, 100))
+    txn.markMany(range(0, 100))
     txn.clear()
-    expect([txn.size, txn.isEmpty]).toEqual([0, true])
-    txn.record(7)
+    expect(txn.size).toBe(0)
+    txn.mark(7)
     txn.flushTo(tracker.openWriter())
     expect(await take(tracker)).toEqual([7n])
   })
@@ -80,9 +106,9 @@ describe('TxnBuffer', () => {
   it('grows from any expected size', () => {
     for (const expectedKeys of [0, 1, 3, 16, 1000]) {
       const txn = new TxnBuffer(1, expectedKeys)
-      for (const id of range(0, 40)) txn.record(id)
-      txn.recordMany(range(40, 700))
-      for (const id of range(740, 60)) txn.recordLanes(id, 0)
+      for (const id of range(0, 40)) txn.mark(id)
+      txn.markMany(range(40, 700))
+      for (const id of range(740, 60)) txn.markPair(id, 0)
       expect([...txn.drain()]).toEqual(range(0, 800).map(BigInt))
     }
   })
@@ -92,7 +118,7 @@ describe('TxnBuffer', () => {
     const writer = tracker.openWriter()
     writer.markMany(range(0, 6))
     const txn = new TxnBuffer(1)
-    txn.recordMany([10, 11, 12])
+    txn.markMany([10, 11, 12])
     expect(txn.flushTo(writer)).toBe(false)
     expect(txn.size).toBe(3)
     hand.run()
@@ -107,7 +133,7 @@ describe('TxnBuffer', () => {
     const { tracker, hand } = await openHeld({ laneCapacity: 4, maxWaitMs: 5 })
     const writer = tracker.openWriter()
     const txn = new TxnBuffer(1)
-    txn.recordMany(range(0, 5))
+    txn.markMany(range(0, 5))
     expect(thrown(() => txn.flushTo(writer))).toMatchObject({
       name: 'RangeError',
       code: 'ERR_DIRTYRING_OUT_OF_RANGE',
@@ -115,7 +141,7 @@ describe('TxnBuffer', () => {
     expect(txn.size).toBe(5)
     txn.clear()
     writer.markMany([1])
-    txn.recordMany(range(0, 4))
+    txn.markMany(range(0, 4))
     expect(thrown(() => txn.flushTo(writer)).code).toBe('ERR_DIRTYRING_STALLED')
     expect(txn.size).toBe(4)
     const closed = tracker.openWriter()
@@ -129,12 +155,14 @@ describe('TxnBuffer', () => {
 
   it('records nothing of a list of which one is no key', () => {
     const txn = new TxnBuffer(1)
-    txn.record(1)
-    expect(thrown(() => txn.recordMany([2, 3, -1])).message).toContain('keys[2]')
-    expect(thrown(() => txn.record(1.5)).code).toBe('ERR_DIRTYRING_OUT_OF_RANGE')
-    expect(thrown(() => txn.record({} as never)).code).toBe('ERR_DIRTYRING_INVALID_ARG')
-    expect(thrown(() => txn.recordKey('a', -1)).code).toBe('ERR_DIRTYRING_OUT_OF_RANGE')
-    expect(thrown(() => txn.recordKey(5 as never)).code).toBe('ERR_DIRTYRING_INVALID_ARG')
+    txn.mark(1)
+    expect(thrown(() => txn.markMany([2, 3, -1])).message).toContain('keys[2]')
+    expect(thrown(() => txn.mark(1.5)).code).toBe('ERR_DIRTYRING_OUT_OF_RANGE')
+    expect(thrown(() => txn.mark({} as never)).code).toBe('ERR_DIRTYRING_INVALID_ARG')
+    expect(thrown(() => txn.mark(fingerprint('a', { seed: -1 }))).code).toBe(
+      'ERR_DIRTYRING_OUT_OF_RANGE',
+    )
+    expect(thrown(() => txn.mark(5 as never)).code).toBe('ERR_DIRTYRING_INVALID_ARG')
     expect([...txn.drain()]).toEqual([1n])
   })
 
@@ -142,9 +170,9 @@ describe('TxnBuffer', () => {
     const [a, b] = [await openInline(), await openInline()]
     const [writerA, writerB] = [a.openWriter(), b.openWriter()]
     const txn = new TxnBuffer(1)
-    txn.record(1)
+    txn.mark(1)
     txn.flushTo(writerA)
-    txn.record(2)
+    txn.mark(2)
     txn.flushTo(writerB)
     await turns(1)
     expect([await take(a), await take(b)]).toEqual([[1n], [2n]])

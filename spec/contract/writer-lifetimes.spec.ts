@@ -43,16 +43,16 @@ describe('opening and closing', () => {
     writer[Symbol.dispose]()
     expect(writer.closed).toBe(true)
     const txn = new TxnBuffer(1)
-    txn.record(1)
+    txn.mark(1)
     const marks: (() => unknown)[] = [
       () => writer.mark(1),
-      () => writer.mark(1, 0),
-      () => writer.markFingerprint(1n),
-      () => writer.markKey('a'),
+      () => writer.markPair(1, 0),
+      () => writer.mark(1n),
+      () => writer.mark('a'),
       () => writer.markMany([1]),
       () => writer.markMany([]),
-      () => writer.markLanes(new Uint32Array(2)),
-      () => writer.begin(1),
+      () => writer.markPairs(new Uint32Array(2)),
+      () => writer.tagTxn(1),
       () => txn.flushTo(writer),
     ]
     for (const mark of marks) {

@@ -26,23 +26,29 @@ describe('a mark, in every form', () => {
     ['the empty string', (writer) => writer.mark(''), fingerprint('')],
     ['bytes', (writer) => writer.mark(bytes), fingerprint(bytes)],
     ['a Buffer', (writer) => writer.mark(Buffer.from(bytes)), fingerprint(bytes)],
-    ['lanes, uint32', (writer) => writer.mark(0xfffffffe, 0x80000001), 0x80000001fffffffen],
-    ['lanes, int32', (writer) => writer.mark(-2, -0x7fffffff), 0x80000001fffffffen],
-    ['lanes, modulo 2^32', (writer) => writer.mark(2 ** 32 + 5, 2 ** 33 + 6), 0x600000005n],
-    ['a fingerprint', (writer) => writer.markFingerprint(fingerprint('a', 9)), fingerprint('a', 9)],
-    ['a key', (writer) => writer.markKey('a'), fingerprint('a')],
+    ['a pair, uint32', (writer) => writer.markPair(0xfffffffe, 0x80000001), 0x80000001fffffffen],
+    ['a pair, int32', (writer) => writer.markPair(-2, -0x7fffffff), 0x80000001fffffffen],
+    [
+      'a fingerprint',
+      (writer) => writer.mark(fingerprint('a', { seed: 9 })),
+      fingerprint('a', { seed: 9 }),
+    ],
     [
       'a key with a seed',
-      (writer) => writer.markKey('a', 2 ** 32 - 1),
-      fingerprint('a', 2 ** 32 - 1),
+      (writer) => writer.mark(fingerprint('a', { seed: 2 ** 32 - 1 })),
+      fingerprint('a', { seed: 2 ** 32 - 1 }),
     ],
-    ['a key of bytes with a seed', (writer) => writer.markKey(bytes, 3), fingerprint(bytes, 3)],
+    [
+      'a key of bytes with a seed',
+      (writer) => writer.mark(fingerprint(bytes, { seed: 3 })),
+      fingerprint(bytes, { seed: 3 }),
+    ],
   ])('%s is stored, and comes back', async (_, mark, key) => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     expect(mark(writer)).toBe(true)
     const epoch = await tracker.advanceEpoch()
-    expect([...epoch]).toEqual([key])
+    expect([...epoch.bigints]).toEqual([key])
     expect(epoch.has(key)).toBe(true)
   })
 
@@ -67,83 +73,105 @@ describe('a mark, in every form', () => {
     expect(writer.markMany(keys)).toBe(true)
     expect(await take(tracker)).toEqual(expected)
     const txn = new TxnBuffer(1)
-    txn.recordMany(keys)
+    txn.markMany(keys)
     expect(txn.flushTo(writer)).toBe(true)
     expect(await take(tracker)).toEqual(expected)
   })
 
-  it('markLanes() takes lanes of either type, an epoch of another tracker for instance', async () => {
+  it('markPairs() takes pairs of either type, an epoch of another tracker for instance', async () => {
     const [tracker, other] = [await openInline(), await openInline()]
     const [writer, otherWriter] = [tracker.openWriter(), other.openWriter()]
-    expect(writer.markLanes(new Int32Array([-1, 5]))).toBe(true)
-    expect(writer.markLanes(new Uint32Array([3, 2 ** 31]))).toBe(true)
+    expect(writer.markPairs(new Int32Array([-1, 5]))).toBe(true)
+    expect(writer.markPairs(new Uint32Array([3, 2 ** 31]))).toBe(true)
     const epoch = await tracker.advanceEpoch()
-    expect([...epoch]).toEqual([0x5ffffffffn, 0x8000000000000003n])
-    expect(otherWriter.markLanes(epoch.lanes)).toBe(true)
+    expect([...epoch.bigints]).toEqual([0x5ffffffffn, 0x8000000000000003n])
+    expect(otherWriter.markPairs(epoch.pairs)).toBe(true)
     epoch.commit()
     expect(await take(other)).toEqual([0x5ffffffffn, 0x8000000000000003n])
   })
 
-  it('markKey(), recordKey() and hasKey() mean fingerprint(key) with seed 0 in every tracker; another seed is a namespace', async () => {
+  it('a text key means fingerprint(key) with seed 0 in every tracker; another seed is a namespace', async () => {
     for (const tracker of [await openInline(), await openInline()]) {
       const writer = tracker.openWriter()
       const txn = new TxnBuffer(1)
-      writer.markKey('a')
-      txn.recordKey('b')
-      writer.markKey('c', 1)
-      txn.recordKey('d', 1)
+      writer.mark('a')
+      txn.mark('b')
+      writer.mark(fingerprint('c', { seed: 1 }))
+      txn.mark(fingerprint('d', { seed: 1 }))
       txn.flushTo(writer)
       const epoch = await tracker.advanceEpoch()
-      expect(new Set(epoch)).toEqual(
+      expect(new Set(epoch.bigints)).toEqual(
         new Set([
-          fingerprint('a', 0),
-          fingerprint('b', 0),
-          fingerprint('c', 1),
-          fingerprint('d', 1),
+          fingerprint('a', { seed: 0 }),
+          fingerprint('b', { seed: 0 }),
+          fingerprint('c', { seed: 1 }),
+          fingerprint('d', { seed: 1 }),
         ]),
       )
       expect(
         ['a', 'b', 'c', 'd'].map((key) => [
-          epoch.hasKey(key),
           epoch.has(key),
-          epoch.hasKey(key, 1),
+          epoch.has(fingerprint(key, { seed: 1 })),
         ]),
       ).toEqual([
-        [true, true, false],
-        [true, true, false],
-        [false, false, true],
-        [false, false, true],
+        [true, false],
+        [true, false],
+        [false, true],
+        [false, true],
       ])
     }
   })
 
-  it("a Uint32Array's values are ids, each one key: an epoch's lanes go through markLanes(), or other keys would be marked", async () => {
+  it("a Uint32Array's values are ids, each one key: an epoch's pairs go through markPairs(), or other keys would be marked", async () => {
     const [tracker, other] = [await openInline(), await openInline()]
     tracker.openWriter().markMany([7, 2 ** 32 + 8])
-    const { lanes } = await tracker.advanceEpoch()
-    expect([...lanes]).toEqual([7, 0, 8, 1])
+    const pairs = (await tracker.advanceEpoch()).pairs.slice()
+    expect([...pairs]).toEqual([7, 0, 8, 1])
     const writer = other.openWriter()
-    writer.markMany(lanes)
+    writer.markMany(pairs)
     expect(await take(other)).toEqual([7n, 0n, 8n, 1n])
-    writer.markLanes(lanes)
+    writer.markPairs(pairs)
     expect(await take(other)).toEqual([7n, 2n ** 32n + 8n])
   })
 
-  it('lanes are not checked: each is taken modulo 2^32, whatever it is, in every method that takes two', async () => {
-    for (const [lo, hi, key] of [
-      [2 ** 32 + 5, -1, 0xffffffff00000005n],
-      [1.9, NaN, 1n],
-      [Infinity, 2 ** 40, 0n],
-    ] as const) {
-      const tracker = await openInline()
-      const writer = tracker.openWriter()
-      const txn = new TxnBuffer(1)
-      txn.record(lo, hi)
-      txn.recordLanes(lo, hi)
-      expect([writer.mark(lo, hi), txn.flushTo(writer)]).toEqual([true, true])
-      const epoch = await tracker.advanceEpoch()
-      expect([[...epoch], epoch.has(lo, hi)]).toEqual([[key], true])
+  it.each<[string, number, number, string]>([
+    ['2^33 + 7', 2 ** 33 + 7, 0, 'low'],
+    ['2^32', 0, 2 ** 32, 'high'],
+    ['-2^31 - 1', -(2 ** 31) - 1, 0, 'low'],
+    ['NaN', NaN, 0, 'low'],
+    ['1.5', 0, 1.5, 'high'],
+    ['Infinity', 0, -Infinity, 'high'],
+  ])('C11: half a pair is a whole number of 32 bits, not %s', async (_, low, high, name) => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    const txn = new TxnBuffer()
+    const epoch = await tracker.advanceEpoch()
+    const error = { name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' }
+    for (const call of [
+      () => writer.markPair(low, high),
+      () => txn.markPair(low, high),
+      () => epoch.hasPair(low, high),
+    ]) {
+      expect(thrown(call)).toMatchObject(error)
+      expect(thrown(call).message).toContain(`"${name}" expected a whole number, -2^31 to 2^32-1`)
     }
+    expect([writer.staged, txn.size]).toEqual([0, 0])
+  })
+
+  it('one key is one argument: what follows is ignored', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    const txn = new TxnBuffer()
+    ;[100, 200, 300].forEach(writer.mark, writer)
+    ;['a', 'b'].forEach(txn.mark, txn)
+    new Map([['x', 400]]).forEach(writer.mark as never, writer)
+    ;(writer.mark as (...keys: unknown[]) => boolean)('users', 7)
+    txn.flushTo(writer)
+    const epoch = await tracker.advanceEpoch()
+    const expected = [100, 200, 300, 400, 'users', 'a', 'b']
+    expect(expected.filter(epoch.has, epoch)).toEqual(expected)
+    expect([1, 2, 7].filter(epoch.has, epoch)).toEqual([])
+    expect([epoch.size, epoch.hasPair(0, 7)]).toEqual([7, false])
   })
 
   it('an empty list is true, and no batch', async () => {
@@ -158,7 +186,7 @@ describe('a mark, in every form', () => {
     ]) {
       expect(writer.markMany(empty)).toBe(true)
     }
-    expect(writer.markLanes(new Uint32Array(0))).toBe(true)
+    expect(writer.markPairs(new Uint32Array(0))).toBe(true)
     await tracker.drained()
     expect(tracker.stats()).toMatchObject({ batches: 0, events: 0, queued: 0 })
     writer.mark(1)
@@ -172,7 +200,7 @@ describe('a mark, in every form', () => {
     writer.mark(1)
     for (const tooMany of [
       () => writer.markMany(range(0, 17)),
-      () => writer.markLanes(new Uint32Array(34)),
+      () => writer.markPairs(new Uint32Array(34)),
     ]) {
       const error = thrown(tooMany)
       expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' })
@@ -298,16 +326,16 @@ describe('begin()', () => {
   it('publishes what was staged for another transaction, and nothing for the same one', async () => {
     const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()
-    writer.begin(1)
+    writer.tagTxn(1)
     writer.mark(1)
-    writer.begin(1)
+    writer.tagTxn(1)
     writer.mark(2)
     expect(writer.staged).toBe(2)
-    writer.begin(2n)
+    writer.tagTxn(2n)
     expect(writer.staged).toBe(0)
     writer.mark(3)
-    writer.begin(3)
-    writer.begin(4)
+    writer.tagTxn(3)
+    writer.tagTxn(4)
     hand.run()
     expect(tracker.stats()).toMatchObject({ batches: 2, keys: 3 })
   })
@@ -316,14 +344,14 @@ describe('begin()', () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     writer.mark(1)
-    writer.begin(0)
+    writer.tagTxn(0)
     expect(writer.staged).toBe(0)
   })
 
   it('makes nothing atomic: a full batch is published within a transaction too', async () => {
     const tracker = await openInline({ batchSize: 2 })
     const writer = tracker.openWriter()
-    writer.begin(1)
+    writer.tagTxn(1)
     for (const id of range(0, 5)) writer.mark(id)
     expect(writer.staged).toBe(1)
   })
@@ -332,12 +360,12 @@ describe('begin()', () => {
     const { tracker, hand } = await openHeld({ capacity: 2, onFull: 'reject' })
     const writer = tracker.openWriter()
     for (const id of range(0, 5)) {
-      writer.begin(id)
+      writer.tagTxn(id)
       writer.mark(id)
     }
     expect(writer.staged).toBe(3)
     hand.run()
-    writer.begin(5)
+    writer.tagTxn(5)
     expect(writer.staged).toBe(0)
     hand.run()
     expect(tracker.stats()).toMatchObject({ distinct: 5, batches: 3 })

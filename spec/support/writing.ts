@@ -6,7 +6,7 @@ import { sortedIds } from './in-process.js'
 export async function take(tracker: DirtyTracker): Promise<bigint[]> {
   const epoch = await tracker.advanceEpoch()
   expect(epoch.exact).toBe(true)
-  const keys = [...epoch]
+  const keys = [...epoch.bigints]
   epoch.commit()
   return keys
 }
