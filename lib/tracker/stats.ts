@@ -78,8 +78,8 @@ export interface WriterStats {
 export interface TrackerStats {
   /** Number of the open epoch. */
   epoch: number
-  /** Tokens the aggregator handled: batches and all others. */
-  events: number
+  /** Tokens that the aggregator handled: batches and control tokens. */
+  tokens: number
   /** Batches received. */
   batches: number
   /** Keys received in batches, duplicates included. */
@@ -128,7 +128,7 @@ export function readShared(
   memory: Memory,
 ): Pick<
   TrackerStats,
-  'events' | 'batches' | 'keys' | 'queued' | 'queuedPeak' | 'harvested' | 'staged' | 'writers'
+  'tokens' | 'batches' | 'keys' | 'queued' | 'queuedPeak' | 'harvested' | 'staged' | 'writers'
 > {
   const { words, layout } = memory
   const writers: WriterStats[] = []
@@ -138,7 +138,7 @@ export function readShared(
   }
   const queued = Math.max(0, distance(Atomics.load(words, TAIL), Atomics.load(words, HEAD)))
   return {
-    events: readTotal(words, EVENTS),
+    tokens: readTotal(words, EVENTS),
     batches: readTotal(words, BATCHES),
     keys: readTotal(words, KEYS),
     queued,
