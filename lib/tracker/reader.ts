@@ -177,17 +177,18 @@ export class Reader {
     if (this.#loop?.aborted !== false) return
     throw new DirtyRingError(
       'ERR_DIRTYRING_BUSY',
-      'a running epochs() loop owns the epochs of this tracker. If its iterator was dropped ' +
-        'without return(), call return() on it',
+      'a running epochs() loop owns the epochs of this tracker. An iterator that was dropped ' +
+        'without return() goes on owning them: call its return()',
     )
   }
 
   #noSlot(): DirtyRingError {
     const { memory, unsettled } = this.#control
-    const held = unsettled.length === 0 ? 'none is handed out yet' : unsettled.join(', ')
+    const held = unsettled.length === 0 ? 'none yet' : unsettled.join(', ')
+    const { epochSlots } = memory.layout
     return new DirtyRingError(
       'ERR_DIRTYRING_NO_EPOCH_SLOT',
-      `none of the ${memory.layout.epochSlots} epoch slots (epochSlots) is free. Unsettled: ${held}`,
+      `no epoch slot is free of ${epochSlots} (epochSlots). Unsettled epochs: ${held}`,
     )
   }
 }

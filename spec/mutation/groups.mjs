@@ -27,7 +27,7 @@ export const GROUPS = {
     specs: ['writers', 'thread-writers', 'batches', 'signals', 'stop', 'bad-input'],
   },
   tracker: {
-    mutate: ['lib/tracker/*.ts', 'lib/epochs/*.ts', 'lib/signal.ts'],
+    mutate: ['lib/tracker/**/*.ts', 'lib/epochs/*.ts', 'lib/signal.ts'],
     specs: ['epochs', 'flushed', 'observing', 'signals', 'stop', 'no-way-on', 'bad-input'],
   },
 }
