@@ -176,8 +176,8 @@ export class AggregatorHost {
    * Takes the role, and does what there is to do on the calling thread. Call it if no other thread
    * will take the role.
    *
-   * @returns false when there is more to do at once; true at the end, with an empty ring, and when a
-   * step has to wait
+   * @returns false when there is more to do at once; true at the end, with an empty ring, and when
+   * a step has to wait
    * @throws what run() throws
    */
   takeOver(): boolean {
@@ -266,7 +266,7 @@ export class AggregatorHost {
               'Call runAggregator(tracker.handle) in a worker.'
           : `for the aggregator, which has ended${why}. Call stop(): it delivers what is published.`
       case 'backing-off':
-        return `for the aggregator, which fails at a step and tries again${why}. Look at tracker.dump().`
+        return `for the aggregator, which fails at a step and tries again${why}. See tracker.dump().`
       case 'restarting':
       case 'starting':
         return (
@@ -303,8 +303,8 @@ export class AggregatorHost {
     this.#cannot = ''
     await new Promise<void>((resolve, reject) => {
       const isFree = Atomics.load(words, OWNER) === 0
-      // What OWNER holds once this worker has the role. If the platform gives no thread number, that
-      // is what OWNER holds now, unless another thread had the role before.
+      // What OWNER holds once this worker has the role. If the platform gives no thread number,
+      // that is what OWNER holds now, unless another thread had the role before.
       const ownerNow = (): number =>
         thread.threadId !== undefined
           ? thread.threadId + 1

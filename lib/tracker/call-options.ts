@@ -19,7 +19,9 @@ export interface AdvanceOptions {
 
 /** Options of {@link DirtyTracker.epochs}. */
 export interface EpochsOptions {
-  /** Time between two cuts in ms, a whole number from 0 to 2^31 - 1. A slow body delays the next. */
+  /**
+   * Time between two cuts in ms, a whole number from 0 to 2^31 - 1. A slow body delays the next.
+   */
   everyMs: number
   /** Ends the iteration, without an error. */
   signal?: AbortSignalLike | undefined
@@ -38,10 +40,10 @@ export interface StopOptions {
    */
   graceMs?: number | undefined
   /**
-   * Deals with the last epoch. The epoch is committed when this returns or resolves. If it throws or
-   * rejects, stop() rejects with the same error, the epoch stays readable, and stop() may be called
-   * again. It must not await another stop(), with `consume` or without, because that call waits for
-   * this one.
+   * Deals with the last epoch. The epoch is committed when this returns or resolves. If it throws
+   * or rejects, stop() rejects with the same error, the epoch stays readable, and stop() may be
+   * called again. It must not await another stop(), with `consume` or without, because that call
+   * waits for this one.
    */
   consume?: ((epoch: SealedEpoch) => unknown) | undefined
 }

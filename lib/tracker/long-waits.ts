@@ -72,5 +72,8 @@ export function forWriters(writers: readonly number[]): string {
     writers.length === 1
       ? [`writer ${writers[0]}`, 'has']
       : [`writers ${writers.join(', ')}`, 'have']
-  return `for ${who}, which ${have} not published: no event loop turns there. Call flush() on the writer's thread, or pass a signal to flushed().`
+  return (
+    `for ${who}, which ${have} not published: no event loop turns there. ` +
+    "Call flush() on the writer's thread, or pass a signal to flushed()."
+  )
 }

@@ -51,7 +51,9 @@ export async function sealLastEpoch(
   }
 }
 
-/** Asks every writer to publish, again and again, until none has anything staged or time is over. */
+/**
+ * Asks every writer to publish, again and again, until none has anything staged or time is over.
+ */
 async function untilPublished(
   control: Control,
   takeover: Takeover,

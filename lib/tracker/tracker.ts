@@ -144,8 +144,8 @@ export class DirtyTracker {
 
   /**
    * Resolves once the tracker has stopped. Rejects when the aggregator cannot be kept running: then
-   * its keys are still in shared memory, and stop() delivers what it can. A program that ignores the
-   * rejection gets no warning.
+   * its keys are still in shared memory, and stop() delivers what it can. A program that ignores
+   * the rejection gets no warning.
    */
   get closed(): Promise<void> {
     return this.#control.lifecycle.closed
@@ -163,13 +163,14 @@ export class DirtyTracker {
   }
 
   /**
-   * Watches a worker: when it ends, also when it is terminated, its writers are harvested and freed.
+   * Watches a worker: when it ends, also when it is terminated, its writers are harvested and
+   * freed.
    *
    * In Node every worker that this thread starts after create() is watched without this call, a
-   * pool's workers too. Call it for workers that were there before. Watching twice is watching once.
-   * A worker that has ended already is harvested now. Workers that a watched worker starts are not
-   * seen from here. If an 'exit' listener of yours was there first, it runs before the harvest is
-   * under way.
+   * pool's workers too. Call it for workers that were there before. Watching twice is watching
+   * once. A worker that has ended already is harvested now. Workers that a watched worker starts
+   * are not seen from here. If an 'exit' listener of yours was there first, it runs before the
+   * harvest is under way.
    *
    * @param worker - a Worker of node:worker_threads
    * @returns the same worker
@@ -214,12 +215,12 @@ export class DirtyTracker {
    * Harvests and frees one writer whose thread has ended for certain: that of a browser's worker,
    * after it said goodbye. In Node prefer watch().
    *
-   * Never do this to a thread that lives. Its marks would go on into memory that belongs to the next
-   * writer, and no promise of the library would hold.
+   * Never do this to a thread that lives. Its marks would go on into memory that belongs to the
+   * next writer, and no promise of the library would hold.
    *
    * @param writerId - the writer's number, from 0 to `maxWriters` - 1
-   * @returns a promise of the number of keys that were staged there and are now in the open epoch; 0
-   * if no thread has that writer
+   * @returns a promise of the number of keys that were staged there and are now in the open epoch;
+   * 0 if no thread has that writer
    * @throws (rejects with) TypeError if `writerId` is not a number, RangeError if it is not a
    * writer's number, and `ERR_DIRTYRING_STOPPED` after stop()
    *
@@ -244,10 +245,10 @@ export class DirtyTracker {
    * Closes the open epoch and hands out its distinct keys. Everything published before this call is
    * in it or in an earlier one.
    *
-   * If an epoch slot is free and the ring has room, the cut is made before this returns its promise,
-   * so it may be called inside a store's write lock. Else the call waits; writers are never held up.
-   * Calls are served in order, and two at once give two epochs. The writers of this thread publish
-   * first.
+   * If an epoch slot is free and the ring has room, the cut is made before this returns its
+   * promise, so it may be called inside a store's write lock. Else the call waits; writers are
+   * never held up. Calls are served in order, and two at once give two epochs. The writers of this
+   * thread publish first.
    *
    * @param options - `signal` aborts the call, with nothing lost; an abort after stop() comes too
    * late. `onBusy` says what to do when no epoch slot is free
@@ -255,8 +256,8 @@ export class DirtyTracker {
    * @throws (rejects with) `signal.reason` if aborted; `ERR_DIRTYRING_NO_EPOCH_SLOT` if no slot is
    * free and `onBusy` is 'reject'; `ERR_DIRTYRING_BUSY` while an epochs() loop runs;
    * `ERR_DIRTYRING_STOPPED` after stop(); `ERR_DIRTYRING_AGGREGATOR_FAILED` or
-   * `ERR_DIRTYRING_CORRUPT` if the aggregator cannot continue; TypeError and RangeError if an option
-   * is not allowed
+   * `ERR_DIRTYRING_CORRUPT` if the aggregator cannot continue; TypeError and RangeError if an
+   * option is not allowed
    *
    * @example
    * ```js
@@ -339,15 +340,16 @@ export class DirtyTracker {
    * Yields an epoch every `everyMs`, never two at once. An epoch that the body left unsettled is
    * restored before the next one, and by break, return and throw.
    *
-   * The loop yields the last epoch too. When stop() is called, an epoch that the body left unsettled
-   * is yielded once more, because it can no longer be restored. Then the last one comes
+   * The loop yields the last epoch too. When stop() is called, an epoch that the body left
+   * unsettled is yielded once more, because it can no longer be restored. Then the last one comes
    * (`epoch.last`), also when it is empty or not exact, so that one loop deals with every key.
    * stop() does not wait for the body, and the body may await stop(). With `stop({ consume })` the
    * loop ends without the last epoch.
    *
-   * A running loop owns the epochs, from its first next() until it ends: by return, throw, abort, or
-   * with the last epoch. Meanwhile advanceEpoch(), tryAdvanceEpoch(), consume() and a second loop
-   * are `ERR_DIRTYRING_BUSY`. An iterator that is dropped without return() goes on owning them.
+   * A running loop owns the epochs, from its first next() until it ends: by return, throw, abort,
+   * or with the last epoch. Meanwhile advanceEpoch(), tryAdvanceEpoch(), consume() and a second
+   * loop are `ERR_DIRTYRING_BUSY`. An iterator that is dropped without return() goes on owning
+   * them.
    *
    * @param options - `everyMs` from 0 to 2^31 - 1. `signal` ends the loop, without an error
    * @returns an iterator, for `for await`. Its next() rejects as advanceEpoch() does, and with the
@@ -371,16 +373,16 @@ export class DirtyTracker {
   }
 
   /**
-   * Resolves when everything that open writers had marked before the call is published: the next cut
-   * has it all.
+   * Resolves when everything that open writers had marked before the call is published: the next
+   * cut has it all.
    *
    * A writer publishes when its thread marks, or when the event loop of its thread turns. A thread
    * whose event loop does not turn (a long loop, a pool's worker between tasks) holds this up: pass
    * a signal.
    *
    * @param options - `signal` aborts the wait
-   * @throws (rejects with) `signal.reason` if aborted, `ERR_DIRTYRING_STOPPED` after stop(), and the
-   * error that the tracker cannot recover from
+   * @throws (rejects with) `signal.reason` if aborted, `ERR_DIRTYRING_STOPPED` after stop(), and
+   * the error that the tracker cannot recover from
    *
    * @example
    * ```js
@@ -402,8 +404,8 @@ export class DirtyTracker {
    * publish first.
    *
    * @param options - `signal` aborts the wait
-   * @throws (rejects with) `signal.reason` if aborted, `ERR_DIRTYRING_STOPPED` after stop(), and the
-   * error that the tracker cannot recover from
+   * @throws (rejects with) `signal.reason` if aborted, `ERR_DIRTYRING_STOPPED` after stop(), and
+   * the error that the tracker cannot recover from
    *
    * @example
    * ```js
@@ -427,11 +429,12 @@ export class DirtyTracker {
   }
 
   /**
-   * Notes a change that no list of keys describes: a bulk load, a truncate. The open epoch then says
-   * `exact: false`, reason 'everything'. Calls keep their order: an `advanceEpoch()` after it has
-   * it. It cannot be refused.
+   * Notes a change that no list of keys describes: a bulk load, a truncate. The open epoch then
+   * says `exact: false`, reason 'everything'. Calls keep their order: an `advanceEpoch()` after it
+   * has it. It cannot be refused.
    *
-   * @throws `ERR_DIRTYRING_STOPPED` after stop(), and the error that the tracker cannot recover from
+   * @throws `ERR_DIRTYRING_STOPPED` after stop(), and the error that the tracker cannot recover
+   * from
    *
    * @example
    * ```js
@@ -543,23 +546,23 @@ export class DirtyTracker {
    * Delivers all that is published, ends the aggregator, and refuses later marks. Before that it
    * asks open writers to publish and gives them up to `graceMs`.
    *
-   * If writers still had keys staged, the last epoch says `exact: false`, reason 'unpublished'. Cuts
-   * already made are served. `advanceEpoch()` calls that wait for a slot reject. Epochs that are not
-   * settled stay readable, and restore() on them rejects.
+   * If writers still had keys staged, the last epoch says `exact: false`, reason 'unpublished'.
+   * Cuts already made are served. `advanceEpoch()` calls that wait for a slot reject. Epochs that
+   * are not settled stay readable, and restore() on them rejects.
    *
    * The last epoch has one owner, which settles it by `commit()`:
    * - `consume`, if it is given. Then stop() resolves when the epoch is committed, and a running
    *   epochs() loop ends without it.
-   * - Else the epochs() loop that was running when stop() was called. It gets the epoch when it asks
-   *   for the next one. stop() does not wait for that, and resolves with a read-only copy. If the
-   *   loop ends before it got the epoch, the copy's `commit()` settles it.
+   * - Else the epochs() loop that was running when stop() was called. It gets the epoch when it
+   *   asks for the next one. stop() does not wait for that, and resolves with a read-only copy. If
+   *   the loop ends before it got the epoch, the copy's `commit()` settles it.
    * - Else the caller.
    *
    * A second stop() is the first. `consume` of a later call is called if the epoch is not settled
    * yet.
    *
-   * @param options - `graceMs` in ms, from 0 (do not ask) to 2^31 - 1. `consume` deals with the last
-   * epoch
+   * @param options - `graceMs` in ms, from 0 (do not ask) to 2^31 - 1. `consume` deals with the
+   * last epoch
    * @returns a promise of the last epoch
    * @throws (rejects with) the error of `consume`; errors that the tracker cannot recover from;
    * TypeError and RangeError if an option is not allowed
@@ -609,6 +612,11 @@ export class DirtyTracker {
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     const { state } = this.health()
     const { unsettled } = this.#control
-    return `DirtyTracker { epoch: ${this.epoch}, unsettled: ${unsettled.length}, aggregator: '${state}' }`
+    const parts = [
+      `epoch: ${this.epoch}`,
+      `unsettled: ${unsettled.length}`,
+      `aggregator: '${state}'`,
+    ]
+    return `DirtyTracker { ${parts.join(', ')} }`
   }
 }

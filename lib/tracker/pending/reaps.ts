@@ -7,7 +7,9 @@ import type { PendingCall } from '../long-waits.js'
 import { requestReap, takeReaped, type Reaping } from '../outbox.js'
 import type { Context, PendingKind } from './kind.js'
 
-/** Harvests of writers that have ended: those that reap() asks for, and those of watched threads. */
+/**
+ * Harvests of writers that have ended: those that reap() asks for, and those of watched threads.
+ */
 export class Reaps implements PendingKind {
   readonly #context: Context
   /** Callers of reap(), told how many keys were harvested. */
