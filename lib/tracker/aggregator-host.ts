@@ -266,7 +266,10 @@ export class AggregatorHost {
               'Call runAggregator(tracker.handle) in a worker.'
           : `for the aggregator, which has ended${why}. Call stop(): it delivers what is published.`
       case 'backing-off':
-        return `for the aggregator, which fails at a step and tries again${why}. See tracker.dump().`
+        return (
+          `for the aggregator, which fails at a step and tries again${why}. ` +
+          'See tracker.dump().'
+        )
       case 'restarting':
       case 'starting':
         return (
