@@ -34,9 +34,9 @@ import {
   unref,
 } from '../timers.js'
 
-/** How well the aggregator is: see {@link DirtyTracker.health}. */
+/** Tells how well the aggregator is: see {@link DirtyTracker.health}. */
 export interface AggregatorHealth {
-  /** Steps that threw; each was contained and tried again. */
+  /** Steps that threw; each was tried again. */
   panics: number
   /** Times that the aggregator's worker died and was started again. */
   restarts: number
@@ -46,66 +46,80 @@ export interface AggregatorHealth {
   healthy: boolean
   /** It has stopped, and everything is delivered. */
   finished: boolean
-  /** What the last panic or the last death said. */
+  /** The message of the last panic, or what the worker died of. */
   lastError?: string
   /**
    * - 'starting': create() has not resolved yet
-   * - 'running'
+   * - 'running': a thread handles tokens, or sleeps until there are some
    * - 'backing-off': a step threw, and is tried again in 10 ms to 1 s
-   * - 'restarting': its worker died, and another one is on its way
+   * - 'restarting': its worker died, and another one is starting
    * - 'finished': stopped, and everything is delivered
-   * - 'absent': nobody runs it: `aggregator: 'none'`, or one that could not be kept running
+   * - 'absent': no thread runs it: `aggregator` is 'none', or its worker cannot be kept running
    */
   state: 'starting' | 'running' | 'backing-off' | 'restarting' | 'finished' | 'absent'
 }
 
 const BACKOFF_MS_MIN = 10
 const BACKOFF_MS_MAX = 1000
-/** Deaths without a sign of life in between, before it is given up. */
+/** Deaths in a row, without a sign of life in between, after which no worker is started again. */
 const STARTS_MAX = 8
 const START_MS_MAX = 30_000
 const TOKENS_PER_PUMP = 4096
 /**
- * 'inline', idle: only a publisher that dies between its store and its wake-up needs this timer.
- * Without waitAsync every publisher does.
+ * The timer of an idle 'inline' aggregator. With waitAsync a publisher wakes it, unless that one
+ * dies between its store and its wake-up. Without waitAsync every publisher depends on this timer.
  */
 const IDLE_MS = 500
 const IDLE_MS_UNWOKEN = 50
 /**
- * How much of the time between two looks counts as silence: a page that was frozen for a while
- * froze its worker as well.
+ * The most of the time between two looks that counts as silence. A page that was frozen for a while
+ * has frozen its worker as well.
  */
 const SILENCE_STEP_MS = 200
 
-/** Keeps an aggregator running, of whichever kind the options say; on the tracker's thread. */
+/**
+ * Keeps an aggregator running, of the kind that the options say; on the tracker's thread.
+ *
+ * ```text
+ *  starting       ──▶ up           the worker has the role
+ *  up             ──▶ restarting   the worker has ended
+ *  restarting     ──▶ up           another worker has the role
+ *  restarting     ──▶ absent       8 workers in a row have ended without a sign of life
+ *  up, restarting ──▶ giving-up    the tracker stops, and the worker is silent or does not start
+ *  giving-up      ──▶ absent       the worker has ended
+ *  up             ──▶ absent       an 'inline' aggregator cannot continue
+ *  any state      ──▶ ended        end()
+ * ```
+ */
 export class AggregatorHost {
-  /** Told when the aggregator can't be kept running. */
+  /** Called when the aggregator cannot be kept running. */
   onFailure: (error: DirtyRingError) => void = () => undefined
-  /** Told when its worker has died and another one has taken over. */
+  /** Called when its worker has died and another one has taken over. */
   onRestart: (restarts: number, cause: string) => void = () => undefined
   readonly #memory: Memory
   readonly #kind: ResolvedOptions['aggregator']
+  /** The worker; undefined once its end is known. */
   #thread: AggregatorThread | undefined
-  /** The end of #thread is known. */
-  #isGone = true
-  /** Why this thread terminated it; '' if it did not. */
+  /** Why this thread terminated the worker; '' if it did not. */
   #cannot = ''
-  /** No worker is started any more: the calling thread does the rest. */
-  #isGivenUp = false
-  /** What moves while the worker lives, since when it has not, and when that was looked at. */
+  /** A number that changes while the worker lives. */
   #life = 0
+  /** For how long it has not changed. */
   #silentMs = 0
+  /** When this thread last looked at it. */
   #lookedAt = 0
   #inline: Supervisor | undefined
-  /** 'inline': the next pump() is on its way. */
+  /** Of an 'inline' aggregator: the next pump(). */
   #next: { readonly isSoon: boolean; readonly cancel: () => void } | undefined
-  #state: 'starting' | 'up' | 'restarting' | 'ended' = 'starting'
+  /**
+   * 'giving-up' and later: no worker is started any more, and the tracker's thread does the rest.
+   */
+  #state: 'starting' | 'up' | 'restarting' | 'giving-up' | 'absent' | 'ended' = 'starting'
   #restarts = 0
   #deaths = 0
   #iterationsAtStart = 0
   #lastCause = ''
   #panicsAtDeath = 0
-  #ended = false
 
   constructor(memory: Memory, kind: ResolvedOptions['aggregator']) {
     this.#memory = memory
@@ -124,7 +138,7 @@ export class AggregatorHost {
     this.#state = 'up'
   }
 
-  /** 'inline': do what there is to do, on this thread, now. */
+  /** Of an 'inline' aggregator: does now, on this thread, what there is to do. */
   pump(): void {
     const supervisor = this.#inline
     if (supervisor === undefined) return
@@ -134,7 +148,7 @@ export class AggregatorHost {
     } catch (error) {
       this.#inline = undefined
       unhost(supervisor)
-      this.#state = 'ended' // if the role is free, stop() takes it once more
+      this.#state = 'absent' // if the role is free, stop() takes it once more
       this.onFailure(error as DirtyRingError)
       return
     }
@@ -146,12 +160,10 @@ export class AggregatorHost {
     }
   }
 
-  /** Whether nobody has the role, and nobody is about to. */
+  /** Whether no thread has the role, and the host starts none that takes it. */
   get isAbsent(): boolean {
-    return (
-      Atomics.load(this.#memory.words, OWNER) === 0 &&
-      (this.#kind === 'none' || this.#state === 'ended')
-    )
+    const startsNone = this.#kind === 'none' || this.#state === 'absent' || this.#state === 'ended'
+    return startsNone && Atomics.load(this.#memory.words, OWNER) === 0
   }
 
   /** Tokens are waiting in the ring. */
@@ -161,9 +173,12 @@ export class AggregatorHost {
   }
 
   /**
-   * Takes the role where no other thread will, and does what there is to do on the calling thread.
-   * False when there is more to do at once. True at the end, with an empty ring, and when a step
-   * has to wait. Throws what run() throws.
+   * Takes the role, and does what there is to do on the calling thread. Call it if no other thread
+   * will take the role.
+   *
+   * @returns false when there is more to do at once; true at the end, with an empty ring, and when
+   * a step has to wait
+   * @throws what run() throws
    */
   takeOver(): boolean {
     const supervisor = host(this.#memory)
@@ -174,16 +189,16 @@ export class AggregatorHost {
     }
   }
 
-  /** A thread has ended: if it had the role, or a thread below it had, the role is free. */
+  /** Frees the role if the thread that has ended had it, or a thread below that one. */
   release(threadId: number): void {
     releaseRole(this.#memory.words, threadId)
   }
 
   /**
-   * To be called now and then while a call is pending. A worker whose end the host does not report
-   * is terminated when tokens wait and it shows no sign of life; another one takes its place. While
-   * the tracker stops, a start that does not come to its end counts the same, and the calling
-   * thread does the rest.
+   * Call it now and then while a call of the tracker is pending. If the platform does not report a
+   * worker's end, a worker that shows no sign of life while tokens wait is terminated, and another
+   * one takes its place. While the tracker stops, a start that does not come to its end counts the
+   * same. Then no other one is started, and the tracker's thread does the rest.
    */
   lookForLife(isStopping: boolean): void {
     const { words } = this.#memory
@@ -204,21 +219,20 @@ export class AggregatorHost {
     this.#lookedAt = now
     if (this.#silentMs < patience.silenceMs) return
     this.#silentMs = 0
-    this.#isGivenUp = isStopping
+    if (isStopping) this.#state = 'giving-up'
     this.#cannot = 'it showed no sign of life'
-    if (this.#isGone) this.#onDeath(this.#cannot)
-    else void this.#thread?.terminate() // its end follows
+    if (this.#thread === undefined) this.#onDeath(this.#cannot)
+    else void this.#thread.terminate() // its end follows
   }
 
-  /** The aggregator has finished, or nobody needs it any more. */
+  /** The aggregator has finished, or is not needed any more. */
   async end(): Promise<void> {
-    this.#ended = true
     this.#state = 'ended'
     this.#next?.cancel()
     const supervisor = this.#inline
     this.#inline = undefined
     if (supervisor !== undefined) unhost(supervisor)
-    // threads that watch their workers for this tracker cease to
+    // Threads that watch their workers for this tracker cease to.
     Atomics.notify(this.#memory.words, FINISHED)
     await this.#thread?.terminate()
   }
@@ -241,25 +255,32 @@ export class AggregatorHost {
     }
   }
 
-  /**
-   * For a call that has waited for long: what the aggregator does instead of an answer, and what
-   * helps.
-   */
+  /** Tells a call that has waited for long what the aggregator does, and what helps. */
   describeWait(): string {
     const { state, lastError } = this.health()
     const why = lastError === undefined ? '' : ` (${lastError})`
     switch (state) {
       case 'absent':
         return this.#kind === 'none'
-          ? 'for the aggregator, which no thread runs. Call runAggregator(tracker.handle) in a worker.'
+          ? 'for the aggregator, which no thread runs. ' +
+              'Call runAggregator(tracker.handle) in a worker.'
           : `for the aggregator, which has ended${why}. Call stop(): it delivers what is published.`
       case 'backing-off':
-        return `for the aggregator, which fails at a step and tries again${why}. See tracker.dump().`
+        return (
+          `for the aggregator, which fails at a step and tries again${why}. ` +
+          'See tracker.dump().'
+        )
       case 'restarting':
       case 'starting':
-        return `for the aggregator's worker, which has not started yet${why}. Check that its script loads.`
+        return (
+          `for the aggregator's worker, which has not started yet${why}. ` +
+          'Check that its script loads.'
+        )
       default:
-        return 'for the aggregator, which gives no answer. Check that its thread is not blocked; see tracker.health() and tracker.dump().'
+        return (
+          'for the aggregator, which gives no answer. Check that its thread is not blocked. ' +
+          'Look at tracker.health() and tracker.dump().'
+        )
     }
   }
 
@@ -272,25 +293,21 @@ export class AggregatorHost {
     return Atomics.load(words, RETRYING) !== 0 ? 'backing-off' : 'running'
   }
 
-  /**
-   * Resolves when a new worker has the role; rejects when it has ended, or was terminated, before
-   * that.
-   */
+  /** Resolves when a new worker has the role. Rejects if the worker ends before that. */
   async #startThread(): Promise<void> {
     const { words } = this.#memory
     this.#iterationsAtStart = Atomics.load(words, ITERATIONS)
     const thread = await this.#newThread()
-    if (this.#ended || this.#isGivenUp) {
+    if (!this.#mayStart) {
       void thread.terminate()
-      throw cannotStart('it came too late')
+      throw cannotStart('the tracker stopped before its worker was there')
     }
     this.#thread = thread
-    this.#isGone = false
     this.#cannot = ''
     await new Promise<void>((resolve, reject) => {
       const isFree = Atomics.load(words, OWNER) === 0
-      // What OWNER holds once this worker has the role. Where the host gives no number: what it
-      // holds now, if another thread did not have the role before.
+      // What OWNER holds once this worker has the role. If the platform gives no thread number,
+      // that is what OWNER holds now, unless another thread had the role before.
       const ownerNow = (): number =>
         thread.threadId !== undefined
           ? thread.threadId + 1
@@ -318,7 +335,7 @@ export class AggregatorHost {
       thread.onExit((told) => {
         const cause = this.#cannot === '' ? told : this.#cannot
         const wasUp = !isStarting
-        this.#isGone = true
+        this.#thread = undefined
         settle(() => reject(cannotStart(cause)))
         dropRole(words, owner)
         if (wasUp) this.#onDeath(cause)
@@ -350,35 +367,34 @@ export class AggregatorHost {
   }
 
   /**
-   * The worker is gone: start another one, at once the first time, later and later when it does not
-   * help.
+   * The worker has ended: starts another one. It starts at once if the worker had lived, and later
+   * and later if none lives.
    */
   #onDeath(cause: string): void {
     const { words } = this.#memory
-    if (this.#ended || this.#state === 'ended' || Atomics.load(words, FINISHED) !== 0) return
+    if (this.#state === 'ended' || this.#state === 'absent') return
+    if (Atomics.load(words, FINISHED) !== 0) return
     if (Atomics.load(words, FAILED) !== 0) {
       this.onFailure(cannotGoOn(words))
       return
     }
     this.#lastCause = cause
     this.#panicsAtDeath = Atomics.load(words, PANICS)
-    this.#state = 'restarting'
     this.#deaths =
       Atomics.load(words, ITERATIONS) === this.#iterationsAtStart ? this.#deaths + 1 : 0
-    if (this.#deaths >= STARTS_MAX || this.#isGivenUp) {
-      this.#state = 'ended'
-      this.onFailure(
-        cannotStart(
-          this.#isGivenUp ? cause : `${STARTS_MAX} times in a row, the last time with: ${cause}`,
-        ),
-      )
+    const isGivenUp = this.#state === 'giving-up'
+    if (this.#deaths >= STARTS_MAX || isGivenUp) {
+      this.#state = 'absent'
+      const inARow = `${STARTS_MAX} times in a row, the last time with: ${cause}`
+      this.onFailure(cannotStart(isGivenUp ? cause : inARow))
       return
     }
+    this.#state = 'restarting'
     const again = (): void => {
-      if (this.#ended || this.#isGivenUp) return
+      if (!this.#mayStart) return
       this.#startThread().then(
         () => {
-          if (this.#ended) return
+          if (!this.#mayStart) return
           this.#restarts++
           this.#state = 'up'
           this.onRestart(this.#restarts, cause)
@@ -391,13 +407,18 @@ export class AggregatorHost {
       unref(setTimeout(again, Math.min(BACKOFF_MS_MIN * 2 ** (this.#deaths - 1), BACKOFF_MS_MAX)))
   }
 
-  /** 'inline': when a publisher on another thread wakes this one, and every now and then. */
+  /** Whether a worker may still be started. */
+  get #mayStart(): boolean {
+    return this.#state === 'starting' || this.#state === 'restarting'
+  }
+
+  /** Calls pump() when a publisher on another thread wakes this one, and now and then. */
   #pumpLater(supervisor: Supervisor, isIdle: boolean): void {
     if (this.#next !== undefined) {
       if (isIdle || this.#next.isSoon) return
       this.#next.cancel()
     }
-    let isOver = false // the timer and the wake-up are both on their way: the first one counts
+    let isOver = false // the timer and the wake-up are both pending: the first one counts
     const cancel = (): void => {
       isOver = true
       clearTimeout(timer)

@@ -68,7 +68,7 @@ const FLAGS: readonly [bit: number, name: string][] = [
   [FLAG_FAULT, 'fault'],
 ]
 
-/** The shared memory as text: numbers and states, no key. */
+/** Shows the shared memory as text: numbers and states, no key. */
 export function dump(memory: Memory): string {
   return [...control(memory), ...ring(memory), ...lanes(memory), ...epochs(memory)].join('\n')
 }
@@ -76,7 +76,7 @@ export function dump(memory: Memory): string {
 function control({ words, layout }: Memory): string[] {
   const owner = Atomics.load(words, OWNER)
   const states = [
-    owner === 0 ? 'nobody has the role' : `thread ${owner - 1}`,
+    owner === 0 ? 'no thread has the role' : `thread ${owner - 1}`,
     ...(Atomics.load(words, PARKED) === 1 ? ['asleep'] : []),
     ...(Atomics.load(words, STOPPED) === 1 ? ['stopped'] : []),
     ...(Atomics.load(words, FINISHED) === 1 ? ['finished'] : []),
@@ -148,7 +148,7 @@ function epochs({ words, layout }: Memory): string[] {
     const flags = FLAGS.filter(([bit]) => (words[at + SLOT_FLAGS] & bit) !== 0).map(
       ([, name]) => name,
     )
-    // whatever is there: only shown
+    // Not checked, because it is only shown.
     const cells = layout.smallestTable * 2 ** words[at + SLOT_GROWTH]
     const name =
       slot === (cur & 15) ? `open, epoch ${(cur >>> 4) & EPOCH_MASK} (mod 2^19)` : 'not open'

@@ -1,6 +1,6 @@
 import type { Epoch } from '../epochs/epoch.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
-import type { AdvanceOptions, EpochsOptions } from './tracker.js'
+import type { AdvanceOptions, EpochsOptions } from './call-options.js'
 
 /** Reads epochs, one after the other: a {@link DirtyTracker} is one. */
 export interface EpochReader<E extends Epoch = SealedEpoch> {

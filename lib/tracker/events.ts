@@ -2,7 +2,7 @@ import { invalidArg, outOfRange } from '../errors.js'
 import { queueMicrotask } from '../timers.js'
 
 /**
- * What a tracker tells its listeners, by the event's name; see {@link DirtyTracker.on}.
+ * Lists what a tracker tells its listeners, by the event's name; see {@link DirtyTracker.on}.
  *
  * @example
  * ```js
@@ -13,66 +13,64 @@ import { queueMicrotask } from '../timers.js'
  * ```
  */
 export interface TrackerEvents {
-  /** An epoch was sealed. sealMs: from the call of advanceEpoch(), or stop(), to the hand-out. */
+  /** An epoch was sealed and handed out. */
   epoch: {
     /** The epoch's number. */
     id: number
-    /** Distinct keys held. */
+    /** Distinct keys in it. */
     size: number
-    /** False: treat every key as dirty. */
+    /** If false, treat every key as dirty. */
     exact: boolean
-    /** In ms. */
+    /** From the call of advanceEpoch() or stop() to the hand-out, in ms. */
     sealMs: number
   }
-  /** The open epoch has gone beyond maxKeysPerEpoch. Once an epoch. */
+  /** The open epoch has more than `maxKeysPerEpoch` distinct keys. Told once for each epoch. */
   overflow: {
     /** The epoch's number. */
     epoch: number
-    /** The option: keys. */
+    /** The option, in keys. */
     maxKeysPerEpoch: number
   }
-  /**
-   * A writer's thread ended, or was reaped; `keys` were staged there and are now in the open epoch.
-   */
+  /** A writer was harvested, because its thread ended or by reap(). */
   harvest: {
     /** The writer's number. */
     writerId: number
-    /** The number of the thread that had it. */
+    /** The number of the thread that had the writer. */
     threadId: number
-    /** Keys that were staged. */
+    /** How many keys were staged there; they are now in the open epoch. */
     keys: number
   }
   /**
-   * A step of the aggregator threw; it is tried again. Several within a tenth of a second are told
-   * once.
+   * A step of the aggregator threw, and is tried again. Panics within one tenth of a second are
+   * told as one.
    */
   panic: {
-    /** What was thrown: its text. */
+    /** Has the message of what was thrown. */
     error: Error
-    /** How often that has happened so far. */
+    /** How many panics there were so far. */
     panics: number
-    /** In ms: 10, doubling to 1000; a success resets it. */
+    /** In ms: 10, then twice as much each time, up to 1000. A success resets it to 10. */
     retryInMs: number
   }
   /** The aggregator's worker died and was started again. */
   restart: {
-    /** How often that has happened so far. */
+    /** How many restarts there were so far. */
     restarts: number
     /** What it died of. */
     cause: string
   }
   /**
-   * Somebody has been waiting for more than a second: advanceEpoch() for a slot, or a writer for
-   * room. Once a wait.
+   * A call has waited for more than a second: advanceEpoch() for an epoch slot, or a writer for
+   * room in its lane. Told once for each wait.
    */
   stall: {
-    /** For what. */
+    /** What the call waits for. */
     what: 'epoch-slot' | 'lane'
-    /** In ms, so far. */
+    /** How long it has waited so far, in ms. */
     waitedMs: number
     /** Numbers of the epochs that hold slots, oldest first. */
     unsettled: readonly number[]
-    /** The writer that waits, if it is one. */
+    /** The number of the writer that waits. Missing for an epoch slot. */
     writerId?: number
   }
 }
@@ -88,10 +86,10 @@ const NAMES: readonly (keyof TrackerEvents)[] = [
 
 type Listener = (event: never) => void
 
-/** Who listens to what. */
+/** The listeners, by event. */
 export class Listeners {
   readonly #listeners = new Map<keyof TrackerEvents, Set<{ readonly call: Listener }>>()
-  /** After the first listener has come and the last one has gone. */
+  /** Called after a listener was added or removed. */
   onChange: () => void = () => undefined
 
   get size(): number {
@@ -100,12 +98,17 @@ export class Listeners {
     return size
   }
 
-  /** Of one event. */
+  /** The number of listeners of one event. */
   count(event: keyof TrackerEvents): number {
     return this.#listeners.get(event)?.size ?? 0
   }
 
-  /** Returns the function that ends it. */
+  /**
+   * Adds a listener.
+   *
+   * @returns the function that removes it
+   * @throws TypeError and RangeError if an argument is not allowed
+   */
   add<E extends keyof TrackerEvents>(
     event: E,
     listener: (event: TrackerEvents[E]) => void,
@@ -126,8 +129,8 @@ export class Listeners {
   }
 
   /**
-   * Each in a microtask of its own: one that throws is an uncaught exception, and nothing of the
-   * library's is on the stack.
+   * Calls each listener in a microtask of its own. If it throws, that is an uncaught exception with
+   * nothing of the library on the stack.
    */
   tell<E extends keyof TrackerEvents>(event: E, what: TrackerEvents[E]): void {
     for (const entry of this.#listeners.get(event) ?? []) {

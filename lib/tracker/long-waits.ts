@@ -9,19 +9,22 @@ export interface PendingCall {
   readonly wait: object
   /** As the user wrote it: 'advanceEpoch()'. */
   readonly call: string
-  /** What it waits for and what helps, in the form "for …: …. Call …." */
-  readonly forWhat: () => string
+  /**
+   * What it waits for and what helps, in the form "for …: …. Call …." Without it the call waits for
+   * the aggregator.
+   */
+  readonly forWhat?: () => string
 }
 
 /**
- * Says once, by a process warning, what a call has been waiting for all the time. Calls of one kind
- * that wait together are one warning. A listener for 'stall' is told of waits anyway, so then there
- * is no warning.
+ * Says once, by a process warning, what a call has waited for. Calls of one kind that wait together
+ * are one warning. While there is a listener for 'stall' there is no warning, because the listener
+ * is told.
  */
 export class LongWaits {
   readonly #listeners: Listeners
   #since = new Map<object, number>()
-  /** Calls of which one has waited too long, and that was told. */
+  /** Calls that wait for too long now, and of which a warning was given. */
   #told = new Set<string>()
 
   constructor(listeners: Listeners) {
@@ -29,14 +32,14 @@ export class LongWaits {
   }
 
   /**
-   * To be called now and then while anything is pending, with all that is; once more, with nothing,
-   * when nothing is.
+   * Call it now and then while anything is pending, with all pending calls. Call it once more, with
+   * none, when nothing is.
    */
-  look(pending: readonly PendingCall[]): void {
+  look(pending: readonly PendingCall[], forAggregator: () => string): void {
     const now = nowMs()
     const since = new Map<object, number>()
     const late = new Set<string>()
-    for (const { wait, call, forWhat } of pending) {
+    for (const { wait, call, forWhat = forAggregator } of pending) {
       const from = this.#since.get(wait) ?? now
       since.set(wait, from)
       if (now - from < patience.warningMs) continue
@@ -69,5 +72,8 @@ export function forWriters(writers: readonly number[]): string {
     writers.length === 1
       ? [`writer ${writers[0]}`, 'has']
       : [`writers ${writers.join(', ')}`, 'have']
-  return `for ${who}, which ${have} not published: no event loop turns there. Call flush() on the writer's thread, or pass a signal to flushed().`
+  return (
+    `for ${who}, which ${have} not published: no event loop turns there. ` +
+    "Call flush() on the writer's thread, or pass a signal to flushed()."
+  )
 }

@@ -1,7 +1,7 @@
 import { isAborted, type AbortSignalLike } from '../signal.js'
 
 /**
- * An epochs() loop, from its first next() on. As a signal it is aborted when the caller's signal
+ * An epochs() loop, from its first next() on. It is also a signal: aborted when the caller's signal
  * is, and when the caller has called return().
  */
 export class Loop implements AbortSignalLike {
@@ -23,7 +23,7 @@ export class Loop implements AbortSignalLike {
     return this.#signal?.reason
   }
 
-  /** return() was called: a next() that is pending ends now, not with the next epoch. */
+  /** The caller called return(). A next() that is pending ends now, not with the next epoch. */
   end(): void {
     this.#returned = true
     for (const listener of [...this.#listeners]) listener()

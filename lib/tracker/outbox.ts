@@ -35,42 +35,48 @@ import {
 } from '../ring/token.js'
 
 /**
- * The tracker thread's side of the protocol: the control tokens that go out in one order, and what
- * the aggregator's answers in shared memory mean. Only this thread seals, restores, asks and stops.
- * Plain functions over a plain record, so that the checker runs them as they are; control.ts adds
- * promises and timers.
+ * The tracker thread's side of the protocol: the control tokens that go out in one order, and the
+ * meaning of the aggregator's answers in shared memory. Only this thread sends SEAL, RESTORE, REAP,
+ * EVERYTHING and STOP. These are plain functions over a plain record, so that the checker runs them
+ * as they are. sender.ts adds the retries, pending/ the promises, control.ts the timers.
  *
- * A `ticket` is the caller's: whatever waits for the outcome.
+ * A `ticket` is the caller's own: the object that waits for the outcome.
  */
 export interface Outbox {
   readonly memory: Memory
   readonly words: SharedWords
   /** Number of the open epoch. */
   epoch: number
+  /** The epoch slot of the open epoch. */
   openSlot: number
-  /** Free epoch slots. The one freed last is used next, because its pages are there already. */
+  /**
+   * Free epoch slots. The slot freed last is used next, because its pages are in memory already.
+   */
   readonly freeSlots: number[]
-  /** Control tokens that are to go out, oldest first. They never overtake each other. */
+  /** Control tokens that are not yet in the ring, oldest first. They never overtake each other. */
   readonly queue: Outgoing[]
-  /** Seals that wait for a free slot. */
+  /** Tickets of the seals that wait for a free epoch slot, oldest first. */
   readonly waiting: object[]
-  /** Seals that are in the ring. */
+  /** Seals that are in the ring, oldest first. */
   readonly sealing: Sealing[]
+  /** Restores that are not done. */
   readonly restoring: Restoring[]
+  /** Reaps that are not done. */
   readonly reaping: Reaping[]
+  /** Drains that have a position, lowest first. */
   readonly draining: Draining[]
-  /** A slot that comes free is given to no waiting seal any more. */
+  /** A slot that becomes free goes to no waiting seal any more. */
   isClosing: boolean
-  /** STOP is queued: nothing comes behind it. */
+  /** STOP is queued, or in the ring: no token comes behind it. */
   isStopping: boolean
 }
 
-/** A control token on its way: of the fields, those that its kind needs. */
+/** A control token that is not yet in the ring. Its kind says which of the fields count. */
 export interface Outgoing {
   /** A token's kind, or DRAIN. */
   readonly kind: number
   readonly slot: number
-  /** RESTORE: the epoch, modulo 2^19. */
+  /** Of a RESTORE: the epoch, modulo 2^19. */
   readonly epoch: number
   readonly writer: number
   readonly generation: number
@@ -84,11 +90,11 @@ export interface Sealing {
   readonly slot: number
   /** Keys that writers had staged and not published when it went in. */
   staged: number
-  /** Its caller was aborted: the keys are being restored. */
+  /** Its caller was aborted: the keys go back into the open epoch. */
   abandoned: boolean
 }
 
-/** A RESTORE on its way: done when the slot says so. */
+/** A RESTORE. It is done when the epoch slot names this epoch in SLOT_RESTORED. */
 export interface Restoring {
   readonly slot: number
   /** Modulo 2^19. */
@@ -96,7 +102,7 @@ export interface Restoring {
   readonly ticket: object | undefined
 }
 
-/** A REAP on its way: done when the lane's generation has moved on. */
+/** A REAP. It is done when the lane has another generation. */
 export interface Reaping {
   readonly writer: number
   readonly generation: number
@@ -105,15 +111,15 @@ export interface Reaping {
   keys: number
 }
 
-/** Everything up to a position is to be handled. */
+/** A drain. It is done when the aggregator's head has come to the position. */
 export interface Draining {
   readonly position: number
   readonly ticket: object
 }
 
 /**
- * Kind of an Outgoing that is no token: note where the ring's tail is, behind everything queued
- * before.
+ * The kind of an Outgoing that is not a token. It notes where the ring's tail is, behind everything
+ * that was queued before it.
  */
 export const DRAIN = 0
 
@@ -143,7 +149,7 @@ function outgoing(kind: number, fields: Partial<Outgoing>): Outgoing {
 
 // ------------------------------------------------------------------------------- what is asked for
 
-/** Whether requestSeal() would cut at once, if the ring has room. */
+/** Whether requestSeal() puts its SEAL into the queue at once. */
 export function canSealNow(o: Outbox): boolean {
   return o.waiting.length === 0 && o.freeSlots.length > 0
 }
@@ -155,8 +161,8 @@ export function requestSeal(o: Outbox, ticket: object): void {
 }
 
 /**
- * Makes the cut now, or leaves no trace and returns false: another token waits, no slot is free, or
- * the ring is full.
+ * Makes the cut now. Returns false and leaves no trace if another token waits, if no epoch slot is
+ * free, or if the ring is full.
  */
 export function trySeal(o: Outbox, ticket: object): boolean {
   if (o.queue.length > 0 || o.isClosing || !canSealNow(o)) return false
@@ -168,7 +174,7 @@ export function trySeal(o: Outbox, ticket: object): boolean {
 
 /** The seal was withdrawn before it was made: the epoch stays open. */
 export const WITHDRAWN = 0
-/** The cut was made: its keys are on their way back into the open epoch. */
+/** The cut was made: a RESTORE takes its keys back into the open epoch. */
 export const GIVEN_BACK = 1
 /** The cut was made, and STOP is queued: no later epoch can take the keys. */
 export const TOO_LATE = 2
@@ -194,7 +200,7 @@ export function abandonSeal(o: Outbox, ticket: object): number {
   return GIVEN_BACK
 }
 
-/** Gives a sealed epoch's keys back: an epoch that is sealed after this has them. */
+/** Gives a sealed epoch's keys back. An epoch that is sealed after this call has them. */
 export function requestRestore(
   o: Outbox,
   slot: number,
@@ -215,8 +221,8 @@ export function requestDrain(o: Outbox, ticket: object): void {
 }
 
 /**
- * Harvests and frees a lane, if its owner still is of that generation. At most one REAP for each
- * owner of a lane; undefined behind STOP.
+ * Harvests and frees a lane, if its owner is still of that generation. One owner of a lane gets one
+ * REAP at most: a second request returns the first one's record. Returns undefined behind STOP.
  */
 export function requestReap(
   o: Outbox,
@@ -239,7 +245,7 @@ export function requestStop(o: Outbox): void {
   o.queue.push(outgoing(STOP, {}))
 }
 
-/** The slot's keys are no longer needed. */
+/** Frees an epoch slot whose keys are no longer needed: for the seal that waits longest, if any. */
 export function freeSlot(o: Outbox, slot: number): void {
   const next = o.isClosing ? undefined : o.waiting.shift()
   if (next === undefined) o.freeSlots.push(slot)
@@ -249,8 +255,8 @@ export function freeSlot(o: Outbox, slot: number): void {
 // ----------------------------------------------------------------------------------- what goes out
 
 /**
- * Sends the oldest control token. False when the ring is full: try again. A seal takes its number
- * only here.
+ * Sends the oldest control token. Returns false when the ring is full. A seal takes its epoch's
+ * number only here, because one that is aborted before uses none.
  */
 export function sendFirst(o: Outbox): boolean {
   const { memory } = o
@@ -274,7 +280,7 @@ export function sendFirst(o: Outbox): boolean {
   return true
 }
 
-/** A writer's lane as it was: what it had staged is published, or harvested. */
+/** Where a writer's lane ended at one moment, for isPublished(). */
 export interface StagedMark {
   readonly writer: number
   readonly lane: number
@@ -302,6 +308,7 @@ export function stagedMarks(o: Outbox): StagedMark[] {
   return marks
 }
 
+/** Whether what was staged at that moment is published, or harvested. */
 export function isPublished(o: Outbox, mark: StagedMark): boolean {
   const { words } = o
   const { lane, generation, end } = mark
@@ -322,7 +329,7 @@ export function stagedKeys(o: Outbox): number {
   return keys
 }
 
-/** Asks every writer that has something staged to publish it. True when none has. */
+/** Asks each writer that has staged keys to publish them. Returns true when none has any. */
 export function askToPublish(o: Outbox): boolean {
   const { words } = o
   const marks = stagedMarks(o)
@@ -335,9 +342,9 @@ export function askToPublish(o: Outbox): boolean {
 }
 
 /**
- * From here on no mark is taken. It comes before STOP: a mark that was taken is staged before the
- * aggregator's last look at the lanes, which tells whether any was left. (For the time that a store
- * takes to reach another core the caller waits, see docs/memory-model.md.)
+ * From here on no mark is taken. Call this before STOP goes out: each mark that was taken is then
+ * staged before the aggregator's last look at the lanes, and that look finds what is left. A store
+ * takes a while to reach another core; the caller waits for that, see docs/memory-model.md.
  */
 export function refuseMarks(o: Outbox): void {
   const { words } = o
@@ -352,7 +359,9 @@ export function refuseMarks(o: Outbox): void {
 
 // --------------------------------------------------------------------------- what has come to pass
 
-/** The oldest seal in the ring, once the cut is executed: its epoch may be read. */
+/**
+ * Takes the oldest seal in the ring, once the aggregator has executed it. Its epoch may be read.
+ */
 export function takeSealed(o: Outbox): Sealing | undefined {
   if (o.sealing.length === 0) return undefined
   const cur = Atomics.load(o.words, CUR)
@@ -370,7 +379,7 @@ export function takeSealed(o: Outbox): Sealing | undefined {
   return o.sealing.shift()
 }
 
-/** A restore that is done; its slot is free. */
+/** Takes a restore that is done, and frees its slot. */
 export function takeRestored(o: Outbox): Restoring | undefined {
   const { words } = o
   const { layout } = o.memory
@@ -388,7 +397,7 @@ export function takeRestored(o: Outbox): Restoring | undefined {
   return undefined
 }
 
-/** A lane that was reaped. */
+/** Takes a reap that is done. */
 export function takeReaped(o: Outbox): Reaping | undefined {
   const { words } = o
   const { layout } = o.memory
@@ -403,7 +412,7 @@ export function takeReaped(o: Outbox): Reaping | undefined {
   return undefined
 }
 
-/** A drain that is done. */
+/** Takes the oldest drain, once it is done. */
 export function takeDrained(o: Outbox): Draining | undefined {
   const { words } = o
   if (o.draining.length === 0) return undefined
@@ -413,7 +422,7 @@ export function takeDrained(o: Outbox): Draining | undefined {
     : undefined
 }
 
-/** Nothing can be delivered any more; the open epoch is the last one. */
+/** Whether the aggregator has executed STOP. The open epoch is then the last one. */
 export function isFinished(o: Outbox): boolean {
   return Atomics.load(o.words, FINISHED) !== 0
 }

@@ -1,6 +1,6 @@
 /**
- * Durations in a histogram: 16 buckets an octave, so a percentile is within 4.5 %. Takes the same
- * memory for a thousand and for a billion.
+ * Durations in a histogram of 16 buckets an octave, so that a percentile is within 4.5 %. It takes
+ * the same memory for a thousand durations and for a billion.
  */
 export class SealTimes {
   #count = 0

@@ -26,16 +26,16 @@ import type { MemoryFootprint } from '../options.js'
 import { distance, THREAD_MASK } from '../ring/token.js'
 
 /**
- * One writer, by its number: what all the threads that had this number did since the tracker began.
- * At any quiet moment `marked = delivered + inFlight + staged + suppressed + rejected` and
- * `published = delivered + inFlight`. Counts of keys, exact to 2^53.
+ * Tells what one writer has done, by its number: all the threads that had this number since the
+ * tracker began. At any quiet moment `marked = delivered + inFlight + staged + suppressed +
+ * rejected` and `published = delivered + inFlight`. Counts of keys, exact to 2^53.
  */
 export interface WriterStats {
   /** The writer's number: {@link Writer.id}. */
   id: number
-  /** Some thread has it. */
+  /** A thread has it. */
   open: boolean
-  /** Marks offered. */
+  /** Calls that marked a key, also those that were refused. */
   marked: number
   /** Marks published, consumed or not. */
   published: number
@@ -43,19 +43,19 @@ export interface WriterStats {
   batches: number
   /** Marked and not published. */
   staged: number
-  /** Refused: a mark returned false, or threw for want of room. */
+  /** Marks refused: the call returned false, or threw, because the lane was full. */
   rejected: number
-  /** Times that a mark or a flush slept for room. */
+  /** How often a mark or a flush slept for room. */
   waits: number
-  /** Of the thread that has it; -1 when none does. */
+  /** The number of the thread that has it; -1 when none does. */
   threadId: number
   /** Consumed by the aggregator, harvested ones included. */
   delivered: number
   /** Published and not consumed. */
   inFlight: number
   /**
-   * Marks of keys that were staged already, and are published with them: looked for while a tenth
-   * of the marks are such.
+   * Marks of keys that were staged already: one publication serves both. The writer looks for them
+   * while at least one mark of ten is such a repetition.
    */
   suppressed: number
   /** The most keys that were in flight when this writer published. */
@@ -65,7 +65,7 @@ export interface WriterStats {
 }
 
 /**
- * What a tracker has done so far: see {@link DirtyTracker.stats}. Counts, exact to 2^53.
+ * Tells what a tracker has done so far: see {@link DirtyTracker.stats}. Counts are exact to 2^53.
  *
  * @example
  * ```js
@@ -78,8 +78,8 @@ export interface WriterStats {
 export interface TrackerStats {
   /** Number of the open epoch. */
   epoch: number
-  /** Tokens the aggregator handled: batches and all others. */
-  events: number
+  /** Tokens that the aggregator handled: batches and control tokens. */
+  tokens: number
   /** Batches received. */
   batches: number
   /** Keys received in batches, duplicates included. */
@@ -88,27 +88,27 @@ export interface TrackerStats {
   distinct: number
   /** Tokens waiting in the ring now. */
   queued: number
-  /** The most that the aggregator found there when it looked, every few tokens. */
+  /** The most tokens that the aggregator found there. It looks every few tokens. */
   queuedPeak: number
   /** Epochs sealed. */
   sealed: number
-  /** Of them restored, also by the library itself, after an abort. */
+  /** Epochs restored, also those that the library restores after an abort. */
   restored: number
-  /** Of them committed. */
+  /** Epochs committed. */
   committed: number
-  /** Those that said 'overflow'; again, when such a one is restored into another. */
+  /** Epochs with reason 'overflow'. One that is restored into another may count again. */
   overflows: number
   /** Keys that were staged by writers that closed or died. */
   harvested: number
-  /** Epochs handed out and not settled: ids, oldest first. The leak detector. */
+  /** Numbers of the epochs handed out and not settled, oldest first. A growing list is a leak. */
   unsettled: number[]
   /** Keys staged in all open writers. */
   staged: number
-  /** From the call of advanceEpoch() to the hand-out, all epochs so far, in ms. */
+  /** Times from the call of advanceEpoch() to the hand-out, of all epochs so far, in ms. */
   sealMs: {
-    /** How many there were. */
+    /** How many times there are. */
     count: number
-    /** The mean of all. */
+    /** The mean. */
     mean: number
     /** Half of them took no longer. */
     p50: number
@@ -117,18 +117,18 @@ export interface TrackerStats {
     /** The longest. */
     max: number
   }
-  /** Every writer there was, by number. */
+  /** Every writer that was opened, by number. */
   writers: WriterStats[]
   /** Bytes of shared memory reserved. */
   bytes: MemoryFootprint
 }
 
-/** What of the stats is in shared memory; any thread. */
+/** Reads those of the stats that are in shared memory; on any thread. */
 export function readShared(
   memory: Memory,
 ): Pick<
   TrackerStats,
-  'events' | 'batches' | 'keys' | 'queued' | 'queuedPeak' | 'harvested' | 'staged' | 'writers'
+  'tokens' | 'batches' | 'keys' | 'queued' | 'queuedPeak' | 'harvested' | 'staged' | 'writers'
 > {
   const { words, layout } = memory
   const writers: WriterStats[] = []
@@ -138,7 +138,7 @@ export function readShared(
   }
   const queued = Math.max(0, distance(Atomics.load(words, TAIL), Atomics.load(words, HEAD)))
   return {
-    events: readTotal(words, EVENTS),
+    tokens: readTotal(words, EVENTS),
     batches: readTotal(words, BATCHES),
     keys: readTotal(words, KEYS),
     queued,
@@ -156,7 +156,7 @@ function readWriter(memory: Memory, id: number): WriterStats {
   const delivered = readTotal(words, at + LANE_DELIVERED)
   const readEnd = Atomics.load(words, at + LANE_READ_END)
   const unread = Math.max(0, (Atomics.load(words, at + LANE_STAGED_END) - readEnd) | 0)
-  // A killed writer's `published` may lag behind what was consumed.
+  // The aggregator may have consumed more than a killed writer had noted as published.
   const inFlight = Math.min(
     unread,
     Math.max(0, (Atomics.load(words, at + LANE_PUBLISHED) - readEnd) | 0),

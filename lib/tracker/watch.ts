@@ -16,15 +16,15 @@ import type { Control } from './control.js'
 import type { Listeners } from './events.js'
 
 const LOOK_MS = 100
-/** A wait that is worth an event. */
+/** A wait that lasts longer is an event. */
 const STALL_MS = 1000
 
-/** Events that a look finds; the others are told as they happen. */
+/** Events that a look finds. The others are told as they happen. */
 const POLLED = ['overflow', 'panic', 'stall'] as const
 
 /**
- * While there is a listener for one of these: looks at shared memory now and then for what no other
- * thread tells the tracker's thread of. Does not keep the process alive.
+ * Looks at shared memory now and then, while there is a listener for one of these events: no other
+ * thread tells the tracker's thread of them. It does not keep the process alive.
  */
 export class Watch {
   readonly #memory: Memory
@@ -32,10 +32,7 @@ export class Watch {
   readonly #listeners: Listeners
   #timer: ReturnType<typeof setInterval> | undefined
   #panics: number
-  /**
-   * Of each writer that waits: which of its waits this is, since when it has been seen, and whether
-   * that was told.
-   */
+  /** Of each writer that waits: the number of the wait, when it was first seen, if it was told. */
   readonly #waits = new Map<
     number,
     { readonly wait: number; readonly since: number; told: boolean }

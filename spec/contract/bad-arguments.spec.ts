@@ -140,7 +140,7 @@ describe("C11: arguments of the tracker's methods", () => {
       'reap(-1)',
       (t) => t.reap(-1),
       OUT_OF_RANGE,
-      '"writerId" expected a whole number, 0 to 7 (maxWriters), got -1',
+      '"writerId" expected a whole number from 0 to 7 (maxWriters - 1), got -1',
     ],
     [
       'on()',

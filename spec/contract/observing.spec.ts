@@ -322,7 +322,7 @@ describe('reap()', () => {
     const gone = leaveBehind(tracker, 77, [1])
     const both = Promise.all([tracker.reap(gone), tracker.reap(gone)])
     hand.run()
-    expect([await both, told.length, tracker.stats().events]).toEqual([[1, 1], 1, 1])
+    expect([await both, told.length, tracker.stats().tokens]).toEqual([[1, 1], 1, 1])
   })
 
   it('of a number that nobody has resolves with 0, of no writer at all rejects, and after stop() too', async () => {

@@ -124,7 +124,7 @@ describe.each([1, 2, 5, 9])('With every counter %d below its wrap or so', (below
       writer.close() // two of them are still staged
       await tracker.drained()
     }
-    const { events, batches, keys, harvested, distinct, staged, queued, writers } = tracker.stats()
+    const { tokens, batches, keys, harvested, distinct, staged, queued, writers } = tracker.stats()
     const start = CARRY - below
     expect({ batches, keys, harvested, distinct, staged, queued }).toEqual({
       batches: start + 20,
@@ -134,7 +134,7 @@ describe.each([1, 2, 5, 9])('With every counter %d below its wrap or so', (below
       staged: 0,
       queued: 0,
     })
-    expect(events).toBe(start + 40)
+    expect(tokens).toBe(start + 40)
     expect(writers[0]).toMatchObject({
       open: false,
       marked: start + 120,

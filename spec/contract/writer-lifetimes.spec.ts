@@ -322,12 +322,12 @@ describe('C12: the accounts are right at any quiet moment', () => {
     },
   )
 
-  it('tells events, batches, keys, the queue and its peak', async () => {
+  it('tells tokens, batches, keys, the queue and its peak', async () => {
     const { tracker, hand } = await openHeld({ batchSize: 2 })
     const writer = tracker.openWriter()
     for (const id of [1, 1, 2, 2, 3, 3, 4]) writer.mark(id)
     expect(tracker.stats()).toMatchObject({
-      events: 0,
+      tokens: 0,
       batches: 0,
       keys: 0,
       distinct: 0,
@@ -342,7 +342,7 @@ describe('C12: the accounts are right at any quiet moment', () => {
     })
     hand.run(1)
     expect(tracker.stats()).toMatchObject({
-      events: 3,
+      tokens: 3,
       batches: 3,
       keys: 6,
       distinct: 3,
@@ -352,7 +352,7 @@ describe('C12: the accounts are right at any quiet moment', () => {
     hand.run()
     await pending
     expect(tracker.stats()).toMatchObject({
-      events: 5,
+      tokens: 5,
       batches: 4,
       keys: 7,
       distinct: 0,

@@ -188,7 +188,7 @@ describe('a mark, in every form', () => {
     }
     expect(writer.markPairs(new Uint32Array(0))).toBe(true)
     await tracker.drained()
-    expect(tracker.stats()).toMatchObject({ batches: 0, events: 0, queued: 0 })
+    expect(tracker.stats()).toMatchObject({ batches: 0, tokens: 0, queued: 0 })
     writer.mark(1)
     expect(writer.markMany([])).toBe(true)
     expect(writer.staged).toBe(1)

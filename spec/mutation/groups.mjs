@@ -57,7 +57,7 @@ export const GROUPS = {
     ],
   },
   tracker: {
-    mutate: ['lib/tracker/*.ts', 'lib/epochs/*.ts', 'lib/signal.ts'],
+    mutate: ['lib/tracker/**/*.ts', 'lib/epochs/*.ts', 'lib/signal.ts'],
     specs: [
       'contract/{epochs,overflow,advancing,epoch-loops}',
       'contract/flushed',

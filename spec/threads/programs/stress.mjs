@@ -266,7 +266,7 @@ async function main() {
     refused: said.reduce((sum, { refused }) => sum + refused, 0),
     waits: stats.writers.reduce((sum, { waits }) => sum + waits, 0),
     batches: stats.batches - before,
-    events: stats.events - before,
+    events: stats.tokens - before,
     harvested: stats.harvested,
     queuedPeak: stats.queuedPeak,
     accounts,

@@ -1,0 +1,78 @@
+import type { SealedEpoch } from '../epochs/sealed-epoch.js'
+import { Loop } from './loop.js'
+
+/**
+ * A reader's last epoch, and which of its callers deals with it. The owner is the `consume` of a
+ * stop(), else the epochs() loop that was running when stop() was called, else the caller of
+ * stop(). Only the owner is handed the epoch itself; the others get its read-only twin.
+ */
+export class LastEpoch {
+  /** What deals with the last epoch. Undefined: the caller of stop(). */
+  owner: Loop | 'consume' | undefined
+  #epoch: Promise<SealedEpoch> | undefined
+  /** What a further stop() without `consume` resolves with. */
+  #result: Promise<SealedEpoch> | undefined
+  #twin: SealedEpoch | undefined
+
+  /** The epoch itself, for its owner. Undefined before stop(). */
+  get epoch(): Promise<SealedEpoch> | undefined {
+    return this.#epoch
+  }
+
+  /**
+   * What one call of stop() resolves with.
+   *
+   * @param loop - the epochs() loop that runs now
+   * @param seal - seals the last epoch; called once
+   */
+  forStop(
+    consume: ((epoch: SealedEpoch) => unknown) | undefined,
+    loop: Loop | undefined,
+    seal: () => Promise<SealedEpoch>,
+  ): Promise<SealedEpoch> {
+    if (this.#epoch === undefined) {
+      if (loop?.aborted === false) this.owner = loop
+      this.#epoch = seal()
+    }
+    if (consume === undefined && this.#result !== undefined) return this.#result
+    const result =
+      consume === undefined
+        ? this.#forCaller(this.#epoch)
+        : this.#consume(this.#epoch, consume, this.#result)
+    this.#result = result
+    result.catch(() => {
+      if (this.#result === result) this.#result = undefined // the next call may deal with it
+    })
+    return result
+  }
+
+  async #forCaller(last: Promise<SealedEpoch>): Promise<SealedEpoch> {
+    const epoch = await last
+    if (this.owner !== undefined) {
+      this.#twin ??= epoch.twin(() => {
+        const { owner } = this
+        return owner === undefined || (owner !== 'consume' && owner.aborted && !owner.hasLast)
+      })
+    }
+    return this.#twin ?? epoch
+  }
+
+  async #consume(
+    last: Promise<SealedEpoch>,
+    consume: (epoch: SealedEpoch) => unknown,
+    before: Promise<SealedEpoch> | undefined,
+  ): Promise<SealedEpoch> {
+    if (!(this.owner instanceof Loop && this.owner.hasLast)) this.owner = 'consume'
+    try {
+      const epoch = await last
+      await before?.catch(() => undefined) // the `consume` of an earlier call
+      if (epoch.state === 'sealed') {
+        await consume(epoch)
+        epoch.commit()
+      }
+      return epoch
+    } finally {
+      if (this.owner === 'consume') this.owner = undefined
+    }
+  }
+}

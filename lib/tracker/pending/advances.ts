@@ -1,0 +1,147 @@
+import type { SealedEpoch } from '../../epochs/sealed-epoch.js'
+import { SEAL } from '../../ring/token.js'
+import type { Waiting } from '../../signal.js'
+import { nowMs } from '../../timers.js'
+import type { EpochCounts, HandedOut } from '../handed-out.js'
+import { stopped } from '../lifecycle.js'
+import { forSlot, type PendingCall } from '../long-waits.js'
+import { abandonSeal, canSealNow, requestSeal, takeSealed, TOO_LATE } from '../outbox.js'
+import { SealTimes } from '../seal-times.js'
+import type { Sender } from '../sender.js'
+import type { Context, PendingKind } from './kind.js'
+
+/** An advanceEpoch() on its way. */
+export interface Advance extends Waiting<SealedEpoch> {
+  /** nowMs() at the call. */
+  readonly startedAt: number
+  /** The epochs of the reader that asked: the sealed one joins them. */
+  readonly epochs: HandedOut
+  /** Listeners know that it waits for a slot. */
+  isTold?: boolean
+}
+
+/** Calls of advanceEpoch() and tryAdvanceEpoch(). */
+export class Advances implements PendingKind {
+  readonly sealTimes = new SealTimes()
+  readonly #context: Context
+  readonly #sender: Sender
+  readonly #counts: EpochCounts
+  /** Numbers of the epochs that hold slots, of all readers. */
+  readonly #unsettled: () => number[]
+
+  constructor(context: Context, sender: Sender, counts: EpochCounts, unsettled: () => number[]) {
+    this.#context = context
+    this.#sender = sender
+    this.#counts = counts
+    this.#unsettled = unsettled
+  }
+
+  /** Whether request() would cut at once, if the ring has room. */
+  get canSealNow(): boolean {
+    return canSealNow(this.#context.outbox)
+  }
+
+  /**
+   * Seals the open epoch when a slot is free, in the order of the calls. If it can be at once, the
+   * cut is made before this returns.
+   */
+  request(advance: Advance): void {
+    requestSeal(this.#context.outbox, advance)
+    this.#context.poke()
+  }
+
+  /** Makes the cut now. False, with no trace of it, if the cut would have to wait. */
+  tryNow(advance: Advance): boolean {
+    if (this.#context.lifecycle.failure !== undefined) return false
+    const isMade = this.#sender.trySeal(advance)
+    this.#context.poke()
+    return isMade
+  }
+
+  /**
+   * The caller was aborted. False if that comes too late: after stop() there is no later epoch for
+   * the keys.
+   */
+  abandon(advance: Advance): boolean {
+    const { outbox } = this.#context
+    const before = outbox.restoring.length
+    const how = abandonSeal(outbox, advance)
+    if (outbox.restoring.length > before) this.#counts.restored++
+    this.#context.poke()
+    return how !== TOO_LATE
+  }
+
+  /** Rejects the calls that wait for a slot: none comes free for them any more. */
+  refuseWaiting(): void {
+    for (const advance of this.#context.outbox.waiting.splice(0))
+      (advance as Advance).reject(stopped())
+  }
+
+  collect(): void {
+    const { outbox } = this.#context
+    for (let sealed = takeSealed(outbox); sealed !== undefined; sealed = takeSealed(outbox)) {
+      this.#counts.sealed++
+      if (sealed.abandoned) continue
+      const { id, slot, staged } = sealed
+      const advance = sealed.ticket as Advance
+      const sealMs = nowMs() - advance.startedAt
+      this.sealTimes.add(sealMs)
+      try {
+        advance.resolve(advance.epochs.handOut({ id, slot, staged, sealMs, last: false }))
+      } catch (error) {
+        advance.reject(error)
+        throw error
+      }
+    }
+  }
+
+  get isPending(): boolean {
+    const { waiting, sealing } = this.#context.outbox
+    return waiting.length + sealing.length > 0 || this.#queued().length > 0
+  }
+
+  get isAwaited(): boolean {
+    const { waiting, sealing } = this.#context.outbox
+    return (
+      waiting.length > 0 || sealing.some(({ abandoned }) => !abandoned) || this.#queued().length > 0
+    )
+  }
+
+  fail(reason: unknown): void {
+    const { waiting, sealing } = this.#context.outbox
+    const inRing = sealing.map(({ ticket }) => ticket as Advance)
+    for (const advance of [...(waiting as Advance[]), ...inRing, ...this.#queued()]) {
+      this.abandon(advance)
+      advance.reject(reason)
+    }
+  }
+
+  waits(): PendingCall[] {
+    const { waiting, sealing } = this.#context.outbox
+    const call = 'advanceEpoch()'
+    const forWhat = (): string => forSlot(this.#unsettled())
+    return [
+      ...waiting.map((wait) => ({ call, wait, forWhat })),
+      ...this.#queued().map((wait) => ({ call, wait })),
+      ...sealing.filter(({ abandoned }) => !abandoned).map(({ ticket: wait }) => ({ call, wait })),
+    ]
+  }
+
+  /** Tells listeners, once, of each call that has waited longer than `ms` for a slot. */
+  lookForStalls(ms: number): void {
+    const { outbox, listeners } = this.#context
+    for (const advance of outbox.waiting as Advance[]) {
+      const waitedMs = nowMs() - advance.startedAt
+      if (advance.isTold === true || waitedMs <= ms) continue
+      advance.isTold = true
+      listeners.tell('stall', { what: 'epoch-slot', waitedMs, unsettled: this.#unsettled() })
+    }
+  }
+
+  /** Those whose SEAL has a slot, and waits for room in the ring. */
+  #queued(): Advance[] {
+    return this.#context.outbox.queue
+      .filter(({ kind }) => kind === SEAL)
+      .map(({ ticket }) => ticket as Advance)
+  }
+}

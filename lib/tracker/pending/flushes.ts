@@ -1,0 +1,63 @@
+import { until, type AbortSignalLike } from '../../signal.js'
+import { publishOwn } from '../../writer/lanes.js'
+import { forWriters, type PendingCall } from '../long-waits.js'
+import { askToPublish, isPublished, stagedMarks, type StagedMark } from '../outbox.js'
+import type { Context, PendingKind } from './kind.js'
+
+const LOOK_MS = 10
+
+/**
+ * Calls of flushed(). They wait for writers, not for the aggregator, and look by a timer of their
+ * own: for the tracker's poll there is nothing to collect.
+ */
+export class Flushes implements PendingKind {
+  readonly isPending = false
+  readonly isAwaited = false
+  readonly #context: Context
+  /** Of each call the marks that it waits for. */
+  readonly #calls = new Set<readonly StagedMark[]>()
+
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  /** Resolves when everything that open writers have staged now is published. */
+  async request(signal: AbortSignalLike | undefined): Promise<void> {
+    const { memory, outbox, lifecycle } = this.#context
+    const marks = stagedMarks(outbox)
+    this.#calls.add(marks)
+    const ended = until(
+      () => {
+        this.#context.poke() // finds that the aggregator has failed
+        lifecycle.checkRunning()
+        publishOwn(memory)
+        if (marks.every((mark) => isPublished(outbox, mark))) return true
+        askToPublish(outbox)
+        this.#context.lookForLongWaits()
+        return false
+      },
+      LOOK_MS,
+      signal,
+    )
+    await ended.finally(() => this.#calls.delete(marks))
+  }
+
+  collect(): void {
+    // each call looks by itself
+  }
+
+  fail(): void {
+    // each call rejects at its next look
+  }
+
+  waits(): PendingCall[] {
+    const pending: PendingCall[] = []
+    for (const marks of this.#calls) {
+      const late = marks.filter((mark) => !isPublished(this.#context.outbox, mark))
+      const writers = late.map(({ writer }) => writer)
+      const forWhat = (): string => forWriters(writers)
+      if (writers.length > 0) pending.push({ call: 'flushed()', wait: marks, forWhat })
+    }
+    return pending
+  }
+}

@@ -1,0 +1,37 @@
+import type { Memory } from '../../memory/memory.js'
+import type { Listeners } from '../events.js'
+import type { Lifecycle } from '../lifecycle.js'
+import type { PendingCall } from '../long-waits.js'
+import type { Outbox } from '../outbox.js'
+
+/**
+ * One kind of thing that the tracker's thread waits for: seals, restores, reaps. `Control` has one
+ * object of each kind in a list, and asks all of them. A new kind is a class that implements this,
+ * and an entry in that list.
+ */
+export interface PendingKind {
+  /** Settles the promises of what has come to pass. Throws if the memory is corrupt. */
+  collect(): void
+  /** Something of this kind is on its way. While it is, the tracker looks again and again. */
+  readonly isPending: boolean
+  /** A promise depends on it. While one does, the process stays alive. */
+  readonly isAwaited: boolean
+  /** Rejects every promise: the aggregator cannot continue. */
+  fail(reason: unknown): void
+  /** The calls that are pending, for the warning about long waits. */
+  waits(): PendingCall[]
+}
+
+/** What a kind works with. `Control` is one. */
+export interface Context {
+  readonly memory: Memory
+  readonly outbox: Outbox
+  readonly lifecycle: Lifecycle
+  readonly listeners: Listeners
+  /** Sends what can be sent, and settles what has come to pass. */
+  poke(): void
+  /** The aggregator cannot continue. */
+  fail(reason: unknown): void
+  /** Warns of calls that have waited for very long. */
+  lookForLongWaits(): void
+}

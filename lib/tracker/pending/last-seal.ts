@@ -1,0 +1,81 @@
+import type { SealedEpoch } from '../../epochs/sealed-epoch.js'
+import { FAILED } from '../../memory/map.js'
+import type { Waiting } from '../../signal.js'
+import { nowMs } from '../../timers.js'
+import type { EpochCounts, HandedOut } from '../handed-out.js'
+import type { PendingCall } from '../long-waits.js'
+import { isFinished, requestStop, stagedKeys } from '../outbox.js'
+import type { Context, PendingKind } from './kind.js'
+
+/** The stop() that waits for the last epoch. */
+interface Stopping extends Waiting<SealedEpoch> {
+  /** nowMs() at the call. */
+  readonly startedAt: number
+  /** The epochs of the reader that gets the last one. */
+  readonly epochs: HandedOut
+}
+
+/** STOP, and the seal that it makes. */
+export class LastSeal implements PendingKind {
+  /** Called before the last epoch is handed out. */
+  onFinish: () => void = () => undefined
+  readonly #context: Context
+  readonly #counts: EpochCounts
+  #stopping: Stopping | undefined
+
+  constructor(context: Context, counts: EpochCounts) {
+    this.#context = context
+    this.#counts = counts
+  }
+
+  /**
+   * Puts STOP in, behind everything else. Resolves with the last epoch when all that was published
+   * is in it or in an earlier one.
+   */
+  request(startedAt: number, epochs: HandedOut): Promise<SealedEpoch> {
+    const finished = new Promise<SealedEpoch>((resolve, reject) => {
+      this.#stopping = { resolve, reject, startedAt, epochs }
+    })
+    requestStop(this.#context.outbox)
+    this.#context.poke()
+    return finished
+  }
+
+  collect(): void {
+    const { memory, outbox, lifecycle } = this.#context
+    const stopping = this.#stopping
+    // An aggregator that failed has delivered no last epoch.
+    if (stopping === undefined || Atomics.load(memory.words, FAILED) !== 0) return
+    if (!isFinished(outbox)) return
+    this.#stopping = undefined
+    const staged = stagedKeys(outbox)
+    this.#counts.sealed++
+    this.onFinish()
+    try {
+      const { epoch: id, openSlot: slot } = outbox
+      const sealMs = nowMs() - stopping.startedAt
+      const last = stopping.epochs.handOut({ id, slot, staged, sealMs, last: true })
+      lifecycle.finish()
+      stopping.resolve(last)
+    } catch (error) {
+      stopping.reject(error)
+    }
+  }
+
+  get isPending(): boolean {
+    return this.#stopping !== undefined
+  }
+
+  get isAwaited(): boolean {
+    return this.isPending
+  }
+
+  fail(reason: unknown): void {
+    this.#stopping?.reject(reason)
+    this.#stopping = undefined
+  }
+
+  waits(): PendingCall[] {
+    return this.#stopping === undefined ? [] : [{ call: 'stop()', wait: this.#stopping }]
+  }
+}

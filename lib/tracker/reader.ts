@@ -1,0 +1,194 @@
+import type { SealedEpoch } from '../epochs/sealed-epoch.js'
+import { DirtyRingError, invalidArg } from '../errors.js'
+import { abortable, isAborted, throwIfAborted, type AbortSignalLike } from '../signal.js'
+import { clearTimeout, nowMs, setTimeout } from '../timers.js'
+import { publishOwn } from '../writer/lanes.js'
+import {
+  checkAdvance,
+  checkEpochs,
+  type AdvanceOptions,
+  type EpochsOptions,
+} from './call-options.js'
+import type { Control } from './control.js'
+import type { HandedOut } from './handed-out.js'
+import { LastEpoch } from './last-epoch.js'
+import { Loop } from './loop.js'
+import type { Advance } from './pending/advances.js'
+
+/**
+ * What reads epochs: cuts, is handed epochs, settles them. It owns the epochs that it was handed,
+ * the epochs() loop that runs, and its last epoch. The tracker has one; a second one is a second
+ * object of this class.
+ */
+export class Reader {
+  /** The epochs that it was handed and has not settled. */
+  readonly epochsInHand: HandedOut
+  readonly last = new LastEpoch()
+  readonly #control: Control
+  /** The epochs() loop that has begun and not ended. */
+  #loop: Loop | undefined
+
+  constructor(control: Control) {
+    this.#control = control
+    this.epochsInHand = control.openHandedOut()
+  }
+
+  async advanceEpoch(options: AdvanceOptions): Promise<SealedEpoch> {
+    const { signal, onBusy } = checkAdvance(options)
+    this.#control.lifecycle.checkRunning()
+    this.#checkFree()
+    return this.#cut(signal, onBusy)
+  }
+
+  tryAdvanceEpoch(): Promise<SealedEpoch> | undefined {
+    const { lifecycle, advances, memory } = this.#control
+    const startedAt = nowMs()
+    lifecycle.checkRunning()
+    this.#checkFree()
+    if (!publishOwn(memory)) return undefined
+    let isCut = false
+    const epoch = new Promise<SealedEpoch>((resolve, reject) => {
+      isCut = advances.tryNow({ resolve, reject, startedAt, epochs: this.epochsInHand })
+    })
+    if (lifecycle.failure === undefined) return isCut ? epoch : undefined
+    epoch.catch(() => undefined)
+    throw lifecycle.failure as Error
+  }
+
+  async consume<T>(
+    use: (epoch: SealedEpoch) => T | PromiseLike<T>,
+    options: AdvanceOptions,
+  ): Promise<T> {
+    if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
+    const epoch = await this.advanceEpoch(options)
+    try {
+      const result = await use(epoch)
+      epoch.commit()
+      return result
+    } catch (error) {
+      await epoch[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch> {
+    const { everyMs, signal, skipEmpty } = checkEpochs(options)
+    const loop = new Loop(signal)
+    const epochs = this.#generate(everyMs, loop, skipEmpty)
+    const end = epochs.return.bind(epochs)
+    epochs.return = (value) => {
+      loop.end()
+      return end(value)
+    }
+    return epochs
+  }
+
+  /** What a call of stop() resolves with; `seal` seals the last epoch, and is called once. */
+  stop(
+    consume: ((epoch: SealedEpoch) => unknown) | undefined,
+    seal: () => Promise<SealedEpoch>,
+  ): Promise<SealedEpoch> {
+    return this.last.forStop(consume, this.#loop, seal)
+  }
+
+  async #cut(signal: AbortSignalLike | undefined, onBusy: 'wait' | 'reject'): Promise<SealedEpoch> {
+    const { lifecycle, advances, memory } = this.#control
+    const startedAt = nowMs()
+    lifecycle.checkRunning()
+    throwIfAborted(signal)
+    if (onBusy === 'reject' && !advances.canSealNow) throw this.#noSlot()
+    publishOwn(memory)
+    return abortable(signal, (waiting) => {
+      const advance: Advance = { ...waiting, startedAt, epochs: this.epochsInHand }
+      advances.request(advance)
+      return () => advances.abandon(advance)
+    })
+  }
+
+  async *#generate(
+    everyMs: number,
+    loop: Loop,
+    skipEmpty: boolean,
+  ): AsyncGenerator<SealedEpoch, void> {
+    const { last } = this
+    if (loop.aborted || this.#control.lifecycle.isStopCalled) return
+    this.#checkFree()
+    this.#loop = loop
+    try {
+      yield* this.#cuts(everyMs, loop, skipEmpty)
+      if (loop.aborted) return
+      const epoch = await last.epoch!
+      if (loop.aborted || last.owner !== loop) return
+      loop.hasLast = true
+      yield epoch
+    } finally {
+      if (this.#loop === loop) this.#loop = undefined
+      if (last.owner === loop && !loop.hasLast) last.owner = undefined
+    }
+  }
+
+  /** The epochs before the last one. Ends when the loop is aborted, and when stop() is called. */
+  async *#cuts(everyMs: number, loop: Loop, skipEmpty: boolean): AsyncGenerator<SealedEpoch, void> {
+    const { lifecycle } = this.#control
+    let next = nowMs() + everyMs
+    for (;;) {
+      await this.#sleep(next - nowMs(), loop)
+      if (loop.aborted || lifecycle.isStopCalled) return
+      next = Math.max(next, nowMs()) + everyMs
+      let epoch: SealedEpoch
+      try {
+        epoch = await this.#cut(loop, 'wait')
+      } catch (error) {
+        if (loop.aborted || lifecycle.isStopCalled) return // stop() says how it ended
+        throw error
+      }
+      if (skipEmpty && epoch.exact && epoch.size === 0) continue
+      try {
+        yield epoch
+      } finally {
+        if (epoch.state === 'sealed') await epoch[Symbol.asyncDispose]()
+      }
+      // After stop() the epoch could not be restored: the body gets it once more.
+      if (epoch.state === 'sealed' && lifecycle.isStopCalled && !loop.aborted) yield epoch
+    }
+  }
+
+  /**
+   * Sleeps until then, or until the loop is aborted, or until stop(). The timer keeps the process
+   * alive, because the loop's caller waits for an epoch.
+   */
+  #sleep(ms: number, loop: Loop): Promise<void> {
+    const { lifecycle } = this.#control
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer)
+        loop.removeEventListener('abort', wake)
+        forget()
+        resolve()
+      }
+      const timer = setTimeout(wake, Math.max(0, ms))
+      const forget = lifecycle.onStop(wake)
+      loop.addEventListener('abort', wake)
+      if (isAborted(loop) || lifecycle.isStopCalled) wake()
+    })
+  }
+
+  #checkFree(): void {
+    if (this.#loop?.aborted !== false) return
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_BUSY',
+      'a running epochs() loop owns the epochs of this tracker. An iterator that was dropped ' +
+        'without return() goes on owning them: call its return()',
+    )
+  }
+
+  #noSlot(): DirtyRingError {
+    const { memory, unsettled } = this.#control
+    const held = unsettled.length === 0 ? 'none yet' : unsettled.join(', ')
+    const { epochSlots } = memory.layout
+    return new DirtyRingError(
+      'ERR_DIRTYRING_NO_EPOCH_SLOT',
+      `no epoch slot is free of ${epochSlots} (epochSlots). Unsettled epochs: ${held}`,
+    )
+  }
+}
