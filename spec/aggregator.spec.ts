@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { recover, takeRole } from '../lib/aggregator/state.js'
 import { FINISHED_ALL, IDLE, LOST_ROLE, step, WORKED } from '../lib/aggregator/step.js'
-import { BACKING_OFF, readError, Supervisor } from '../lib/aggregator/supervisor.js'
+import { BACKING_OFF, Supervisor } from '../lib/aggregator/supervisor.js'
 import { doChores } from '../lib/aggregator/wake.js'
 import {
   BATCHES,
@@ -43,9 +43,10 @@ import {
   TAIL,
   WAITERS,
 } from '../lib/memory/map.js'
+import { readError } from '../lib/memory/failure.js'
 import type { Memory } from '../lib/memory/memory.js'
 import { readSealedSlot } from '../lib/memory/slot.js'
-import type { Start } from '../lib/memory/start.js'
+import type { Start } from '../lib/ring/start.js'
 import { readTotal } from '../lib/memory/total.js'
 import { closeLane, openLane, publish, stage, stageMany, type Lane } from '../lib/ring/lane.js'
 import { push } from '../lib/ring/ring.js'

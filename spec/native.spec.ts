@@ -6,14 +6,13 @@ import { DirtyTracker, FingerprintSet } from '../lib/index.js'
 import { recover, takeRole, type Aggregator } from '../lib/aggregator/state.js'
 import { IDLE, step } from '../lib/aggregator/step.js'
 import {
-  cellsFor,
   IDENTITY_CHECK,
   KERNEL_SCRATCH,
-  keysFor,
   SECRETS,
   TRACKER_ID,
   type SharedWords,
 } from '../lib/memory/map.js'
+import { cellsFor, keysFor } from '../lib/memory/table-size.js'
 import { createMemory, type Memory } from '../lib/memory/memory.js'
 import { openLane, publish, stage, type Lane } from '../lib/ring/lane.js'
 import { push } from '../lib/ring/ring.js'

@@ -1,4 +1,4 @@
-import type { DirtyRingError } from '../errors.js'
+import { corrupt, type DirtyRingError } from '../errors.js'
 import {
   BATCHES,
   CUR,
@@ -24,34 +24,36 @@ import {
   SLOT_GROWTH,
   SLOT_RESTORED,
   SLOT_ZERO,
+  slotAt,
   STOP_POSITION,
   STOPPED,
-  type Layout,
 } from '../memory/map.js'
 import { checkOf, openCheckOf, readSealedSlot, readSlot } from '../memory/slot.js'
 import { setTotal } from '../memory/total.js'
 import { freeLane } from '../ring/lane.js'
-import { corrupt } from '../ring/ring.js'
 import {
   advance,
-  BATCH,
   CLOSE,
-  EPOCH_BITS,
-  EPOCH_MASK,
+  curWord,
   epochDistance,
+  epochOfPayload,
   EVERYTHING,
-  GENERATION_MASK,
-  KIND_SHIFT,
+  generationOf,
+  generationOfPayload,
+  isBatch,
+  kindOf,
+  NO_KIND,
   NOP,
-  PAYLOAD_MASK,
+  payloadOf,
+  POISON,
   REAP,
   RESTORE,
   SEAL,
+  slotOfPayload,
   STOP,
-  THREAD_BITS,
 } from '../ring/token.js'
 import { insertRun } from '../set/kernel.js'
-import { curWord, enterEpoch, reindex, setCells, type Aggregator } from './state.js'
+import { enterEpoch, reindex, setCells, type Aggregator } from './state.js'
 import { clearTable, reportProgress } from './table.js'
 import { signal } from './wake.js'
 
@@ -72,11 +74,6 @@ export function takeBatches(a: Aggregator, lane: number): void {
   insertLane(a, lane, start, count)
   publishCount(a)
   passBatches(a, lane)
-}
-
-/** Keys of a BATCH token. */
-export function batchLength(layout: Layout, token: number): number {
-  return (token & (layout.laneCapacity - 1)) + 1
 }
 
 /** Whether a lane holds so many keys from the intent's start on. */
@@ -112,20 +109,20 @@ function giveRoom(a: Aggregator, lane: number, readEnd: number): void {
 
 /** All other tokens. Each can be done again from the top: its own guard says what was done. */
 export function takeControl(a: Aggregator, token: number, lane: number): void {
-  const payload = token & PAYLOAD_MASK
-  switch (token >>> KIND_SHIFT) {
+  const payload = payloadOf(token)
+  switch (kindOf(token)) {
     case SEAL:
-      seal(a, payload >>> EPOCH_BITS, payload & EPOCH_MASK)
+      seal(a, slotOfPayload(payload), epochOfPayload(payload))
       break
     case RESTORE:
-      restore(a, payload >>> EPOCH_BITS, payload & EPOCH_MASK)
+      restore(a, slotOfPayload(payload), epochOfPayload(payload))
       break
     case EVERYTHING:
       raiseFlag(a, FLAG_EVERYTHING)
       break
     case CLOSE:
     case REAP:
-      free(a, lane, payload & GENERATION_MASK)
+      free(a, lane, generationOfPayload(payload))
       break
     case STOP:
       if (a.stopPosition >= 0) break
@@ -135,7 +132,9 @@ export function takeControl(a: Aggregator, token: number, lane: number): void {
       break
     case NOP:
       break
-    default:
+    // step() passes a POISON by: another one was put into the ring.
+    case POISON:
+    case NO_KIND:
       throw corruptToken(a)
   }
   signal(a)
@@ -171,19 +170,19 @@ function seal(a: Aggregator, slot: number, epoch: number): void {
  * knows, so that one which something else has changed is right again before anyone reads it.
  */
 export function storeSlot(a: Aggregator): void {
-  const { words, set, slotAt } = a
+  const { words, set, openAt } = a
   // while the words below are being stored, perhaps once more, and with another flag
-  words[slotAt + SLOT_CHECK] = openCheckOf(a.epoch)
-  words[slotAt + SLOT_FLAGS] = a.flags
-  words[slotAt + SLOT_GROWTH] = a.growth
+  words[openAt + SLOT_CHECK] = openCheckOf(a.epoch)
+  words[openAt + SLOT_FLAGS] = a.flags
+  words[openAt + SLOT_GROWTH] = a.growth
   publishCount(a)
-  words[slotAt + SLOT_CHECK] = checkOf(a.epoch, set.count, a.growth, set.zero, a.flags)
+  words[openAt + SLOT_CHECK] = checkOf(a.epoch, set.count, a.growth, set.zero, a.flags)
 }
 
 /** The open epoch is not exact: say why. */
 export function raiseFlag(a: Aggregator, flags: number): void {
   a.flags |= flags
-  a.words[a.slotAt + SLOT_FLAGS] = a.flags
+  a.words[a.openAt + SLOT_FLAGS] = a.flags
 }
 
 /**
@@ -209,7 +208,7 @@ function free(a: Aggregator, lane: number, generation: number): void {
   const { words, memory } = a
   if (lane < 0) throw corruptToken(a)
   const owner = Atomics.load(words, lane + LANE_OWNER)
-  if (owner >>> THREAD_BITS !== generation) return
+  if (generationOf(owner) !== generation) return
   const { start } = a
   const n = (words[lane + LANE_STAGED_END] - start) | 0
   if (n < 0 || n > memory.layout.laneCapacity)
@@ -230,19 +229,19 @@ export function abandon(a: Aggregator, token: number, lane: number): void {
   const { words, memory } = a
   const { layout } = memory
   raiseFlag(a, FLAG_FAULT)
-  const payload = token & PAYLOAD_MASK
-  if ((token & BATCH) !== 0) {
+  const payload = payloadOf(token)
+  if (isBatch(token)) {
     if (a.readEnds[a.writer] !== a.start) return
     // Without its number of keys, all later batches of the lane would be taken for others.
     if (!holds(a, lane, a.count)) throw corruptToken(a)
     passBatches(a, lane)
-  } else if (token >>> KIND_SHIFT === RESTORE) {
-    const slot = payload >>> EPOCH_BITS
+  } else if (kindOf(token) === RESTORE) {
+    const slot = slotOfPayload(payload)
     readSlot(memory, slot)
-    Atomics.store(words, epochAt(layout, slot) + SLOT_RESTORED, (payload & EPOCH_MASK) + 1)
+    Atomics.store(words, epochAt(layout, slot) + SLOT_RESTORED, epochOfPayload(payload) + 1)
   } else if (lane >= 0) {
     const owner = Atomics.load(words, lane + LANE_OWNER)
-    if (owner >>> THREAD_BITS !== (payload & GENERATION_MASK)) return
+    if (generationOf(owner) !== generationOfPayload(payload)) return
     const staged = words[lane + LANE_STAGED_END]
     const n = (staged - a.start) | 0
     if (n >= 0 && n <= layout.laneCapacity) passKeys(a, lane, n)
@@ -254,8 +253,7 @@ export function abandon(a: Aggregator, token: number, lane: number): void {
 
 /** The token at head is none that any part of the library puts into the ring. */
 function corruptToken(a: Aggregator): DirtyRingError {
-  const { ring, capacity } = a.memory.layout
-  return corrupt(a.head, a.words[ring + (a.head & (capacity - 1))])
+  return corrupt(a.head, a.words[slotAt(a.memory.layout, a.head)])
 }
 
 /** Keys [start .. start + n) of a lane, which may run across its end. */
@@ -307,7 +305,7 @@ function grow(a: Aggregator): void {
   setCells(a, cells)
   reindex(a)
   a.growth += by
-  words[a.slotAt + SLOT_GROWTH] = a.growth
+  words[a.openAt + SLOT_GROWTH] = a.growth
 }
 
 /**
@@ -318,7 +316,7 @@ const GROWTH_MAX = 3
 
 /** The log's count: from here on the keys are in, whoever dies. */
 function publishCount(a: Aggregator): void {
-  const { words, set, slotAt } = a
-  words[slotAt + SLOT_ZERO] = set.zero ? 1 : 0
-  Atomics.store(words, slotAt + SLOT_COUNT, set.count)
+  const { words, set, openAt } = a
+  words[openAt + SLOT_ZERO] = set.zero ? 1 : 0
+  Atomics.store(words, openAt + SLOT_COUNT, set.count)
 }

@@ -1,4 +1,4 @@
-import { PARKED } from '../memory/map.js'
+import { PARKED, slotAt } from '../memory/map.js'
 import { emptyWord, lapOf } from '../ring/token.js'
 import type { Aggregator } from './state.js'
 
@@ -6,10 +6,7 @@ import type { Aggregator } from './state.js'
 export function hasWork(a: Aggregator): boolean {
   const { words, memory, head } = a
   const { layout } = memory
-  return (
-    Atomics.load(words, layout.ring + (head & (layout.capacity - 1))) !==
-    emptyWord(lapOf(head, layout.capacityBits))
-  )
+  return Atomics.load(words, slotAt(layout, head)) !== emptyWord(lapOf(head, layout.capacityBits))
 }
 
 /**

@@ -1,6 +1,5 @@
-import { DirtyRingError } from '../errors.js'
+import { corrupt, corruptCur, corruption, DirtyRingError } from '../errors.js'
 import {
-  CUR,
   epochAt,
   HEAD,
   INTENT_CHECK,
@@ -8,31 +7,36 @@ import {
   INTENT_POSITION,
   INTENT_START,
   INTENT_TOKENS,
-  keysAt,
   LANE_STAGED_END,
   laneAt,
   OWNER,
   SECRETS,
+  slotAt,
   STOP_POSITION,
   TAIL,
   type SharedWords,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { keysAt } from '../memory/table-size.js'
 import { mixed, readOpenSlot } from '../memory/slot.js'
-import { corrupt, readEndOf } from '../ring/ring.js'
+import { readEndOf } from '../ring/ring.js'
 import {
   advance,
   BEHIND_FULL,
   classify,
   controlToken,
   distance,
-  EPOCH_BITS,
+  epochOfCur,
   fullWord,
-  KIND_SHIFT,
+  isCur,
+  isFull,
+  kindOf,
   lapOf,
   PASSED,
   POISON,
+  readCur,
   SEAL,
+  slotOfCur,
   STOP,
   tokenOf,
 } from '../ring/token.js'
@@ -60,7 +64,7 @@ export interface Aggregator {
   epoch: number
   /** Its slot, and the word index of that slot's header. */
   slot: number
-  slotAt: number
+  openAt: number
   /** How often its table has doubled, and its reasons not to be exact, FLAG_*. */
   growth: number
   flags: number
@@ -143,7 +147,7 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     stopPosition: -1,
     epoch: 0,
     slot: 0,
-    slotAt: 0,
+    openAt: 0,
     growth: 0,
     flags: 0,
     set,
@@ -191,18 +195,19 @@ export function recover(a: Aggregator): void {
  */
 function checkPlace(a: Aggregator): void {
   const { words, head, stopPosition } = a
-  const { ring, capacity, capacityBits } = a.memory.layout
+  const { layout } = a.memory
+  const { capacity, capacityBits } = layout
   if (stopPosition === -1 && isGone(a)) return // after STOP no slot is freed
   const last = advance(head, -1)
   const lap = lapOf(last, capacityBits)
-  const seen = Atomics.load(words, ring + (last & (capacity - 1)))
+  const seen = Atomics.load(words, slotAt(layout, last))
   const kind = classify(seen, lap, capacityBits)
   let isRight = kind === PASSED || kind === BEHIND_FULL
   if (stopPosition !== -1) {
     const beyond = distance(head, stopPosition)
     if (beyond === -1)
       isRight &&=
-        Atomics.load(words, ring + (head & (capacity - 1))) ===
+        Atomics.load(words, slotAt(layout, head)) ===
         fullWord(lapOf(head, capacityBits), controlToken(STOP, 0))
     else
       isRight =
@@ -220,12 +225,10 @@ function checkPlace(a: Aggregator): void {
  */
 function isGone(a: Aggregator): boolean {
   const { words, head } = a
-  const { ring, capacity, capacityBits } = a.memory.layout
-  const kind = classify(
-    Atomics.load(words, ring + (head & (capacity - 1))),
-    lapOf(head, capacityBits),
-    capacityBits,
-  )
+  const { layout } = a.memory
+  const { capacity, capacityBits } = layout
+  const seen = Atomics.load(words, slotAt(layout, head))
+  const kind = classify(seen, lapOf(head, capacityBits), capacityBits)
   return (
     kind === PASSED ||
     (kind === BEHIND_FULL && distance(Atomics.load(words, TAIL), head) >= capacity)
@@ -240,8 +243,7 @@ function recoverIntent(a: Aggregator): void {
   a.count = words[INTENT_COUNT]
   a.start = words[INTENT_START]
   if (a.intent !== 0 && words[INTENT_CHECK] !== intentCheck(a)) {
-    throw new DirtyRingError(
-      'ERR_DIRTYRING_CORRUPT',
+    throw corruption(
       `the aggregator's intent of ${a.tokens} tokens and ${a.count} keys at ${a.intent - 1} is not what it wrote`,
     )
   }
@@ -254,21 +256,15 @@ export function intentCheck(a: Aggregator): number {
 
 /** The open epoch, as shared memory has it. */
 function recoverEpoch(a: Aggregator): void {
-  const cur = Atomics.load(a.words, CUR)
-  const slot = cur & 15
-  if (cur >>> (EPOCH_BITS + 4) !== 0)
-    throw new DirtyRingError(
-      'ERR_DIRTYRING_CORRUPT',
-      `CUR is ${cur}, which no part of the library writes there`,
-    )
-  const { count, growth, flags, isSealed } = readOpenSlot(a.memory, slot, cur >>> 4)
+  const cur = readCur(a.words)
+  const slot = slotOfCur(cur)
+  const epoch = epochOfCur(cur)
+  if (!isCur(cur)) throw corruptCur(cur)
+  const { count, growth, flags, isSealed } = readOpenSlot(a.memory, slot, epoch)
   if (isSealed && a.stopPosition < 0 && !isSealAtHead(a)) {
-    throw new DirtyRingError(
-      'ERR_DIRTYRING_CORRUPT',
-      `CUR is ${cur}, and what that epoch's slot holds is sealed already`,
-    )
+    throw corruption(`CUR is ${cur}, and what that epoch's slot holds is sealed already`)
   }
-  enterEpoch(a, cur >>> 4, slot)
+  enterEpoch(a, epoch, slot)
   a.growth = growth
   a.flags = flags
   a.set.count = count
@@ -276,9 +272,8 @@ function recoverEpoch(a: Aggregator): void {
 }
 
 function isSealAtHead(a: Aggregator): boolean {
-  const { ring, capacity } = a.memory.layout
-  const word = Atomics.load(a.words, ring + (a.head & (capacity - 1)))
-  return (word & 1) === 1 && tokenOf(word) >>> KIND_SHIFT === SEAL
+  const word = Atomics.load(a.words, slotAt(a.memory.layout, a.head))
+  return isFull(word) && kindOf(tokenOf(word)) === SEAL
 }
 
 /** Point the state at an epoch in a slot, which has no keys yet. */
@@ -287,19 +282,14 @@ export function enterEpoch(a: Aggregator, epoch: number, slot: number): void {
   const { layout } = a.memory
   a.slot = slot
   a.epoch = epoch
-  a.slotAt = epochAt(layout, slot)
+  a.openAt = epochAt(layout, slot)
   a.growth = 0
   a.flags = 0
-  set.log = a.slotAt + layout.log
-  set.table = a.slotAt + layout.table
+  set.log = a.openAt + layout.log
+  set.table = a.openAt + layout.table
   set.count = 0
   set.zero = false
   setCells(a, layout.smallestTable)
-}
-
-/** The CUR word for an epoch in a slot. */
-export function curWord(epoch: number, slot: number): number {
-  return ((epoch & ((1 << EPOCH_BITS) - 1)) << 4) | slot
 }
 
 export function setCells(a: Aggregator, cells: number): void {

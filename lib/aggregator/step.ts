@@ -1,8 +1,11 @@
+import { corrupt } from '../errors.js'
 import {
+  BATCHES,
   EVENTS,
   FINISHED,
   FLAG_EVERYTHING,
   FLAG_UNPUBLISHED,
+  HARVESTED,
   HEAD,
   INTENT_BATCHES,
   INTENT_CHECK,
@@ -14,8 +17,6 @@ import {
   INTENT_POSITION,
   INTENT_START,
   INTENT_TOKENS,
-  BATCHES,
-  HARVESTED,
   KEYS,
   LANE_DELIVERED,
   LANE_EVERYTHING,
@@ -23,34 +24,37 @@ import {
   LANE_STAGED_END,
   laneAt,
   OWNER,
+  slotAt,
   type Layout,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { saveTotal, setTotal } from '../memory/total.js'
 import { freeSlot, GONE, NOTHING, peek } from '../ring/consume.js'
-import { corrupt } from '../ring/ring.js'
 import {
   advance,
-  BATCH,
+  batchCount,
+  batchWriter,
   classify,
   CLOSE,
   controlToken,
   distance,
   emptyWord,
   fullWord,
-  GENERATION_BITS,
-  KIND_SHIFT,
+  isBatch,
+  isOwned,
+  isSameWriter,
+  kindOf,
   lapOf,
-  PAYLOAD_MASK,
+  payloadOf,
   POISON,
   REAP,
   SEAL,
   STOP,
   TAKEN,
-  THREAD_MASK,
   tokenOf,
+  writerOfPayload,
 } from '../ring/token.js'
-import { abandon, batchLength, holds, storeSlot, takeBatches, takeControl } from './effects.js'
+import { abandon, holds, storeSlot, takeBatches, takeControl } from './effects.js'
 import { intentCheck, type Aggregator } from './state.js'
 import { doChores, signal, wakeEveryWriter } from './wake.js'
 
@@ -62,6 +66,8 @@ export const WORKED = 1
 export const FINISHED_ALL = 2
 /** Another aggregator is alive: this one must not go on. */
 export const LOST_ROLE = 3
+
+export type StepResult = typeof IDLE | typeof WORKED | typeof FINISHED_ALL | typeof LOST_ROLE
 
 /** How many tokens go by before writers are looked after, with the ring not empty. */
 const TOKENS_PER_CHORES = 16
@@ -88,7 +94,7 @@ const RUN_KEYS = 1024
  * After STOP the slots are not freed but poisoned, so that no publication can succeed behind the
  * aggregator's back: one whole lap of them, and it is done.
  */
-export function step(a: Aggregator): number {
+export function step(a: Aggregator): StepResult {
   const { memory, words, head, stopPosition } = a
   if (stopPosition >= 0 && head === advance(stopPosition, memory.layout.capacity - 1))
     return finish(a)
@@ -102,13 +108,14 @@ export function step(a: Aggregator): number {
   if (seen === GONE && !isInHand(a)) {
     if (Atomics.load(words, OWNER) !== a.owner || Atomics.load(words, HEAD) !== head)
       return LOST_ROLE
-    throw corrupt(head, words[memory.layout.ring + (head & (memory.layout.capacity - 1))])
+    throw corrupt(head, words[slotAt(memory.layout, head)])
   }
   const token = tokenOf(seen)
   let tokens = 1
   if (seen !== GONE && token !== POISON_TOKEN) {
     tokens = handle(a, token)
-    for (let i = 0; i < tokens && token >>> KIND_SHIFT !== STOP; i++) {
+    const isStop = kindOf(token) === STOP
+    for (let i = 0; i < tokens && !isStop; i++) {
       const at = advance(head, i)
       const word = i === 0 ? seen : peek(memory, at)
       if (!(stopping ? poison(memory, at, word) : freeSlot(memory, at, word))) return LOST_ROLE
@@ -136,15 +143,8 @@ const POISON_TOKEN = controlToken(POISON, 0)
  */
 function poison(memory: Memory, head: number, seen: number): boolean {
   const { words, layout } = memory
-  const slot = layout.ring + (head & (layout.capacity - 1))
-  return (
-    Atomics.compareExchange(
-      words,
-      slot,
-      seen,
-      fullWord(lapOf(head, layout.capacityBits), POISON_TOKEN),
-    ) === seen
-  )
+  const last = fullWord(lapOf(head, layout.capacityBits), POISON_TOKEN)
+  return Atomics.compareExchange(words, slotAt(layout, head), seen, last) === seen
 }
 
 /** Steps 1 to 3. Returns how many tokens that settles, from head on. */
@@ -160,9 +160,9 @@ function handle(a: Aggregator, token: number): number {
   const { tokens } = a
   const done = distance(head, a.intent - 1)
   setTotal(words, EVENTS, INTENT_EVENTS, tokens)
-  const kind = token >>> KIND_SHIFT
+  const kind = kindOf(token)
   if (a.skip && kind !== SEAL && kind !== STOP) abandon(a, token, lane)
-  else if ((token & BATCH) !== 0) takeBatches(a, lane)
+  else if (isBatch(token)) takeBatches(a, lane)
   else takeControl(a, token, lane)
   return tokens - done
 }
@@ -181,7 +181,7 @@ function saveIntent(a: Aggregator, token: number, lane: number): void {
   if (lane >= 0) {
     a.start = a.readEnds[a.writer]
     saveTotal(words, lane + LANE_DELIVERED, INTENT_DELIVERED)
-    if ((token & BATCH) !== 0) findRun(a, token, lane)
+    if (isBatch(token)) findRun(a, token, lane)
   }
   a.intent = head + 1
   words[INTENT_START] = a.start
@@ -197,18 +197,18 @@ function saveIntent(a: Aggregator, token: number, lane: number): void {
  */
 function findRun(a: Aggregator, token: number, lane: number): void {
   const { words, memory, head } = a
-  const { ring, capacity, capacityBits, laneCapacity } = memory.layout
-  const most = Math.min(RUN_KEYS, laneCapacity >>> 1)
+  const { layout } = memory
+  const { capacityBits } = layout
+  const most = Math.min(RUN_KEYS, layout.laneCapacity >>> 1)
   let tokens = 1
-  let count = batchLength(memory.layout, token)
+  let count = batchCount(layout, token)
   while (tokens < RUN_TOKENS) {
     const next = advance(head, tokens)
-    const seen = Atomics.load(words, ring + (next & (capacity - 1)))
+    const seen = Atomics.load(words, slotAt(layout, next))
     if (classify(seen, lapOf(next, capacityBits), capacityBits) !== TAKEN) break
     const other = tokenOf(seen)
-    // Two tokens that differ in the number of keys alone are batches of one writer.
-    if ((other & -laneCapacity) !== (token & -laneCapacity)) break
-    const more = count + batchLength(memory.layout, other)
+    if (!isSameWriter(layout, token, other)) break
+    const more = count + batchCount(layout, other)
     if (more > most || !holds(a, lane, more)) break
     count = more
     tokens++
@@ -219,11 +219,10 @@ function findRun(a: Aggregator, token: number, lane: number): void {
 
 /** The writer that a token names; -1 if it names none, or none that there is. */
 function writerOf(layout: Layout, token: number): number {
-  const kind = token >>> KIND_SHIFT
-  const payload = token & PAYLOAD_MASK
+  const kind = kindOf(token)
   let writer = -1
-  if ((token & BATCH) !== 0) writer = (token & (BATCH - 1)) >>> layout.laneBits
-  else if (kind === CLOSE || kind === REAP) writer = payload >>> GENERATION_BITS
+  if (isBatch(token)) writer = batchWriter(layout, token)
+  else if (kind === CLOSE || kind === REAP) writer = writerOfPayload(payloadOf(token))
   return writer < layout.maxWriters ? writer : -1
 }
 
@@ -234,12 +233,12 @@ function moveHead(a: Aggregator, tokens: number): void {
 }
 
 /** No compareExchange of a publisher can win any more. */
-function finish(a: Aggregator): number {
+function finish(a: Aggregator): StepResult {
   const { words, memory } = a
   let unpublished = false
   for (let writer = 0; writer < memory.layout.maxWriters; writer++) {
     const lane = laneAt(memory.layout, writer)
-    if ((Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) === 0) continue
+    if (!isOwned(Atomics.load(words, lane + LANE_OWNER))) continue
     if (words[lane + LANE_STAGED_END] !== a.readEnds[writer]) unpublished = true
     if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) a.flags |= FLAG_EVERYTHING
   }

@@ -1,4 +1,5 @@
 import { DirtyRingError } from '../errors.js'
+import { CANNOT_SEAL, cannotContinue, CORRUPT_RING } from '../memory/failure.js'
 import {
   ERROR_LENGTH,
   ERROR_TEXT,
@@ -13,28 +14,25 @@ import {
   PARKED,
   RETRYING,
   SECRETS,
-  type SharedWords,
+  slotAt,
 } from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
-import { SEAL, STOP, tokenOf, KIND_SHIFT } from '../ring/token.js'
+import { kindOf, SEAL, STOP, tokenOf } from '../ring/token.js'
 import { secretsAt } from '../set/mix.js'
 import { nativeKernel } from '../set/native/native.js'
 import { recover, takeRole, type Aggregator } from './state.js'
-import { IDLE, LOST_ROLE, step, WORKED } from './step.js'
+import { IDLE, LOST_ROLE, step, WORKED, type StepResult } from './step.js'
 import { reportProgress } from './table.js'
 import { doChores, signal } from './wake.js'
 import { nowMs } from '../timers.js'
 
+// The tracker's modules still know them by these names and from here.
+export { cannotContinue as cannotGoOn, readError } from '../memory/failure.js'
+
 /** A step threw: nothing happens before `retryAt`. */
 export const BACKING_OFF = 4
 
-/**
- * FAILED: the ring holds a word that the library never writes there; no later step can succeed
- * either.
- */
-const CORRUPT_RING = 1
-/** FAILED: a SEAL or a STOP failed for good. They only store words, and are never skipped. */
-const CANNOT_SEAL = 2
+export type RunResult = typeof BACKING_OFF | Exclude<StepResult, typeof LOST_ROLE>
 
 const BACKOFF_MS_MIN = 10
 const BACKOFF_MS_MAX = 1000
@@ -70,13 +68,13 @@ export class Supervisor {
    * Handle up to `budget` tokens. IDLE, WORKED, FINISHED_ALL or BACKING_OFF; throws when there is
    * no way on. Called from within itself it does nothing.
    */
-  run(budget: number): number {
+  run(budget: number): RunResult {
     if (this.#running) return WORKED
     const a = this.aggregator
     const { words } = a
     if (Atomics.load(words, FAILED) !== 0) {
       signal(a) // the tracker need not wait until it looks by itself
-      throw cannotGoOn(words)
+      throw cannotContinue(words)
     }
     if (this.retryAt !== 0) {
       reportProgress(words)
@@ -85,7 +83,7 @@ export class Supervisor {
       Atomics.store(words, RETRYING, 0)
     }
     this.#running = true
-    let result = WORKED
+    let result: RunResult = WORKED
     try {
       if (!this.#recovered) this.#recover()
       this.#recovered = false // until the steps have come back
@@ -129,9 +127,7 @@ export class Supervisor {
     if ((error as { code?: unknown }).code === 'ERR_DIRTYRING_CORRUPT')
       Atomics.store(words, FAILED, CORRUPT_RING)
     if (failures >= FAILURES_MAX) {
-      const kind =
-        tokenOf(Atomics.load(words, memory.layout.ring + (head & (memory.layout.capacity - 1)))) >>>
-        KIND_SHIFT
+      const kind = kindOf(tokenOf(Atomics.load(words, slotAt(memory.layout, head))))
       if (kind === SEAL || kind === STOP) Atomics.store(words, FAILED, CANNOT_SEAL)
     }
     // the tracker need not wait until it looks by itself
@@ -150,28 +146,9 @@ export class Supervisor {
   }
 }
 
-/**
- * The last failure's message; '' when there was none. Any thread; for people to read, not guarded
- * against a newer one written meanwhile.
- */
-export function readError(words: SharedWords): string {
-  const length = Math.min(Math.max(words[ERROR_LENGTH], 0), ERROR_TEXT_MAX)
-  let text = ''
-  for (let i = 0; i < length; i++) text += String.fromCharCode(words[ERROR_TEXT + i])
-  return text
-}
-
 function writeError(words: SharedWords, error: unknown): void {
   const text = error instanceof Error ? error.message : String(error)
   const length = Math.min(text.length, ERROR_TEXT_MAX)
   for (let i = 0; i < length; i++) words[ERROR_TEXT + i] = text.charCodeAt(i)
   Atomics.store(words, ERROR_LENGTH, length)
-}
-
-export function cannotGoOn(words: SharedWords): DirtyRingError {
-  const corrupted = Atomics.load(words, FAILED) !== CANNOT_SEAL
-  return new DirtyRingError(
-    corrupted ? 'ERR_DIRTYRING_CORRUPT' : 'ERR_DIRTYRING_AGGREGATOR_FAILED',
-    `the aggregator cannot go on: ${readError(words)}`,
-  )
 }

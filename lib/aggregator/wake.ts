@@ -12,8 +12,8 @@ import {
   WAIT_FOR_ROOM,
   WAITERS,
 } from '../memory/map.js'
-import { distance } from '../ring/token.js'
-import { curWord, type Aggregator } from './state.js'
+import { curWord, distance } from '../ring/token.js'
+import type { Aggregator } from './state.js'
 
 /**
  * What the aggregator does for others when it runs out of tokens, and every few tokens: wake the

@@ -16,6 +16,8 @@
  * "none", a word holds its value + 1.
  */
 
+import { cellsFor, SMALLEST_TABLE } from './table-size.js'
+
 declare const shared: unique symbol
 
 /**
@@ -23,7 +25,10 @@ declare const shared: unique symbol
  * elements, by index, or through `Atomics`; a plain access is a claim that something else orders
  * it. The brand is what tells a tool which accesses those are.
  */
-export type SharedWords = Int32Array<SharedArrayBuffer> & { readonly [shared]: true }
+export interface SharedWords extends Int32Array {
+  readonly buffer: SharedArrayBuffer
+  readonly [shared]: true
+}
 
 /** 128 bytes, in words. */
 export const LINE = 32
@@ -260,31 +265,6 @@ export const FLAG_EVERYTHING = 2
 export const FLAG_UNPUBLISHED = 4
 export const FLAG_FAULT = 8
 
-/** Cells of a table when an epoch begins, unless a whole epoch needs fewer. */
-const SMALLEST_TABLE = 1024
-/**
- * Up to this many cells a table is kept at a quarter of its room, beyond at a half: while it fits
- * the cache, memory buys speed.
- */
-const SPARSE_CELLS = 2 ** 18
-
-/** The keys that a table of so many cells takes before it has to grow. */
-export function keysFor(cells: number): number {
-  return cells <= SPARSE_CELLS ? cells >>> 2 : cells >>> 1
-}
-
-/** Keys that a table of so many cells takes in this memory. */
-export function keysAt(layout: Layout, cells: number): number {
-  return Math.min(keysFor(cells), layout.maxKeysPerEpoch)
-}
-
-/** The cells of the smallest table that takes so many keys. */
-export function cellsFor(keys: number): number {
-  let cells = 4
-  while (keysFor(cells) < keys) cells *= 2
-  return cells
-}
-
 // ---------------------------------------------------------------------------------------- geometry
 
 /** What decides the layout. */
@@ -347,6 +327,21 @@ export function layoutOf(geometry: Geometry): Layout {
     largestTable,
     size: roundUp(epochs + epochStride * epochSlots, CHUNK),
   }
+}
+
+/** Word index of the ring slot of a position. */
+export function slotAt(layout: Layout, position: number): number {
+  return layout.ring + (position & (layout.capacity - 1))
+}
+
+/** Word index of the WAITERS word that has a writer's bit. */
+export function waitersAt(writer: number): number {
+  return WAITERS + (writer >>> 5)
+}
+
+/** A writer's bit in that word. */
+export function waiterBit(writer: number): number {
+  return 1 << (writer & 31)
 }
 
 /** Word index of a lane's header. */

@@ -28,6 +28,18 @@ export function setTotal(words: SharedWords, at: number, beforeAt: number, n: nu
   Atomics.store(words, at + HI_AGAIN, hi)
 }
 
+/** Gives a total its first value, before any other thread has the memory. */
+export function beginTotal(words: SharedWords, at: number, value: number): void {
+  words[at] = Math.floor(value / 2 ** 32)
+  words[at + HI_AGAIN] = words[at]
+  words[at + LO] = (value % 2 ** 32) | 0
+}
+
+/** The total modulo 2^32, for the thread that adds to it: whether it has moved. */
+export function lowOf(words: SharedWords, at: number): number {
+  return words[at + LO]
+}
+
 /** Add to a total of one's own. */
 export function addTotal(words: SharedWords, at: number, n: number): void {
   setTotal(words, at, at, n)

@@ -1,6 +1,6 @@
-import { TAIL } from '../memory/map.js'
+import { corrupt, corruptTail } from '../errors.js'
+import { slotAt, TAIL } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { corrupt, corruptTail } from './ring.js'
 import {
   advance,
   BEHIND_FULL,
@@ -26,7 +26,7 @@ export const GONE = -1
 export function peek(memory: Memory, head: number): number {
   const { words, layout } = memory
   const lap = lapOf(head, layout.capacityBits)
-  const slot = layout.ring + (head & (layout.capacity - 1))
+  const slot = slotAt(layout, head)
   for (;;) {
     const seen = Atomics.load(words, slot)
     if (seen === emptyWord(lap)) {
@@ -57,7 +57,7 @@ export function peek(memory: Memory, head: number): number {
  */
 export function freeSlot(memory: Memory, head: number, seen: number): boolean {
   const { words, layout } = memory
-  const slot = layout.ring + (head & (layout.capacity - 1))
+  const slot = slotAt(layout, head)
   const next = emptyWord(lapOf(advance(head, layout.capacity), layout.capacityBits))
   return Atomics.compareExchange(words, slot, seen, next) === seen
 }

@@ -4,14 +4,16 @@ import { freeSlot, GONE, NOTHING, peek } from './consume.js'
 import { freeLane } from './lane.js'
 import {
   advance,
-  BATCH,
+  batchCount,
+  batchWriter,
   CLOSE,
-  GENERATION_BITS,
-  GENERATION_MASK,
-  KIND_SHIFT,
-  PAYLOAD_MASK,
-  THREAD_BITS,
+  generationOf,
+  generationOfPayload,
+  isBatch,
+  kindOf,
+  payloadOf,
   tokenOf,
+  writerOfPayload,
 } from './token.js'
 
 /** The token at a BatchRing's head, in the consumer's hand. */
@@ -37,8 +39,8 @@ export function takeToken(memory: Memory): TakenToken | undefined {
   const seen = peek(memory, position)
   if (seen === NOTHING) return undefined
   const token = seen === GONE ? 0 : tokenOf(seen)
-  if ((token & BATCH) !== 0) {
-    const producer = (token & (BATCH - 1)) >>> layout.laneBits
+  if (isBatch(token)) {
+    const producer = batchWriter(layout, token)
     const lane = laneAt(layout, producer)
     return {
       position,
@@ -46,10 +48,10 @@ export function takeToken(memory: Memory): TakenToken | undefined {
       lane,
       producer,
       start: words[lane + LANE_READ_END],
-      count: (token & (layout.laneCapacity - 1)) + 1,
+      count: batchCount(layout, token),
     }
   }
-  if (token >>> KIND_SHIFT === CLOSE) closeProducer(memory, token & PAYLOAD_MASK)
+  if (kindOf(token) === CLOSE) closeProducer(memory, payloadOf(token))
   return { position, seen, lane: -1, producer: -1, start: 0, count: 0 }
 }
 
@@ -64,9 +66,9 @@ export function passToken(memory: Memory, token: TakenToken): void {
 
 function closeProducer(memory: Memory, payload: number): void {
   const { words, layout } = memory
-  const lane = laneAt(layout, payload >>> GENERATION_BITS)
+  const lane = laneAt(layout, writerOfPayload(payload))
   const owner = Atomics.load(words, lane + LANE_OWNER)
-  if (owner >>> THREAD_BITS !== (payload & GENERATION_MASK)) return
+  if (generationOf(owner) !== generationOfPayload(payload)) return
   Atomics.store(words, lane + LANE_READ_END, words[lane + LANE_STAGED_END])
   freeLane(words, lane, owner, 0)
 }

@@ -1,3 +1,4 @@
+import { corruptLane } from '../errors.js'
 import {
   FAILED,
   LANE_ANCESTORS,
@@ -17,29 +18,32 @@ import {
   LANE_WAKE,
   LANE_WAKE_AT,
   laneAt,
+  slotAt,
   STOPPED,
   TAIL,
   WAIT_FOR_ROOM,
   WAIT_FOR_SLOT,
-  WAITERS,
+  waiterBit,
+  waitersAt,
   type SharedWords,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { storeAncestors } from './ancestors.js'
 import { addTotal } from '../memory/total.js'
-import { corruptLane, lookAgain, push, readEndOf, wakeAggregator } from './ring.js'
+import { storeAncestors } from './ancestors.js'
+import { lookAgain, push, readEndOf, wakeAggregator } from './ring.js'
 import {
   advance,
-  BATCH,
+  batchToken,
   CLOSE,
   controlToken,
   emptyWord,
   EVERYTHING,
+  freeOwner,
   fullWord,
-  GENERATION_MASK,
+  generationOf,
+  isOwned,
   lapOf,
-  THREAD_BITS,
-  THREAD_MASK,
+  ownerBits,
   writerPayload,
 } from './token.js'
 
@@ -146,7 +150,7 @@ export function openLane(
   for (let id = 0; id < layout.maxWriters; id++) {
     const header = laneAt(layout, id)
     const owner = Atomics.load(words, header + LANE_OWNER)
-    if ((owner & THREAD_MASK) !== 0) continue
+    if (isOwned(owner)) continue
     const mine = owner | ownerBits(threadId)
     if (Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) {
       id-- // somebody was faster, and may have left again: look at this lane once more
@@ -178,7 +182,7 @@ export function openLane(
       memory,
       words,
       id,
-      generation: owner >>> THREAD_BITS,
+      generation: generationOf(owner),
       header,
       attnAt: header + LANE_ATTN,
       stagedAt: header + LANE_STAGED_END,
@@ -186,7 +190,7 @@ export function openLane(
       capacity: layout.laneCapacity,
       mask: layout.laneCapacity - 1,
       batchSize,
-      token: BATCH | (id << layout.laneBits),
+      token: batchToken(layout, id, 1),
       clock,
       open: true,
       batching: false,
@@ -209,11 +213,6 @@ export function openLane(
     return lane
   }
   return 'none-free'
-}
-
-/** The low bits of an owner word for a thread. */
-export function ownerBits(threadId: number): number {
-  return (threadId % (2 ** THREAD_BITS - 1)) + 1
 }
 
 /**
@@ -307,7 +306,7 @@ export function publish(lane: Lane): boolean {
   for (;;) {
     const tail = Atomics.load(words, TAIL)
     const lap = lapOf(tail, layout.capacityBits)
-    const slot = layout.ring + (tail & (layout.capacity - 1))
+    const slot = slotAt(layout, tail)
     const empty = emptyWord(lap)
     const seen = Atomics.compareExchange(words, slot, empty, fullWord(lap, token))
     if (seen === empty) {
@@ -444,13 +443,13 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
     if (lane.batching && ((target - lane.batchStart) | 0) > 0) target = lane.batchStart
     Atomics.store(words, header + LANE_WAKE_AT, target)
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_ROOM)
-    Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
+    Atomics.or(words, waitersAt(id), waiterBit(id))
     lane.readEnd = readEndOf(lane.memory, header, lane.end)
     if (((lane.readEnd - target) | 0) < 0 && Atomics.load(words, STOPPED) === 0)
       Atomics.wait(words, header + LANE_WAKE, wake, ms)
   } else {
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_SLOT)
-    Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
+    Atomics.or(words, waitersAt(id), waiterBit(id))
     if (!publish(lane) && Atomics.load(words, STOPPED) === 0)
       Atomics.wait(words, header + LANE_WAKE, wake, ms)
   }
@@ -467,10 +466,7 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
 export function closeLane(lane: Lane): boolean {
   lane.open = false
   lane.due = lane.end // stage() asks ready(), which refuses
-  return push(
-    lane.memory,
-    controlToken(CLOSE, writerPayload(lane.id, lane.generation & GENERATION_MASK)),
-  )
+  return push(lane.memory, controlToken(CLOSE, writerPayload(lane.id, lane.generation)))
 }
 
 /**
@@ -478,17 +474,11 @@ export function closeLane(lane: Lane): boolean {
  * thing that is done for it.
  */
 export function freeLane(words: SharedWords, lane: number, owner: number, harvested: number): void {
-  const generation = owner >>> THREAD_BITS
   words[lane + LANE_HARVESTED] = harvested
   Atomics.store(words, lane + LANE_EVERYTHING, 0)
   Atomics.store(words, lane + LANE_ANCESTORS, 0)
   Atomics.store(words, lane + LANE_THREAD, 0)
-  Atomics.compareExchange(
-    words,
-    lane + LANE_OWNER,
-    owner,
-    ((generation + 1) & GENERATION_MASK) << THREAD_BITS,
-  )
+  Atomics.compareExchange(words, lane + LANE_OWNER, owner, freeOwner(generationOf(owner) + 1))
 }
 
 /** Do what the tracker asks for, if it does: publish. */

@@ -10,9 +10,8 @@ import {
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { hasAncestor, storeAncestors } from './ancestors.js'
-import { ownerBits } from './lane.js'
 import { push } from './ring.js'
-import { controlToken, REAP, THREAD_BITS, THREAD_MASK, writerPayload } from './token.js'
+import { controlToken, generationOf, isOwned, isOwnedBy, REAP, writerPayload } from './token.js'
 
 /** A lane whose owner has ended. The generation tells this owner from the next one. */
 export interface Orphan {
@@ -37,16 +36,15 @@ export function orphansOf(memory: Memory, threadId: number): Orphan[] {
     for (let writer = 0; writer < layout.maxWriters; writer++) {
       const lane = laneAt(layout, writer)
       const owner = Atomics.load(words, lane + LANE_OWNER)
-      if ((owner & THREAD_MASK) === 0) continue
+      if (!isOwned(owner)) continue
       const full = Atomics.load(words, lane + LANE_THREAD)
       // 0: it died between its claim and its id, so the low bits have to do.
-      const isOwn =
-        full === thread + 1 || (full === 0 && (owner & THREAD_MASK) === ownerBits(thread))
+      const isOwn = full === thread + 1 || (full === 0 && isOwnedBy(owner, thread))
       const isBelow = full !== 0 && hasAncestor(words, lane + LANE_ANCESTORS, thread)
       if (!isOwn && !isBelow) continue
       // A thread below has its lanes found with its own id.
       if (isOwn)
-        orphans[orphans.length] = { writer, generation: owner >>> THREAD_BITS, threadId: thread }
+        orphans[orphans.length] = { writer, generation: generationOf(owner), threadId: thread }
       else if (ended.indexOf(full - 1) < 0) ended[ended.length] = full - 1
     }
   }
@@ -61,10 +59,8 @@ export function pushReap(memory: Memory, orphan: Orphan): boolean {
 /** Any thread: whether nothing has freed the lane yet. */
 export function isOrphan(memory: Memory, orphan: Orphan): boolean {
   const { words, layout } = memory
-  return (
-    Atomics.load(words, laneAt(layout, orphan.writer) + LANE_OWNER) >>> THREAD_BITS ===
-    orphan.generation
-  )
+  const owner = Atomics.load(words, laneAt(layout, orphan.writer) + LANE_OWNER)
+  return generationOf(owner) === orphan.generation
 }
 
 /** The thread that has the aggregator's role: the threads above it, whose end is its own. */

@@ -1,5 +1,5 @@
-import { DirtyRingError } from '../errors.js'
-import { LANE_READ_END, PARKED, TAIL } from '../memory/map.js'
+import { corrupt, corruptLane } from '../errors.js'
+import { LANE_READ_END, PARKED, slotAt, TAIL } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { advance, classify, emptyWord, fullWord, lapOf, PASSED, TAKEN, UNKNOWN } from './token.js'
 
@@ -18,7 +18,7 @@ export function push(memory: Memory, token: number): boolean {
   for (;;) {
     const tail = Atomics.load(words, TAIL)
     const lap = lapOf(tail, layout.capacityBits)
-    const slot = layout.ring + (tail & (layout.capacity - 1))
+    const slot = slotAt(layout, tail)
     const seen = Atomics.load(words, slot)
     if (seen === emptyWord(lap)) {
       if (Atomics.compareExchange(words, slot, seen, fullWord(lap, token)) === seen) {
@@ -59,7 +59,7 @@ export function settledTail(memory: Memory): number {
   for (;;) {
     const tail = Atomics.load(words, TAIL)
     const lap = lapOf(tail, layout.capacityBits)
-    const seen = Atomics.load(words, layout.ring + (tail & (layout.capacity - 1)))
+    const seen = Atomics.load(words, slotAt(layout, tail))
     if (seen === emptyWord(lap) || !lookAgain(memory, tail, seen, lap)) return tail
   }
 }
@@ -75,20 +75,6 @@ export function wakeAggregator(words: Memory['words']): void {
     Atomics.notify(words, PARKED)
 }
 
-export function corrupt(position: number, word: number): DirtyRingError {
-  return new DirtyRingError(
-    'ERR_DIRTYRING_CORRUPT',
-    `ring position ${position} holds ${word}, which no part of the library writes there`,
-  )
-}
-
-export function corruptTail(tail: number, head: number): DirtyRingError {
-  return new DirtyRingError(
-    'ERR_DIRTYRING_CORRUPT',
-    `the ring's tail is ${tail}, and the aggregator is at ${head}: no producer leaves it there`,
-  )
-}
-
 /**
  * A writer: how far the aggregator has read its lane, which holds the keys up to `end`.
  *
@@ -99,11 +85,4 @@ export function readEndOf(memory: Memory, header: number, end: number): number {
   const unread = (end - readEnd) | 0
   if (unread < 0 || unread > memory.layout.laneCapacity) throw corruptLane(readEnd, end)
   return readEnd
-}
-
-export function corruptLane(readEnd: number, end: number): DirtyRingError {
-  return new DirtyRingError(
-    'ERR_DIRTYRING_CORRUPT',
-    `a lane with keys up to ${end} was read up to ${readEnd}, by what its header says, which no part of the library writes there`,
-  )
 }

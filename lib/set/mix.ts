@@ -1,3 +1,5 @@
+import { randomWords } from '../random-words.js'
+
 /**
  * How a key finds its home cell.
  *
@@ -77,14 +79,4 @@ function longestRun(word: number): number {
     if (run > longest) longest = run
   }
   return longest
-}
-
-/**
- * Random words from the platform's crypto. Where the host has none (an AudioWorklet, some test
- * environments), from Math.random().
- */
-export function randomWords(count: number): Uint32Array {
-  const words = new Uint32Array(count)
-  if (typeof crypto === 'object') return crypto.getRandomValues(words)
-  return words.map(() => Math.random() * 2 ** 32)
 }

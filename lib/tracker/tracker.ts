@@ -1,10 +1,10 @@
 import { platform } from '#platform'
 import { cannotGoOn } from '../aggregator/supervisor.js'
-import { threadIdFor } from '../platform/thread.js'
+import { threadIdFor } from '../memory/thread.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { FAILED, TRACKER_THREAD } from '../memory/map.js'
-import { startAt, type Start } from '../memory/start.js'
+import { startAt, type Start } from '../ring/start.js'
 import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
 import {
   memoryFootprint,

@@ -1,7 +1,5 @@
 import { platform } from '#platform'
-import { hostsAny, pumpHosted } from '../aggregator/run.js'
-import { threadIdFor } from '../platform/thread.js'
-import { cannotGoOn } from '../aggregator/supervisor.js'
+import { threadIdFor } from '../memory/thread.js'
 import { DirtyRingError } from '../errors.js'
 import {
   FAILED,
@@ -14,9 +12,11 @@ import {
   STARTING,
   TRACKER_THREAD,
 } from '../memory/map.js'
+import { cannotContinue } from '../memory/failure.js'
 import { addTotal } from '../memory/total.js'
 import { patience } from '../patience.js'
 import { nap, nowMs } from '../timers.js'
+import { hostsAny, pumpHosted } from '../ring/hosted.js'
 import {
   hasRoom,
   isStopped,
@@ -131,7 +131,7 @@ export function waitForRoomAsync(
 function checkLane(lane: Lane): void {
   if (!lane.open) throw closedError(lane)
   if (isStopped(lane)) throw stoppedError(lane)
-  if (Atomics.load(lane.words, FAILED) !== 0) throw cannotGoOn(lane.words)
+  if (Atomics.load(lane.words, FAILED) !== 0) throw cannotContinue(lane.words)
 }
 
 let isThreadEnding = false

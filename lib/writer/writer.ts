@@ -1,6 +1,5 @@
 import { platform } from '#platform'
-import { hostsAny, pumpHosted } from '../aggregator/run.js'
-import { ancestorIds, threadIdFor } from '../platform/thread.js'
+import { ancestorIds, threadIdFor } from '../memory/thread.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import {
@@ -41,6 +40,7 @@ import {
   type Lane,
   type NoLane,
 } from '../ring/lane.js'
+import { hostsAny, pumpHosted } from '../ring/hosted.js'
 import { THREAD_MASK } from '../ring/token.js'
 import { checkBag, wordsOf } from '../check.js'
 import { signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'

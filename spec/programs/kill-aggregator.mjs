@@ -10,11 +10,11 @@ import {
   epochAt,
   HEAD,
   INTENT_POSITION,
-  keysFor,
   layoutOf,
   SLOT_COUNT,
   SLOT_GROWTH,
 } from '../../dist/memory/map.js'
+import { keysFor } from '../../dist/memory/table-size.js'
 import { groupLanes, hiOf, Ledger } from './ledger.mjs'
 import { args, verdict } from './support.mjs'
 import { exitOf, pick, randomFrom, sleep, until, within } from './threads.mjs'
