@@ -71,6 +71,7 @@ import {
   THREAD_BITS,
   THREAD_MASK,
   writerPayload,
+  type ControlKind,
 } from '../lib/ring/token.js'
 import { Control } from '../lib/tracker/control.js'
 import { Listeners } from '../lib/tracker/events.js'
@@ -106,7 +107,7 @@ function send(lane: Lane, ...keys: bigint[]): void {
 }
 
 function control(memory: Memory, kind: number, payload = 0): void {
-  if (!push(memory, controlToken(kind, payload))) throw new Error('the ring is full')
+  if (!push(memory, controlToken(kind as ControlKind, payload))) throw new Error('the ring is full')
 }
 
 /** The open epoch, mod 2^19, as whoever seals knows it. */
@@ -934,7 +935,7 @@ describe('The supervisor', () => {
 
   it('ends at a token of no known kind, and at one that names a writer or a slot that does not exist', () => {
     for (const token of [
-      controlToken(12, 5),
+      controlToken(12 as ControlKind, 5),
       controlToken(REAP, writerPayload(77, 0)),
       controlToken(RESTORE, epochPayload(9, 0)),
     ]) {

@@ -41,6 +41,7 @@ import {
   THREAD_MASK,
   tokenOf,
   writerPayload,
+  type ControlKind,
 } from '../lib/ring/token.js'
 import { nearTheEndOfTheStack, range, until } from './support/in-process.js'
 import { smallMemory, watchAccesses } from './support/steps.js'
@@ -123,7 +124,7 @@ describe('Words', () => {
         fc.integer({ min: SEAL, max: NOP }),
         fc.integer({ min: 0, max: PAYLOAD_MASK }),
         (kind, payload) => {
-          const control = controlToken(kind, payload)
+          const control = controlToken(kind as ControlKind, payload)
           expect([control >>> KIND_SHIFT, control & PAYLOAD_MASK, control & BATCH]).toEqual([
             kind,
             payload,

@@ -15,6 +15,7 @@ import {
   RETRYING,
   SECRETS,
   slotAt,
+  type SharedWords,
 } from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
 import { kindOf, SEAL, STOP, tokenOf } from '../ring/token.js'
@@ -83,7 +84,7 @@ export class Supervisor {
       Atomics.store(words, RETRYING, 0)
     }
     this.#running = true
-    let result: RunResult = WORKED
+    let result: StepResult | typeof BACKING_OFF = WORKED
     try {
       if (!this.#recovered) this.#recover()
       this.#recovered = false // until the steps have come back

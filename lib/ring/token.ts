@@ -120,8 +120,8 @@ export function isSameWriter(layout: Layout, token: number, other: number): bool
 
 // ---------------------------------------------------------------------------------- a control token
 
-const KIND_SHIFT = 23
-const PAYLOAD_MASK = (1 << KIND_SHIFT) - 1
+export const KIND_SHIFT = 23
+export const PAYLOAD_MASK = (1 << KIND_SHIFT) - 1
 
 /** kindOf(): no token that the library puts into the ring. */
 export const NO_KIND = 0

@@ -25,9 +25,9 @@ const RUNTIME = pathToFileURL(join(ROOT, 'spec/check/runtime.mjs')).href
 /** Instrumented. */
 export const CORE = [
   'memory/total',
-  'memory/start',
   'memory/slot',
   'ring/token',
+  'ring/start',
   'ring/ring',
   'ring/lane',
   'ring/ancestors',
@@ -45,9 +45,10 @@ export const CORE = [
   'dictionary/core',
 ]
 /**
- * Taken as they are: no shared access, or only before any other thread has the memory (memory.ts).
+ * Taken as they are: all else that the core imports. These modules do not touch shared memory, or
+ * only before any other thread has it (memory.ts); the core may not hand the words to them.
  */
-const AS_THEY_ARE = ['errors', 'memory/map', 'memory/memory', 'set/mix']
+const AS_THEY_ARE = importedBy(CORE)
 
 /**
  * Functions that may be handed the words although they are not instrumented: they read what was
@@ -78,7 +79,22 @@ export class CannotInstrument extends Error {
   }
 }
 
-const libFile = (name) => join(ROOT, 'lib', `${name}.ts`)
+function libFile(name) {
+  return join(ROOT, 'lib', `${name}.ts`)
+}
+
+/** The modules outside a list that its modules import, directly or not. Types do not count. */
+function importedBy(names) {
+  const found = new Set(names)
+  for (const name of found) {
+    const text = readFileSync(libFile(name), 'utf8')
+    for (const [, from] of text.matchAll(
+      /^(?:import|export) (?!type )[^;]*?from '(\.[^']+)\.js'/gm,
+    ))
+      found.add(join(dirname(name), from))
+  }
+  return [...found].slice(names.length)
+}
 
 /**
  * The source texts, with `edits` ({ file, find, replace }) made; an edit whose text is not there

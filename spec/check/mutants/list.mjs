@@ -158,7 +158,7 @@ export const mutants = [
         file: LANE,
         find: 'Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) {',
         replace:
-          'Atomics.compareExchange(words, header + LANE_OWNER, owner, owner | THREAD_MASK) !== owner || Atomics.store(words, header + LANE_OWNER, mine) !== mine) {',
+          'Atomics.compareExchange(words, header + LANE_OWNER, owner, owner | 0x1ffff) !== owner || Atomics.store(words, header + LANE_OWNER, mine) !== mine) {',
       },
     ],
     scenario: 'open: a writer that dies while it claims a lane',
@@ -385,7 +385,7 @@ export const mutants = [
         file: STATE,
         find: 'a.readEnds[writer] = readEndOf(a.memory, lane, words[lane + LANE_STAGED_END])',
         replace:
-          'if (a.slotAt === 0 && words[lane + LANE_STAGED_END] === 0) a.readEnds[writer] = 0',
+          'if (a.openAt === 0 && words[lane + LANE_STAGED_END] === 0) a.readEnds[writer] = 0',
       },
     ],
     scenario: 'run: batches of one writer behind each other, by an aggregator that dies twice',
@@ -440,7 +440,7 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: 'if ((other & -laneCapacity) !== (token & -laneCapacity)) break',
+        find: 'if (!isSameWriter(layout, token, other)) break',
         replace: '',
       },
     ],
@@ -487,7 +487,7 @@ export const mutants = [
         file: STEP,
         find: '    tokens = handle(a, token)\n',
         replace:
-          '    if (!stopping && token >>> KIND_SHIFT !== STOP) freeSlot(memory, head, seen)\n    tokens = handle(a, token)\n',
+          '    if (!stopping && kindOf(token) !== STOP) freeSlot(memory, head, seen)\n    tokens = handle(a, token)\n',
       },
       {
         file: STEP,
@@ -550,7 +550,7 @@ export const mutants = [
         file: STATE,
         find: '  recoverEpoch(a)\n  clearTable(a, 0, 2 ** (32 - a.set.shift))\n  reindex(a)\n',
         replace:
-          '  if (a.slotAt === 0) {\n    recoverEpoch(a)\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n',
+          '  if (a.openAt === 0) {\n    recoverEpoch(a)\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n',
       },
     ],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
@@ -576,7 +576,7 @@ export const mutants = [
         file: EFFECTS,
         find: '  reindex(a)\n  a.growth += by',
         replace:
-          '  const all = set.count\n  set.count = words[a.slotAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  a.growth += by',
+          '  const all = set.count\n  set.count = words[a.openAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  a.growth += by',
       },
     ],
     scenario: 'set: growth in the middle of a batch',
@@ -593,8 +593,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: 'words[slotAt + SLOT_ZERO] = set.zero ? 1 : 0',
-        replace: 'words[slotAt + SLOT_ZERO] = 0',
+        find: 'words[openAt + SLOT_ZERO] = set.zero ? 1 : 0',
+        replace: 'words[openAt + SLOT_ZERO] = 0',
       },
     ],
     scenario: 'set: growth in the middle of a batch',
@@ -674,7 +674,7 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  if (owner >>> THREAD_BITS !== generation) return\n  const { start }',
+        find: '  if (generationOf(owner) !== generation) return\n  const { start }',
         replace: '  if ((owner & 0x1ffff) === 0) return\n  const { start }',
       },
     ],
@@ -748,7 +748,7 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: 'i < tokens && token >>> KIND_SHIFT !== STOP; i++',
+        find: 'i < tokens && !isStop; i++',
         replace: 'i < tokens; i++',
       },
     ],
@@ -947,7 +947,7 @@ export const mutants = [
     edits: [
       {
         file: OUTBOX,
-        find: '  if (epochDistance((cur >>> 4) & EPOCH_MASK, (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined\n',
+        find: '  if (epochDistance(epochOfCur(cur), (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined\n',
         replace: '',
       },
     ],
