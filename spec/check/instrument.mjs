@@ -45,10 +45,11 @@ export const CORE = [
   'dictionary/core',
 ]
 /**
- * Taken as they are: all else that the core imports. These modules do not touch shared memory, or
- * only before any other thread has it (memory.ts); the core may not hand the words to them.
+ * Taken as they are: what the models set the memory up with, and all that it and the core import.
+ * These modules do not touch shared memory, or only before any other thread has it (memory.ts). The
+ * core may not hand the words to them.
  */
-const AS_THEY_ARE = importedBy(CORE)
+const AS_THEY_ARE = closureOf([...CORE, 'memory/memory', 'set/mix']).slice(CORE.length)
 
 /**
  * Functions that may be handed the words although they are not instrumented: they read what was
@@ -83,8 +84,8 @@ function libFile(name) {
   return join(ROOT, 'lib', `${name}.ts`)
 }
 
-/** The modules outside a list that its modules import, directly or not. Types do not count. */
-function importedBy(names) {
+/** Modules and all that they import, directly or not. Types do not count. */
+function closureOf(names) {
   const found = new Set(names)
   for (const name of found) {
     const text = readFileSync(libFile(name), 'utf8')
@@ -93,7 +94,7 @@ function importedBy(names) {
     ))
       found.add(join(dirname(name), from))
   }
-  return [...found].slice(names.length)
+  return [...found]
 }
 
 /**
