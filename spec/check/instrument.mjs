@@ -113,7 +113,8 @@ export function readSources(edits = []) {
       throw new Error(
         `an edit of lib/${file}.ts finds its text ${parts.length - 1} times, not once: ${find}`,
       )
-    sources.set(file, parts.join(replace))
+    // The pattern takes the line's end before the text along.
+    sources.set(file, parts.join(/^\s/.test(find) ? `\n${replace}` : replace))
   }
   return sources
 }
