@@ -127,7 +127,8 @@ export function corruptTail(tail: number, head: number): DirtyRingError {
 /** A lane's readEnd beyond what was staged, or more than a lane behind it. */
 export function corruptLane(readEnd: number, end: number): DirtyRingError {
   return corruption(
-    `a lane with keys up to ${end} was read up to ${readEnd}, by what its header says, ${NEVER_WRITTEN}`,
+    `a lane with keys up to ${end} was read up to ${readEnd}, by what its header says, ` +
+      NEVER_WRITTEN,
   )
 }
 

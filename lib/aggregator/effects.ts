@@ -57,18 +57,17 @@ import { enterEpoch, reindex, setCells, type Aggregator } from './state.js'
 import { clearTable, reportProgress } from './table.js'
 import { signal } from './wake.js'
 
-/**
- * BATCH(writer, n), as many of them as the intent says: the writer's next keys into the open epoch.
- */
+/** The batches of the intent: puts the writer's next keys into the open epoch. */
 export function takeBatches(a: Aggregator, lane: number): void {
   const { words } = a
   if (lane < 0) throw corruptToken(a)
   const { start, count } = a
-  // done, by a predecessor that died before it freed the slots
+  // a predecessor did it, and died before it freed the ring slots
   if (a.readEnds[a.writer] !== start) return
   if (!holds(a, lane, count)) {
     throw new Error(
-      `a batch of ${count} keys, where its lane holds ${(words[lane + LANE_STAGED_END] - start) | 0}`,
+      `a batch of ${count} keys, ` +
+        `where its lane holds ${(words[lane + LANE_STAGED_END] - start) | 0}`,
     )
   }
   insertLane(a, lane, start, count)
@@ -76,7 +75,7 @@ export function takeBatches(a: Aggregator, lane: number): void {
   passBatches(a, lane)
 }
 
-/** Whether a lane holds so many keys from the intent's start on. */
+/** Tells whether a lane holds so many keys from the intent's start on. */
 export function holds(a: Aggregator, lane: number, count: number): boolean {
   const { words, start, writer } = a
   const { layout } = a.memory
@@ -88,7 +87,7 @@ export function holds(a: Aggregator, lane: number, count: number): boolean {
   return true
 }
 
-/** The batches are over: count them, and give their writer room. */
+/** Counts the batches of the intent, and gives their writer room. */
 function passBatches(a: Aggregator, lane: number): void {
   const { words } = a
   setTotal(words, BATCHES, INTENT_BATCHES, a.tokens)
@@ -107,7 +106,7 @@ function giveRoom(a: Aggregator, lane: number, readEnd: number): void {
   Atomics.store(a.words, lane + LANE_READ_END, readEnd)
 }
 
-/** All other tokens. Each can be done again from the top: its own guard says what was done. */
+/** All other tokens. Each can be done again from its beginning: its guard says what was done. */
 export function takeControl(a: Aggregator, token: number, lane: number): void {
   const payload = payloadOf(token)
   switch (kindOf(token)) {
@@ -141,12 +140,14 @@ export function takeControl(a: Aggregator, token: number, lane: number): void {
 }
 
 /**
- * SEAL(slot, epoch): what comes after it belongs to `epoch`, in `slot`. The cut was made by whoever
- * put the token into the ring; this executes it.
+ * SEAL(slot, epoch): the tokens after it belong to `epoch`, in the epoch slot `slot`. The tracker
+ * made the cut when it put the token into the ring. The aggregator seals the open epoch here. ZFS
+ * closes its transaction groups in the same way: one is open while earlier ones are written out.
  */
 function seal(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
-  if (epoch === a.epoch && slot === a.slot) return // done, by a predecessor that died before it freed the token's slot
+  // a predecessor did it, and died before it freed the token's ring slot
+  if (epoch === a.epoch && slot === a.slot) return
   if (epochDistance(epoch, a.epoch) !== 1 || slot >= memory.layout.epochSlots || slot === a.slot) {
     throw corruptToken(a)
   }
@@ -166,12 +167,12 @@ function seal(a: Aggregator, slot: number, epoch: number): void {
 }
 
 /**
- * The open epoch's header, all of it, with the hash that seals it. Its words are what this thread
- * knows, so that one which something else has changed is right again before anyone reads it.
+ * Stores the open epoch's whole header, with the hash that seals it. The words come from this
+ * thread's record. So a word that other code has changed is right again before a thread reads it.
  */
 export function storeSlot(a: Aggregator): void {
   const { words, set, openAt } = a
-  // while the words below are being stored, perhaps once more, and with another flag
+  // The check of an open epoch, because the words below may be stored again, with another flag.
   words[openAt + SLOT_CHECK] = openCheckOf(a.epoch)
   words[openAt + SLOT_FLAGS] = a.flags
   words[openAt + SLOT_GROWTH] = a.growth
@@ -179,14 +180,15 @@ export function storeSlot(a: Aggregator): void {
   words[openAt + SLOT_CHECK] = checkOf(a.epoch, set.count, a.growth, set.zero, a.flags)
 }
 
-/** The open epoch is not exact: say why. */
+/** Notes why the open epoch is not exact. */
 export function raiseFlag(a: Aggregator, flags: number): void {
   a.flags |= flags
   a.words[a.openAt + SLOT_FLAGS] = a.flags
 }
 
 /**
- * RESTORE(slot, epoch): a sealed epoch's keys, and its reasons not to be exact, into the open one.
+ * RESTORE(slot, epoch): puts a sealed epoch's keys, and its reasons not to be exact, into the open
+ * epoch.
  */
 function restore(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
@@ -201,8 +203,8 @@ function restore(a: Aggregator, slot: number, epoch: number): void {
 }
 
 /**
- * CLOSE and REAP(writer, generation): harvest what the writer staged and did not publish, and free
- * its lane.
+ * CLOSE and REAP(writer, generation): harvests the keys that the writer staged and did not publish,
+ * and frees its lane.
  */
 function free(a: Aggregator, lane: number, generation: number): void {
   const { words, memory } = a
@@ -222,8 +224,8 @@ function free(a: Aggregator, lane: number, generation: number): void {
 }
 
 /**
- * Give up on a token that failed again and again: the epoch says so, and nobody waits for it for
- * ever.
+ * Gives up on a token that failed again and again. The epoch says so, and no thread waits for the
+ * token for ever.
  */
 export function abandon(a: Aggregator, token: number, lane: number): void {
   const { words, memory } = a
@@ -232,7 +234,7 @@ export function abandon(a: Aggregator, token: number, lane: number): void {
   const payload = payloadOf(token)
   if (isBatch(token)) {
     if (a.readEnds[a.writer] !== a.start) return
-    // Without its number of keys, all later batches of the lane would be taken for others.
+    // Without its keys' number the aggregator would take each later batch for other keys.
     if (!holds(a, lane, a.count)) throw corruptToken(a)
     passBatches(a, lane)
   } else if (kindOf(token) === RESTORE) {
@@ -251,12 +253,12 @@ export function abandon(a: Aggregator, token: number, lane: number): void {
   signal(a)
 }
 
-/** The token at head is none that any part of the library puts into the ring. */
+/** The error for a token at head that no part of the library puts into the ring. */
 function corruptToken(a: Aggregator): DirtyRingError {
   return corrupt(a.head, a.words[slotAt(a.memory.layout, a.head)])
 }
 
-/** Keys [start .. start + n) of a lane, which may run across its end. */
+/** Inserts the keys [start .. start + n) of a lane. They may run across the lane's end. */
 function insertLane(a: Aggregator, lane: number, start: number, n: number): void {
   const { laneCapacity } = a.memory.layout
   const first = start & (laneCapacity - 1)
@@ -267,8 +269,8 @@ function insertLane(a: Aggregator, lane: number, start: number, n: number): void
 }
 
 /**
- * The keys in words[at .. end) into the open epoch: grow when the table is full, say so when the
- * epoch is.
+ * Inserts the keys in words[at .. end) into the open epoch. Grows the table if it is full; if the
+ * epoch is full, raises FLAG_OVERFLOW.
  */
 function insertKeys(a: Aggregator, at: number, end: number): void {
   const { words, set } = a
@@ -280,7 +282,7 @@ function insertKeys(a: Aggregator, at: number, end: number): void {
       if (set.count < maxKeysPerEpoch) {
         grow(a)
       } else {
-        // Full, and a key that is not in: the epoch is no longer exact, and nothing more goes in.
+        // The epoch is full, and this key is not in it. No more keys go in.
         raiseFlag(a, FLAG_OVERFLOW)
         return
       }
@@ -291,10 +293,10 @@ function insertKeys(a: Aggregator, at: number, end: number): void {
 }
 
 /**
- * Make the table larger, in place: twice, or eight times as large where the last epoch came to need
- * it (the last step sixteen times, so that no small one is left, which would be over the most
- * keys). The log is complete, up to keys that are not counted yet; the new size is stored when the
- * table is.
+ * Makes the table larger, in place: twice as large, or eight times if the last epoch needed that.
+ * The last step may be sixteen times, so that no small step is left at the largest number of keys.
+ * The log is complete, keys that are not counted yet included. The new size is stored after the
+ * table.
  */
 function grow(a: Aggregator): void {
   const { words, set } = a
@@ -309,12 +311,12 @@ function grow(a: Aggregator): void {
 }
 
 /**
- * Doublings at once: all growth together then indexes a seventh of the keys again, not all of them;
- * an epoch much smaller than the last clears little.
+ * Doublings at once. All growth together then indexes a seventh of the keys again, instead of all.
+ * An epoch much smaller than the last one clears little.
  */
 const GROWTH_MAX = 3
 
-/** The log's count: from here on the keys are in, whoever dies. */
+/** Stores the log's count. From here on the keys are in, even if this thread dies. */
 function publishCount(a: Aggregator): void {
   const { words, set, openAt } = a
   words[openAt + SLOT_ZERO] = set.zero ? 1 : 0

@@ -46,10 +46,10 @@ import { clearTable, reportProgress } from './table.js'
 import { wakeEveryWriter } from './wake.js'
 
 /**
- * What the one thread that has the aggregator's role knows. All of it is a copy of shared words, or
- * follows from them: recover() makes it anew, after a death on another thread as after an exception
- * on this one, and checks what it reads. In between this thread believes its copies, not the words:
- * it alone writes those, so a word that differs was written by no part of the library.
+ * What the one thread that has the aggregator's role knows: copies of shared words, and what
+ * follows from them. After a death on another thread, or an exception on this one, recover() makes it anew
+ * and checks what it reads. In between this thread believes its copies. It alone writes the words,
+ * so no part of the library has written a word that differs.
  */
 export interface Aggregator {
   readonly memory: Memory
@@ -62,7 +62,7 @@ export interface Aggregator {
   stopPosition: number
   /** Number of the open epoch, modulo 2^19. */
   epoch: number
-  /** Its slot, and the word index of that slot's header. */
+  /** Its epoch slot, and the word index of that slot's header. */
   slot: number
   openAt: number
   /** How often its table has doubled, and its reasons not to be exact, FLAG_*. */
@@ -87,17 +87,17 @@ export interface Aggregator {
   /** Of each lane, its LANE_READ_END. */
   readonly readEnds: Int32Array
   /**
-   * Of each lane, a LANE_STAGED_END that was read: its line is the writer's, and taking it away
-   * costs both sides.
+   * Of each lane, a LANE_STAGED_END that was read. Reading it takes the cache line away from the
+   * writer, which costs both sides.
    */
   readonly stagedSeen: Int32Array
-  /** Tokens handled since writers were last looked after. */
+  /** Tokens handled since the last doChores(). */
   sinceChores: number
   /** Give up on the token at `head`: it has failed too often. */
   skip: boolean
 }
 
-/** Take the role, or say that somebody has it. The state is not usable before recover(). */
+/** Takes the role, or throws if a thread has it. The state is not usable before recover(). */
 export function takeRole(memory: Memory, threadId: number): Aggregator {
   const { words } = memory
   const owner = threadId + 1
@@ -112,15 +112,12 @@ export function takeRole(memory: Memory, threadId: number): Aggregator {
   return newAggregator(memory, owner)
 }
 
-/** Give it back. */
+/** Gives the role back. */
 export function leaveRole(a: Aggregator): void {
   dropRole(a.words, a.owner)
 }
 
-/**
- * The role is free, if its holder was the one whose OWNER word this is: called for a thread that
- * has ended.
- */
+/** Frees the role if OWNER still holds this word. Called for a thread that has ended. */
 export function dropRole(words: SharedWords, owner: number): void {
   Atomics.compareExchange(words, OWNER, owner, 0)
 }
@@ -165,10 +162,10 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
 }
 
 /**
- * Make the state from shared memory alone: after taking the role, and after anything that
- * interrupted a step. The open epoch's table is rebuilt from the log's published count, so what an
- * interrupted step left in the table but not in the log is gone, and doing the step again finds
- * those keys new.
+ * Makes the state from shared memory alone: after taking the role, and after an interrupted step.
+ *
+ * The open epoch's table is rebuilt from the log, up to its published count. A key that an
+ * interrupted step left in the table alone is gone. So the step, done again, finds that key new.
  */
 export function recover(a: Aggregator): void {
   const { words } = a
@@ -189,9 +186,9 @@ export function recover(a: Aggregator): void {
 }
 
 /**
- * HEAD is where a predecessor can have left it: the token there has been freed, or the one before
- * it has, and may be of the next lap since. After STOP the slots before it are poisoned. With a
- * head one too far a token would lie in the ring for ever.
+ * Checks that a predecessor can have left HEAD here. Its ring slot is freed, or the one before it
+ * is, and may be of the next lap since. After STOP the ring slots before it are poisoned. With a
+ * head one too far, a token would lie in the ring for ever.
  */
 function checkPlace(a: Aggregator): void {
   const { words, head, stopPosition } = a
@@ -219,10 +216,7 @@ function checkPlace(a: Aggregator): void {
   if (!isRight) throw corrupt(last, seen)
 }
 
-/**
- * The slot at head was freed, and the head not moved: what peek() calls GONE, without healing
- * anything.
- */
+/** Tells whether peek() would return GONE, and heals nothing. */
 function isGone(a: Aggregator): boolean {
   const { words, head } = a
   const { layout } = a.memory
@@ -244,7 +238,8 @@ function recoverIntent(a: Aggregator): void {
   a.start = words[INTENT_START]
   if (a.intent !== 0 && words[INTENT_CHECK] !== intentCheck(a)) {
     throw corruption(
-      `the aggregator's intent of ${a.tokens} tokens and ${a.count} keys at ${a.intent - 1} is not what it wrote`,
+      `the aggregator's intent of ${a.tokens} tokens and ${a.count} keys at ${a.intent - 1} ` +
+        'is not what it wrote',
     )
   }
 }
@@ -276,7 +271,7 @@ function isSealAtHead(a: Aggregator): boolean {
   return isFull(word) && kindOf(tokenOf(word)) === SEAL
 }
 
-/** Point the state at an epoch in a slot, which has no keys yet. */
+/** Points the state at an epoch without keys, in an epoch slot. */
 export function enterEpoch(a: Aggregator, epoch: number, slot: number): void {
   const { set } = a
   const { layout } = a.memory
@@ -297,10 +292,7 @@ export function setCells(a: Aggregator, cells: number): void {
   a.set.limit = keysAt(a.memory.layout, cells)
 }
 
-/**
- * Enter the whole log into the table, which is clear; key 0, if it is there, into the flag beside
- * it.
- */
+/** Enters the whole log into the table, which is clear, and key 0 into the flag beside it. */
 export function reindex(a: Aggregator): void {
   const { set } = a
   for (let from = 0; from < set.count; from += 4096) {

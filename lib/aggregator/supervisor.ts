@@ -30,7 +30,7 @@ import { nowMs } from '../timers.js'
 // The tracker's modules still know them by these names and from here.
 export { cannotContinue as cannotGoOn, readError } from '../memory/failure.js'
 
-/** A step threw: nothing happens before `retryAt`. */
+/** run(): a step threw, and nothing happens before `retryAt`. */
 export const BACKING_OFF = 4
 
 export type RunResult = typeof BACKING_OFF | Exclude<StepResult, typeof LOST_ROLE>
@@ -40,10 +40,12 @@ const BACKOFF_MS_MAX = 1000
 const FAILURES_MAX = 8
 
 /**
- * Steps on the aggregator's thread, with a net under them: what a step throws is contained,
- * counted, and tried again from what recover() finds in shared memory, after 10 ms that double to 1
- * s and are back at 10 after a success, and for another token. A token that fails eight times is
- * given up 10 ms after that, and its epoch says so.
+ * Runs the steps on the aggregator's thread, and contains what they throw. It counts the failure,
+ * and tries again from what recover() finds in shared memory.
+ *
+ * The first try comes after 10 ms, the next ones after twice as long, up to 1 s. A success, or
+ * another token, begins at 10 ms again. A token that fails eight times is given up 10 ms after
+ * that, and its epoch says so.
  */
 export class Supervisor {
   readonly aggregator: Aggregator
@@ -58,7 +60,7 @@ export class Supervisor {
   constructor(memory: Memory, threadId: number, now: () => number = nowMs) {
     this.#now = now
     checkIdentity(memory.words)
-    // before the role is taken: nothing is to throw with it in hand
+    // Before the role is taken, because nothing may throw while this thread has it.
     const native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS), KERNEL_SCRATCH)
     this.aggregator = takeRole(memory, threadId)
     this.aggregator.set.native = native
@@ -66,8 +68,8 @@ export class Supervisor {
   }
 
   /**
-   * Handle up to `budget` tokens. IDLE, WORKED, FINISHED_ALL or BACKING_OFF; throws when there is
-   * no way on. Called from within itself it does nothing.
+   * Handles up to `budget` tokens. Throws if the aggregator cannot continue. Called from within
+   * itself it does nothing.
    */
   run(budget: number): RunResult {
     if (this.#running) return WORKED
@@ -120,7 +122,8 @@ export class Supervisor {
     const { words, memory } = this.aggregator
     const head = Atomics.load(words, HEAD)
     const failures = words[FAILED_AT] === head + 1 ? words[FAILURES] + 1 : 1
-    if (failures === 1) this.#backoffMs = BACKOFF_MS_MIN // another token's failures are no sign of how long this one will fail
+    // The failures of another token do not tell how long this one will fail.
+    if (failures === 1) this.#backoffMs = BACKOFF_MS_MIN
     words[FAILED_AT] = head + 1
     words[FAILURES] = failures
     writeError(words, error)
@@ -133,14 +136,14 @@ export class Supervisor {
     }
     // the tracker need not wait until it looks by itself
     if (Atomics.load(words, FAILED) !== 0) signal(this.aggregator)
-    // At the last failure the token is given up: that need not wait for better times.
+    // After the last failure the token is given up, which needs no long wait.
     const backoffMs = failures === FAILURES_MAX ? BACKOFF_MS_MIN : this.#backoffMs
     this.retryAt = this.#now() + backoffMs
     Atomics.store(words, RETRYING, backoffMs)
     this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS_MAX)
   }
 
-  /** Where this thread may block: sleep until it is time to try again, a little at a time. */
+  /** Sleeps until it is time to try again, in short slices. For a thread that may block. */
   sleepOff(): void {
     const left = this.retryAt - this.#now()
     if (left > 0) Atomics.wait(this.aggregator.words, PARKED, 0, Math.min(left, BACKOFF_MS_MIN))

@@ -1,14 +1,14 @@
 /**
- * The memory map: every shared word, its offset, who writes it, and what it holds. Nothing else in
- * the library knows an offset.
+ * The memory map: every shared word, its offset, the thread that writes it, and what it holds.
+ * Nothing else in the library knows an offset.
  *
  * ```
- *  word 0                       ring                lanes                             epoch slots
- *  ┌──────────┬─────────┬──────┬───────────────────┬────────────┬────────────┬─ … ───┬──────────────────┬─ … ──┬───┐
- *  │ identity │ control │ text │ capacity × 1 word │ 0: header  │ 1: header  │       │ 0: header        │      │pad│
- *  │          │ words   │      │                   │    keys    │    keys    │       │    log │ table   │      │   │
- *  └──────────┴─────────┴──────┴───────────────────┴────────────┴────────────┴─ … ───┴──────────────────┴─ … ──┴───┘
- *  └──────── one page ─────────┘                                                     └ page-aligned     to 64 KiB ┘
+ * word 0                     ring                lanes                      epoch slots
+ * ┌────────┬─────────┬─────┬───────────────────┬───────────┬───────────┬ … ┬──────────────┬ … ┬───┐
+ * │identity│ control │text │ capacity × 1 word │ 0: header │ 1: header │   │ 0: header    │   │pad│
+ * │        │ words   │     │                   │    keys   │    keys   │   │  log │ table │   │   │
+ * └────────┴─────────┴─────┴───────────────────┴───────────┴───────────┴ … ┴──────────────┴ … ┴───┘
+ * └──────── one page ──────┘                                               └ page-aligned, to 64 KiB
  * ```
  *
  * Words that different threads write lie at least one LINE (128 bytes: two cache lines, for the
@@ -84,10 +84,7 @@ export const TAIL = IDENTITY_AREA
 export const HEAD = TAIL + LINE
 /** Aggregator: the open epoch, epoch mod 2^19 << 4 | slot. One store of it executes a cut. */
 export const CUR = HEAD + 1
-/**
- * Aggregator: 1 once the STOP token was handled: no batch will be accepted after the poisoning
- * ends.
- */
+/** Aggregator: 1 once it handled the STOP token. The poisoning that follows ends all batches. */
 export const STOPPED = CUR + 1
 /** Aggregator: the STOP token's position + 1. */
 export const STOP_POSITION = STOPPED + 1
@@ -101,8 +98,8 @@ export const PROGRESS = FINISHED + 1
 /** Aggregator: the most tokens that were seen waiting in the ring. */
 export const QUEUED_PEAK = PROGRESS + 1
 /**
- * Aggregator: 1 when it met a word it cannot go on from (CORRUPT_RING), 2 when SEAL or STOP failed
- * for good. Every wait ends.
+ * Aggregator: not 0 if it cannot continue: CORRUPT_RING or CANNOT_SEAL of memory/failure.ts. Every
+ * wait ends.
  */
 export const FAILED = QUEUED_PEAK + 1
 
@@ -138,11 +135,11 @@ export const BATCHES = EVENTS + TOTAL
 export const KEYS = BATCHES + TOTAL
 export const HARVESTED = KEYS + TOTAL
 
-/** Aggregator sets it to 1 before it sleeps on it; a publisher that takes it back to 0 notifies. */
+/** The aggregator sets it to 1 and sleeps on it. A producer that takes it back to 0 notifies. */
 export const PARKED = EVENTS + LINE
 /**
  * Thread id + 1 of the thread that has the aggregator's role (of the consumer, in a BatchRing); 0:
- * nobody.
+ * the role is free.
  */
 export const OWNER = PARKED + LINE
 /**
@@ -163,11 +160,11 @@ export const WAITERS = OWNER + LINE
  */
 export const LISTENING = WAITERS + LINE
 /**
- * Tracker: 1 while a worker is on its way to the aggregator's role: a thread that waits for room
- * need not give up.
+ * Tracker: 1 while a worker starts that will take the aggregator's role. A thread that waits for
+ * room need not give up.
  */
 export const STARTING = LISTENING + 1
-/** Aggregator: counts what the tracker may be waiting for; the tracker sleeps on it. */
+/** Aggregator: counts its signals to the tracker, which sleeps on it. */
 export const SIGNAL = LISTENING + LINE
 /** Any thread: the last thread id drawn, where the platform gives none. */
 export const THREADS = SIGNAL + LINE

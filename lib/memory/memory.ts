@@ -262,7 +262,7 @@ export function checkHost(): void {
   }
 }
 
-/** Throws RangeError where there is not so much to be had. */
+/** Throws RangeError if this machine does not have so much memory. */
 export function allocate(bytes: number): SharedArrayBuffer {
   try {
     return new SharedArrayBuffer(bytes)

@@ -24,14 +24,14 @@ export interface TakenToken {
   /** Word index of the lane of a batch; -1 for any other token. */
   readonly lane: number
   readonly producer: number
-  /** The batch's keys: from this end on, so many. */
+  /** The batch's keys begin at this end of the lane. */
   readonly start: number
   readonly count: number
 }
 
 /**
- * The consumer of a BatchRing: the oldest token; undefined when there is none. A CLOSE is done with
- * here.
+ * The consumer of a BatchRing: returns the oldest token, or undefined if the ring is empty. Frees
+ * the producer's lane if the token is a CLOSE.
  */
 export function takeToken(memory: Memory): TakenToken | undefined {
   const { words, layout } = memory
@@ -55,7 +55,7 @@ export function takeToken(memory: Memory): TakenToken | undefined {
   return { position, seen, lane: -1, producer: -1, start: 0, count: 0 }
 }
 
-/** The token is done with: its producer has the room back, and its ring slot is free. */
+/** Passes a token: gives its producer the room back, and frees its ring slot. */
 export function passToken(memory: Memory, token: TakenToken): void {
   const { words } = memory
   const { position, seen, lane, start, count } = token

@@ -512,7 +512,7 @@ export function isRingClosed(words: SharedWords): boolean {
 
 /** Cells of Lane.recents. */
 const RECENT = 256
-/** Batches for which stage() looks for repeated keys, and for which it does not after few of them. */
+/** Batches for which stage() looks for repeated keys, and those for which it then does not. */
 const BATCHES_WITH = 16
 const BATCHES_WITHOUT = 240
 

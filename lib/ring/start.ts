@@ -17,8 +17,8 @@ import { beginTotal } from '../memory/total.js'
 import { advance, curWord, emptyWord, EPOCH_MASK, freeOwner, lapOf } from './token.js'
 
 /**
- * Where counters begin that otherwise begin at 0, so that a check can begin just below each one's
- * wrap.
+ * Where the counters begin, which otherwise begin at 0. With it a check can begin just below the
+ * wrap of each.
  */
 export interface Start {
   /** Ring position, 30 bits. */
@@ -34,8 +34,8 @@ export interface Start {
 }
 
 /**
- * Bring fresh memory to where it would be after so many tokens, keys, epochs and owners. Before any
- * other thread has it.
+ * Brings fresh memory to the state after so many tokens, keys, epochs and owners. Call it before
+ * any other thread has the memory.
  */
 export function startAt(memory: Memory, start: Start): void {
   const { words, layout } = memory

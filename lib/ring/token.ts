@@ -5,14 +5,15 @@ import { CUR, type Layout, type SharedWords } from '../memory/map.js'
  * below 2^30, so that they stay small integers in every engine.
  *
  * ```
- *  EMPTY(lap)        lap << 1                              free for the position of that lap
- *  FULL(lap, token)  token << 2 | (lap & 1) << 1 | 1       taken; the lap's parity tells it from the lap before
+ *  EMPTY(lap)        lap << 1                             free for the position of that lap
+ *  FULL(lap, token)  token << 2 | (lap & 1) << 1 | 1      taken; by its parity, not the lap before
  *
- *  token, 28 bits    1 | writer | n - 1                    BATCH: the next n keys of that writer's lane (n - 1 in laneBits)
- *                    0 | kind, 4 bits | payload, 23 bits   all others
+ *  token, 28 bits    1 | writer | n - 1                   BATCH: the writer's next n keys
+ *                                                         (n - 1 takes laneBits)
+ *                    0 | kind, 4 bits | payload, 23 bits  all others
  *
- *  CUR               epoch, 19 bits | slot, 4 bits         the open epoch, and its epoch slot
- *  LANE_OWNER        generation, 13 bits | thread, 17 bits the lane's owner; thread 0: the lane is free
+ *  CUR               epoch, 19 bits | slot, 4 bits        the open epoch, and its epoch slot
+ *  LANE_OWNER        generation, 13 | thread, 17 bits     the lane's owner; thread 0: it is free
  * ```
  *
  * Epochs (19 bits) and generations (13) are truncated. They are compared by signed modular

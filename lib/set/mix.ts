@@ -14,8 +14,8 @@ import { randomWords } from '../random-words.js'
  * lane comes out in the top bits and nowhere else. Two lanes simply added or xored would cancel
  * there: 65,536 crafted keys go to 256 values whatever the factors are. Hence the half turn between
  * them, and the last multiplication over both. All constants are secret, because against known ones
- * keys can be made whose products lie close together, or undo a shift. So nobody without the
- * secrets can choose keys that crowd, and sequential ids spread evenly.
+ * keys can be made whose products lie close together, or undo a shift. Without the secrets no
+ * caller can choose keys that crowd, and sequential ids spread evenly.
  *
  * The same lines stand in each loop of kernel.ts: called as a function they would cost as much
  * again (Node 20).

@@ -617,8 +617,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: 'if (epoch === a.epoch && slot === a.slot) return // done',
-        replace: 'if (!holds',
+        find: 'if (epoch === a.epoch && slot === a.slot) return\n',
+        replace: '',
       },
     ],
     scenario: 'seal: without writers, by an aggregator that dies',
