@@ -148,6 +148,43 @@ export function badHandle(message: string): TypeError {
   return coded(new TypeError(message), 'ERR_DIRTYRING_BAD_HANDLE')
 }
 
+/** A word of the ring that no part of the library writes there. */
+export function corrupt(position: number, word: number): DirtyRingError {
+  return corruption(`ring position ${position} holds ${word}, ${NEVER_WRITTEN}`)
+}
+
+/** A tail that no producer leaves there. */
+export function corruptTail(tail: number, head: number): DirtyRingError {
+  return corruption(
+    `the ring's tail is ${tail}, and the aggregator is at ${head}: no producer leaves it there`,
+  )
+}
+
+/** A lane's readEnd beyond what was staged, or more than a lane behind it. */
+export function corruptLane(readEnd: number, end: number): DirtyRingError {
+  return corruption(
+    `a lane with keys up to ${end} was read up to ${readEnd}, by what its header says, ` +
+      NEVER_WRITTEN,
+  )
+}
+
+/** An epoch slot whose header says what no part of the library writes there. */
+export function corruptSlot(slot: number, what: string): DirtyRingError {
+  return corruption(`epoch slot ${slot} ${what}, ${NEVER_WRITTEN}`)
+}
+
+/** A CUR that names an epoch which cannot be open. */
+export function corruptCur(cur: number): DirtyRingError {
+  return corruption(`CUR is ${cur}, ${NEVER_WRITTEN}`)
+}
+
+/** Shared memory that holds what no part of the library writes there. */
+export function corruption(message: string): DirtyRingError {
+  return new DirtyRingError('ERR_DIRTYRING_CORRUPT', message)
+}
+
+const NEVER_WRITTEN = 'which no part of the library writes there'
+
 function coded<E extends Error>(error: E, code: ErrorCode): E {
   return Object.assign(error, { code })
 }

@@ -2,17 +2,12 @@
 // words, so Math.imul does all of it. The answer's first two words are the low and the high half of
 // a key.
 
+import { checkByteOrder } from './byte-order.js'
 import { checkBag, typedArrayName, viewLength } from './check.js'
-import { DirtyRingError, invalidArg, outOfRange } from './errors.js'
+import { invalidArg, outOfRange } from './errors.js'
 
-// Keys are 64-bit views over 32-bit words, here and in all else: elsewhere they would be other
-// keys, so nothing of the package loads there.
-if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
-  throw new DirtyRingError(
-    'ERR_DIRTYRING_UNSUPPORTED',
-    'dirtyring needs a little-endian host: its keys are 64-bit views over 32-bit words',
-  )
-}
+// When the library is loaded: a fingerprint must be the same on every machine.
+checkByteOrder()
 
 /**
  * 64 bits, 0n to 2^64-1. As a pair: `high << 32n | low`. SQLite takes it as

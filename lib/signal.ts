@@ -12,7 +12,7 @@ import { clearTimeout, setTimeout } from './timers.js'
  * ```
  */
 export interface AbortSignalLike {
-  /** Whoever called is no longer interested. */
+  /** The caller is no longer interested. */
   readonly aborted: boolean
   /** What a call that is aborted rejects with. */
   readonly reason?: unknown

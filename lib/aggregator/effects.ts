@@ -1,4 +1,4 @@
-import type { DirtyRingError } from '../errors.js'
+import { corrupt, type DirtyRingError } from '../errors.js'
 import {
   BATCHES,
   CUR,
@@ -24,49 +24,50 @@ import {
   SLOT_GROWTH,
   SLOT_RESTORED,
   SLOT_ZERO,
+  slotAt,
   STOP_POSITION,
   STOPPED,
-  type Layout,
 } from '../memory/map.js'
 import { checkOf, openCheckOf, readSealedSlot, readSlot } from '../memory/slot.js'
 import { setTotal } from '../memory/total.js'
 import { freeLane } from '../ring/lane.js'
-import { corrupt } from '../ring/ring.js'
 import {
   advance,
-  BATCH,
   CLOSE,
-  EPOCH_BITS,
-  EPOCH_MASK,
+  curWord,
   epochDistance,
+  epochOfPayload,
   EVERYTHING,
-  GENERATION_MASK,
-  KIND_SHIFT,
+  generationOf,
+  generationOfPayload,
+  isBatch,
+  kindOf,
+  NO_KIND,
   NOP,
-  PAYLOAD_MASK,
+  payloadOf,
+  POISON,
   REAP,
   RESTORE,
   SEAL,
+  slotOfPayload,
   STOP,
-  THREAD_BITS,
 } from '../ring/token.js'
 import { insertRun } from '../set/kernel.js'
-import { curWord, enterEpoch, reindex, setCells, type Aggregator } from './state.js'
+import { enterEpoch, reindex, setCells, type Aggregator } from './state.js'
 import { clearTable, reportProgress } from './table.js'
 import { signal } from './wake.js'
 
-/**
- * BATCH(writer, n), as many of them as the intent says: the writer's next keys into the open epoch.
- */
+/** The batches of the intent: puts the writer's next keys into the open epoch. */
 export function takeBatches(a: Aggregator, lane: number): void {
   const { words } = a
   if (lane < 0) throw corruptToken(a)
   const { start, count } = a
-  // done, by a predecessor that died before it freed the slots
+  // a predecessor did it, and died before it freed the ring slots
   if (a.readEnds[a.writer] !== start) return
   if (!holds(a, lane, count)) {
     throw new Error(
-      `a batch of ${count} keys, where its lane holds ${(words[lane + LANE_STAGED_END] - start) | 0}`,
+      `a batch of ${count} keys, ` +
+        `where its lane holds ${(words[lane + LANE_STAGED_END] - start) | 0}`,
     )
   }
   insertLane(a, lane, start, count)
@@ -74,12 +75,7 @@ export function takeBatches(a: Aggregator, lane: number): void {
   passBatches(a, lane)
 }
 
-/** Keys of a BATCH token. */
-export function batchLength(layout: Layout, token: number): number {
-  return (token & (layout.laneCapacity - 1)) + 1
-}
-
-/** Whether a lane holds so many keys from the intent's start on. */
+/** Tells whether a lane holds so many keys from the intent's start on. */
 export function holds(a: Aggregator, lane: number, count: number): boolean {
   const { words, start, writer } = a
   const { layout } = a.memory
@@ -91,7 +87,7 @@ export function holds(a: Aggregator, lane: number, count: number): boolean {
   return true
 }
 
-/** The batches are over: count them, and give their writer room. */
+/** Counts the batches of the intent, and gives their writer room. */
 function passBatches(a: Aggregator, lane: number): void {
   const { words } = a
   setTotal(words, BATCHES, INTENT_BATCHES, a.tokens)
@@ -110,22 +106,22 @@ function giveRoom(a: Aggregator, lane: number, readEnd: number): void {
   Atomics.store(a.words, lane + LANE_READ_END, readEnd)
 }
 
-/** All other tokens. Each can be done again from the top: its own guard says what was done. */
+/** All other tokens. Each can be done again from its beginning: its guard says what was done. */
 export function takeControl(a: Aggregator, token: number, lane: number): void {
-  const payload = token & PAYLOAD_MASK
-  switch (token >>> KIND_SHIFT) {
+  const payload = payloadOf(token)
+  switch (kindOf(token)) {
     case SEAL:
-      seal(a, payload >>> EPOCH_BITS, payload & EPOCH_MASK)
+      seal(a, slotOfPayload(payload), epochOfPayload(payload))
       break
     case RESTORE:
-      restore(a, payload >>> EPOCH_BITS, payload & EPOCH_MASK)
+      restore(a, slotOfPayload(payload), epochOfPayload(payload))
       break
     case EVERYTHING:
       raiseFlag(a, FLAG_EVERYTHING)
       break
     case CLOSE:
     case REAP:
-      free(a, lane, payload & GENERATION_MASK)
+      free(a, lane, generationOfPayload(payload))
       break
     case STOP:
       if (a.stopPosition >= 0) break
@@ -135,19 +131,23 @@ export function takeControl(a: Aggregator, token: number, lane: number): void {
       break
     case NOP:
       break
-    default:
+    // step() passes a POISON by: another one was put into the ring.
+    case POISON:
+    case NO_KIND:
       throw corruptToken(a)
   }
   signal(a)
 }
 
 /**
- * SEAL(slot, epoch): what comes after it belongs to `epoch`, in `slot`. The cut was made by whoever
- * put the token into the ring; this executes it.
+ * SEAL(slot, epoch): the tokens after it belong to `epoch`, in the epoch slot `slot`. The tracker
+ * made the cut when it put the token into the ring. The aggregator seals the open epoch here. ZFS
+ * closes its transaction groups in the same way: one is open while earlier ones are written out.
  */
 function seal(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
-  if (epoch === a.epoch && slot === a.slot) return // done, by a predecessor that died before it freed the token's slot
+  // a predecessor did it, and died before it freed the token's ring slot
+  if (epoch === a.epoch && slot === a.slot) return
   if (epochDistance(epoch, a.epoch) !== 1 || slot >= memory.layout.epochSlots || slot === a.slot) {
     throw corruptToken(a)
   }
@@ -167,27 +167,28 @@ function seal(a: Aggregator, slot: number, epoch: number): void {
 }
 
 /**
- * The open epoch's header, all of it, with the hash that seals it. Its words are what this thread
- * knows, so that one which something else has changed is right again before anyone reads it.
+ * Stores the open epoch's whole header, with the hash that seals it. The words come from this
+ * thread's record. So a word that other code has changed is right again before a thread reads it.
  */
 export function storeSlot(a: Aggregator): void {
-  const { words, set, slotAt } = a
-  // while the words below are being stored, perhaps once more, and with another flag
-  words[slotAt + SLOT_CHECK] = openCheckOf(a.epoch)
-  words[slotAt + SLOT_FLAGS] = a.flags
-  words[slotAt + SLOT_GROWTH] = a.growth
+  const { words, set, openAt } = a
+  // The check of an open epoch, because the words below may be stored again, with another flag.
+  words[openAt + SLOT_CHECK] = openCheckOf(a.epoch)
+  words[openAt + SLOT_FLAGS] = a.flags
+  words[openAt + SLOT_GROWTH] = a.growth
   publishCount(a)
-  words[slotAt + SLOT_CHECK] = checkOf(a.epoch, set.count, a.growth, set.zero, a.flags)
+  words[openAt + SLOT_CHECK] = checkOf(a.epoch, set.count, a.growth, set.zero, a.flags)
 }
 
-/** The open epoch is not exact: say why. */
+/** Notes why the open epoch is not exact. */
 export function raiseFlag(a: Aggregator, flags: number): void {
   a.flags |= flags
-  a.words[a.slotAt + SLOT_FLAGS] = a.flags
+  a.words[a.openAt + SLOT_FLAGS] = a.flags
 }
 
 /**
- * RESTORE(slot, epoch): a sealed epoch's keys, and its reasons not to be exact, into the open one.
+ * RESTORE(slot, epoch): puts a sealed epoch's keys, and its reasons not to be exact, into the open
+ * epoch.
  */
 function restore(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
@@ -202,14 +203,14 @@ function restore(a: Aggregator, slot: number, epoch: number): void {
 }
 
 /**
- * CLOSE and REAP(writer, generation): harvest what the writer staged and did not publish, and free
- * its lane.
+ * CLOSE and REAP(writer, generation): harvests the keys that the writer staged and did not publish,
+ * and frees its lane.
  */
 function free(a: Aggregator, lane: number, generation: number): void {
   const { words, memory } = a
   if (lane < 0) throw corruptToken(a)
   const owner = Atomics.load(words, lane + LANE_OWNER)
-  if (owner >>> THREAD_BITS !== generation) return
+  if (generationOf(owner) !== generation) return
   const { start } = a
   const n = (words[lane + LANE_STAGED_END] - start) | 0
   if (n < 0 || n > memory.layout.laneCapacity)
@@ -223,26 +224,26 @@ function free(a: Aggregator, lane: number, generation: number): void {
 }
 
 /**
- * Give up on a token that failed again and again: the epoch says so, and nobody waits for it for
- * ever.
+ * Gives up on a token that failed again and again. The epoch says so, and no thread waits for the
+ * token for ever.
  */
 export function abandon(a: Aggregator, token: number, lane: number): void {
   const { words, memory } = a
   const { layout } = memory
   raiseFlag(a, FLAG_FAULT)
-  const payload = token & PAYLOAD_MASK
-  if ((token & BATCH) !== 0) {
+  const payload = payloadOf(token)
+  if (isBatch(token)) {
     if (a.readEnds[a.writer] !== a.start) return
-    // Without its number of keys, all later batches of the lane would be taken for others.
+    // Without its keys' number the aggregator would take each later batch for other keys.
     if (!holds(a, lane, a.count)) throw corruptToken(a)
     passBatches(a, lane)
-  } else if (token >>> KIND_SHIFT === RESTORE) {
-    const slot = payload >>> EPOCH_BITS
+  } else if (kindOf(token) === RESTORE) {
+    const slot = slotOfPayload(payload)
     readSlot(memory, slot)
-    Atomics.store(words, epochAt(layout, slot) + SLOT_RESTORED, (payload & EPOCH_MASK) + 1)
+    Atomics.store(words, epochAt(layout, slot) + SLOT_RESTORED, epochOfPayload(payload) + 1)
   } else if (lane >= 0) {
     const owner = Atomics.load(words, lane + LANE_OWNER)
-    if (owner >>> THREAD_BITS !== (payload & GENERATION_MASK)) return
+    if (generationOf(owner) !== generationOfPayload(payload)) return
     const staged = words[lane + LANE_STAGED_END]
     const n = (staged - a.start) | 0
     if (n >= 0 && n <= layout.laneCapacity) passKeys(a, lane, n)
@@ -252,13 +253,12 @@ export function abandon(a: Aggregator, token: number, lane: number): void {
   signal(a)
 }
 
-/** The token at head is none that any part of the library puts into the ring. */
+/** The error for a token at head that no part of the library puts into the ring. */
 function corruptToken(a: Aggregator): DirtyRingError {
-  const { ring, capacity } = a.memory.layout
-  return corrupt(a.head, a.words[ring + (a.head & (capacity - 1))])
+  return corrupt(a.head, a.words[slotAt(a.memory.layout, a.head)])
 }
 
-/** Keys [start .. start + n) of a lane, which may run across its end. */
+/** Inserts the keys [start .. start + n) of a lane. They may run across the lane's end. */
 function insertLane(a: Aggregator, lane: number, start: number, n: number): void {
   const { laneCapacity } = a.memory.layout
   const first = start & (laneCapacity - 1)
@@ -269,8 +269,8 @@ function insertLane(a: Aggregator, lane: number, start: number, n: number): void
 }
 
 /**
- * The keys in words[at .. end) into the open epoch: grow when the table is full, say so when the
- * epoch is.
+ * Inserts the keys in words[at .. end) into the open epoch. Grows the table if it is full; if the
+ * epoch is full, raises FLAG_OVERFLOW.
  */
 function insertKeys(a: Aggregator, at: number, end: number): void {
   const { words, set } = a
@@ -282,7 +282,7 @@ function insertKeys(a: Aggregator, at: number, end: number): void {
       if (set.count < maxKeysPerEpoch) {
         grow(a)
       } else {
-        // Full, and a key that is not in: the epoch is no longer exact, and nothing more goes in.
+        // The epoch is full, and this key is not in it. No more keys go in.
         raiseFlag(a, FLAG_OVERFLOW)
         return
       }
@@ -293,10 +293,10 @@ function insertKeys(a: Aggregator, at: number, end: number): void {
 }
 
 /**
- * Make the table larger, in place: twice, or eight times as large where the last epoch came to need
- * it (the last step sixteen times, so that no small one is left, which would be over the most
- * keys). The log is complete, up to keys that are not counted yet; the new size is stored when the
- * table is.
+ * Makes the table larger, in place: twice as large, or eight times if the last epoch needed that.
+ * The last step may be sixteen times, so that no small step is left at the largest number of keys.
+ * The log is complete, keys that are not counted yet included. The new size is stored after the
+ * table.
  */
 function grow(a: Aggregator): void {
   const { words, set } = a
@@ -307,18 +307,18 @@ function grow(a: Aggregator): void {
   setCells(a, cells)
   reindex(a)
   a.growth += by
-  words[a.slotAt + SLOT_GROWTH] = a.growth
+  words[a.openAt + SLOT_GROWTH] = a.growth
 }
 
 /**
- * Doublings at once: all growth together then indexes a seventh of the keys again, not all of them;
- * an epoch much smaller than the last clears little.
+ * Doublings at once. All growth together then indexes a seventh of the keys again, instead of all.
+ * An epoch much smaller than the last one clears little.
  */
 const GROWTH_MAX = 3
 
-/** The log's count: from here on the keys are in, whoever dies. */
+/** Stores the log's count. From here on the keys are in, even if this thread dies. */
 function publishCount(a: Aggregator): void {
-  const { words, set, slotAt } = a
-  words[slotAt + SLOT_ZERO] = set.zero ? 1 : 0
-  Atomics.store(words, slotAt + SLOT_COUNT, set.count)
+  const { words, set, openAt } = a
+  words[openAt + SLOT_ZERO] = set.zero ? 1 : 0
+  Atomics.store(words, openAt + SLOT_COUNT, set.count)
 }

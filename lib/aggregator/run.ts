@@ -2,7 +2,8 @@ import { attachMemory, type Memory } from '../memory/memory.js'
 import { platform } from '#platform'
 import { BATCHES, PARKED } from '../memory/map.js'
 import type { TrackerHandle } from '../options.js'
-import { ancestorIds, threadIdFor } from '../platform/thread.js'
+import { lowOf } from '../memory/total.js'
+import { ancestorIds, threadIdFor } from '../memory/thread.js'
 import { hosted, TOKENS_PER_RUN } from '../ring/hosted.js'
 import { noteRole } from '../ring/reap.js'
 import { announceSleep, hasWork, park } from './park.js'
@@ -15,20 +16,20 @@ import { reportProgress } from './table.js'
 /** How long this thread works or sleeps before its event loop turns. */
 const TURN_MS = 5
 /**
- * A sleep: short while work was recent, longer when idle. Only a publisher that dies between its
- * store and its wake-up needs the sleep's end. A thread of the user's sleeps for a shorter time,
- * because its event loop has other work.
+ * A sleep: short while work was recent, longer when idle. Its end matters only if a producer dies
+ * between its store and its wake-up. A user's thread sleeps for a shorter time, because its event
+ * loop has other work.
  */
 const SLEEP_MS_MIN = 10
 const SLEEP_MS_MAX = 100
 const SLEEP_MS_MAX_ALONE = 1000
 /**
- * Naps before sleeping, after batches: going to sleep and being woken costs both sides more, and
- * meanwhile the writers' core is all theirs.
+ * Naps before a sleep, after batches. A sleep costs both sides more, because a producer has to end
+ * it. During a nap the writers have their core for themselves.
  */
 const NAPS = 4
 
-/** A supervisor in this thread's list, with the aggregator's role. */
+/** Takes the aggregator's role, and puts a supervisor into this thread's list. */
 export function host(memory: Memory): Supervisor {
   const threadId = threadIdFor(memory)
   const supervisor = new Supervisor(memory, threadId)
@@ -37,7 +38,7 @@ export function host(memory: Memory): Supervisor {
   return supervisor
 }
 
-/** Out of the list, and the role is free. */
+/** Takes it out of the list, and frees the role. */
 export function unhost(supervisor: Supervisor): void {
   hosted.delete(supervisor)
   leaveRole(supervisor.aggregator)
@@ -50,7 +51,7 @@ export function unhost(supervisor: Supervisor): void {
  * The thread is its own: it sleeps in `Atomics.wait`, a tenth of a second at most, and its event
  * loop turns in between. Rejects with `ERR_DIRTYRING_AGGREGATOR_TAKEN` while another one runs, with
  * `ERR_DIRTYRING_BAD_HANDLE` or `ERR_DIRTYRING_VERSION` for a handle that is none, and with
- * `ERR_DIRTYRING_CORRUPT` or `ERR_DIRTYRING_AGGREGATOR_FAILED` when there is no way on.
+ * `ERR_DIRTYRING_CORRUPT` or `ERR_DIRTYRING_AGGREGATOR_FAILED` if it cannot continue.
  *
  * @example
  * ```js
@@ -101,7 +102,7 @@ async function run(handle: unknown, sleepMsMax: number): Promise<void> {
       if (aggregator.head !== head) sleepMs = SLEEP_MS_MIN
       if (result === BACKING_OFF && platform.canBlock()) supervisor.sleepOff()
       if (batchesOf(aggregator) !== batches) naps = NAPS
-      // A turn comes before a sleep, not after it: who was woken has work to do.
+      // A turn comes before a sleep and not after it, because a woken aggregator has work to do.
       if (!platform.canBlock() || nowMs() - lastTurn >= TURN_MS) {
         if (result === IDLE && !platform.canBlock() && announceSleep(aggregator))
           await sleepAsync(supervisor, sleepMs)
@@ -151,8 +152,8 @@ export function whenWoken(supervisor: Supervisor, callback: () => void, ms: numb
 }
 
 /**
- * So many naps at most; true as soon as there is work. A nap is not announced: publishers have
- * nobody to wake.
+ * Takes so many naps at most, and returns true as soon as there is work. A nap is not announced, so
+ * a producer does not spend time on waking this thread.
  */
 function napUntilWork({ aggregator }: Supervisor, naps: number): boolean {
   for (let i = 0; i < naps && !hasWork(aggregator); i++) nap()
@@ -161,5 +162,5 @@ function napUntilWork({ aggregator }: Supervisor, naps: number): boolean {
 
 /** Batches handled, modulo 2^32. */
 function batchesOf({ words }: Aggregator): number {
-  return words[BATCHES + 1]
+  return lowOf(words, BATCHES)
 }

@@ -1,6 +1,5 @@
-import { DirtyRingError } from '../errors.js'
+import { corrupt, corruptCur, corruption, DirtyRingError } from '../errors.js'
 import {
-  CUR,
   epochAt,
   HEAD,
   INTENT_CHECK,
@@ -8,31 +7,36 @@ import {
   INTENT_POSITION,
   INTENT_START,
   INTENT_TOKENS,
-  keysAt,
   LANE_STAGED_END,
   laneAt,
   OWNER,
   SECRETS,
+  slotAt,
   STOP_POSITION,
   TAIL,
   type SharedWords,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { keysAt } from '../memory/table-size.js'
 import { mixed, readOpenSlot } from '../memory/slot.js'
-import { corrupt, readEndOf } from '../ring/ring.js'
+import { readEndOf } from '../ring/ring.js'
 import {
   advance,
   BEHIND_FULL,
   classify,
   controlToken,
   distance,
-  EPOCH_BITS,
+  epochOfCur,
   fullWord,
-  KIND_SHIFT,
+  isCur,
+  isFull,
+  kindOf,
   lapOf,
   PASSED,
   POISON,
+  readCur,
   SEAL,
+  slotOfCur,
   STOP,
   tokenOf,
 } from '../ring/token.js'
@@ -42,10 +46,10 @@ import { clearTable, reportProgress } from './table.js'
 import { wakeEveryWriter } from './wake.js'
 
 /**
- * What the one thread that has the aggregator's role knows. All of it is a copy of shared words, or
- * follows from them: recover() makes it anew, after a death on another thread as after an exception
- * on this one, and checks what it reads. In between this thread believes its copies, not the words:
- * it alone writes those, so a word that differs was written by no part of the library.
+ * What the one thread that has the aggregator's role knows: copies of shared words, and what
+ * follows from them. After a death on another thread, or an exception on this one, recover() makes it anew
+ * and checks what it reads. In between this thread believes its copies. It alone writes the words,
+ * so no part of the library has written a word that differs.
  */
 export interface Aggregator {
   readonly memory: Memory
@@ -58,9 +62,9 @@ export interface Aggregator {
   stopPosition: number
   /** Number of the open epoch, modulo 2^19. */
   epoch: number
-  /** Its slot, and the word index of that slot's header. */
+  /** Its epoch slot, and the word index of that slot's header. */
   slot: number
-  slotAt: number
+  openAt: number
   /** How often its table has doubled, and its reasons not to be exact, FLAG_*. */
   growth: number
   flags: number
@@ -83,17 +87,17 @@ export interface Aggregator {
   /** Of each lane, its LANE_READ_END. */
   readonly readEnds: Int32Array
   /**
-   * Of each lane, a LANE_STAGED_END that was read: its line is the writer's, and taking it away
-   * costs both sides.
+   * Of each lane, a LANE_STAGED_END that was read. Reading it takes the cache line away from the
+   * writer, which costs both sides.
    */
   readonly stagedSeen: Int32Array
-  /** Tokens handled since writers were last looked after. */
+  /** Tokens handled since the last doChores(). */
   sinceChores: number
   /** Give up on the token at `head`: it has failed too often. */
   skip: boolean
 }
 
-/** Take the role, or say that somebody has it. The state is not usable before recover(). */
+/** Takes the role, or throws if a thread has it. The state is not usable before recover(). */
 export function takeRole(memory: Memory, threadId: number): Aggregator {
   const { words } = memory
   const owner = threadId + 1
@@ -108,15 +112,12 @@ export function takeRole(memory: Memory, threadId: number): Aggregator {
   return newAggregator(memory, owner)
 }
 
-/** Give it back. */
+/** Gives the role back. */
 export function leaveRole(a: Aggregator): void {
   dropRole(a.words, a.owner)
 }
 
-/**
- * The role is free, if its holder was the one whose OWNER word this is: called for a thread that
- * has ended.
- */
+/** Frees the role if OWNER still holds this word. Called for a thread that has ended. */
 export function dropRole(words: SharedWords, owner: number): void {
   Atomics.compareExchange(words, OWNER, owner, 0)
 }
@@ -143,7 +144,7 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     stopPosition: -1,
     epoch: 0,
     slot: 0,
-    slotAt: 0,
+    openAt: 0,
     growth: 0,
     flags: 0,
     set,
@@ -161,10 +162,10 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
 }
 
 /**
- * Make the state from shared memory alone: after taking the role, and after anything that
- * interrupted a step. The open epoch's table is rebuilt from the log's published count, so what an
- * interrupted step left in the table but not in the log is gone, and doing the step again finds
- * those keys new.
+ * Makes the state from shared memory alone: after taking the role, and after an interrupted step.
+ *
+ * The open epoch's table is rebuilt from the log, up to its published count. A key that an
+ * interrupted step left in the table alone is gone. So the step, done again, finds that key new.
  */
 export function recover(a: Aggregator): void {
   const { words } = a
@@ -185,24 +186,25 @@ export function recover(a: Aggregator): void {
 }
 
 /**
- * HEAD is where a predecessor can have left it: the token there has been freed, or the one before
- * it has, and may be of the next lap since. After STOP the slots before it are poisoned. With a
- * head one too far a token would lie in the ring for ever.
+ * Checks that a predecessor can have left HEAD here. Its ring slot is freed, or the one before it
+ * is, and may be of the next lap since. After STOP the ring slots before it are poisoned. With a
+ * head one too far, a token would lie in the ring for ever.
  */
 function checkPlace(a: Aggregator): void {
   const { words, head, stopPosition } = a
-  const { ring, capacity, capacityBits } = a.memory.layout
+  const { layout } = a.memory
+  const { capacity, capacityBits } = layout
   if (stopPosition === -1 && isGone(a)) return // after STOP no slot is freed
   const last = advance(head, -1)
   const lap = lapOf(last, capacityBits)
-  const seen = Atomics.load(words, ring + (last & (capacity - 1)))
+  const seen = Atomics.load(words, slotAt(layout, last))
   const kind = classify(seen, lap, capacityBits)
   let isRight = kind === PASSED || kind === BEHIND_FULL
   if (stopPosition !== -1) {
     const beyond = distance(head, stopPosition)
     if (beyond === -1)
       isRight &&=
-        Atomics.load(words, ring + (head & (capacity - 1))) ===
+        Atomics.load(words, slotAt(layout, head)) ===
         fullWord(lapOf(head, capacityBits), controlToken(STOP, 0))
     else
       isRight =
@@ -214,18 +216,13 @@ function checkPlace(a: Aggregator): void {
   if (!isRight) throw corrupt(last, seen)
 }
 
-/**
- * The slot at head was freed, and the head not moved: what peek() calls GONE, without healing
- * anything.
- */
+/** Tells whether peek() would return GONE, and heals nothing. */
 function isGone(a: Aggregator): boolean {
   const { words, head } = a
-  const { ring, capacity, capacityBits } = a.memory.layout
-  const kind = classify(
-    Atomics.load(words, ring + (head & (capacity - 1))),
-    lapOf(head, capacityBits),
-    capacityBits,
-  )
+  const { layout } = a.memory
+  const { capacity, capacityBits } = layout
+  const seen = Atomics.load(words, slotAt(layout, head))
+  const kind = classify(seen, lapOf(head, capacityBits), capacityBits)
   return (
     kind === PASSED ||
     (kind === BEHIND_FULL && distance(Atomics.load(words, TAIL), head) >= capacity)
@@ -240,9 +237,9 @@ function recoverIntent(a: Aggregator): void {
   a.count = words[INTENT_COUNT]
   a.start = words[INTENT_START]
   if (a.intent !== 0 && words[INTENT_CHECK] !== intentCheck(a)) {
-    throw new DirtyRingError(
-      'ERR_DIRTYRING_CORRUPT',
-      `the aggregator's intent of ${a.tokens} tokens and ${a.count} keys at ${a.intent - 1} is not what it wrote`,
+    throw corruption(
+      `the aggregator's intent of ${a.tokens} tokens and ${a.count} keys at ${a.intent - 1} ` +
+        'is not what it wrote',
     )
   }
 }
@@ -254,21 +251,15 @@ export function intentCheck(a: Aggregator): number {
 
 /** The open epoch, as shared memory has it. */
 function recoverEpoch(a: Aggregator): void {
-  const cur = Atomics.load(a.words, CUR)
-  const slot = cur & 15
-  if (cur >>> (EPOCH_BITS + 4) !== 0)
-    throw new DirtyRingError(
-      'ERR_DIRTYRING_CORRUPT',
-      `CUR is ${cur}, which no part of the library writes there`,
-    )
-  const { count, growth, flags, isSealed } = readOpenSlot(a.memory, slot, cur >>> 4)
+  const cur = readCur(a.words)
+  const slot = slotOfCur(cur)
+  const epoch = epochOfCur(cur)
+  if (!isCur(cur)) throw corruptCur(cur)
+  const { count, growth, flags, isSealed } = readOpenSlot(a.memory, slot, epoch)
   if (isSealed && a.stopPosition < 0 && !isSealAtHead(a)) {
-    throw new DirtyRingError(
-      'ERR_DIRTYRING_CORRUPT',
-      `CUR is ${cur}, and what that epoch's slot holds is sealed already`,
-    )
+    throw corruption(`CUR is ${cur}, and what that epoch's slot holds is sealed already`)
   }
-  enterEpoch(a, cur >>> 4, slot)
+  enterEpoch(a, epoch, slot)
   a.growth = growth
   a.flags = flags
   a.set.count = count
@@ -276,30 +267,24 @@ function recoverEpoch(a: Aggregator): void {
 }
 
 function isSealAtHead(a: Aggregator): boolean {
-  const { ring, capacity } = a.memory.layout
-  const word = Atomics.load(a.words, ring + (a.head & (capacity - 1)))
-  return (word & 1) === 1 && tokenOf(word) >>> KIND_SHIFT === SEAL
+  const word = Atomics.load(a.words, slotAt(a.memory.layout, a.head))
+  return isFull(word) && kindOf(tokenOf(word)) === SEAL
 }
 
-/** Point the state at an epoch in a slot, which has no keys yet. */
+/** Points the state at an epoch without keys, in an epoch slot. */
 export function enterEpoch(a: Aggregator, epoch: number, slot: number): void {
   const { set } = a
   const { layout } = a.memory
   a.slot = slot
   a.epoch = epoch
-  a.slotAt = epochAt(layout, slot)
+  a.openAt = epochAt(layout, slot)
   a.growth = 0
   a.flags = 0
-  set.log = a.slotAt + layout.log
-  set.table = a.slotAt + layout.table
+  set.log = a.openAt + layout.log
+  set.table = a.openAt + layout.table
   set.count = 0
   set.zero = false
   setCells(a, layout.smallestTable)
-}
-
-/** The CUR word for an epoch in a slot. */
-export function curWord(epoch: number, slot: number): number {
-  return ((epoch & ((1 << EPOCH_BITS) - 1)) << 4) | slot
 }
 
 export function setCells(a: Aggregator, cells: number): void {
@@ -307,10 +292,7 @@ export function setCells(a: Aggregator, cells: number): void {
   a.set.limit = keysAt(a.memory.layout, cells)
 }
 
-/**
- * Enter the whole log into the table, which is clear; key 0, if it is there, into the flag beside
- * it.
- */
+/** Enters the whole log into the table, which is clear, and key 0 into the flag beside it. */
 export function reindex(a: Aggregator): void {
   const { set } = a
   for (let from = 0; from < set.count; from += 4096) {

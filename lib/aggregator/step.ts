@@ -1,8 +1,11 @@
+import { corrupt } from '../errors.js'
 import {
+  BATCHES,
   EVENTS,
   FINISHED,
   FLAG_EVERYTHING,
   FLAG_UNPUBLISHED,
+  HARVESTED,
   HEAD,
   INTENT_BATCHES,
   INTENT_CHECK,
@@ -14,8 +17,6 @@ import {
   INTENT_POSITION,
   INTENT_START,
   INTENT_TOKENS,
-  BATCHES,
-  HARVESTED,
   KEYS,
   LANE_DELIVERED,
   LANE_EVERYTHING,
@@ -23,72 +24,78 @@ import {
   LANE_STAGED_END,
   laneAt,
   OWNER,
+  slotAt,
   type Layout,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { saveTotal, setTotal } from '../memory/total.js'
 import { freeSlot, GONE, NOTHING, peek } from '../ring/consume.js'
-import { corrupt } from '../ring/ring.js'
 import {
   advance,
-  BATCH,
+  batchCount,
+  batchWriter,
   classify,
   CLOSE,
   controlToken,
   distance,
   emptyWord,
   fullWord,
-  GENERATION_BITS,
-  KIND_SHIFT,
+  isBatch,
+  isOwned,
+  isSameWriter,
+  kindOf,
   lapOf,
-  PAYLOAD_MASK,
+  payloadOf,
   POISON,
   REAP,
   SEAL,
   STOP,
   TAKEN,
-  THREAD_MASK,
   tokenOf,
+  writerOfPayload,
 } from '../ring/token.js'
-import { abandon, batchLength, holds, storeSlot, takeBatches, takeControl } from './effects.js'
+import { abandon, holds, storeSlot, takeBatches, takeControl } from './effects.js'
 import { intentCheck, type Aggregator } from './state.js'
 import { doChores, signal, wakeEveryWriter } from './wake.js'
 
-/** Nothing to do: the ring is empty. */
+/** step(): the ring is empty. */
 export const IDLE = 0
-/** A token was handled, or something was put right: look again. */
+/** step(): a token was handled, or a ring slot was put right. Look again. */
 export const WORKED = 1
-/** Everything that will ever be published has been delivered. */
+/** step(): everything that will ever be published has been delivered. */
 export const FINISHED_ALL = 2
-/** Another aggregator is alive: this one must not go on. */
+/** step(): another aggregator is alive, so this one must stop. */
 export const LOST_ROLE = 3
 
-/** How many tokens go by before writers are looked after, with the ring not empty. */
+export type StepResult = typeof IDLE | typeof WORKED | typeof FINISHED_ALL | typeof LOST_ROLE
+
+/** Tokens after which the aggregator does its chores although the ring is not empty. */
 const TOKENS_PER_CHORES = 16
 
 /**
- * Batches of one writer that lie behind each other are handled in one go: so many of them, so many
- * keys, and half a lane at most.
+ * Batches of one writer that follow each other in the ring are handled together. A run has at most
+ * this many tokens and keys, and at most half a lane, so that its writer soon has room again.
  */
 const RUN_TOKENS = 16
 const RUN_KEYS = 1024
 
 /**
- * Handle what is at head: one token, or a run of batches of one writer. In this order, so that the
- * thread can die at any instruction, or anything can throw, and recover() and another step() go on
- * from shared memory alone:
+ * Handles what is at head: one token, or a run of batches of one writer.
  *
- *  1. intent what the run starts from, and how many tokens and keys it has; the position last
- *  2. effect keys into the set, their count published; or the control token's own, guarded against
- *     being done twice
- *  3. readEnd room for the writer
- *  4. slots EMPTY of the next lap, one after the other: room for everybody
+ * The thread can die at any instruction, and any call can throw. recover() and another step() then
+ * continue from shared memory alone, because each step stores in this order:
+ *
+ *  1. intent: what the run starts from, and how many tokens and keys it has; its position last
+ *  2. effect: keys into the set, then their count; or the control token's own, with a guard against
+ *     doing it twice
+ *  3. readEnd: room for the writer
+ *  4. ring slots: EMPTY of the next lap, one after the other; room for all producers
  *  5. head
  *
- * After STOP the slots are not freed but poisoned, so that no publication can succeed behind the
- * aggregator's back: one whole lap of them, and it is done.
+ * After STOP the ring slots are poisoned instead of freed: no publication can succeed in one. After
+ * one whole lap of them the aggregator has finished.
  */
-export function step(a: Aggregator): number {
+export function step(a: Aggregator): StepResult {
   const { memory, words, head, stopPosition } = a
   if (stopPosition >= 0 && head === advance(stopPosition, memory.layout.capacity - 1))
     return finish(a)
@@ -97,18 +104,19 @@ export function step(a: Aggregator): number {
   if (seen === NOTHING) {
     if (!stopping) return IDLE
     poison(memory, head, emptyWord(lapOf(head, memory.layout.capacityBits)))
-    return WORKED // poisoned, or a publication was faster: either is there at the next look
+    return WORKED // poisoned, or a producer was faster: the next step() finds out which
   }
   if (seen === GONE && !isInHand(a)) {
     if (Atomics.load(words, OWNER) !== a.owner || Atomics.load(words, HEAD) !== head)
       return LOST_ROLE
-    throw corrupt(head, words[memory.layout.ring + (head & (memory.layout.capacity - 1))])
+    throw corrupt(head, words[slotAt(memory.layout, head)])
   }
   const token = tokenOf(seen)
   let tokens = 1
   if (seen !== GONE && token !== POISON_TOKEN) {
     tokens = handle(a, token)
-    for (let i = 0; i < tokens && token >>> KIND_SHIFT !== STOP; i++) {
+    const isStop = kindOf(token) === STOP
+    for (let i = 0; i < tokens && !isStop; i++) {
       const at = advance(head, i)
       const word = i === 0 ? seen : peek(memory, at)
       if (!(stopping ? poison(memory, at, word) : freeSlot(memory, at, word))) return LOST_ROLE
@@ -121,8 +129,8 @@ export function step(a: Aggregator): number {
 }
 
 /**
- * The token at head is one of those that the intent names. Only of such has a predecessor freed the
- * slot without moving the head.
+ * Tells whether the intent names the token at head. Only of such a token can a predecessor have
+ * freed the ring slot without moving the head.
  */
 function isInHand(a: Aggregator): boolean {
   const done = distance(a.head, a.intent - 1)
@@ -132,44 +140,38 @@ function isInHand(a: Aggregator): boolean {
 const POISON_TOKEN = controlToken(POISON, 0)
 
 /**
- * Make the slot at head full for ever: its lap is the last. False if its word is no longer `seen`.
+ * Makes the ring slot at head FULL for ever: this lap is its last. Returns false if its word is no
+ * longer `seen`.
  */
 function poison(memory: Memory, head: number, seen: number): boolean {
   const { words, layout } = memory
-  const slot = layout.ring + (head & (layout.capacity - 1))
-  return (
-    Atomics.compareExchange(
-      words,
-      slot,
-      seen,
-      fullWord(lapOf(head, layout.capacityBits), POISON_TOKEN),
-    ) === seen
-  )
+  const last = fullWord(lapOf(head, layout.capacityBits), POISON_TOKEN)
+  return Atomics.compareExchange(words, slotAt(layout, head), seen, last) === seen
 }
 
-/** Steps 1 to 3. Returns how many tokens that settles, from head on. */
+/** Steps 1 to 3. Returns how many tokens they handled, from head on. */
 function handle(a: Aggregator, token: number): number {
   const { words, head } = a
   const { layout } = a.memory
   a.writer = writerOf(layout, token)
   const lane = a.writer < 0 ? -1 : laneAt(layout, a.writer)
-  // An intent for this position was somebody's who did not get to the end: it stands, and what
-  // follows starts from it once more. One that began before it has done all of its keys, and freed
-  // the slots up to here.
+  // An intent that names this token is of a predecessor that did not finish. It stands: the effect
+  // starts from it once more. If its run began before head, all its keys are in, and its ring slots
+  // are free up to here.
   if (!isInHand(a)) saveIntent(a, token, lane)
   const { tokens } = a
   const done = distance(head, a.intent - 1)
   setTotal(words, EVENTS, INTENT_EVENTS, tokens)
-  const kind = token >>> KIND_SHIFT
+  const kind = kindOf(token)
   if (a.skip && kind !== SEAL && kind !== STOP) abandon(a, token, lane)
-  else if ((token & BATCH) !== 0) takeBatches(a, lane)
+  else if (isBatch(token)) takeBatches(a, lane)
   else takeControl(a, token, lane)
   return tokens - done
 }
 
 function saveIntent(a: Aggregator, token: number, lane: number): void {
   const { words, head } = a
-  // while its tokens and keys are those of one position, and its position that of another
+  // No intent while the words below belong to two of them.
   words[INTENT_POSITION] = 0
   saveTotal(words, EVENTS, INTENT_EVENTS)
   saveTotal(words, BATCHES, INTENT_BATCHES)
@@ -181,7 +183,7 @@ function saveIntent(a: Aggregator, token: number, lane: number): void {
   if (lane >= 0) {
     a.start = a.readEnds[a.writer]
     saveTotal(words, lane + LANE_DELIVERED, INTENT_DELIVERED)
-    if ((token & BATCH) !== 0) findRun(a, token, lane)
+    if (isBatch(token)) findRun(a, token, lane)
   }
   a.intent = head + 1
   words[INTENT_START] = a.start
@@ -192,23 +194,23 @@ function saveIntent(a: Aggregator, token: number, lane: number): void {
 }
 
 /**
- * How many batches at head are this writer's, and how many keys those have. Only as far as its lane
- * holds that many: a token that lies fails alone.
+ * Counts the batches at head that are this writer's, and their keys. It stops where the lane does
+ * not hold so many keys, so that a corrupt token fails alone.
  */
 function findRun(a: Aggregator, token: number, lane: number): void {
   const { words, memory, head } = a
-  const { ring, capacity, capacityBits, laneCapacity } = memory.layout
-  const most = Math.min(RUN_KEYS, laneCapacity >>> 1)
+  const { layout } = memory
+  const { capacityBits } = layout
+  const most = Math.min(RUN_KEYS, layout.laneCapacity >>> 1)
   let tokens = 1
-  let count = batchLength(memory.layout, token)
+  let count = batchCount(layout, token)
   while (tokens < RUN_TOKENS) {
     const next = advance(head, tokens)
-    const seen = Atomics.load(words, ring + (next & (capacity - 1)))
+    const seen = Atomics.load(words, slotAt(layout, next))
     if (classify(seen, lapOf(next, capacityBits), capacityBits) !== TAKEN) break
     const other = tokenOf(seen)
-    // Two tokens that differ in the number of keys alone are batches of one writer.
-    if ((other & -laneCapacity) !== (token & -laneCapacity)) break
-    const more = count + batchLength(memory.layout, other)
+    if (!isSameWriter(layout, token, other)) break
+    const more = count + batchCount(layout, other)
     if (more > most || !holds(a, lane, more)) break
     count = more
     tokens++
@@ -217,13 +219,12 @@ function findRun(a: Aggregator, token: number, lane: number): void {
   a.count = count
 }
 
-/** The writer that a token names; -1 if it names none, or none that there is. */
+/** The writer that a token names; -1 if it names none, or one that does not exist. */
 function writerOf(layout: Layout, token: number): number {
-  const kind = token >>> KIND_SHIFT
-  const payload = token & PAYLOAD_MASK
+  const kind = kindOf(token)
   let writer = -1
-  if ((token & BATCH) !== 0) writer = (token & (BATCH - 1)) >>> layout.laneBits
-  else if (kind === CLOSE || kind === REAP) writer = payload >>> GENERATION_BITS
+  if (isBatch(token)) writer = batchWriter(layout, token)
+  else if (kind === CLOSE || kind === REAP) writer = writerOfPayload(payloadOf(token))
   return writer < layout.maxWriters ? writer : -1
 }
 
@@ -233,13 +234,13 @@ function moveHead(a: Aggregator, tokens: number): void {
   Atomics.store(a.words, HEAD, a.head)
 }
 
-/** No compareExchange of a publisher can win any more. */
-function finish(a: Aggregator): number {
+/** Ends the last epoch: from here on no producer's compareExchange can succeed. */
+function finish(a: Aggregator): StepResult {
   const { words, memory } = a
   let unpublished = false
   for (let writer = 0; writer < memory.layout.maxWriters; writer++) {
     const lane = laneAt(memory.layout, writer)
-    if ((Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) === 0) continue
+    if (!isOwned(Atomics.load(words, lane + LANE_OWNER))) continue
     if (words[lane + LANE_STAGED_END] !== a.readEnds[writer]) unpublished = true
     if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) a.flags |= FLAG_EVERYTHING
   }

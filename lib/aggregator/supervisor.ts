@@ -1,4 +1,5 @@
 import { DirtyRingError } from '../errors.js'
+import { CANNOT_SEAL, cannotContinue, CORRUPT_RING } from '../memory/failure.js'
 import {
   ERROR_LENGTH,
   ERROR_TEXT,
@@ -13,38 +14,38 @@ import {
   PARKED,
   RETRYING,
   SECRETS,
+  slotAt,
   type SharedWords,
 } from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
-import { SEAL, STOP, tokenOf, KIND_SHIFT } from '../ring/token.js'
+import { kindOf, SEAL, STOP, tokenOf } from '../ring/token.js'
 import { secretsAt } from '../set/mix.js'
 import { nativeKernel } from '../set/native/native.js'
 import { recover, takeRole, type Aggregator } from './state.js'
-import { IDLE, LOST_ROLE, step, WORKED } from './step.js'
+import { IDLE, LOST_ROLE, step, WORKED, type StepResult } from './step.js'
 import { reportProgress } from './table.js'
 import { doChores, signal } from './wake.js'
 import { nowMs } from '../timers.js'
 
-/** A step threw: nothing happens before `retryAt`. */
+// The tracker's modules still know them by these names and from here.
+export { cannotContinue as cannotGoOn, readError } from '../memory/failure.js'
+
+/** run(): a step threw, and nothing happens before `retryAt`. */
 export const BACKING_OFF = 4
 
-/**
- * FAILED: the ring holds a word that the library never writes there; no later step can succeed
- * either.
- */
-const CORRUPT_RING = 1
-/** FAILED: a SEAL or a STOP failed for good. They only store words, and are never skipped. */
-const CANNOT_SEAL = 2
+export type RunResult = typeof BACKING_OFF | Exclude<StepResult, typeof LOST_ROLE>
 
 const BACKOFF_MS_MIN = 10
 const BACKOFF_MS_MAX = 1000
 const FAILURES_MAX = 8
 
 /**
- * Steps on the aggregator's thread, with a net under them: what a step throws is contained,
- * counted, and tried again from what recover() finds in shared memory, after 10 ms that double to 1
- * s and are back at 10 after a success, and for another token. A token that fails eight times is
- * given up 10 ms after that, and its epoch says so.
+ * Runs the steps on the aggregator's thread, and contains what they throw. It counts the failure,
+ * and tries again from what recover() finds in shared memory.
+ *
+ * The first try comes after 10 ms, the next ones after twice as long, up to 1 s. A success, or
+ * another token, begins at 10 ms again. A token that fails eight times is given up 10 ms after
+ * that, and its epoch says so.
  */
 export class Supervisor {
   readonly aggregator: Aggregator
@@ -59,7 +60,7 @@ export class Supervisor {
   constructor(memory: Memory, threadId: number, now: () => number = nowMs) {
     this.#now = now
     checkIdentity(memory.words)
-    // before the role is taken: nothing is to throw with it in hand
+    // Before the role is taken, because nothing may throw while this thread has it.
     const native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS), KERNEL_SCRATCH)
     this.aggregator = takeRole(memory, threadId)
     this.aggregator.set.native = native
@@ -67,16 +68,16 @@ export class Supervisor {
   }
 
   /**
-   * Handle up to `budget` tokens. IDLE, WORKED, FINISHED_ALL or BACKING_OFF; throws when there is
-   * no way on. Called from within itself it does nothing.
+   * Handles up to `budget` tokens. Throws if the aggregator cannot continue. Called from within
+   * itself it does nothing.
    */
-  run(budget: number): number {
+  run(budget: number): RunResult {
     if (this.#running) return WORKED
     const a = this.aggregator
     const { words } = a
     if (Atomics.load(words, FAILED) !== 0) {
       signal(a) // the tracker need not wait until it looks by itself
-      throw cannotGoOn(words)
+      throw cannotContinue(words)
     }
     if (this.retryAt !== 0) {
       reportProgress(words)
@@ -85,7 +86,7 @@ export class Supervisor {
       Atomics.store(words, RETRYING, 0)
     }
     this.#running = true
-    let result = WORKED
+    let result: StepResult | typeof BACKING_OFF = WORKED
     try {
       if (!this.#recovered) this.#recover()
       this.#recovered = false // until the steps have come back
@@ -121,7 +122,8 @@ export class Supervisor {
     const { words, memory } = this.aggregator
     const head = Atomics.load(words, HEAD)
     const failures = words[FAILED_AT] === head + 1 ? words[FAILURES] + 1 : 1
-    if (failures === 1) this.#backoffMs = BACKOFF_MS_MIN // another token's failures are no sign of how long this one will fail
+    // The failures of another token do not tell how long this one will fail.
+    if (failures === 1) this.#backoffMs = BACKOFF_MS_MIN
     words[FAILED_AT] = head + 1
     words[FAILURES] = failures
     writeError(words, error)
@@ -129,36 +131,23 @@ export class Supervisor {
     if ((error as { code?: unknown }).code === 'ERR_DIRTYRING_CORRUPT')
       Atomics.store(words, FAILED, CORRUPT_RING)
     if (failures >= FAILURES_MAX) {
-      const kind =
-        tokenOf(Atomics.load(words, memory.layout.ring + (head & (memory.layout.capacity - 1)))) >>>
-        KIND_SHIFT
+      const kind = kindOf(tokenOf(Atomics.load(words, slotAt(memory.layout, head))))
       if (kind === SEAL || kind === STOP) Atomics.store(words, FAILED, CANNOT_SEAL)
     }
     // the tracker need not wait until it looks by itself
     if (Atomics.load(words, FAILED) !== 0) signal(this.aggregator)
-    // At the last failure the token is given up: that need not wait for better times.
+    // After the last failure the token is given up, which needs no long wait.
     const backoffMs = failures === FAILURES_MAX ? BACKOFF_MS_MIN : this.#backoffMs
     this.retryAt = this.#now() + backoffMs
     Atomics.store(words, RETRYING, backoffMs)
     this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS_MAX)
   }
 
-  /** Where this thread may block: sleep until it is time to try again, a little at a time. */
+  /** Sleeps until it is time to try again, in short slices. For a thread that may block. */
   sleepOff(): void {
     const left = this.retryAt - this.#now()
     if (left > 0) Atomics.wait(this.aggregator.words, PARKED, 0, Math.min(left, BACKOFF_MS_MIN))
   }
-}
-
-/**
- * The last failure's message; '' when there was none. Any thread; for people to read, not guarded
- * against a newer one written meanwhile.
- */
-export function readError(words: SharedWords): string {
-  const length = Math.min(Math.max(words[ERROR_LENGTH], 0), ERROR_TEXT_MAX)
-  let text = ''
-  for (let i = 0; i < length; i++) text += String.fromCharCode(words[ERROR_TEXT + i])
-  return text
 }
 
 function writeError(words: SharedWords, error: unknown): void {
@@ -166,12 +155,4 @@ function writeError(words: SharedWords, error: unknown): void {
   const length = Math.min(text.length, ERROR_TEXT_MAX)
   for (let i = 0; i < length; i++) words[ERROR_TEXT + i] = text.charCodeAt(i)
   Atomics.store(words, ERROR_LENGTH, length)
-}
-
-export function cannotGoOn(words: SharedWords): DirtyRingError {
-  const corrupted = Atomics.load(words, FAILED) !== CANNOT_SEAL
-  return new DirtyRingError(
-    corrupted ? 'ERR_DIRTYRING_CORRUPT' : 'ERR_DIRTYRING_AGGREGATOR_FAILED',
-    `the aggregator cannot go on: ${readError(words)}`,
-  )
 }

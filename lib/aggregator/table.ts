@@ -1,7 +1,7 @@
 import { PROGRESS, type SharedWords } from '../memory/map.js'
 import type { Aggregator } from './state.js'
 
-/** Empty the cells [from .. to) of the open epoch's table. */
+/** Empties the cells [from .. to) of the open epoch's table. */
 export function clearTable(a: Aggregator, from: number, to: number): void {
   const { words } = a
   const end = a.set.table + to * 2
@@ -17,8 +17,7 @@ export function clearTable(a: Aggregator, from: number, to: number): void {
 }
 
 /**
- * Say that a long effect is getting on: the tracker's thread may be waiting only as long as it
- * does.
+ * Shows that a long effect makes progress. The tracker's thread waits only as long as it sees some.
  */
 export function reportProgress(words: SharedWords): void {
   Atomics.store(words, PROGRESS, (words[PROGRESS] + 1) | 0)

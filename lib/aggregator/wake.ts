@@ -12,13 +12,13 @@ import {
   WAIT_FOR_ROOM,
   WAITERS,
 } from '../memory/map.js'
-import { distance } from '../ring/token.js'
-import { curWord, type Aggregator } from './state.js'
+import { curWord, distance } from '../ring/token.js'
+import type { Aggregator } from './state.js'
 
 /**
- * What the aggregator does for others when it runs out of tokens, and every few tokens: wake the
- * writers that have what they wait for, tell a listening tracker, note how full the ring is. With
- * nobody waiting it is a few loads.
+ * What the aggregator does for other threads every few tokens, and when it runs out of tokens. It
+ * wakes the writers that have what they wait for, tells a listening tracker, and notes how full the
+ * ring is. If no thread waits, this costs a few loads.
  */
 export function doChores(a: Aggregator): void {
   const { words, memory } = a
@@ -30,8 +30,8 @@ export function doChores(a: Aggregator): void {
     Atomics.store(words, LISTENING, 0)
     signal(a)
   }
-  // Others wait for these two. They are this thread's own, and right unless something else has
-  // written there.
+  // Other threads wait for these two. This thread alone writes them: they differ only if other code
+  // has written there.
   const cur = curWord(a.epoch, a.slot)
   if (words[CUR] !== cur || words[HEAD] !== a.head) {
     Atomics.store(words, HEAD, a.head)
@@ -43,13 +43,14 @@ export function doChores(a: Aggregator): void {
 }
 
 /**
- * Wake every writer there is, whatever it waits for: after a death nobody knows who was told what.
+ * Wakes every writer, whatever it waits for. After a death no thread knows which writers were
+ * woken.
  */
 export function wakeEveryWriter(a: Aggregator): void {
   for (let writer = 0; writer < a.memory.layout.maxWriters; writer++) wakeWriter(a, writer)
 }
 
-/** Tell the tracker that something it may be waiting for has happened. */
+/** Tells the tracker that something has happened that it may be waiting for. */
 export function signal(a: Aggregator): void {
   const { words } = a
   Atomics.store(words, SIGNAL, (words[SIGNAL] + 1) | 0)
@@ -58,7 +59,7 @@ export function signal(a: Aggregator): void {
 
 function wakeGroup(a: Aggregator, group: number): void {
   const { words, memory } = a
-  // The bits are taken before the lanes are looked at: a writer that says so later is seen the next
+  // Take the bits before the look at the lanes: a writer that sets its bit later is seen the next
   // time.
   let bits = Atomics.exchange(words, WAITERS + group, 0)
   let waiting = 0

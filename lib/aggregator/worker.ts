@@ -11,7 +11,7 @@ import { setTimeout } from '../timers.js'
 platform.onHandle((handle, isAlone) => {
   const running = isAlone ? runAggregatorAlone(handle) : runAggregator(handle as TrackerHandle)
   running.catch((error: unknown) => {
-    // Nobody awaits this: let the thread end with it, which the tracker's thread sees.
+    // No caller awaits this. Let the error end the thread, which the tracker's thread sees.
     setTimeout(() => {
       throw error
     })

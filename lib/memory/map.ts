@@ -1,20 +1,22 @@
 /**
- * The memory map: every shared word, its offset, who writes it, and what it holds. Nothing else in
- * the library knows an offset.
+ * The memory map: every shared word, its offset, the thread that writes it, and what it holds.
+ * Nothing else in the library knows an offset.
  *
  * ```
- *  word 0                       ring                lanes                             epoch slots
- *  ┌──────────┬─────────┬──────┬───────────────────┬────────────┬────────────┬─ … ───┬──────────────────┬─ … ──┬───┐
- *  │ identity │ control │ text │ capacity × 1 word │ 0: header  │ 1: header  │       │ 0: header        │      │pad│
- *  │          │ words   │      │                   │    keys    │    keys    │       │    log │ table   │      │   │
- *  └──────────┴─────────┴──────┴───────────────────┴────────────┴────────────┴─ … ───┴──────────────────┴─ … ──┴───┘
- *  └──────── one page ─────────┘                                                     └ page-aligned     to 64 KiB ┘
+ * word 0                     ring                lanes                      epoch slots
+ * ┌────────┬─────────┬─────┬───────────────────┬───────────┬───────────┬ … ┬──────────────┬ … ┬───┐
+ * │identity│ control │text │ capacity × 1 word │ 0: header │ 1: header │   │ 0: header    │   │pad│
+ * │        │ words   │     │                   │    keys   │    keys   │   │  log │ table │   │   │
+ * └────────┴─────────┴─────┴───────────────────┴───────────┴───────────┴ … ┴──────────────┴ … ┴───┘
+ * └──────── one page ──────┘                                               └ page-aligned, to 64 KiB
  * ```
  *
  * Words that different threads write lie at least one LINE (128 bytes: two cache lines, for the
  * adjacent-line prefetcher) apart. All-zero memory is an empty tracker; where zero has to mean
  * "none", a word holds its value + 1.
  */
+
+import { cellsFor, SMALLEST_TABLE } from './table-size.js'
 
 declare const shared: unique symbol
 
@@ -23,7 +25,10 @@ declare const shared: unique symbol
  * elements, by index, or through `Atomics`; a plain access is a claim that something else orders
  * it. The brand is what tells a tool which accesses those are.
  */
-export type SharedWords = Int32Array<SharedArrayBuffer> & { readonly [shared]: true }
+export interface SharedWords extends Int32Array {
+  readonly buffer: SharedArrayBuffer
+  readonly [shared]: true
+}
 
 /** 128 bytes, in words. */
 export const LINE = 32
@@ -31,6 +36,9 @@ export const LINE = 32
 const PAGE = 1024
 /** The unit of a WebAssembly.Memory, in words. */
 const CHUNK = 16384
+/** A total, in words (memory/total.ts), and the two of them that INTENT keeps. */
+const TOTAL = 3
+const SAVED_TOTAL = 2
 
 // ---------------------------------------------------------------------------------------- identity
 // Written once, by create(), before the handle leaves it. Attaching checks the first part and reads
@@ -42,151 +50,152 @@ export const MAGIC_VALUE = 0x44524e47
 export const VERSION_VALUE = 2
 
 export const MAGIC = 0
-export const VERSION = 1
+export const VERSION = MAGIC + 1
 /** Size of the whole memory, in units of 64 KiB. */
-export const CHUNKS = 2
-export const CAPACITY = 3
-export const LANE_CAPACITY = 4
-export const MAX_WRITERS = 5
-export const EPOCH_SLOTS = 6
-export const MAX_KEYS_PER_EPOCH = 7
-export const BATCH_SIZE = 8
-export const FLUSH_INTERVAL_MS = 9
+export const CHUNKS = VERSION + 1
+export const CAPACITY = CHUNKS + 1
+export const LANE_CAPACITY = CAPACITY + 1
+export const MAX_WRITERS = LANE_CAPACITY + 1
+export const EPOCH_SLOTS = MAX_WRITERS + 1
+export const MAX_KEYS_PER_EPOCH = EPOCH_SLOTS + 1
+export const BATCH_SIZE = MAX_KEYS_PER_EPOCH + 1
+export const FLUSH_INTERVAL_MS = BATCH_SIZE + 1
 /** 0 'wait', 1 'reject'. */
-export const ON_FULL = 10
-export const MAX_WAIT_MS = 11
+export const ON_FULL = FLUSH_INTERVAL_MS + 1
+export const MAX_WAIT_MS = ON_FULL + 1
 /** Two random words: the tracker's identity (a buffer received twice is two objects). */
-export const TRACKER_ID = 12
+export const TRACKER_ID = MAX_WAIT_MS + 1
 /** Thread id + 1 of the thread that called create(). */
-export const TRACKER_THREAD = 14
+export const TRACKER_THREAD = TRACKER_ID + 2
 /** Five words that mix the tables, drawn from the platform's crypto; see set/mix.ts. */
-export const SECRETS = 16
+export const SECRETS = TRACKER_THREAD + 2
 /** A hash of all words above but TRACKER_THREAD. */
-export const IDENTITY_CHECK = 21
+export const IDENTITY_CHECK = SECRETS + 5
+
+/** The identity's words, and the room that is left behind them. */
+const IDENTITY_AREA = LINE
 
 // ----------------------------------------------------------------------------------------- control
 
 /** Producers: the next position to claim, or a little behind it. */
-export const TAIL = 1 * LINE
+export const TAIL = IDENTITY_AREA
 
 /** Aggregator: the position it is at. */
-export const HEAD = 2 * LINE
+export const HEAD = TAIL + LINE
 /** Aggregator: the open epoch, epoch mod 2^19 << 4 | slot. One store of it executes a cut. */
 export const CUR = HEAD + 1
-/**
- * Aggregator: 1 once the STOP token was handled: no batch will be accepted after the poisoning
- * ends.
- */
-export const STOPPED = HEAD + 2
+/** Aggregator: 1 once it handled the STOP token. The poisoning that follows ends all batches. */
+export const STOPPED = CUR + 1
 /** Aggregator: the STOP token's position + 1. */
-export const STOP_POSITION = HEAD + 3
+export const STOP_POSITION = STOPPED + 1
 /** Aggregator: 1 once nothing can be delivered any more. */
-export const FINISHED = HEAD + 4
+export const FINISHED = STOP_POSITION + 1
 /**
  * Aggregator: moves with every 4,096 keys of a long effect, every idle round, every slice of a
  * backoff.
  */
-export const PROGRESS = HEAD + 5
+export const PROGRESS = FINISHED + 1
 /** Aggregator: the most tokens that were seen waiting in the ring. */
-export const QUEUED_PEAK = HEAD + 6
+export const QUEUED_PEAK = PROGRESS + 1
 /**
- * Aggregator: 1 when it met a word it cannot go on from (CORRUPT_RING), 2 when SEAL or STOP failed
- * for good. Every wait ends.
+ * Aggregator: not 0 if it cannot continue: CORRUPT_RING or CANNOT_SEAL of memory/failure.ts. Every
+ * wait ends.
  */
-export const FAILED = HEAD + 7
+export const FAILED = QUEUED_PEAK + 1
 
 /**
  * Aggregator: the tokens in hand, from this position on. Position + 1, stored last; 0 while the
  * words below are being stored.
  */
-export const INTENT_POSITION = 3 * LINE
+export const INTENT_POSITION = HEAD + LINE
 /** Their writer's readEnd before them. */
 export const INTENT_START = INTENT_POSITION + 1
-/** How many: batches of one writer, or a single token of any kind. */
-export const INTENT_TOKENS = INTENT_POSITION + 12
-/** Keys that the batches have together. */
-export const INTENT_COUNT = INTENT_POSITION + 13
 /**
- * A hash of the position, the tokens, their keys and the readEnd, stored before the position: a
+ * Five totals as they were before the tokens: hi and lo of each. In the order of the totals below,
+ * then the writer's LANE_DELIVERED.
+ */
+export const INTENT_EVENTS = INTENT_START + 1
+export const INTENT_BATCHES = INTENT_EVENTS + SAVED_TOTAL
+export const INTENT_KEYS = INTENT_BATCHES + SAVED_TOTAL
+export const INTENT_HARVESTED = INTENT_KEYS + SAVED_TOTAL
+export const INTENT_DELIVERED = INTENT_HARVESTED + SAVED_TOTAL
+/** How many tokens: batches of one writer, or a single token of any kind. */
+export const INTENT_TOKENS = INTENT_DELIVERED + SAVED_TOTAL
+/** Keys that the batches have together. */
+export const INTENT_COUNT = INTENT_TOKENS + 1
+/**
+ * A hash of the position, the tokens, their keys and the readEnd, stored before the position. A
  * successor believes none of them without it.
  */
-export const INTENT_CHECK = INTENT_POSITION + 14
-/**
- * Five totals before it: hi, lo each, in the order of the TOTALS below, then the writer's
- * delivered.
- */
-export const INTENT_EVENTS = INTENT_POSITION + 2
-export const INTENT_BATCHES = INTENT_POSITION + 4
-export const INTENT_KEYS = INTENT_POSITION + 6
-export const INTENT_HARVESTED = INTENT_POSITION + 8
-export const INTENT_DELIVERED = INTENT_POSITION + 10
+export const INTENT_CHECK = INTENT_COUNT + 1
 
 /** Aggregator: totals of three words, hi, lo, hi again (see memory/total.ts). */
-export const EVENTS = 4 * LINE
-export const BATCHES = EVENTS + 3
-export const KEYS = EVENTS + 6
-export const HARVESTED = EVENTS + 9
+export const EVENTS = INTENT_POSITION + LINE
+export const BATCHES = EVENTS + TOTAL
+export const KEYS = BATCHES + TOTAL
+export const HARVESTED = KEYS + TOTAL
 
-/** Aggregator sets it to 1 before it sleeps on it; a publisher that takes it back to 0 notifies. */
-export const PARKED = 5 * LINE
+/** The aggregator sets it to 1 and sleeps on it. A producer that takes it back to 0 notifies. */
+export const PARKED = EVENTS + LINE
 /**
  * Thread id + 1 of the thread that has the aggregator's role (of the consumer, in a BatchRing); 0:
- * nobody.
+ * the role is free.
  */
-export const OWNER = 6 * LINE
+export const OWNER = PARKED + LINE
 /**
  * The thread that has the role: what OWNER held when it stored the words below. Of another owner
  * they say nothing.
  */
 export const ROLE_OF = OWNER + 1
 /** The threads above it, as in LANE_ANCESTORS. */
-export const ROLE_ANCESTORS = OWNER + 2
+export const ROLE_ANCESTORS = ROLE_OF + 1
 /**
  * One bit a writer that waits, 32 words for up to 1,024 writers: set by the writer, taken by the
  * aggregator.
  */
-export const WAITERS = 7 * LINE
+export const WAITERS = OWNER + LINE
 /**
  * Tracker sets it to 1 when it waits for head or readEnd to move; the aggregator takes it back and
  * signals.
  */
-export const LISTENING = 8 * LINE
+export const LISTENING = WAITERS + LINE
 /**
- * Tracker: 1 while a worker is on its way to the aggregator's role: a thread that waits for room
- * need not give up.
+ * Tracker: 1 while a worker starts that will take the aggregator's role. A thread that waits for
+ * room need not give up.
  */
 export const STARTING = LISTENING + 1
-/** Aggregator: counts what the tracker may be waiting for; the tracker sleeps on it. */
-export const SIGNAL = 9 * LINE
+/** Aggregator: counts its signals to the tracker, which sleeps on it. */
+export const SIGNAL = LISTENING + LINE
 /** Any thread: the last thread id drawn, where the platform gives none. */
-export const THREADS = 10 * LINE
+export const THREADS = SIGNAL + LINE
 
 /** Supervisor of the aggregator, on the aggregator's thread. */
-export const PANICS = 11 * LINE
+export const PANICS = THREADS + LINE
 export const ITERATIONS = PANICS + 1
 /** In ms, how long a step that threw waits before it is tried again; 0 when none does. */
-export const RETRYING = PANICS + 2
+export const RETRYING = ITERATIONS + 1
 /** Position + 1 at which the last failure happened, and how many there were at it. */
-export const FAILED_AT = PANICS + 3
-export const FAILURES = PANICS + 4
+export const FAILED_AT = RETRYING + 1
+export const FAILURES = FAILED_AT + 1
+const ERROR_LINES = 8
 /** The last failure's message: length, then a UTF-16 code unit a word. */
-export const ERROR_LENGTH = 12 * LINE
+export const ERROR_LENGTH = PANICS + LINE
 export const ERROR_TEXT = ERROR_LENGTH + 1
-export const ERROR_TEXT_MAX = 8 * LINE - 1
+export const ERROR_TEXT_MAX = ERROR_LINES * LINE - 1
 /** Aggregator: 256 words in which the WebAssembly kernel works; nothing in them outlives a call. */
-export const KERNEL_SCRATCH = 21 * LINE
+export const KERNEL_SCRATCH = ERROR_LENGTH + (ERROR_LINES + 1) * LINE
 
 const RING = PAGE
 
 // ------------------------------------------------------------------------------------------ a lane
 
 /** Tracker: how often writers were asked to publish << 1 | stopped. */
-export const LANE_ATTN = 0 * LINE
+export const LANE_ATTN = 0
 /**
  * generation (13 bits) << 17 | (thread id mod (2^17 - 1)) + 1 (17 bits; 0: free). Claimed and freed
  * by compareExchange only.
  */
-export const LANE_OWNER = 1 * LINE
+export const LANE_OWNER = LANE_ATTN + LINE
 /** Writer: the owner's full thread id + 1; 0 between claim and store, and when free. */
 export const LANE_THREAD = LANE_OWNER + 1
 /**
@@ -194,43 +203,43 @@ export const LANE_THREAD = LANE_OWNER + 1
  * a 0 ends the list. The end of any of them is the owner's end. A thread between them may have no
  * lane, so the nearest alone would not do.
  */
-export const LANE_ANCESTORS = LANE_OWNER + 2
+export const LANE_ANCESTORS = LANE_THREAD + 1
 /** So many at most: a thread farther up is not noted. */
 export const ANCESTORS_MAX = 16
 /**
  * Writer: end of the keys marked. The three ends are free-running counters, never reset, going on
  * across owners.
  */
-export const LANE_STAGED_END = 2 * LINE
+export const LANE_STAGED_END = LANE_OWNER + LINE
 /** Writer: end of the keys published; of a killed writer it may lag by one batch. */
 export const LANE_PUBLISHED = LANE_STAGED_END + 1
+/** Writer: totals. */
+export const LANE_REJECTED = LANE_PUBLISHED + 1
+export const LANE_SUPPRESSED = LANE_REJECTED + TOTAL
+export const LANE_BATCHES = LANE_SUPPRESSED + TOTAL
+export const LANE_WAITS = LANE_BATCHES + TOTAL
+/** Microseconds. */
+export const LANE_WAIT_US = LANE_WAITS + TOTAL
+/** Writer: the most keys that were in flight when it published. */
+export const LANE_IN_FLIGHT_PEAK = LANE_WAIT_US + TOTAL
 /**
  * Writer: 1 from markEverything() until an EVERYTHING token of it is in the ring. A harvest and the
  * end of it all take it along.
  */
-export const LANE_EVERYTHING = LANE_STAGED_END + 18
-/** Writer: totals. */
-export const LANE_REJECTED = LANE_STAGED_END + 2
-export const LANE_SUPPRESSED = LANE_STAGED_END + 5
-export const LANE_BATCHES = LANE_STAGED_END + 8
-export const LANE_WAITS = LANE_STAGED_END + 11
-/** Microseconds. */
-export const LANE_WAIT_US = LANE_STAGED_END + 14
-/** Writer: the most keys that were in flight when it published. */
-export const LANE_IN_FLIGHT_PEAK = LANE_STAGED_END + 17
+export const LANE_EVERYTHING = LANE_IN_FLIGHT_PEAK + 1
 /** Writer: what it waits for, WAIT_FOR_SLOT or WAIT_FOR_ROOM; 0: nothing. */
-export const LANE_WAITING = 3 * LINE
+export const LANE_WAITING = LANE_STAGED_END + LINE
 /** Writer: with WAIT_FOR_ROOM, the readEnd that is worth waking it. */
 export const LANE_WAKE_AT = LANE_WAITING + 1
 /** Aggregator: end of the keys consumed. Storing it gives the writer room. */
-export const LANE_READ_END = 4 * LINE
+export const LANE_READ_END = LANE_WAITING + LINE
 /** Aggregator: total of the keys delivered. */
 export const LANE_DELIVERED = LANE_READ_END + 1
 /** Aggregator: keys harvested when the lane was last freed. */
-export const LANE_HARVESTED = LANE_READ_END + 4
+export const LANE_HARVESTED = LANE_DELIVERED + TOTAL
 /** Aggregator: counts wake-ups; the writer sleeps on it. */
-export const LANE_WAKE = 5 * LINE
-const LANE_HEADER = 6 * LINE
+export const LANE_WAKE = LANE_READ_END + LINE
+const LANE_HEADER = LANE_WAKE + LINE
 
 export const WAIT_FOR_SLOT = 1
 export const WAIT_FOR_ROOM = 2
@@ -241,49 +250,24 @@ export const WAIT_FOR_ROOM = 2
 /** Keys in the log. */
 export const SLOT_COUNT = 0
 /** How often the table has doubled from its smallest size. Stored last when it grows. */
-export const SLOT_GROWTH = 1
+export const SLOT_GROWTH = SLOT_COUNT + 1
 /** 1: key 0 is in. (In a table, 0 marks an empty cell.) */
-export const SLOT_ZERO = 2
+export const SLOT_ZERO = SLOT_GROWTH + 1
 /** Reasons why the epoch is not exact, FLAG_*. */
-export const SLOT_FLAGS = 3
+export const SLOT_FLAGS = SLOT_ZERO + 1
 /** epoch mod 2^19, + 1, once its keys were restored into a later one. */
-export const SLOT_RESTORED = 4
+export const SLOT_RESTORED = SLOT_FLAGS + 1
 /**
  * While the epoch is open, a hash of its number; from the seal on of its number and of all words
  * above but the last (memory/slot.ts).
  */
-export const SLOT_CHECK = 5
+export const SLOT_CHECK = SLOT_RESTORED + 1
 const SLOT_HEADER = LINE
 
 export const FLAG_OVERFLOW = 1
 export const FLAG_EVERYTHING = 2
 export const FLAG_UNPUBLISHED = 4
 export const FLAG_FAULT = 8
-
-/** Cells of a table when an epoch begins, unless a whole epoch needs fewer. */
-const SMALLEST_TABLE = 1024
-/**
- * Up to this many cells a table is kept at a quarter of its room, beyond at a half: while it fits
- * the cache, memory buys speed.
- */
-const SPARSE_CELLS = 2 ** 18
-
-/** The keys that a table of so many cells takes before it has to grow. */
-export function keysFor(cells: number): number {
-  return cells <= SPARSE_CELLS ? cells >>> 2 : cells >>> 1
-}
-
-/** Keys that a table of so many cells takes in this memory. */
-export function keysAt(layout: Layout, cells: number): number {
-  return Math.min(keysFor(cells), layout.maxKeysPerEpoch)
-}
-
-/** The cells of the smallest table that takes so many keys. */
-export function cellsFor(keys: number): number {
-  let cells = 4
-  while (keysFor(cells) < keys) cells *= 2
-  return cells
-}
 
 // ---------------------------------------------------------------------------------------- geometry
 
@@ -347,6 +331,21 @@ export function layoutOf(geometry: Geometry): Layout {
     largestTable,
     size: roundUp(epochs + epochStride * epochSlots, CHUNK),
   }
+}
+
+/** Word index of the ring slot of a position. */
+export function slotAt(layout: Layout, position: number): number {
+  return layout.ring + (position & (layout.capacity - 1))
+}
+
+/** Word index of the WAITERS word that has a writer's bit. */
+export function waitersAt(writer: number): number {
+  return WAITERS + (writer >>> 5)
+}
+
+/** A writer's bit in that word. */
+export function waiterBit(writer: number): number {
+  return 1 << (writer & 31)
 }
 
 /** Word index of a lane's header. */

@@ -32,7 +32,8 @@ import {
   type Layout,
   type SharedWords,
 } from './map.js'
-import { randomWords } from '../set/mix.js'
+import { checkByteOrder } from '../byte-order.js'
+import { randomWords } from '../random-words.js'
 import { mixed, openCheckOf } from './slot.js'
 
 /**
@@ -245,8 +246,14 @@ function otherVersion(got: unknown): TypeError {
   return Object.assign(new TypeError(message), { code })
 }
 
-/** Throws ERR_DIRTYRING_NO_SHARED_MEMORY where no memory of ours can work. */
+/**
+ * Looks whether this host can run the library.
+ *
+ * @throws ERR_DIRTYRING_UNSUPPORTED on a big-endian host, and ERR_DIRTYRING_NO_SHARED_MEMORY where
+ * SharedArrayBuffer is missing.
+ */
 export function checkHost(): void {
+  checkByteOrder()
   if (typeof SharedArrayBuffer !== 'function') {
     throw new DirtyRingError(
       'ERR_DIRTYRING_NO_SHARED_MEMORY',
@@ -255,7 +262,7 @@ export function checkHost(): void {
   }
 }
 
-/** Throws RangeError where there is not so much to be had. */
+/** Throws RangeError if this machine does not have so much memory. */
 export function allocate(bytes: number): SharedArrayBuffer {
   try {
     return new SharedArrayBuffer(bytes)

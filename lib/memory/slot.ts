@@ -1,11 +1,10 @@
-import { DirtyRingError } from '../errors.js'
+import { corruptSlot } from '../errors.js'
 import {
   epochAt,
   FLAG_EVERYTHING,
   FLAG_FAULT,
   FLAG_OVERFLOW,
   FLAG_UNPUBLISHED,
-  keysAt,
   SLOT_CHECK,
   SLOT_COUNT,
   SLOT_FLAGS,
@@ -13,6 +12,7 @@ import {
   SLOT_ZERO,
 } from './map.js'
 import type { Memory } from './memory.js'
+import { keysAt } from './table-size.js'
 
 /** What the header of an epoch slot says. */
 export interface SlotHeader {
@@ -109,11 +109,4 @@ export function mixed(a: number, b: number): number {
   const x = Math.imul((a ^ 0x5bd1e995) + 0x7f4a7c15, 0x9e3779b1) ^ b
   const y = Math.imul(x ^ (x >>> 15), 0x85ebca6b)
   return y ^ (y >>> 13)
-}
-
-function corruptSlot(slot: number, what: string): DirtyRingError {
-  return new DirtyRingError(
-    'ERR_DIRTYRING_CORRUPT',
-    `epoch slot ${slot} ${what}, which no part of the library writes there`,
-  )
 }

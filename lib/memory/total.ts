@@ -3,17 +3,17 @@ import type { SharedWords } from './map.js'
 /**
  * Totals that count to 2^53, as three words: hi, lo, hi again. One thread adds, any thread reads.
  *
- * Two words would tear at the carry. All but one addition in 2^32 / n touch `lo` alone, a plain
- * store; the carry stores hi, lo, hi′ in this order, the reader reads them in reverse and looks
- * again when hi ≠ hi′. That `lo` is read while it is written is a race, and benign: every value it
- * ever held was the total at some moment.
+ * Two words would tear at the carry. All but one addition in 2^32 / n touch `lo` alone, with a
+ * plain store. The carry stores hi, lo, hi′ in this order. The reader reads them in reverse, and
+ * looks again if hi ≠ hi′. (Leslie Lamport's rule of 1977 for reading while another writes.) A read
+ * of `lo` during a store is a benign race: each value it held was the total at some moment.
  */
 const LO = 1
 const HI_AGAIN = 2
 
 /**
- * Store `before + n` into the total at `at`, where `before` is the pair (hi, lo) at `beforeAt`.
- * Doing it twice is doing it once.
+ * Stores `before + n` into the total at `at`, where `before` is the pair (hi, lo) at `beforeAt`.
+ * Doing it twice gives the same total.
  */
 export function setTotal(words: SharedWords, at: number, beforeAt: number, n: number): void {
   const before = words[beforeAt + 1]
@@ -28,20 +28,32 @@ export function setTotal(words: SharedWords, at: number, beforeAt: number, n: nu
   Atomics.store(words, at + HI_AGAIN, hi)
 }
 
-/** Add to a total of one's own. */
+/** Gives a total its first value, before any other thread has the memory. */
+export function beginTotal(words: SharedWords, at: number, value: number): void {
+  words[at] = Math.floor(value / 2 ** 32)
+  words[at + HI_AGAIN] = words[at]
+  words[at + LO] = (value % 2 ** 32) | 0
+}
+
+/** The total modulo 2^32, for the thread that adds to it: whether it has moved. */
+export function lowOf(words: SharedWords, at: number): number {
+  return words[at + LO]
+}
+
+/** Adds to a total that this thread alone adds to. */
 export function addTotal(words: SharedWords, at: number, n: number): void {
   setTotal(words, at, at, n)
 }
 
-/** Copy (hi, lo) of a total of one's own to where setTotal() will find it. */
+/** Copies (hi, lo) of a total to where setTotal() will find it. */
 export function saveTotal(words: SharedWords, at: number, saveAt: number): void {
   words[saveAt] = words[at]
   words[saveAt + 1] = words[at + LO]
 }
 
 /**
- * Any thread: the total. A thread that died within a carry leaves hi ≠ hi′ until its successor is
- * there; the reader does not wait for that.
+ * Any thread: returns the total. A thread that died within a carry leaves hi ≠ hi′ until its
+ * successor runs. The reader does not wait for that.
  */
 export function readTotal(words: SharedWords, at: number): number {
   let lo = 0

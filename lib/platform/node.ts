@@ -76,7 +76,8 @@ export const platform: Platform = {
     const id = hasEnded ? threadIds.get(worker) : worker.threadId
     if (id === undefined)
       throw new Error(
-        'the worker was started before the library was loaded, and has ended: nobody knows its number any more',
+        'the worker was started before the library was loaded, and has ended: ' +
+          'its number is no longer known',
       )
     if (hasEnded) {
       onExit(id)

@@ -1,8 +1,8 @@
 import { ANCESTORS_MAX, type SharedWords } from '../memory/map.js'
 
 /**
- * Stores a thread's list of the threads above it; its first word last, so that a list which is seen
- * is a whole one.
+ * Stores a thread's list of the threads above it. The first word is stored last, so that a reader
+ * never sees a part of a list.
  */
 export function storeAncestors(words: SharedWords, at: number, ancestors: readonly number[]): void {
   const count = Math.min(ancestors.length, ANCESTORS_MAX)
@@ -10,7 +10,7 @@ export function storeAncestors(words: SharedWords, at: number, ancestors: readon
   for (let i = count - 1; i >= 0; i--) Atomics.store(words, at + i, ancestors[i] + 1)
 }
 
-/** Whether such a list names a thread. */
+/** Tells whether such a list names a thread. */
 export function hasAncestor(words: SharedWords, at: number, threadId: number): boolean {
   for (let i = 0; i < ANCESTORS_MAX; i++) {
     const ancestor = Atomics.load(words, at + i)

@@ -4,14 +4,16 @@ import { freeSlot, GONE, NOTHING, peek } from './consume.js'
 import { freeLane } from './lane.js'
 import {
   advance,
-  BATCH,
+  batchCount,
+  batchWriter,
   CLOSE,
-  GENERATION_BITS,
-  GENERATION_MASK,
-  KIND_SHIFT,
-  PAYLOAD_MASK,
-  THREAD_BITS,
+  generationOf,
+  generationOfPayload,
+  isBatch,
+  kindOf,
+  payloadOf,
   tokenOf,
+  writerOfPayload,
 } from './token.js'
 
 /** The token at a BatchRing's head, in the consumer's hand. */
@@ -22,14 +24,14 @@ export interface TakenToken {
   /** Word index of the lane of a batch; -1 for any other token. */
   readonly lane: number
   readonly producer: number
-  /** The batch's keys: from this end on, so many. */
+  /** The batch's keys begin at this end of the lane. */
   readonly start: number
   readonly count: number
 }
 
 /**
- * The consumer of a BatchRing: the oldest token; undefined when there is none. A CLOSE is done with
- * here.
+ * The consumer of a BatchRing: returns the oldest token, or undefined if the ring is empty. Frees
+ * the producer's lane if the token is a CLOSE.
  */
 export function takeToken(memory: Memory): TakenToken | undefined {
   const { words, layout } = memory
@@ -37,8 +39,8 @@ export function takeToken(memory: Memory): TakenToken | undefined {
   const seen = peek(memory, position)
   if (seen === NOTHING) return undefined
   const token = seen === GONE ? 0 : tokenOf(seen)
-  if ((token & BATCH) !== 0) {
-    const producer = (token & (BATCH - 1)) >>> layout.laneBits
+  if (isBatch(token)) {
+    const producer = batchWriter(layout, token)
     const lane = laneAt(layout, producer)
     return {
       position,
@@ -46,14 +48,14 @@ export function takeToken(memory: Memory): TakenToken | undefined {
       lane,
       producer,
       start: words[lane + LANE_READ_END],
-      count: (token & (layout.laneCapacity - 1)) + 1,
+      count: batchCount(layout, token),
     }
   }
-  if (token >>> KIND_SHIFT === CLOSE) closeProducer(memory, token & PAYLOAD_MASK)
+  if (kindOf(token) === CLOSE) closeProducer(memory, payloadOf(token))
   return { position, seen, lane: -1, producer: -1, start: 0, count: 0 }
 }
 
-/** The token is done with: its producer has the room back, and its ring slot is free. */
+/** Passes a token: gives its producer the room back, and frees its ring slot. */
 export function passToken(memory: Memory, token: TakenToken): void {
   const { words } = memory
   const { position, seen, lane, start, count } = token
@@ -64,9 +66,9 @@ export function passToken(memory: Memory, token: TakenToken): void {
 
 function closeProducer(memory: Memory, payload: number): void {
   const { words, layout } = memory
-  const lane = laneAt(layout, payload >>> GENERATION_BITS)
+  const lane = laneAt(layout, writerOfPayload(payload))
   const owner = Atomics.load(words, lane + LANE_OWNER)
-  if (owner >>> THREAD_BITS !== (payload & GENERATION_MASK)) return
+  if (generationOf(owner) !== generationOfPayload(payload)) return
   Atomics.store(words, lane + LANE_READ_END, words[lane + LANE_STAGED_END])
   freeLane(words, lane, owner, 0)
 }

@@ -1,3 +1,4 @@
+import { corruptLane } from '../errors.js'
 import {
   FAILED,
   LANE_ANCESTORS,
@@ -17,35 +18,38 @@ import {
   LANE_WAKE,
   LANE_WAKE_AT,
   laneAt,
+  slotAt,
   STOPPED,
   TAIL,
   WAIT_FOR_ROOM,
   WAIT_FOR_SLOT,
-  WAITERS,
+  waiterBit,
+  waitersAt,
   type SharedWords,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { storeAncestors } from './ancestors.js'
 import { addTotal } from '../memory/total.js'
-import { corruptLane, lookAgain, push, readEndOf, wakeAggregator } from './ring.js'
+import { storeAncestors } from './ancestors.js'
+import { lookAgain, push, readEndOf, wakeAggregator } from './ring.js'
 import {
   advance,
-  BATCH,
+  batchToken,
   CLOSE,
   controlToken,
   emptyWord,
   EVERYTHING,
+  freeOwner,
   fullWord,
-  GENERATION_MASK,
+  generationOf,
+  isOwned,
   lapOf,
-  THREAD_BITS,
-  THREAD_MASK,
+  ownerBits,
   writerPayload,
 } from './token.js'
 
 /**
- * A writer's own record of its lane: a plain object that only the writer's thread touches. The
- * three ends are free-running 32-bit counters.
+ * A writer's own record of its lane. Only the writer's thread touches it. The three ends are
+ * free-running 32-bit counters.
  *
  * ```
  *   readEnd             published             end              readEnd + capacity
@@ -60,7 +64,7 @@ export interface Lane {
   /** Word index of the lane's header. */
   readonly header: number
   /**
-   * Word index of LANE_ATTN, and of LANE_STAGED_END: as fields, because stage() would load an
+   * Word index of LANE_ATTN, and of LANE_STAGED_END. They are fields because stage() would load an
    * imported constant at every mark (Node 20).
    */
   readonly attnAt: number
@@ -70,21 +74,22 @@ export interface Lane {
   readonly capacity: number
   readonly mask: number
   readonly batchSize: number
-  /** BATCH(this writer, 1): add n - 1 to it. */
+  /** The batch token for one key. For n keys, add n - 1. */
   readonly token: number
-  /** Told when keys are staged and nobody is going to publish them by the clock. */
+  /** The lane arms it when keys are staged and the clock is not going to look. */
   readonly clock: LaneClock
   /** Marks are taken. */
   open: boolean
   /**
-   * A batch() is open: what was staged since `batchStart` is not published yet. A harvest takes it.
+   * A batch() is open: the keys staged since `batchStart` are not published yet. A harvest takes
+   * them all the same.
    */
   batching: boolean
   /** End of the keys that were staged when the outermost batch() began. */
   batchStart: number
   /**
-   * markEverything() was called, and no EVERYTHING token of it is in the ring yet: what
-   * LANE_EVERYTHING holds.
+   * What LANE_EVERYTHING holds: markEverything() was called, and its EVERYTHING token is not in the
+   * ring yet.
    */
   everything: boolean
   /** End of the keys staged: what LANE_STAGED_END holds. */
@@ -94,35 +99,35 @@ export interface Lane {
   /** The aggregator's readEnd when it was last looked at. */
   readEnd: number
   /**
-   * At this end the lane tries to publish by itself: a batch is full, or another batchSize keys
-   * have come since the ring was.
+   * At this end stage() tries to publish: a batch is full. If the ring was full, the next try comes
+   * batchSize keys later.
    */
   tryAt: number
   /**
-   * At this end something is due: publish, look for room, start the clock. Never behind `end` for
-   * long; comparisons are modular.
+   * At this end stage() has something to do: publish, look for room, or arm the clock. It is never
+   * far behind `end`, because comparisons are modular.
    */
   due: number
-  /** Up to this end the lines of the lane are this thread's already: see ownAhead(). */
+  /** Up to this end this thread's core has the lane's cache lines: see ownAhead(). */
   owned: number
   /** LANE_ATTN when it was last looked at. */
   attn: number
   /** What LANE_IN_FLIGHT_PEAK holds. */
   peak: number
   /**
-   * Where keys were staged lately, by a few bits of the key; undefined while too few marks repeat
-   * one that is still staged.
+   * The ends at which keys were staged lately, by a hash of the key. Undefined while few marks
+   * repeat a staged key.
    */
   recent: Int32Array | undefined
-  /** The same, kept while it is not in use. */
+  /** The array for `recent`, also while that is undefined. */
   readonly recents: Int32Array
-  /** Batches until `recent` is thought over. */
+  /** Batches until the next reviewRecent(). */
   untilReview: number
-  /** Marks suppressed since it was. */
+  /** Marks suppressed since the last reviewRecent(). */
   suppressed: number
 }
 
-/** Publishes what stays staged too long. `armed`: it is going to look by itself. */
+/** Publishes keys that stay staged too long. `armed`: a look is due without any call. */
 export interface LaneClock {
   armed: boolean
   arm(): void
@@ -132,8 +137,8 @@ export interface LaneClock {
 export type NoLane = 'none-free' | 'stopped'
 
 /**
- * Claim a free lane for this thread. `ancestors`: the threads above it, as far as they are known,
- * the nearest first.
+ * Claims a free lane for this thread. `ancestors` are the threads above it, as far as they are
+ * known, the nearest first.
  */
 export function openLane(
   memory: Memory,
@@ -146,13 +151,13 @@ export function openLane(
   for (let id = 0; id < layout.maxWriters; id++) {
     const header = laneAt(layout, id)
     const owner = Atomics.load(words, header + LANE_OWNER)
-    if ((owner & THREAD_MASK) !== 0) continue
+    if (isOwned(owner)) continue
     const mine = owner | ownerBits(threadId)
     if (Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) {
-      id-- // somebody was faster, and may have left again: look at this lane once more
+      id-- // another thread was faster, and may have left again: look at this lane once more
       continue
     }
-    // ^ linearization point of the claim; whoever looks knows the owner from here on
+    // ^ linearization point of the claim: from here on every thread can read the owner
     Atomics.store(words, header + LANE_WAITING, 0) // an owner that died while it waited left it
     if (ancestors.length > 0) storeAncestors(words, header + LANE_ANCESTORS, ancestors)
     Atomics.store(words, header + LANE_THREAD, threadId + 1)
@@ -166,8 +171,8 @@ export function openLane(
     const end = words[header + LANE_STAGED_END]
     const readEnd = Atomics.load(words, header + LANE_READ_END)
     if (readEnd !== end) {
-      // A lane is freed when it is empty. With another beginning than the aggregator's, each batch
-      // would be taken for other keys.
+      // A lane is empty when it is freed. If this writer began at another end than the aggregator,
+      // the aggregator would take each batch for other keys.
       Atomics.store(words, header + LANE_ANCESTORS, 0)
       Atomics.store(words, header + LANE_THREAD, 0)
       Atomics.compareExchange(words, header + LANE_OWNER, mine, owner)
@@ -178,7 +183,7 @@ export function openLane(
       memory,
       words,
       id,
-      generation: owner >>> THREAD_BITS,
+      generation: generationOf(owner),
       header,
       attnAt: header + LANE_ATTN,
       stagedAt: header + LANE_STAGED_END,
@@ -186,7 +191,7 @@ export function openLane(
       capacity: layout.laneCapacity,
       mask: layout.laneCapacity - 1,
       batchSize,
-      token: BATCH | (id << layout.laneBits),
+      token: batchToken(layout, id, 1),
       clock,
       open: true,
       batching: false,
@@ -211,26 +216,21 @@ export function openLane(
   return 'none-free'
 }
 
-/** The low bits of an owner word for a thread. */
-export function ownerBits(threadId: number): number {
-  return (threadId % (2 ** THREAD_BITS - 1)) + 1
-}
-
 /**
- * Stages one key, and publishes when a batch is full. False, and nothing stored, when the lane is
- * full or the tracker stops.
+ * Stages one key, and publishes when a batch is full. Returns false and stores nothing if the lane
+ * is full or the tracker stops.
  *
- * A key that is staged and not published is not staged again: one publication takes both. That
- * costs a look at every mark, so it is done only while a tenth of the marks repeat such a key.
- * Inside batch() it is never done: the staged key may be published, and cut, before the batch's
- * write is visible.
+ * A key that is staged and not published is not staged again, because one publication takes both
+ * marks. The look for it costs time at every mark. So stage() looks only while a tenth of the marks
+ * repeat such a key. Inside batch() it never looks: the first key may be published, and cut, before
+ * the batch's write is visible.
  *
- * LANE_ATTN is read after the key is stored. So a key whose mark saw no stop was stored before the
- * stop was said, and the aggregator's last look, which comes after that, finds it. A mark that sees
- * the stop takes its key back.
+ * LANE_ATTN is read after the key is stored. A mark that saw no stop therefore stored its key
+ * before the tracker announced the stop. The aggregator's last look at the lane comes after that,
+ * and finds the key. A mark that sees the stop takes its key back.
  *
- * Three plain comparisons and three plain stores. An exception can strike at any call: the key is
- * then staged, or it is not, and the record holds.
+ * The usual way has three plain comparisons and three plain stores. An exception can strike at any
+ * call. The key is then staged, or it is not, and the record agrees with the lane.
  */
 export function stage(lane: Lane, lo: number, hi: number): boolean {
   const words = lane.words
@@ -252,8 +252,8 @@ export function stage(lane: Lane, lo: number, hi: number): boolean {
 }
 
 /**
- * Stage `count` keys that will be published together, from lanes lo, hi, lo, hi … False, and
- * nothing stored, when they do not fit now. What was staged before goes with them in one token, or
+ * Stages `count` keys, given as pairs low, high, low, high …; they are published together. Returns
+ * false and stores nothing if they do not fit now. Keys staged before go with them in one token, or
  * before them.
  */
 export function stageMany(lane: Lane, keys: ArrayLike<number>, count: number): boolean {
@@ -273,8 +273,8 @@ export function stageMany(lane: Lane, keys: ArrayLike<number>, count: number): b
 }
 
 /**
- * Publish `count` keys as one batch, or store nothing, also when it throws: for a lane that stages
- * nothing else.
+ * Publishes `count` keys as one batch, or stores nothing, also when it throws. For a lane that
+ * stages nothing else.
  */
 export function publishMany(lane: Lane, keys: ArrayLike<number>, count: number): boolean {
   const before = lane.end
@@ -291,9 +291,12 @@ export function publishMany(lane: Lane, keys: ArrayLike<number>, count: number):
 }
 
 /**
- * Publishes everything staged as one batch; inside batch(), what was staged before it. True once
- * nothing of that is left; false when the ring is full, and it stays staged. What markEverything()
- * owes goes first.
+ * Publishes all staged keys as one batch; inside batch(), only those staged before it. Returns true
+ * once none of them is left, and false if the ring is full: they stay staged. An EVERYTHING token
+ * that markEverything() could not send goes first.
+ *
+ * This is push() in ring/ring.ts, written out: no call may stand between the ring slot's
+ * compareExchange and the next statement.
  */
 export function publish(lane: Lane): boolean {
   if (lane.everything && !lane.batching && !pushEverything(lane)) return false
@@ -307,13 +310,13 @@ export function publish(lane: Lane): boolean {
   for (;;) {
     const tail = Atomics.load(words, TAIL)
     const lap = lapOf(tail, layout.capacityBits)
-    const slot = layout.ring + (tail & (layout.capacity - 1))
+    const slot = slotAt(layout, tail)
     const empty = emptyWord(lap)
     const seen = Atomics.compareExchange(words, slot, empty, fullWord(lap, token))
     if (seen === empty) {
       lane.published = upTo
-      // ^ linearization point of the batch, with no call in between at which an exception could
-      // part the two. Optional from here on:
+      // ^ linearization point of the batch. An exception could part the two at a call, so there is
+      // none. If the thread dies from here on, others do the rest:
       words[lane.header + LANE_PUBLISHED] = upTo
       Atomics.compareExchange(words, TAIL, tail, advance(tail, 1))
       wakeAggregator(words)
@@ -332,8 +335,8 @@ export function publish(lane: Lane): boolean {
 }
 
 /**
- * Begins a batch: keys staged from here on are published together, at endBatch(). False inside
- * another batch, which it joins.
+ * Begins a batch: keys staged from here on are published together, at endBatch(). Returns false
+ * inside another batch, which this one joins.
  */
 export function beginBatch(lane: Lane): boolean {
   if (lane.batching) return false
@@ -342,7 +345,7 @@ export function beginBatch(lane: Lane): boolean {
   return true
 }
 
-/** Publishes the batch as one token; while the ring is full it stays staged, still whole. */
+/** Publishes the batch as one token. If the ring is full, the batch stays staged, still whole. */
 export function endBatch(lane: Lane): void {
   lane.batching = false
   if (!lane.open) return // its thread is ending: CLOSE takes the batch
@@ -351,15 +354,15 @@ export function endBatch(lane: Lane): void {
   setDue(lane)
 }
 
-/** Keys that the open batch can still take before it is larger than the lane. */
+/** Keys that the open batch can still take: a batch is at most as large as the lane. */
 export function roomInBatch(lane: Lane): number {
   return lane.capacity - ((lane.end - lane.batchStart) | 0)
 }
 
 /**
- * The epoch at hand is to say 'everything'. It cannot be refused for want of room: until a token of
- * it is in the ring a word of the lane says so, which a harvest and the end of it all take along.
- * Inside batch() it goes out with the batch. False, and nothing said, when the tracker stops.
+ * Makes the open epoch say 'everything'. It needs no room: a word of the lane says so until the
+ * EVERYTHING token is in the ring. A harvest and the aggregator's last look read that word. Inside
+ * batch() the token goes out with the batch. Returns false, and says nothing, if the tracker stops.
  */
 export function markEverything(lane: Lane): boolean {
   const { words } = lane
@@ -368,7 +371,7 @@ export function markEverything(lane: Lane): boolean {
   lane.everything = true
   if (!lane.batching && pushEverything(lane)) return true
   if (isStopped(lane)) {
-    // The aggregator's last look may have come before the word.
+    // The aggregator's last look may have come before the word was stored.
     lane.everything = false
     Atomics.store(words, lane.header + LANE_EVERYTHING, 0)
     return false
@@ -384,15 +387,15 @@ function pushEverything(lane: Lane): boolean {
   return true
 }
 
-/** Keys whose lines are fetched together, and the keys of a line. */
+/** Keys whose cache lines are fetched together, and the keys of a line. */
 const OWN_AHEAD = 512
 const KEYS_A_LINE = 8
 
 /**
- * Store something into each of the next free lines of the lane. The aggregator's thread has read
- * them, so the first store to each has to wait until that core has given its copy up, some hundred
- * nanoseconds; and stores wait for one another. Here they ask for many lines at once, instead of at
- * every eighth mark for one: a third to a half more marks a second (AMD EPYC 9005, Node 20).
+ * Stores a word into each of the next free cache lines of the lane. The aggregator's core has read
+ * those lines. The first store to each waits some hundred nanoseconds until that core gives its
+ * copy up, and stores wait for one another. Here they ask for many lines at once, instead of for
+ * one line at every eighth mark: a third to a half more marks a second (AMD EPYC 9005, Node 20).
  */
 function ownAhead(lane: Lane): void {
   const { words, keys, mask, end } = lane
@@ -401,20 +404,20 @@ function ownAhead(lane: Lane): void {
   lane.owned = (end + count) | 0
 }
 
-/** Keys that fit without waiting, by what is known of the aggregator's progress. */
+/** Keys that fit without waiting, by the readEnd that this thread knows. */
 export function roomOf(lane: Lane): number {
   return lane.capacity - ((lane.end - lane.readEnd) | 0)
 }
 
-/** The same, by a look at it. */
+/** The same, by a new look at the readEnd. */
 export function roomNow(lane: Lane): number {
   lane.readEnd = readEndOf(lane.memory, lane.header, lane.end)
   return roomOf(lane)
 }
 
 /**
- * Whether `count` more keys fit: looks at the aggregator's progress, and publishes what is staged,
- * if that is needed to know.
+ * Tells whether `count` more keys fit. Looks at the aggregator's readEnd if the known one does not
+ * say so, and publishes the staged keys if they do not fit.
  */
 export function hasRoom(lane: Lane, count: number): boolean {
   if (roomOf(lane) >= count) return true
@@ -424,33 +427,35 @@ export function hasRoom(lane: Lane, count: number): boolean {
 }
 
 /**
- * Sleep until there is room for `count` keys (0: until what is staged could be published), for `ms`
- * at most. True if there is.
+ * Sleeps until there is room for `count` keys, for `ms` at most; with `count` 0, until the staged
+ * keys could be published. Returns whether there is.
  *
- * The lane may be full with nothing in flight: its keys staged, the ring full of others' batches.
- * So the writer says whether it waits for a slot or for room, then looks again at that very thing,
- * then sleeps on its own word: whichever the aggregator frees after that look, it sees what the
- * writer said. The end of it all is one more such thing: everybody is woken once, after STOPPED was
- * stored, so who looks at it here does not sleep through it.
+ * The lane may be full with nothing in flight: its keys are staged, and the ring is full of other
+ * writers' batches. So the writer announces whether it waits for a ring slot or for room. It looks
+ * again at that very thing, and sleeps on its own word. If the aggregator frees it after this look,
+ * the aggregator sees the announcement.
+ *
+ * Re-check STOPPED after announcing the wait. The aggregator wakes every writer once, after it
+ * stored STOPPED, and a writer that did not look could sleep through that.
  */
 export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
   const { words, header, id, capacity } = lane
   const wake = Atomics.load(words, header + LANE_WAKE)
   if (publish(lane)) {
     if (count === 0) return true
-    // All of it is in flight: sleep until a good part of the lane is free, not for every batch.
+    // All keys are in flight. Sleep until half the lane is free, and not for every batch.
     let target = (lane.end + Math.max(count, capacity >>> 1) - capacity) | 0
-    // What an open batch has staged is not in flight: no more room than this can come.
+    // The keys of an open batch are not in flight, so no more room than this can come.
     if (lane.batching && ((target - lane.batchStart) | 0) > 0) target = lane.batchStart
     Atomics.store(words, header + LANE_WAKE_AT, target)
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_ROOM)
-    Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
+    Atomics.or(words, waitersAt(id), waiterBit(id))
     lane.readEnd = readEndOf(lane.memory, header, lane.end)
     if (((lane.readEnd - target) | 0) < 0 && Atomics.load(words, STOPPED) === 0)
       Atomics.wait(words, header + LANE_WAKE, wake, ms)
   } else {
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_SLOT)
-    Atomics.or(words, WAITERS + (id >>> 5), 1 << (id & 31))
+    Atomics.or(words, waitersAt(id), waiterBit(id))
     if (!publish(lane) && Atomics.load(words, STOPPED) === 0)
       Atomics.wait(words, header + LANE_WAKE, wake, ms)
   }
@@ -461,46 +466,37 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
 }
 
 /**
- * Give the lane back, behind everything published; what is staged is harvested. No mark is taken
- * from here on. False when the ring is full: try again.
+ * Gives the lane back, behind all published batches. The aggregator harvests the staged keys. The
+ * lane takes no mark from here on. Returns false if the ring is full: try again.
  */
 export function closeLane(lane: Lane): boolean {
   lane.open = false
   lane.due = lane.end // stage() asks ready(), which refuses
-  return push(
-    lane.memory,
-    controlToken(CLOSE, writerPayload(lane.id, lane.generation & GENERATION_MASK)),
-  )
+  return push(lane.memory, controlToken(CLOSE, writerPayload(lane.id, lane.generation)))
 }
 
 /**
- * The consumer: gives the lane of a writer that has closed or died to the next owner, as the last
- * thing that is done for it.
+ * The consumer: frees the lane of a writer that has closed or ended. This is the last step, because
+ * the next owner may claim the lane at once.
  */
 export function freeLane(words: SharedWords, lane: number, owner: number, harvested: number): void {
-  const generation = owner >>> THREAD_BITS
   words[lane + LANE_HARVESTED] = harvested
   Atomics.store(words, lane + LANE_EVERYTHING, 0)
   Atomics.store(words, lane + LANE_ANCESTORS, 0)
   Atomics.store(words, lane + LANE_THREAD, 0)
-  Atomics.compareExchange(
-    words,
-    lane + LANE_OWNER,
-    owner,
-    ((generation + 1) & GENERATION_MASK) << THREAD_BITS,
-  )
+  Atomics.compareExchange(words, lane + LANE_OWNER, owner, freeOwner(generationOf(owner) + 1))
 }
 
-/** Do what the tracker asks for, if it does: publish. */
+/** Publishes, if the tracker asks for it. */
 export function attend(lane: Lane): void {
   const attn = Atomics.load(lane.words, lane.attnAt)
   if (attn === lane.attn) return
-  // a stop is not remembered: every later mark asks again, and is refused
+  // A stop is not remembered, so that every later mark looks again, and is refused.
   if ((attn & 1) === 0) lane.attn = attn
   publish(lane)
 }
 
-/** Whether marks are refused for good: the tracker has stopped. */
+/** Tells whether the tracker has stopped, so that marks are refused for good. */
 export function isStopped(lane: Lane): boolean {
   return (
     (Atomics.load(lane.words, lane.attnAt) & 1) !== 0 || Atomics.load(lane.words, STOPPED) !== 0
@@ -508,8 +504,7 @@ export function isStopped(lane: Lane): boolean {
 }
 
 /**
- * Whether the ring will take no more tokens: it is being poisoned, or the aggregator cannot
- * continue.
+ * Tells whether the ring takes no more tokens: the aggregator poisons it, or cannot continue.
  */
 export function isRingClosed(words: SharedWords): boolean {
   return Atomics.load(words, STOPPED) !== 0 || Atomics.load(words, FAILED) !== 0
@@ -517,15 +512,13 @@ export function isRingClosed(words: SharedWords): boolean {
 
 /** Cells of Lane.recents. */
 const RECENT = 256
-/**
- * Batches for which repeated keys are looked for, and for which they are not when few were found.
- */
+/** Batches for which stage() looks for repeated keys, and those for which it then does not. */
 const BATCHES_WITH = 16
 const BATCHES_WITHOUT = 240
 
 /**
- * Whether a key is staged and not published, by a look at one place where it may have been; if not,
- * it will be at the end.
+ * Tells whether a key is staged and not published, by a look at one place. If not, notes that the
+ * key will be at the end.
  */
 function isStaged(lane: Lane, recent: Int32Array, lo: number, hi: number): boolean {
   const { words } = lane
@@ -544,9 +537,7 @@ function isStaged(lane: Lane, recent: Int32Array, lo: number, hi: number): boole
   return false
 }
 
-/**
- * After a batch that was published by its size: go on looking for repeated keys, stop, or begin.
- */
+/** After a full batch: decides whether stage() looks for repeated keys from here on. */
 function reviewRecent(lane: Lane): void {
   const isWorth = lane.suppressed * 10 >= BATCHES_WITH * lane.batchSize + lane.suppressed
   const look = lane.recent === undefined || isWorth
@@ -565,8 +556,8 @@ function ready(lane: Lane, count: number): boolean {
 }
 
 /**
- * Something is due after keys were staged, from `before` on. False, and those keys taken back, when
- * the tracker stops.
+ * Does what is due after keys were staged from the end `before` on. If the tracker stops, takes
+ * them back and returns false.
  */
 function afterStaging(lane: Lane, before: number): boolean {
   const { words } = lane
@@ -592,8 +583,8 @@ function afterStaging(lane: Lane, before: number): boolean {
 }
 
 /**
- * Looks at the aggregator's progress, where nothing may be thrown. False for an end that is
- * corrupt: roomNow() tells of it.
+ * Looks at the aggregator's readEnd and throws nothing. Returns false for a corrupt one, which
+ * roomNow() reports.
  */
 function lookAtRoom(lane: Lane): boolean {
   const readEnd = Atomics.load(lane.words, lane.header + LANE_READ_END)
@@ -604,13 +595,13 @@ function lookAtRoom(lane: Lane): boolean {
 }
 
 /**
- * Where the next comparison in stage() should stop. Also to be called when the clock has ceased to
- * look after the lane.
+ * Sets the end at which stage() next has something to do. Call it also when the clock is no longer
+ * armed.
  */
 export function setDue(lane: Lane): void {
   let room = roomOf(lane)
   if (room < lane.batchSize) room = lookAtRoom(lane) ? roomOf(lane) : 0
-  if (!lane.open) room = 0 // stage() is to ask ready()
+  if (!lane.open) room = 0 // so that stage() asks ready(), which refuses
   const steps = lane.clock.armed ? Math.max((lane.tryAt - lane.end) | 0, 1) : 1
   lane.due = (lane.end + Math.min(steps, room)) | 0
 }

@@ -10,9 +10,8 @@ import {
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { hasAncestor, storeAncestors } from './ancestors.js'
-import { ownerBits } from './lane.js'
 import { push } from './ring.js'
-import { controlToken, REAP, THREAD_BITS, THREAD_MASK, writerPayload } from './token.js'
+import { controlToken, generationOf, isOwned, isOwnedBy, REAP, writerPayload } from './token.js'
 
 /** A lane whose owner has ended. The generation tells this owner from the next one. */
 export interface Orphan {
@@ -23,10 +22,11 @@ export interface Orphan {
 }
 
 /**
- * Any thread: the lanes that a thread had which has ended, those of the threads that it had
- * started, and so on: a thread's end is the end of the threads below it. Threads that have ended
- * store nothing more, so one look finds them all; a lane that moves on meanwhile is freed already,
- * and its REAP does nothing.
+ * Any thread: finds the lanes of a thread that has ended, and those of the threads below it. A
+ * thread's end is the end of all threads that it started.
+ *
+ * Threads that have ended store nothing more, so one look finds all their lanes. If a lane is freed
+ * meanwhile, its REAP does nothing.
  */
 export function orphansOf(memory: Memory, threadId: number): Orphan[] {
   const { words, layout } = memory
@@ -37,37 +37,34 @@ export function orphansOf(memory: Memory, threadId: number): Orphan[] {
     for (let writer = 0; writer < layout.maxWriters; writer++) {
       const lane = laneAt(layout, writer)
       const owner = Atomics.load(words, lane + LANE_OWNER)
-      if ((owner & THREAD_MASK) === 0) continue
+      if (!isOwned(owner)) continue
       const full = Atomics.load(words, lane + LANE_THREAD)
-      // 0: it died between its claim and its id, so the low bits have to do.
-      const isOwn =
-        full === thread + 1 || (full === 0 && (owner & THREAD_MASK) === ownerBits(thread))
+      // 0: the thread died between its claim and its id, so the low bits must do.
+      const isOwn = full === thread + 1 || (full === 0 && isOwnedBy(owner, thread))
       const isBelow = full !== 0 && hasAncestor(words, lane + LANE_ANCESTORS, thread)
       if (!isOwn && !isBelow) continue
-      // A thread below has its lanes found with its own id.
+      // The lanes of a thread below are found with its own id.
       if (isOwn)
-        orphans[orphans.length] = { writer, generation: owner >>> THREAD_BITS, threadId: thread }
+        orphans[orphans.length] = { writer, generation: generationOf(owner), threadId: thread }
       else if (ended.indexOf(full - 1) < 0) ended[ended.length] = full - 1
     }
   }
   return orphans
 }
 
-/** Any thread: ask the aggregator to harvest and free such a lane. False when the ring is full. */
+/** Any thread: asks the aggregator to harvest such a lane. Returns false if the ring is full. */
 export function pushReap(memory: Memory, orphan: Orphan): boolean {
   return push(memory, controlToken(REAP, writerPayload(orphan.writer, orphan.generation)))
 }
 
-/** Any thread: whether nothing has freed the lane yet. */
+/** Any thread: tells whether the lane is not freed yet. */
 export function isOrphan(memory: Memory, orphan: Orphan): boolean {
   const { words, layout } = memory
-  return (
-    Atomics.load(words, laneAt(layout, orphan.writer) + LANE_OWNER) >>> THREAD_BITS ===
-    orphan.generation
-  )
+  const owner = Atomics.load(words, laneAt(layout, orphan.writer) + LANE_OWNER)
+  return generationOf(owner) === orphan.generation
 }
 
-/** The thread that has the aggregator's role: the threads above it, whose end is its own. */
+/** The thread that has the role notes the threads above it, because their end is its own. */
 export function noteRole(words: SharedWords, threadId: number, ancestors: readonly number[]): void {
   Atomics.store(words, ROLE_OF, 0) // while the words below are of two owners
   storeAncestors(words, ROLE_ANCESTORS, ancestors)
@@ -75,8 +72,8 @@ export function noteRole(words: SharedWords, threadId: number, ancestors: readon
 }
 
 /**
- * Any thread: a thread has ended. If it had the aggregator's role, or a thread below it had, the
- * role is free.
+ * Any thread: frees the aggregator's role if a thread that has ended had it, or a thread below
+ * that one.
  */
 export function releaseRole(words: SharedWords, threadId: number): void {
   const owner = Atomics.load(words, OWNER)

@@ -12,7 +12,8 @@ import {
   type KeyList,
   type Pairs,
 } from '../keys.js'
-import { cellsFor, keysFor, type SharedWords } from '../memory/map.js'
+import type { SharedWords } from '../memory/map.js'
+import { cellsFor, keysFor } from '../memory/table-size.js'
 import { cellsOf, contains, indexLog, insertRun, shiftFor, type SetState } from './kernel.js'
 import { randomSeed, secretsAt, secretsOf, type Secrets } from './mix.js'
 import { nativeKernel, reserveNative, SCRATCH_WORDS } from './native/native.js'

@@ -1,3 +1,5 @@
+import { randomWords } from '../random-words.js'
+
 /**
  * How a key finds its home cell.
  *
@@ -12,8 +14,8 @@
  * lane comes out in the top bits and nowhere else. Two lanes simply added or xored would cancel
  * there: 65,536 crafted keys go to 256 values whatever the factors are. Hence the half turn between
  * them, and the last multiplication over both. All constants are secret, because against known ones
- * keys can be made whose products lie close together, or undo a shift. So nobody without the
- * secrets can choose keys that crowd, and sequential ids spread evenly.
+ * keys can be made whose products lie close together, or undo a shift. Without the secrets no
+ * caller can choose keys that crowd, and sequential ids spread evenly.
  *
  * The same lines stand in each loop of kernel.ts: called as a function they would cost as much
  * again (Node 20).
@@ -77,14 +79,4 @@ function longestRun(word: number): number {
     if (run > longest) longest = run
   }
   return longest
-}
-
-/**
- * Random words from the platform's crypto. Where the host has none (an AudioWorklet, some test
- * environments), from Math.random().
- */
-export function randomWords(count: number): Uint32Array {
-  const words = new Uint32Array(count)
-  if (typeof crypto === 'object') return crypto.getRandomValues(words)
-  return words.map(() => Math.random() * 2 ** 32)
 }

@@ -1,5 +1,4 @@
 import {
-  CUR,
   epochAt,
   FAILED,
   FINISHED,
@@ -24,38 +23,52 @@ import {
   SLOT_COUNT,
   SLOT_FLAGS,
   SLOT_GROWTH,
+  slotAt,
   STOPPED,
   TAIL,
   VERSION,
   WAIT_FOR_ROOM,
+  type Layout,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import {
   advance,
-  BATCH,
+  batchCount,
+  batchWriter,
   CLOSE,
   distance,
-  EPOCH_BITS,
-  EPOCH_MASK,
+  epochOfCur,
+  epochOfPayload,
   EVERYTHING,
-  GENERATION_BITS,
-  KIND_SHIFT,
+  generationOf,
+  isBatch,
+  isFull,
+  isOwned,
+  kindOf,
+  NO_KIND,
   NOP,
-  PAYLOAD_MASK,
+  payloadOf,
   POISON,
+  readCur,
   REAP,
   RESTORE,
   SEAL,
+  slotOfCur,
+  slotOfPayload,
   STOP,
-  THREAD_BITS,
-  THREAD_MASK,
   tokenOf,
+  writerOfPayload,
+  type ControlKind,
 } from '../ring/token.js'
 
 /** Slots of the ring that are shown, from the head on. */
 const SLOTS_SHOWN = 8
 
-const KINDS: Record<number, string> = {
+const KINDS: Readonly<Record<ControlKind, string>> = {
+  [SEAL]: 'SEAL',
+  [RESTORE]: 'RESTORE',
+  [CLOSE]: 'CLOSE',
+  [REAP]: 'REAP',
   [EVERYTHING]: 'EVERYTHING',
   [STOP]: 'STOP',
   [POISON]: 'POISON',
@@ -99,26 +112,35 @@ function ring({ words, layout }: Memory): string[] {
   const lines = [`ring        head ${head}, tail ${tail}: ${queued} of ${layout.capacity} slots`]
   for (let i = 0; i < Math.min(queued, SLOTS_SHOWN); i++) {
     const position = advance(head, i)
-    const word = Atomics.load(words, layout.ring + (position & (layout.capacity - 1)))
+    const word = Atomics.load(words, slotAt(layout, position))
     lines.push(
-      `  ${position}  ${(word & 1) === 1 ? describe(tokenOf(word), layout.laneBits, layout.laneCapacity) : `EMPTY (${word})`}`,
+      `  ${position}  ${isFull(word) ? describe(layout, tokenOf(word)) : `EMPTY (${word})`}`,
     )
   }
   if (queued > SLOTS_SHOWN) lines.push(`  … ${queued - SLOTS_SHOWN} more`)
   return lines
 }
 
-function describe(token: number, laneBits: number, laneCapacity: number): string {
-  if ((token & BATCH) !== 0)
-    return `BATCH writer ${(token & (BATCH - 1)) >>> laneBits}, ${(token & (laneCapacity - 1)) + 1} keys`
-  const kind = token >>> KIND_SHIFT
-  const payload = token & PAYLOAD_MASK
-  if (kind === SEAL || kind === RESTORE) {
-    return `${kind === SEAL ? 'SEAL' : 'RESTORE'} slot ${payload >>> EPOCH_BITS}, epoch ${payload & EPOCH_MASK}`
+function describe(layout: Layout, token: number): string {
+  if (isBatch(token))
+    return `BATCH writer ${batchWriter(layout, token)}, ${batchCount(layout, token)} keys`
+  const payload = payloadOf(token)
+  const kind = kindOf(token)
+  switch (kind) {
+    case SEAL:
+    case RESTORE:
+      return `${KINDS[kind]} slot ${slotOfPayload(payload)}, epoch ${epochOfPayload(payload)}`
+    case CLOSE:
+    case REAP:
+      return `${KINDS[kind]} writer ${writerOfPayload(payload)}`
+    case EVERYTHING:
+    case STOP:
+    case POISON:
+    case NOP:
+      return KINDS[kind]
+    case NO_KIND:
+      return `unknown (${token})`
   }
-  if (kind === CLOSE || kind === REAP)
-    return `${kind === CLOSE ? 'CLOSE' : 'REAP'} writer ${payload >>> GENERATION_BITS}`
-  return KINDS[kind] ?? `unknown (${token})`
 }
 
 function lanes({ words, layout }: Memory): string[] {
@@ -126,7 +148,7 @@ function lanes({ words, layout }: Memory): string[] {
   for (let id = 0; id < layout.maxWriters; id++) {
     const lane = laneAt(layout, id)
     const owner = Atomics.load(words, lane + LANE_OWNER)
-    if ((owner & THREAD_MASK) === 0) continue
+    if (!isOwned(owner)) continue
     const readEnd = Atomics.load(words, lane + LANE_READ_END)
     const published = Atomics.load(words, lane + LANE_PUBLISHED)
     const staged = Atomics.load(words, lane + LANE_STAGED_END)
@@ -134,7 +156,7 @@ function lanes({ words, layout }: Memory): string[] {
     const waits =
       waiting === 0 ? '' : `, waits for ${waiting === WAIT_FOR_ROOM ? 'room' : 'a slot'}`
     lines.push(
-      `writer ${id}    thread ${words[lane + LANE_THREAD] - 1}, generation ${owner >>> THREAD_BITS}: ` +
+      `writer ${id}    thread ${words[lane + LANE_THREAD] - 1}, generation ${generationOf(owner)}: ` +
         `${(published - readEnd) | 0} keys in flight, ${(staged - published) | 0} staged, of ${layout.laneCapacity}${waits}`,
     )
   }
@@ -142,7 +164,7 @@ function lanes({ words, layout }: Memory): string[] {
 }
 
 function epochs({ words, layout }: Memory): string[] {
-  const cur = Atomics.load(words, CUR)
+  const cur = readCur(words)
   return Array.from({ length: layout.epochSlots }, (_, slot) => {
     const at = epochAt(layout, slot)
     const flags = FLAGS.filter(([bit]) => (words[at + SLOT_FLAGS] & bit) !== 0).map(
@@ -150,8 +172,7 @@ function epochs({ words, layout }: Memory): string[] {
     )
     // Not checked, because it is only shown.
     const cells = layout.smallestTable * 2 ** words[at + SLOT_GROWTH]
-    const name =
-      slot === (cur & 15) ? `open, epoch ${(cur >>> 4) & EPOCH_MASK} (mod 2^19)` : 'not open'
+    const name = slot === slotOfCur(cur) ? `open, epoch ${epochOfCur(cur)} (mod 2^19)` : 'not open'
     return `epoch slot ${slot}  ${name}: ${Atomics.load(words, at + SLOT_COUNT)} keys, ${cells} cells${flags.length === 0 ? '' : `, ${flags.join(', ')}`}`
   })
 }

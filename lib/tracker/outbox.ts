@@ -1,7 +1,5 @@
-import { curWord } from '../aggregator/state.js'
-import { DirtyRingError } from '../errors.js'
+import { corruptCur } from '../errors.js'
 import {
-  CUR,
   epochAt,
   FINISHED,
   HEAD,
@@ -20,18 +18,22 @@ import type { Memory } from '../memory/memory.js'
 import { push, settledTail } from '../ring/ring.js'
 import {
   controlToken,
+  curWord,
   distance,
   EPOCH_MASK,
   epochDistance,
+  epochOfCur,
   epochPayload,
   EVERYTHING,
+  generationOf,
+  isOwned,
+  readCur,
   REAP,
   RESTORE,
   SEAL,
   STOP,
-  THREAD_BITS,
-  THREAD_MASK,
   writerPayload,
+  type ControlKind,
 } from '../ring/token.js'
 
 /**
@@ -74,7 +76,7 @@ export interface Outbox {
 /** A control token that is not yet in the ring. Its kind says which of the fields count. */
 export interface Outgoing {
   /** A token's kind, or DRAIN. */
-  readonly kind: number
+  readonly kind: ControlKind | typeof DRAIN
   readonly slot: number
   /** Of a RESTORE: the epoch, modulo 2^19. */
   readonly epoch: number
@@ -143,7 +145,7 @@ export function openOutbox(memory: Memory, firstEpoch: number): Outbox {
   }
 }
 
-function outgoing(kind: number, fields: Partial<Outgoing>): Outgoing {
+function outgoing(kind: ControlKind | typeof DRAIN, fields: Partial<Outgoing>): Outgoing {
   return { kind, slot: 0, epoch: 0, writer: 0, generation: 0, ticket: undefined, ...fields }
 }
 
@@ -296,14 +298,14 @@ export function stagedMarks(o: Outbox): StagedMark[] {
   for (let writer = 0; writer < layout.maxWriters; writer++) {
     const lane = laneAt(layout, writer)
     const owner = Atomics.load(words, lane + LANE_OWNER)
-    if ((owner & THREAD_MASK) === 0) continue
+    if (!isOwned(owner)) continue
     const end = Atomics.load(words, lane + LANE_STAGED_END)
     if (
       end === Atomics.load(words, lane + LANE_PUBLISHED) &&
       Atomics.load(words, lane + LANE_EVERYTHING) === 0
     )
       continue
-    marks.push({ writer, lane, generation: owner >>> THREAD_BITS, end })
+    marks.push({ writer, lane, generation: generationOf(owner), end })
   }
   return marks
 }
@@ -315,7 +317,7 @@ export function isPublished(o: Outbox, mark: StagedMark): boolean {
   const isInRing =
     ((Atomics.load(words, lane + LANE_PUBLISHED) - end) | 0) >= 0 &&
     Atomics.load(words, lane + LANE_EVERYTHING) === 0
-  return isInRing || Atomics.load(words, lane + LANE_OWNER) >>> THREAD_BITS !== generation
+  return isInRing || generationOf(Atomics.load(words, lane + LANE_OWNER)) !== generation
 }
 
 /** Keys that open writers have marked and not published. */
@@ -364,18 +366,13 @@ export function refuseMarks(o: Outbox): void {
  */
 export function takeSealed(o: Outbox): Sealing | undefined {
   if (o.sealing.length === 0) return undefined
-  const cur = Atomics.load(o.words, CUR)
+  const cur = readCur(o.words)
   if (
     cur !== curWord(o.epoch, o.openSlot) &&
     !o.sealing.some(({ id, slot }) => cur === curWord(id, slot))
-  ) {
-    throw new DirtyRingError(
-      'ERR_DIRTYRING_CORRUPT',
-      `CUR is ${cur}, which no part of the library writes there`,
-    )
-  }
-  if (epochDistance((cur >>> 4) & EPOCH_MASK, (o.sealing[0].id + 1) & EPOCH_MASK) < 0)
-    return undefined
+  )
+    throw corruptCur(cur)
+  if (epochDistance(epochOfCur(cur), (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined
   return o.sealing.shift()
 }
 
@@ -404,7 +401,7 @@ export function takeReaped(o: Outbox): Reaping | undefined {
   for (let i = 0; i < o.reaping.length; i++) {
     const reaping = o.reaping[i]
     const lane = laneAt(layout, reaping.writer)
-    if (Atomics.load(words, lane + LANE_OWNER) >>> THREAD_BITS === reaping.generation) continue
+    if (generationOf(Atomics.load(words, lane + LANE_OWNER)) === reaping.generation) continue
     o.reaping.splice(i, 1)
     reaping.keys = words[lane + LANE_HARVESTED]
     return reaping

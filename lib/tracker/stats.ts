@@ -23,7 +23,7 @@ import {
 import type { Memory } from '../memory/memory.js'
 import { readTotal } from '../memory/total.js'
 import type { MemoryFootprint } from '../options.js'
-import { distance, THREAD_MASK } from '../ring/token.js'
+import { distance, isOwned } from '../ring/token.js'
 
 /**
  * Tells what one writer has done, by its number: all the threads that had this number since the
@@ -152,7 +152,7 @@ export function readShared(
 function readWriter(memory: Memory, id: number): WriterStats {
   const { words } = memory
   const at = laneAt(memory.layout, id)
-  const open = (Atomics.load(words, at + LANE_OWNER) & THREAD_MASK) !== 0
+  const open = isOwned(Atomics.load(words, at + LANE_OWNER))
   const delivered = readTotal(words, at + LANE_DELIVERED)
   const readEnd = Atomics.load(words, at + LANE_READ_END)
   const unread = Math.max(0, (Atomics.load(words, at + LANE_STAGED_END) - readEnd) | 0)

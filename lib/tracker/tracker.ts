@@ -1,10 +1,10 @@
 import { platform } from '#platform'
 import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
-import { threadIdFor } from '../platform/thread.js'
+import { threadIdFor } from '../memory/thread.js'
 import { invalidArg, outOfRange } from '../errors.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { TRACKER_THREAD } from '../memory/map.js'
-import { startAt, type Start } from '../memory/start.js'
+import { startAt, type Start } from '../ring/start.js'
 import {
   memoryFootprint,
   resolveOptions,

@@ -10,7 +10,7 @@ import {
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { readTotal } from '../memory/total.js'
-import { THREAD_MASK } from '../ring/token.js'
+import { isOwned } from '../ring/token.js'
 import { clearInterval, nowMs, setInterval, unref } from '../timers.js'
 import type { Control } from './control.js'
 import type { Listeners } from './events.js'
@@ -85,7 +85,7 @@ export class Watch {
     for (let writerId = 0; writerId < layout.maxWriters; writerId++) {
       const lane = laneAt(layout, writerId)
       const isOpen =
-        (Atomics.load(words, lane + LANE_OWNER) & THREAD_MASK) !== 0 &&
+        isOwned(Atomics.load(words, lane + LANE_OWNER)) &&
         Atomics.load(words, lane + LANE_THREAD) !== 0
       if (!isOpen || Atomics.load(words, lane + LANE_WAITING) === 0) {
         this.#waits.delete(writerId)

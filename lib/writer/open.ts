@@ -1,4 +1,4 @@
-import { ancestorIds, threadIdFor } from '../platform/thread.js'
+import { ancestorIds, threadIdFor } from '../memory/thread.js'
 import { DirtyRingError } from '../errors.js'
 import { LANE_OWNER, laneAt } from '../memory/map.js'
 import { attachMemory, checkIdentity, settingsOf, type Memory } from '../memory/memory.js'

@@ -1,5 +1,5 @@
 import { platform } from '#platform'
-import { threadIdFor } from '../platform/thread.js'
+import { threadIdFor } from '../memory/thread.js'
 import { DirtyRingError } from '../errors.js'
 import {
   FAILED,

@@ -2,7 +2,7 @@ import { platform } from '#platform'
 import { FINISHED, TRACKER_ID, TRACKER_THREAD } from '../memory/map.js'
 import { attachMemory, type Memory } from '../memory/memory.js'
 import type { TrackerHandle } from '../options.js'
-import { threadIdFor } from '../platform/thread.js'
+import { threadIdFor } from '../memory/thread.js'
 import { isOrphan, orphansOf, pushReap, releaseRole, type Orphan } from '../ring/reap.js'
 import { queueMicrotask, setTimeout, unref } from '../timers.js'
 

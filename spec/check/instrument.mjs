@@ -25,9 +25,9 @@ const RUNTIME = pathToFileURL(join(ROOT, 'spec/check/runtime.mjs')).href
 /** Instrumented. */
 export const CORE = [
   'memory/total',
-  'memory/start',
   'memory/slot',
   'ring/token',
+  'ring/start',
   'ring/ring',
   'ring/lane',
   'ring/ancestors',
@@ -45,9 +45,11 @@ export const CORE = [
   'dictionary/core',
 ]
 /**
- * Taken as they are: no shared access, or only before any other thread has the memory (memory.ts).
+ * Taken as they are: what the models set the memory up with, and all that it and the core import.
+ * These modules do not touch shared memory, or only before any other thread has it (memory.ts). The
+ * core may not hand the words to them.
  */
-const AS_THEY_ARE = ['errors', 'memory/map', 'memory/memory', 'set/mix']
+const AS_THEY_ARE = closureOf([...CORE, 'memory/memory', 'set/mix']).slice(CORE.length)
 
 /**
  * Functions that may be handed the words although they are not instrumented: they read what was
@@ -78,7 +80,22 @@ export class CannotInstrument extends Error {
   }
 }
 
-const libFile = (name) => join(ROOT, 'lib', `${name}.ts`)
+function libFile(name) {
+  return join(ROOT, 'lib', `${name}.ts`)
+}
+
+/** Modules and all that they import, directly or not. Types do not count. */
+function closureOf(names) {
+  const found = new Set(names)
+  for (const name of found) {
+    const text = readFileSync(libFile(name), 'utf8')
+    for (const [, from] of text.matchAll(
+      /^(?:import|export) (?!type )[^;]*?from '(\.[^']+)\.js'/gm,
+    ))
+      found.add(join(dirname(name), from))
+  }
+  return [...found]
+}
 
 /**
  * The source texts, with `edits` ({ file, find, replace }) made; an edit whose text is not there
@@ -96,7 +113,8 @@ export function readSources(edits = []) {
       throw new Error(
         `an edit of lib/${file}.ts finds its text ${parts.length - 1} times, not once: ${find}`,
       )
-    sources.set(file, parts.join(replace))
+    // The pattern takes the line's end before the text along.
+    sources.set(file, parts.join(/^\s/.test(find) ? `\n${replace}` : replace))
   }
   return sources
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import type { DirtyTracker } from '../../lib/index.js'
-import type { Start } from '../../lib/memory/start.js'
+import type { Start } from '../../lib/ring/start.js'
 import { attachMemory } from '../../lib/memory/memory.js'
 import { attend, closeLane, openLane, publish, stage, type Lane } from '../../lib/ring/lane.js'
 import {

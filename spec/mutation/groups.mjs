@@ -45,7 +45,7 @@ export const GROUPS = {
     ],
   },
   writer: {
-    mutate: ['lib/writer/*.ts', 'lib/platform/{node,thread}.ts', 'lib/timers.ts'],
+    mutate: ['lib/writer/*.ts', 'lib/platform/node.ts', 'lib/timers.ts'],
     specs: [
       'contract/{writers,writer-lifetimes,back-pressure,txn-buffer}',
       'contract/thread-writers',

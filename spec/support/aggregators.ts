@@ -1,3 +1,4 @@
+import type { ControlKind } from '../../lib/ring/token.js'
 import { recover, takeRole } from '../../lib/aggregator/state.js'
 import { LOST_ROLE, step, WORKED } from '../../lib/aggregator/step.js'
 import { CUR, OWNER } from '../../lib/memory/map.js'
@@ -20,7 +21,7 @@ export function send(lane: Lane, ...keys: bigint[]): void {
 }
 
 export function control(memory: Memory, kind: number, payload = 0): void {
-  if (!push(memory, controlToken(kind, payload))) throw new Error('the ring is full')
+  if (!push(memory, controlToken(kind as ControlKind, payload))) throw new Error('the ring is full')
 }
 
 /** The open epoch, mod 2^19, as whoever seals knows it. */

@@ -7,7 +7,7 @@ import {
   type TrackerOptions,
   type Writer,
 } from '../../lib/index.js'
-import type { Start } from '../../lib/memory/start.js'
+import type { Start } from '../../lib/ring/start.js'
 import { openHeld, openInline, turns, type Hand } from './in-process.js'
 
 /** One thing that happens. `writer` and `pick` are taken modulo what there is. */

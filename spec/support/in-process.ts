@@ -4,8 +4,8 @@ import { leaveRole, recover, takeRole } from '../../lib/aggregator/state.js'
 import { IDLE, step, WORKED } from '../../lib/aggregator/step.js'
 import { doChores } from '../../lib/aggregator/wake.js'
 import { attachMemory, type Memory } from '../../lib/memory/memory.js'
-import type { Start } from '../../lib/memory/start.js'
-import { threadIdFor } from '../../lib/platform/thread.js'
+import type { Start } from '../../lib/ring/start.js'
+import { threadIdFor } from '../../lib/memory/thread.js'
 
 /** Small enough that a spec can have hundreds of them. */
 const SMALL: TrackerOptions = {

@@ -1,5 +1,5 @@
 import { createMemory, type Memory, type Settings } from '../../lib/memory/memory.js'
-import { startAt, type Start } from '../../lib/memory/start.js'
+import { startAt, type Start } from '../../lib/ring/start.js'
 import {
   BATCHES,
   CUR,

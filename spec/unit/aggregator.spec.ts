@@ -32,7 +32,7 @@ import {
   TAIL,
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
-import type { Start } from '../../lib/memory/start.js'
+import type { Start } from '../../lib/ring/start.js'
 import { readTotal } from '../../lib/memory/total.js'
 import { closeLane, publish, stage } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'

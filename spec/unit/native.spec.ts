@@ -1,15 +1,14 @@
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
+import { cellsFor, keysFor } from '../../lib/memory/table-size.js'
 import fc from 'fast-check'
 import { DirtyTracker, FingerprintSet } from '../../lib/index.js'
 import { recover, takeRole, type Aggregator } from '../../lib/aggregator/state.js'
 import { IDLE, step } from '../../lib/aggregator/step.js'
 import {
-  cellsFor,
   IDENTITY_CHECK,
   KERNEL_SCRATCH,
-  keysFor,
   SECRETS,
   TRACKER_ID,
   type SharedWords,

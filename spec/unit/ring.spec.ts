@@ -1,3 +1,4 @@
+import type { ControlKind } from '../../lib/ring/token.js'
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import fc from 'fast-check'
@@ -123,7 +124,7 @@ describe('Words', () => {
         fc.integer({ min: SEAL, max: NOP }),
         fc.integer({ min: 0, max: PAYLOAD_MASK }),
         (kind, payload) => {
-          const control = controlToken(kind, payload)
+          const control = controlToken(kind as ControlKind, payload)
           expect([control >>> KIND_SHIFT, control & PAYLOAD_MASK, control & BATCH]).toEqual([
             kind,
             payload,

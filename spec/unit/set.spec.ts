@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import { FingerprintSet } from '../../lib/set/fingerprint-set.js'
 import { contains, indexLog, insertRun, shiftFor, type SetState } from '../../lib/set/kernel.js'
 import { secretsAt, secretsOf } from '../../lib/set/mix.js'
-import { cellsFor, keysFor, type SharedWords } from '../../lib/memory/map.js'
+import type { SharedWords } from '../../lib/memory/map.js'
+import { cellsFor, keysFor } from '../../lib/memory/table-size.js'
 import { keyOf, lanesOf } from '../support/steps.js'
 
 const LAST = 2n ** 64n - 1n

@@ -1,3 +1,4 @@
+import type { ControlKind } from '../../lib/ring/token.js'
 import { describe, expect, it } from '@jest/globals'
 import { FINISHED_ALL, IDLE, WORKED } from '../../lib/aggregator/step.js'
 import { BACKING_OFF, readError, Supervisor } from '../../lib/aggregator/supervisor.js'
@@ -194,7 +195,7 @@ describe('The supervisor', () => {
 
   it('ends at a token of no known kind, and at one that names a writer or a slot that does not exist', () => {
     for (const token of [
-      controlToken(12, 5),
+      controlToken(12 as ControlKind, 5),
       controlToken(REAP, writerPayload(77, 0)),
       controlToken(RESTORE, epochPayload(9, 0)),
     ]) {

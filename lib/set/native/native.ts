@@ -14,7 +14,7 @@ let compiled: object | undefined
 
 /**
  * So much memory of the kind, fixed in its size. Undefined where WebAssembly is missing or
- * forbidden, or its address space is not to be had.
+ * forbidden, or its address space is not available.
  */
 export function reserveNative(bytes: number): NativeMemory | undefined {
   if (bytes > MAX_BYTES) return undefined
@@ -32,7 +32,7 @@ export const SCRATCH_WORDS = 256
 
 /**
  * The loops in machine code, for one memory on the calling thread, with the word index of
- * SCRATCH_WORDS in it that nobody else writes. Undefined where the thread does not allow that.
+ * SCRATCH_WORDS in it that no other code writes. Undefined where the thread does not allow that.
  */
 export function nativeKernel(
   memory: NativeMemory | undefined,

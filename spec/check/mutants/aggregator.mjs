@@ -130,7 +130,7 @@ export const mutants = [
         file: STATE,
         find: 'a.readEnds[writer] = readEndOf(a.memory, lane, words[lane + LANE_STAGED_END])',
         replace:
-          'if (a.slotAt === 0 && words[lane + LANE_STAGED_END] === 0) a.readEnds[writer] = 0',
+          'if (a.openAt === 0 && words[lane + LANE_STAGED_END] === 0) a.readEnds[writer] = 0',
       },
     ],
     scenario: 'run: batches of one writer behind each other, by an aggregator that dies twice',
@@ -185,7 +185,7 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: 'if ((other & -laneCapacity) !== (token & -laneCapacity)) break',
+        find: 'if (!isSameWriter(layout, token, other)) break',
         replace: '',
       },
     ],
@@ -232,7 +232,7 @@ export const mutants = [
         file: STEP,
         find: '    tokens = handle(a, token)\n',
         replace:
-          '    if (!stopping && token >>> KIND_SHIFT !== STOP) freeSlot(memory, head, seen)\n    tokens = handle(a, token)\n',
+          '    if (!stopping && kindOf(token) !== STOP) freeSlot(memory, head, seen)\n    tokens = handle(a, token)\n',
       },
       {
         file: STEP,
@@ -295,7 +295,7 @@ export const mutants = [
         file: STATE,
         find: '  recoverEpoch(a)\n  clearTable(a, 0, 2 ** (32 - a.set.shift))\n  reindex(a)\n',
         replace:
-          '  if (a.slotAt === 0) {\n    recoverEpoch(a)\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n',
+          '  if (a.openAt === 0) {\n    recoverEpoch(a)\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n',
       },
     ],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
@@ -321,7 +321,7 @@ export const mutants = [
         file: EFFECTS,
         find: '  reindex(a)\n  a.growth += by',
         replace:
-          '  const all = set.count\n  set.count = words[a.slotAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  a.growth += by',
+          '  const all = set.count\n  set.count = words[a.openAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  a.growth += by',
       },
     ],
     scenario: 'set: growth in the middle of a batch',
@@ -338,8 +338,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: 'words[slotAt + SLOT_ZERO] = set.zero ? 1 : 0',
-        replace: 'words[slotAt + SLOT_ZERO] = 0',
+        find: 'words[openAt + SLOT_ZERO] = set.zero ? 1 : 0',
+        replace: 'words[openAt + SLOT_ZERO] = 0',
       },
     ],
     scenario: 'set: growth in the middle of a batch',
@@ -362,8 +362,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: 'if (epoch === a.epoch && slot === a.slot) return // done',
-        replace: 'if (!holds',
+        find: 'if (epoch === a.epoch && slot === a.slot) return\n',
+        replace: '',
       },
     ],
     scenario: 'seal: without writers, by an aggregator that dies',

@@ -9,7 +9,7 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  if (owner >>> THREAD_BITS !== generation) return\n  const { start }',
+        find: '  if (generationOf(owner) !== generation) return\n  const { start }',
         replace: '  if ((owner & 0x1ffff) === 0) return\n  const { start }',
       },
     ],
@@ -83,7 +83,7 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: 'i < tokens && token >>> KIND_SHIFT !== STOP; i++',
+        find: 'i < tokens && !isStop; i++',
         replace: 'i < tokens; i++',
       },
     ],
@@ -282,7 +282,7 @@ export const mutants = [
     edits: [
       {
         file: OUTBOX,
-        find: '  if (epochDistance((cur >>> 4) & EPOCH_MASK, (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined\n',
+        find: '  if (epochDistance(epochOfCur(cur), (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined\n',
         replace: '',
       },
     ],

@@ -144,7 +144,7 @@ export const mutants = [
         file: LANE,
         find: 'Atomics.compareExchange(words, header + LANE_OWNER, owner, mine) !== owner) {',
         replace:
-          'Atomics.compareExchange(words, header + LANE_OWNER, owner, owner | THREAD_MASK) !== owner || Atomics.store(words, header + LANE_OWNER, mine) !== mine) {',
+          'Atomics.compareExchange(words, header + LANE_OWNER, owner, owner | 0x1ffff) !== owner || Atomics.store(words, header + LANE_OWNER, mine) !== mine) {',
       },
     ],
     scenario: 'open: a writer that dies while it claims a lane',

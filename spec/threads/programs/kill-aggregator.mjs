@@ -3,6 +3,7 @@
  * seals, restores, grows, rebuilds what a predecessor left, and stops. Nothing is lost, nothing
  * comes twice, and another one takes over.
  */
+import { keysFor } from '../../../dist/memory/table-size.js'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../../../dist/index.js'
 import {
@@ -10,7 +11,6 @@ import {
   epochAt,
   HEAD,
   INTENT_POSITION,
-  keysFor,
   layoutOf,
   SLOT_COUNT,
   SLOT_GROWTH,

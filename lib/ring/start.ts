@@ -1,4 +1,3 @@
-import { advance, emptyWord, GENERATION_MASK, lapOf, THREAD_BITS } from '../ring/token.js'
 import {
   CUR,
   epochAt,
@@ -9,15 +8,17 @@ import {
   LANE_STAGED_END,
   laneAt,
   SLOT_CHECK,
+  slotAt,
   TAIL,
-} from './map.js'
-import type { Memory } from './memory.js'
-import { openCheckOf } from './slot.js'
-import { addTotal } from './total.js'
+} from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
+import { openCheckOf } from '../memory/slot.js'
+import { beginTotal } from '../memory/total.js'
+import { advance, curWord, emptyWord, EPOCH_MASK, freeOwner, lapOf } from './token.js'
 
 /**
- * Where counters begin that otherwise begin at 0, so that a check can begin just below each one's
- * wrap.
+ * Where the counters begin, which otherwise begin at 0. With it a check can begin just below the
+ * wrap of each.
  */
 export interface Start {
   /** Ring position, 30 bits. */
@@ -33,32 +34,27 @@ export interface Start {
 }
 
 /**
- * Bring fresh memory to where it would be after so many tokens, keys, epochs and owners. Before any
- * other thread has it.
+ * Brings fresh memory to the state after so many tokens, keys, epochs and owners. Call it before
+ * any other thread has the memory.
  */
 export function startAt(memory: Memory, start: Start): void {
   const { words, layout } = memory
   const { position = 0, laneEnd = 0, epoch = 0, generation = 0, totals = [] } = start
   for (let i = 0; i < layout.capacity; i++) {
     const next = advance(position, i)
-    words[layout.ring + (next & (layout.capacity - 1))] = emptyWord(
-      lapOf(next, layout.capacityBits),
-    )
+    words[slotAt(layout, next)] = emptyWord(lapOf(next, layout.capacityBits))
   }
   words[TAIL] = position
   words[HEAD] = position
-  words[CUR] = (epoch % 2 ** 19) << 4
-  if (layout.epochSlots > 0) words[epochAt(layout, 0) + SLOT_CHECK] = openCheckOf(epoch % 2 ** 19)
+  words[CUR] = curWord(epoch & EPOCH_MASK, 0)
+  if (layout.epochSlots > 0)
+    words[epochAt(layout, 0) + SLOT_CHECK] = openCheckOf(epoch & EPOCH_MASK)
   for (let writer = 0; writer < layout.maxWriters; writer++) {
     const lane = laneAt(layout, writer)
-    words[lane + LANE_OWNER] = (generation & GENERATION_MASK) << THREAD_BITS
+    words[lane + LANE_OWNER] = freeOwner(generation)
     words[lane + LANE_STAGED_END] = laneEnd
     words[lane + LANE_PUBLISHED] = laneEnd
     words[lane + LANE_READ_END] = laneEnd
   }
-  for (const [at, value] of totals) {
-    words[at] = Math.floor(value / 2 ** 32)
-    words[at + 2] = words[at]
-    addTotal(words, at, value % 2 ** 32)
-  }
+  for (const [at, value] of totals) beginTotal(words, at, value)
 }

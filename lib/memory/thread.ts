@@ -1,6 +1,6 @@
 import { platform } from '#platform'
-import { THREADS, TRACKER_ID } from '../memory/map.js'
-import type { Memory } from '../memory/memory.js'
+import { THREADS, TRACKER_ID } from './map.js'
+import type { Memory } from './memory.js'
 
 const drawnIds = new Map<string, number>()
 
