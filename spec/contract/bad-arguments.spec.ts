@@ -222,9 +222,9 @@ describe("C11: arguments of the tracker's methods", () => {
     ],
     [
       'reset()',
-      () => new TxnBuffer(1).reset(undefined as never),
+      () => new TxnBuffer(1).reset(null as never),
       INVALID_ARG,
-      '"txnId" expected a number or a bigint, got undefined',
+      '"txnId" expected a number or a bigint, got null',
     ],
     [
       'batch()',

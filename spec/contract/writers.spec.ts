@@ -164,7 +164,7 @@ describe('a mark, in every form', () => {
     const txn = new TxnBuffer()
     ;[100, 200, 300].forEach(writer.mark, writer)
     ;['a', 'b'].forEach(txn.mark, txn)
-    new Map([['x', 400]]).forEach(writer.mark as never, writer)
+    new Map([['x', 400]]).forEach(writer.mark, writer)
     ;(writer.mark as (...keys: unknown[]) => boolean)('users', 7)
     txn.flushTo(writer)
     const epoch = await tracker.advanceEpoch()

@@ -188,13 +188,13 @@ describe('its declarations', () => {
       declare const signal: { aborted: boolean; addEventListener(type: 'abort', listener: () => void): void; removeEventListener(type: 'abort', listener: () => void): void }
       declare const maybe: number | undefined
 
-      export async function main(): Promise<bigint[]> {
+      export async function main(): Promise<(number | bigint)[]> {
         const tracker: DirtyTracker = await DirtyTracker.create({ batchSize: maybe, aggregator: (handle: TrackerHandle) => handle })
         const writer: Writer = openWriter(tracker.handle)
         const keys: Key[] = [1, 2n, 'three', new Uint8Array(4)]
-        const stored: boolean = writer.mark(1, 2) && writer.markMany(keys) && writer.markMany(new BigUint64Array(1)) && writer.markMany(new Set(keys))
+        const stored: boolean = writer.markPair(1, 2) && writer.markMany(keys) && writer.markMany(new BigUint64Array(1)) && writer.markMany(new Set(keys))
         const txn = new TxnBuffer(1n, 100)
-        txn.record('key')
+        txn.mark('key')
         txn.flushTo(writer)
         const options: AdvanceOptions = { signal, onBusy: 'reject' }
         const epoch: SealedEpoch = await tracker.advanceEpoch(options)
@@ -218,9 +218,13 @@ describe('its declarations', () => {
       line: `void DirtyTracker.create({ capacity: 'large' })`,
     },
     { name: 'an option that there is not', line: `void DirtyTracker.create({ capcity: 4 })` },
-    { name: 'an iterable for a list of keys', line: `openWriter({}).markMany(new Map().keys())` },
-    { name: 'a string for a list of keys', line: `openWriter({}).markMany('keys')` },
-    { name: 'half a key', line: `openWriter({}).mark({})` },
+    {
+      name: 'an iterable for a list of keys',
+      line: `openWriter({} as never).markMany(new Map().keys())`,
+    },
+    { name: 'a string for a list of keys', line: `openWriter({} as never).markMany('keys')` },
+    { name: 'two numbers for one key', line: `openWriter({} as never).mark(1, 2)` },
+    { name: 'an object for a handle', line: `openWriter({})` },
   ])('refuse $name', ({ line }) => {
     const { status, stdout } = compile(
       `import { DirtyTracker, openWriter } from 'dirtyring'\n${line}\nexport { DirtyTracker, openWriter }`,

@@ -77,7 +77,7 @@ function invalidate(epoch) {
     found.cleared++
     return
   }
-  for (const key of epoch) if (cache.delete(key)) found.dropped++
+  for (const key of epoch.bigints) if (cache.delete(key)) found.dropped++
 }
 
 // -------------------------------------------------------------------------------------- the oracle

@@ -48,7 +48,7 @@ const bigEndian = Buffer.alloc(8)
 
 function* keysOf(epoch, transaction) {
   if (keys === 'ids') return yield* epoch.ids()
-  for (const fingerprint of epoch) {
+  for (const fingerprint of epoch.bigints) {
     bigEndian.writeBigUInt64BE(fingerprint)
     yield* names.getValues(bigEndian, { transaction })
   }
