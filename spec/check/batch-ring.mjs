@@ -226,6 +226,7 @@ export class World {
   }
 }
 
+/** @type {import('./types.js').Scenario<World>[]} */
 export const scenarios = [
   {
     name: 'BatchRing: two producers, a consumer, two slots',

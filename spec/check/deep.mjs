@@ -98,7 +98,7 @@ async function lead() {
   const only = option('--only', '')
   const version = createHash('sha256').update(buildCore())
   const here = fileURLToPath(new URL('.', import.meta.url))
-  for (const file of readdirSync(here, { recursive: true }).sort())
+  for (const file of readdirSync(here, { recursive: true, encoding: 'utf8' }).sort())
     if (file.endsWith('.mjs')) version.update(readFileSync(join(here, file)))
   const name = version.digest('hex').slice(0, 16)
   let state = { name, results: {} }
@@ -133,7 +133,7 @@ function serve(queue, ms, state) {
       if (index === undefined) child.disconnect()
       else child.send({ index, ms, seed: index + 1000 })
     }
-    child.on('message', ({ index, result }) => {
+    child.on('message', (/** @type {any} */ { index, result }) => {
       const { name } = scenarios[index]
       state.results[name] = result
       mkdirSync(dirname(STATE), { recursive: true })

@@ -312,6 +312,7 @@ const model = { setUp, racyWords, unimportantWords, namer, World }
 /** Keys whose home is one cell, told apart by their bytes alone. */
 const ONE_CELL = { a: { home: 1 }, b: { home: 1 }, c: { home: 1 } }
 
+/** @type {import('./types.js').Scenario<World>[]} */
 export const scenarios = [
   {
     name: 'dictionary: two threads add one key',

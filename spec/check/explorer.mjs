@@ -20,10 +20,15 @@ import * as tracker from './model.mjs'
 
 /** A scenario, made ready to be executed with one build of the core. */
 export class Subject {
+  /**
+   * @param {import('./types.js').Core} core
+   * @param {import('./types.js').Scenario<any>} scenario
+   */
   constructor(core, scenario) {
     this.core = core
     this.scenario = scenario
     /** What its threads stand in, and what is required of them. */
+    /** @type {any} */
     this.model = scenario.model ?? tracker
     const made = this.model.setUp(core, scenario)
     const { memory } = made
@@ -67,6 +72,7 @@ export class Subject {
       byValue,
       unimportant: this.unimportant,
     })
+    /** @type {any} */
     let world
     let failure
     try {
@@ -387,10 +393,10 @@ export function search(
 /** So many random executions; every other one by PCT. */
 export function walk(
   subject,
-  { count: most = 1000, ms = Infinity, deaths = 1, throws = 0, seed = 1, into } = {},
+  { count: most = 1000, ms = Infinity, deaths = 1, throws = 0, seed = 1, into = tally() } = {},
 ) {
   subject.use()
-  const result = into ?? tally()
+  const result = into
   const started = performance.now()
   const lengths = { kills: 0, throws: 0, points: 0 }
   for (let k = 0; k < most; k++) {

@@ -71,6 +71,9 @@ const ATOMICS = new Map([
   ['notify', 'anotify'],
 ])
 
+/** TypeScript keeps it to itself. @type {(kind: ts.SyntaxKind) => boolean} */
+const isAssignmentOperator = /** @type {any} */ (ts).isAssignmentOperator
+
 export class CannotInstrument extends Error {
   constructor(problems) {
     super(
@@ -117,6 +120,11 @@ export function readSources(edits = []) {
     sources.set(file, parts.join(/^\s/.test(find) ? `\n${replace}` : replace))
   }
   return sources
+}
+
+/** The method's name, of a call of a method. */
+function methodOf(call) {
+  return call.expression.name.text
 }
 
 /** Matches a text whatever its line breaks and indentation are. */
@@ -177,7 +185,7 @@ export function instrument(sources, core = CORE) {
   const isBranded = (type) =>
     checker
       .getPropertiesOfType(type)
-      .some((property) => property.escapedName.startsWith('__@shared@'))
+      .some((property) => String(property.escapedName).startsWith('__@shared@'))
   const brandCache = new Map()
   const isSharedType = (type) => {
     if (
@@ -370,8 +378,8 @@ export function instrument(sources, core = CORE) {
       const first = node.arguments[0]
       if (first === undefined || !isShared(first))
         refuse(node, 'Atomics on something else than shared words')
-      else if (!ATOMICS.has(node.expression.name.text))
-        refuse(node, `Atomics.${node.expression.name.text} is not modelled`)
+      else if (!ATOMICS.has(methodOf(node)))
+        refuse(node, `Atomics.${methodOf(node)} is not modelled`)
       else if (node.arguments.some(ts.isSpreadElement))
         refuse(node, 'a spread among the arguments of Atomics')
       const home = checkHome(node, 'a shared access')
@@ -472,7 +480,7 @@ export function instrument(sources, core = CORE) {
     return plain
   }
 
-  function renderChildren(node, text, home, custom = () => undefined) {
+  function renderChildren(node, text, home, custom = (_child) => undefined) {
     const children = []
     ts.forEachChild(node, (child) => {
       children.push(child)
@@ -499,7 +507,7 @@ export function instrument(sources, core = CORE) {
       if (operator === '=') {
         return `($.w(${of(expression)}, ${of(argumentExpression)}, ${of(node.right)}, ${siteOf(node)}) ? (yield) : $.v)`
       }
-      if (ts.isAssignmentOperator(node.operatorToken.kind)) {
+      if (isAssignmentOperator(node.operatorToken.kind)) {
         if (!isPure(expression) || !isPure(argumentExpression))
           refuse(node, 'a compound assignment whose place is not simple')
         const value = `${of(node.left)} ${operator.slice(0, -1)} (${of(node.right)})`
@@ -510,7 +518,7 @@ export function instrument(sources, core = CORE) {
       const given = node.arguments.map(of)
       const site = siteOf(node)
       if (isAtomics(node.expression)) {
-        const name = node.expression.name.text
+        const name = methodOf(node)
         const hook = ATOMICS.get(name)
         if (hook === 'arw') given.unshift(JSON.stringify(name))
         if (hook === 'await' && given.length === 3) given.push('Infinity')
@@ -552,7 +560,7 @@ export function instrument(sources, core = CORE) {
     if (ts.isPropertyAccessExpression(node)) return isPure(node.expression)
     return (
       ts.isBinaryExpression(node) &&
-      !ts.isAssignmentOperator(node.operatorToken.kind) &&
+      !isAssignmentOperator(node.operatorToken.kind) &&
       isPure(node.left) &&
       isPure(node.right)
     )

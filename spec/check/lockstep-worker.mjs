@@ -51,7 +51,7 @@ function access(name, i, a, b) {
   control[base + at.B] = at.asWord(b)
   const command = stopInside(at.AT_ACCESS)
   $.v = command === at.SKIP ? pretend(name, i, a) : perform(name, i, a, b)
-  control[base + at.VALUE] = name === 'wait' ? at.WAKES.indexOf($.v) : at.asWord($.v)
+  control[base + at.VALUE] = name === 'wait' ? at.WAKES.indexOf(String($.v)) : at.asWord($.v)
   if (name === 'wait') stopInside(at.WOKEN)
   return false
 }
@@ -102,6 +102,7 @@ function* until(look) {
 }
 
 class RealTracker extends Tracker {
+  /** @override */
   *wait(isSo, also) {
     for (;;) {
       const heard = Atomics.load(words, core.SIGNAL)
@@ -148,7 +149,7 @@ class RealWorld {
         return jobs.map((_, id) => threadOf(id))
       },
     }
-    this.tracker = new RealTracker(this)
+    this.tracker = new RealTracker(/** @type {any} */ (this))
   }
 
   get exits() {

@@ -18,8 +18,14 @@ const SMALL = {
   maxWaitMs: 1000,
 }
 
-/** The memory that each execution of a scenario begins with. */
+/**
+ * The memory that each execution of a scenario begins with.
+ *
+ * @param {import('./types.js').Core} core
+ * @param {import('./types.js').Scenario} scenario
+ */
 export function setUp(core, scenario) {
+  /** @type {Record<string, any>} */
   const { smallestTable, ...settings } = { ...SMALL, ...scenario.memory }
   const made = core.createMemory(settings, core.secretsOf(7))
   const layout = {

@@ -16,6 +16,12 @@ import { Tracker } from './tracker.mjs'
 export { BENIGN, namer, racyWords, setUp, unimportantWords } from './memory.mjs'
 
 export class World {
+  /**
+   * @param {import('./types.js').Core} core
+   * @param {import('./types.js').Scenario} scenario
+   * @param {ReturnType<typeof import('./memory.mjs').setUp>} made
+   * @param {import('./runtime.mjs').Run} run
+   */
   constructor(core, scenario, { memory, settings, seeded }, run) {
     this.core = core
     this.scenario = scenario
@@ -36,6 +42,7 @@ export class World {
     this.batchOf = new Map()
     /** Calls of markEverything(). */
     this.everythings = []
+    /** What the scenario's threads tell each other. @type {Record<string, any>} */
     this.results = {}
     this.exits = []
     this.aggregators = 0
@@ -404,6 +411,7 @@ export class World {
     const { core, layout, counts } = this
     counts.events++
     const payload = token & core.PAYLOAD_MASK
+    /** @type {{ by: string, kind: number | string, keys: string[], epoch?: number }} */
     const fill = { by: thread?.name ?? 'finish', kind: token >>> core.KIND_SHIFT, keys: [] }
     this.fills.push(fill)
     this.run.known = mix(this.run.known, mix(token, thread?.id ?? -1))

@@ -21,6 +21,9 @@ export function* read(memory, i) {
  * Do `look` until it returns true. In between the thread is blocked until another one has written a
  * word that `look` read or, with `event`, something happened outside of shared memory; with
  * `sleepOn`, a word, only a notify on that counts, and what was written does not.
+ *
+ * @param {() => Generator<any, any, any>} look
+ * @param {{ event?: boolean, polls?: () => boolean, sleepOn?: number }} [options]
  */
 export function* until(look, { event = false, polls = () => true, sleepOn = -1 } = {}) {
   for (;;) {

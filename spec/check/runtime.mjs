@@ -156,15 +156,29 @@ class Thread {
 
 /** One execution. `scenario.start(run)` spawns the threads. */
 export class Run {
+  /**
+   * @param {any} chooser
+   * @param {{
+   *   racy?: (word: number) => boolean,
+   *   raceNames?: (word: number) => string,
+   *   killing?: boolean,
+   *   throwing?: boolean,
+   *   byValue?: boolean,
+   *   unimportant?: (word: number) => boolean,
+   *   isPoint?: (word: number, user: number, writes: boolean) => boolean,
+   *   note?: (word: number, user: number, writes: boolean) => void,
+   *   trace?: any,
+   * }} options
+   */
   constructor(
     chooser,
     {
-      racy = () => false,
-      raceNames = () => '',
+      racy = (_word) => false,
+      raceNames = (_word) => '',
       killing = false,
       throwing = false,
       byValue = false,
-      unimportant = () => false,
+      unimportant = (_word) => false,
       isPoint,
       note,
       trace = null,
@@ -195,6 +209,7 @@ export class Run {
     this.aborted = false
     this.events = 0
     this.watch = null
+    /** @type {(thread: Thread) => void} */
     this.onDeath = () => undefined
     /** What the execution is told by: what a stranger would see from outside. */
     this.outcome = []

@@ -12,6 +12,7 @@ import { scenarios as exceptionScenarios } from './scenarios/exceptions.mjs'
 import { scenarios as parkingScenarios } from './scenarios/parking.mjs'
 import { scenarios as ringScenarios } from './scenarios/ring-and-lanes.mjs'
 
+/** @type {import('./types.js').Scenario<any>[]} */
 export const scenarios = [
   ...ringScenarios,
   ...epochScenarios,

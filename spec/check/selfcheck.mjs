@@ -28,7 +28,8 @@ for (const { why, source, line = 3, says, count = 1 } of refusals) {
 
 const core = await loadCore()
 const named = (name) => scenarios.find((each) => each.name === name)
-for (const [name, bounds] of [
+/** @type {[name: string, bounds: import('./types.js').Bounds][]} */
+const searched = [
   ['push: two producers, two slots, nobody consumes', { preemptions: 1, deaths: 1 }],
   ['push: two producers, two slots, nobody consumes', { preemptions: 2, deaths: 0 }],
   ['open: two writers claim one lane', { preemptions: 2, deaths: 1 }],
@@ -38,7 +39,8 @@ for (const [name, bounds] of [
   ['ring: one slot, two producers that do not wait', { preemptions: 1, deaths: 0 }],
   ['dictionary: two threads add one key', { preemptions: 2, deaths: 1 }],
   ['dictionary: key() of every number races the adding of keys', { preemptions: 1, deaths: 0 }],
-]) {
+]
+for (const [name, bounds] of searched) {
   const reduced = search(new Subject(core, named(name)), bounds)
   const byOrigin = search(new Subject(core, named(name)), { ...bounds, byValue: false })
   const unreduced = search(new Subject(core, named(name)), { ...bounds, reduces: false })

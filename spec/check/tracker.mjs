@@ -8,6 +8,7 @@ import { Failure, learnOfEnd } from './runtime.mjs'
  * signals, and of threads that ended when they do.
  */
 export class Tracker {
+  /** @param {import('./model.mjs').World} world */
   constructor(world) {
     this.world = world
     this.outbox = world.core.openOutbox(world.memory, world.scenario.start?.epoch ?? 0)
@@ -167,6 +168,11 @@ export class Tracker {
     for (const thread of threads) learnOfEnd(currentThread(), thread)
   }
 
+  /**
+   * @param {() => boolean} isSo
+   * @param {(() => Generator<any, any, any>) | undefined} [also]
+   * @param {boolean} [polls]
+   */
   *wait(isSo, also, polls = false) {
     const poke = this.poke.bind(this)
     const { queue, draining } = this.outbox

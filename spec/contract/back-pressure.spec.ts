@@ -115,7 +115,7 @@ describe('back-pressure', () => {
     expectAccounts(tracker, 13)
   })
 
-  it('C10: onFull wait: a mark that nobody makes room for throws ERR_DIRTYRING_STALLED, and nothing is stored', async () => {
+  it('C10: onFull wait: a mark for which no room is made throws ERR_DIRTYRING_STALLED, and nothing is stored', async () => {
     const { tracker, hand } = await openHeld({ laneCapacity: 4, batchSize: 4, maxWaitMs: 5 })
     const writer = tracker.openWriter()
     writer.markMany([0, 1])

@@ -16,7 +16,7 @@ import { expectError } from '../support/bad-input.js'
 
 const BAD_HANDLE = { name: 'TypeError', code: 'ERR_DIRTYRING_BAD_HANDLE' }
 
-describe('C11: a handle that is none', () => {
+describe('C11: an invalid handle', () => {
   const version = VERSION_VALUE
   const foreign = (bytes: number): object => ({
     dirtyring: version,
@@ -196,7 +196,7 @@ describe('C11: a handle that is none', () => {
     expect(tracker.health().state).toBe('absent')
   })
 
-  it("a tracker's handle is none for a BatchRing", async () => {
+  it("a BatchRing refuses a tracker's handle", async () => {
     const tracker = await openUnattended()
     expectError(
       thrown(() => BatchRing.attach(tracker.handle as never)),

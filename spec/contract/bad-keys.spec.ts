@@ -9,7 +9,7 @@ import {
 import { openInline, thrown } from '../support/in-process.js'
 import { INVALID_ARG, OUT_OF_RANGE, expectError } from '../support/bad-input.js'
 
-describe('C11: keys that are none', () => {
+describe('C11: invalid keys', () => {
   const wrong: [key: unknown, kind: { name: string; code: string }, part: string][] = [
     [-1, OUT_OF_RANGE, 'got -1'],
     [1.5, OUT_OF_RANGE, 'got 1.5'],
@@ -386,7 +386,7 @@ describe('C11: more keys than there is room for', () => {
     expect([epoch.size, epoch.has(0), epoch.has(COUNT - 1)]).toEqual([COUNT, true, true])
   })
 
-  it('markMany() with atomic: false: a list that only says that it is long is left at the first key that is none', async () => {
+  it('markMany() with atomic: false stops at the first invalid key of a list whose length is a lie', async () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     expectError(

@@ -45,7 +45,7 @@ const starts: [string, Start][] = [
 ]
 
 describe.each(starts)('flushed(), with counters that begin at %s', (_, start) => {
-  it('waits for every writer that had something staged, and for none of them longer than for that', async () => {
+  it('waits for every writer that had keys staged, for each only until those are published', async () => {
     const tracker = await openInline({}, start)
     const [a, b, idle] = [
       otherThread(tracker, 71),

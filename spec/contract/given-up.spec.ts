@@ -10,7 +10,7 @@ function corrupt(tracker: DirtyTracker): void {
   words[layout.ring + (words[TAIL] & (layout.capacity - 1))] = 0x7fffffff
 }
 
-describe('when there is no way on, every promise says so:', () => {
+describe('when the aggregator cannot go on, every promise says so:', () => {
   it('reap(), whose own token finds the ring corrupt', async () => {
     const tracker = await openUnattended()
     const writer = tracker.openWriter()

@@ -442,7 +442,7 @@ describe('the name that an unknown option is taken for', () => {
   })
 })
 
-describe('what is no bag', () => {
+describe('an argument that is no option bag', () => {
   class AbortSignal_ {
     readonly [Symbol.toStringTag] = 'AbortSignal'
   }

@@ -357,7 +357,7 @@ describe('C9: stop()', () => {
     expect([last.exact, ...sortedIds(last)]).toEqual([true, 0, 1, 2, 3, 4])
   })
 
-  it("with aggregator 'none' and nobody running one, does it itself", async () => {
+  it("with aggregator 'none' and no aggregator running, does the aggregator's work itself", async () => {
     const tracker = await openUnattended({ capacity: 4, epochSlots: 4 })
     const writer = tracker.openWriter()
     writer.markMany([1])
@@ -370,7 +370,7 @@ describe('C9: stop()', () => {
     expect(tracker.health()).toMatchObject({ finished: true, state: 'finished' })
   })
 
-  it("with aggregator 'none' and one that went away, goes on where it stopped", async () => {
+  it("with aggregator 'none' and an aggregator that went away, goes on where that one stopped", async () => {
     const { tracker, hand } = await openHeld({ capacity: 8 })
     const writer = tracker.openWriter()
     for (const id of range(0, 7)) writer.markMany([id])
@@ -381,7 +381,7 @@ describe('C9: stop()', () => {
     expect(tracker.stats().batches).toBe(7)
   })
 
-  it("with aggregator 'none', waits for the one that runs, and for the one that takes over from it", async () => {
+  it("with aggregator 'none', waits for the aggregator that runs, and for its successor", async () => {
     const { tracker, hand } = await openHeld({ capacity: 4 })
     tracker.openWriter().markMany([1])
     const stopping = tracker.stop()
@@ -454,7 +454,7 @@ describe('leaving the scope of a tracker', () => {
     return warn.mock.calls.map(([message]) => message)
   }
 
-  it('stops it, and warns of keys in the last epoch that nobody asked for', async () => {
+  it('stops the tracker, and warns of keys in a last epoch that no code took', async () => {
     const tracker = await openInline()
     tracker.openWriter().markMany([1, 2, 3])
     const warnings = await dispose(tracker)

@@ -104,7 +104,7 @@ describe('opening and closing', () => {
     expectAccounts(tracker, 20)
   })
 
-  it('C10: close() comes to an end where the ring is full and nobody consumes; the rest is done without blocking the thread', async () => {
+  it('C10: close() ends where the ring is full and no aggregator consumes; the rest is done without blocking the thread', async () => {
     const { tracker, hand } = await openHeld({ capacity: 2, batchSize: 1 })
     const writer = tracker.openWriter()
     for (const id of range(0, 4)) writer.mark(id)

@@ -66,7 +66,7 @@ describe('who runs the aggregator', () => {
     })
   })
 
-  it('none, and nobody ever came: stop() delivers it all', async () => {
+  it('none, and no aggregator ever came: stop() delivers it all', async () => {
     const verdict = await runProgram('aggregators', { case: 'nobody' }, { timeoutMs: 20_000 })
 
     expect(Number(verdict.first) + Number(verdict.lastSize)).toBe(1100)

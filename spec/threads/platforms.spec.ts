@@ -72,7 +72,7 @@ describe('a host', () => {
     })
   })
 
-  it('that started a worker before the library was loaded: once it has ended, watch() is told that nobody knows its number', async () => {
+  it('that started a worker before the library was loaded: once it has ended, watch() says that its number is unknown', async () => {
     expect(await runProgram('platforms', { case: 'late' })).toEqual({
       name: 'TypeError',
       code: INVALID,

@@ -18,7 +18,7 @@ describe('a thread that ends', () => {
     })
   })
 
-  it('publishes by itself also when nobody watches it; terminated, it keeps its lane, and stop() says what that means', async () => {
+  it('publishes by itself also when no tracker watches it; terminated, it keeps its lane, and stop() says what that means', async () => {
     const published = { staged: 5, ids, harvested: 0, batches: 1, open: [false], last: 'exact' }
 
     expect(await runProgram('thread-end', { case: 'unwatched' })).toEqual({

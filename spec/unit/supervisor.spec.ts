@@ -297,7 +297,7 @@ describe('The supervisor', () => {
     ]).toContainEqual(epoch)
   })
 
-  it('goes no further than a word that nobody writes, and says so', () => {
+  it('goes no further than a word that no thread writes, and says so', () => {
     const { memory, supervisor } = supervised()
     const lane = open(memory)
     send(lane, 1n)

@@ -2,8 +2,8 @@
  * The set's loops of ../kernel.ts in WebAssembly, over the very same bytes: AssemblyScript, a
  * dialect of TypeScript that this project's tsc does not see. compile.js makes binary.ts of it.
  * Places are byte addresses; nothing is kept here but the secrets, and nothing is published:
- * results go back to the caller, who stores them. A decorator of AssemblyScript stands in a comment,
- * so that formatters can read the file; compile.js takes it out of there.
+ * results go back to the caller, who stores them. A decorator of AssemblyScript stands in a comment
+ * that compile.js takes away, so that formatters can read the file.
  */
 
 let seedLo: i32

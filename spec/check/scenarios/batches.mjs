@@ -1,5 +1,6 @@
 /** Scenarios of batch() and markEverything(); ../scenarios.mjs says what a scenario is. */
 
+/** @type {import('../types.js').Scenario[]} */
 export const scenarios = [
   // ---------------------------------------------------------------------------------------- batch()
   {

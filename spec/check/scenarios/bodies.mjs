@@ -5,6 +5,7 @@
  * to; then its thread ends.
  */
 export const publishes = (...keys) =>
+  /** @param {import('../model.mjs').World} w */
   function* (w) {
     const lane = yield* w.open()
     for (const key of keys) {
@@ -15,6 +16,7 @@ export const publishes = (...keys) =>
 
 /** The same, and it does not wait: what finds the ring full stays staged. */
 export const offers = (...keys) =>
+  /** @param {import('../model.mjs').World} w */
   function* (w) {
     const lane = yield* w.open()
     for (const key of keys) {
@@ -28,6 +30,7 @@ export const offers = (...keys) =>
  * full stays staged.
  */
 export const inBatches = (...batches) =>
+  /** @param {import('../model.mjs').World} w */
   function* (w) {
     const lane = yield* w.open()
     for (const batch of batches) {
@@ -41,6 +44,7 @@ export const inBatches = (...batches) =>
  * after the other.
  */
 export const inRounds = (...batches) => ({
+  /** @param {import('../model.mjs').World} w */
   *writerA(w) {
     const lane = yield* w.open()
     for (let round = 0; round < batches.length; round++) {
@@ -51,6 +55,7 @@ export const inRounds = (...batches) => ({
       yield* w.untilSo(() => (w.results.sealed ?? -1) >= round)
     }
   },
+  /** @param {import('../model.mjs').World} w */
   *tracker(w) {
     for (let round = 0; round < batches.length; round++) {
       yield* w.tracker.wait(() => (w.results.published ?? -1) >= round)

@@ -1,6 +1,7 @@
 /** Scenarios of threads and lanes that come and go, and of stop(); ../scenarios.mjs says what a scenario is. */
 import { holdsBatch, offers, publishes } from './bodies.mjs'
 
+/** @type {import('../types.js').Scenario[]} */
 export const scenarios = [
   // ------------------------------------------------------------------------ open, close, reap, stop
   {

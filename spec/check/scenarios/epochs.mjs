@@ -1,6 +1,7 @@
 /** Scenarios of epochs and their sets; ../scenarios.mjs says what a scenario is. */
 import { holdsBatch, inRounds, offers, publishes } from './bodies.mjs'
 
+/** @type {import('../types.js').Scenario[]} */
 export const scenarios = [
   // ------------------------------------------------------------------------------------- the epochs
   {

@@ -1,6 +1,7 @@
 /** Scenarios of exceptions, and of everything at once; ../scenarios.mjs says what a scenario is. */
 import { holdsBatch, publishes } from './bodies.mjs'
 
+/** @type {import('../types.js').Scenario[]} */
 export const scenarios = [
   // ------------------------------------------------------------------------------------- exceptions
   {

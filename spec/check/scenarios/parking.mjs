@@ -1,6 +1,7 @@
 /** Scenarios of an aggregator that goes to sleep; ../scenarios.mjs says what a scenario is. */
 import { offers } from './bodies.mjs'
 
+/** @type {import('../types.js').Scenario[]} */
 export const scenarios = [
   // ---------------------------------------------------------------------------------------- parking
   {

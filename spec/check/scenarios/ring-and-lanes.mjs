@@ -1,6 +1,7 @@
 /** Scenarios of the ring, and of lanes; ../scenarios.mjs says what a scenario is. */
 import { inBatches, offers, publishes } from './bodies.mjs'
 
+/** @type {import('../types.js').Scenario[]} */
 export const scenarios = [
   // --------------------------------------------------------------------------------------- the ring
   {
