@@ -21,7 +21,7 @@ import { controlToken, epochPayload, SEAL } from '../lib/ring/token.js'
 import { contains, indexLog, insertRun, shiftFor, type SetState } from '../lib/set/kernel.js'
 import { secretsAt, secretsOf } from '../lib/set/mix.js'
 import { nativeKernel, reserveNative, SCRATCH_WORDS } from '../lib/set/native/native.js'
-import { settingsFor, resolveOptions } from '../lib/options.js'
+import { resolveOptions } from '../lib/options.js'
 import { lanesOf, noClock } from './support/steps.js'
 
 const SOURCE = 16384
@@ -139,11 +139,10 @@ describe('The WebAssembly kernel', () => {
       maxKeysPerEpoch: 3000,
       epochSlots: 3,
     })
-    const settings = settingsFor(options)
     const seeds = secretsOf(11)
-    const memories: Memory[] = [createMemory(settings, seeds)]
+    const memories: Memory[] = [createMemory(options, seeds)]
     const native = reserveNative(memories[0].words.byteLength)
-    memories.push(createMemory(settings, seeds, native))
+    memories.push(createMemory(options, seeds, native))
     const runs = memories.map((memory) => {
       memory.words.fill(0, TRACKER_ID, TRACKER_ID + 2)
       memory.words.fill(0, IDENTITY_CHECK, IDENTITY_CHECK + 1)

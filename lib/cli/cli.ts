@@ -9,8 +9,8 @@ const help = `dirtyring: which keys changed since last time
 
 Usage: dirtyring <command> [options]
 
-  doctor                 what this runtime can do, the memory the defaults take, a self-test: for bug reports
-  demo                   half a minute of incremental checkpoints under kills, with a proof at the end
+  doctor                 what this runtime can do, and a self-test: for bug reports
+  demo                   half a minute of incremental checkpoints under kills, with a proof
   <command> --help       its options
 
   -h, --help             this text
@@ -19,19 +19,21 @@ Usage: dirtyring <command> [options]
 
 const demoHelp = `Usage: dirtyring demo [options]
 
-  Worker threads write a shared table and mark every row they write. The main thread keeps a copy up to date by copying, at every
-  checkpoint, the rows that changed. A writer and the aggregator are terminated on the way, a checkpoint fails, an epoch overflows.
-  Exit code 0 only if the copy is the table, byte for byte, and no mark was lost and none invented.
+  Worker threads write a shared table and mark every row that they write. The main thread keeps a
+  copy up to date: at every checkpoint it copies the rows that changed. On the way a writer and
+  the aggregator are terminated, a checkpoint fails, and an epoch overflows. The exit code is 0 only
+  if the copy equals the table, byte for byte, and no mark was lost and none invented.
 
-  On a terminal: k kills a writer, f lets the next checkpoint fail, q ends it early, with its proof.
+  On a terminal: k kills a writer, f makes the next checkpoint fail, q ends it early, with its proof.
 
 ${demoOptionsHelp()}
 `
 
 const doctorHelp = `Usage: dirtyring doctor [--json]
 
-  What this runtime can do, the memory that a tracker takes by default, and a self-test with two worker threads, one of which is
-  terminated. Exit code 0 if dirtyring is usable here. Paste it into bug reports.
+  Prints what this runtime can do and how much memory a tracker takes by default, and runs a
+  self-test with two worker threads, of which one is terminated. The exit code is 0 if dirtyring is
+  usable here. Paste the output into bug reports.
 
   --json                 the same for machines
 `
@@ -57,7 +59,7 @@ async function demo(settings: DemoSettings, isPlain: boolean): Promise<number> {
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => {
       show.close()
-      process.kill(process.pid, signal) // nobody listens any more: it does what it does by default
+      process.kill(process.pid, signal) // has no listener any more: the default action follows
     })
   }
   const isProven = await runDemo(settings, show, interrupted.signal)
@@ -100,12 +102,13 @@ async function main([command, ...args]: string[]): Promise<number> {
       return say(`${version()}\n`)
     default:
       throw new UsageError(
-        `unknown ${command.startsWith('-') ? 'option' : 'command'} "${command}": there are "doctor" and "demo"`,
+        `unknown ${command.startsWith('-') ? 'option' : 'command'} "${command}": ` +
+          'there are "doctor" and "demo"',
       )
   }
 }
 
-// Whoever read the output has closed it (`| head`): nobody is left to be told anything.
+// The reader of the output has closed it (`| head`): there is nothing left to tell.
 process.stdout.on('error', () => process.exit(1))
 
 try {

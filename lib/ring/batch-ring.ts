@@ -50,15 +50,9 @@ export class BatchRing {
     options: Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'maxWriters'> = {},
   ): BatchRing {
     const geometry = resolveRingOptions(options)
-    const unused = {
-      epochSlots: 0,
-      maxKeysPerEpoch: 0,
-      flushIntervalMs: 0,
-      maxWaitMs: 0,
-      onFull: 'reject',
-    } as const
+    const batchSize = geometry.laneCapacity
     return new BatchRing(
-      createMemory({ ...geometry, ...unused, batchSize: geometry.laneCapacity }, []),
+      createMemory({ ...geometry, batchSize, epochSlots: 0, maxKeysPerEpoch: 0 }, []),
     )
   }
 

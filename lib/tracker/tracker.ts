@@ -9,7 +9,6 @@ import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory
 import {
   memoryFootprint,
   resolveOptions,
-  settingsFor,
   type ResolvedOptions,
   type TrackerHandle,
   type TrackerOptions,
@@ -155,7 +154,7 @@ export class DirtyTracker {
         'wasm',
       )
     }
-    const memory = createMemory(settingsFor(options), secretsOf(randomSeed()), native)
+    const memory = createMemory(options, secretsOf(randomSeed()), native)
     this.kernel = native === undefined ? 'js' : 'wasm'
     startAt(memory, start)
     memory.words[TRACKER_THREAD] = threadIdFor(memory) + 1

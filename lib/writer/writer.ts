@@ -17,13 +17,8 @@ import {
   type KeyList,
 } from '../keys.js'
 import { LANE_OWNER, LANE_REJECTED, LANE_WAKE, laneAt, TRACKER_ID } from '../memory/map.js'
-import {
-  attachMemory,
-  checkIdentity,
-  sameMemory,
-  settingsOf,
-  type Memory,
-} from '../memory/memory.js'
+import { attachMemory, checkIdentity, sameMemory, type Memory } from '../memory/memory.js'
+import { settingsOf } from '../memory/settings.js'
 import { addTotal } from '../memory/total.js'
 import {
   beginBatch,

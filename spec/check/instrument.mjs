@@ -47,7 +47,15 @@ export const CORE = [
 /**
  * Taken as they are: no shared access, or only before any other thread has the memory (memory.ts).
  */
-const AS_THEY_ARE = ['errors', 'memory/map', 'memory/memory', 'set/mix']
+const AS_THEY_ARE = [
+  'errors',
+  'check',
+  'memory/map',
+  'memory/settings',
+  'memory/handle',
+  'memory/memory',
+  'set/mix',
+]
 
 /**
  * Functions that may be handed the words although they are not instrumented: they read what was
