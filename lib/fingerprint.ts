@@ -113,7 +113,7 @@ const { charCodeAt, codePointAt } = String.prototype
 
 function digest(key: string | Uint8Array, seed: number): void {
   if (typeof seed !== 'number') throw invalidArg('seed', 'a number', seed)
-  if (seed >>> 0 !== seed) throw outOfRange('seed', 'a whole number, 0 to 2^32-1', seed)
+  if (seed >>> 0 !== seed) throw outOfRange('seed', 'a whole number from 0 to 2^32-1', seed)
   if (typeof key === 'string') digestString(key, seed)
   else if (typedArrayName(key) === 'Uint8Array') digestBytes(key, seed)
   else throw invalidArg('key', 'a string or a Uint8Array', key)

@@ -68,14 +68,19 @@ export function readKey(
 ): void {
   if (typeof key === 'number') {
     if (!Number.isSafeInteger(key) || key < 0)
-      throw outOfRange(argumentName(name), 'a whole number, 0 to 2^53-1', key)
+      throw outOfRange(argumentName(name), 'a whole number from 0 to 2^53-1', key)
     out[at] = key
     out[at + 1] = key / TWO_POW_32
   } else if (typeof key === 'string') {
     hashKey(key, 0, out, at)
   } else if (typeof key === 'bigint') {
     if (key < 0n || key > MAX_BIGINT)
-      throw outOfRange(argumentName(name), 'a bigint, 0n to 2^64-1', key, key < 0n ? SIGNED : '')
+      throw outOfRange(
+        argumentName(name),
+        'a bigint from 0n to 2^64-1',
+        key,
+        key < 0n ? SIGNED : '',
+      )
     bigintBits[0] = key
     out[at] = lanesOfBigint[0]
     out[at + 1] = lanesOfBigint[1]
@@ -176,11 +181,12 @@ export function openKeys(keys: KeyList): KeySource {
         values: undefined,
       }
     case undefined: {
-      const hint = isKey(keys) ? ' (one key: wrap it in an array)' : ''
+      const hint = isKey(keys) ? 'To pass one key, wrap it in an array.' : ''
       throw invalidArg(
         'keys',
-        `a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys${hint}`,
+        'a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys',
         keys,
+        hint,
       )
     }
   }
@@ -237,7 +243,7 @@ function readValues(
 }
 
 function otherSize({ count }: KeySource, got: unknown): TypeError {
-  return invalidArg('keys', `as many values as its size says, ${count}`, got)
+  return invalidArg('keys', `a Set of as many values as its size says, ${count}`, got)
 }
 
 /**
@@ -361,7 +367,7 @@ function valuesOf(keys: ReadonlySet<Key>): SetValues {
 function checkCount(name: string, count: unknown): number {
   if (typeof count !== 'number') throw invalidArg(name, 'a number', count)
   if (!Number.isInteger(count) || count < 0 || count >= TWO_POW_32)
-    throw outOfRange(name, 'a whole number, 0 to 2^32-1', count)
+    throw outOfRange(name, 'a whole number from 0 to 2^32-1', count)
   return count
 }
 
@@ -402,7 +408,7 @@ export function laneCount(lanes: Uint32Array | Int32Array): number {
   if (name !== 'Uint32Array' && name !== 'Int32Array')
     throw invalidArg('lanes', 'a Uint32Array or an Int32Array', lanes)
   const length = viewLength(lanes, 'lanes')
-  if (length % 2 !== 0) throw outOfRange('lanes', 'an even length', length)
+  if (length % 2 !== 0) throw outOfRange('lanes', 'of an even length', length)
   return length / 2
 }
 
@@ -412,5 +418,5 @@ export function idFrom(lo: number, hi: number): number {
   const advice =
     'Text, bytes and larger bigints come back as 64-bit fingerprints: read them as bigints, with for...of or `keys`. ' +
     'To have text itself back, mark its number in a KeyDictionary.'
-  throw outOfRange('key', 'an id, 0 to 2^53-1', (BigInt(hi) << 32n) | BigInt(lo), advice)
+  throw outOfRange('key', 'an id from 0 to 2^53-1', (BigInt(hi) << 32n) | BigInt(lo), advice)
 }

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
+import { randomFrom } from '../lib/demo/random.js'
 import { DirtyTracker, FingerprintSet } from '../lib/index.js'
 import { recover, takeRole, type Aggregator } from '../lib/aggregator/state.js'
 import { IDLE, step } from '../lib/aggregator/step.js'
@@ -159,11 +160,10 @@ describe('The WebAssembly kernel', () => {
     const work = (aggregator: Aggregator): void => {
       while (step(aggregator) !== IDLE);
     }
-    let state = 1
+    const random = randomFrom(1)
     for (let round = 0; round < 400; round++) {
-      const batch = Array.from(
-        { length: 40 },
-        () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> (round < 300 ? 18 : 21),
+      const batch = Array.from({ length: 40 }, () =>
+        Math.floor(random() * 2 ** (round < 300 ? 14 : 11)),
       )
       for (const { aggregator, lane, memory } of runs) {
         for (const id of batch) stage(lane, id, id & 7)
@@ -224,7 +224,7 @@ describe('The WebAssembly kernel', () => {
       const epoch = await tracker.stop()
       expect([...epoch.ids()]).toEqual([7])
       await expect(DirtyTracker.create({ ...small, kernel: 'wasm' })).rejects.toThrow(
-        /^"options.kernel" expected 'auto' or 'js' where WebAssembly/,
+        /^"options.kernel" must be 'auto' or 'js', got "wasm"\. WebAssembly/,
       )
       expect(new FingerprintSet({ kernel: 'wasm' }).addMany([1, 2, 1])).toBe(2)
       // A set that had WebAssembly, and does not get it when it grows in the middle of a call.
@@ -244,10 +244,10 @@ describe('The WebAssembly kernel', () => {
     const [ts, wasm] = (['js', 'wasm'] as const).map(
       (kernel) => new FingerprintSet({ kernel, seed: 5 }),
     )
-    let state = 1
+    const random = randomFrom(1)
     for (let round = 0; round < 60; round++) {
       const keys = BigUint64Array.from({ length: round * 97 }, () =>
-        BigInt((state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 17),
+        BigInt(Math.floor(random() * 2 ** 15)),
       )
       expect(wasm.addMany(keys)).toBe(ts.addMany(keys))
       expect(wasm.add(round)).toBe(ts.add(round))

@@ -17,10 +17,10 @@ import {
   nearTheEndOfTheStack,
   openHeld,
   openInline,
+  randomFrom,
   openUnattended,
   range,
   rejected,
-  seeded,
   sortedIds,
   sortedListed,
   thrown,
@@ -675,7 +675,7 @@ describe('room, and waitForRoom()', () => {
       onFull: 'reject',
     })
     const [writer, other] = [tracker.openWriter(), tracker.openWriter()]
-    const random = seeded(11)
+    const random = randomFrom(11)
     const rooms = new Set<number>()
     for (const round of range(0, 200)) {
       const { room } = writer
@@ -999,7 +999,7 @@ describe('C12: the accounts are right at any quiet moment', () => {
         onFull,
         maxWaitMs: 0,
       })
-      const random = seeded(laneCapacity)
+      const random = randomFrom(laneCapacity)
       const pick = (below: number): number => Math.floor(random() * below)
       let writers = range(0, 3).map(() => tracker.openWriter())
       let offered = 0
@@ -1094,7 +1094,7 @@ describe('C12: the accounts are right at any quiet moment', () => {
       onFull: 'reject',
     })
     const writers = [tracker.openWriter(), tracker.openWriter()]
-    const random = seeded(5)
+    const random = randomFrom(5)
     const stored = new Set<number>()
     for (const id of range(0, 500)) {
       if (writers[id % 2].mark(id)) stored.add(id)

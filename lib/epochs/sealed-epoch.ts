@@ -1,4 +1,5 @@
-import { DirtyRingError, invalidArg } from '../errors.js'
+import { checkFunction } from '../check.js'
+import { DirtyRingError } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import { checkLanes, idFrom, readKey, type Fingerprint, type Key } from '../keys.js'
 import {
@@ -201,7 +202,7 @@ export class SealedEpoch {
    * TypeError if `visit` is not a function.
    */
   forEach(visit: (lo: number, hi: number, index: number) => void): void {
-    if (typeof visit !== 'function') throw invalidArg('visit', 'a function', visit)
+    checkFunction('visit', visit)
     const lanes = this.lanes
     for (let i = 0; i < lanes.length; i += 2) {
       this.#check()

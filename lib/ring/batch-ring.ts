@@ -1,4 +1,4 @@
-import { typedArrayName, viewLength, wordsOf } from '../check.js'
+import { checkFunction, typedArrayName, viewLength, wordsOf } from '../check.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { LANE_KEYS, OWNER } from '../memory/map.js'
 import { attachMemory, createMemory, handleOf, sameMemory, type Memory } from '../memory/memory.js'
@@ -87,11 +87,10 @@ export class BatchRing {
    * handed out.
    */
   drain(onBatch: (keys: BigUint64Array, producerId: number) => void, limit = Infinity): number {
-    if (typeof onBatch !== 'function') throw invalidArg('onBatch', 'a function', onBatch)
+    checkFunction('onBatch', onBatch)
     if (typeof limit !== 'number') throw invalidArg('limit', 'a number', limit)
     const isLimit = limit === Infinity || (Number.isInteger(limit) && limit >= 0)
-    if (!isLimit)
-      throw outOfRange('limit', 'a whole number that is not negative, or Infinity', limit)
+    if (!isLimit) throw outOfRange('limit', 'a whole number from 0 on, or Infinity', limit)
     this.#takeRole()
     draining.push(this.#memory)
     try {

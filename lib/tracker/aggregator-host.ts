@@ -33,6 +33,8 @@ import {
   setTimeout,
   unref,
 } from '../timers.js'
+import { backoffMs } from '../backoff.js'
+import { canWaitAsync, whenNotified } from '../wait-async.js'
 
 /** How well the aggregator is: see {@link DirtyTracker.health}. */
 export interface AggregatorHealth {
@@ -59,8 +61,6 @@ export interface AggregatorHealth {
   state: 'starting' | 'running' | 'backing-off' | 'restarting' | 'finished' | 'absent'
 }
 
-const BACKOFF_MS_MIN = 10
-const BACKOFF_MS_MAX = 1000
 /** Deaths without a sign of life in between, before it is given up. */
 const STARTS_MAX = 8
 const START_MS_MAX = 30_000
@@ -325,12 +325,9 @@ export class AggregatorHost {
       })
       Atomics.store(words, STARTING, 1)
       thread.postHandle(handleOf(this.#memory))
-      const waiting =
-        typeof Atomics.waitAsync === 'function'
-          ? Atomics.waitAsync(words, OWNER, 0, START_MS_MAX)
-          : undefined
-      if (waiting?.async === true)
-        void waiting.value.then((outcome) => outcome === 'ok' && settle(resolve))
+      whenNotified(words, OWNER, 0, START_MS_MAX, (outcome) => {
+        if (outcome === 'ok') settle(resolve)
+      })
     })
   }
 
@@ -387,8 +384,7 @@ export class AggregatorHost {
       )
     }
     if (this.#deaths === 0) again()
-    else
-      unref(setTimeout(again, Math.min(BACKOFF_MS_MIN * 2 ** (this.#deaths - 1), BACKOFF_MS_MAX)))
+    else unref(setTimeout(again, backoffMs(this.#deaths)))
   }
 
   /** 'inline': when a publisher on another thread wakes this one, and every now and then. */
@@ -409,7 +405,7 @@ export class AggregatorHost {
       Atomics.store(this.#memory.words, PARKED, 0)
       this.pump()
     }
-    const idleMs = typeof Atomics.waitAsync === 'function' ? IDLE_MS : IDLE_MS_UNWOKEN
+    const idleMs = canWaitAsync() ? IDLE_MS : IDLE_MS_UNWOKEN
     const timer = setTimeout(again, isIdle ? idleMs : 1)
     unref(timer)
     this.#next = { isSoon: !isIdle, cancel }

@@ -17,15 +17,8 @@ import { readSlot } from '../memory/slot.js'
 import { orphansOf } from '../ring/reap.js'
 import { EPOCH_MASK, SEAL, THREAD_BITS, THREAD_MASK } from '../ring/token.js'
 import type { Waiting } from '../signal.js'
-import {
-  clearInterval,
-  nowMs,
-  queueMicrotask,
-  ref,
-  setInterval,
-  setTimeout,
-  unref,
-} from '../timers.js'
+import { clearInterval, nowMs, ref, setInterval, setTimeout, unref } from '../timers.js'
+import { whenNotified } from '../wait-async.js'
 import type { Listeners } from './events.js'
 import { forSlot, forWriters, LongWaits, type PendingCall } from './long-waits.js'
 import {
@@ -564,18 +557,11 @@ export class Control implements EpochKeeper {
 
   #listen(heard: number): void {
     if (this.#listening) return
-    const waiting =
-      typeof Atomics.waitAsync === 'function'
-        ? Atomics.waitAsync(this.#memory.words, SIGNAL, heard, POLL_MS)
-        : undefined
-    if (waiting === undefined) return // the interval has to do
-    this.#listening = true
-    const heardIt = (): void => {
+    // Where the host cannot, the interval has to do.
+    this.#listening = whenNotified(this.#memory.words, SIGNAL, heard, POLL_MS, () => {
       this.#listening = false
       this.poke()
-    }
-    if (waiting.async) void waiting.value.then(heardIt)
-    else queueMicrotask(heardIt)
+    })
   }
 }
 

@@ -6,6 +6,7 @@ import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { FAILED, TRACKER_THREAD } from '../memory/map.js'
 import { startAt, type Start } from '../memory/start.js'
 import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
+import { TIMER_MS_MAX } from '../memory/settings.js'
 import {
   memoryFootprint,
   resolveOptions,
@@ -16,7 +17,7 @@ import {
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'
 import { openWriterIn, publishOwn, type Writer } from '../writer/writer.js'
-import { checkBag } from '../check.js'
+import { checkBag, checkBoolean, checkChoice, checkFunction, checkWhole } from '../check.js'
 import {
   abortable,
   isAborted,
@@ -74,6 +75,8 @@ export interface StopOptions {
   consume?: ((epoch: SealedEpoch) => unknown) | undefined
 }
 
+/** What writers are given by default. */
+const GRACE_MS = 100
 const GRACE_POLL_MS = 1
 /**
  * Between refusing marks and STOP: by then every core's earlier stores have reached the others, see
@@ -81,7 +84,6 @@ const GRACE_POLL_MS = 1
  */
 const STORE_MS = 1
 const FLUSHED_POLL_MS = 10
-const INTERVAL_MAX = 2 ** 31 - 1
 
 /**
  * Which keys did the workers change since last time? A tracker owns the shared memory, keeps the
@@ -150,8 +152,9 @@ export class DirtyTracker {
     if (options.kernel === 'wasm' && native === undefined) {
       throw outOfRange(
         'options.kernel',
-        `'auto' or 'js' where WebAssembly, or ${total} bytes of memory for it, is not to be had`,
+        `'auto' or 'js'`,
         'wasm',
+        `WebAssembly, or ${total} bytes of memory for it, is not available here.`,
       )
     }
     const memory = createMemory(options, secretsOf(randomSeed()), native)
@@ -304,11 +307,7 @@ export class DirtyTracker {
    * ```
    */
   async reap(writerId: number): Promise<number> {
-    if (typeof writerId !== 'number') throw invalidArg('writerId', 'a number', writerId)
-    const { maxWriters } = this.options
-    if (!Number.isInteger(writerId) || writerId < 0 || writerId >= maxWriters) {
-      throw outOfRange('writerId', `a whole number, 0 to ${maxWriters - 1} (maxWriters)`, writerId)
-    }
+    checkWhole('writerId', writerId, 0, this.options.maxWriters - 1, 'maxWriters - 1')
     this.#checkRunning()
     return this.#control.reapWriter(writerId)
   }
@@ -424,7 +423,7 @@ export class DirtyTracker {
     use: (epoch: SealedEpoch) => T | PromiseLike<T>,
     options: AdvanceOptions = {},
   ): Promise<T> {
-    if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
+    checkFunction('use', use)
     const epoch = await this.advanceEpoch(options)
     try {
       const result = await use(epoch)
@@ -468,10 +467,9 @@ export class DirtyTracker {
    */
   epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch> {
     const signal = signalOf(options, 'everyMs', 'skipEmpty')
-    const everyMs = wholeNumber('options.everyMs', options.everyMs)
+    const everyMs = checkWhole('options.everyMs', options.everyMs, 0, TIMER_MS_MAX)
     const { skipEmpty = true } = options
-    if (typeof skipEmpty !== 'boolean')
-      throw invalidArg('options.skipEmpty', 'a boolean', skipEmpty)
+    checkBoolean('options.skipEmpty', skipEmpty)
     const loop = new Loop(signal)
     const epochs = this.#generate(everyMs, loop, skipEmpty)
     const end = epochs.return.bind(epochs)
@@ -677,7 +675,7 @@ export class DirtyTracker {
 
   /** Keep the process alive until stop() or unref(). Without it only a pending call does. */
   ref(): this {
-    if (!this.#stopCalled) this.#keepAlive ??= setInterval(() => undefined, INTERVAL_MAX)
+    if (!this.#stopCalled) this.#keepAlive ??= setInterval(() => undefined, TIMER_MS_MAX)
     return this
   }
 
@@ -718,11 +716,9 @@ export class DirtyTracker {
    */
   async stop(options: StopOptions = {}): Promise<SealedEpoch> {
     checkBag('options', options, ['graceMs', 'consume'])
-    const graceMs =
-      options.graceMs === undefined ? 100 : wholeNumber('options.graceMs', options.graceMs)
-    const { consume } = options
-    if (consume !== undefined && typeof consume !== 'function')
-      throw invalidArg('options.consume', 'a function', consume)
+    const { graceMs = GRACE_MS, consume } = options
+    checkWhole('options.graceMs', graceMs, 0, TIMER_MS_MAX)
+    if (consume !== undefined) checkFunction('options.consume', consume)
     if (this.#last === undefined) {
       this.#stopCalled = true
       if (this.#loop?.aborted === false) this.#lastOwner = this.#loop
@@ -898,15 +894,5 @@ function checkAdvance(options: AdvanceOptions): {
 } {
   const signal = signalOf(options, 'onBusy')
   const { onBusy = 'wait' } = options
-  if (typeof onBusy !== 'string') throw invalidArg('options.onBusy', `'wait' or 'reject'`, onBusy)
-  if ((onBusy as string) !== 'wait' && (onBusy as string) !== 'reject')
-    throw outOfRange('options.onBusy', `'wait' or 'reject'`, onBusy)
-  return { signal, onBusy }
-}
-
-function wholeNumber(name: string, value: unknown): number {
-  if (typeof value !== 'number') throw invalidArg(name, 'a number', value)
-  if (!Number.isInteger(value) || value < 0 || value > INTERVAL_MAX)
-    throw outOfRange(name, `a whole number of ms, 0 to ${INTERVAL_MAX}`, value)
-  return value
+  return { signal, onBusy: checkChoice('options.onBusy', onBusy, ['wait', 'reject']) }
 }

@@ -1,4 +1,4 @@
-import { isEngineError } from '../check.js'
+import { checkWhole, isEngineError } from '../check.js'
 import { invalidArg, isRevoked, outOfRange } from '../errors.js'
 import { hashKey } from '../fingerprint.js'
 import {
@@ -45,10 +45,7 @@ export class TxnBuffer {
    */
   constructor(txnId: number | bigint, expectedKeys = 16) {
     checkTxnId(txnId)
-    if (typeof expectedKeys !== 'number') throw invalidArg('expectedKeys', 'a number', expectedKeys)
-    if (!Number.isInteger(expectedKeys) || expectedKeys < 0 || expectedKeys > KEYS_MAX) {
-      throw outOfRange('expectedKeys', `a whole number, 0 to ${KEYS_MAX}`, expectedKeys)
-    }
+    checkWhole('expectedKeys', expectedKeys, 0, KEYS_MAX)
     this.#txnId = txnId
     this.#lanes = lanesFor(expectedKeys, 'expectedKeys')
   }

@@ -37,7 +37,7 @@ import {
   type NoLane,
 } from '../ring/lane.js'
 import { THREAD_MASK } from '../ring/token.js'
-import { checkBag, wordsOf } from '../check.js'
+import { checkBag, checkBoolean, checkFunction, checkWhole, wordsOf } from '../check.js'
 import { signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
 import { nowMs, setTimeout, unref } from '../timers.js'
 import { watchWorkersForWriter } from './watch-workers.js'
@@ -272,7 +272,7 @@ export class Writer {
    * ```
    */
   batch<T>(use: () => T): T {
-    if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
+    checkFunction('use', use)
     const lane = this.#lane
     this.#check()
     if (!beginBatch(lane)) return synchronous(use())
@@ -380,9 +380,7 @@ export class Writer {
     options: { signal?: AbortSignalLike | undefined } = {},
   ): Promise<void> {
     const { capacity } = this.#lane
-    if (typeof keys !== 'number') throw invalidArg('keys', 'a number', keys)
-    if (!Number.isInteger(keys) || keys < 1 || keys > capacity)
-      throw outOfRange('keys', `a whole number, 1 to ${capacity} (laneCapacity)`, keys)
+    checkWhole('keys', keys, 1, capacity, 'laneCapacity')
     const signal = signalOf(options)
     throwIfAborted(signal)
     this.#check()
@@ -464,7 +462,7 @@ export class Writer {
       if (lane.batching && roomInBatch(lane) < count) {
         throw outOfRange(
           'use',
-          `to mark at most ${lane.capacity} keys (laneCapacity) in one batch()`,
+          `a function that marks at most ${lane.capacity} keys (laneCapacity)`,
           ((lane.end - lane.batchStart) | 0) + count,
         )
       }
@@ -501,8 +499,7 @@ export function partOf(lane: Lane): number {
 export function isAtomic(options: { atomic?: boolean | undefined } = {}): boolean {
   checkBag('options', options, ['atomic'])
   const { atomic = true } = options
-  if (typeof atomic !== 'boolean') throw invalidArg('options.atomic', 'a boolean', atomic)
-  return atomic
+  return checkBoolean('options.atomic', atomic)
 }
 
 /**
@@ -629,7 +626,7 @@ export function threadWriter(handle: unknown): Writer {
  * ```
  */
 export function withWriter<T>(handle: unknown, use: (writer: Writer) => T): T {
-  if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
+  checkFunction('use', use)
   const writer = threadWriter(handle)
   const publishAll = (): void => {
     // A batch() around this call takes the marks along.
@@ -671,8 +668,9 @@ function synchronous<T>(result: T): T {
   if (result instanceof Promise) result.catch(() => undefined)
   throw invalidArg(
     'use',
-    'a function that has made its marks and its writes when it returns: batch() is synchronous',
+    'a function that returns no promise',
     result,
+    'batch() is synchronous: all marks and writes must be made when the function returns.',
   )
 }
 
