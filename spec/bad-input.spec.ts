@@ -1381,7 +1381,10 @@ describe('C13: one aggregator at a time', () => {
 
 describe('the name that an unknown option is taken for', () => {
   const adviceFor = (name: string, ...known: string[]): string =>
-    thrown(() => checkBag('options', { [name]: 1 }, known)).message.replace(/^.*? got 1\. /, '')
+    thrown(() => checkBag('options', { [name]: 1 }, known)).message.replace(
+      /^.*? is not an option\. /,
+      '',
+    )
 
   it.each([
     // Of six letters two may differ, of fifteen five.

@@ -336,7 +336,7 @@ describe('reap()', () => {
     ] as [never, string][]) {
       const error = await rejected(tracker.reap(id))
       expect(error.name).toBe(name)
-      expect(error.message).toContain('"writerId" expected')
+      expect(error.message).toContain('"writerId" must be')
     }
     await tracker.stop()
     expect((await rejected(tracker.reap(0))).code).toBe('ERR_DIRTYRING_STOPPED')

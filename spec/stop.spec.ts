@@ -15,6 +15,7 @@ import {
   turns,
   until,
 } from './support/in-process.js'
+import { everyKindOfMark } from './support/marks.js'
 
 afterEach(() => {
   jest.restoreAllMocks()
@@ -84,17 +85,7 @@ describe('C9: stop()', () => {
     const before = (await tracker.stop()).size
     const txn = new TxnBuffer(1)
     txn.record(1)
-    const marks: (() => unknown)[] = [
-      () => writer.mark(2),
-      () => writer.mark(2, 0),
-      () => writer.markFingerprint(2n),
-      () => writer.markKey('a'),
-      () => writer.markMany([2]),
-      () => writer.markMany([]),
-      () => writer.markLanes(new Uint32Array(2)),
-      () => writer.begin(2),
-      () => txn.flushTo(writer),
-    ]
+    const marks = everyKindOfMark(writer, txn)
     for (const mark of [...marks, ...marks]) {
       const error = thrown(mark)
       expect(error.code).toBe(STOPPED)

@@ -27,6 +27,7 @@ import {
   turns,
   until,
 } from './support/in-process.js'
+import { everyKindOfMark } from './support/marks.js'
 
 /** Seal, read the keys, commit. */
 async function take(tracker: DirtyTracker): Promise<bigint[]> {
@@ -765,17 +766,7 @@ describe('opening and closing', () => {
     expect(writer.closed).toBe(true)
     const txn = new TxnBuffer(1)
     txn.record(1)
-    const marks: (() => unknown)[] = [
-      () => writer.mark(1),
-      () => writer.mark(1, 0),
-      () => writer.markFingerprint(1n),
-      () => writer.markKey('a'),
-      () => writer.markMany([1]),
-      () => writer.markMany([]),
-      () => writer.markLanes(new Uint32Array(2)),
-      () => writer.begin(1),
-      () => txn.flushTo(writer),
-    ]
+    const marks = everyKindOfMark(writer, txn)
     for (const mark of marks) {
       const error = thrown(mark)
       expect(error.code).toBe('ERR_DIRTYRING_CLOSED')
