@@ -26,8 +26,8 @@ export function checkBag(
 }
 
 /**
- * Not an array, a Map, an AbortSignal …: those have no options in them, and all that the caller
- * asked for would be ignored.
+ * Refuses an array, a Map, an AbortSignal …, because those hold no options: what the caller asked
+ * for would be ignored.
  */
 function isBag(value: unknown): value is object {
   if (typeof value !== 'object' || value === null || isRevoked(value) || Array.isArray(value))
