@@ -175,8 +175,8 @@ describe('FingerprintSet', () => {
       [{ seed: 2 ** 32 }, RangeError, '"options.seed"'],
       [{ seed: -1 }, RangeError, '"options.seed"'],
       [{ kernel: 'fast' }, RangeError, '"options.kernel"'],
-      [{ kernel: 5 }, TypeError, '"options.kernel" expected'],
-      [{ kernel: null }, TypeError, '"options.kernel" expected'],
+      [{ kernel: 5 }, TypeError, '"options.kernel" must be'],
+      [{ kernel: null }, TypeError, '"options.kernel" must be'],
     ]
     for (const [options, type, message] of wrong) {
       expect(() => new FingerprintSet(options as any)).toThrow(type)

@@ -1,6 +1,6 @@
 import type { TxnBuffer, Writer } from '../../lib/index.js'
 
-/** One call of every kind that marks, or stages what will be marked. None of them is inside batch(). */
+/** One call of every kind that marks or stages keys, none inside batch(). */
 export function everyKindOfMark(writer: Writer, txn: TxnBuffer): (() => unknown)[] {
   return [
     () => writer.mark(2),
