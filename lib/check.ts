@@ -1,4 +1,4 @@
-import { invalidArg, isRevoked } from './errors.js'
+import { invalidArg, isRevoked, outOfRange, unknownOption } from './errors.js'
 
 /**
  * Checks an option bag: a plain object (or one of a class of the caller's own) that has no other
@@ -20,19 +20,14 @@ export function checkBag(
     const near = nearest(key, known)
     const advice =
       near === undefined ? `Known options: ${known.join(', ')}.` : `Did you mean "${near}"?`
-    throw invalidArg(
-      `${name}.${key.slice(0, 40)}`,
-      'no option of this name',
-      (options as Record<string, unknown>)[key],
-      advice,
-    )
+    throw unknownOption(`${name}.${key.slice(0, 40)}`, advice)
   }
   return options as Record<string, unknown>
 }
 
 /**
- * Not an array, a Map, an AbortSignal …: those have no options in them, and all that the caller
- * asked for would be ignored.
+ * Refuses an array, a Map, an AbortSignal …, because those hold no options: what the caller asked
+ * for would be ignored.
  */
 function isBag(value: unknown): value is object {
   if (typeof value !== 'object' || value === null || isRevoked(value) || Array.isArray(value))
@@ -48,6 +43,73 @@ function isSignal(value: unknown): boolean {
     !isRevoked(value) &&
     Object.prototype.toString.call(value) === '[object AbortSignal]'
   )
+}
+
+/** Checks an argument or option that must be a function. */
+export function checkFunction(name: string, value: unknown): void {
+  if (typeof value !== 'function') throw invalidArg(name, 'a function', value)
+}
+
+/** Checks an option that must be a boolean, and returns it. */
+export function checkBoolean(name: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') throw invalidArg(name, 'a boolean', value)
+  return value
+}
+
+/**
+ * Checks a whole number from `min` to `max`, and returns it.
+ *
+ * @param note - what `max` is, for the error: 'laneCapacity'
+ */
+export function checkWhole(
+  name: string,
+  value: unknown,
+  min: number,
+  max: number,
+  note = '',
+): number {
+  const isIn = isNumberIn(name, value, min, max)
+  if (!isIn) throw outOfRange(name, `a whole number ${rangeOf(min, max, note)}`, value)
+  return value as number
+}
+
+/** Checks a power of two from `min` to `max`, and returns it. */
+export function checkPowerOfTwo(name: string, value: unknown, min: number, max: number): number {
+  const isIn = isNumberIn(name, value, min, max) && isPowerOfTwo(value as number)
+  if (!isIn) throw outOfRange(name, `a power of two ${rangeOf(min, max)}`, value)
+  return value as number
+}
+
+export function isPowerOfTwo(value: number): boolean {
+  return value >= 1 && (value & (value - 1)) === 0
+}
+
+function isNumberIn(name: string, value: unknown, min: number, max: number): boolean {
+  if (typeof value !== 'number') throw invalidArg(name, 'a number', value)
+  return Number.isInteger(value) && value >= min && value <= max
+}
+
+function rangeOf(min: number, max: number, note = ''): string {
+  return `from ${min} to ${max}${note === '' ? '' : ` (${note})`}`
+}
+
+/**
+ * Checks one of a few words, and returns it.
+ *
+ * @param more - what it may be instead, for the error: 'a function'
+ */
+export function checkChoice<T extends string>(
+  name: string,
+  value: unknown,
+  choices: readonly T[],
+  more?: string,
+): T {
+  const all = [...choices.map((each) => `'${each}'`), ...(more === undefined ? [] : [more])]
+  const expected = `${all.slice(0, -1).join(', ')} or ${all.at(-1)}`
+  if (typeof value !== 'string') throw invalidArg(name, expected, value)
+  const found = choices.find((each) => each === value)
+  if (found === undefined) throw outOfRange(name, expected, value)
+  return found
 }
 
 /**

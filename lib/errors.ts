@@ -128,6 +128,7 @@ export function isDirtyRingError(error: unknown): error is Error & { code: Error
 /**
  * A TypeError for an argument or option of the wrong type.
  *
+ * @param expected - what it must be: the message says `"name" must be ${expected}`
  * @param advice - one sentence for a usual cause
  */
 export function invalidArg(name: string, expected: string, got: unknown, advice = ''): TypeError {
@@ -141,6 +142,15 @@ export function invalidArg(name: string, expected: string, got: unknown, advice 
  */
 export function outOfRange(name: string, expected: string, got: unknown, advice = ''): RangeError {
   return coded(new RangeError(messageOf(name, expected, got, advice)), 'ERR_DIRTYRING_OUT_OF_RANGE')
+}
+
+/**
+ * A TypeError for an option that does not exist.
+ *
+ * @param advice - one sentence that names those that do
+ */
+export function unknownOption(name: string, advice: string): TypeError {
+  return coded(new TypeError(`"${name}" is not an option. ${advice}`), 'ERR_DIRTYRING_INVALID_ARG')
 }
 
 /** A TypeError for something that is no handle of this library, or no longer one. */
@@ -190,7 +200,7 @@ function coded<E extends Error>(error: E, code: ErrorCode): E {
 }
 
 function messageOf(name: string, expected: string, got: unknown, advice: string): string {
-  return `"${name}" expected ${expected}, got ${describe(got)}${advice === '' ? '' : `. ${advice}`}`
+  return `"${name}" must be ${expected}, got ${describe(got)}${advice === '' ? '' : `. ${advice}`}`
 }
 
 /**

@@ -109,14 +109,19 @@ export function readKey(
 ): void {
   if (typeof key === 'number') {
     if (!Number.isSafeInteger(key) || key < 0)
-      throw outOfRange(argumentName(name), 'a whole number, 0 to 2^53-1', key)
+      throw outOfRange(argumentName(name), 'a whole number from 0 to 2^53-1', key)
     out[at] = key
     out[at + 1] = key / TWO_POW_32
   } else if (typeof key === 'string') {
     hashText(key, out, at)
   } else if (typeof key === 'bigint') {
     if (key < 0n || key > MAX_BIGINT)
-      throw outOfRange(argumentName(name), 'a bigint, 0n to 2^64-1', key, key < 0n ? SIGNED : '')
+      throw outOfRange(
+        argumentName(name),
+        'a bigint from 0n to 2^64-1',
+        key,
+        key < 0n ? SIGNED : '',
+      )
     bigintBits[0] = key
     out[at] = pairOfBigint[0]
     out[at + 1] = pairOfBigint[1]
@@ -227,11 +232,12 @@ export function openKeys(keys: KeyList | ReadonlyBigints): KeySource {
         values: undefined,
       }
     case undefined: {
-      const hint = isKey(keys) ? ' (one key: wrap it in an array)' : ''
+      const hint = isKey(keys) ? 'To pass one key, wrap it in an array.' : ''
       throw invalidArg(
         'keys',
-        `a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys${hint}`,
+        'a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys',
         keys,
+        hint,
       )
     }
   }
@@ -288,7 +294,7 @@ function readValues(
 }
 
 function otherSize({ count }: KeySource, got: unknown): TypeError {
-  return invalidArg('keys', `as many values as its size says, ${count}`, got)
+  return invalidArg('keys', `a Set of as many values as its size says, ${count}`, got)
 }
 
 /**
@@ -412,7 +418,7 @@ function valuesOf(keys: ReadonlySet<Key>): SetValues {
 function checkCount(name: string, count: unknown): number {
   if (typeof count !== 'number') throw invalidArg(name, 'a number', count)
   if (!Number.isInteger(count) || count < 0 || count >= TWO_POW_32)
-    throw outOfRange(name, 'a whole number, 0 to 2^32-1', count)
+    throw outOfRange(name, 'a whole number from 0 to 2^32-1', count)
   return count
 }
 
@@ -456,7 +462,7 @@ export function pairCount(pairs: Pairs): number {
     throw invalidArg('pairs', 'a Uint32Array or an Int32Array', pairs)
   const length = viewLength(pairs, 'pairs')
   if (length % 2 !== 0)
-    throw outOfRange('pairs', 'an even length', length, 'Each key has a low and a high half.')
+    throw outOfRange('pairs', 'of an even length', length, 'Each key has a low and a high half.')
   return length / 2
 }
 
@@ -469,7 +475,7 @@ export function idFrom(low: number, high: number): number {
   const advice =
     'Text, bytes and large bigints come back as 64 bits: read them with for...of or `bigints`. ' +
     'To get the text itself back, mark its number in a KeyDictionary.'
-  throw outOfRange('key', 'an id, 0 to 2^53-1', bigintFrom(low, high), advice)
+  throw outOfRange('key', 'an id from 0 to 2^53-1', bigintFrom(low, high), advice)
 }
 
 /** A pair (as uint32) back as a key: a number up to 2^53 - 1, else a bigint. */

@@ -1,7 +1,8 @@
-import { checkBag } from './check.js'
-import { invalidArg, outOfRange } from './errors.js'
+import { checkBag, checkChoice, checkPowerOfTwo, checkWhole } from './check.js'
+import { outOfRange } from './errors.js'
 import { laneAt, layoutOf } from './memory/map.js'
-import { isPowerOfTwo, MAX_BYTES, type Settings } from './memory/memory.js'
+import { MAX_BYTES } from './memory/memory.js'
+import { OPTIONS, type OptionRow } from './memory/settings.js'
 
 /**
  * What travels to other threads: pass it in workerData or postMessage, and give it to openWriter()
@@ -35,8 +36,8 @@ export interface TrackerHandle {
 }
 
 /**
- * How a tracker is tuned; each option stands alone, none is needed. One that is of the wrong type
- * is a TypeError, one that is out of its range a RangeError, and then nothing was reserved.
+ * How a tracker is tuned. Every option may be left out. One of the wrong type is a TypeError, one
+ * out of its range a RangeError; no memory is reserved then.
  *
  * @example
  * ```js
@@ -49,8 +50,9 @@ export interface TrackerHandle {
  */
 export interface TrackerOptions {
   /**
-   * Keys a writer stages before it publishes by itself. 1 to laneCapacity. Default 64, or
-   * laneCapacity where that is less. Larger: fewer atomics, later visible.
+   * Keys that a writer stages before it publishes by itself. 1 to laneCapacity. Default 64, or
+   * laneCapacity where that is less. A larger one costs fewer atomic operations; keys become
+   * visible later.
    */
   batchSize?: number | undefined
   /**
@@ -59,8 +61,9 @@ export interface TrackerOptions {
    */
   capacity?: number | undefined
   /**
-   * In KEYS: what one writer may have staged and in flight; the largest atomic batch. Power of two,
-   * at most 2^27 / maxWriters (rounded up to a power of two). Default 16384. The knob for bursts.
+   * In KEYS: what one writer may have staged and in flight, and the largest atomic batch. Power of
+   * two, at most 2^27 / maxWriters (rounded up to a power of two). Default 16384. Raise it for
+   * bursts.
    */
   laneCapacity?: number | undefined
   /** Writers open at once, 1 to 1024. Default 32. */
@@ -70,36 +73,39 @@ export interface TrackerOptions {
    */
   epochSlots?: number | undefined
   /**
-   * Distinct keys an epoch holds exactly, 1 to 2^28; beyond it the epoch says `exact: false`.
-   * Default 1,048,576. Decides the memory: see memoryFootprint().
+   * Distinct keys that an epoch holds exactly, 1 to 2^28; beyond it the epoch says `exact: false`.
+   * Default 1,048,576. It takes most of the memory: see memoryFootprint().
    */
   maxKeysPerEpoch?: number | undefined
   /**
-   * In ms: a staged key is published at the latest after this, once its thread's event loop turns.
+   * In ms: a staged key is published after this at the latest, once its thread's event loop turns.
    * 0 (never) to 2^31 - 1. Default 10. The timer never keeps a thread alive.
    */
   flushIntervalMs?: number | undefined
   /**
-   * A mark that finds the lane full: sleeps until there is room, or returns false. Default 'wait'.
+   * What a mark does when its lane is full. 'wait': it sleeps until there is room. 'reject': it
+   * returns false. Default 'wait'.
    */
   onFull?: 'wait' | 'reject' | undefined
   /**
-   * In ms: with onFull 'wait', how long a mark sleeps before it throws ERR_DIRTYRING_STALLED with
-   * nothing stored. 0 to 2^31 - 1. Default 30,000.
+   * In ms: with onFull 'wait', how long a mark sleeps before it throws ERR_DIRTYRING_STALLED. It
+   * has stored nothing then. 0 to 2^31 - 1. Default 30,000.
    */
   maxWaitMs?: number | undefined
   /**
-   * Set kernel. 'auto': WebAssembly where it is allowed and its address space is to be had,
+   * Set kernel. 'auto': WebAssembly where it is allowed and its address space is available,
    * TypeScript elsewhere. Same bytes, same results. Default 'auto'.
    */
   kernel?: 'auto' | 'wasm' | 'js' | undefined
   /**
-   * Who runs the aggregator. 'worker' (default): a worker of the package's own. A function: the
-   * worker it returns, whose script is `import 'dirtyring/aggregator'`; the library posts it the
-   * handle, calls the function again when that worker dies, and terminates it at stop(). 'none':
-   * nobody yet; some thread of yours calls runAggregator(handle). 'inline': no thread: the calling
-   * thread does it, in advanceEpoch(), when its event loop turns, and when a writer of the same
-   * thread finds its lane full.
+   * Which thread runs the aggregator. Default 'worker'.
+   * - 'worker': a worker of the package's own.
+   * - A function: the worker that it returns, whose script is `import 'dirtyring/aggregator'`. The
+   *   library posts it the handle, calls the function again when that worker dies, and terminates
+   *   it at stop().
+   * - 'none': the library starts none; a thread of yours calls runAggregator(handle).
+   * - 'inline': the calling thread. It works in advanceEpoch(), when its event loop turns, and when
+   *   a writer of the same thread finds its lane full.
    */
   aggregator?: 'worker' | 'none' | 'inline' | ((handle: TrackerHandle) => unknown) | undefined
 }
@@ -134,9 +140,14 @@ export interface MemoryFootprint {
 export type RingOptions = Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'maxWriters'>
 
 /**
- * The options with every default filled in. Throws what `DirtyTracker.create()` would throw for
- * them: a TypeError or RangeError that names the option, what was expected and what came. Allocates
- * nothing. Any thread.
+ * Fills in every default. Allocates nothing. Any thread may call it.
+ *
+ * @param options - as `DirtyTracker.create()` takes them
+ * @returns all options, none undefined
+ * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for an option of the wrong type, or one that does
+ * not exist
+ * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for an option out of its range, and for more than
+ * 4 GiB together
  *
  * @example
  * ```js
@@ -146,39 +157,20 @@ export type RingOptions = Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'ma
  * try {
  *   resolveOptions({ capacity: 1000 })
  * } catch (error) {
- *   console.log(error.message) // "options.capacity" expected a power of two, 2 to 1048576, got 1000
+ *   console.log(error.message) // "options.capacity" must be a power of two from 2 to 1048576, got 1000
  * }
  * ```
  */
 export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
-  const bag = checkBag('options', options, TRACKER_OPTIONS)
-  const { capacity, laneCapacity, maxWriters } = ringOptions(bag)
-  const { aggregator } = bag
-  const resolved: ResolvedOptions = {
-    batchSize: whole(bag, 'batchSize', 1, laneCapacity, Math.min(64, laneCapacity), 'laneCapacity'),
-    capacity,
-    laneCapacity,
-    maxWriters,
-    epochSlots: whole(bag, 'epochSlots', 2, 16, 4),
-    maxKeysPerEpoch: whole(bag, 'maxKeysPerEpoch', 1, 2 ** 28, 2 ** 20),
-    flushIntervalMs: whole(bag, 'flushIntervalMs', 0, 2 ** 31 - 1, 10),
-    onFull: oneOf(bag, 'onFull', ['wait', 'reject'] as const),
-    maxWaitMs: whole(bag, 'maxWaitMs', 0, 2 ** 31 - 1, 30_000),
-    kernel: oneOf(bag, 'kernel', ['auto', 'wasm', 'js'] as const),
-    aggregator:
-      typeof aggregator === 'function'
-        ? (aggregator as (handle: TrackerHandle) => unknown)
-        : oneOf(
-            { aggregator },
-            'aggregator',
-            ['worker', 'none', 'inline'] as const,
-            ' or a function',
-          ),
-  }
+  const resolved = resolve(options, optionNames)
   const { total } = footprintOf(resolved)
   if (total > MAX_BYTES) {
-    const limits = 'smaller maxKeysPerEpoch, epochSlots, maxWriters or laneCapacity'
-    throw outOfRange('options', `${limits}: together at most ${MAX_BYTES} bytes`, `${total} bytes`)
+    throw outOfRange(
+      'options',
+      `of at most ${MAX_BYTES} bytes of shared memory`,
+      total,
+      'Lower maxKeysPerEpoch, epochSlots, maxWriters or laneCapacity.',
+    )
   }
   return resolved
 }
@@ -186,23 +178,55 @@ export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
 /** @internal The same for a BatchRing. */
 export function resolveRingOptions(
   options: RingOptions = {},
-): Required<{ [K in keyof RingOptions]: number }> {
-  return ringOptions(checkBag('options', options, RING_OPTIONS))
+): Pick<ResolvedOptions, keyof RingOptions> {
+  return resolve(options, ['capacity', 'maxWriters', 'laneCapacity'])
 }
 
-function ringOptions(bag: Bag): Required<{ [K in keyof RingOptions]: number }> {
-  const maxWriters = whole(bag, 'maxWriters', 1, 1024, 32)
-  const lanesMax = 2 ** (27 - Math.ceil(Math.log2(maxWriters)))
-  return {
-    capacity: powerOfTwo(bag, 'capacity', 2, 2 ** 20, 1024),
-    laneCapacity: powerOfTwo(bag, 'laneCapacity', 1, lanesMax, 16384),
-    maxWriters,
+// The compiler refuses an option without a row here, and a row without an option below.
+const rows: Readonly<Record<keyof TrackerOptions, OptionRow>> = OPTIONS
+const optionNames: readonly (keyof TrackerOptions)[] = Object.keys(
+  OPTIONS,
+) as (keyof typeof OPTIONS)[]
+
+/** The options of these names, in the order of their rows. */
+function resolve<K extends keyof TrackerOptions>(
+  options: unknown,
+  names: readonly K[],
+): Pick<ResolvedOptions, K> {
+  const bag = checkBag('options', options, names)
+  const resolved: Record<string, unknown> = {}
+  for (const name of names) resolved[name] = valueOf(name, bag[name], resolved)
+  return resolved as Pick<ResolvedOptions, K>
+}
+
+/** The option's value, or its default. `above` are the values of the rows above it. */
+function valueOf(
+  name: keyof TrackerOptions,
+  value: unknown,
+  above: Readonly<Record<string, unknown>>,
+): unknown {
+  const row = rows[name]
+  const path = `options.${name}`
+  if ('choices' in row) {
+    if (value === undefined) return row.choices[0]
+    const mayBeFunction = row.orFunction === true
+    if (mayBeFunction && typeof value === 'function') return value
+    return checkChoice(path, value, row.choices, mayBeFunction ? 'a function' : undefined)
   }
+  const { min, byDefault, isPowerOfTwo, maxName } = row
+  const max = typeof row.max === 'number' ? row.max : row.max(above as Record<string, number>)
+  if (value === undefined) return Math.min(byDefault, max)
+  if (isPowerOfTwo === true) return checkPowerOfTwo(path, value, min, max)
+  return checkWhole(path, value, min, max, maxName)
 }
 
 /**
- * Bytes of shared memory that a tracker with these options reserves. Allocates nothing; throws what
- * `resolveOptions()` throws. Any thread.
+ * Says how many bytes of shared memory a tracker with these options reserves. Allocates nothing.
+ * Any thread may call it.
+ *
+ * @param options - as `DirtyTracker.create()` takes them
+ * @returns bytes, in all and part by part
+ * @throws TypeError, RangeError - as {@link resolveOptions}
  *
  * @example
  * ```js
@@ -216,32 +240,6 @@ export function memoryFootprint(options: TrackerOptions = {}): MemoryFootprint {
   return footprintOf(resolveOptions(options))
 }
 
-/** @internal What create() writes into the memory. */
-export function settingsFor(options: ResolvedOptions): Settings {
-  const {
-    batchSize,
-    capacity,
-    laneCapacity,
-    maxWriters,
-    epochSlots,
-    maxKeysPerEpoch,
-    flushIntervalMs,
-    onFull,
-    maxWaitMs,
-  } = options
-  return {
-    batchSize,
-    capacity,
-    laneCapacity,
-    maxWriters,
-    epochSlots,
-    maxKeysPerEpoch,
-    flushIntervalMs,
-    onFull,
-    maxWaitMs,
-  }
-}
-
 function footprintOf(options: ResolvedOptions): MemoryFootprint {
   const layout = layoutOf(options)
   return {
@@ -252,68 +250,4 @@ function footprintOf(options: ResolvedOptions): MemoryFootprint {
     perWriter: layout.laneStride * 4,
     perEpoch: layout.epochStride * 4,
   }
-}
-
-const RING_OPTIONS = ['capacity', 'laneCapacity', 'maxWriters']
-const TRACKER_OPTIONS = [
-  ...RING_OPTIONS,
-  'batchSize',
-  'epochSlots',
-  'maxKeysPerEpoch',
-  'flushIntervalMs',
-  'onFull',
-  'maxWaitMs',
-  'kernel',
-  'aggregator',
-]
-
-/** Options by name, for the checks below. */
-type Bag = Readonly<Record<string, unknown>>
-
-function whole(
-  options: Bag,
-  name: string,
-  min: number,
-  max: number,
-  byDefault: number,
-  maxName?: string,
-): number {
-  const value = options[name]
-  if (value === undefined) return byDefault
-  if (typeof value !== 'number') throw invalidArg(`options.${name}`, 'a number', value)
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw outOfRange(
-      `options.${name}`,
-      `a whole number, ${min} to ${max}${maxName === undefined ? '' : ` (${maxName})`}`,
-      value,
-    )
-  }
-  return value
-}
-
-function powerOfTwo(
-  options: Bag,
-  name: string,
-  min: number,
-  max: number,
-  byDefault: number,
-): number {
-  const value = whole(options, name, min, max, Math.min(byDefault, max))
-  if (!isPowerOfTwo(value))
-    throw outOfRange(`options.${name}`, `a power of two, ${min} to ${max}`, value)
-  return value
-}
-
-function oneOf<T extends string>(options: Bag, name: string, values: readonly T[], more = ''): T {
-  const value = options[name]
-  if (value === undefined) return values[0]
-  const quoted = values.map((each) => `'${each}'`)
-  const expected =
-    more === ''
-      ? `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)}`
-      : `${quoted.join(', ')}${more}`
-  if (typeof value !== 'string') throw invalidArg(`options.${name}`, expected, value)
-  const found = values.find((each) => each === value)
-  if (found === undefined) throw outOfRange(`options.${name}`, expected, value)
-  return found
 }

@@ -1,6 +1,6 @@
 /**
- * How long this thread waits before it gives something up, or says that it waits, in ms. Specs make
- * these shorter.
+ * Times in ms, of this thread: after them it gives something up, or says that it waits. Specs
+ * shorten them.
  */
 export const patience = {
   /**

@@ -1,4 +1,5 @@
 import { platform } from '#platform'
+import { canWaitAsync } from './wait-async.js'
 
 /** What this runtime can do: see {@link runtimeSupport}. */
 export interface RuntimeSupport {
@@ -9,14 +10,17 @@ export interface RuntimeSupport {
   sharedMemory: boolean
   /** This thread may sleep in Atomics.wait (not a browser's main thread). */
   canBlock: boolean
-  /** Atomics.waitAsync exists: without it the library looks every few ms where it would be told. */
+  /** Atomics.waitAsync exists. Without it the library polls every few ms instead of being woken. */
   waitAsync: boolean
   /** WebAssembly exists, and this page's or process's policy lets it compile. */
   wasm: boolean
 }
 
 /**
- * What this runtime can do; never throws, also where SharedArrayBuffer is missing. Any thread.
+ * Says what this runtime can do. Any thread may call it.
+ *
+ * @returns one boolean for each thing. The function never throws, not even where SharedArrayBuffer
+ * is missing
  *
  * @example
  * ```js
@@ -30,7 +34,7 @@ export function runtimeSupport(): RuntimeSupport {
   return {
     sharedMemory: typeof SharedArrayBuffer === 'function',
     canBlock: platform.canBlock(),
-    waitAsync: typeof Atomics === 'object' && typeof Atomics.waitAsync === 'function',
+    waitAsync: canWaitAsync(),
     wasm: mayCompile(),
   }
 }

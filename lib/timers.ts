@@ -5,7 +5,7 @@
  */
 export const { setTimeout, clearTimeout, setInterval, clearInterval } = globalThis
 
-/** The host's. Where it has none, by way of a promise. */
+/** The host's. A host without one gets a promise's microtask. */
 export const queueMicrotask: (callback: () => void) => void =
   (globalThis as { queueMicrotask?: (callback: () => void) => void }).queueMicrotask ??
   ((callback) => void Promise.resolve().then(callback))

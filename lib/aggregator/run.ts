@@ -11,6 +11,7 @@ import { leaveRole, type Aggregator } from './state.js'
 import { FINISHED_ALL, IDLE } from './step.js'
 import { BACKING_OFF, Supervisor } from './supervisor.js'
 import { clearTimeout, nap, nowMs, setTimeout } from '../timers.js'
+import { whenNotified } from '../wait-async.js'
 import { reportProgress } from './table.js'
 
 /** How long this thread works or sleeps before its event loop turns. */
@@ -145,10 +146,7 @@ function sleepAsync(supervisor: Supervisor, ms: number): Promise<void> {
  */
 export function whenWoken(supervisor: Supervisor, callback: () => void, ms: number): void {
   const { words } = supervisor.aggregator
-  const waiting =
-    typeof Atomics.waitAsync === 'function' ? Atomics.waitAsync(words, PARKED, 1, ms) : undefined
-  if (waiting?.async === true) void waiting.value.then(callback)
-  else if (waiting !== undefined) callback()
+  whenNotified(words, PARKED, 1, ms, callback)
 }
 
 /**

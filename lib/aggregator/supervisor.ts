@@ -25,6 +25,7 @@ import { recover, takeRole, type Aggregator } from './state.js'
 import { IDLE, LOST_ROLE, step, WORKED, type StepResult } from './step.js'
 import { reportProgress } from './table.js'
 import { doChores, signal } from './wake.js'
+import { BACKOFF_MS_MIN, backoffMs } from '../backoff.js'
 import { nowMs } from '../timers.js'
 
 // The tracker's modules still know them by these names and from here.
@@ -35,8 +36,6 @@ export const BACKING_OFF = 4
 
 export type RunResult = typeof BACKING_OFF | Exclude<StepResult, typeof LOST_ROLE>
 
-const BACKOFF_MS_MIN = 10
-const BACKOFF_MS_MAX = 1000
 const FAILURES_MAX = 8
 
 /**
@@ -51,7 +50,8 @@ export class Supervisor {
   readonly aggregator: Aggregator
   /** nowMs() before which run() does nothing. */
   retryAt = 0
-  #backoffMs = BACKOFF_MS_MIN
+  /** Of one token, since a step succeeded. */
+  #failuresInARow = 0
   #recovered = false
   #running = false
   readonly #now: () => number
@@ -93,7 +93,7 @@ export class Supervisor {
       words[ITERATIONS] += 1
       for (let i = 0; i < budget && result === WORKED; i++) result = step(a)
       if (result === IDLE) doChores(a)
-      this.#backoffMs = BACKOFF_MS_MIN
+      this.#failuresInARow = 0
       this.#recovered = true
       if (words[FAILED_AT] !== 0 && words[FAILED_AT] !== a.head + 1) words[FAILED_AT] = 0
     } catch (error) {
@@ -122,8 +122,8 @@ export class Supervisor {
     const { words, memory } = this.aggregator
     const head = Atomics.load(words, HEAD)
     const failures = words[FAILED_AT] === head + 1 ? words[FAILURES] + 1 : 1
-    // The failures of another token do not tell how long this one will fail.
-    if (failures === 1) this.#backoffMs = BACKOFF_MS_MIN
+    // Another token's failures are no sign of how long this one will fail.
+    this.#failuresInARow = failures === 1 ? 1 : this.#failuresInARow + 1
     words[FAILED_AT] = head + 1
     words[FAILURES] = failures
     writeError(words, error)
@@ -136,11 +136,10 @@ export class Supervisor {
     }
     // the tracker need not wait until it looks by itself
     if (Atomics.load(words, FAILED) !== 0) signal(this.aggregator)
-    // After the last failure the token is given up, which needs no long wait.
-    const backoffMs = failures === FAILURES_MAX ? BACKOFF_MS_MIN : this.#backoffMs
-    this.retryAt = this.#now() + backoffMs
-    Atomics.store(words, RETRYING, backoffMs)
-    this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS_MAX)
+    // At the last failure the token is given up: that need not wait for better times.
+    const ms = failures === FAILURES_MAX ? BACKOFF_MS_MIN : backoffMs(this.#failuresInARow)
+    this.retryAt = this.#now() + ms
+    Atomics.store(words, RETRYING, ms)
   }
 
   /** Sleeps until it is time to try again, in short slices. For a thread that may block. */

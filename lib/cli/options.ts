@@ -1,12 +1,13 @@
 /**
- * The command line's options: of the demo its own, and every option of a tracker under its own
- * name.
+ * The command line's options: the demo's own, and every option of a tracker. The tracker's follow
+ * from its table of options.
  */
 import { parseArgs } from 'node:util'
 import type { DemoSettings } from '../demo/demo.js'
 import { resolveOptions, type TrackerOptions } from '../index.js'
+import { OPTIONS, type OptionRow } from '../memory/settings.js'
 
-/** Somebody typed something else than what there is. One line. */
+/** A command line that cannot be run as it is. The message is one line. */
 export class UsageError extends Error {}
 
 interface Option {
@@ -14,9 +15,12 @@ interface Option {
   readonly value: string
   readonly byDefault: string
   readonly about: string
-  /** Of the demo's own options: a number, `min` to `max`. */
-  readonly min?: number
-  readonly max?: number
+}
+
+/** One of the demo's own: a number from `min` to `max`. */
+interface DemoOption extends Option {
+  readonly min: number
+  readonly max: number
   readonly isWhole?: boolean
 }
 
@@ -27,14 +31,14 @@ const BYTES_MAX = 2 ** 30
  */
 const WRITERS_BESIDE = 3
 
-const demoOptions: readonly Option[] = [
+const demoOptions: readonly DemoOption[] = [
   {
     name: 'seconds',
     value: 'n',
     byDefault: '30',
     min: 0,
     max: 86_400,
-    about: 'how long, at least: every accident has its epoch',
+    about: 'the least time that it runs; it ends after the last accident',
   },
   {
     name: 'writers',
@@ -78,7 +82,7 @@ const demoOptions: readonly Option[] = [
     byDefault: '0.99',
     min: 0,
     max: 0.9999,
-    about: 'skew of the Zipf distribution; 0: all rows alike',
+    about: 'skew of the Zipf distribution; 0: all rows are alike',
   },
   {
     name: 'seed',
@@ -87,7 +91,7 @@ const demoOptions: readonly Option[] = [
     min: 0,
     max: 2 ** 31 - 1,
     isWhole: true,
-    about: 'of the random rows',
+    about: 'seed of the random rows',
   },
   {
     name: 'rate',
@@ -104,74 +108,53 @@ const demoOptions: readonly Option[] = [
     min: 0,
     max: 2 ** 26,
     isWhole: true,
-    about: 'rows left out of the copy: see the proof fail',
+    about: 'rows that the copy leaves out, to see the proof fail',
   },
 ]
 
-/** None may be missing: the compiler sees to it. Each has its own checks, in resolveOptions(). */
-const trackerOptions: Readonly<Record<keyof TrackerOptions, Omit<Option, 'name'>>> = {
-  batchSize: {
-    value: 'keys',
-    byDefault: '64',
-    about: 'keys that a writer stages before it publishes',
-  },
-  capacity: { value: 'batches', byDefault: '1024', about: 'of the ring' },
-  laneCapacity: {
-    value: 'keys',
-    byDefault: '16384',
-    about: 'staged and in flight, of each writer',
-  },
-  maxWriters: {
-    value: 'n',
-    byDefault: `32, or writers + ${WRITERS_BESIDE}`,
-    about: 'writers open at once',
-  },
-  epochSlots: { value: 'n', byDefault: '4', about: 'epochs that exist at once' },
-  maxKeysPerEpoch: {
-    value: 'keys',
-    byDefault: '95 % of rows',
-    about: 'distinct keys that an epoch holds exactly',
-  },
-  flushIntervalMs: {
-    value: 'ms',
-    byDefault: '10',
-    about: 'a staged key is published after this; 0: never',
-  },
-  onFull: {
-    value: 'wait|reject',
-    byDefault: 'wait',
-    about: 'what a mark does when its lane is full',
-  },
-  maxWaitMs: { value: 'ms', byDefault: '30000', about: 'how long it waits' },
-  kernel: { value: 'auto|wasm|js', byDefault: 'auto', about: 'what keeps the sets' },
-  aggregator: {
-    value: 'worker|inline',
-    byDefault: 'worker',
-    about: 'who runs the aggregator; inline: the main thread',
-  },
+/** Where the demo differs from a tracker's own defaults, or takes less. */
+const demosOwn: { readonly [name in keyof TrackerOptions]?: Partial<Option> } = {
+  maxWriters: { byDefault: `${OPTIONS.maxWriters.byDefault}, or writers + ${WRITERS_BESIDE}` },
+  maxKeysPerEpoch: { byDefault: '95 % of rows' },
+  aggregator: { value: 'worker|inline' },
 }
 
-const flagOf = (option: string): string =>
-  option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+function trackerOption([name, row]: [string, OptionRow]): Option {
+  const valueAndDefault =
+    'choices' in row
+      ? { value: row.choices.join('|'), byDefault: row.choices[0] }
+      : { value: row.unit, byDefault: String(row.byDefault) }
+  return {
+    name: flagOf(name),
+    about: row.about,
+    ...valueAndDefault,
+    ...demosOwn[name as keyof TrackerOptions],
+  }
+}
+
+/** `maxWriters` is `--max-writers`. */
+function flagOf(option: string): string {
+  return option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+}
+
+const trackerOptions = Object.entries<OptionRow>(OPTIONS).map(trackerOption)
 
 export function demoOptionsHelp(): string {
   const line = ({ name, value, byDefault, about }: Option): string =>
     `  ${`--${name} <${value}>`.padEnd(30)}${about} (${byDefault})`
-  const tracker = Object.entries(trackerOptions).map(([name, option]) =>
-    line({ name: flagOf(name), ...option }),
-  )
   return `Options (defaults in brackets):
 ${demoOptions.map(line).join('\n')}
   ${'--plain'.padEnd(30)}one line an epoch, also on a terminal
 
 Options of the tracker:
-${tracker.join('\n')}`
+${trackerOptions.map(line).join('\n')}`
 }
 
 export type Values = Readonly<Record<string, string | boolean | undefined>>
 
 /**
- * `--seconds -1` is a value that is checked like any other: parseArgs() would ask what is meant.
+ * Turns `--seconds -1` into `--seconds=-1`, so that its value is checked like any other. Without
+ * that, parseArgs() refuses it as ambiguous.
  */
 function joinNegative(arg: string, at: number, args: readonly string[]): string[] {
   const isNegative = (each: string | undefined): boolean =>
@@ -210,7 +193,7 @@ function parse(
 export function parseDemo(args: readonly string[]): Values {
   return parse(
     args,
-    [...demoOptions.map(({ name }) => name), ...Object.keys(trackerOptions).map(flagOf)],
+    [...demoOptions, ...trackerOptions].map(({ name }) => name),
     ['plain'],
   )
 }
@@ -219,31 +202,20 @@ export function parseDoctor(args: readonly string[]): Values {
   return parse(args, [], ['json'])
 }
 
-/** What is no number stays text: whoever checks it can say what it was. */
+/** Text that is no number stays text, so that the error of the check can show it. */
 function numberOrText(text: string): number | string {
   return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text)
 }
 
 export function readSettings(values: Values): DemoSettings {
   const own = (name: string): number => {
-    const {
-      byDefault,
-      min = 0,
-      max = Infinity,
-      isWhole = false,
-    } = demoOptions.find((option) => option.name === name)!
+    const { byDefault, min, max, isWhole } = demoOptions.find((option) => option.name === name)!
     const text = (values[name] as string | undefined) ?? byDefault
     const value = numberOrText(text)
-    if (
-      typeof value === 'number' &&
-      value >= min &&
-      value <= max &&
-      (!isWhole || Number.isInteger(value))
-    )
-      return value
-    throw new UsageError(
-      `"--${name}" expected a ${isWhole ? 'whole number' : 'number'}, ${min} to ${max}, got ${JSON.stringify(text)}`,
-    )
+    const isIn = typeof value === 'number' && value >= min && value <= max
+    if (isIn && (isWhole !== true || Number.isInteger(value))) return value
+    const kind = isWhole === true ? 'a whole number' : 'a number'
+    throw mustBe(`"--${name}"`, `${kind} from ${min} to ${max}`, text)
   }
   const settings = {
     seconds: own('seconds'),
@@ -257,12 +229,9 @@ export function readSettings(values: Values): DemoSettings {
     forgetRows: own('forget-rows'),
   }
   const { writers, rows, rowBytes } = settings
-  if (rowBytes % 4 !== 0)
-    throw new UsageError(`"--row-bytes" expected a multiple of 4, got ${rowBytes}`)
-  if (rows * rowBytes > BYTES_MAX)
-    throw new UsageError(
-      `"--rows" times "--row-bytes" expected at most ${BYTES_MAX}, got ${rows * rowBytes}`,
-    )
+  if (rowBytes % 4 !== 0) throw mustBe('"--row-bytes"', 'a multiple of 4', rowBytes)
+  const size = rows * rowBytes
+  if (size > BYTES_MAX) throw mustBe('"--rows" times "--row-bytes"', `at most ${BYTES_MAX}`, size)
   return { ...settings, tracker: readTrackerOptions(values, writers, rows) }
 }
 
@@ -272,28 +241,30 @@ function readTrackerOptions(values: Values, writers: number, rows: number): Trac
     maxWriters: Math.max(32, writersMin),
     maxKeysPerEpoch: Math.ceil(rows * 0.95),
   }
-  for (const name of Object.keys(trackerOptions)) {
+  for (const name of Object.keys(OPTIONS)) {
     const text = values[flagOf(name)]
     if (typeof text === 'string') options[name] = numberOrText(text)
   }
   const { aggregator } = options
-  if (aggregator !== undefined && aggregator !== 'worker' && aggregator !== 'inline') {
-    throw new UsageError(
-      `"--aggregator" expected 'worker' or 'inline', got ${JSON.stringify(values.aggregator)}`,
-    )
-  }
+  if (aggregator !== undefined && aggregator !== 'worker' && aggregator !== 'inline')
+    throw mustBe('"--aggregator"', `'worker' or 'inline'`, values.aggregator)
+  const { maxWriters } = resolved(options)
+  if (maxWriters >= writersMin) return options
+  throw mustBe('"--max-writers"', `at least ${writersMin} for ${writers} writers`, maxWriters)
+}
+
+/** Refuses what resolveOptions() refuses, under the name that the option has here. */
+function resolved(options: TrackerOptions): ReturnType<typeof resolveOptions> {
   try {
-    const { maxWriters } = resolveOptions(options)
-    if (maxWriters >= writersMin) return options
+    return resolveOptions(options)
   } catch (error) {
+    const { message } = error as Error
     throw new UsageError(
-      (error as Error).message.replace(
-        /"options\.(\w+)"/,
-        (_, name: string) => `"--${flagOf(name)}"`,
-      ),
+      message.replace(/"options\.(\w+)"/, (_, name: string) => `"--${flagOf(name)}"`),
     )
   }
-  throw new UsageError(
-    `"--max-writers" expected at least ${writersMin} for ${writers} writers, got ${String(options.maxWriters)}`,
-  )
+}
+
+function mustBe(name: string, expected: string, got: unknown): UsageError {
+  return new UsageError(`${name} must be ${expected}, got ${JSON.stringify(got)}`)
 }

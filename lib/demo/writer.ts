@@ -6,8 +6,9 @@ import { setImmediate, setTimeout } from 'node:timers/promises'
 import { workerData } from 'node:worker_threads'
 import { openWriter, type TrackerHandle } from '../index.js' // you write: from 'dirtyring'
 import { MarkLog } from './oracle.js'
+import { randomFrom } from './random.js'
 import { Store } from './store.js'
-import { randomFrom, zipfian } from './workload.js'
+import { zipfian } from './workload.js'
 
 export interface WriterData {
   handle: TrackerHandle

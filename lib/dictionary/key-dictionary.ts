@@ -1,13 +1,6 @@
-import { checkBag, typedArrayName, viewLength } from '../check.js'
-import {
-  badHandle,
-  describe,
-  DirtyRingError,
-  invalidArg,
-  isRevoked,
-  outOfRange,
-  type ErrorCode,
-} from '../errors.js'
+import { checkBag, checkWhole, typedArrayName, viewLength } from '../check.js'
+import { badHandle, DirtyRingError, invalidArg, outOfRange } from '../errors.js'
+import { checkHandle, checkVersion } from '../memory/handle.js'
 import type { SharedWords } from '../memory/map.js'
 import { allocate, checkHost } from '../memory/memory.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
@@ -34,6 +27,13 @@ const MAX_KEYS_MAX = 2 ** 24
 const MAX_BYTES_MIN = 8
 const MAX_BYTES_MAX = 2 ** 32 - 2 ** 28
 const BYTES_PER_KEY = 32
+
+const HANDLES = {
+  of: 'dictionary',
+  versionName: 'dirtyringDictionary',
+  version: DICTIONARY_VERSION,
+  layout: 'dictionary layout',
+}
 
 /** A key on its way in or out, as words and as bytes. */
 const usual = new Int32Array(1024)
@@ -133,14 +133,10 @@ export class KeyDictionary {
     options: { maxKeys?: number | undefined; maxBytes?: number | undefined } = {},
   ): KeyDictionary {
     checkBag('options', options, ['maxKeys', 'maxBytes'])
-    const maxKeys = whole('options.maxKeys', options.maxKeys, 1, MAX_KEYS_MAX, 2 ** 20)
-    const maxBytes = whole(
-      'options.maxBytes',
-      options.maxBytes,
-      MAX_BYTES_MIN,
-      MAX_BYTES_MAX,
-      maxKeys * BYTES_PER_KEY,
-    )
+    const { maxKeys = 2 ** 20 } = options
+    checkWhole('options.maxKeys', maxKeys, 1, MAX_KEYS_MAX)
+    const { maxBytes = maxKeys * BYTES_PER_KEY } = options
+    checkWhole('options.maxBytes', maxBytes, MAX_BYTES_MIN, MAX_BYTES_MAX)
     checkHost()
     const space = Math.ceil(maxBytes / 4)
     const words = new Int32Array(allocate(dictionarySize(maxKeys, space) * 4)) as SharedWords
@@ -163,38 +159,19 @@ export class KeyDictionary {
    * handle of another version of dirtyring.
    */
   static attach(handle: DictionaryHandle): KeyDictionary {
-    if (typeof handle !== 'object' || handle === null) {
-      throw badHandle(
-        `"handle" expected dictionary.handle, got ${handle === null ? 'null' : typeof handle}`,
-      )
+    const { buffer } = checkHandle(handle, HANDLES)
+    const { byteLength } = buffer
+    const words = new Int32Array(buffer, 0, byteLength >>> 2) as SharedWords
+    if (words[D_MAGIC] !== DICTIONARY_MAGIC) {
+      const got = `got magic ${words[D_MAGIC]}`
+      throw badHandle(`"handle.buffer" must be memory of a KeyDictionary, ${got}`)
     }
-    if (isRevoked(handle) || !('dirtyringDictionary' in handle)) {
-      throw badHandle(
-        '"handle" expected dictionary.handle, got another object. ' +
-          'Pass dictionary.handle in workerData or postMessage, not the dictionary itself.',
-      )
-    }
-    const { dirtyringDictionary: version, buffer } = handle as {
-      dirtyringDictionary: unknown
-      buffer?: unknown
-    }
-    if (version !== DICTIONARY_VERSION) throw otherVersion(version)
-    if (Object.prototype.toString.call(buffer) !== '[object SharedArrayBuffer]') {
-      throw badHandle(
-        '"handle" expected a SharedArrayBuffer in handle.buffer, got another value. ' +
-          'A handle works between the threads of one process only, and not as JSON.',
-      )
-    }
-    const { byteLength } = buffer as SharedArrayBuffer
-    const words = new Int32Array(buffer as SharedArrayBuffer, 0, byteLength >>> 2) as SharedWords
-    if (words[D_MAGIC] !== DICTIONARY_MAGIC)
-      throw badHandle(`"handle" expected memory of a KeyDictionary, got magic ${words[D_MAGIC]}`)
-    if (words[D_VERSION] !== DICTIONARY_VERSION) throw otherVersion(words[D_VERSION])
+    checkVersion(words[D_VERSION], HANDLES)
     const expected = dictionarySize(words[D_MAX_KEYS], words[D_SPACE]) * 4
-    if (byteLength !== expected)
-      throw badHandle(
-        `"handle" expected ${expected} bytes for ${words[D_MAX_KEYS]} keys, got ${byteLength}`,
-      )
+    if (byteLength !== expected) {
+      const bytes = `${expected} bytes for ${words[D_MAX_KEYS]} keys`
+      throw badHandle(`"handle.buffer" must have ${bytes}, got ${byteLength}`)
+    }
     return new KeyDictionary(words)
   }
 
@@ -299,13 +276,14 @@ export class KeyDictionary {
 
   #full(length: number): DirtyRingError {
     const { maxKeys, end, space } = this.#d
-    const why =
+    const what =
       idsTaken(this.#d) >= maxKeys
-        ? `expected at most ${maxKeys} keys (maxKeys)`
-        : `expected keys that fit in ${(end - space) * 4} bytes (maxBytes), rounded up to 4 plus 8`
+        ? `all ${maxKeys} numbers (maxKeys) are taken`
+        : `its ${(end - space) * 4} bytes for keys (maxBytes) are too few`
     return new DirtyRingError(
       'ERR_DIRTYRING_DICTIONARY_FULL',
-      `"key" ${why}, got another one of ${length} bytes: the dictionary is full`,
+      `the dictionary is full: ${what}, and "key" is a new one of ${length} bytes. ` +
+        'A key takes its bytes, rounded up to 4, and 8 more.',
     )
   }
 }
@@ -394,19 +372,4 @@ function reserve(bytes: number): void {
     scratch = usual
     scratchBytes = usualBytes
   }
-}
-
-function otherVersion(version: unknown): TypeError {
-  const code: ErrorCode = 'ERR_DIRTYRING_VERSION'
-  const message = `"handle" expected dictionary layout version ${DICTIONARY_VERSION}`
-  const got = `got ${describe(version)}: two versions of dirtyring are loaded`
-  return Object.assign(new TypeError(`${message}, ${got}`), { code })
-}
-
-function whole(name: string, value: unknown, min: number, max: number, byDefault: number): number {
-  if (value === undefined) return byDefault
-  if (typeof value !== 'number') throw invalidArg(name, 'a number', value)
-  if (!Number.isInteger(value) || value < min || value > max)
-    throw outOfRange(name, `a whole number, ${min} to ${max}`, value)
-  return value
 }

@@ -1,4 +1,5 @@
-import { DirtyRingError, invalidArg } from '../errors.js'
+import { checkFunction } from '../check.js'
+import { DirtyRingError } from '../errors.js'
 import {
   checkPair,
   idFrom,
@@ -225,7 +226,7 @@ export class SealedEpoch implements Epoch {
    * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
    */
   forEachPair(visit: (low: number, high: number, index: number) => void): void {
-    if (typeof visit !== 'function') throw invalidArg('visit', 'a function', visit)
+    checkFunction('visit', visit)
     this.#checkExact()
     const pairs = this.#pairs()
     for (let i = 0; i < pairs.length; i += 2) {

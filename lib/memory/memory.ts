@@ -1,27 +1,13 @@
+import { isPowerOfTwo } from '../check.js'
+import { badHandle, DirtyRingError, outOfRange } from '../errors.js'
 import {
-  badHandle,
-  describe,
-  DirtyRingError,
-  isRevoked,
-  outOfRange,
-  type ErrorCode,
-} from '../errors.js'
-import {
-  BATCH_SIZE,
-  CAPACITY,
   CHUNKS,
   epochAt,
   EPOCH_SLOTS,
-  FLUSH_INTERVAL_MS,
   IDENTITY_CHECK,
-  LANE_CAPACITY,
   layoutOf,
   MAGIC,
   MAGIC_VALUE,
-  MAX_KEYS_PER_EPOCH,
-  MAX_WAIT_MS,
-  MAX_WRITERS,
-  ON_FULL,
   SECRETS,
   SLOT_CHECK,
   TRACKER_ID,
@@ -34,6 +20,8 @@ import {
 } from './map.js'
 import { checkByteOrder } from '../byte-order.js'
 import { randomWords } from '../random-words.js'
+import { checkHandle, checkVersion, isSharedBuffer } from './handle.js'
+import { OPTIONS, settingsOf, storeSettings, type Settings } from './settings.js'
 import { mixed, openCheckOf } from './slot.js'
 
 /**
@@ -50,14 +38,6 @@ export interface Memory {
 /** A shared WebAssembly.Memory. */
 export interface NativeMemory {
   readonly buffer: SharedArrayBuffer
-}
-
-/** What create() writes into the identity and every thread that attaches reads there. */
-export interface Settings extends Geometry {
-  readonly batchSize: number
-  readonly flushIntervalMs: number
-  readonly onFull: 'wait' | 'reject'
-  readonly maxWaitMs: number
 }
 
 /** What travels between threads. */
@@ -78,7 +58,7 @@ export const MAX_BYTES = 2 ** 32
  * for the hashes, which is a valid empty tracker.
  */
 export function createMemory(
-  settings: Settings,
+  settings: Geometry & Partial<Settings>,
   secrets: ArrayLike<number>,
   native?: NativeMemory,
 ): Memory {
@@ -87,15 +67,7 @@ export function createMemory(
   const words = new Int32Array(native?.buffer ?? allocate(layout.size * 4)) as SharedWords
   words[VERSION] = VERSION_VALUE
   words[CHUNKS] = (layout.size * 4) / BYTES_PER_CHUNK
-  words[CAPACITY] = settings.capacity
-  words[LANE_CAPACITY] = settings.laneCapacity
-  words[MAX_WRITERS] = settings.maxWriters
-  words[EPOCH_SLOTS] = settings.epochSlots
-  words[MAX_KEYS_PER_EPOCH] = settings.maxKeysPerEpoch
-  words[BATCH_SIZE] = settings.batchSize
-  words[FLUSH_INTERVAL_MS] = settings.flushIntervalMs
-  words[ON_FULL] = settings.onFull === 'reject' ? 1 : 0
-  words[MAX_WAIT_MS] = settings.maxWaitMs
+  storeSettings(words, settings)
   for (let i = 0; i < secrets.length; i++) words[SECRETS + i] = secrets[i]
   const identity = randomWords(2)
   words[TRACKER_ID] = identity[0]
@@ -115,49 +87,39 @@ export function handleOf(memory: Memory): MemoryHandle {
  * argument's source in messages.
  */
 export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory {
-  const source = `${what}.handle`
-  if (typeof handle !== 'object' || handle === null) {
-    throw badHandle(`"handle" expected ${source}, got ${handle === null ? 'null' : typeof handle}`)
+  const kind = {
+    of: what,
+    versionName: 'dirtyring',
+    version: VERSION_VALUE,
+    layout: 'memory layout',
   }
-  if (isRevoked(handle) || !('dirtyring' in handle)) {
+  const { buffer, native } = checkHandle(handle, kind)
+  const bytes = buffer.byteLength
+  if (bytes < BYTES_PER_CHUNK) {
     throw badHandle(
-      `"handle" expected ${source}, got another object: pass ${source} in workerData or postMessage, not the ${what} itself`,
+      `"handle.buffer" must have at least ${BYTES_PER_CHUNK} bytes of shared memory, got ${bytes}`,
     )
   }
-  const {
-    dirtyring: version,
-    buffer,
-    native,
-  } = handle as { dirtyring: unknown; buffer?: unknown; native?: unknown }
-  if (version !== VERSION_VALUE) throw otherVersion(version)
-  if (Object.prototype.toString.call(buffer) !== '[object SharedArrayBuffer]') {
-    throw badHandle(
-      `"handle" expected a SharedArrayBuffer in handle.buffer, got something else: handles work between the threads of one process only, and not as JSON`,
-    )
-  }
-  const bytes = (buffer as SharedArrayBuffer).byteLength
-  if (bytes < BYTES_PER_CHUNK)
-    throw badHandle(
-      `"handle" expected at least ${BYTES_PER_CHUNK} bytes of shared memory, got ${bytes}`,
-    )
-  const words = new Int32Array(buffer as SharedArrayBuffer, 0, bytes >>> 2) as SharedWords
+  const words = new Int32Array(buffer, 0, bytes >>> 2) as SharedWords
   if (words[MAGIC] !== MAGIC_VALUE)
-    throw badHandle(`"handle" expected memory made by dirtyring, got magic ${words[MAGIC]}`)
-  if (words[VERSION] !== VERSION_VALUE) throw otherVersion(words[VERSION])
+    throw badHandle(`"handle.buffer" must be memory made by dirtyring, got magic ${words[MAGIC]}`)
+  checkVersion(words[VERSION], kind)
   const isRing = words[EPOCH_SLOTS] === 0
   if (isRing !== (what === 'ring')) {
     throw badHandle(
-      `"handle" expected ${source}, got the handle of a ${isRing ? 'BatchRing' : 'DirtyTracker'}`,
+      `"handle" must be ${what}.handle, got that of a ${isRing ? 'BatchRing' : 'DirtyTracker'}`,
     )
   }
   const settings = settingsOf(words)
-  if (!isGeometry(settings))
-    throw badHandle(
-      `"handle" expected a geometry this version can have, got ${JSON.stringify(settings)}`,
-    )
+  if (!isGeometry(settings)) {
+    const got = JSON.stringify(settings)
+    throw badHandle(`"handle.buffer" must have a geometry of this version, got ${got}`)
+  }
   const layout = layoutOf(settings)
   if (layout.size * 4 !== bytes || words[CHUNKS] !== bytes / BYTES_PER_CHUNK) {
-    throw badHandle(`"handle" expected ${layout.size * 4} bytes for its geometry, got ${bytes}`)
+    throw badHandle(
+      `"handle.buffer" must have ${layout.size * 4} bytes for its geometry, got ${bytes}`,
+    )
   }
   checkIdentity(words)
   return { words, layout, native: checkNative(native, words) }
@@ -188,31 +150,13 @@ function identityCheck(words: SharedWords): number {
 function checkNative(native: unknown, words: SharedWords): NativeMemory | undefined {
   if (native === undefined) return undefined
   const { buffer } = Object(native) as { buffer?: unknown }
-  const isShared = Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]'
   const other =
-    isShared && (buffer as SharedArrayBuffer).byteLength === words.byteLength
-      ? new Int32Array(buffer as SharedArrayBuffer)
-      : []
+    isSharedBuffer(buffer) && buffer.byteLength === words.byteLength ? new Int32Array(buffer) : []
   if (other[TRACKER_ID] === words[TRACKER_ID] && other[TRACKER_ID + 1] === words[TRACKER_ID + 1])
     return native as NativeMemory
   throw badHandle(
-    `"handle" expected in handle.native the WebAssembly.Memory of handle.buffer, got another one`,
+    '"handle.native" must be the WebAssembly.Memory of handle.buffer, got another one',
   )
-}
-
-/** The identity's settings, as create() wrote them. */
-export function settingsOf(words: SharedWords): Settings {
-  return {
-    capacity: words[CAPACITY],
-    laneCapacity: words[LANE_CAPACITY],
-    maxWriters: words[MAX_WRITERS],
-    epochSlots: words[EPOCH_SLOTS],
-    maxKeysPerEpoch: words[MAX_KEYS_PER_EPOCH],
-    batchSize: words[BATCH_SIZE],
-    flushIntervalMs: words[FLUSH_INTERVAL_MS],
-    onFull: words[ON_FULL] === 1 ? 'reject' : 'wait',
-    maxWaitMs: words[MAX_WAIT_MS],
-  }
 }
 
 /** Whether two attached memories are the same tracker's. */
@@ -228,30 +172,15 @@ function isGeometry(geometry: Geometry): boolean {
   const powers = isPowerOfTwo(capacity) && isPowerOfTwo(laneCapacity)
   return (
     powers &&
-    maxWriters >= 1 &&
-    maxWriters <= 1024 &&
+    maxWriters >= OPTIONS.maxWriters.min &&
+    maxWriters <= OPTIONS.maxWriters.max &&
     epochSlots >= 0 &&
-    epochSlots <= 16 &&
+    epochSlots <= OPTIONS.epochSlots.max &&
     maxKeysPerEpoch >= 0
   )
 }
 
-export function isPowerOfTwo(value: number): boolean {
-  return value >= 1 && (value & (value - 1)) === 0
-}
-
-function otherVersion(got: unknown): TypeError {
-  const code: ErrorCode = 'ERR_DIRTYRING_VERSION'
-  const message = `"handle" expected memory layout version ${VERSION_VALUE}, got ${describe(got)}: two versions of dirtyring are loaded`
-  return Object.assign(new TypeError(message), { code })
-}
-
-/**
- * Looks whether this host can run the library.
- *
- * @throws ERR_DIRTYRING_UNSUPPORTED on a big-endian host, and ERR_DIRTYRING_NO_SHARED_MEMORY where
- * SharedArrayBuffer is missing.
- */
+/** Throws ERR_DIRTYRING_NO_SHARED_MEMORY where no memory of ours can work. */
 export function checkHost(): void {
   checkByteOrder()
   if (typeof SharedArrayBuffer !== 'function') {
@@ -267,7 +196,8 @@ export function allocate(bytes: number): SharedArrayBuffer {
   try {
     return new SharedArrayBuffer(bytes)
   } catch (cause) {
-    const limit = 'sizes that this machine has the memory for (see memoryFootprint)'
-    throw Object.assign(outOfRange('options', limit, `${bytes} bytes`), { cause })
+    const limit = 'of a size that this machine has the memory for'
+    const advice = 'memoryFootprint() says how many bytes each option takes.'
+    throw Object.assign(outOfRange('options', limit, `${bytes} bytes`, advice), { cause })
   }
 }

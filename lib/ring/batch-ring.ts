@@ -1,4 +1,4 @@
-import { typedArrayName, viewLength, wordsOf } from '../check.js'
+import { checkFunction, typedArrayName, viewLength, wordsOf } from '../check.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { LANE_KEYS, OWNER } from '../memory/map.js'
 import { attachMemory, createMemory, handleOf, sameMemory, type Memory } from '../memory/memory.js'
@@ -66,15 +66,9 @@ export class BatchRing {
     options: Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'maxWriters'> = {},
   ): BatchRing {
     const geometry = resolveRingOptions(options)
-    const unused = {
-      epochSlots: 0,
-      maxKeysPerEpoch: 0,
-      flushIntervalMs: 0,
-      maxWaitMs: 0,
-      onFull: 'reject',
-    } as const
+    const batchSize = geometry.laneCapacity
     return new BatchRing(
-      createMemory({ ...geometry, ...unused, batchSize: geometry.laneCapacity }, []),
+      createMemory({ ...geometry, batchSize, epochSlots: 0, maxKeysPerEpoch: 0 }, []),
     )
   }
 
@@ -119,11 +113,10 @@ export class BatchRing {
    * and when `onBatch` calls drain() of the same ring.
    */
   drain(onBatch: (keys: BigUint64Array, producerId: number) => void, limit = Infinity): number {
-    if (typeof onBatch !== 'function') throw invalidArg('onBatch', 'a function', onBatch)
+    checkFunction('onBatch', onBatch)
     if (typeof limit !== 'number') throw invalidArg('limit', 'a number', limit)
     const isLimit = limit === Infinity || (Number.isInteger(limit) && limit >= 0)
-    if (!isLimit)
-      throw outOfRange('limit', 'a whole number that is not negative, or Infinity', limit)
+    if (!isLimit) throw outOfRange('limit', 'a whole number from 0 on, or Infinity', limit)
     this.#takeRole()
     draining.push(this.#memory)
     try {

@@ -1,5 +1,5 @@
-import { checkBag, wordsOf } from '../check.js'
-import { invalidArg, outOfRange } from '../errors.js'
+import { checkBag, checkChoice, checkWhole, wordsOf } from '../check.js'
+import { outOfRange } from '../errors.js'
 import {
   checkPair,
   idFrom,
@@ -14,6 +14,7 @@ import {
   type ReadonlyBigints,
 } from '../keys.js'
 import type { SharedWords } from '../memory/map.js'
+import { OPTIONS } from '../memory/settings.js'
 import { cellsFor, keysFor } from '../memory/table-size.js'
 import { cellsOf, contains, indexLog, insertRun, shiftFor, type SetState } from './kernel.js'
 import { randomSeed, secretsAt, secretsOf, type Secrets } from './mix.js'
@@ -67,13 +68,10 @@ export class FingerprintSet {
     } = {},
   ) {
     checkBag('options', options, ['expectedKeys', 'seed', 'kernel'])
-    const expectedKeys = wholeNumber('options.expectedKeys', options.expectedKeys, KEYS_MAX, 64)
-    const seed = wholeNumber('options.seed', options.seed, 2 ** 32 - 1, randomSeed())
-    const { kernel = 'auto' }: { kernel?: unknown } = options
-    if (typeof kernel !== 'string')
-      throw invalidArg('options.kernel', `'auto', 'wasm' or 'js'`, kernel)
-    if (kernel !== 'auto' && kernel !== 'wasm' && kernel !== 'js')
-      throw outOfRange('options.kernel', `'auto', 'wasm' or 'js'`, kernel)
+    const { expectedKeys = 64, seed = randomSeed(), kernel = 'auto' } = options
+    checkWhole('options.expectedKeys', expectedKeys, 0, KEYS_MAX)
+    checkWhole('options.seed', seed, 0, 2 ** 32 - 1)
+    checkChoice('options.kernel', kernel, OPTIONS.kernel.choices)
     this.#set = allocate(
       cellsFor(Math.max(expectedKeys, 1)),
       secretsAt(secretsOf(seed), 0),
@@ -244,7 +242,8 @@ export class FingerprintSet {
 
   #grow(): void {
     const old = this.#set
-    if (old.count >= KEYS_MAX) throw outOfRange('set', `at most ${KEYS_MAX} keys`, old.count + 1)
+    if (old.count >= KEYS_MAX)
+      throw outOfRange('set', `a set of at most ${KEYS_MAX} keys`, old.count + 1)
     const set = allocate(cellsOf(old) * 2, old, old.native !== undefined)
     set.words.set(old.words.subarray(old.log, old.log + old.count * 2), set.log)
     set.count = old.count
@@ -304,12 +303,4 @@ function words(length: number): SharedWords {
       { cause },
     )
   }
-}
-
-function wholeNumber(name: string, value: unknown, max: number, byDefault: number): number {
-  if (value === undefined) return byDefault
-  if (typeof value !== 'number') throw invalidArg(name, 'a number', value)
-  if (!Number.isInteger(value) || value < 0 || value > max)
-    throw outOfRange(name, `a whole number, 0 to ${max}`, value)
-  return value
 }

@@ -33,6 +33,8 @@ import {
   setTimeout,
   unref,
 } from '../timers.js'
+import { backoffMs } from '../backoff.js'
+import { canWaitAsync, whenNotified } from '../wait-async.js'
 
 /** Tells how well the aggregator is: see {@link DirtyTracker.health}. */
 export interface AggregatorHealth {
@@ -59,9 +61,7 @@ export interface AggregatorHealth {
   state: 'starting' | 'running' | 'backing-off' | 'restarting' | 'finished' | 'absent'
 }
 
-const BACKOFF_MS_MIN = 10
-const BACKOFF_MS_MAX = 1000
-/** Deaths in a row, without a sign of life in between, after which no worker is started again. */
+/** Deaths without a sign of life in between, before it is given up. */
 const STARTS_MAX = 8
 const START_MS_MAX = 30_000
 const TOKENS_PER_PUMP = 4096
@@ -342,12 +342,9 @@ export class AggregatorHost {
       })
       Atomics.store(words, STARTING, 1)
       thread.postHandle(handleOf(this.#memory))
-      const waiting =
-        typeof Atomics.waitAsync === 'function'
-          ? Atomics.waitAsync(words, OWNER, 0, START_MS_MAX)
-          : undefined
-      if (waiting?.async === true)
-        void waiting.value.then((outcome) => outcome === 'ok' && settle(resolve))
+      whenNotified(words, OWNER, 0, START_MS_MAX, (outcome) => {
+        if (outcome === 'ok') settle(resolve)
+      })
     })
   }
 
@@ -403,8 +400,7 @@ export class AggregatorHost {
       )
     }
     if (this.#deaths === 0) again()
-    else
-      unref(setTimeout(again, Math.min(BACKOFF_MS_MIN * 2 ** (this.#deaths - 1), BACKOFF_MS_MAX)))
+    else unref(setTimeout(again, backoffMs(this.#deaths)))
   }
 
   /** Whether a worker may still be started. */
@@ -430,7 +426,7 @@ export class AggregatorHost {
       Atomics.store(this.#memory.words, PARKED, 0)
       this.pump()
     }
-    const idleMs = typeof Atomics.waitAsync === 'function' ? IDLE_MS : IDLE_MS_UNWOKEN
+    const idleMs = canWaitAsync() ? IDLE_MS : IDLE_MS_UNWOKEN
     const timer = setTimeout(again, isIdle ? idleMs : 1)
     unref(timer)
     this.#next = { isSoon: !isIdle, cancel }

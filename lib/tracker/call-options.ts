@@ -1,6 +1,6 @@
-import { checkBag } from '../check.js'
+import { checkBag, checkBoolean, checkChoice, checkFunction, checkWhole } from '../check.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
-import { invalidArg, outOfRange } from '../errors.js'
+import { TIMER_MS_MAX } from '../memory/settings.js'
 import { signalOf, type AbortSignalLike } from '../signal.js'
 
 /** Options of {@link DirtyTracker.advanceEpoch} and {@link DirtyTracker.consume}. */
@@ -48,7 +48,8 @@ export interface StopOptions {
   consume?: ((epoch: SealedEpoch) => unknown) | undefined
 }
 
-export const INTERVAL_MAX = 2 ** 31 - 1
+/** How long stop() gives open writers to publish, by default. */
+const GRACE_MS = 100
 
 export function checkAdvance(options: AdvanceOptions): {
   signal: AbortSignalLike | undefined
@@ -56,10 +57,7 @@ export function checkAdvance(options: AdvanceOptions): {
 } {
   const signal = signalOf(options, 'onBusy')
   const { onBusy = 'wait' } = options
-  if (typeof onBusy !== 'string') throw invalidArg('options.onBusy', `'wait' or 'reject'`, onBusy)
-  if ((onBusy as string) !== 'wait' && (onBusy as string) !== 'reject')
-    throw outOfRange('options.onBusy', `'wait' or 'reject'`, onBusy)
-  return { signal, onBusy }
+  return { signal, onBusy: checkChoice('options.onBusy', onBusy, ['wait', 'reject']) }
 }
 
 export function checkEpochs(options: EpochsOptions): {
@@ -68,10 +66,9 @@ export function checkEpochs(options: EpochsOptions): {
   skipEmpty: boolean
 } {
   const signal = signalOf(options, 'everyMs', 'skipEmpty')
-  const everyMs = wholeMs('options.everyMs', options.everyMs)
+  const everyMs = checkWhole('options.everyMs', options.everyMs, 0, TIMER_MS_MAX)
   const { skipEmpty = true } = options
-  if (typeof skipEmpty !== 'boolean') throw invalidArg('options.skipEmpty', 'a boolean', skipEmpty)
-  return { everyMs, signal, skipEmpty }
+  return { everyMs, signal, skipEmpty: checkBoolean('options.skipEmpty', skipEmpty) }
 }
 
 export function checkStop(options: StopOptions): {
@@ -79,16 +76,8 @@ export function checkStop(options: StopOptions): {
   consume: StopOptions['consume']
 } {
   checkBag('options', options, ['graceMs', 'consume'])
-  const graceMs = options.graceMs === undefined ? 100 : wholeMs('options.graceMs', options.graceMs)
-  const { consume } = options
-  if (consume !== undefined && typeof consume !== 'function')
-    throw invalidArg('options.consume', 'a function', consume)
+  const { graceMs = GRACE_MS, consume } = options
+  checkWhole('options.graceMs', graceMs, 0, TIMER_MS_MAX)
+  if (consume !== undefined) checkFunction('options.consume', consume)
   return { graceMs, consume }
-}
-
-function wholeMs(name: string, value: unknown): number {
-  if (typeof value !== 'number') throw invalidArg(name, 'a number', value)
-  if (!Number.isInteger(value) || value < 0 || value > INTERVAL_MAX)
-    throw outOfRange(name, `a whole number of ms from 0 to ${INTERVAL_MAX}`, value)
-  return value
 }

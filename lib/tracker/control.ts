@@ -1,7 +1,8 @@
 import { cannotGoOn } from '../aggregator/supervisor.js'
 import { FAILED, SIGNAL } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { clearInterval, queueMicrotask, ref, setInterval, unref } from '../timers.js'
+import { clearInterval, ref, setInterval, unref } from '../timers.js'
+import { whenNotified } from '../wait-async.js'
 import type { Listeners } from './events.js'
 import { HandedOut, type EpochCounts } from './handed-out.js'
 import { Lifecycle, stopped } from './lifecycle.js'
@@ -178,17 +179,10 @@ export class Control implements Context {
 
   #listen(heard: number): void {
     if (this.#isListening) return
-    const waiting =
-      typeof Atomics.waitAsync === 'function'
-        ? Atomics.waitAsync(this.memory.words, SIGNAL, heard, POLL_MS)
-        : undefined
-    if (waiting === undefined) return // the interval has to do
-    this.#isListening = true
-    const heardIt = (): void => {
+    // Where the host cannot, the interval has to do.
+    this.#isListening = whenNotified(this.memory.words, SIGNAL, heard, POLL_MS, () => {
       this.#isListening = false
       this.poke()
-    }
-    if (waiting.async) void waiting.value.then(heardIt)
-    else queueMicrotask(heardIt)
+    })
   }
 }

@@ -1,4 +1,4 @@
-import { invalidArg, outOfRange } from '../errors.js'
+import { checkChoice, checkFunction } from '../check.js'
 import { queueMicrotask } from '../timers.js'
 
 /**
@@ -113,10 +113,8 @@ export class Listeners {
     event: E,
     listener: (event: TrackerEvents[E]) => void,
   ): () => void {
-    if (typeof event !== 'string') throw invalidArg('event', "an event's name", event)
-    if (!NAMES.includes(event))
-      throw outOfRange('event', NAMES.map((name) => `'${name}'`).join(', '), event)
-    if (typeof listener !== 'function') throw invalidArg('listener', 'a function', listener)
+    checkChoice('event', event, NAMES)
+    checkFunction('listener', listener)
     let group = this.#listeners.get(event)
     if (group === undefined) this.#listeners.set(event, (group = new Set()))
     const entry = { call: listener } // the same function, added twice, is called twice

@@ -1,5 +1,6 @@
+import { checkFunction } from '../check.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
-import { DirtyRingError, invalidArg } from '../errors.js'
+import { DirtyRingError } from '../errors.js'
 import { abortable, isAborted, throwIfAborted, type AbortSignalLike } from '../signal.js'
 import { clearTimeout, nowMs, setTimeout } from '../timers.js'
 import { publishOwn } from '../writer/lanes.js'
@@ -59,7 +60,7 @@ export class Reader {
     use: (epoch: SealedEpoch) => T | PromiseLike<T>,
     options: AdvanceOptions,
   ): Promise<T> {
-    if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
+    checkFunction('use', use)
     const epoch = await this.advanceEpoch(options)
     try {
       const result = await use(epoch)

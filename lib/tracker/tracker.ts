@@ -1,20 +1,21 @@
 import { platform } from '#platform'
 import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
 import { threadIdFor } from '../memory/thread.js'
-import { invalidArg, outOfRange } from '../errors.js'
+import { outOfRange } from '../errors.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { TRACKER_THREAD } from '../memory/map.js'
 import { startAt, type Start } from '../ring/start.js'
+import { TIMER_MS_MAX } from '../memory/settings.js'
 import {
   memoryFootprint,
   resolveOptions,
-  settingsFor,
   type ResolvedOptions,
   type TrackerHandle,
   type TrackerOptions,
 } from '../options.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'
+import { checkWhole } from '../check.js'
 import { abortable, signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
 import { clearInterval, setInterval } from '../timers.js'
 import { publishOwn } from '../writer/lanes.js'
@@ -23,7 +24,6 @@ import type { Writer } from '../writer/writer.js'
 import { AggregatorHost, type AggregatorHealth } from './aggregator-host.js'
 import {
   checkStop,
-  INTERVAL_MAX,
   type AdvanceOptions,
   type EpochsOptions,
   type StopOptions,
@@ -87,9 +87,10 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
         'options.kernel',
         `'auto' or 'js' where there is no WebAssembly, or not ${total} bytes of memory for it`,
         'wasm',
+        `WebAssembly, or ${total} bytes of memory for it, is not available here.`,
       )
     }
-    const memory = createMemory(settingsFor(options), secretsOf(randomSeed()), native)
+    const memory = createMemory(options, secretsOf(randomSeed()), native)
     this.kernel = native === undefined ? 'js' : 'wasm'
     startAt(memory, start)
     memory.words[TRACKER_THREAD] = threadIdFor(memory) + 1
@@ -234,12 +235,7 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
    * ```
    */
   async reap(writerId: number): Promise<number> {
-    if (typeof writerId !== 'number') throw invalidArg('writerId', 'a number', writerId)
-    const { maxWriters } = this.options
-    if (!Number.isInteger(writerId) || writerId < 0 || writerId >= maxWriters) {
-      const expected = `a whole number from 0 to ${maxWriters - 1} (maxWriters - 1)`
-      throw outOfRange('writerId', expected, writerId)
-    }
+    checkWhole('writerId', writerId, 0, this.options.maxWriters - 1, 'maxWriters - 1')
     this.#control.lifecycle.checkRunning()
     return this.#control.reaps.request(writerId)
   }
@@ -530,7 +526,7 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
    */
   ref(): this {
     if (!this.#control.lifecycle.isStopCalled)
-      this.#keepAlive ??= setInterval(() => undefined, INTERVAL_MAX)
+      this.#keepAlive ??= setInterval(() => undefined, TIMER_MS_MAX)
     return this
   }
 

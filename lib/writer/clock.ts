@@ -1,4 +1,5 @@
-import { queueMicrotask, setTimeout, unref } from '../timers.js'
+import { setTimeout, unref } from '../timers.js'
+import { whenNotified } from '../wait-async.js'
 import { attend, isStopped, publish, setDue, type Lane, type LaneClock } from '../ring/lane.js'
 
 /** Looks after no lane: for an interval of 0. */
@@ -71,16 +72,13 @@ const LISTEN_MS = 60_000
  * Marks look for themselves.
  */
 export function listen(lane: Lane): void {
-  if (!lane.open || isStopped(lane) || typeof Atomics.waitAsync !== 'function') return
-  const asked = Atomics.waitAsync(lane.words, lane.attnAt, lane.attn, LISTEN_MS)
-  const answer = (): void => {
+  if (!lane.open || isStopped(lane)) return
+  whenNotified(lane.words, lane.attnAt, lane.attn, LISTEN_MS, () => {
     try {
       if (lane.open) attend(lane)
     } catch {
       return // a corrupt ring: the next mark throws, and its caller sees why
     }
     listen(lane)
-  }
-  if (asked.async) void asked.value.then(answer)
-  else queueMicrotask(answer)
+  })
 }

@@ -1,4 +1,4 @@
-import { invalidArg } from '../errors.js'
+import { checkFunction } from '../check.js'
 import { TRACKER_ID } from '../memory/map.js'
 import { attachMemory } from '../memory/memory.js'
 import type { TrackerHandle } from '../options.js'
@@ -86,7 +86,7 @@ export function threadWriter(handle: TrackerHandle): Writer {
  * ```
  */
 export function withWriter<T>(handle: TrackerHandle, use: (writer: Writer) => T): T {
-  if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
+  checkFunction('use', use)
   const writer = threadWriter(handle)
   const publishAll = (): void => {
     // A batch() around this call takes the marks along.

@@ -1,4 +1,4 @@
-import { isEngineError } from '../check.js'
+import { checkWhole, isEngineError } from '../check.js'
 import { invalidArg, isRevoked, outOfRange } from '../errors.js'
 import {
   checkPair,
@@ -56,10 +56,7 @@ export class TxnBuffer implements Markable {
    */
   constructor(txnId: number | bigint = 0, expectedKeys = 16) {
     checkTxnId(txnId)
-    if (typeof expectedKeys !== 'number') throw invalidArg('expectedKeys', 'a number', expectedKeys)
-    if (!Number.isInteger(expectedKeys) || expectedKeys < 0 || expectedKeys > KEYS_MAX) {
-      throw outOfRange('expectedKeys', `a whole number, 0 to ${KEYS_MAX}`, expectedKeys)
-    }
+    checkWhole('expectedKeys', expectedKeys, 0, KEYS_MAX)
     this.#txnId = txnId
     this.#pairs = pairsFor(expectedKeys, 'expectedKeys')
   }

@@ -4,7 +4,8 @@ import { attachMemory, type Memory } from '../memory/memory.js'
 import type { TrackerHandle } from '../options.js'
 import { threadIdFor } from '../memory/thread.js'
 import { isOrphan, orphansOf, pushReap, releaseRole, type Orphan } from '../ring/reap.js'
-import { queueMicrotask, setTimeout, unref } from '../timers.js'
+import { setTimeout, unref } from '../timers.js'
+import { whenNotified } from '../wait-async.js'
 
 /** How soon a REAP that found the ring full is tried again. */
 const RETRY_MS = 5
@@ -183,15 +184,11 @@ class WorkerWatch {
 
   /** The tracker wakes what sleeps on FINISHED when it ends. Does not keep the thread alive. */
   #listen(): void {
-    if (typeof Atomics.waitAsync !== 'function') return
-    const ending = Atomics.waitAsync(this.#memory.words, FINISHED, 0, LISTEN_MS)
-    const hear = hearerOf(this.#ear)
-    if (ending.async) void ending.value.then(hear)
-    else queueMicrotask(hear)
+    whenNotified(this.#memory.words, FINISHED, 0, LISTEN_MS, hearerOf(this.#ear))
   }
 
   /** The tracker has stopped, or a wait is over. */
-  hear(outcome: string | undefined): void {
+  hear(outcome: string): void {
     if (outcome === 'timed-out') this.#listen()
     else this.#end()
   }
@@ -209,6 +206,6 @@ class WorkerWatch {
 }
 
 /** A function that holds nothing of a watch that is over. */
-function hearerOf(ear: { readonly watch: WorkerWatch | undefined }): (outcome?: string) => void {
+function hearerOf(ear: { readonly watch: WorkerWatch | undefined }): (outcome: string) => void {
   return (outcome) => ear.watch?.hear(outcome)
 }

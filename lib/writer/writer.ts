@@ -1,4 +1,4 @@
-import { checkBag, wordsOf } from '../check.js'
+import { checkBag, checkBoolean, checkFunction, checkWhole, wordsOf } from '../check.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import {
   badPair,
@@ -310,7 +310,7 @@ export class Writer implements Markable, Disposable {
           ? 'batch() is synchronous only'
           : unknown),
   ): T {
-    if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
+    checkFunction('use', use)
     const lane = this.#lane
     this.#check()
     if (!beginBatch(lane)) return synchronous(use())
@@ -436,9 +436,7 @@ export class Writer implements Markable, Disposable {
     options: { signal?: AbortSignalLike | undefined } = {},
   ): Promise<void> {
     const { capacity } = this.#lane
-    if (typeof keys !== 'number') throw invalidArg('keys', 'a number', keys)
-    if (!Number.isInteger(keys) || keys < 1 || keys > capacity)
-      throw outOfRange('keys', `a whole number, 1 to ${capacity} (laneCapacity)`, keys)
+    checkWhole('keys', keys, 1, capacity, 'laneCapacity')
     const signal = signalOf(options)
     throwIfAborted(signal)
     this.#check()
@@ -514,7 +512,7 @@ export class Writer implements Markable, Disposable {
       if (lane.batching && roomInBatch(lane) < count) {
         throw outOfRange(
           'use',
-          `to mark at most ${lane.capacity} keys (laneCapacity) in one batch()`,
+          `a function that marks at most ${lane.capacity} keys (laneCapacity)`,
           ((lane.end - lane.batchStart) | 0) + count,
         )
       }
@@ -551,8 +549,7 @@ export function partOf(lane: Lane): number {
 export function isAtomic(options: { atomic?: boolean | undefined } = {}): boolean {
   checkBag('options', options, ['atomic'])
   const { atomic = true } = options
-  if (typeof atomic !== 'boolean') throw invalidArg('options.atomic', 'a boolean', atomic)
-  return atomic
+  return checkBoolean('options.atomic', atomic)
 }
 
 /**
@@ -565,8 +562,9 @@ function synchronous<T>(result: T): T {
   if (result instanceof Promise) result.catch(() => undefined)
   throw invalidArg(
     'use',
-    'a function that has made its marks and its writes when it returns: batch() is synchronous',
+    'a function that returns no promise',
     result,
+    'batch() is synchronous: all marks and writes must be made when the function returns.',
   )
 }
 

@@ -1,4 +1,5 @@
-/** Streams of keys, the same for the same arguments, whoever is measured with them. */
+/** Streams of keys, the same ones for the same arguments, whatever is measured with them. */
+import { randomFrom } from '../../dist/demo/random.js'
 
 /** A key's lanes are its id + 1 times these: odd, so that an id can be read back. */
 const SPREAD_LO = 0x9e3779b1
@@ -12,7 +13,7 @@ const INVERSE_LO = inverseOf(SPREAD_LO)
  * @returns {BigUint64Array} on shared memory
  */
 export function stream({ count, distinct, skew = 0, hot = 0 }, seed = 1) {
-  const next = mulberry32(seed)
+  const next = randomFrom(seed)
   const draw = skew > 0 ? zipf(distinct, skew, next) : () => Math.floor(next() * distinct)
   const keys = new BigUint64Array(new SharedArrayBuffer(count * 8))
   const lanes = new Uint32Array(keys.buffer)
@@ -104,14 +105,4 @@ function inverseOf(odd) {
   let inverse = odd
   for (let round = 0; round < 4; round++) inverse = Math.imul(inverse, 2 - Math.imul(odd, inverse))
   return inverse
-}
-
-function mulberry32(seed) {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let x = Math.imul(state ^ (state >>> 15), 1 | state)
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32
-  }
 }

@@ -7,7 +7,7 @@ import {
   openUnattended,
   range,
   rejected,
-  seeded,
+  randomFrom,
   sortedIds,
   sortedListed,
   thrown,
@@ -285,7 +285,7 @@ describe('room, and waitForRoom()', () => {
       onFull: 'reject',
     })
     const [writer, other] = [tracker.openWriter(), tracker.openWriter()]
-    const random = seeded(11)
+    const random = randomFrom(11)
     const rooms = new Set<number>()
     for (const round of range(0, 200)) {
       const { room } = writer

@@ -38,29 +38,29 @@ describe('C11: an invalid handle', () => {
     code: string,
     parts: string[],
   ][] = [
-    ['undefined', () => undefined, 'BAD_HANDLE', ['expected tracker.handle', 'got undefined']],
-    ['null', () => null, 'BAD_HANDLE', ['expected tracker.handle', 'got null']],
-    ['a number', () => 5, 'BAD_HANDLE', ['expected tracker.handle', 'got number']],
-    ['text', () => 'tracker', 'BAD_HANDLE', ['expected tracker.handle', 'got string']],
-    ['{}', () => ({}), 'BAD_HANDLE', ['pass tracker.handle']],
-    ['an array', () => [], 'BAD_HANDLE', ['pass tracker.handle']],
+    ['undefined', () => undefined, 'BAD_HANDLE', ['must be tracker.handle', 'got undefined']],
+    ['null', () => null, 'BAD_HANDLE', ['must be tracker.handle', 'got null']],
+    ['a number', () => 5, 'BAD_HANDLE', ['must be tracker.handle', 'got 5']],
+    ['text', () => 'tracker', 'BAD_HANDLE', ['must be tracker.handle', 'got "tracker"']],
+    ['{}', () => ({}), 'BAD_HANDLE', ['Pass tracker.handle']],
+    ['an array', () => [], 'BAD_HANDLE', ['Pass tracker.handle']],
     [
       'the tracker itself',
       (tracker) => tracker,
       'BAD_HANDLE',
-      ['pass tracker.handle', 'not the tracker itself'],
+      ['Pass tracker.handle', 'not the tracker itself'],
     ],
     [
       'the tracker, cloned',
       (tracker) => structuredClone(tracker),
       'BAD_HANDLE',
-      ['pass tracker.handle', 'not the tracker itself'],
+      ['Pass tracker.handle', 'not the tracker itself'],
     ],
     [
       'the buffer itself',
       (tracker) => (tracker.handle as unknown as { buffer: object }).buffer,
       'BAD_HANDLE',
-      ['pass tracker.handle'],
+      ['Pass tracker.handle'],
     ],
     [
       'the handle as JSON',
@@ -84,7 +84,7 @@ describe('C11: an invalid handle', () => {
       'a foreign buffer',
       () => foreign(2 ** 20),
       'BAD_HANDLE',
-      ['expected memory made by dirtyring', 'magic 0'],
+      ['must be memory made by dirtyring', 'magic 0'],
     ],
     ['a small foreign buffer', () => foreign(8), 'BAD_HANDLE', ['at least 65536 bytes', 'got 8']],
     ['an empty foreign buffer', () => foreign(0), 'BAD_HANDLE', ['at least 65536 bytes', 'got 0']],
@@ -92,19 +92,19 @@ describe('C11: an invalid handle', () => {
       'a wrong magic',
       (tracker) => tampered(tracker, MAGIC, 7),
       'BAD_HANDLE',
-      ['expected memory made by dirtyring', 'got magic 7'],
+      ['must be memory made by dirtyring', 'got magic 7'],
     ],
     [
       'an older handle',
       (tracker) => ({ ...tracker.handle, dirtyring: 0 }),
       'VERSION',
-      [`version ${version}`, 'got 0', 'two versions'],
+      [`version ${version}`, 'got 0', 'Two versions'],
     ],
     [
       'a newer handle',
       (tracker) => ({ ...tracker.handle, dirtyring: version + 1 }),
       'VERSION',
-      [`version ${version}`, `got ${version + 1}`, 'two versions'],
+      [`version ${version}`, `got ${version + 1}`, 'Two versions'],
     ],
     [
       'an older memory',
@@ -176,7 +176,7 @@ describe('C11: an invalid handle', () => {
       "a BatchRing's handle",
       () => BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 }).handle,
       'BAD_HANDLE',
-      ['expected tracker.handle', 'BatchRing'],
+      ['must be tracker.handle', 'BatchRing'],
     ],
   ]
 
@@ -188,10 +188,10 @@ describe('C11: an invalid handle', () => {
     expectError(
       thrown(() => openWriter(handle)),
       kind,
-      '"handle" expected',
+      '"handle',
       ...parts,
     )
-    expectError(await rejected(runAggregator(handle)), kind, '"handle" expected', ...parts)
+    expectError(await rejected(runAggregator(handle)), kind, '"handle', ...parts)
     expect(tracker.stats()).toEqual(before)
     expect(tracker.health().state).toBe('absent')
   })
@@ -201,20 +201,20 @@ describe('C11: an invalid handle', () => {
     expectError(
       thrown(() => BatchRing.attach(tracker.handle as never)),
       BAD_HANDLE,
-      'expected ring.handle',
+      'must be ring.handle',
       'DirtyTracker',
     )
     expectError(
       thrown(() => BatchRing.attach(undefined as never)),
       BAD_HANDLE,
-      'expected ring.handle',
+      'must be ring.handle',
       'got undefined',
     )
     const ring = BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 })
     expectError(
       thrown(() => BatchRing.attach(ring as never)),
       BAD_HANDLE,
-      'expected ring.handle, got another object: pass ring.handle',
+      'must be ring.handle, got another object. Pass ring.handle',
     )
     expect(BatchRing.attach(structuredClone(ring.handle)).openProducer().id).toBe(0)
   })

@@ -42,24 +42,24 @@ describe('C11: invalid keys', () => {
       const txn = new TxnBuffer(1)
       const before = tracker.stats()
       for (const act of [() => writer.mark(key), () => txn.mark(key), () => epoch.has(key)]) {
-        expectError(thrown(act), kind, '"key" expected', part)
+        expectError(thrown(act), kind, '"key" must be', part)
       }
       expectError(
         thrown(() => writer.markMany([7, 8, key])),
         kind,
-        '"keys[2]" expected',
+        '"keys[2]" must be',
         part,
       )
       expectError(
         thrown(() => writer.markMany(new Set([7, key]))),
         kind,
-        '"keys[1]" expected',
+        '"keys[1]" must be',
         part,
       )
       expectError(
         thrown(() => txn.markMany([key])),
         kind,
-        '"keys[0]" expected',
+        '"keys[0]" must be',
         part,
       )
       expect(tracker.stats()).toEqual(before)
@@ -87,11 +87,16 @@ describe('C11: invalid keys', () => {
       () => 1,
     ] as never[]) {
       for (const act of [() => writer.markMany(list), () => txn.markMany(list)])
-        expectError(thrown(act), INVALID_ARG, '"keys" expected')
+        expectError(thrown(act), INVALID_ARG, '"keys" must be')
     }
     for (const key of ['text', new Uint8Array([1, 2])] as never[]) {
       for (const act of [() => writer.markMany(key), () => txn.markMany(key)]) {
-        expectError(thrown(act), INVALID_ARG, '"keys" expected', 'one key: wrap it in an array')
+        expectError(
+          thrown(act),
+          INVALID_ARG,
+          '"keys" must be',
+          'To pass one key, wrap it in an array.',
+        )
       }
     }
     for (const lanes of [
@@ -106,14 +111,14 @@ describe('C11: invalid keys', () => {
       expectError(
         thrown(() => writer.markPairs(lanes)),
         INVALID_ARG,
-        '"pairs" expected a Uint32Array or an Int32Array',
+        '"pairs" must be a Uint32Array or an Int32Array',
       )
     }
     for (const lanes of [new Uint32Array(1), new Int32Array(3)]) {
       expectError(
         thrown(() => writer.markPairs(lanes)),
         OUT_OF_RANGE,
-        '"pairs" expected an even length',
+        '"pairs" must be of an even length',
         `got ${lanes.length}`,
       )
     }
@@ -133,14 +138,14 @@ describe('C11: invalid keys', () => {
       expectError(
         thrown(() => fingerprint(key)),
         INVALID_ARG,
-        '"key" expected a string or a Uint8Array',
+        '"key" must be a string or a Uint8Array',
       )
     }
     for (const options of [7, 0, '7', null, [7], () => 7] as never[]) {
       expectError(
         thrown(() => fingerprint('a', options)),
         INVALID_ARG,
-        '"options" expected a plain object',
+        '"options" must be a plain object',
       )
     }
     expectError(
@@ -154,43 +159,43 @@ describe('C11: invalid keys', () => {
         () => txn.mark(fingerprint('a', { seed })),
         () => epoch.has(fingerprint('a', { seed })),
       ]) {
-        expectError(thrown(act), OUT_OF_RANGE, '"options.seed" expected', `got ${seed}`)
+        expectError(thrown(act), OUT_OF_RANGE, '"options.seed" must be', `got ${seed}`)
       }
     }
     expectError(
       thrown(() => writer.mark(fingerprint('a', { seed: '1' as never }))),
       INVALID_ARG,
-      '"options.seed" expected a number',
+      '"options.seed" must be a number',
     )
     expectError(
       thrown(() => writer.tagTxn(undefined as never)),
       INVALID_ARG,
-      '"txnId" expected a number or a bigint',
+      '"txnId" must be a number or a bigint',
     )
     for (const id of [null, '1', {}] as never[]) {
       expectError(
         thrown(() => writer.tagTxn(id)),
         INVALID_ARG,
-        '"txnId" expected a number or a bigint',
+        '"txnId" must be a number or a bigint',
       )
       expectError(
         thrown(() => new TxnBuffer(id)),
         INVALID_ARG,
-        '"txnId" expected a number or a bigint',
+        '"txnId" must be a number or a bigint',
       )
     }
     for (const expected of [-1, 0.5, NaN, Infinity, 2 ** 30]) {
       expectError(
         thrown(() => new TxnBuffer(1, expected)),
         OUT_OF_RANGE,
-        '"expectedKeys" expected',
+        '"expectedKeys" must be',
         `got ${expected}`,
       )
     }
     expectError(
       thrown(() => new TxnBuffer(1, '5' as never)),
       INVALID_ARG,
-      '"expectedKeys" expected a number',
+      '"expectedKeys" must be a number',
     )
     expect(tracker.stats()).toEqual(before)
     expect([writer.staged, txn.size]).toEqual([1, 0])
@@ -203,7 +208,7 @@ describe('C11: invalid keys', () => {
       expectError(
         thrown(() => txn.flushTo(writer)),
         INVALID_ARG,
-        '"writer" expected',
+        '"writer" must be',
       )
     expect(txn.size).toBe(1)
   })
@@ -354,7 +359,7 @@ describe('C11: more keys than there is room for', () => {
       expectError(
         thrown(act),
         OUT_OF_RANGE,
-        'expected at most 1024 keys (laneCapacity), got ',
+        'must be at most 1024 keys (laneCapacity), got ',
         advice,
       )
     }
@@ -431,7 +436,7 @@ describe('C11: numbers that are taken modulo 2^32', () => {
         () => set.hasPair(odd, 1),
         () => set.hasPair(1, odd),
       ]) {
-        expectError(thrown(act), INVALID_ARG, 'expected a number, got ')
+        expectError(thrown(act), INVALID_ARG, 'must be a number, got ')
       }
       expect([txn.size, set.size]).toEqual([0, 0])
     },

@@ -156,7 +156,7 @@ describe('batch()', () => {
       expect(error.message).toContain('batch() is synchronous')
     }
     for (const use of [undefined, null, 5, Promise.resolve()] as never[]) {
-      expect(thrown(() => writer.batch(use)).message).toContain('"use" expected a function, got')
+      expect(thrown(() => writer.batch(use)).message).toContain('"use" must be a function, got')
     }
     expect(await take(tracker, hand)).toEqual([1, 2])
   })

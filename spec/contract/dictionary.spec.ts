@@ -308,7 +308,7 @@ describe('a KeyDictionary that is full', () => {
     expect(['a', 'b', 'c'].map((each) => names.id(each))).toEqual([0, 1, 2])
     for (const one of [names, other]) {
       expect(() => one.id('d')).toThrow(
-        full('"key" expected at most 3 keys (maxKeys), got another one of 1 bytes'),
+        full('all 3 numbers (maxKeys) are taken, and "key" is a new one of 1 bytes'),
       )
       expect(one.find('d')).toBeUndefined()
       expect(['c', 'b', 'a'].map((each) => one.id(each))).toEqual([2, 1, 0])
@@ -357,14 +357,14 @@ describe('what a KeyDictionary refuses', () => {
     })
 
   it.each<[string, any, string, string]>([
-    ['options', null, 'INVALID_ARG', '"options" expected a plain object, got null'],
-    ['options', 5, 'INVALID_ARG', '"options" expected a plain object, got 5'],
-    ['maxKeys', { maxKeys: '5' }, 'INVALID_ARG', '"options.maxKeys" expected a number, got "5"'],
+    ['options', null, 'INVALID_ARG', '"options" must be a plain object, got null'],
+    ['options', 5, 'INVALID_ARG', '"options" must be a plain object, got 5'],
+    ['maxKeys', { maxKeys: '5' }, 'INVALID_ARG', '"options.maxKeys" must be a number, got "5"'],
     [
       'maxKeys',
       { maxKeys: 0 },
       'OUT_OF_RANGE',
-      '"options.maxKeys" expected a whole number, 1 to 16777216, got 0',
+      '"options.maxKeys" must be a whole number from 1 to 16777216, got 0',
     ],
     ['maxKeys', { maxKeys: 2 ** 24 + 1 }, 'OUT_OF_RANGE', 'got 16777217'],
     ['maxKeys', { maxKeys: 1.5 }, 'OUT_OF_RANGE', 'got 1.5'],
@@ -372,11 +372,11 @@ describe('what a KeyDictionary refuses', () => {
       'maxBytes',
       { maxBytes: NaN },
       'OUT_OF_RANGE',
-      '"options.maxBytes" expected a whole number, 8 to 4026531840, got NaN',
+      '"options.maxBytes" must be a whole number from 8 to 4026531840, got NaN',
     ],
     ['maxBytes', { maxBytes: 7 }, 'OUT_OF_RANGE', 'got 7'],
     ['maxBytes', { maxBytes: 2 ** 32 }, 'OUT_OF_RANGE', 'got 4294967296'],
-    ['maxBytes', { maxBytes: 8n }, 'INVALID_ARG', '"options.maxBytes" expected a number, got 8n'],
+    ['maxBytes', { maxBytes: 8n }, 'INVALID_ARG', '"options.maxBytes" must be a number, got 8n'],
   ])('create(): %s %j', (_what, options, code, message) => {
     expect(() => KeyDictionary.create(options)).toThrow(
       refusal(code === 'INVALID_ARG' ? 'TypeError' : 'RangeError', code, message),
@@ -400,7 +400,7 @@ describe('what a KeyDictionary refuses', () => {
     for (const each of wrong) {
       for (const call of ['id', 'find'] as const)
         expect(() => names[call](each)).toThrow(
-          refusal('TypeError', 'INVALID_ARG', '"key" expected a string or a Uint8Array, got '),
+          refusal('TypeError', 'INVALID_ARG', '"key" must be a string or a Uint8Array, got '),
         )
     }
     expect(names.size).toBe(0)
@@ -415,12 +415,12 @@ describe('what a KeyDictionary refuses', () => {
           refusal(
             'RangeError',
             'OUT_OF_RANGE',
-            `"id" expected a number that id() returned, got ${id}`,
+            `"id" must be a number that id() returned, got ${id}`,
           ),
         )
       for (const id of [undefined, null, '0', 0n, {}] as any[])
         expect(() => names[call](id)).toThrow(
-          refusal('TypeError', 'INVALID_ARG', '"id" expected a number, got '),
+          refusal('TypeError', 'INVALID_ARG', '"id" must be a number, got '),
         )
     }
     expect(KeyDictionary.create({ maxKeys: 1 }).find('')).toBeUndefined()
@@ -438,7 +438,7 @@ describe('what a KeyDictionary refuses', () => {
     new Int32Array(larger).set(wordsOf(names))
     const handle = (parts: object) => ({ ...(names.handle as object), ...parts })
     const attempts: [unknown, string, string][] = [
-      [undefined, 'BAD_HANDLE', '"handle" expected dictionary.handle, got undefined'],
+      [undefined, 'BAD_HANDLE', '"handle" must be dictionary.handle, got undefined'],
       [null, 'BAD_HANDLE', 'got null'],
       ['handle', 'BAD_HANDLE', 'got string'],
       [{}, 'BAD_HANDLE', 'got another object'],
@@ -451,24 +451,28 @@ describe('what a KeyDictionary refuses', () => {
       [
         handle({ buffer: new SharedArrayBuffer(0) }),
         'BAD_HANDLE',
-        '"handle" expected memory of a KeyDictionary',
+        '"handle.buffer" must be memory of a KeyDictionary',
       ],
       [
         handle({ buffer: (tracker.handle as any).buffer }),
         'BAD_HANDLE',
-        '"handle" expected memory of a KeyDictionary',
+        '"handle.buffer" must be memory of a KeyDictionary',
       ],
       [
         handle({ buffer: larger }),
         'BAD_HANDLE',
-        `expected ${buffer.byteLength} bytes for 10 keys, got ${buffer.byteLength + 4}`,
+        `must have ${buffer.byteLength} bytes for 10 keys, got ${buffer.byteLength + 4}`,
       ],
       [
         handle({ dirtyringDictionary: 2 }),
         'VERSION',
-        'expected dictionary layout version 1, got 2',
+        'must be of dictionary layout version 1, got 2',
       ],
-      [handle({ buffer: otherVersion }), 'VERSION', 'expected dictionary layout version 1, got 7'],
+      [
+        handle({ buffer: otherVersion }),
+        'VERSION',
+        'must be of dictionary layout version 1, got 7',
+      ],
     ]
     for (const [wrong, code, message] of attempts) {
       expect(() => KeyDictionary.attach(wrong as never)).toThrow(

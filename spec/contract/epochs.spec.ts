@@ -1,3 +1,4 @@
+import { randomFrom } from '../../lib/demo/random.js'
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import { describe, expect, it } from '@jest/globals'
 import {
@@ -12,7 +13,6 @@ import {
   openHeld,
   openInline,
   range,
-  seeded,
   sortedIds,
   thrown,
   turns,
@@ -108,7 +108,7 @@ describe('C1: a cut takes everything that was published before it', () => {
   it('has the keys of a thousand batches from many writers, whatever the order of their flushes', async () => {
     const tracker = await openInline({ capacity: 8, batchSize: 3 })
     const writers = range(0, 8).map(() => tracker.openWriter())
-    const random = seeded(1)
+    const random = randomFrom(1)
     const marked = new Set<number>()
     for (let i = 0; i < 4000; i++) {
       const id = Math.floor(random() * 2000)
@@ -149,7 +149,7 @@ describe('C2: nothing is invented, and nothing is there twice', () => {
   it('agrees with a plain Set over many epochs whose slots are used again', async () => {
     const tracker = await openInline({ epochSlots: 2, maxKeysPerEpoch: 8192 })
     const writer = tracker.openWriter()
-    const random = seeded(2)
+    const random = randomFrom(2)
     for (const round of range(0, 12)) {
       const marked = new Set<bigint>()
       const few = round % 3 === 1
@@ -293,7 +293,7 @@ describe('C4: for one writer epochs never go backwards', () => {
   it('finds the marks of a writer in the order in which it made them', async () => {
     const tracker = await openInline({ capacity: 4, batchSize: 3, laneCapacity: 16 })
     const writer = tracker.openWriter()
-    const random = seeded(3)
+    const random = randomFrom(3)
     const epochOf = new Map<number, number>()
     const note = (epoch: SealedEpoch): void => {
       for (const id of epoch.ids()) epochOf.set(id, epoch.id)

@@ -383,7 +383,7 @@ describe('the last epoch', () => {
       const error = await rejected(tracker.stop({ consume: 'save' as never }))
       expect([error.code, error.message]).toEqual([
         'ERR_DIRTYRING_INVALID_ARG',
-        '"options.consume" expected a function, got "save"',
+        '"options.consume" must be a function, got "save"',
       ])
       expect(tracker.openWriter().mark(1)).toBe(true) // and nothing has begun
     })

@@ -84,7 +84,7 @@ describe('C11: options', () => {
   )('%s: %p is a TypeError that names it', async (name, value) => {
     const options: any = { [name]: value }
     const error = thrown(() => resolveOptions(options))
-    expectError(error, INVALID_ARG, `"options.${name}"`, 'expected a number, got ')
+    expectError(error, INVALID_ARG, `"options.${name}"`, 'must be a number, got ')
     expectError(await rejected(DirtyTracker.create(options)), INVALID_ARG, error.message)
   })
 
@@ -125,7 +125,7 @@ describe('C11: options', () => {
       expectError(
         error,
         OUT_OF_RANGE,
-        `"options.${name}" expected ${expected}`,
+        `"options.${name}" must be ${expected}`,
         `got ${JSON.stringify(value)}`,
       )
     }
@@ -133,7 +133,7 @@ describe('C11: options', () => {
       expectError(
         await rejected(DirtyTracker.create({ [name]: value })),
         INVALID_ARG,
-        `"options.${name}" expected ${expected}`,
+        `"options.${name}" must be ${expected}`,
       )
     }
   })
@@ -143,7 +143,7 @@ describe('C11: options', () => {
       expectError(
         thrown(() => resolveOptions(value)),
         INVALID_ARG,
-        '"options" expected a plain object, got ',
+        '"options" must be a plain object, got ',
       )
       expectError(
         thrown(() => memoryFootprint(value)),
@@ -195,7 +195,7 @@ describe('C11: options', () => {
     ]) {
       const error = await rejected(DirtyTracker.create({ ...options, aggregator: 'none' }))
       expectError(error, OUT_OF_RANGE, '"options"', `at most ${2 ** 32} bytes`, 'maxKeysPerEpoch')
-      expect(Number(/got "(\d+) bytes"/.exec(error.message)![1])).toBeGreaterThan(2 ** 32)
+      expect(Number(/got (\d+)\./.exec(error.message)![1])).toBeGreaterThan(2 ** 32)
       expect(thrown(() => memoryFootprint(options)).message).toBe(error.message)
     }
   })
@@ -314,12 +314,12 @@ describe('C11: option bags', () => {
       expectError(
         await rejected((async () => call({ [misspelt]: undefined }))()),
         INVALID_ARG,
-        `"options.${misspelt}" expected no option of this name, got undefined. Did you mean "${meant}"?`,
+        `"options.${misspelt}" is not an option. Did you mean "${meant}"?`,
       )
       expectError(
         await rejected((async () => call({ zzzzzzzzzzzz: 1 }))()),
         INVALID_ARG,
-        'got 1. Known options: ',
+        'is not an option. Known options: ',
         meant,
       )
     },
@@ -343,14 +343,14 @@ describe('C11: option bags', () => {
       expectError(
         await rejected((async () => call(value))()),
         INVALID_ARG,
-        '"options" expected a plain object, got ',
+        '"options" must be a plain object, got ',
       )
     }
     const error = await rejected((async () => call(new AbortController().signal))())
     expectError(
       error,
       INVALID_ARG,
-      '"options" expected a plain object, got an instance of AbortSignal',
+      '"options" must be a plain object, got an instance of AbortSignal',
     )
   })
 
@@ -395,7 +395,10 @@ describe('C11: option bags', () => {
 
 describe('the name that an unknown option is taken for', () => {
   const adviceFor = (name: string, ...known: string[]): string =>
-    thrown(() => checkBag('options', { [name]: 1 }, known)).message.replace(/^.*? got 1\. /, '')
+    thrown(() => checkBag('options', { [name]: 1 }, known)).message.replace(
+      /^.*? is not an option\. /,
+      '',
+    )
 
   it.each([
     // Of six letters two may differ, of fifteen five.
@@ -436,9 +439,7 @@ describe('the name that an unknown option is taken for', () => {
 
   it('a long name is shown in part', () => {
     const { message } = thrown(() => checkBag('options', { ['x'.repeat(1000)]: 1 }, ['signal']))
-    expect(message).toBe(
-      `"options.${'x'.repeat(40)}" expected no option of this name, got 1. Known options: signal.`,
-    )
+    expect(message).toBe(`"options.${'x'.repeat(40)}" is not an option. Known options: signal.`)
   })
 })
 
@@ -469,9 +470,9 @@ describe('an argument that is no option bag', () => {
     ]
     for (const [value, got, advice] of cases) {
       expect(says(value, 'signal')).toBe(
-        `"options" expected a plain object, got ${got}${advice === '' ? '' : `. ${advice}`}`,
+        `"options" must be a plain object, got ${got}${advice === '' ? '' : `. ${advice}`}`,
       )
-      expect(says(value, 'graceMs')).toBe(`"options" expected a plain object, got ${got}`)
+      expect(says(value, 'graceMs')).toBe(`"options" must be a plain object, got ${got}`)
     }
     // What is called so, and is none.
     expect(
@@ -481,10 +482,10 @@ describe('an argument that is no option bag', () => {
       ),
     ).not.toContain('Pass the signal')
     expect(says(Object.assign([], { [Symbol.toStringTag]: 'Object' }))).toContain(
-      'expected a plain object',
+      'must be a plain object',
     )
     expect(says(Object.assign(() => undefined, { [Symbol.toStringTag]: 'Object' }))).toContain(
-      'expected a plain object',
+      'must be a plain object',
     )
   })
 
@@ -505,7 +506,7 @@ describe('an argument that is no option bag', () => {
     structuredClone(view.buffer, { transfer: [view.buffer] })
     const error = thrown(() => viewLength(view, 3))
     expect(error.message).toMatch(
-      /^"keys\[3\]" expected a view of memory that this thread has, got an instance of Uint8Array\. It is detached or out of bounds: /,
+      /^"keys\[3\]" must be a view of memory that this thread has, got an instance of Uint8Array\. It is detached or out of bounds: /,
     )
     expect(error.cause).toBeInstanceOf(TypeError)
     expect([viewLength(new Uint8Array(0), 'key'), viewLength(new Uint8Array(3), 'key')]).toEqual([

@@ -117,7 +117,7 @@ describe('withWriter()', () => {
   it('C11: takes a handle and a function', async () => {
     const tracker = await openInline()
     expect(thrown(() => withWriter(tracker.handle, undefined as never)).message).toContain(
-      '"use" expected a function, got undefined',
+      '"use" must be a function, got undefined',
     )
     for (const call of [() => withWriter({} as never, () => 1), () => threadWriter({} as never)]) {
       expect(thrown(call)).toMatchObject({ name: 'TypeError', code: 'ERR_DIRTYRING_BAD_HANDLE' })

@@ -9,7 +9,7 @@ import {
   openInline,
   range,
   rejected,
-  seeded,
+  randomFrom,
   sortedIds,
   thrown,
   until,
@@ -278,7 +278,7 @@ describe('C12: the accounts are right at any quiet moment', () => {
         onFull,
         maxWaitMs: 0,
       })
-      const random = seeded(laneCapacity)
+      const random = randomFrom(laneCapacity)
       const pick = (below: number): number => Math.floor(random() * below)
       let writers = range(0, 3).map(() => tracker.openWriter())
       let offered = 0
@@ -373,7 +373,7 @@ describe('C12: the accounts are right at any quiet moment', () => {
       onFull: 'reject',
     })
     const writers = [tracker.openWriter(), tracker.openWriter()]
-    const random = seeded(5)
+    const random = randomFrom(5)
     const stored = new Set<number>()
     for (const id of range(0, 500)) {
       if (writers[id % 2].mark(id)) stored.add(id)

@@ -153,7 +153,7 @@ describe('a mark, in every form', () => {
       () => epoch.hasPair(low, high),
     ]) {
       expect(thrown(call)).toMatchObject(error)
-      expect(thrown(call).message).toContain(`"${name}" expected a whole number, -2^31 to 2^32-1`)
+      expect(thrown(call).message).toContain(`"${name}" must be a whole number from -2^31 to 2^32-1`)
     }
     expect([writer.staged, txn.size]).toEqual([0, 0])
   })

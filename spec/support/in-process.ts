@@ -178,11 +178,4 @@ export async function isPending(promise: PromiseLike<unknown>): Promise<boolean>
   return !settled
 }
 
-/** A small generator of pseudo-random numbers, 0 to below 1: the same ones for the same seed. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 2 ** 32
-  }
-}
+export { randomFrom } from '../../lib/demo/random.js'

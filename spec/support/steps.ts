@@ -1,4 +1,5 @@
-import { createMemory, type Memory, type Settings } from '../../lib/memory/memory.js'
+import { createMemory, type Memory } from '../../lib/memory/memory.js'
+import type { Settings } from '../../lib/memory/settings.js'
 import { startAt, type Start } from '../../lib/ring/start.js'
 import {
   BATCHES,

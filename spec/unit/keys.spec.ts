@@ -111,7 +111,7 @@ describe('one key', () => {
     const out = new Int32Array(2).fill(-7)
     const error = thrownBy(() => readKey(key, out, 0, 'fp'))
     expect(error).toEqual(outOfRange)
-    expect(error.message).toMatch(/^"fp" expected a (whole number|bigint), /)
+    expect(error.message).toMatch(/^"fp" must be a (whole number|bigint) from /)
     expect(out).toEqual(Int32Array.of(-7, -7))
   })
 
@@ -131,7 +131,7 @@ describe('one key', () => {
     const error = thrownBy(() => readKey(key, out, 0))
     expect(error).toEqual(invalidArg)
     expect(error.message).toMatch(
-      /^"key" expected a whole number, a bigint, a string or a Uint8Array, got /,
+      /^"key" must be a whole number, a bigint, a string or a Uint8Array, got /,
     )
     expect(out).toEqual(Int32Array.of(-7, -7))
   })
@@ -151,7 +151,7 @@ describe('a pair', () => {
     const large = thrownBy(() => checkPair(0, 2 ** 33 + 7))
     expect(large).toEqual(outOfRange)
     expect(large.message).toBe(
-      '"high" expected a whole number, -2^31 to 2^32-1, got 8589934599. For an id up to 2^53-1 use one key.',
+      '"high" must be a whole number from -2^31 to 2^32-1, got 8589934599. For an id up to 2^53-1 use one key.',
     )
     expect(thrownBy(() => checkPair(1.5, 0)).message).toMatch(/got 1\.5$/)
   })
@@ -215,11 +215,11 @@ describe('a list of keys', () => {
     for (const keys of [[1, null], new Set([1, {}]), sparse] as any[]) {
       const error = thrownBy(() => readAll(openKeys(keys)))
       expect(error).toEqual(invalidArg)
-      expect(error.message).toMatch(/^"keys\[1\]" expected /)
+      expect(error.message).toMatch(/^"keys\[1\]" must be /)
     }
     const error = thrownBy(() => readAll(openKeys([1, 2, -1])))
     expect(error).toEqual(outOfRange)
-    expect(error.message).toMatch(/^"keys\[2\]" expected /)
+    expect(error.message).toMatch(/^"keys\[2\]" must be /)
   })
 
   test.each([['key'], [new Uint8Array(8)], [Buffer.alloc(8)], [7], [7n]])(
@@ -228,7 +228,7 @@ describe('a list of keys', () => {
       const error = thrownBy(() => openKeys(key))
       expect(error).toEqual(invalidArg)
       expect(error.message).toMatch(
-        /^"keys" expected a BigUint64Array, .* \(one key: wrap it in an array\), got /,
+        /^"keys" must be a BigUint64Array, .*, got .*\. To pass one key, wrap it in an array\.$/,
       )
     },
   )
@@ -248,7 +248,7 @@ describe('a list of keys', () => {
     const error = thrownBy(() => openKeys(keys))
     expect(error).toEqual(invalidArg)
     expect(error.message).toMatch(
-      /^"keys" expected a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys, got /,
+      /^"keys" must be a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys, got /,
     )
   })
 })
@@ -264,7 +264,7 @@ describe('a list of pairs', () => {
     const error = thrownBy(() => pairCount(new Uint32Array(3)))
     expect(error).toEqual(outOfRange)
     expect(error.message).toBe(
-      '"pairs" expected an even length, got 3. Each key has a low and a high half.',
+      '"pairs" must be of an even length, got 3. Each key has a low and a high half.',
     )
   })
 
@@ -278,7 +278,7 @@ describe('a list of pairs', () => {
   ])('another type is a TypeError: %p', (lanes: any) => {
     const error = thrownBy(() => pairCount(lanes))
     expect(error).toEqual(invalidArg)
-    expect(error.message).toMatch(/^"pairs" expected a Uint32Array or an Int32Array, got /)
+    expect(error.message).toMatch(/^"pairs" must be a Uint32Array or an Int32Array, got /)
   })
 })
 
@@ -305,7 +305,7 @@ function lostViews<V>(
 
 describe('a view that is detached or out of bounds', () => {
   const says = (name: string): unknown =>
-    expect.stringMatching(new RegExp(`^"${name}" expected a view .*detached or out of bounds`))
+    expect.stringMatching(new RegExp(`^"${name}" must be a view .*detached or out of bounds`))
 
   test.each(lostViews((...at) => new Uint8Array(...at)))('is no key: %s', (_, view) => {
     const out = new Int32Array(2).fill(-7)
@@ -390,7 +390,7 @@ describe('what a list says of itself', () => {
 
   test('a key that is not there is named by its index', () => {
     expect(thrownBy(() => readAll(openKeys(withLength(100)))).message).toMatch(
-      /^"keys\[2\]" expected .*, got undefined$/,
+      /^"keys\[2\]" must be .*, got undefined$/,
     )
   })
 
@@ -405,7 +405,7 @@ describe('what a list says of itself', () => {
     )
     expect(error).toEqual(invalidArg)
     expect(error.message).toMatch(
-      `"keys" expected as many values as its size says, ${size}, got ${count > size ? '"more"' : count}`,
+      `"keys" must be a Set of as many values as its size says, ${size}, got ${count > size ? '"more"' : count}`,
     )
   })
 
@@ -523,7 +523,7 @@ function revoked(): unknown {
 describe('messages name the usual way out', () => {
   test('a negative bigint: its 64 bits', () => {
     expect(thrownBy(() => bitsOf(-1n)).message).toBe(
-      '"key" expected a bigint, 0n to 2^64-1, got -1n. For a signed id pass BigInt.asUintN(64, id).',
+      '"key" must be a bigint from 0n to 2^64-1, got -1n. For a signed id pass BigInt.asUintN(64, id).',
     )
     expect(bitsOf(BigInt.asUintN(64, -1n))).toBe(MAX)
     expect(thrownBy(() => bitsOf(2n ** 64n)).message).not.toContain('asUintN')
@@ -534,7 +534,7 @@ describe('messages name the usual way out', () => {
     const error = thrownBy(() => idFrom(0, 0x200000))
     expect(error).toEqual(outOfRange)
     expect(error.message).toMatch(
-      /^"key" expected an id, 0 to 2\^53-1, got 9007199254740992n\. Text, bytes and large bigints come back as 64 bits.*`bigints`.*KeyDictionary\.$/,
+      /^"key" must be an id from 0 to 2\^53-1, got 9007199254740992n\. Text, bytes and large bigints come back as 64 bits.*`bigints`.*KeyDictionary\.$/,
     )
   })
 })
@@ -549,7 +549,7 @@ describe('the number that two lanes are', () => {
     ]).toEqual([7, 2 ** 32 - 1, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER])
     const error = thrownBy(() => idFrom(5, 0x200000))
     expect(error).toEqual(outOfRange)
-    expect(error.message).toMatch(/^"key" expected an id, 0 to 2\^53-1, got 9007199254740997n/)
+    expect(error.message).toMatch(/^"key" must be an id from 0 to 2\^53-1, got 9007199254740997n/)
   })
 })
 
@@ -564,79 +564,79 @@ describe('what an error about keys says, word for word', () => {
     [
       '-1n',
       () => bitsOf(-1n),
-      '"key" expected a bigint, 0n to 2^64-1, got -1n. For a signed id pass BigInt.asUintN(64, id).',
+      '"key" must be a bigint from 0n to 2^64-1, got -1n. For a signed id pass BigInt.asUintN(64, id).',
     ],
     [
       '2^64',
       () => bitsOf(MAX + 1n),
-      '"key" expected a bigint, 0n to 2^64-1, got 18446744073709551616n',
+      '"key" must be a bigint from 0n to 2^64-1, got 18446744073709551616n',
     ],
-    ['low', () => checkPair('1', undefined), '"low" expected a number, got "1"'],
-    ['high', () => checkPair(1, undefined), '"high" expected a number, got undefined'],
+    ['low', () => checkPair('1', undefined), '"low" must be a number, got "1"'],
+    ['high', () => checkPair(1, undefined), '"high" must be a number, got undefined'],
     [
       'a list that is too long',
       () => checkFits('keys', 9, 8),
-      '"keys" expected at most 8 keys (laneCapacity), got 9. To mark more keys than a lane holds, pass { atomic: false }, or raise laneCapacity.',
+      '"keys" must be at most 8 keys (laneCapacity), got 9. To mark more keys than a lane holds, pass { atomic: false }, or raise laneCapacity.',
     ],
     [
       'memory',
       () => pairsFor(2 ** 52),
-      '"keys" expected a size that this machine has the memory for, got 4503599627370496',
+      '"keys" must be a size that this machine has the memory for, got 4503599627370496',
     ],
     [
       'a length',
       () => openKeys(new Proxy([1], { get: () => 1.5 })),
-      '"keys.length" expected a whole number, 0 to 2^32-1, got 1.5',
+      '"keys.length" must be a whole number from 0 to 2^32-1, got 1.5',
     ],
     [
       'a length of 2^32',
       () => openKeys(new Proxy([1], { get: () => 2 ** 32 })),
-      '"keys.length" expected a whole number, 0 to 2^32-1, got 4294967296',
+      '"keys.length" must be a whole number from 0 to 2^32-1, got 4294967296',
     ],
     [
       'a length that is no number',
       () => openKeys(new Proxy([1], { get: () => '1' })),
-      '"keys.length" expected a number, got "1"',
+      '"keys.length" must be a number, got "1"',
     ],
     [
       'a size',
       () => openKeys({ [Symbol.toStringTag]: 'Set', size: -1 } as never),
-      '"keys.size" expected a whole number, 0 to 2^32-1, got -1',
+      '"keys.size" must be a whole number from 0 to 2^32-1, got -1',
     ],
     [
       'a Proxy of a Set',
       () => openKeys(new Proxy(real, {})),
-      '"keys" expected a Set whose size can be read, got an instance of Set. Of a Proxy of a Set it cannot: pass the Set.',
+      '"keys" must be a Set whose size can be read, got an instance of Set. Of a Proxy of a Set it cannot: pass the Set.',
     ],
     [
       'no iterator',
       () => readAll(openKeys(iterable({}) as never)),
-      '"keys" expected a Set whose values() gives an iterator, got an instance of Object',
+      '"keys" must be a Set whose values() gives an iterator, got an instance of Object',
     ],
     [
       'no values()',
       () => readAll(openKeys({ [Symbol.toStringTag]: 'Set', size: 1 } as never)),
-      '"keys" expected a Set whose values() gives an iterator, got an instance of Object',
+      '"keys" must be a Set whose values() gives an iterator, got an instance of Object',
     ],
     [
       'results that are none',
       () => readAll(openKeys(iterable({ next: () => null }) as never)),
-      '"keys" expected a Set whose iterator gives objects, got null',
+      '"keys" must be a Set whose iterator gives objects, got null',
     ],
     [
       'results that are numbers',
       () => readAll(openKeys(iterable({ next: () => 5 }) as never)),
-      '"keys" expected a Set whose iterator gives objects, got 5',
+      '"keys" must be a Set whose iterator gives objects, got 5',
     ],
     [
       'values that are fewer',
       () => readAll(openKeys(iterable([].values()) as never)),
-      '"keys" expected as many values as its size says, 1, got 0',
+      '"keys" must be a Set of as many values as its size says, 1, got 0',
     ],
     [
       'values that are more',
       () => readAll(openKeys(iterable([1, 2].values()) as never)),
-      '"keys" expected as many values as its size says, 1, got "more"',
+      '"keys" must be a Set of as many values as its size says, 1, got "more"',
     ],
   ]
 

@@ -1,3 +1,4 @@
+import { randomFrom } from '../../lib/demo/random.js'
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
@@ -20,7 +21,7 @@ import { controlToken, epochPayload, SEAL } from '../../lib/ring/token.js'
 import { contains, indexLog, insertRun, shiftFor, type SetState } from '../../lib/set/kernel.js'
 import { secretsAt, secretsOf } from '../../lib/set/mix.js'
 import { nativeKernel, reserveNative, SCRATCH_WORDS } from '../../lib/set/native/native.js'
-import { settingsFor, resolveOptions } from '../../lib/options.js'
+import { resolveOptions } from '../../lib/options.js'
 import { lanesOf, noClock } from '../support/steps.js'
 
 const SOURCE = 16384
@@ -138,11 +139,10 @@ describe('The WebAssembly kernel', () => {
       maxKeysPerEpoch: 3000,
       epochSlots: 3,
     })
-    const settings = settingsFor(options)
     const seeds = secretsOf(11)
-    const memories: Memory[] = [createMemory(settings, seeds)]
+    const memories: Memory[] = [createMemory(options, seeds)]
     const native = reserveNative(memories[0].words.byteLength)
-    memories.push(createMemory(settings, seeds, native))
+    memories.push(createMemory(options, seeds, native))
     const runs = memories.map((memory) => {
       memory.words.fill(0, TRACKER_ID, TRACKER_ID + 2)
       memory.words.fill(0, IDENTITY_CHECK, IDENTITY_CHECK + 1)
@@ -159,11 +159,10 @@ describe('The WebAssembly kernel', () => {
     const work = (aggregator: Aggregator): void => {
       while (step(aggregator) !== IDLE);
     }
-    let state = 1
+    const random = randomFrom(1)
     for (let round = 0; round < 400; round++) {
-      const batch = Array.from(
-        { length: 40 },
-        () => (state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> (round < 300 ? 18 : 21),
+      const batch = Array.from({ length: 40 }, () =>
+        Math.floor(random() * 2 ** (round < 300 ? 14 : 11)),
       )
       for (const { aggregator, lane, memory } of runs) {
         for (const id of batch) stage(lane, id, id & 7)
@@ -224,7 +223,7 @@ describe('The WebAssembly kernel', () => {
       const epoch = await tracker.stop()
       expect([...epoch.ids()]).toEqual([7])
       await expect(DirtyTracker.create({ ...small, kernel: 'wasm' })).rejects.toThrow(
-        /^"options.kernel" expected 'auto' or 'js' where WebAssembly/,
+        /^"options.kernel" must be 'auto' or 'js', got "wasm"\. WebAssembly/,
       )
       expect(new FingerprintSet({ kernel: 'wasm' }).addMany([1, 2, 1])).toBe(2)
       // A set that had WebAssembly, and does not get it when it grows in the middle of a call.
@@ -246,10 +245,10 @@ describe('The WebAssembly kernel', () => {
     const [ts, wasm] = (['js', 'wasm'] as const).map(
       (kernel) => new FingerprintSet({ kernel, seed: 5 }),
     )
-    let state = 1
+    const random = randomFrom(1)
     for (let round = 0; round < 60; round++) {
       const keys = BigUint64Array.from({ length: round * 97 }, () =>
-        BigInt((state = (Math.imul(state, 1664525) + 1013904223) | 0) >>> 17),
+        BigInt(Math.floor(random() * 2 ** 15)),
       )
       expect(wasm.addMany(keys)).toBe(ts.addMany(keys))
       expect(wasm.add(round)).toBe(ts.add(round))

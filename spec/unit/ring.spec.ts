@@ -712,14 +712,14 @@ describe('BatchRing', () => {
       expect(call).toThrow(type)
       expect(call).toThrow(what)
     }
-    bad(() => producer.push([1n] as any), TypeError, '"batch" expected a BigUint64Array')
+    bad(() => producer.push([1n] as any), TypeError, '"batch" must be a BigUint64Array')
     bad(
       () => producer.push(new BigUint64Array(9)),
       RangeError,
       'at most 8 keys (laneCapacity), got 9',
     )
-    bad(() => ring.drain(1 as any), TypeError, '"onBatch" expected a function, got 1')
-    bad(() => ring.drain(() => undefined, '1' as any), TypeError, '"limit" expected a number')
+    bad(() => ring.drain(1 as any), TypeError, '"onBatch" must be a function, got 1')
+    bad(() => ring.drain(() => undefined, '1' as any), TypeError, '"limit" must be a number')
     bad(() => ring.drain(() => undefined, -1), RangeError, '"limit"')
     bad(() => ring.drain(() => undefined, NaN), RangeError, '"limit"')
     bad(() => BatchRing.create({ capacity: 3 }), RangeError, '"options.capacity"')

@@ -184,23 +184,23 @@ describe('FingerprintSet', () => {
 
   it('C11: names what is wrong with an option', () => {
     const wrong: [unknown, typeof TypeError | typeof RangeError, string][] = [
-      [null, TypeError, '"options" expected a plain object, got null'],
-      [5, TypeError, '"options" expected a plain object, got 5'],
-      [{ expectedKeys: '1' }, TypeError, '"options.expectedKeys" expected a number'],
+      [null, TypeError, '"options" must be a plain object, got null'],
+      [5, TypeError, '"options" must be a plain object, got 5'],
+      [{ expectedKeys: '1' }, TypeError, '"options.expectedKeys" must be a number'],
       [
         { expectedKeys: -1 },
         RangeError,
-        '"options.expectedKeys" expected a whole number, 0 to 268435456, got -1',
+        '"options.expectedKeys" must be a whole number from 0 to 268435456, got -1',
       ],
       [{ expectedKeys: 1.5 }, RangeError, '"options.expectedKeys"'],
       [{ expectedKeys: NaN }, RangeError, '"options.expectedKeys"'],
       [{ expectedKeys: 2 ** 28 + 1 }, RangeError, '"options.expectedKeys"'],
-      [{ seed: 1n }, TypeError, '"options.seed" expected a number, got 1n'],
+      [{ seed: 1n }, TypeError, '"options.seed" must be a number, got 1n'],
       [{ seed: 2 ** 32 }, RangeError, '"options.seed"'],
       [{ seed: -1 }, RangeError, '"options.seed"'],
       [{ kernel: 'fast' }, RangeError, '"options.kernel"'],
-      [{ kernel: 5 }, TypeError, '"options.kernel" expected'],
-      [{ kernel: null }, TypeError, '"options.kernel" expected'],
+      [{ kernel: 5 }, TypeError, '"options.kernel" must be'],
+      [{ kernel: null }, TypeError, '"options.kernel" must be'],
     ]
     for (const [options, type, message] of wrong) {
       expect(() => new FingerprintSet(options as any)).toThrow(type)

@@ -1,13 +1,4 @@
-/** Numbers below 1, the same ones for the same seed. */
-export function randomFrom(seed) {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
+export { randomFrom } from '../../../dist/demo/random.js'
 
 /** A whole number, 0 to below - 1. */
 export function pick(random, below) {

@@ -1,0 +1,167 @@
+/**
+ * The table of a tracker's options. From it follow what create() takes and stores, what a thread
+ * that attaches reads back, and what `dirtyring demo --help` lists. A new option is a row here, a
+ * word in map.ts if other threads need it, and a documented member of TrackerOptions.
+ */
+import {
+  BATCH_SIZE,
+  CAPACITY,
+  EPOCH_SLOTS,
+  FLUSH_INTERVAL_MS,
+  LANE_CAPACITY,
+  MAX_KEYS_PER_EPOCH,
+  MAX_WAIT_MS,
+  MAX_WRITERS,
+  ON_FULL,
+  type SharedWords,
+} from './map.js'
+
+interface Row {
+  /** The word of the identity that holds it. Without one, only the tracker's thread knows it. */
+  readonly word?: number
+  /** What it is for, in one line. */
+  readonly about: string
+}
+
+/** A whole number. */
+export interface NumberRow extends Row {
+  readonly min: number
+  /** The largest value, or a function of the options in the rows above. */
+  readonly max: number | ((above: Readonly<Record<string, number>>) => number)
+  /** The option that `max` is the value of. */
+  readonly maxName?: string
+  readonly isPowerOfTwo?: boolean
+  /** Or `max`, where that is less. */
+  readonly byDefault: number
+  readonly unit: string
+}
+
+/** One of a few words, of which the first is the default; stored as its index. */
+export interface ChoiceRow extends Row {
+  readonly choices: readonly string[]
+  /** It may be a function instead. */
+  readonly orFunction?: boolean
+}
+
+export type OptionRow = NumberRow | ChoiceRow
+
+/** 2^31 - 1: what a timer takes, in ms. */
+export const TIMER_MS_MAX = 2 ** 31 - 1
+/** All lanes together have at most so many keys. */
+const LANES_KEYS_MAX_LOG2 = 27
+
+export const OPTIONS = {
+  capacity: {
+    word: CAPACITY,
+    min: 2,
+    max: 2 ** 20,
+    isPowerOfTwo: true,
+    byDefault: 1024,
+    unit: 'batches',
+    about: 'slots of the ring',
+  },
+  maxWriters: {
+    word: MAX_WRITERS,
+    min: 1,
+    max: 1024,
+    byDefault: 32,
+    unit: 'n',
+    about: 'writers open at once',
+  },
+  laneCapacity: {
+    word: LANE_CAPACITY,
+    min: 1,
+    max: ({ maxWriters }) => 2 ** (LANES_KEYS_MAX_LOG2 - Math.ceil(Math.log2(maxWriters))),
+    isPowerOfTwo: true,
+    byDefault: 16384,
+    unit: 'keys',
+    about: 'staged and in flight, of each writer',
+  },
+  batchSize: {
+    word: BATCH_SIZE,
+    min: 1,
+    max: ({ laneCapacity }) => laneCapacity,
+    maxName: 'laneCapacity',
+    byDefault: 64,
+    unit: 'keys',
+    about: 'keys that a writer stages before it publishes',
+  },
+  epochSlots: {
+    word: EPOCH_SLOTS,
+    min: 2,
+    max: 16,
+    byDefault: 4,
+    unit: 'n',
+    about: 'epochs that exist at once',
+  },
+  maxKeysPerEpoch: {
+    word: MAX_KEYS_PER_EPOCH,
+    min: 1,
+    max: 2 ** 28,
+    byDefault: 2 ** 20,
+    unit: 'keys',
+    about: 'distinct keys that an epoch holds exactly',
+  },
+  flushIntervalMs: {
+    word: FLUSH_INTERVAL_MS,
+    min: 0,
+    max: TIMER_MS_MAX,
+    byDefault: 10,
+    unit: 'ms',
+    about: 'a staged key is published after this; 0: never',
+  },
+  onFull: {
+    word: ON_FULL,
+    choices: ['wait', 'reject'],
+    about: 'what a mark does when its lane is full',
+  },
+  maxWaitMs: {
+    word: MAX_WAIT_MS,
+    min: 0,
+    max: TIMER_MS_MAX,
+    byDefault: 30_000,
+    unit: 'ms',
+    about: 'how long a mark waits for room',
+  },
+  kernel: { choices: ['auto', 'wasm', 'js'], about: 'what keeps the sets' },
+  aggregator: {
+    choices: ['worker', 'none', 'inline'],
+    orFunction: true,
+    about: 'the thread that runs the aggregator; inline: the main thread',
+  },
+} as const satisfies Readonly<Record<string, OptionRow>>
+
+type Options = typeof OPTIONS
+type StoredName = {
+  [K in keyof Options]: Options[K] extends { readonly word: number } ? K : never
+}[keyof Options]
+
+/** The options that create() stores, and that every thread that attaches reads. */
+export type Settings = {
+  readonly [K in StoredName]: Options[K] extends { readonly choices: readonly (infer Choice)[] }
+    ? Choice
+    : number
+}
+
+const stored = Object.entries<OptionRow>(OPTIONS).flatMap(([name, row]) =>
+  row.word === undefined
+    ? []
+    : [{ name, word: row.word, choices: 'choices' in row ? row.choices : undefined }],
+)
+
+/** Before any other thread has the memory. Of a setting that is missing the word stays 0. */
+export function storeSettings(words: SharedWords, settings: Partial<Settings>): void {
+  for (const { name, word, choices } of stored) {
+    const value = (settings as Readonly<Record<string, number | string | undefined>>)[name]
+    if (typeof value === 'number') words[word] = value
+    else if (value !== undefined) words[word] = choices!.indexOf(value)
+  }
+}
+
+/** As create() stored them. */
+export function settingsOf(words: SharedWords): Settings {
+  const settings: Record<string, number | string> = {}
+  for (const { name, word, choices } of stored)
+    settings[name] = choices === undefined ? words[word] : (choices[words[word]] ?? choices[0])
+  return settings as Settings
+}
