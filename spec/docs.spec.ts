@@ -41,9 +41,12 @@ function brokenLinks(document: string, text: string): string[] {
   })
 }
 
+/** With the lines of each list item joined. */
+const unwrapped = (text: string) => text.replace(/\n {2,}/g, ' ')
+
 /** Specs that a document names, and that are not there. */
 function missingSpecs(text: string): string[] {
-  const named = [...text.matchAll(/^- \[(spec\/[\w/.-]+)\]\(.*\): "(.*)"$/gm)].map(
+  const named = [...unwrapped(text).matchAll(/^- \[(spec\/[\w/.-]+)\]\(.*\): "(.*)"$/gm)].map(
     ([, path, title]) => ({ path, title }),
   )
   return named
@@ -111,8 +114,21 @@ describe('guides', () => {
 
     for (const guide of guides.filter((name) => name !== 'README.md')) {
       expect(index).toContain(`](${guide})`)
-      if (guide !== 'memory-model.md') expect(read(`docs/${guide}`)).toMatch(/^# .*\n\nYou get /)
+      expect(read(`docs/${guide}`)).toMatch(
+        /^---\ntitle: .*\ngroup: (Begin|Use|Understand)\n---\n\n# .*\n\nYou get /,
+      )
     }
+  })
+})
+
+describe('the protocol', () => {
+  it('names a fault for each rule, by the name that the checker has, and all of them', () => {
+    const namesIn = (text: string, pattern: RegExp) =>
+      [...text.matchAll(pattern)].map(([, name]) => name).toSorted()
+
+    expect(namesIn(unwrapped(read('docs/protocol.md')), /without it: `(.*?)`/g)).toEqual(
+      namesIn(read('spec/check/mutants/list.mjs'), /^ {4}name:\s+'(.*)',$/gm),
+    )
   })
 })
 
@@ -123,7 +139,8 @@ describe('promises', () => {
     expect(promises.map((text) => /^C\d+/.exec(text)![0])).toEqual(
       Array.from({ length: 13 }, (_, i) => `C${i + 1}`),
     )
-    for (const promise of promises) expect(promise).toMatch(/^- \[spec\/.*\): ".*"$/m)
+    for (const promise of promises)
+      expect(unwrapped(promise)).toMatch(/^- \[spec\/.*\): ".*"$/m)
     expect(missingSpecs(read('docs/promises.md'))).toEqual([])
   })
 
