@@ -1,31 +1,31 @@
 /**
- * On every error that the library throws on purpose, as `error.code`. Tell errors apart by it,
- * never by `instanceof`: two copies of a package, or two realms, have two classes.
+ * Names the cause of an error, as `error.code`. Every error that the library throws on purpose has
+ * one. Tell errors apart by it and not by `instanceof`, because two copies of a package, or two
+ * realms, have two classes. {@link isDirtyRingError} tells whether an error has such a code.
  *
- * - `ERR_DIRTYRING_INVALID_ARG`: a TypeError, an argument or option is of the wrong type
- * - `ERR_DIRTYRING_OUT_OF_RANGE`: a RangeError, it is of the right type and not allowed
- * - `ERR_DIRTYRING_BAD_HANDLE`: a TypeError, something that is no handle, or no longer one: it came
- *   by way of JSON, or into another process
- * - `ERR_DIRTYRING_VERSION`: a TypeError, the handle is from another version of the library
+ * - `ERR_DIRTYRING_INVALID_ARG`: a TypeError: an argument or option is of the wrong type
+ * - `ERR_DIRTYRING_OUT_OF_RANGE`: a RangeError: it is of the right type and not allowed
+ * - `ERR_DIRTYRING_BAD_HANDLE`: a TypeError: the value is not a handle, or it has become useless:
+ *   it went through JSON, or into another process
+ * - `ERR_DIRTYRING_VERSION`: a TypeError: the handle is from another version of the library
  * - `ERR_DIRTYRING_NO_SHARED_MEMORY`: this runtime has no SharedArrayBuffer; a page needs two
  *   headers for it
  * - `ERR_DIRTYRING_NO_WRITER_SLOT`: `maxWriters` writers are open
  * - `ERR_DIRTYRING_NO_EPOCH_SLOT`: all `epochSlots` are taken, and `onBusy` is 'reject'
- * - `ERR_DIRTYRING_SETTLED`: the keys of an epoch that was committed or restored
- * - `ERR_DIRTYRING_CLOSED`: a mark by a writer that was closed
+ * - `ERR_DIRTYRING_SETTLED`: the epoch was committed or restored, so its keys are gone
+ * - `ERR_DIRTYRING_CLOSED`: the writer or the producer was closed
  * - `ERR_DIRTYRING_STOPPED`: the tracker has stopped
  * - `ERR_DIRTYRING_STALLED`: no room for a mark within `maxWaitMs`; nothing was stored
- * - `ERR_DIRTYRING_AGGREGATOR_TAKEN`: somebody else runs this tracker's aggregator, or drains this
+ * - `ERR_DIRTYRING_AGGREGATOR_TAKEN`: another thread runs this tracker's aggregator, or drains this
  *   ring
  * - `ERR_DIRTYRING_AGGREGATOR_FAILED`: the aggregator could not be started, or not be kept running
- * - `ERR_DIRTYRING_CORRUPT`: a word of the shared memory that the library cannot have written there
+ * - `ERR_DIRTYRING_CORRUPT`: the shared memory holds a word that the library never writes there
  * - `ERR_DIRTYRING_DICTIONARY_FULL`: a KeyDictionary has no number, or no room for the bytes, left
  * - `ERR_DIRTYRING_UNSUPPORTED`: this host cannot run the library (it is big-endian), or a part of
  *   it (a KeyDictionary without TextEncoder)
  * - `ERR_DIRTYRING_BUSY`: a running epochs() loop owns the epochs, or close() was called inside
  *   batch()
- * - `ERR_DIRTYRING_INEXACT`: the list of keys of an epoch that is not exact: a part of the keys is
- *   missing in it
+ * - `ERR_DIRTYRING_INEXACT`: the epoch is not exact, so a list of its keys would be incomplete
  * - `ERR_DIRTYRING_WOULD_BLOCK`: the lane is full, and this thread may not sleep for room
  *
  * @example
@@ -59,8 +59,8 @@ export type ErrorCode =
   | 'ERR_DIRTYRING_WOULD_BLOCK'
 
 /**
- * The state of things does not allow the call: neither bad input (a TypeError or RangeError with a
- * `code`) nor an abort.
+ * Says that the state of the tracker, the ring or the host does not allow the call. Bad input is a
+ * TypeError or a RangeError instead, with a `code` as well. An abort rejects with `signal.reason`.
  *
  * @example
  * ```js
@@ -79,13 +79,49 @@ export class DirtyRingError extends Error {
   /** 'DirtyRingError'. */
   // Defined, not assigned: where Error.prototype is frozen, an assignment would throw.
   override readonly name = 'DirtyRingError'
-  /** Which state of things; stable across versions. */
+  /** The cause. Stable across versions. */
   readonly code: ErrorCode
 
-  /** The library makes them; `options.cause` is what went wrong below. */
+  /**
+   * Makes an error; the library does that.
+   *
+   * @param code - The cause.
+   * @param message - What happened.
+   * @param options - `cause`: the error behind it.
+   */
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options)
     this.code = code
+  }
+}
+
+/**
+ * Tells whether a value is an error that this library threw on purpose, TypeErrors and RangeErrors
+ * included. It goes by `error.code`, so it works across copies of the package and across realms.
+ *
+ * @param error - Any value. The function never throws.
+ * @returns True for an Error whose code begins with `ERR_DIRTYRING_`.
+ *
+ * @example
+ * ```js
+ * import { isDirtyRingError } from 'dirtyring'
+ *
+ * try {
+ *   writer.mark(-1)
+ * } catch (error) {
+ *   if (!isDirtyRingError(error)) throw error
+ *   console.log(error.code, error instanceof RangeError) // ERR_DIRTYRING_OUT_OF_RANGE true
+ * }
+ * ```
+ */
+export function isDirtyRingError(error: unknown): error is Error & { code: ErrorCode } {
+  try {
+    // The tag, because an error of another realm is not an instance of this realm's Error.
+    if (Object.prototype.toString.call(error) !== '[object Error]') return false
+    const { code } = error as { code?: unknown }
+    return typeof code === 'string' && code.startsWith('ERR_DIRTYRING_')
+  } catch {
+    return false // a revoked Proxy, or a getter that throws
   }
 }
 

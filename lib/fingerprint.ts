@@ -1,7 +1,8 @@
 // MurmurHash3_x86_128 by Austin Appleby (public domain): four 32-bit words of state, blocks of four
-// words, so Math.imul does all of it. The answer's first two words are the two lanes of a key.
+// words, so Math.imul does all of it. The answer's first two words are the low and the high half of
+// a key.
 
-import { typedArrayName, viewLength } from './check.js'
+import { checkBag, typedArrayName, viewLength } from './check.js'
 import { DirtyRingError, invalidArg, outOfRange } from './errors.js'
 
 // Keys are 64-bit views over 32-bit words, here and in all else: elsewhere they would be other
@@ -14,60 +15,76 @@ if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
 }
 
 /**
- * 64 bits, 0n to 2^64-1, 0n included. As two lanes: `fingerprint = hi << 32 | lo`, each lane any
- * int32 or uint32. SQLite takes it as `BigInt.asIntN(64, fp)`.
+ * 64 bits, 0n to 2^64-1. As a pair: `high << 32n | low`. SQLite takes it as
+ * `BigInt.asIntN(64, fingerprint)`.
  */
 export type Fingerprint = bigint
 
 /**
- * 64-bit fingerprint of a string or of bytes: the first 64 bits of MurmurHash3_x86_128, the same on
- * every machine, in every version.
+ * Computes the 64-bit fingerprint of a string or of bytes: the first 64 bits of
+ * MurmurHash3_x86_128. It is the same on every machine and in every version.
  *
- * As the reference implementation numbers its words, h1 is the low lane and h2 the high lane, both
- * unsigned: `h2 << 32n | h1`, which is bytes 0 to 7 of the digest read as one little-endian number.
- * A string is hashed as UTF-8, a lone surrogate in it as U+FFFD; so it has the fingerprint of its
- * encoded bytes.
+ * In the reference implementation's words h1 is the low half and h2 the high half, both unsigned:
+ * `h2 << 32n | h1`. That is bytes 0 to 7 of the digest, read as one little-endian number. A string
+ * is hashed as UTF-8, so it has the fingerprint of its encoded bytes. A lone surrogate counts as
+ * U+FFFD.
  *
- * Not cryptographic: whoever chooses the keys can make two of them collide. Among n keys that
- * nobody chose so, the odds that any two collide are about n^2 / 2^65: 2.7e-8 for 1 million keys,
- * 2.7e-4 for 100 million.
+ * Not cryptographic: an attacker who chooses the keys can make two of them collide. Among n other
+ * keys the odds that any two collide are about n^2 / 2^65: 2.7e-8 for 1 million keys, 2.7e-4 for
+ * 100 million.
  *
- * May be called on any thread. Bytes in shared memory that another thread writes meanwhile give
- * some fingerprint, not necessarily that of any state they were in.
+ * Any thread may call it. If another thread writes to bytes in shared memory meanwhile, the
+ * fingerprint may be that of no state which the bytes were in.
  *
- * @param key - a string or a Uint8Array (a Buffer is one), of any length
- * @param seed - a whole number, 0 to 2^32-1: a namespace. Every method that takes a key without a
- * seed means seed 0
- * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for a key or seed of another type
- * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for a seed out of range
+ * @param key - A string or a Uint8Array (a Buffer is one), of any length.
+ * @param options - `seed`: a namespace, a whole number from 0 to 2^32-1, default 0. Methods that
+ * take a text key use seed 0. To mark a key of another namespace, mark its fingerprint:
+ * `writer.mark(fingerprint(key, { seed }))`.
+ * @returns The fingerprint, which is a key itself.
+ * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for a key or a seed of another type, and for a
+ * second argument that is not an options object.
+ * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for a seed out of range.
  *
  * @example
  * ```js
  * import { fingerprint } from 'dirtyring'
  *
- * console.log(fingerprint('Hello, world!', 123) === 0x5a1aacd761c9129en) // true
+ * console.log(fingerprint('Hello, world!', { seed: 123 }) === 0x5a1aacd761c9129en) // true
  * console.log(fingerprint('é') === fingerprint(new Uint8Array([0xc3, 0xa9]))) // true
  * ```
  */
-export function fingerprint(key: string | Uint8Array, seed = 0): Fingerprint {
-  digest(key, seed)
+export function fingerprint(
+  key: string | Uint8Array,
+  options?: { seed?: number | undefined },
+): Fingerprint {
+  digest(key, options === undefined ? 0 : seedOf(options))
   return stateAs64[0]
 }
 
+function seedOf(options: { seed?: number | undefined }): number {
+  if (typeof options === 'number')
+    throw invalidArg('options', 'a plain object', options, 'Pass a seed as { seed }.')
+  checkBag('options', options, ['seed'])
+  const { seed = 0 } = options
+  if (typeof seed !== 'number') throw invalidArg('options.seed', 'a number', seed)
+  if (seed >>> 0 !== seed) throw outOfRange('options.seed', 'a whole number, 0 to 2^32-1', seed)
+  return seed
+}
+
 /**
- * The two lanes of `fingerprint(key, seed)`, without a bigint: lo to `out[at]`, hi to `out[at +
- * 1]`. Checks and throws as fingerprint() does.
+ * The fingerprint of a string with seed 0, without a bigint: the low half to `out[at]`, the high
+ * half to `out[at + 1]`.
  *
  * @internal
  */
-export function hashKey(key: string | Uint8Array, seed: number, out: Int32Array, at = 0): void {
-  digest(key, seed)
+export function hashText(text: string, out: Int32Array, at: number): void {
+  digestString(text, 0)
   out[at] = state[0]
   out[at + 1] = state[1]
 }
 
 /**
- * The same for bytes with seed 0: a Uint8Array, and its length, that the caller has checked.
+ * The same for bytes: a Uint8Array, and its length, that the caller has checked.
  *
  * @internal
  */
@@ -79,8 +96,7 @@ export function hashBytes(bytes: Uint8Array, length: number, out: Int32Array, at
 }
 
 /**
- * All four words of the digest, for those who compare with other implementations. Checks and throws
- * as fingerprint() does.
+ * All four words of the digest, for a comparison with other implementations.
  *
  * @internal
  */
@@ -112,8 +128,6 @@ const chunk = new Uint8Array(CHUNK + 3)
 const { charCodeAt, codePointAt } = String.prototype
 
 function digest(key: string | Uint8Array, seed: number): void {
-  if (typeof seed !== 'number') throw invalidArg('seed', 'a number', seed)
-  if (seed >>> 0 !== seed) throw outOfRange('seed', 'a whole number, 0 to 2^32-1', seed)
   if (typeof key === 'string') digestString(key, seed)
   else if (typedArrayName(key) === 'Uint8Array') digestBytes(key, seed)
   else throw invalidArg('key', 'a string or a Uint8Array', key)

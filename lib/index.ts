@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-export { DirtyRingError, type ErrorCode } from './errors.js'
+export { DirtyRingError, isDirtyRingError, type ErrorCode } from './errors.js'
 export { fingerprint } from './fingerprint.js'
-export type { Fingerprint, Key, KeyList } from './keys.js'
+export type { Fingerprint, Key, KeyList, ReadonlyBigints, ReadonlyPairs } from './keys.js'
 export {
   memoryFootprint,
   resolveOptions,
@@ -21,11 +21,14 @@ export {
 export type { TrackerEvents } from './tracker/events.js'
 export type { AggregatorHealth } from './tracker/aggregator-host.js'
 export type { TrackerStats, WriterStats } from './tracker/stats.js'
-export { openWriter, threadWriter, withWriter, Writer } from './writer/writer.js'
+export { openWriter } from './writer/open.js'
+export { threadWriter, withWriter } from './writer/pool.js'
+export { Writer, type Markable } from './writer/writer.js'
 export { watchWorkers } from './writer/watch-workers.js'
 export { TxnBuffer } from './writer/txn-buffer.js'
+export type { Epoch, EpochKeys, InexactReason } from './epochs/epoch.js'
 export { SealedEpoch } from './epochs/sealed-epoch.js'
 export { runAggregator } from './aggregator/run.js'
-export { KeyDictionary } from './dictionary/key-dictionary.js'
-export { BatchProducer, BatchRing } from './ring/batch-ring.js'
+export { KeyDictionary, type DictionaryHandle } from './dictionary/key-dictionary.js'
+export { BatchProducer, BatchRing, type RingHandle } from './ring/batch-ring.js'
 export { FingerprintSet } from './set/fingerprint-set.js'

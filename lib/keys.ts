@@ -1,23 +1,29 @@
-// Whatever names a thing that changed, turned into two int32 lanes. Every method that takes keys
-// reads them here.
+// Turns the keys that callers pass into pairs: the low and the high half of 64 bits, as int32.
+// Every method that takes keys reads them here.
 
 import { argumentName, isEngineError, typedArrayName, viewLength, wordsOf } from './check.js'
 import { invalidArg, isRevoked, outOfRange } from './errors.js'
-import { hashBytes, hashKey, type Fingerprint } from './fingerprint.js'
+import { hashBytes, hashText, type Fingerprint } from './fingerprint.js'
 
 export type { Fingerprint }
 
 /**
- * Whatever names the thing that changed; one rule, in every method that takes a key:
+ * Names the thing that changed. Every method that takes a key follows one rule:
  *
- * - number: an id of yours, a whole number 0 to 2^53-1. It is the key itself, exact, and `ids()`
- *   gives it back.
- * - bigint: the 64 bits themselves, 0n to 2^64-1. A signed id: `BigInt.asUintN(64, id)`.
- * - string or Uint8Array: hashed by fingerprint() with seed 0. That is one way.
+ * - number: an id, a whole number from 0 to 2^53-1. It is the key itself, and an epoch gives it
+ *   back.
+ * - bigint: the 64 bits of the key, 0n to 2^64-1. For a signed id pass `BigInt.asUintN(64, id)`.
+ * - string or Uint8Array: the key is its {@link fingerprint} with seed 0. The text does not come
+ *   back.
  *
- * So the id 7 and the bigint 7n are one key, and the string '7' is another. Anything else is a
- * TypeError `ERR_DIRTYRING_INVALID_ARG`, a number or bigint outside its range a RangeError
- * `ERR_DIRTYRING_OUT_OF_RANGE`, and nothing is stored then.
+ * The id 7 and the bigint 7n are one key, and the string '7' is another. A value of another type is
+ * a TypeError `ERR_DIRTYRING_INVALID_ARG`. A number or bigint outside its range is a RangeError
+ * `ERR_DIRTYRING_OUT_OF_RANGE`. Both store nothing.
+ *
+ * A method that takes one key ignores all further arguments, so `keys.forEach(writer.mark, writer)`
+ * marks the keys. A key that is a pair of 32-bit numbers has methods of its own (`markPair`,
+ * `hasPair`, `addPair`): `mark(7)` is `markPair(7, 0)`, and `mark(2 ** 32 + 5)` is `markPair(5,
+ * 1)`.
  *
  * @example
  * ```js
@@ -25,15 +31,19 @@ export type { Fingerprint }
  * writer.mark(42n) // the same key once more
  * writer.mark(0xcbf29ce484222325n)
  * writer.mark('user:42')
- * await tracker.consume((epoch) => console.log(epoch.size, epoch.has(42), epoch.has('42'))) // 3 true false
+ * await tracker.consume((epoch) => {
+ *   console.log(epoch.size, epoch.has(42), epoch.has('42')) // 3 true false
+ * })
  * ```
  */
 export type Key = number | bigint | string | Uint8Array
 
 /**
- * Many keys at once. Not a string and not a Uint8Array: each of those is one Key. The values of a
- * BigInt64Array are taken as 64 bits (-1n is 2^64-1), those of a Uint32Array as ids, each one key.
- * An array or a Set may mix kinds of key.
+ * Holds many keys. A string and a Uint8Array are not lists, because each of them is one key.
+ *
+ * Each value of a BigInt64Array counts as 64 bits (-1n is 2^64-1). Each value of a Uint32Array is
+ * an id; for pairs use `markPairs`. An array or a Set may mix kinds of key. The library reads the
+ * length once.
  *
  * @example
  * ```js
@@ -44,20 +54,51 @@ export type Key = number | bigint | string | Uint8Array
  * ```
  */
 export type KeyList =
-  BigUint64Array | BigInt64Array | Uint32Array | readonly Key[] | ReadonlySet<Key>
+  BigUint64Array | BigInt64Array | Uint32Array | ReadonlyBigints | readonly Key[] | ReadonlySet<Key>
+
+/** Methods of a typed array that write to it, or that give a view which can be written to. */
+type Writes = 'copyWithin' | 'fill' | 'reverse' | 'set' | 'sort' | 'subarray'
+
+/**
+ * A BigUint64Array without what writes. `slice()` gives a copy that may be written to.
+ *
+ * @example
+ * ```js
+ * writer.markMany([7, 8])
+ * const copy = await tracker.consume((epoch) => epoch.bigints.slice())
+ * console.log(copy.sort().join()) // 7,8
+ * ```
+ */
+export type ReadonlyBigints = Omit<BigUint64Array, Writes | number> & {
+  readonly [index: number]: bigint
+}
+
+/**
+ * A Uint32Array without what writes: low, high, low, high and so on. `slice()` gives a copy that
+ * may be written to.
+ *
+ * @example
+ * ```js
+ * writer.markPair(7, 2)
+ * await tracker.consume((epoch) => console.log(epoch.pairs[0], epoch.pairs[1])) // 7 2
+ * ```
+ */
+export type ReadonlyPairs = Omit<Uint32Array, Writes | number> & {
+  readonly [index: number]: number
+}
 
 const TWO_POW_32 = 2 ** 32
 const MAX_BIGINT = 2n ** 64n - 1n
 
-const lanesOfBigint = new Int32Array(2)
-const bigintBits = new BigUint64Array(lanesOfBigint.buffer)
+const pairOfBigint = new Int32Array(2)
+const bigintBits = new BigUint64Array(pairOfBigint.buffer)
 
 /**
- * Writes the lanes of one key: lo to `out[at]`, hi to `out[at + 1]`; nothing when it throws. Runs
- * no code of the caller's.
+ * Writes one key as a pair: the low half to `out[at]`, the high half to `out[at + 1]`. Writes
+ * nothing when it throws. Runs no code of the caller's.
  *
- * @param name - what an error calls the key; a number is its index in `keys`, put into words only
- * when an error needs them
+ * @param name - What an error calls the key. A number is its index in `keys`: only an error puts it
+ * into words.
  * @internal
  */
 export function readKey(
@@ -72,13 +113,13 @@ export function readKey(
     out[at] = key
     out[at + 1] = key / TWO_POW_32
   } else if (typeof key === 'string') {
-    hashKey(key, 0, out, at)
+    hashText(key, out, at)
   } else if (typeof key === 'bigint') {
     if (key < 0n || key > MAX_BIGINT)
       throw outOfRange(argumentName(name), 'a bigint, 0n to 2^64-1', key, key < 0n ? SIGNED : '')
     bigintBits[0] = key
-    out[at] = lanesOfBigint[0]
-    out[at + 1] = lanesOfBigint[1]
+    out[at] = pairOfBigint[0]
+    out[at + 1] = pairOfBigint[1]
   } else if (typedArrayName(key) === 'Uint8Array') {
     hashBytes(key, viewLength(key, name), out, at)
   } else {
@@ -86,33 +127,43 @@ export function readKey(
   }
 }
 
-const SIGNED = 'A signed id has its 64 bits as BigInt.asUintN(64, id).'
+const SIGNED = 'For a signed id pass BigInt.asUintN(64, id).'
 
 /**
- * Checks two lanes that are taken modulo 2^32. Whatever else is no number would run code of the
- * caller's where it is stored, or be an error of the engine's.
+ * Whether a value can be a half of a pair: a whole number from -2^31 to 2^32-1. Runs no code of the
+ * caller's. Small enough for the engine to put it into its caller.
  *
  * @internal
  */
-export function checkLanes(lo: unknown, hi: unknown): void {
-  if (typeof lo !== 'number' || typeof hi !== 'number') throw noLanes(lo, hi)
+export function isHalf(value: unknown): boolean {
+  return typeof value === 'number' && ((value | 0) === value || value >>> 0 === value)
 }
 
 /**
- * The error for two lanes of which one is no number.
+ * Throws badPair() unless both are halves of a pair.
  *
  * @internal
  */
-export function noLanes(lo: unknown, hi: unknown): TypeError {
-  return typeof lo !== 'number'
-    ? invalidArg('lo', 'a number', lo)
-    : invalidArg('hi', 'a number', hi)
+export function checkPair(low: unknown, high: unknown): void {
+  if (!isHalf(low) || !isHalf(high)) throw badPair(low, high)
 }
 
 /**
- * A list of keys that was looked at once: what it is, and how many keys it has. To read it may run
- * code of the caller's (a getter, an iterator), which may do anything, also to the list. So read it
- * into a scratch that nothing else has, and look at the state of all other things after that.
+ * The error for two values of which at least one is not a half of a pair.
+ *
+ * @internal
+ */
+export function badPair(low: unknown, high: unknown): TypeError | RangeError {
+  const [name, got] = isHalf(low) ? ['high', high] : ['low', low]
+  if (typeof got !== 'number') return invalidArg(name, 'a number', got)
+  const advice = Number.isSafeInteger(got) && got > 0 ? 'For an id up to 2^53-1 use one key.' : ''
+  return outOfRange(name, 'a whole number, -2^31 to 2^32-1', got, advice)
+}
+
+/**
+ * A list of keys after one look: its kind, and how many keys it has. Reading it may run code of the
+ * caller's (a getter, an iterator), and that code may do anything, also to the list. So read it
+ * into a scratch that nothing else has, and look at all other state after that.
  *
  * @internal
  */
@@ -120,8 +171,8 @@ export interface KeySource {
   readonly keys: KeyList
   readonly kind: '64 bits' | 'ids' | 'array' | 'set'
   readonly count: number
-  /** The lanes of a list of 64-bit values, where they lie. */
-  readonly lanes: Int32Array | undefined
+  /** The pairs of a list of 64-bit values, where they lie. */
+  readonly pairs: Int32Array | undefined
   /** The index of the next key to read. */
   next: number
   /** Of a set: where the next key comes from. */
@@ -136,8 +187,8 @@ interface SetValues {
 }
 
 /**
- * Looks at a list. Throws invalidArg for whatever is no KeyList, and for a length that is no
- * number; outOfRange for one that is no length. The keys themselves are readKeys()'s to check.
+ * Looks at a list. Throws invalidArg for a value that is not a KeyList and for a length that is not
+ * a number, and outOfRange for a number that is not a length. readKeys() checks the keys.
  *
  * @internal
  */
@@ -146,14 +197,14 @@ export function openKeys(keys: KeyList): KeySource {
   switch (kind) {
     case '64 bits': {
       const count = viewLength(keys, 'keys')
-      return { keys, kind, count, lanes: wordsOf(keys, count * 2), next: 0, values: undefined }
+      return { keys, kind, count, pairs: wordsOf(keys, count * 2), next: 0, values: undefined }
     }
     case 'ids':
       return {
         keys,
         kind,
         count: viewLength(keys, 'keys'),
-        lanes: undefined,
+        pairs: undefined,
         next: 0,
         values: undefined,
       }
@@ -162,7 +213,7 @@ export function openKeys(keys: KeyList): KeySource {
         keys,
         kind,
         count: checkCount('keys.length', (keys as readonly Key[]).length),
-        lanes: undefined,
+        pairs: undefined,
         next: 0,
         values: undefined,
       }
@@ -171,7 +222,7 @@ export function openKeys(keys: KeyList): KeySource {
         keys,
         kind,
         count: sizeOf(keys as ReadonlySet<Key>),
-        lanes: undefined,
+        pairs: undefined,
         next: 0,
         values: undefined,
       }
@@ -187,9 +238,9 @@ export function openKeys(keys: KeyList): KeySource {
 }
 
 /**
- * Writes the lanes of the list's next `count` keys, lo, hi, lo, hi ..., from `out[at]` on. Throws
- * what readKey() throws, with the index of the key; and invalidArg for a set that has more or fewer
- * values than its size says, once the last key is read. `out` may be partly written then.
+ * Writes the list's next `count` keys as pairs, from `out[at]` on. Throws what readKey() throws,
+ * with the index of the key. After the last key it throws invalidArg for a set that has more or
+ * fewer values than its size says. `out` may be partly written then.
  *
  * @internal
  */
@@ -198,7 +249,7 @@ export function readKeys(source: KeySource, out: Int32Array, at: number, count: 
   source.next += count
   switch (kind) {
     case '64 bits':
-      out.set(source.lanes!.subarray(next * 2, (next + count) * 2), at)
+      out.set(source.pairs!.subarray(next * 2, (next + count) * 2), at)
       return
     case 'ids':
       for (let i = 0; i < count; i++) {
@@ -247,33 +298,33 @@ function otherSize({ count }: KeySource, got: unknown): TypeError {
 const FIRST_PART = 16384
 
 /**
- * All keys of a list as lanes: those of 64-bit values where they lie, of any other list in a
- * scratch that nothing else has. Throws what readKeys() throws, and outOfRange for more than this
- * machine has the memory for.
+ * All keys of a list as pairs. Those of 64-bit values stay where they lie; those of another list
+ * are in a scratch that nothing else has. Throws what readKeys() throws, and outOfRange when this
+ * machine lacks the memory.
  *
  * @internal
  */
 export function readAll(source: KeySource): Int32Array {
   const { count, kind } = source
-  if (source.lanes !== undefined) return source.lanes
-  let lanes = lanesFor(kind === 'ids' ? count : Math.min(count, FIRST_PART))
+  if (source.pairs !== undefined) return source.pairs
+  let pairs = pairsFor(kind === 'ids' ? count : Math.min(count, FIRST_PART))
   for (let done = 0; ;) {
-    const end = lanes.length / 2
-    readKeys(source, lanes, done * 2, end - done)
-    if (end === count) return lanes
+    const end = pairs.length / 2
+    readKeys(source, pairs, done * 2, end - done)
+    if (end === count) return pairs
     done = end
-    const larger = lanesFor(Math.min(count, done * 2))
-    larger.set(lanes)
-    lanes = larger
+    const larger = pairsFor(Math.min(count, done * 2))
+    larger.set(pairs)
+    pairs = larger
   }
 }
 
 /**
- * Room for the lanes of so many keys. Throws outOfRange where this machine has not the memory.
+ * Room for `count` pairs. Throws outOfRange when this machine lacks the memory.
  *
  * @internal
  */
-export function lanesFor(count: number, name = 'keys'): Int32Array {
+export function pairsFor(count: number, name = 'keys'): Int32Array {
   try {
     return new Int32Array(count * 2)
   } catch (cause) {
@@ -284,7 +335,7 @@ export function lanesFor(count: number, name = 'keys'): Int32Array {
 }
 
 /**
- * Checks that so many keys can be in one lane at all.
+ * Throws outOfRange if a lane cannot hold `count` keys even when it is empty.
  *
  * @internal
  */
@@ -391,26 +442,43 @@ function isKey(value: unknown): boolean {
   )
 }
 
+/** Pairs one after the other: low, high, low, high and so on. */
+export type Pairs = Uint32Array | Int32Array | ReadonlyPairs
+
 /**
- * How many keys a list of lanes has. Throws invalidArg for another type, outOfRange for an odd
- * length.
+ * Counts the pairs of a list. Throws invalidArg for another type, and outOfRange for an odd length.
  *
  * @internal
  */
-export function laneCount(lanes: Uint32Array | Int32Array): number {
-  const name = typedArrayName(lanes)
+export function pairCount(pairs: Pairs): number {
+  const name = typedArrayName(pairs)
   if (name !== 'Uint32Array' && name !== 'Int32Array')
-    throw invalidArg('lanes', 'a Uint32Array or an Int32Array', lanes)
-  const length = viewLength(lanes, 'lanes')
-  if (length % 2 !== 0) throw outOfRange('lanes', 'an even length', length)
+    throw invalidArg('pairs', 'a Uint32Array or an Int32Array', pairs)
+  const length = viewLength(pairs, 'pairs')
+  if (length % 2 !== 0)
+    throw outOfRange('pairs', 'an even length', length, 'Each key has a low and a high half.')
   return length / 2
 }
 
-/** A key's lanes (as uint32) back as the id that was marked. RangeError above 2^53 - 1. */
-export function idFrom(lo: number, hi: number): number {
-  if (hi <= 0x1fffff) return hi * TWO_POW_32 + lo
+/** The high half of 2^53 - 1. */
+const HIGH_MAX = 0x1fffff
+
+/** A pair (as uint32) back as the id that was marked. RangeError above 2^53 - 1. */
+export function idFrom(low: number, high: number): number {
+  if (high <= HIGH_MAX) return high * TWO_POW_32 + low
   const advice =
-    'Text, bytes and larger bigints come back as 64-bit fingerprints: read them as bigints, with for...of or `keys`. ' +
-    'To have text itself back, mark its number in a KeyDictionary.'
-  throw outOfRange('key', 'an id, 0 to 2^53-1', (BigInt(hi) << 32n) | BigInt(lo), advice)
+    'Text, bytes and large bigints come back as 64 bits: read them with for...of or `bigints`. ' +
+    'To get the text itself back, mark its number in a KeyDictionary.'
+  throw outOfRange('key', 'an id, 0 to 2^53-1', bigintFrom(low, high), advice)
+}
+
+/** A pair (as uint32) back as a key: a number up to 2^53 - 1, else a bigint. */
+export function keyFrom(low: number, high: number): number | bigint {
+  return high <= HIGH_MAX ? high * TWO_POW_32 + low : bigintFrom(low, high)
+}
+
+function bigintFrom(low: number, high: number): bigint {
+  pairOfBigint[0] = low
+  pairOfBigint[1] = high
+  return bigintBits[0]
 }

@@ -31,7 +31,7 @@ import { isPowerOfTwo, MAX_BYTES, type Settings } from './memory/memory.js'
  */
 export interface TrackerHandle {
   /** There at compile time only, so that no other object is taken for a handle. */
-  readonly __brand?: 'dirtyring.TrackerHandle'
+  readonly __brand: 'dirtyring.TrackerHandle'
 }
 
 /**

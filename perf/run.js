@@ -18,9 +18,9 @@ import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { barsPlot, page } from './page.js'
+import { barsPlot, page } from './harness/page.js'
 import { buildPeers } from './peers/build.js'
-import { questions } from './questions.js'
+import { questions } from './questions/index.js'
 
 const { values } = parseArgs({
   options: {

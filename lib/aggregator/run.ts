@@ -1,7 +1,9 @@
 import { attachMemory, type Memory } from '../memory/memory.js'
 import { platform } from '#platform'
 import { BATCHES, PARKED } from '../memory/map.js'
+import type { TrackerHandle } from '../options.js'
 import { ancestorIds, threadIdFor } from '../platform/thread.js'
+import { hosted, TOKENS_PER_RUN } from '../ring/hosted.js'
 import { noteRole } from '../ring/reap.js'
 import { announceSleep, hasWork, park } from './park.js'
 import { leaveRole, type Aggregator } from './state.js'
@@ -10,8 +12,6 @@ import { BACKING_OFF, Supervisor } from './supervisor.js'
 import { clearTimeout, nap, nowMs, setTimeout } from '../timers.js'
 import { reportProgress } from './table.js'
 
-/** Tokens between two looks at the clock. */
-const TOKENS_PER_RUN = 1024
 /** How long this thread works or sleeps before its event loop turns. */
 const TURN_MS = 5
 /**
@@ -27,28 +27,6 @@ const SLEEP_MS_MAX_ALONE = 1000
  * meanwhile the writers' core is all theirs.
  */
 const NAPS = 4
-
-const hosted = new Set<Supervisor>()
-
-/**
- * Let the aggregators that this very thread hosts go on, while it waits for room that only they can
- * make.
- */
-export function pumpHosted(): void {
-  for (const supervisor of hosted) {
-    try {
-      supervisor.run(TOKENS_PER_RUN)
-    } catch {
-      // Its own tracker learns that it cannot go on; another tracker's writer has nothing to do
-      // with it.
-    }
-  }
-}
-
-/** Whether waiting without pumping would be waiting for oneself. */
-export function hostsAny(): boolean {
-  return hosted.size > 0
-}
 
 /** A supervisor in this thread's list, with the aggregator's role. */
 export function host(memory: Memory): Supervisor {
@@ -95,7 +73,7 @@ export function unhost(supervisor: Supervisor): void {
  * await runAggregator(workerData)
  * ```
  */
-export async function runAggregator(handle: unknown): Promise<void> {
+export async function runAggregator(handle: TrackerHandle): Promise<void> {
   return run(handle, SLEEP_MS_MAX)
 }
 

@@ -4,11 +4,12 @@
  * until the tracker stops.
  */
 import { platform } from '#platform'
+import type { TrackerHandle } from '../options.js'
 import { runAggregator, runAggregatorAlone } from './run.js'
 import { setTimeout } from '../timers.js'
 
 platform.onHandle((handle, isAlone) => {
-  const running = isAlone ? runAggregatorAlone(handle) : runAggregator(handle)
+  const running = isAlone ? runAggregatorAlone(handle) : runAggregator(handle as TrackerHandle)
   running.catch((error: unknown) => {
     // Nobody awaits this: let the thread end with it, which the tracker's thread sees.
     setTimeout(() => {

@@ -41,7 +41,7 @@ const usualBytes = new Uint8Array(usual.buffer)
 let scratch = usual
 let scratchBytes = usualBytes
 
-// Made at the first use: some hosts (jsdom) have neither, and all else of the library must load
+// Made at the first use: some hosts (jsdom) have neither, and the rest of the library must load
 // there.
 let encoder: InstanceType<typeof TextEncoder> | undefined
 let decoder: InstanceType<typeof TextDecoder> | undefined
@@ -55,16 +55,31 @@ const SHORT = 40
 const { charCodeAt } = String.prototype
 
 /**
- * Strings or bytes ↔ small numbers, shared by all threads, append-only: mark the number, and read
- * the key back. No collisions and no bigints, unlike a fingerprint. A string is its UTF-8 bytes (a
- * lone surrogate counts as U+FFFD), so `'a'` and its one byte are one key. Nothing is ever removed:
- * for key spaces that fit.
+ * A copy of bytes in memory that is not shared. Written so that TypeScript 5.4, where typed arrays
+ * have no type parameter, reads it too; from 5.7 on it is `Uint8Array<ArrayBuffer>`.
+ */
+type Bytes = ReturnType<Uint8Array['slice']>
+
+/**
+ * What travels to other threads of this process, in workerData or postMessage, for
+ * {@link KeyDictionary.attach} there.
+ */
+export interface DictionaryHandle {
+  /** At compile time only, so that no other object is taken for a handle. */
+  readonly __brand: 'dirtyring.DictionaryHandle'
+}
+
+/**
+ * Gives strings or bytes small numbers, the same in all threads: mark the number, and read the key
+ * back. Unlike a fingerprint it has no collisions and no bigints. A string is its UTF-8 bytes (a
+ * lone surrogate counts as U+FFFD), so `'a'` and its one byte are one key. Nothing is ever removed,
+ * so all keys have to fit.
  *
  * Numbers go up from 0. Any number of threads may use a dictionary at once, each through an object
  * of its own from {@link KeyDictionary.attach}; no thread waits for another one. A thread may be
- * terminated in it at any instruction, which costs one number, and room for one key, at most. Two
- * threads that come with the same new key at the same moment get one number; the other number that
- * was taken for it is the slower thread's next one. So there may be gaps.
+ * terminated in it at any instruction: that costs at most one number, and room for one key. Two
+ * threads that add the same new key at the same moment get one number. The other number that was
+ * taken for it is the slower thread's next one, so there may be gaps.
  *
  * @example
  * ```js
@@ -84,7 +99,7 @@ const { charCodeAt } = String.prototype
  */
 export class KeyDictionary {
   /** Pass it to other threads of this process, in workerData or postMessage, for attach() there. */
-  readonly handle: unknown
+  readonly handle: DictionaryHandle
   readonly #d: Dictionary
   /** The longest key that there could ever be room for, in bytes. */
   readonly #longest: number
@@ -93,22 +108,26 @@ export class KeyDictionary {
   #open: number[] = []
 
   private constructor(words: SharedWords) {
-    this.handle = { dirtyringDictionary: DICTIONARY_VERSION, buffer: words.buffer }
+    const handle: unknown = { dirtyringDictionary: DICTIONARY_VERSION, buffer: words.buffer }
+    this.handle = handle as DictionaryHandle
     this.#d = openDictionary(words)
     this.#longest = (this.#d.end - this.#d.space - 2) * 4
   }
 
   /**
-   * A new dictionary, empty. All its memory is reserved at once, and never grows: 12 to 20 bytes a
-   * key, and `maxBytes`. Reserved, not resident: pages count when first touched.
+   * Makes an empty dictionary. It reserves all its memory at once and never grows: 12 to 20 bytes a
+   * key, and `maxBytes`. The operating system counts a page only when it is first touched.
    *
    * @param options - `maxKeys`: how many keys can have a number, 1 to 16,777,216, default
-   * 1,048,576. A thread that adds a key holds a number of its own meanwhile, so where several
-   * threads add at once leave one to spare for each. `maxBytes`: room for the keys, each its bytes
-   * rounded up to 4, and 8 more; 8 to 4,026,531,840, default 32 × maxKeys
-   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG`, RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for an
-   * option of the wrong type or out of range, and for more memory than the machine has
-   * @throws DirtyRingError `ERR_DIRTYRING_NO_SHARED_MEMORY` where there is no SharedArrayBuffer
+   * 1,048,576. A thread that adds a key holds a number of its own meanwhile. So where several
+   * threads add keys at once, leave one number to spare for each.
+   *
+   * `maxBytes`: room for the keys in bytes, 8 to 4,026,531,840, default 32 × maxKeys. A key takes
+   * its bytes rounded up to 4, and 8 more.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for an option of the wrong type.
+   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for an option out of range, and for more memory
+   * than the machine has.
+   * @throws DirtyRingError `ERR_DIRTYRING_NO_SHARED_MEMORY` without SharedArrayBuffer.
    */
   static create(
     options: { maxKeys?: number | undefined; maxBytes?: number | undefined } = {},
@@ -137,13 +156,13 @@ export class KeyDictionary {
   }
 
   /**
-   * The dictionary of a handle that another thread sent, for the calling thread.
+   * Opens the dictionary of a handle that another thread sent, for the calling thread.
    *
-   * @param handle - `dictionary.handle`
-   * @throws TypeError `ERR_DIRTYRING_BAD_HANDLE` for anything else, `ERR_DIRTYRING_VERSION` for
-   * that of another version of dirtyring
+   * @param handle - `dictionary.handle`.
+   * @throws TypeError `ERR_DIRTYRING_BAD_HANDLE` for another value, `ERR_DIRTYRING_VERSION` for the
+   * handle of another version of dirtyring.
    */
-  static attach(handle: unknown): KeyDictionary {
+  static attach(handle: DictionaryHandle): KeyDictionary {
     if (typeof handle !== 'object' || handle === null) {
       throw badHandle(
         `"handle" expected dictionary.handle, got ${handle === null ? 'null' : typeof handle}`,
@@ -151,7 +170,8 @@ export class KeyDictionary {
     }
     if (isRevoked(handle) || !('dirtyringDictionary' in handle)) {
       throw badHandle(
-        '"handle" expected dictionary.handle, got another object: pass dictionary.handle in workerData or postMessage, not the dictionary itself',
+        '"handle" expected dictionary.handle, got another object. ' +
+          'Pass dictionary.handle in workerData or postMessage, not the dictionary itself.',
       )
     }
     const { dirtyringDictionary: version, buffer } = handle as {
@@ -161,7 +181,8 @@ export class KeyDictionary {
     if (version !== DICTIONARY_VERSION) throw otherVersion(version)
     if (Object.prototype.toString.call(buffer) !== '[object SharedArrayBuffer]') {
       throw badHandle(
-        `"handle" expected a SharedArrayBuffer in handle.buffer, got something else: handles work between the threads of one process only, and not as JSON`,
+        '"handle" expected a SharedArrayBuffer in handle.buffer, got another value. ' +
+          'A handle works between the threads of one process only, and not as JSON.',
       )
     }
     const { byteLength } = buffer as SharedArrayBuffer
@@ -178,8 +199,8 @@ export class KeyDictionary {
   }
 
   /**
-   * Keys that have a number, in whichever thread they got it. The first call looks at every number
-   * taken, about 50 ns each, later ones at what is new since then.
+   * Keys that have a number, those of other threads included. The first call looks at every number
+   * taken, about 50 ns each; later calls look only at new numbers.
    */
   get size(): number {
     const d = this.#d
@@ -198,17 +219,17 @@ export class KeyDictionary {
   }
 
   /**
-   * The key's number, 0 to maxKeys - 1, the same in every thread; given to it now if it had none.
-   * For keys of 16 bytes about 60 ns when the processor's cache has all that is looked at, 250 ns
-   * when it has not, 500 ns for a new one (Node 20).
+   * Returns the key's number, and gives it one if it has none. For keys of 16 bytes it takes about
+   * 60 ns when the processor's cache holds what is looked at, 250 ns when it does not, and 500 ns
+   * for a new key (Node 20).
    *
-   * @param key - a string or a Uint8Array (a Buffer is one), of any length that `maxBytes` has room
-   * for, 0 included. Bytes in shared memory that another thread writes meanwhile give the number of
-   * some key, not necessarily of one that they were
-   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for a key of another type
-   * @throws DirtyRingError `ERR_DIRTYRING_DICTIONARY_FULL` for a new key when there is no number,
-   * or no room for its bytes, left. Every key that has a number keeps it and is found; a shorter
-   * key may still fit
+   * @param key - A string or a Uint8Array (a Buffer is one), of any length that `maxBytes` has room
+   * for, 0 included. If another thread writes to bytes in shared memory meanwhile, the number may
+   * be that of no state which the bytes were in.
+   * @returns A whole number from 0 to maxKeys - 1, the same in every thread.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for a key of another type.
+   * @throws DirtyRingError `ERR_DIRTYRING_DICTIONARY_FULL` for a new key when no number is left, or
+   * no room for its bytes. Keys that have a number keep it, and a shorter key may still fit.
    */
   id(key: string | Uint8Array): number {
     const length = encode(key, this.#longest)
@@ -218,11 +239,12 @@ export class KeyDictionary {
   }
 
   /**
-   * The key's number if it has one, undefined otherwise. Once id() has returned it in one thread,
-   * every thread finds it that can know of that.
+   * Looks a key up. Once id() has returned its number in one thread, every thread that learns of
+   * that call finds it.
    *
-   * @param key - as id() takes it
-   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for a key of another type
+   * @param key - As {@link KeyDictionary.id} takes it.
+   * @returns The key's number; undefined if it has none.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for a key of another type.
    */
   find(key: string | Uint8Array): number | undefined {
     const length = encode(key, this.#longest)
@@ -231,12 +253,12 @@ export class KeyDictionary {
   }
 
   /**
-   * The key that has this number, as text: the string that it was given for, lone surrogates as
-   * U+FFFD. Of bytes that are no UTF-8 the wrong ones come out as U+FFFD: use bytes() for those.
+   * Returns the key of a number as text. A lone surrogate comes back as U+FFFD, and so does each
+   * byte that is not UTF-8: for such keys use {@link KeyDictionary.bytes}.
    *
-   * @param id - what id() returned, in any thread
-   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for what is no number
-   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for a number that no key has
+   * @param id - What id() returned, in any thread.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` if `id` is not a number.
+   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for a number that no key has.
    */
   key(id: number): string {
     const length = this.#read(id)
@@ -245,20 +267,24 @@ export class KeyDictionary {
   }
 
   /**
-   * The key that has this number, as a copy of its bytes; a string as its UTF-8. Takes and throws
-   * what key() does.
+   * Returns the key of a number as bytes, a string as its UTF-8.
+   *
+   * @param id - What id() returned, in any thread.
+   * @returns A copy, in memory that is not shared.
+   * @throws What {@link KeyDictionary.key} throws.
    */
-  bytes(id: number): Uint8Array {
+  bytes(id: number): Bytes {
     const length = this.#read(id)
     return scratchBytes.slice(0, length)
   }
 
-  /** One line, never the memory. */
+  /** What console.log() prints: one line, and not the memory. */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
-    return `KeyDictionary { size: ${this.size}, maxKeys: ${this.#d.maxKeys}, byteLength: ${this.byteLength} }`
+    const sizes = `maxKeys: ${this.#d.maxKeys}, byteLength: ${this.byteLength}`
+    return `KeyDictionary { size: ${this.size}, ${sizes} }`
   }
 
-  /** The bytes of an id's key into the scratch; returns how many. */
+  /** Copies the bytes of an id's key to the scratch; returns how many. */
   #read(id: number): number {
     if (typeof id !== 'number') throw invalidArg('id', 'a number', id)
     const d = this.#d
@@ -276,7 +302,7 @@ export class KeyDictionary {
     const why =
       idsTaken(this.#d) >= maxKeys
         ? `expected at most ${maxKeys} keys (maxKeys)`
-        : `expected keys that fit in ${(end - space) * 4} bytes (maxBytes), each rounded up to 4 and 8 more`
+        : `expected keys that fit in ${(end - space) * 4} bytes (maxBytes), rounded up to 4 plus 8`
     return new DirtyRingError(
       'ERR_DIRTYRING_DICTIONARY_FULL',
       `"key" ${why}, got another one of ${length} bytes: the dictionary is full`,
@@ -285,8 +311,8 @@ export class KeyDictionary {
 }
 
 /**
- * A key's bytes into the scratch, the last word filled up with zeros; returns how many bytes. Of a
- * key that has more than `most` the number returned is above that, and nothing else is said.
+ * Copies a key's bytes to the scratch, and fills the last word up with zeros. Returns how many
+ * bytes. For a key of more than `most` bytes it only returns a number above that.
  */
 function encode(key: string | Uint8Array, most: number): number {
   if (typeof key === 'string')
@@ -357,8 +383,8 @@ function withoutEncoder(name: string): DirtyRingError {
 }
 
 /**
- * Room for so many bytes, in whole words. A key that is longer than usual gets memory of its own,
- * which goes with the next key.
+ * Makes room for `bytes` bytes, in whole words. A long key gets memory of its own, which the next
+ * short key drops.
  */
 function reserve(bytes: number): void {
   if (bytes > usualBytes.length) {
@@ -370,10 +396,11 @@ function reserve(bytes: number): void {
   }
 }
 
-function otherVersion(got: unknown): TypeError {
+function otherVersion(version: unknown): TypeError {
   const code: ErrorCode = 'ERR_DIRTYRING_VERSION'
-  const message = `"handle" expected dictionary layout version ${DICTIONARY_VERSION}, got ${describe(got)}: two versions of dirtyring are loaded`
-  return Object.assign(new TypeError(message), { code })
+  const message = `"handle" expected dictionary layout version ${DICTIONARY_VERSION}`
+  const got = `got ${describe(version)}: two versions of dirtyring are loaded`
+  return Object.assign(new TypeError(`${message}, ${got}`), { code })
 }
 
 function whole(name: string, value: unknown, min: number, max: number, byDefault: number): number {

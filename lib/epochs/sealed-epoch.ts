@@ -1,6 +1,13 @@
 import { DirtyRingError, invalidArg } from '../errors.js'
-import { hashKey } from '../fingerprint.js'
-import { checkLanes, idFrom, readKey, type Fingerprint, type Key } from '../keys.js'
+import {
+  checkPair,
+  idFrom,
+  keyFrom,
+  readKey,
+  type Key,
+  type ReadonlyBigints,
+  type ReadonlyPairs,
+} from '../keys.js'
 import {
   epochAt,
   FLAG_EVERYTHING,
@@ -14,6 +21,7 @@ import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { EPOCH_MASK } from '../ring/token.js'
 import { contains, shiftFor, type SetState } from '../set/kernel.js'
 import { secretsAt } from '../set/mix.js'
+import type { Epoch, InexactReason } from './epoch.js'
 
 const scratch = new Int32Array(2)
 /** High half of 2^53 - 1. */
@@ -23,22 +31,32 @@ const MAX_HIGH = 0x1fffff
 export interface EpochKeeper {
   /** The slot is free. */
   commit(epoch: SealedEpoch): void
-  /** Resolves when the keys are in the open epoch. Throws when there is none any more. */
+  /** Resolves when the keys are in the open epoch. Throws when no epoch is open any more. */
   restore(epoch: SealedEpoch): Promise<void>
 }
 
+/** The constructor, for the tracker. */
+export let makeEpoch: (
+  memory: Memory,
+  slot: number,
+  id: number,
+  staged: number,
+  keeper: EpochKeeper,
+  last: boolean,
+) => SealedEpoch
+
 /**
- * A closed epoch: its distinct keys, until it is settled by `commit()` or `restore()`, whichever
- * comes first; what comes later does nothing.
+ * Holds the distinct keys of a closed epoch until the consumer settles it. The first `commit()` or
+ * `restore()` settles it; later calls of either do nothing.
  *
- * The keys are views on shared memory: not to be used after the epoch is settled, when asking for
- * them throws `ERR_DIRTYRING_SETTLED`. Leaving a `using` scope without `commit()` restores. An
- * exact epoch without keys holds no memory, and need not be settled. Belongs to the tracker's
- * thread; `keys` and `lanes` may be read by any.
+ * `bigints` and `pairs` are views on shared memory: do not use them after the epoch is settled.
+ * Asking for them then throws `ERR_DIRTYRING_SETTLED`. Leaving a `using` scope without `commit()`
+ * restores. An exact epoch without keys holds no memory, and need not be settled. An epoch belongs
+ * to the tracker's thread; the views may be read by any thread.
  *
- * If the epoch is not exact, some of its keys are missing in the list. Everything that walks or
- * lists the keys then throws `ERR_DIRTYRING_INEXACT` at once, because a caller who took the part
- * for the whole would lose the rest. `has()` always answers, and `listed()` gives the part that is
+ * If the epoch is not exact, some of its keys are missing in the list. Each member that walks or
+ * lists the keys then throws `ERR_DIRTYRING_INEXACT` at once, because a caller would take the part
+ * for the whole and lose the rest. `has()` always answers, and `listed()` gives the part that is
  * known.
  *
  * @example
@@ -51,40 +69,35 @@ export interface EpochKeeper {
  *   for (const id of epoch.ids()) console.log(id) // 42
  *   epoch.commit()
  * } finally {
- *   await epoch.restore() // does nothing after commit(); after a throw the keys come back in the next epoch
+ *   await epoch.restore() // does nothing after commit(); after a throw it gives the keys back
  * }
  * await tracker.stop()
  * ```
  */
-export class SealedEpoch {
+export class SealedEpoch implements Epoch {
   /**
-   * Counted from 0. Numbers of epochs whose advanceEpoch() was aborted after the cut are skipped.
+   * The number of the epoch, from 0. An epoch whose advanceEpoch() was aborted after the cut is
+   * handed out to no caller, and its number is skipped.
    */
   readonly id: number
   /** Distinct keys held: all of them if the epoch is exact, else a lower bound. */
   readonly size: number
   /**
-   * False: treat every key as dirty; `reason` says why. `has()` and `hasKey()` are then true for
-   * every key, what lists the keys throws, and `listed()` gives the part that is known.
+   * Whether the list of keys is complete. If it is not, treat every key as dirty; `reason` says
+   * why. `has()` is then true for every key, what lists the keys throws, and `listed()` gives the
+   * part that is known.
    */
   readonly exact: boolean
+  /** Why the epoch is not exact; undefined if it is. */
+  readonly reason: InexactReason | undefined
   /**
-   * - 'everything': a change that no list of keys describes
-   * - 'fault': a part of the aggregator's work failed again and again, and was given up
-   * - 'unpublished': the tracker stopped while writers had keys staged
-   * - 'overflow': more than `maxKeysPerEpoch` distinct keys
-   *
-   * An epoch with several reasons names the first of them in this order.
-   */
-  readonly reason?: 'overflow' | 'everything' | 'unpublished' | 'fault'
-  /**
-   * Keys that open writers had marked and not published at the cut: they are in a later epoch. An
-   * indication, of a moment at which writers go on; 0 after `await tracker.flushed()` if nobody has
+   * Keys that open writers had marked and not published at the cut: a later epoch has them. Only an
+   * indication, because writers go on meanwhile. 0 after `await tracker.flushed()` if no writer has
    * marked since.
    */
   readonly staged: number
   /**
-   * True for the epoch that stop() sealed: no epoch comes after it. `restore()` on it rejects with
+   * Whether stop() sealed this epoch: no epoch comes after it. `restore()` on it rejects with
    * `ERR_DIRTYRING_STOPPED`. A `using` scope that ends without `commit()` leaves it readable, and
    * does not throw.
    */
@@ -99,14 +112,18 @@ export class SealedEpoch {
   /** For a twin: the epoch that it shows, and whether the twin may settle it. */
   #original: { readonly epoch: SealedEpoch; readonly isOwner: () => boolean } | undefined
 
-  /** @internal */
-  constructor(
+  static {
+    makeEpoch = (memory, slot, id, staged, keeper, last) =>
+      new SealedEpoch(memory, slot, id, staged, keeper, last)
+  }
+
+  private constructor(
     memory: Memory,
     slot: number,
     id: number,
     staged: number,
     keeper: EpochKeeper,
-    last = false,
+    last: boolean,
   ) {
     const header = readSealedSlot(memory, slot, id & EPOCH_MASK)
     const { flags } = header
@@ -119,8 +136,7 @@ export class SealedEpoch {
     this.#header = header
     this.size = header.count
     this.exact = flags === 0
-    const reason = reasonFor(flags)
-    if (reason !== undefined) this.reason = reason
+    this.reason = reasonFor(flags)
   }
 
   /**
@@ -141,125 +157,150 @@ export class SealedEpoch {
     return twin
   }
 
-  /**
-   * 'committed' after commit(), 'restored' after restore(), whichever came first; 'sealed' until
-   * then.
-   */
+  /** 'sealed' until commit() or restore(); then 'committed' or 'restored', after the first call. */
   get state(): 'sealed' | 'committed' | 'restored' {
     if (this.#original === undefined) return this.#state
     return this.#original.isOwner() ? this.#original.epoch.state : 'sealed'
   }
 
   /**
-   * The keys in order of first mark, as a view on shared memory; copy what must live longer
-   * (`keys.slice()`). May be posted to a worker, which must be done with it before you settle.
-   * Throws `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`, as all that lists the keys does.
+   * The keys in order of first mark, as 64-bit numbers: a read-only view on shared memory. Copy
+   * what must live longer (`slice()`). The view may be posted to a worker, which must be done with
+   * it before the epoch is settled.
+   *
+   * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
    */
-  get keys(): BigUint64Array {
+  get bigints(): ReadonlyBigints {
     this.#checkExact()
-    return this.#keys()
+    const { buffer, byteOffset } = this.#log()
+    return new BigUint64Array(buffer, byteOffset, this.size)
   }
 
   /**
-   * The same memory as lanes lo, hi, lo, hi …: no bigint for each key.
+   * The same memory as pairs: low, high, low, high and so on, without a bigint for each key.
+   *
+   * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
    *
    * @example
    * ```js
-   * const [row, table] = [7, 2]
-   * writer.mark(row, table)
-   * await tracker.consume(({ lanes }) => {
-   *   for (let i = 0; i < lanes.length; i += 2) console.log('row', lanes[i], 'of table', lanes[i + 1]) // row 7 of table 2
+   * writer.markPair(7, 2) // row 7 of table 2
+   * await tracker.consume(({ pairs }) => {
+   *   for (let i = 0; i < pairs.length; i += 2) console.log('row', pairs[i], 'table', pairs[i + 1])
+   *   // row 7 table 2
    * })
    * ```
    */
-  get lanes(): Uint32Array {
+  get pairs(): ReadonlyPairs {
     this.#checkExact()
-    const { buffer, byteOffset } = this.#log()
-    return new Uint32Array(buffer, byteOffset, this.size * 2)
+    return this.#pairs()
   }
 
   /**
-   * The keys as numbers, for callers that mark ids. Throws RangeError if a key is above 2^53 - 1,
-   * at once and not half-way.
+   * Walks the keys as numbers, in order of first mark. For callers that mark ids.
+   *
+   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` at once, not half-way, when a key is above
+   * 2^53-1.
+   * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
    */
   ids(): IterableIterator<number> {
-    const lanes = this.lanes
-    for (let i = 1; i < lanes.length; i += 2)
-      if (lanes[i] > MAX_HIGH) idFrom(lanes[i - 1], lanes[i])
-    return this.#eachId(lanes)
+    this.#checkExact()
+    const pairs = this.#pairs()
+    for (let i = 1; i < pairs.length; i += 2)
+      if (pairs[i] > MAX_HIGH) idFrom(pairs[i - 1], pairs[i])
+    return this.#eachId(pairs)
   }
 
-  *#eachId(lanes: Uint32Array): IterableIterator<number> {
-    for (let i = 0; i < lanes.length; i += 2) {
+  *#eachId(pairs: Uint32Array): IterableIterator<number> {
+    for (let i = 0; i < pairs.length; i += 2) {
       this.#check()
-      yield idFrom(lanes[i], lanes[i + 1])
+      yield idFrom(pairs[i], pairs[i + 1])
     }
   }
 
   /**
-   * Visit the keys in order of first mark, lanes as uint32, without a bigint for each. Throws
-   * TypeError if `visit` is not a function.
+   * Calls `visit` for each key as a pair, in order of first mark, without a bigint for each.
+   *
+   * @param visit - Receives the low and the high half, each 0 to 2^32-1, and the key's index.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` if `visit` is not a function.
+   * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
    */
-  forEach(visit: (lo: number, hi: number, index: number) => void): void {
+  forEachPair(visit: (low: number, high: number, index: number) => void): void {
     if (typeof visit !== 'function') throw invalidArg('visit', 'a function', visit)
-    const lanes = this.lanes
-    for (let i = 0; i < lanes.length; i += 2) {
+    this.#checkExact()
+    const pairs = this.#pairs()
+    for (let i = 0; i < pairs.length; i += 2) {
       this.#check()
-      visit(lanes[i], lanes[i + 1], i >>> 1)
+      visit(pairs[i], pairs[i + 1], i >>> 1)
     }
   }
 
   /**
-   * The keys that are listed, as bigints, whether the epoch is exact or not. If it is not exact,
-   * this is only a part of them: save these first, for example, and then all the other rows.
+   * Walks the keys that are listed, whether the epoch is exact or not. If it is not exact, this is
+   * only a part of them: save these first, for example, and then all the other rows.
+   *
+   * @throws DirtyRingError `ERR_DIRTYRING_SETTLED`.
    *
    * @example
    * ```js
    * writer.mark(42)
    * tracker.markEverything()
-   * await tracker.consume((epoch) => console.log(epoch.exact, ...epoch.listed(), epoch.has(43))) // false 42n true
+   * await tracker.consume((epoch) => {
+   *   console.log(epoch.exact, ...epoch.listed(), epoch.has(43)) // false 42 true
+   * })
    * ```
    */
-  listed(): IterableIterator<Fingerprint> {
-    return this.#eachKey(this.#keys())
+  listed(): IterableIterator<number | bigint> {
+    this.#check()
+    return this.#eachKey(this.#pairs())
   }
 
   /**
-   * Whether a key, in any form that `writer.mark()` takes, is in. True for every key if the epoch
-   * is not exact.
+   * Tells whether a key is in the epoch. True for every key if the epoch is not exact. Further
+   * arguments are ignored, so `keys.filter(epoch.has, epoch)` keeps the dirty keys.
+   *
+   * @param key - In any form that `writer.mark()` takes.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
+   * @throws DirtyRingError `ERR_DIRTYRING_SETTLED`.
    */
-  has(key: Key): boolean
-  has(lo: number, hi: number): boolean
-  has(key: Key, hi?: number): boolean {
-    if (hi !== undefined) {
-      checkLanes(key, hi)
-      return this.#has((key as number) | 0, hi | 0)
-    }
+  has(key: Key): boolean {
     readKey(key, scratch, 0)
     return this.#has(scratch[0], scratch[1])
   }
 
-  /** Whether a string or bytes, by `fingerprint(key, seed)`, is in. */
-  hasKey(key: string | Uint8Array, seed = 0): boolean {
-    hashKey(key, seed, scratch)
-    return this.#has(scratch[0], scratch[1])
+  /**
+   * Tells whether a key of two 32-bit numbers is in the epoch.
+   *
+   * @param low - As `writer.markPair()` takes it.
+   * @param high - The same.
+   * @throws What {@link SealedEpoch.has} throws.
+   */
+  hasPair(low: number, high: number): boolean {
+    checkPair(low, high)
+    return this.#has(low | 0, high | 0)
   }
 
   /**
-   * The keys as bigints, in order of first mark. `lanes` and `ids()` take a fraction of the time.
+   * Walks the keys in order of first mark: numbers up to 2^53-1, bigints above. `pairs` and `ids()`
+   * take a fraction of the time.
+   *
+   * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
    */
-  [Symbol.iterator](): IterableIterator<Fingerprint> {
-    return this.#eachKey(this.keys)
+  [Symbol.iterator](): IterableIterator<number | bigint> {
+    this.#checkExact()
+    return this.#eachKey(this.#pairs())
   }
 
-  *#eachKey(keys: BigUint64Array): IterableIterator<Fingerprint> {
-    for (let i = 0; i < keys.length; i++) {
+  *#eachKey(pairs: Uint32Array): IterableIterator<number | bigint> {
+    for (let i = 0; i < pairs.length; i += 2) {
       this.#check()
-      yield keys[i]
+      yield keyFrom(pairs[i], pairs[i + 1])
     }
   }
 
-  /** The keys were dealt with: the memory is used again. Idempotent; nothing after restore(). */
+  /**
+   * Says that the keys were dealt with, so that the tracker uses the memory again. Does nothing for
+   * a settled epoch.
+   */
   commit(): void {
     if (this.#original !== undefined) {
       if (this.#original.isOwner()) this.#original.epoch.commit()
@@ -271,10 +312,13 @@ export class SealedEpoch {
   }
 
   /**
-   * They were not: the keys join the open epoch. Resolves when they have; an `advanceEpoch()`
-   * called after this, even without awaiting it, has them. Idempotent; nothing after commit().
-   * After stop() there is no open epoch: rejects with `ERR_DIRTYRING_STOPPED`, and the keys stay
-   * readable; so it is when the aggregator cannot go on, with that error.
+   * Gives the keys back, because they were not dealt with: they join the open epoch. A later
+   * `advanceEpoch()` has them, also when it is called before this promise resolves. Does nothing
+   * after commit().
+   *
+   * @returns A promise that resolves when the keys are in the open epoch.
+   * @throws DirtyRingError `ERR_DIRTYRING_STOPPED` after stop(), because no epoch is open then; and
+   * the aggregator's error when it cannot continue. The keys stay readable in both cases.
    */
   restore(): Promise<void> {
     if (this.#original !== undefined)
@@ -287,7 +331,7 @@ export class SealedEpoch {
       return Promise.reject(error)
     }
     this.#state = 'restored'
-    // Rejected when the aggregator cannot go on: nobody has taken the keys, and nobody will take
+    // Rejected when the aggregator cannot continue: it has not taken the keys, and does not free
     // their memory.
     this.#restoring.catch(() => {
       this.#state = 'sealed'
@@ -296,28 +340,29 @@ export class SealedEpoch {
     return this.#restoring
   }
 
-  /** restore(), unless settled. */
+  /** Restores the epoch, unless it is settled. */
   [Symbol.dispose](): void {
-    // only after stop(), when there is nothing to be done about it
+    // restore() rejects only after stop(), and no caller can do anything about that here.
     this.restore().catch(() => undefined)
   }
 
-  /** The same, awaited. */
+  /** Restores the epoch, unless it is settled, and waits for that. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.restore().catch(() => undefined)
   }
 
-  /** One line, never the memory. */
+  /** What console.log() prints: one line, and not the memory. */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
-    return `SealedEpoch { id: ${this.id}, size: ${this.size}, exact: ${this.exact}, state: '${this.state}' }`
+    const { id, size, exact, state } = this
+    return `SealedEpoch { id: ${id}, size: ${size}, exact: ${exact}, state: '${state}' }`
   }
 
-  #has(lo: number, hi: number): boolean {
+  #has(low: number, high: number): boolean {
     this.#check()
     if (!this.exact) return true
     if (this.size === 0) return false
     this.#set ??= setOf(this.#memory, this.#slot, this.#header)
-    return contains(this.#set, lo, hi)
+    return contains(this.#set, low, high)
   }
 
   #log(): { buffer: ArrayBufferLike; byteOffset: number } {
@@ -327,17 +372,19 @@ export class SealedEpoch {
     return { buffer: words.buffer, byteOffset: (epochAt(layout, this.#slot) + layout.log) * 4 }
   }
 
-  #keys(): BigUint64Array {
+  #pairs(): Uint32Array {
     const { buffer, byteOffset } = this.#log()
-    return new BigUint64Array(buffer, byteOffset, this.size)
+    return new Uint32Array(buffer, byteOffset, this.size * 2)
   }
 
   #checkExact(): void {
     this.#check()
     if (this.exact) return
+    const why = `epoch ${this.id} is not exact ('${this.reason}'), so the list is incomplete`
+    const advice = 'Ask has() for each row that you hold, or treat all rows as dirty'
     throw new DirtyRingError(
       'ERR_DIRTYRING_INEXACT',
-      `epoch ${this.id} is not exact ('${this.reason}'): a list of its keys would be only a part of them. Ask has() for each row that you hold, or treat all rows as dirty; listed() gives the part that is known`,
+      `${why}. ${advice}; listed() gives the part that is known`,
     )
   }
 
@@ -355,11 +402,11 @@ export class SealedEpoch {
 export function cannotRestore({ id }: SealedEpoch): DirtyRingError {
   return new DirtyRingError(
     'ERR_DIRTYRING_STOPPED',
-    `epoch ${id} cannot be restored: the tracker has stopped; its keys are still here to be dealt with`,
+    `epoch ${id} cannot be restored, because the tracker has stopped; its keys stay readable`,
   )
 }
 
-/** Any thread that a sealed slot was handed to: its set, to look into. */
+/** The set of a sealed slot, for lookups on any thread that the slot was handed to. */
 function setOf(memory: Memory, slot: number, { count, growth, zero }: SlotHeader): SetState {
   const { words, layout } = memory
   const at = epochAt(layout, slot)
@@ -377,7 +424,7 @@ function setOf(memory: Memory, slot: number, { count, growth, zero }: SlotHeader
   }
 }
 
-function reasonFor(flags: number): SealedEpoch['reason'] {
+function reasonFor(flags: number): InexactReason | undefined {
   if ((flags & FLAG_EVERYTHING) !== 0) return 'everything'
   if ((flags & FLAG_FAULT) !== 0) return 'fault'
   if ((flags & FLAG_UNPUBLISHED) !== 0) return 'unpublished'

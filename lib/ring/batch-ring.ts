@@ -14,13 +14,25 @@ import { closeLane, openLane, publishMany, type Lane } from './lane.js'
  */
 const draining: Memory[] = []
 
-/** Nothing is staged here between two calls, so there is nothing to look after. */
+/** Between two calls nothing is staged here, so no clock has to publish anything. */
 const noClock = { armed: true, arm: (): void => undefined }
 
+/** The constructor, for BatchRing. */
+let makeProducer: (lane: Lane) => BatchProducer
+
 /**
- * The ring by itself: batches of 64-bit words from many producers to one consumer, in one order.
- * The same lanes and the same tokens as a tracker's, and no epochs. Nothing wakes anybody: drain
- * when you like. Any number of threads may attach and push; one of them drains.
+ * What travels to other threads of this process, in workerData or postMessage, for
+ * {@link BatchRing.attach} there.
+ */
+export interface RingHandle {
+  /** At compile time only, so that no other object is taken for a handle. */
+  readonly __brand: 'dirtyring.RingHandle'
+}
+
+/**
+ * Carries batches of 64-bit words from many producers to one consumer, in one order. It has the
+ * lanes and the tokens of a tracker, and no epochs. It wakes no thread: drain when you like. Any
+ * number of threads may attach and push; one of them drains.
  *
  * @example
  * ```js
@@ -29,22 +41,26 @@ const noClock = { armed: true, arm: (): void => undefined }
  * const ring = BatchRing.create({ capacity: 64 })
  * const producer = BatchRing.attach(ring.handle).openProducer() // in another thread
  * console.log(producer.push(BigUint64Array.of(1n, 2n))) // true
- * console.log(ring.drain((batch, producerId) => console.log(producerId, batch.join()))) // 0 1,2 | 1
+ * ring.drain((batch, producerId) => console.log(producerId, batch.join())) // 0 1,2
  * ```
  */
 export class BatchRing {
   /** Pass it to other threads of this process. */
-  readonly handle: unknown
+  readonly handle: RingHandle
   readonly #memory: Memory
 
   private constructor(memory: Memory) {
     this.#memory = memory
-    this.handle = handleOf(memory)
+    this.handle = handleOf(memory) as unknown as RingHandle
   }
 
   /**
-   * capacity in batches, laneCapacity in keys of one producer, as in a tracker's options. Throws
-   * TypeError and RangeError.
+   * Makes a ring.
+   *
+   * @param options - As a tracker's: `capacity` in batches, `laneCapacity` in keys of one producer,
+   * and `maxWriters`.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
+   * @throws DirtyRingError `ERR_DIRTYRING_NO_SHARED_MEMORY`.
    */
   static create(
     options: Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'maxWriters'> = {},
@@ -63,16 +79,20 @@ export class BatchRing {
   }
 
   /**
-   * The ring of a handle from another thread. Throws TypeError with `ERR_DIRTYRING_BAD_HANDLE` or
-   * `ERR_DIRTYRING_VERSION`.
+   * Opens the ring of a handle from another thread.
+   *
+   * @param handle - `ring.handle`.
+   * @throws TypeError `ERR_DIRTYRING_BAD_HANDLE` or `ERR_DIRTYRING_VERSION`.
    */
-  static attach(handle: unknown): BatchRing {
+  static attach(handle: RingHandle): BatchRing {
     return new BatchRing(attachMemory(handle, 'ring'))
   }
 
   /**
-   * A producer on the calling thread. Throws `ERR_DIRTYRING_NO_WRITER_SLOT` when maxWriters are
-   * open. The id of a producer whose thread died is not used again.
+   * Opens a producer on the calling thread. The id of a producer whose thread died is not used
+   * again.
+   *
+   * @throws DirtyRingError `ERR_DIRTYRING_NO_WRITER_SLOT` when `maxWriters` are open.
    */
   openProducer(): BatchProducer {
     const memory = this.#memory
@@ -83,14 +103,20 @@ export class BatchRing {
         `no free producer: all ${memory.layout.maxWriters} (maxWriters) are taken`,
       )
     }
-    return new BatchProducer(lane)
+    return makeProducer(lane)
   }
 
   /**
-   * Hand up to `limit` batches (default: all there are) to `onBatch`, oldest first; returns how
-   * many. The view is valid during the call only. The first thread that drains is the consumer;
-   * another one gets `ERR_DIRTYRING_AGGREGATOR_TAKEN`. If onBatch throws, that batch counts as
-   * handed out.
+   * Hands batches to `onBatch`, the oldest first. The first thread that drains is the consumer. If
+   * `onBatch` throws, that batch counts as handed out.
+   *
+   * @param onBatch - Receives a view of the batch, valid during the call only, and the producer's
+   * id.
+   * @param limit - The most batches to hand out: a whole number from 0, or Infinity (the default).
+   * @returns How many batches were handed out.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
+   * @throws DirtyRingError `ERR_DIRTYRING_AGGREGATOR_TAKEN` when another thread is the consumer,
+   * and when `onBatch` calls drain() of the same ring.
    */
   drain(onBatch: (keys: BigUint64Array, producerId: number) => void, limit = Infinity): number {
     if (typeof onBatch !== 'function') throw invalidArg('onBatch', 'a function', onBatch)
@@ -119,10 +145,11 @@ export class BatchRing {
     }
   }
 
-  /** One line, never the memory. */
+  /** What console.log() prints: one line, and not the memory. */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     const { capacity, laneCapacity, maxWriters } = this.#memory.layout
-    return `BatchRing { capacity: ${capacity}, laneCapacity: ${laneCapacity}, maxWriters: ${maxWriters} }`
+    const sizes = `laneCapacity: ${laneCapacity}, maxWriters: ${maxWriters}`
+    return `BatchRing { capacity: ${capacity}, ${sizes} }`
   }
 
   #takeRole(): void {
@@ -142,7 +169,7 @@ export class BatchRing {
       )
   }
 
-  /** The batch where it lies, or, where it runs across the lane's end, a copy. */
+  /** The batch where it lies. A batch that runs across the lane's end is a copy. */
   #view(lane: number, start: number, count: number): BigUint64Array {
     const { words, layout } = this.#memory
     const keys = new BigUint64Array(words.buffer, (lane + LANE_KEYS) * 4, layout.laneCapacity)
@@ -156,7 +183,8 @@ export class BatchRing {
 }
 
 /**
- * One thread's way into a BatchRing: use it on that thread. See {@link BatchRing.openProducer}.
+ * Pushes one thread's batches into a BatchRing. Open one with {@link BatchRing.openProducer}, and
+ * use it on that thread only.
  *
  * @example
  * ```js
@@ -172,25 +200,28 @@ export class BatchRing {
  * ```
  */
 export class BatchProducer {
-  /** What drain() says of each batch: whose it is. */
+  /** The number that drain() gives with each batch of this producer. */
   readonly id: number
   readonly #lane: Lane
-  /**
-   * A close() has begun and not come to its end: an exception struck in it, so that the next one
-   * tries again.
-   */
+  /** A close() has begun and, because of an exception, not ended: the next one tries again. */
   #closing = false
 
-  /** @internal */
-  constructor(lane: Lane) {
+  static {
+    makeProducer = (lane) => new BatchProducer(lane)
+  }
+
+  private constructor(lane: Lane) {
     this.id = lane.id
     this.#lane = lane
   }
 
   /**
-   * Publish a batch: all of it, or false and none, when the ring or this producer's lane is full.
-   * An empty one is true, and nothing is handed out for it. Throws TypeError, RangeError for more
-   * than laneCapacity keys, and `ERR_DIRTYRING_CLOSED`.
+   * Publishes a batch: all of it or none of it. An empty batch is true, and is not handed out.
+   *
+   * @param batch - At most `laneCapacity` keys.
+   * @returns False when the ring or this producer's lane is full.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
+   * @throws DirtyRingError `ERR_DIRTYRING_CLOSED`.
    */
   push(batch: BigUint64Array): boolean {
     if (typedArrayName(batch) !== 'BigUint64Array')
@@ -205,8 +236,8 @@ export class BatchProducer {
   }
 
   /**
-   * Give the producer's id back, once everything it pushed was handed out. Idempotent. While the
-   * ring is full the id stays taken, and a timer tries again.
+   * Gives the producer's id back, once everything that it pushed was handed out. While the ring is
+   * full the id stays taken, and a timer tries again. A second call does nothing.
    */
   close(): void {
     if (!this.#lane.open && !this.#closing) return
@@ -221,13 +252,13 @@ function leave(lane: Lane): void {
 }
 
 /**
- * leave(), from a timer: an error has no caller to go to there, and would end the thread. drain()
- * says that the ring is corrupt.
+ * leave(), from a timer. An error has no caller there, and would end the thread. drain() says that
+ * the ring is corrupt.
  */
 function leaveLater(lane: Lane): void {
   try {
     leave(lane)
   } catch {
-    // nothing can be put into a corrupt ring any more
+    // A corrupt ring takes no token.
   }
 }

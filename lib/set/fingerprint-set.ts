@@ -1,14 +1,16 @@
-import { checkBag } from '../check.js'
+import { checkBag, wordsOf } from '../check.js'
 import { invalidArg, outOfRange } from '../errors.js'
 import {
-  checkLanes,
+  checkPair,
   idFrom,
+  keyFrom,
   openKeys,
   readAll,
+  pairCount,
   readKey,
-  type Fingerprint,
   type Key,
   type KeyList,
+  type Pairs,
 } from '../keys.js'
 import { cellsFor, keysFor, type SharedWords } from '../memory/map.js'
 import { cellsOf, contains, indexLog, insertRun, shiftFor, type SetState } from './kernel.js'
@@ -21,11 +23,11 @@ const KEYS_MAX = 2 ** 28
 const STAGING = 8192
 
 /**
- * A set of distinct 64-bit keys in typed arrays: growing, in order of insertion, seeded so that
- * nobody can choose keys that crowd.
+ * Holds distinct 64-bit keys in typed arrays, in order of insertion. It grows, and it is seeded, so
+ * that an attacker cannot choose keys that crowd.
  *
- * Also the way to feed a second, slower consumer: add each epoch's keys to a set of its own.
- * Belongs to one thread.
+ * It also serves a second, slower consumer: add each epoch's keys to a set of its own. Use a set on
+ * one thread.
  *
  * @example
  * ```js
@@ -41,12 +43,19 @@ export class FingerprintSet {
   #set: SetState
 
   /**
-   * expectedKeys: room to begin with, 0 to 2^28, default 64. seed: uint32, decides where keys lie
-   * and nothing else; default from the platform's crypto. kernel: 'wasm' for WebAssembly, up to two
-   * to three times as fast in addMany(), for large sets that live long: each reserves some 10 GiB
-   * of address space (no memory) until it is collected, and its `keys` and `lanes` are views on a
-   * SharedArrayBuffer. Where it is not to be had the TypeScript one is taken, now or when the set
-   * grows. 'auto' and 'js' mean TypeScript. Throws TypeError and RangeError.
+   * Makes an empty set.
+   *
+   * @param options - `expectedKeys`: room to begin with, 0 to 2^28 keys, default 64.
+   *
+   * `seed`: 0 to 2^32-1. It decides where keys lie in the memory and nothing else. Default: from
+   * the platform's crypto.
+   *
+   * `kernel`: 'wasm' for WebAssembly, up to two to three times as fast in addMany(), for large sets
+   * that live long. Each such set reserves some 10 GiB of address space (not memory) until it is
+   * collected, and its `bigints` and `pairs` are views on a SharedArrayBuffer. If WebAssembly is
+   * not available, now or when the set grows, the set uses TypeScript. 'auto' (the default) and
+   * 'js' mean TypeScript.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
    */
   constructor(
     options: {
@@ -71,47 +80,105 @@ export class FingerprintSet {
   }
 
   /**
-   * Add a key, in any form that `writer.mark()` takes. True if it was new. RangeError beyond 2^28
-   * keys.
+   * Adds a key. Further arguments are ignored, so `keys.filter(set.add, set)` keeps the new keys.
+   *
+   * @param key - In any form that `writer.mark()` takes.
+   * @returns True if the key was new.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for a value that is not a key.
+   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for a key out of range, and beyond 2^28 keys.
    */
-  add(lo: number, hi: number): boolean
-  add(key: Key): boolean
-  add(key: Key, hi?: number): boolean {
-    if (hi === undefined) {
-      readKey(key, scratch, 0)
-    } else {
-      checkLanes(key, hi)
-      scratch[0] = key as number
-      scratch[1] = hi
-    }
+  add(key: Key): boolean {
+    readKey(key, scratch, 0)
+    return this.#addScratch()
+  }
+
+  /**
+   * Adds a key of two 32-bit numbers.
+   *
+   * @param low - A whole number from -2^31 to 2^32-1.
+   * @param high - The same.
+   * @returns True if the key was new.
+   * @throws What {@link FingerprintSet.add} throws.
+   *
+   * @example
+   * ```js
+   * const set = new FingerprintSet()
+   * console.log(set.addPair(7, 2), set.hasPair(7, 2), set.has((2n << 32n) | 7n)) // true true true
+   * ```
+   */
+  addPair(low: number, high: number): boolean {
+    checkPair(low, high)
+    scratch[0] = low
+    scratch[1] = high
+    return this.#addScratch()
+  }
+
+  #addScratch(): boolean {
     const before = this.#set.count
     this.#insert(scratch, 2)
     return this.#set.count !== before
   }
 
   /**
-   * Add many; how many were new. Throws TypeError and RangeError for what is no list of keys, and
-   * adds nothing then; RangeError beyond 2^28 keys.
+   * Adds many keys.
+   *
+   * @param keys - A list as `writer.markMany()` takes it.
+   * @returns How many keys were new.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for a
+   * value that is not a list of keys. Nothing was added then.
+   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` beyond 2^28 keys.
    */
   addMany(keys: KeyList): number {
     const source = openKeys(keys)
-    const lanes = readAll(source)
+    return this.#addAll(readAll(source), source.count)
+  }
+
+  /**
+   * Adds many pairs: low, high, low, high and so on.
+   *
+   * @param pairs - An epoch's `pairs`, for instance.
+   * @returns How many keys were new.
+   * @throws What {@link FingerprintSet.addMany} throws, and RangeError for an odd length.
+   *
+   * @example
+   * ```js
+   * const backlog = new FingerprintSet()
+   * writer.markPair(7, 2)
+   * await tracker.consume((epoch) => console.log(backlog.addPairs(epoch.pairs))) // 1
+   * ```
+   */
+  addPairs(pairs: Pairs): number {
+    const count = pairCount(pairs)
+    return this.#addAll(wordsOf(pairs, count * 2), count)
+  }
+
+  #addAll(pairs: Int32Array, count: number): number {
     const before = this.#set.count
-    this.#insert(lanes as SharedWords, source.count * 2)
+    this.#insert(pairs as SharedWords, count * 2)
     return this.#set.count - before
   }
 
-  /** Whether two lanes, numbers, taken modulo 2^32, are in. */
-  has(lo: number, hi: number): boolean
-  /** Whether a key, in any form that `writer.mark()` takes, is in. */
-  has(key: Key): boolean
-  has(key: Key, hi?: number): boolean {
-    if (hi !== undefined) {
-      checkLanes(key, hi)
-      return contains(this.#set, (key as number) | 0, hi | 0)
-    }
+  /**
+   * Tells whether a key is in the set. Further arguments are ignored.
+   *
+   * @param key - In any form that `writer.mark()` takes.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
+   */
+  has(key: Key): boolean {
     readKey(key, scratch, 0)
     return contains(this.#set, scratch[0], scratch[1])
+  }
+
+  /**
+   * Tells whether a key of two 32-bit numbers is in the set.
+   *
+   * @param low - A whole number from -2^31 to 2^32-1.
+   * @param high - The same.
+   * @throws What {@link FingerprintSet.has} throws.
+   */
+  hasPair(low: number, high: number): boolean {
+    checkPair(low, high)
+    return contains(this.#set, low | 0, high | 0)
   }
 
   /** Distinct keys held. */
@@ -119,18 +186,20 @@ export class FingerprintSet {
     return this.#set.count
   }
 
-  /** The keys in order of insertion: a view, good until the set changes. */
-  get keys(): BigUint64Array {
+  /** The keys in order of insertion, as 64-bit numbers: a view, valid until the set changes. */
+  get bigints(): BigUint64Array {
     return new BigUint64Array(this.#set.words.buffer, this.#set.log * 4, this.size)
   }
 
-  /** The same as lanes lo, hi, lo, hi … */
-  get lanes(): Uint32Array {
+  /** The same as pairs: low, high, low, high and so on. */
+  get pairs(): Uint32Array {
     return new Uint32Array(this.#set.words.buffer, this.#set.log * 4, this.size * 2)
   }
 
   /**
-   * The keys as numbers. RangeError at a key above 2^53 - 1. Keys added meanwhile are visited too.
+   * Walks the keys as numbers, in order of insertion; keys added meanwhile too.
+   *
+   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` at a key above 2^53-1.
    */
   *ids(): IterableIterator<number> {
     for (let i = 0; i < this.size; i++) {
@@ -139,12 +208,18 @@ export class FingerprintSet {
     }
   }
 
-  /** The keys as bigints, in order of insertion. Keys added meanwhile are visited too. */
-  *[Symbol.iterator](): IterableIterator<Fingerprint> {
-    for (let i = 0; i < this.size; i++) yield this.keys[i]
+  /**
+   * Walks the keys in order of insertion, numbers up to 2^53-1 and bigints above; keys added
+   * meanwhile too.
+   */
+  *[Symbol.iterator](): IterableIterator<number | bigint> {
+    for (let i = 0; i < this.size; i++) {
+      const at = this.#set.log + i * 2
+      yield keyFrom(this.#set.words[at] >>> 0, this.#set.words[at + 1] >>> 0)
+    }
   }
 
-  /** Remove all keys; the memory is kept. */
+  /** Removes all keys, and keeps the memory. */
   clear(): void {
     const set = this.#set
     set.words.fill(0, set.table, set.table + cellsOf(set) * 2)
@@ -179,7 +254,7 @@ export class FingerprintSet {
 
 /**
  * The log first, then the table; with WebAssembly a staging area and its scratch before both.
- * Nobody else sees this memory, whatever its type says.
+ * No other thread sees this memory, though its type says so.
  */
 function allocate(cells: number, secrets: Secrets, wantsNative: boolean): SetState {
   const limit = keysFor(cells)
@@ -206,8 +281,8 @@ function allocate(cells: number, secrets: Secrets, wantsNative: boolean): SetSta
 }
 
 /**
- * WebAssembly reaches the set's own memory only: by way of the staging area at its beginning.
- * Returns the words taken.
+ * Copies words to the staging area at the beginning of the set's memory, because WebAssembly
+ * reaches no other. Returns the words taken.
  */
 function insertStaged(set: SetState, source: SharedWords, from: number, to: number): number {
   set.words.set(source.subarray(from, to))

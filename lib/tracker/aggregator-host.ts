@@ -19,7 +19,7 @@ import {
   TAIL,
 } from '../memory/map.js'
 import { handleOf, type Memory } from '../memory/memory.js'
-import type { ResolvedOptions } from '../options.js'
+import type { ResolvedOptions, TrackerHandle } from '../options.js'
 import { patience } from '../patience.js'
 import type { AggregatorThread } from '../platform/platform.js'
 import { releaseRole } from '../ring/reap.js'
@@ -342,7 +342,7 @@ export class AggregatorHost {
         throw cannotStart(cause instanceof Error ? cause.message : String(cause), cause)
       }
     }
-    const worker: unknown = await this.#kind(handleOf(this.#memory) as object)
+    const worker: unknown = await this.#kind(handleOf(this.#memory) as unknown as TrackerHandle)
     const thread = platform.adoptWorker(worker)
     if (thread === undefined)
       throw invalidArg('options.aggregator', 'a function that returns a Worker', worker)

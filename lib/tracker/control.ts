@@ -1,5 +1,10 @@
 import { cannotGoOn } from '../aggregator/supervisor.js'
-import { cannotRestore, SealedEpoch, type EpochKeeper } from '../epochs/sealed-epoch.js'
+import {
+  cannotRestore,
+  makeEpoch,
+  type EpochKeeper,
+  type SealedEpoch,
+} from '../epochs/sealed-epoch.js'
 import { DirtyRingError } from '../errors.js'
 import {
   CUR,
@@ -472,7 +477,7 @@ export class Control implements EpochKeeper {
   }
 
   #handOut(id: number, slot: number, staged: number, sealMs: number, last = false): SealedEpoch {
-    const epoch = new SealedEpoch(this.#memory, slot, id, staged, this, last)
+    const epoch = makeEpoch(this.#memory, slot, id, staged, this, last)
     if (
       (this.#memory.words[epochAt(this.#memory.layout, slot) + SLOT_FLAGS] & FLAG_OVERFLOW) !==
       0

@@ -16,7 +16,9 @@ import {
 } from '../options.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'
-import { openWriterIn, publishOwn, type Writer } from '../writer/writer.js'
+import { publishOwn } from '../writer/lanes.js'
+import { openWriterIn } from '../writer/open.js'
+import type { Writer } from '../writer/writer.js'
 import { checkBag } from '../check.js'
 import {
   abortable,
@@ -160,7 +162,7 @@ export class DirtyTracker {
     startAt(memory, start)
     memory.words[TRACKER_THREAD] = threadIdFor(memory) + 1
     this.options = options
-    this.handle = handleOf(memory) as object
+    this.handle = handleOf(memory) as unknown as TrackerHandle
     this.#memory = memory
     this.#control = new Control(memory, this.#listeners, start.epoch)
     this.#watch = new Watch(memory, this.#control, this.#listeners)

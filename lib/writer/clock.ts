@@ -54,12 +54,12 @@ class FlushClock implements LaneClock {
   }
 }
 
-/** False if there is something left to try again for. */
+/** False if keys are left, to try again for. */
 function tryPublish(lane: Lane): boolean {
   try {
     return publish(lane) || isStopped(lane)
   } catch {
-    return true // a corrupt ring: the next mark says so to somebody who can be told
+    return true // a corrupt ring: the next mark throws, and its caller sees why
   }
 }
 
@@ -77,7 +77,7 @@ export function listen(lane: Lane): void {
     try {
       if (lane.open) attend(lane)
     } catch {
-      return // a corrupt ring: the next mark says so to somebody who can be told
+      return // a corrupt ring: the next mark throws, and its caller sees why
     }
     listen(lane)
   }

@@ -1,182 +1,264 @@
 import { isEngineError } from '../check.js'
 import { invalidArg, isRevoked, outOfRange } from '../errors.js'
-import { hashKey } from '../fingerprint.js'
 import {
-  checkLanes,
-  lanesFor,
+  checkPair,
+  keyFrom,
   openKeys,
+  pairCount,
+  pairsFor,
   readAll,
   readKey,
   type Key,
   type KeyList,
+  type Pairs,
 } from '../keys.js'
-import { isAtomic, laneOf, partOf, type Writer } from './writer.js'
+import { FingerprintSet } from '../set/fingerprint-set.js'
+import { isAtomic, laneOf, partOf, type Markable, type Writer } from './writer.js'
 
 /** 2^30 words: more than the largest lane takes. */
 const KEYS_MAX = 2 ** 29
 
 /**
- * Keys of one transaction, gathered on one thread and published together at its commit. Nothing is
- * shared before {@link TxnBuffer.flushTo}; use it on one thread.
+ * Gathers the keys of one transaction on one thread. Its commit publishes them together with
+ * {@link TxnBuffer.flushTo}; its rollback clears them. Nothing is shared before flushTo(). Use a
+ * buffer on one thread.
  *
  * @example
  * ```js
  * import { TxnBuffer } from 'dirtyring'
  *
  * const txn = new TxnBuffer(7n)
- * txn.record('account:1')
- * txn.record('account:2')
+ * txn.mark('account:1')
+ * txn.mark('account:2')
  * console.log(txn.size, txn.flushTo(writer), txn.size) // 2 true 0
- * await tracker.consume((epoch) => console.log(epoch.has('account:1') && epoch.has('account:2'))) // true
+ * await tracker.consume((epoch) => console.log(epoch.has('account:1'), epoch.size)) // true 2
  *
  * txn.reset(8n)
- * txn.record('account:3')
- * txn.clear() // rolled back: nobody ever saw it
+ * txn.mark('account:3')
+ * txn.clear() // rolled back: no other thread ever saw it
  * ```
  */
-export class TxnBuffer {
+export class TxnBuffer implements Markable {
   #txnId: number | bigint
-  #lanes: Int32Array
+  #pairs: Int32Array
   #size = 0
+  /** For has(): the first `#indexed` keys. Made at its first call. */
+  #index: FingerprintSet | undefined
+  #indexed = 0
 
   /**
-   * expectedKeys: room to begin with, 0 to 2^29, default 16; it grows. Throws TypeError and
-   * RangeError.
+   * Makes an empty buffer.
+   *
+   * @param txnId - The transaction's number, as the caller counts them. Default 0.
+   * @param expectedKeys - Room to begin with, 0 to 2^29 keys, default 16. The buffer grows.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
    */
-  constructor(txnId: number | bigint, expectedKeys = 16) {
+  constructor(txnId: number | bigint = 0, expectedKeys = 16) {
     checkTxnId(txnId)
     if (typeof expectedKeys !== 'number') throw invalidArg('expectedKeys', 'a number', expectedKeys)
     if (!Number.isInteger(expectedKeys) || expectedKeys < 0 || expectedKeys > KEYS_MAX) {
       throw outOfRange('expectedKeys', `a whole number, 0 to ${KEYS_MAX}`, expectedKeys)
     }
     this.#txnId = txnId
-    this.#lanes = lanesFor(expectedKeys, 'expectedKeys')
+    this.#pairs = pairsFor(expectedKeys, 'expectedKeys')
   }
 
-  /** The transaction's number: yours, and a tag only. */
+  /** The transaction's number. The library does not read it. */
   get txnId(): number | bigint {
     return this.#txnId
   }
 
-  /** Keys recorded, repetitions included. */
+  /** Keys marked, repetitions included. */
   get size(): number {
     return this.#size
   }
 
-  /** Nothing is recorded. */
-  get isEmpty(): boolean {
-    return this.#size === 0
+  /**
+   * Marks a key: the buffer keeps it until flushTo(), drain(), clear() or reset(). Bytes are read
+   * at the call. Further arguments are ignored.
+   *
+   * @param key - In any form that `writer.mark()` takes.
+   * @returns Always true.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` or RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for a
+   * value that is not a key, and RangeError beyond 2^29 keys. Nothing was stored then.
+   */
+  mark(key: Key): boolean {
+    this.#reserve(1)
+    readKey(key, this.#pairs, this.#size * 2)
+    this.#size++
+    return true
   }
 
   /**
-   * Record a key, in any of the forms that `writer.mark()` takes. Throws TypeError or RangeError
-   * for what is none, and records nothing then.
+   * Marks a key of two 32-bit numbers.
+   *
+   * @param low - A whole number from -2^31 to 2^32-1.
+   * @param high - The same.
+   * @returns Always true.
+   * @throws What {@link TxnBuffer.mark} throws.
    */
-  record(key: Key): void
-  record(lo: number, hi: number): void
-  record(key: Key, hi?: number): void {
-    if (hi !== undefined) {
-      this.recordLanes(key as number, hi)
-      return
-    }
+  markPair(low: number, high: number): boolean {
+    checkPair(low, high)
     this.#reserve(1)
-    readKey(key, this.#lanes, this.#size * 2)
+    this.#pairs[this.#size * 2] = low
+    this.#pairs[this.#size * 2 + 1] = high
     this.#size++
+    return true
   }
 
   /**
-   * Two lanes, numbers, taken modulo 2^32. TypeError for anything else, RangeError beyond 2^29
-   * keys, as for all that records.
+   * Marks many keys. If one of them is not a key, it marks none.
+   *
+   * @param keys - A list as `writer.markMany()` takes it, of any length.
+   * @returns Always true.
+   * @throws What {@link TxnBuffer.mark} throws.
    */
-  recordLanes(lo: number, hi: number): void {
-    checkLanes(lo, hi)
-    this.#reserve(1)
-    this.#lanes[this.#size * 2] = lo
-    this.#lanes[this.#size * 2 + 1] = hi
-    this.#size++
-  }
-
-  /** A string or bytes, by `fingerprint(key, seed)`. */
-  recordKey(key: string | Uint8Array, seed = 0): void {
-    this.#reserve(1)
-    const at = this.#size * 2
-    hashKey(key, seed, this.#lanes.subarray(at, at + 2))
-    this.#size++
-  }
-
-  /** All of them, or, where one is no key, none. */
-  recordMany(keys: KeyList): void {
+  markMany(keys: KeyList): boolean {
     const source = openKeys(keys)
     checkCount(source.count)
-    const lanes = readAll(source)
-    // A getter or an iterator in the list may have recorded into this buffer meanwhile: its keys
-    // come before these.
-    this.#reserve(source.count)
-    this.#lanes.set(lanes, this.#size * 2)
-    this.#size += source.count
+    this.#append(readAll(source), source.count)
+    return true
   }
 
-  /** The keys, in the order recorded; the buffer is empty after it. */
-  drain(): BigUint64Array {
-    const keys = new BigUint64Array(this.#lanes.slice(0, this.#size * 2).buffer)
-    this.#size = 0
+  /**
+   * Marks many pairs: low, high, low, high and so on.
+   *
+   * @param pairs - An epoch's `pairs`, for instance.
+   * @returns Always true.
+   * @throws What {@link TxnBuffer.mark} throws, and RangeError for an odd length.
+   */
+  markPairs(pairs: Pairs): boolean {
+    const count = pairCount(pairs)
+    checkCount(count)
+    this.#append(pairs, count)
+    return true
+  }
+
+  /**
+   * Tells whether a key is in the buffer. The first call indexes the keys, and later calls index
+   * only what is new.
+   *
+   * @param key - In any form that `writer.mark()` takes.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
+   *
+   * @example
+   * ```js
+   * const txn = new TxnBuffer()
+   * txn.mark('account:1')
+   * console.log(txn.has('account:1'), txn.has('account:2')) // true false
+   * ```
+   */
+  has(key: Key): boolean {
+    const index = (this.#index ??= new FingerprintSet())
+    const found = index.has(key) // also checks the key
+    if (found || this.#indexed === this.#size) return found
+    index.addPairs(this.#pairs.subarray(this.#indexed * 2, this.#size * 2))
+    this.#indexed = this.#size
+    return index.has(key)
+  }
+
+  /**
+   * Walks the keys in the order in which they were marked: numbers up to 2^53-1, bigints above.
+   * Text comes back as its fingerprint.
+   */
+  *[Symbol.iterator](): IterableIterator<number | bigint> {
+    for (let i = 0; i < this.#size; i++) yield this.#key(i)
+  }
+
+  /**
+   * Empties the buffer.
+   *
+   * @returns The keys that it had, in the form and the order in which the iterator gives them.
+   */
+  drain(): (number | bigint)[] {
+    const keys = Array.from({ length: this.#size }, (_, i) => this.#key(i))
+    this.#forget()
     return keys
   }
 
-  /** Forget the keys: the transaction was rolled back. */
+  /** Forgets the keys, because the transaction was rolled back. */
   clear(): void {
-    this.#size = 0
+    this.#forget()
   }
 
   /**
-   * clear(), and another transaction: one buffer serves many. Throws TypeError for what is no id,
-   * and keeps the keys then.
+   * Forgets the keys and begins another transaction, so that one buffer serves many.
+   *
+   * @param txnId - The new transaction's number. Without it the number stays as it is.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG`. The keys stay then.
    */
-  reset(txnId: number | bigint): void {
+  reset(txnId: number | bigint = this.#txnId): void {
     checkTxnId(txnId)
     this.#txnId = txnId
-    this.#size = 0
+    this.#forget()
   }
 
   /**
-   * Publish the keys as one atomic batch. True: stored, and the buffer is empty. False: not stored,
-   * and the keys are still here, as they are when it throws: RangeError beyond the writer's
-   * `laneCapacity`, and what `writer.markMany()` throws. For more keys than that there are `atomic:
-   * false`, as many batches as it takes, where what was stored leaves the buffer even if the rest
-   * was not; and `writer.markEverything()`.
+   * Publishes the keys as one atomic batch.
+   *
+   * @param writer - A writer of this thread.
+   * @param options - `atomic`: default true. With false the writer publishes as many batches as it
+   * takes. What was stored then leaves the buffer, also if the rest was not.
+   * @returns True if all keys were stored: the buffer is empty then. If it is false, or throws, the
+   * keys that were not stored are still in the buffer.
+   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` beyond the writer's `laneCapacity`: pass
+   * `{ atomic: false }` then, or call `writer.markEverything()`.
+   * @throws What `writer.markMany()` throws.
    */
   flushTo(writer: Writer, options?: { atomic?: boolean | undefined }): boolean {
     const isWriter =
       !isRevoked(writer) &&
-      typeof (writer as Partial<Writer> | null | undefined)?.markLanes === 'function'
+      typeof (writer as Partial<Writer> | null | undefined)?.markPairs === 'function'
     if (!isWriter) throw invalidArg('writer', 'a Writer', writer)
     const part = isAtomic(options) ? this.#size : partOf(laneOf(writer))
     let stored = 0
     try {
       do {
         const end = Math.min(stored + part, this.#size)
-        if (!writer.markLanes(this.#lanes.subarray(stored * 2, end * 2))) break
+        if (!writer.markPairs(this.#pairs.subarray(stored * 2, end * 2))) break
         stored = end
       } while (stored < this.#size)
     } catch (cause) {
       if (!isEngineError(cause)) throw cause
-      // a Proxy of one, or another object with a method of that name
+      // A Proxy of a Writer, or another object with a method of that name.
       throw Object.assign(invalidArg('writer', 'a Writer', writer), { cause })
     } finally {
-      this.#lanes.copyWithin(0, stored * 2, this.#size * 2)
-      this.#size = Math.max(0, this.#size - stored)
+      if (stored > 0) {
+        this.#pairs.copyWithin(0, stored * 2, this.#size * 2)
+        const left = Math.max(0, this.#size - stored)
+        this.#forget()
+        this.#size = left
+      }
     }
     return this.#size === 0
   }
 
+  #key(i: number): number | bigint {
+    return keyFrom(this.#pairs[i * 2] >>> 0, this.#pairs[i * 2 + 1] >>> 0)
+  }
+
+  #forget(): void {
+    this.#size = 0
+    if (this.#indexed === 0) return
+    this.#indexed = 0
+    this.#index?.clear()
+  }
+
+  #append(pairs: ArrayLike<number>, count: number): void {
+    // A getter or an iterator in a list may have marked here meanwhile: its keys come before these.
+    this.#reserve(count)
+    this.#pairs.set(pairs, this.#size * 2)
+    this.#size += count
+  }
+
   #reserve(count: number): void {
     const needed = this.#size + count
-    const room = this.#lanes.length / 2
+    const room = this.#pairs.length / 2
     if (needed <= room) return
     checkCount(needed)
-    const larger = lanesFor(Math.min(Math.max(needed, room * 2, 16), KEYS_MAX))
-    larger.set(this.#lanes.subarray(0, this.#size * 2))
-    this.#lanes = larger
+    const larger = pairsFor(Math.min(Math.max(needed, room * 2, 16), KEYS_MAX))
+    larger.set(this.#pairs.subarray(0, this.#size * 2))
+    this.#pairs = larger
   }
 }
 

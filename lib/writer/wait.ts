@@ -1,7 +1,5 @@
 import { platform } from '#platform'
-import { hostsAny, pumpHosted } from '../aggregator/run.js'
 import { threadIdFor } from '../platform/thread.js'
-import { cannotGoOn } from '../aggregator/supervisor.js'
 import { DirtyRingError } from '../errors.js'
 import {
   FAILED,
@@ -14,9 +12,11 @@ import {
   STARTING,
   TRACKER_THREAD,
 } from '../memory/map.js'
+import { cannotContinue } from '../memory/failure.js'
 import { addTotal } from '../memory/total.js'
 import { patience } from '../patience.js'
 import { nap, nowMs } from '../timers.js'
+import { hostsAny, pumpHosted } from '../ring/hosted.js'
 import {
   hasRoom,
   isStopped,
@@ -30,17 +30,17 @@ import {
 import { until, type AbortSignalLike } from '../signal.js'
 
 /**
- * A writer looks up at least this often: whoever was to wake it may have died between two
+ * A writer looks at least this often: the thread that was to wake it may have died between two
  * instructions.
  */
 const SLICE_MS = 10
-/** Naps before a sleep that somebody has to end: that costs both sides more. */
+/** Naps before a sleep, because a sleep costs both sides more: another thread has to end it. */
 const NAPS = 2
 
 /**
- * Wait until `count` keys have room (0: until what is staged is published). False where waiting is
- * not allowed, or not wanted, and there is no room. Throws ERR_DIRTYRING_STALLED after `maxWaitMs`,
- * ERR_DIRTYRING_STOPPED when the tracker stops.
+ * Waits until `count` keys have room (0: until what is staged is published). False when there is no
+ * room, and this thread may not wait or is not to wait. Throws ERR_DIRTYRING_STALLED after
+ * `maxWaitMs`, and ERR_DIRTYRING_STOPPED when the tracker stops.
  */
 export function waitForRoom(
   lane: Lane,
@@ -50,7 +50,7 @@ export function waitForRoom(
 ): boolean {
   const { words, header } = lane
   if (hostsAny()) {
-    // The aggregator is on this very thread: nobody else will make room.
+    // The aggregator is on this very thread: no other thread makes room.
     pumpHosted()
     if (isThere(lane, count)) return true
   }
@@ -84,10 +84,10 @@ function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: 
 }
 
 /**
- * To be called now and then during a wait: throws after `maxWaitMs`. The tracker's own thread
- * cannot see its aggregator die while it sleeps, so it also gives up when the aggregator shows no
- * sign of life for a while. A worker on its way to the role counts as one: it starts without this
- * thread's help.
+ * Returns the check that a wait makes now and then: it throws after `maxWaitMs`. The tracker's own
+ * thread cannot see its aggregator die while it sleeps, so it also gives up when the aggregator
+ * makes no progress for a while. A worker that is starting counts as progress: it starts without
+ * this thread's help.
  */
 function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number): () => void {
   const isTrackerThread = lane.words[TRACKER_THREAD] === threadIdFor(lane.memory) + 1
@@ -104,8 +104,9 @@ function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number)
       throw stalledError(lane, count, `waited ${maxWaitMs} ms (maxWaitMs)`)
     const { noProgressMs } = patience
     if (isTrackerThread && now - progressAt >= noProgressMs) {
-      const why = `the aggregator has shown no progress for ${noProgressMs} ms, and this thread cannot start it again while it sleeps`
-      throw stalledError(lane, count, why)
+      const why = `the aggregator has made no progress for ${noProgressMs} ms`
+      const advice = 'this thread cannot start it again while it sleeps'
+      throw stalledError(lane, count, `${why}, and ${advice}`)
     }
   }
 }
@@ -131,7 +132,7 @@ export function waitForRoomAsync(
 function checkLane(lane: Lane): void {
   if (!lane.open) throw closedError(lane)
   if (isStopped(lane)) throw stoppedError(lane)
-  if (Atomics.load(lane.words, FAILED) !== 0) throw cannotGoOn(lane.words)
+  if (Atomics.load(lane.words, FAILED) !== 0) throw cannotContinue(lane.words)
 }
 
 let isThreadEnding = false
@@ -142,20 +143,16 @@ export function noteThreadEnd(): void {
 }
 
 export function closedError(lane: Lane): DirtyRingError {
-  const why = isThreadEnding
-    ? ': its thread is ending, and nothing marked now could be delivered. Mark before the thread ends.'
-    : ''
+  const why = isThreadEnding ? ', because its thread is ending. Mark before the thread ends.' : ''
   return new DirtyRingError('ERR_DIRTYRING_CLOSED', `writer ${lane.id} is closed${why}`)
 }
 
 /** With onFull 'wait', on a thread that may not sleep. */
 export function wouldBlockError(lane: Lane, count: number): DirtyRingError {
   const wanted = `no room for ${count} keys in its lane of ${lane.capacity}`
-  const advice = `await writer.waitForRoom(), or choose onFull: 'reject'`
-  return new DirtyRingError(
-    'ERR_DIRTYRING_WOULD_BLOCK',
-    `writer ${lane.id}: ${wanted}, and this thread may not sleep: ${advice}; nothing of this call was stored`,
-  )
+  const state = `${wanted}, and this thread may not sleep; nothing of this call was stored`
+  const advice = `Await writer.waitForRoom() first, or choose onFull: 'reject'.`
+  return new DirtyRingError('ERR_DIRTYRING_WOULD_BLOCK', `writer ${lane.id}: ${state}. ${advice}`)
 }
 
 function isThere(lane: Lane, count: number): boolean {
@@ -164,12 +161,12 @@ function isThere(lane: Lane, count: number): boolean {
   return there
 }
 
-/** Changes while the aggregator does anything at all. */
+/** Changes with every step of the aggregator. */
 function progressOf(lane: Lane): number {
   return (Atomics.load(lane.words, HEAD) + Atomics.load(lane.words, PROGRESS)) | 0
 }
 
-/** A worker of the tracker's is on its way to the role, and does not have it yet. */
+/** Whether a worker of the tracker's is starting and does not have the role yet. */
 function isStarting({ words }: Lane): boolean {
   return Atomics.load(words, STARTING) !== 0 && Atomics.load(words, OWNER) === 0
 }

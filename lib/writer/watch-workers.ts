@@ -1,6 +1,7 @@
 import { platform } from '#platform'
 import { FINISHED, TRACKER_ID, TRACKER_THREAD } from '../memory/map.js'
 import { attachMemory, type Memory } from '../memory/memory.js'
+import type { TrackerHandle } from '../options.js'
 import { threadIdFor } from '../platform/thread.js'
 import { isOrphan, orphansOf, pushReap, releaseRole, type Orphan } from '../ring/reap.js'
 import { queueMicrotask, setTimeout, unref } from '../timers.js'
@@ -16,11 +17,11 @@ const LISTEN_MS = 60_000
 const watches = new Map<string, WorkerWatch>()
 
 /**
- * Harvests the writers of the workers that the calling thread starts from now on, when they end,
- * also when they are terminated. For a thread that starts workers of its own: the tracker sees only
- * the end of the workers that its own thread starts. Opening a writer does the same for its thread,
- * so a thread that both marks and starts workers need not call it. The tracker's own thread need
- * not either.
+ * Harvests the writers of the workers that the calling thread starts from now on, when they end or
+ * are terminated. For a thread that starts workers of its own, because the tracker sees only the
+ * end of the workers that its own thread starts. Opening a writer does the same for its thread, so
+ * a thread that both marks and starts workers need not call it. The tracker's own thread need not
+ * call it either.
  *
  * When the calling thread itself ends, its workers end with it; the tracker then harvests their
  * writers. Each thread between the tracker's and a writer's must have called this, or opened a
@@ -29,9 +30,9 @@ const watches = new Map<string, WorkerWatch>()
  * tracker tells no 'harvest' event of the writers that another thread harvests. In a browser no
  * thread sees the end of a worker: there the call does nothing.
  *
- * @param handle The tracker's handle.
- * @returns The function that ends it. Writers that are open on this thread go on watching. It ends
- * by itself when the tracker stops.
+ * @param handle - `tracker.handle`.
+ * @returns A function that ends the watch. Writers that are open on this thread go on watching. The
+ * watch ends by itself when the tracker stops.
  * @throws TypeError `ERR_DIRTYRING_BAD_HANDLE` and `ERR_DIRTYRING_VERSION`.
  *
  * @example
@@ -41,7 +42,8 @@ const watches = new Map<string, WorkerWatch>()
  * import { DirtyTracker } from 'dirtyring'
  *
  * const tracker = await DirtyTracker.create()
- * const server = new Worker(new URL('./server.js', import.meta.url), { workerData: tracker.handle })
+ * const workerData = tracker.handle
+ * const server = new Worker(new URL('./server.js', import.meta.url), { workerData })
  * await new Promise((resolve) => server.once('message', resolve))
  * await tracker.drained()
  * await tracker.consume((epoch) => console.log(...epoch.ids())) // 1 2 3
@@ -73,11 +75,11 @@ const watches = new Map<string, WorkerWatch>()
  * for (;;); // until server.js terminates it
  * ```
  */
-export function watchWorkers(handle: unknown): () => void {
+export function watchWorkers(handle: TrackerHandle): () => void {
   return watchFor({}, attachMemory(handle, 'tracker'))
 }
 
-/** Called when a tracker has stopped of which this thread has, or had, a writer. */
+/** Called when a tracker has stopped that this thread has, or had, a writer of. */
 let tellWriters: () => void = () => undefined
 
 /**
@@ -121,7 +123,7 @@ class WorkerWatch {
     this.#listen()
   }
 
-  /** Returns the function that lets it go. */
+  /** Returns the function that lets the watch go. */
   hold(holder: object): () => void {
     this.#holders.add(holder)
     this.#endStarts ??= platform.onWorkerStart((worker) => this.#watch(worker))
@@ -140,7 +142,7 @@ class WorkerWatch {
     if (unwatch !== undefined) this.#unwatch.add(unwatch)
   }
 
-  /** A thread has ended, and those that it had started: what they had of this tracker is free. */
+  /** A thread has ended, and with it those that it started: frees what they had of this tracker. */
   #bury(threadId: number): void {
     releaseRole(this.#memory.words, threadId)
     this.#orphans.push(...orphansOf(this.#memory, threadId))

@@ -3,8 +3,8 @@
  * keys, as arrays of lanes, to a Set<bigint> on the main thread. Few keys: it delivers some hundred
  * batches a second where it runs at all. Prints one JSON line.
  */
-import { args, report } from '../args.js'
-import { Seen, uniformKeys } from '../keys.js'
+import { args, report } from '../harness/args.js'
+import { Seen, uniformKeys } from '../harness/keys.js'
 
 const BATCH = 64
 const IN_FLIGHT = 64

@@ -1,6 +1,6 @@
 /** What does a load do that goes on at its own rate? Questions to load.js. */
 import { memoryFootprint } from '../../dist/index.js'
-import { costs, grouped, median, percent, rateOf, show } from '../tables.js'
+import { costs, grouped, median, percent, rateOf, show } from '../harness/tables.js'
 
 const SET = 'Set<bigint>, a thread its own'
 
@@ -68,7 +68,7 @@ export function workloads({ repeat, few, slow }) {
     -1,
   )
   const runs = repeat(
-    'load.js',
+    'measure/load.js',
     loads.map(([, load]) => load),
     slow,
   )
@@ -120,7 +120,7 @@ export function bursts({ repeat, few, slow, all }) {
       few([16, 128, 1024]).map((capacity) => ({ laneCapacity, capacity, batchSize: 64 })),
   )
   const runs = repeat(
-    'load.js',
+    'measure/load.js',
     [
       ...options.map((each) => ({ ...burst, options: each })),
       { ...burst, kind: SET },
@@ -191,7 +191,7 @@ export function tune({
     skew,
     seconds: Math.min(6, Math.max(2, (2.2 * epochMs) / 1000)),
   }
-  const run = (options) => measure('load.js', { ...load, options })
+  const run = (options) => measure('measure/load.js', { ...load, options })
   // First: how many keys does an epoch have? As many as there are ids fit, whatever it says.
   const sized = run({ maxKeysPerEpoch: Math.min(distinct, 2 ** 26) })
   const maxKeysPerEpoch = powerOfTwo(sized.keysAnEpoch.max * HEADROOM)
@@ -210,7 +210,7 @@ export function tune({
   // How soon a key is in the set is up to a writer's own rate.
   const visible = new Map(
     few(BATCH_SIZES).map((batchSize) => {
-      const { visibility } = measure('latency.js', {
+      const { visibility } = measure('measure/latency.js', {
         rate: Math.max(1, (rate || 1_000_000) / writers),
         distinct,
         batchSize,
@@ -292,7 +292,7 @@ export function tune({
       })),
       ...[SET, 'empty loop'].map((kind) => ({
         batchSize: kind,
-        ...columns([measure('load.js', { ...load, kind })]),
+        ...columns([measure('measure/load.js', { ...load, kind })]),
       })),
     ],
     notes,

@@ -2,7 +2,7 @@
  * How many keys a second go from writers' threads into the sets of epochs? Questions to
  * pipeline.js.
  */
-import { costs, grouped, median, percent, rateOf, show } from '../tables.js'
+import { costs, grouped, median, percent, rateOf, show } from '../harness/tables.js'
 
 export const SIZES = [2_000, 100_000, 4_000_000]
 const ONE_THREAD = 'Set<bigint>, one thread'
@@ -33,7 +33,7 @@ export function pipeline({ repeat, attempt, few, slow, peers }) {
     )
     const ask = (kinds, most) => {
       const runs = repeat(
-        'pipeline.js',
+        'measure/pipeline.js',
         kinds.map((kind) => ({ kind, distinct, count: COUNTS[kind] })),
         most,
       )
@@ -99,7 +99,7 @@ export function topologies({ repeat, few, slow, all }) {
     ...FLOORS.map((kind) => ({ kind, ...load, count: FEWER })),
     ...few([1, 2, 3, 4, 8]).map((writers) => ({ kind: 'dirtyring', writers, ...load })),
   ])
-  const runs = repeat('pipeline.js', variants, slow)
+  const runs = repeat('measure/pipeline.js', variants, slow)
   let single
   const rows = variants.map(({ kind, writers, skew, distinct, epochMs }, i) => {
     const rate = median(runs[i], rateOf)
@@ -138,7 +138,7 @@ export function skew({ repeat, few, slow, quick }) {
     ...chosen.map(([, load]) => ({ kind: 'dirtyring', writers: 4, ...load })),
     ...FLOORS.map((kind) => ({ kind, count: FEWER, distinct: ids, skew: 0.99 })),
   ]
-  const runs = repeat('pipeline.js', variants, slow)
+  const runs = repeat('measure/pipeline.js', variants, slow)
   const first = median(runs[0], rateOf)
   const rows = variants.map(({ kind, distinct, epochMs }, i) => ({
     keys: i < chosen.length ? chosen[i][0] : `Zipf 0.99: ${kind}`,
@@ -166,7 +166,7 @@ export function batch({ repeat, few, slow, all }) {
       : [1, 4, 16, 64, 256, 1024, 4096],
   )
   const runs = repeat(
-    'pipeline.js',
+    'measure/pipeline.js',
     [
       ...sizes.map((batchSize) => ({
         kind: 'dirtyring',
@@ -179,7 +179,7 @@ export function batch({ repeat, few, slow, all }) {
     slow,
   )
   const seen = repeat(
-    'latency.js',
+    'measure/latency.js',
     sizes.map((batchSize) => ({ rate, distinct: 100_000, batchSize, visible: true, seconds: 1 })),
     slow,
   )

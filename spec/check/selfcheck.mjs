@@ -1,4 +1,4 @@
-/** Checks of the checker, for spec/check.spec.ts: one line of JSON. */
+/** Checks of the checker, for spec/check/check.spec.ts: one line of JSON. */
 import { replay, search, Subject } from './explorer.mjs'
 import { CannotInstrument, instrument, loadCore } from './instrument.mjs'
 import { mutants } from './mutants/list.mjs'

@@ -1,6 +1,6 @@
 /**
  * Puts each fault of old back into a copy of lib/, and requires that its spec in
- * spec/faults.spec.ts fails there: `npm run check:faults`. Ends with status 1 if a fault goes
+ * spec/faults/faults.spec.ts fails there: `npm run check:faults`. Ends with status 1 if a fault goes
  * unnoticed, if a patch no longer applies, or if a spec fails without one.
  */
 import { spawn } from 'node:child_process'
@@ -16,7 +16,7 @@ const COPIED = [
   'package.json',
   'jest.config.js',
   'tsconfig.json',
-  'spec/faults.spec.ts',
+  'spec/faults/faults.spec.ts',
   'spec/support',
 ]
 const LIMIT_MS = 120_000
@@ -97,7 +97,7 @@ async function runSpecs(folder) {
   ]
   const { output } = await run(
     process.execPath,
-    [...args, '--json', '--outputFile', report, 'spec/faults.spec.ts'],
+    [...args, '--json', '--outputFile', report, 'spec/faults/faults.spec.ts'],
     folder,
   )
   try {

@@ -6,28 +6,52 @@
 export const GROUPS = {
   keys: {
     mutate: ['lib/{keys,fingerprint,check,errors,support}.ts'],
-    specs: ['keys', 'fingerprint', 'bad-input', 'set'],
+    specs: ['unit/keys', 'unit/fingerprint', 'contract/bad-input', 'unit/set'],
   },
   set: {
     mutate: ['lib/set/**/*.ts', '!lib/set/native/{binary,kernel.as}.ts'],
-    specs: ['set', 'native'],
+    specs: ['unit/set', 'unit/native'],
   },
-  dictionary: { mutate: ['lib/dictionary/*.ts'], specs: ['dictionary'] },
+  dictionary: { mutate: ['lib/dictionary/*.ts'], specs: ['contract/dictionary'] },
   memory: {
     mutate: ['lib/memory/*.ts', 'lib/options.ts'],
-    specs: ['lanes', 'ring', 'wraps', 'bad-input', 'aggregator'],
+    specs: ['unit/lanes', 'unit/ring', 'contract/wraps', 'contract/bad-input', 'unit/aggregator'],
   },
-  ring: { mutate: ['lib/ring/*.ts'], specs: ['lanes', 'ring', 'wraps', 'batches'] },
+  ring: {
+    mutate: ['lib/ring/*.ts'],
+    specs: ['unit/lanes', 'unit/ring', 'contract/wraps', 'contract/batches'],
+  },
   aggregator: {
     mutate: ['lib/aggregator/*.ts', '!lib/aggregator/worker.ts'],
-    specs: ['aggregator', 'faults', 'no-way-on', 'stop', 'wraps'],
+    specs: [
+      'unit/aggregator',
+      'faults/faults',
+      'contract/given-up',
+      'contract/stop',
+      'contract/wraps',
+    ],
   },
   writer: {
     mutate: ['lib/writer/*.ts', 'lib/platform/{node,thread}.ts', 'lib/timers.ts'],
-    specs: ['writers', 'thread-writers', 'batches', 'signals', 'stop', 'bad-input'],
+    specs: [
+      'contract/writers',
+      'contract/thread-writers',
+      'contract/batches',
+      'contract/signals',
+      'contract/stop',
+      'contract/bad-input',
+    ],
   },
   tracker: {
     mutate: ['lib/tracker/*.ts', 'lib/epochs/*.ts', 'lib/signal.ts'],
-    specs: ['epochs', 'flushed', 'observing', 'signals', 'stop', 'no-way-on', 'bad-input'],
+    specs: [
+      'contract/epochs',
+      'contract/flushed',
+      'contract/observing',
+      'contract/signals',
+      'contract/stop',
+      'contract/given-up',
+      'contract/bad-input',
+    ],
   },
 }

@@ -22,7 +22,7 @@ export default {
   incremental: true,
   incrementalFile: `${cache}/incremental.json`,
   tempDirName: `${cache}/sandbox`,
-  ignorePatterns: ['coverage', 'docs', 'perf', 'spec/check', 'spec/apps', '.ci'],
+  ignorePatterns: ['coverage', 'docs', 'perf', 'spec/check', 'spec/threads/apps', '.ci'],
   reporters: ['html', 'json', 'dots'],
   htmlReporter: { fileName: `${cache}/report.html` },
   jsonReporter: { fileName: `${cache}/report.json` },

@@ -2,15 +2,15 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 /**
- * Runs spec/programs/NAME.mjs against the built package, in a process of its own; resolves with the
- * verdict it printed last.
+ * Runs spec/threads/programs/NAME.mjs against the built package, in a process of its own. Resolves
+ * with the verdict that it printed last.
  */
 export function runProgram(
   name: string,
   args: object = {},
   { timeoutMs = 60_000 }: { timeoutMs?: number } = {},
 ): Promise<any> {
-  const script = fileURLToPath(new URL(`../programs/${name}.mjs`, import.meta.url))
+  const script = fileURLToPath(new URL(`../threads/programs/${name}.mjs`, import.meta.url))
   const { NODE_OPTIONS: _, ...env } = process.env
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [script, JSON.stringify(args)], {

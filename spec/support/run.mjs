@@ -4,11 +4,11 @@ import { fileURLToPath } from 'node:url'
 const RUN_MS_MAX = 600_000
 
 /**
- * Runs spec/programs/NAME.mjs in a process of its own. Resolves with its verdict, or with errors in
- * place of one.
+ * Runs spec/threads/programs/NAME.mjs in a process of its own. Resolves with its verdict, or with
+ * errors in place of one.
  */
 export function run(program, args) {
-  const script = fileURLToPath(new URL(`../programs/${program}.mjs`, import.meta.url))
+  const script = fileURLToPath(new URL(`../threads/programs/${program}.mjs`, import.meta.url))
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [script, JSON.stringify(args)], {
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -28,7 +28,7 @@ impl Hasher for Identity {
     }
 }
 
-/// The stream of perf/keys.js, to the bit.
+/// The stream of perf/harness/keys.js, to the bit.
 fn uniform_keys(count: usize, distinct: u32, seed: u32) -> Vec<u64> {
     let mut state = seed;
     (0..count)

@@ -1,0 +1,57 @@
+import type { Key, ReadonlyBigints, ReadonlyPairs } from '../keys.js'
+
+/**
+ * Says why an epoch is not exact:
+ *
+ * - 'everything': a change was marked that no list of keys describes
+ * - 'fault': a part of the aggregator's work failed again and again, and was given up
+ * - 'unpublished': the tracker stopped while writers had keys staged
+ * - 'overflow': more than `maxKeysPerEpoch` distinct keys
+ *
+ * An epoch with several reasons names the first of them in this order.
+ */
+export type InexactReason = 'overflow' | 'everything' | 'unpublished' | 'fault'
+
+/**
+ * What an epoch holds. If the epoch is not exact, some of its keys are missing in the list. Each
+ * member that walks or lists the keys then throws `ERR_DIRTYRING_INEXACT` at once. `has()` always
+ * answers, and `listed()` gives the part that is known.
+ */
+export interface EpochKeys {
+  /** Distinct keys listed: all of them if the epoch is exact, else a lower bound. */
+  readonly size: number
+  /** Walks the keys in order of first mark: numbers up to 2^53-1, bigints above. */
+  [Symbol.iterator](): IterableIterator<number | bigint>
+  /** Walks the keys that are listed, exact or not. */
+  listed(): IterableIterator<number | bigint>
+  /** Walks the keys as numbers. RangeError at once when one of them is above 2^53-1. */
+  ids(): IterableIterator<number>
+  /** The keys as 64-bit numbers. */
+  readonly bigints: ReadonlyBigints
+  /** The keys as pairs: low, high, low, high and so on. */
+  readonly pairs: ReadonlyPairs
+  /** Calls `visit` for each key as a pair. */
+  forEachPair(visit: (low: number, high: number, index: number) => void): void
+  /** Whether a key may have been marked. True for every key if the epoch is not exact. */
+  has(key: Key): boolean
+  /** The same for a pair. */
+  hasPair(low: number, high: number): boolean
+  /** Whether the list of keys is complete. */
+  readonly exact: boolean
+  /** Why it is not. */
+  readonly reason: InexactReason | undefined
+}
+
+/** What every reader of epochs hands out: the keys, and the two ways to settle them. */
+export interface Epoch extends EpochKeys, Disposable, AsyncDisposable {
+  /** The number of the epoch. */
+  readonly id: number
+  /** Whether the epoch is settled, and how. */
+  readonly state: 'sealed' | 'committed' | 'restored'
+  /** Whether no epoch comes after it. */
+  readonly last: boolean
+  /** Says that the keys were dealt with. */
+  commit(): void
+  /** Gives the keys back to the open epoch. */
+  restore(): Promise<void>
+}

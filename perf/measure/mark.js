@@ -1,0 +1,76 @@
+/**
+ * What a mark costs on the writer's thread, its publications included, in each of the ways there
+ * are. ns a mark; see bench.js. A process a way.
+ */
+import { DirtyTracker, fingerprint, TxnBuffer } from '../../dist/index.js'
+import { recover, takeRole } from '../../dist/aggregator/state.js'
+import { IDLE, step } from '../../dist/aggregator/step.js'
+import { attachMemory } from '../../dist/memory/memory.js'
+import { bench, each } from '../harness/bench.js'
+
+const KEYS = 4096
+const MANY = 64
+/** Keys of a transaction. */
+const FEW = 16
+
+// Nobody consumes but this program, between the timed calls: what is timed is the writer alone. A
+// slot for each key, for those who flush each.
+const tracker = await DirtyTracker.create({
+  aggregator: 'none',
+  flushIntervalMs: 0,
+  capacity: 2 * KEYS,
+})
+const aggregator = takeRole(attachMemory(tracker.handle, 'tracker'), 1)
+recover(aggregator)
+const writer = tracker.openWriter()
+
+const ids = Array.from({ length: KEYS }, (_, i) => (i * 7919) % 2000)
+const bigints = ids.map((id) => fingerprint(`user:${id}`))
+const texts = Object.fromEntries(
+  [8, 16, 32, 128].map((length) => [length, ids.map((id) => `${id}:`.padEnd(length, 'x'))]),
+)
+const bytes = Object.fromEntries(
+  Object.entries(texts).map(([length, strings]) => [
+    length,
+    strings.map((text) => Buffer.from(text)),
+  ]),
+)
+const many = BigUint64Array.from(bigints.slice(0, MANY))
+const manyLanes = new Uint32Array(many.buffer)
+const txn = new TxnBuffer(1)
+const markFew = () => {
+  for (let i = 0; i < FEW; i++) writer.mark(ids[i], i)
+}
+
+bench(
+  Object.fromEntries(
+    Object.entries({
+      'empty loop': (i) => ids[i],
+      'mark(lo, hi)': (i) => writer.mark(ids[i], i),
+      'mark(lo, hi), one hot key': () => writer.mark(7, 7),
+      'mark(id)': (i) => writer.mark(ids[i]),
+      'mark(bigint)': (i) => writer.mark(bigints[i]),
+      'mark(string), 8 bytes': (i) => writer.mark(texts[8][i]),
+      'mark(string), 16 bytes': (i) => writer.mark(texts[16][i]),
+      'mark(string), 32 bytes': (i) => writer.mark(texts[32][i]),
+      'mark(string), 128 bytes': (i) => writer.mark(texts[128][i]),
+      'mark(bytes), 32 bytes': (i) => writer.mark(bytes[32][i]),
+      'mark(lo, hi) and flush()': (i) => writer.mark(ids[i], i) && writer.flush(),
+      'flush(), nothing staged': () => writer.flush(),
+      [`markMany(BigUint64Array of ${MANY})`]: (i) => i % MANY === 0 && writer.markMany(many),
+      [`markLanes(Uint32Array of ${MANY} keys)`]: (i) =>
+        i % MANY === 0 && writer.markLanes(manyLanes),
+      [`batch(fn) of ${FEW} marks`]: (i) => i % FEW === 0 && writer.batch(markFew),
+      [`TxnBuffer: record(lo, hi), flushTo() every ${FEW}`](i) {
+        txn.record(ids[i], i)
+        return i % FEW === FEW - 1 && txn.flushTo(writer)
+      },
+    }).map(([name, call]) => [name, each(KEYS, call)]),
+  ),
+  KEYS,
+  {
+    after() {
+      while (step(aggregator) !== IDLE);
+    },
+  },
+)

@@ -1,0 +1,443 @@
+import { types } from 'node:util'
+import { afterEach, describe, expect, it } from '@jest/globals'
+import * as library from '../../lib/index.js'
+import {
+  BatchRing,
+  DirtyTracker,
+  fingerprint,
+  FingerprintSet,
+  KeyDictionary,
+  SealedEpoch,
+  TxnBuffer,
+  Writer,
+  type BatchProducer,
+} from '../../lib/index.js'
+import { declaredFunctions, type Declared } from '../support/declared.js'
+import { openInline } from '../support/in-process.js'
+import { isTrue, oddValues, OwnError, type Odd } from '../support/odd-values.js'
+
+/** One of everything that has methods; each store is looked at after each call. */
+interface Scene {
+  readonly tracker: DirtyTracker
+  readonly writer: Writer
+  readonly epoch: SealedEpoch
+  readonly txn: TxnBuffer
+  readonly set: FingerprintSet
+  readonly dictionary: KeyDictionary
+  readonly ring: BatchRing
+  readonly producer: BatchProducer
+}
+
+type Store = 'tracker' | 'txn' | 'set' | 'ring'
+const STORES: readonly Store[] = ['tracker', 'txn', 'set', 'ring']
+
+interface Valid {
+  readonly on?: (scene: Scene) => object
+  /** Arguments with which the call works. */
+  readonly args: (scene: Scene) => unknown[]
+  /** Where the call stores keys, and which: undefined if it has to refuse these arguments. */
+  readonly into?: Store
+  readonly keys?: (...args: any[]) => bigint[] | undefined
+  /**
+   * At these arguments keys() says of every value whether it is allowed. At others the call may
+   * refuse it.
+   */
+  readonly exact?: number[]
+}
+
+const SMALL = {
+  capacity: 8,
+  laneCapacity: 1024,
+  maxWriters: 8,
+  maxKeysPerEpoch: 4096,
+  flushIntervalMs: 0,
+  aggregator: 'inline',
+} as const
+
+// What each value means, by the declarations of Key and KeyList: not by the code under test.
+function keyOf(value: unknown): bigint | undefined {
+  if (typeof value === 'number')
+    return Number.isSafeInteger(value) && value >= 0 ? BigInt(value) : undefined
+  if (typeof value === 'bigint') return value >= 0n && value < 2n ** 64n ? value : undefined
+  return textOf(value)
+}
+
+function textOf(value: unknown, seed: unknown = 0): bigint | undefined {
+  if (typeof seed !== 'number' || seed >>> 0 !== seed) return undefined
+  return typeof value === 'string' || (types.isUint8Array(value) && isTrue(value))
+    ? fingerprint(value, seed)
+    : undefined
+}
+
+function keysOf(value: unknown, most = 1024): bigint[] | undefined {
+  if (!isTrue(value)) return undefined
+  let keys: unknown[]
+  if (types.isUint32Array(value) || types.isBigUint64Array(value)) keys = [...value.slice()]
+  else if (types.isBigInt64Array(value))
+    keys = Array.from(value, (each) => BigInt.asUintN(64, each))
+  else if (Array.isArray(value))
+    keys =
+      value.length > 10_000 ? [undefined] : Array.from({ length: value.length }, (_, i) => value[i])
+  else if (types.isSet(value)) keys = [...value]
+  else return undefined
+  if (keys.length > most) return undefined
+  const found = keys.map(keyOf)
+  return found.includes(undefined) ? undefined : (found as bigint[])
+}
+
+function pairOf(lo: unknown, hi: unknown): bigint[] | undefined {
+  if (hi === undefined) return one(keyOf(lo))
+  return typeof lo === 'number' && typeof hi === 'number'
+    ? [(BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)]
+    : undefined
+}
+
+function pairsOf(value: unknown): bigint[] | undefined {
+  if (!isTrue(value) || !(types.isUint32Array(value) || types.isInt32Array(value))) return undefined
+  const lanes = value.slice() // with the length it has, whatever it says
+  if (lanes.length % 2 !== 0 || lanes.length > 2048) return undefined
+  return Array.from(
+    { length: lanes.length / 2 },
+    (_, i) => pairOf(lanes[2 * i], lanes[2 * i + 1])![0],
+  )
+}
+
+const one = (key: bigint | undefined): bigint[] | undefined =>
+  key === undefined ? undefined : [key]
+const none = (): bigint[] => []
+
+const onTracker = (...args: unknown[]): Valid => ({
+  on: (scene) => scene.tracker,
+  args: () => [...args],
+})
+const onEpoch = (...args: unknown[]): Valid => ({
+  on: (scene) => scene.epoch,
+  args: () => [...args],
+})
+const onWriter = (args: unknown[], keys?: Valid['keys'], exact: number[] = [0]): Valid => ({
+  on: (scene) => scene.writer,
+  args: () => [...args],
+  ...(keys === undefined ? {} : { into: 'tracker', keys, exact }),
+})
+const onTxn = (args: unknown[], keys: Valid['keys'], exact = [0]): Valid => ({
+  on: (scene) => scene.txn,
+  args: () => [...args],
+  into: 'txn',
+  keys: keys!,
+  exact,
+})
+const onSet = (args: unknown[], keys: Valid['keys'], exact = [0]): Valid => ({
+  on: (scene) => scene.set,
+  args: () => [...args],
+  into: 'set',
+  keys: keys!,
+  exact,
+})
+const free = (...args: unknown[]): Valid => ({ args: () => [...args] })
+const withHandle = (...args: unknown[]): Valid => ({
+  args: (scene) => [scene.tracker.handle, ...args],
+})
+
+/**
+ * Valid arguments for everything that takes any. A function that is declared and missing here fails
+ * the first spec.
+ */
+const valid: Record<string, Valid> = {
+  'fingerprint(key, seed)': free('x', 7),
+  'memoryFootprint(options)': free({ ...SMALL }),
+  'resolveOptions(options)': free({ ...SMALL }),
+  'DirtyTracker.create(options)': free({ ...SMALL }),
+  'DirtyTracker.watch(worker)': onTracker(undefined),
+  'DirtyTracker.reap(writerId)': onTracker(7),
+  'DirtyTracker.advanceEpoch(options)': onTracker({}),
+  'DirtyTracker.consume(use, options)': onTracker(() => undefined, {}),
+  'DirtyTracker.epochs(options)': onTracker({ everyMs: 1000 }),
+  'DirtyTracker.flushed(options)': onTracker({}),
+  'DirtyTracker.drained(options)': onTracker({}),
+  'DirtyTracker.on(event, listener)': onTracker('epoch', () => undefined),
+  'DirtyTracker.stop(options)': onTracker({ graceMs: 0 }),
+  'openWriter(handle)': withHandle(),
+  'threadWriter(handle)': withHandle(),
+  'withWriter(handle, use)': withHandle(() => undefined),
+  'watchWorkers(handle)': withHandle(),
+  'runAggregator(handle)': withHandle(),
+  'Writer.mark(lo, hi)': onWriter([7, 2], pairOf, [0, 1]),
+  'Writer.mark(key)': onWriter([7], (key) => one(keyOf(key))),
+  'Writer.markFingerprint(fp)': onWriter([7n], (fp) =>
+    typeof fp === 'bigint' ? one(keyOf(fp)) : undefined,
+  ),
+  'Writer.markKey(key, seed)': onWriter(['x', 7], (key, seed) => one(textOf(key, seed)), [0, 1]),
+  'Writer.markMany(keys, options)': onWriter([[7, 8], {}], (keys) => keysOf(keys)),
+  'Writer.markLanes(lanes, options)': onWriter([Uint32Array.of(7, 8), {}], pairsOf),
+  'Writer.batch(use)': onWriter([() => 7]),
+  'Writer.begin(txnId)': onWriter([7]),
+  'Writer.waitForRoom(keys, options)': onWriter([7, {}]),
+  'new TxnBuffer(txnId, expectedKeys)': free(7, 7),
+  'TxnBuffer.record(key)': onTxn([7], (key) => one(keyOf(key))),
+  'TxnBuffer.record(lo, hi)': onTxn([7, 2], pairOf, [0, 1]),
+  'TxnBuffer.recordLanes(lo, hi)': onTxn(
+    [7, 2],
+    (lo, hi) => (hi === undefined ? undefined : pairOf(lo, hi)),
+    [0, 1],
+  ),
+  'TxnBuffer.recordKey(key, seed)': onTxn(['x', 7], (key, seed) => one(textOf(key, seed)), [0, 1]),
+  'TxnBuffer.recordMany(keys)': onTxn([[7, 8]], (keys) => keysOf(keys, 2 ** 29)),
+  'TxnBuffer.reset(txnId)': onTxn([7], none, []),
+  'TxnBuffer.flushTo(writer, options)': {
+    on: (scene) => scene.txn,
+    args: (scene) => [scene.writer, {}],
+  },
+  'SealedEpoch.forEach(visit)': onEpoch(() => undefined),
+  'SealedEpoch.has(key)': onEpoch(7),
+  'SealedEpoch.has(lo, hi)': onEpoch(7, 2),
+  'SealedEpoch.hasKey(key, seed)': onEpoch('x', 7),
+  'KeyDictionary.create(options)': free({ maxKeys: 7, maxBytes: 70 }),
+  'KeyDictionary.attach(handle)': { args: (scene) => [scene.dictionary.handle] },
+  'KeyDictionary.id(key)': { on: (scene) => scene.dictionary, args: () => ['x'] },
+  'KeyDictionary.find(key)': { on: (scene) => scene.dictionary, args: () => ['x'] },
+  'KeyDictionary.key(id)': { on: (scene) => scene.dictionary, args: () => [0] },
+  'KeyDictionary.bytes(id)': { on: (scene) => scene.dictionary, args: () => [0] },
+  'BatchProducer.push(batch)': {
+    on: (scene) => scene.producer,
+    args: () => [BigUint64Array.of(7n)],
+    into: 'ring',
+    keys: (batch) => (types.isBigUint64Array(batch) ? keysOf(batch) : undefined),
+    exact: [0],
+  },
+  'BatchRing.create(options)': free({ capacity: 2, laneCapacity: 2, maxWriters: 1 }),
+  'BatchRing.attach(handle)': { args: (scene) => [scene.ring.handle] },
+  'BatchRing.drain(onBatch, limit)': {
+    on: (scene) => scene.ring,
+    args: () => [() => undefined, 7],
+  },
+  'new FingerprintSet(options)': free({ expectedKeys: 7, seed: 7, kernel: 'js' }),
+  'FingerprintSet.add(lo, hi)': onSet([7, 2], pairOf, [0, 1]),
+  'FingerprintSet.add(key)': onSet([7], (key) => one(keyOf(key))),
+  'FingerprintSet.addMany(keys)': onSet([[7, 8]], (keys) => keysOf(keys, 2 ** 28)),
+  'FingerprintSet.has(lo, hi)': onSet([7, 2], none, []),
+  'FingerprintSet.has(key)': onSet([7], none, []),
+}
+
+/** Only the library makes these; a caller has nothing to pass. */
+const notForCallers = /^new DirtyRingError\(/
+
+/** What the base arguments do not make work, and what is said then. */
+const refused: Record<string, string> = {
+  'DirtyTracker.watch(worker)': 'ERR_DIRTYRING_INVALID_ARG',
+  'runAggregator(handle)': 'ERR_DIRTYRING_AGGREGATOR_TAKEN',
+}
+
+const declared = declaredFunctions().filter(({ name }) => !notForCallers.test(name))
+
+async function newScene(): Promise<Scene> {
+  const tracker = await openInline({ ...SMALL })
+  tracker.openWriter() // number 0: reap() of an odd number that is one is not the scene's own
+  const writer = tracker.openWriter()
+  writer.mark(1)
+  const dictionary = KeyDictionary.create({ maxKeys: 200 })
+  dictionary.id('x')
+  const ring = BatchRing.create({ capacity: 8, laneCapacity: 1024, maxWriters: 2 })
+  return {
+    tracker,
+    writer,
+    epoch: await tracker.advanceEpoch(),
+    txn: new TxnBuffer(1),
+    set: new FingerprintSet(),
+    dictionary,
+    ring,
+    producer: ring.openProducer(),
+  }
+}
+
+/**
+ * Takes out what each store holds. The mark that goes first has to be there: the tracker works as
+ * before.
+ */
+async function takeAll(
+  { tracker, writer, txn, set, ring }: Scene,
+  marker: bigint,
+): Promise<Record<Store, bigint[]>> {
+  writer.mark(marker)
+  const epoch = await within(tracker.advanceEpoch(), 'the epoch after it')
+  if (!epoch.exact || !epoch.has(marker))
+    throw new Error(`the mark that follows is not in the epoch (exact: ${epoch.exact})`)
+  const keys = [...epoch].filter((key) => key !== marker)
+  epoch.commit()
+  const pushed: bigint[] = []
+  ring.drain((batch) => pushed.push(...batch))
+  const inSet = [...set]
+  set.clear()
+  return { tracker: keys, txn: [...txn.drain()], set: inSet, ring: pushed }
+}
+
+function within<T>(promise: PromiseLike<T>, what: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no end: ${what}`)), 5000)
+    Promise.resolve(promise)
+      .finally(() => clearTimeout(timer))
+      .then(resolve, reject)
+  })
+}
+
+function call({ owner, member, kind }: Declared, on: object | undefined, args: unknown[]): unknown {
+  const scope: any = owner === undefined ? library : (library as any)[owner]
+  if (kind === 'new') return new scope(...args)
+  if (kind === 'method') return (on as any)[member](...args)
+  return scope[member](...args)
+}
+
+/** Ends what a call has opened. */
+async function end(result: unknown): Promise<void> {
+  if (result instanceof DirtyTracker) await result.stop({ graceMs: 0 })
+  else if (result instanceof Writer) result.close()
+  else if (result instanceof SealedEpoch) result.commit()
+  else if (typeof result === 'function') result()
+  else if (typeof (result as AsyncGenerator | undefined)?.return === 'function')
+    await (result as AsyncGenerator).return(undefined)
+}
+
+const isExpected = (error: any): boolean =>
+  error instanceof OwnError ||
+  // What the caller's own function throws when it is called.
+  /^Class constructor |^Cannot perform 'apply' on a proxy/.test(error?.message) ||
+  (typeof error?.code === 'string' &&
+    error.code.startsWith('ERR_DIRTYRING_') &&
+    ['TypeError', 'RangeError', 'DirtyRingError'].includes(error.name))
+
+const sorted = (keys: readonly bigint[]): bigint[] =>
+  [...new Set(keys)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+
+let scene: Scene | undefined
+let marker = 2n ** 40n
+
+afterEach(() => {
+  scene = undefined
+})
+
+/** What went wrong when the function was called so: nothing, for most. */
+async function problemOf(
+  each: Declared,
+  args: unknown[],
+  isExact: boolean,
+): Promise<string | undefined> {
+  const { on, into, keys } = valid[each.name] ?? { args: () => [] }
+  let error: any
+  let result: unknown
+  let threw = false
+  try {
+    result = call(each, on?.(scene!), args)
+    if (typeof (result as PromiseLike<unknown> | undefined)?.then === 'function')
+      result = await within(result as PromiseLike<unknown>, 'the call')
+  } catch (thrown) {
+    threw = true
+    error = thrown
+  }
+  if (threw && !isExpected(error)) return `threw ${String(error?.stack ?? error)}`
+  const should = keys?.(...args)
+  if (into !== undefined && isExact && threw === (should !== undefined)) {
+    if (!(error instanceof OwnError)) return threw ? `refused: ${error.message}` : `accepted`
+  }
+  const hasStopped = each.member === 'stop' && scene!.writer.room === 0
+  if (hasStopped) scene = undefined
+  else {
+    await end(result)
+    if (each.kind === 'method' && ['close', 'commit', 'restore'].includes(each.member)) {
+      scene = undefined
+      return undefined
+    }
+    const held = await takeAll(scene!, marker++)
+    for (const store of STORES) {
+      const expected = store === into && !threw ? should! : []
+      if (sorted(held[store]).join() !== sorted(expected).join())
+        return `${store} holds ${held[store].join()}, not ${expected.join()}`
+    }
+  }
+  return undefined
+}
+
+describe('C11: odd values', () => {
+  it('there are valid arguments for everything that the package declares', () => {
+    expect(
+      declared
+        .filter(({ name, positions }) => positions.length > 0 && valid[name] === undefined)
+        .map(({ name }) => name),
+    ).toEqual([])
+    expect(declared.length).toBeGreaterThan(60)
+  })
+
+  it('with the valid arguments every call works, and stores what it should', async () => {
+    const problems: string[] = []
+    for (const each of declared) {
+      scene ??= await newScene()
+      const on = valid[each.name]?.on?.(scene) ?? ownersIn(scene)[each.owner ?? '']
+      if (each.positions.length === 0) {
+        const copy = await newScene()
+        const target = ownersIn(copy)[each.owner ?? '']
+        await end(await call(each, target, []))
+        continue
+      }
+      const args = valid[each.name].args(scene)
+      const code = await Promise.resolve()
+        .then(() => call(each, on, args))
+        .then(end)
+        .catch((error: unknown) => (error as { code?: unknown }).code ?? error)
+      scene = undefined
+      if (code !== refused[each.name]) problems.push(`${each.name}: ${String(code)}`)
+    }
+    expect(problems).toEqual([])
+  })
+
+  const positions = declared.flatMap((each) =>
+    each.positions.map((position) => ({
+      title: `${each.name}: ${position.label}`,
+      each,
+      position,
+    })),
+  )
+
+  it.each(positions)('$title', async ({ each, position: { index, option } }) => {
+    const problems: string[] = []
+    const isExact = option === undefined && valid[each.name].exact?.includes(index) === true
+    const proxied: Odd = [
+      'a Proxy of what is valid',
+      () => proxyOf(valid[each.name].args(scene!), index, option),
+    ]
+    for (const [name, make] of [...oddValues, proxied]) {
+      scene ??= await newScene()
+      const args = valid[each.name].args(scene)
+      const odd = make()
+      args[index] = option === undefined ? odd : { ...(args[index] as object), [option]: odd }
+      const problem = await problemOf(each, args, isExact && name !== proxied[0]).catch(
+        (error: unknown) => {
+          scene = undefined
+          return `afterwards: ${String((error as Error).stack)}`
+        },
+      )
+      if (problem !== undefined) {
+        problems.push(`${name}: ${problem}`)
+        scene = undefined
+      }
+    }
+    expect(problems).toEqual([])
+  })
+})
+
+function proxyOf(args: unknown[], index: number, option: string | undefined): unknown {
+  const value = option === undefined ? args[index] : (args[index] as any)[option]
+  return (typeof value === 'object' && value !== null) || typeof value === 'function'
+    ? new Proxy(value, {})
+    : value
+}
+
+function ownersIn(all: Scene): Record<string, object> {
+  return {
+    DirtyTracker: all.tracker,
+    Writer: all.writer,
+    SealedEpoch: all.epoch,
+    TxnBuffer: all.txn,
+    FingerprintSet: all.set,
+    KeyDictionary: all.dictionary,
+    BatchRing: all.ring,
+    BatchProducer: all.producer,
+  }
+}

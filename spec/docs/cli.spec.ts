@@ -1,0 +1,131 @@
+import { describe, expect, it } from '@jest/globals'
+import { readFileSync } from 'node:fs'
+import { memoryFootprint, resolveOptions } from '../../lib/index.js'
+import { dirtyring } from '../support/command-line.js'
+
+const { version } = JSON.parse(
+  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+) as { version: string }
+const steps = [
+  'create a tracker',
+  'two workers mark',
+  'an epoch',
+  'a terminated worker',
+  'a failed checkpoint',
+  'stop',
+]
+
+describe('the doctor', () => {
+  it('says what there is, and that it works', async () => {
+    const { code, stdout, stderr } = await dirtyring(['doctor'])
+    const textOf = (name: string) =>
+      new RegExp(`^  ${name.padEnd(20)} (.*)$`, 'm').exec(stdout)?.[1]
+
+    expect(stderr).toBe('')
+    expect(stdout).toMatch(`dirtyring ${version}, memory layout 2\n`)
+    expect(textOf('node')).toBe(`${process.versions.node}, V8 ${process.versions.v8}`)
+    expect(textOf('platform')).toContain(process.arch)
+    for (const name of ['shared memory', 'may block', 'waitAsync', 'WebAssembly'])
+      expect(textOf(name)).toBe('yes')
+    expect(textOf('reserved')).toBe(`${(memoryFootprint().total / 2 ** 20).toFixed(1)} MiB`)
+    expect(textOf('resident')).toMatch(
+      /^[\d.]+ [KM]iB when created; [\d.]+ MiB with its aggregator's worker/,
+    )
+    expect(textOf('kernel')).toBe('wasm')
+    for (const step of steps) expect(textOf(step)).toMatch(/^ok {2}/)
+    expect(textOf('an epoch')).toMatch(/ 20,000 keys, sealed in /)
+    expect(textOf('a terminated worker')).toMatch(/ 37 keys it had staged: harvested$/)
+    expect(stdout).toMatch(/\ndirtyring is usable here\n$/)
+    expect(code).toBe(0)
+  })
+
+  it('says the same to machines', async () => {
+    const { code, stdout } = await dirtyring(['doctor', '--json'])
+    const diagnosis = JSON.parse(stdout)
+
+    expect(diagnosis).toMatchObject({
+      usable: true,
+      dirtyring: { version, layout: 2 },
+      runtime: { node: process.versions.node, v8: process.versions.v8, arch: process.arch },
+      support: { sharedMemory: true, canBlock: true, waitAsync: true, wasm: true },
+      defaults: { footprint: memoryFootprint(), kernel: 'wasm' },
+    })
+    expect(diagnosis.defaults.resident).toBeLessThan(memoryFootprint().total)
+    expect(
+      diagnosis.selfTest.map(({ name, ok }: { name: string; ok: boolean }) => [name, ok]),
+    ).toEqual(steps.map((name) => [name, true]))
+    expect(code).toBe(0)
+  })
+
+  it('says what went wrong where workers are forbidden', async () => {
+    const permission = process.allowedNodeEnvironmentFlags.has('--permission')
+      ? '--permission'
+      : '--experimental-permission'
+    const { code, stdout } = await dirtyring(['doctor'], {
+      node: [permission, '--allow-fs-read=*'],
+    })
+
+    expect(stdout).toMatch(
+      /^ {2}create a tracker {5}FAILED {2}the aggregator cannot be started: .* \(ERR_DIRTYRING_AGGREGATOR_FAILED\)$/m,
+    )
+    expect(stdout).toMatch(/^ {2}stop {17}not tried$/m)
+    expect(stdout).toMatch(/\ndirtyring is NOT usable here\n$/)
+    expect(code).toBe(1)
+  })
+})
+
+describe('the command line', () => {
+  it('lists its commands', async () => {
+    const [bare, asked] = await Promise.all([dirtyring([]), dirtyring(['--help'])])
+    expect(bare).toEqual(asked)
+    expect(asked.stdout).toMatch(/^ {2}doctor .*\n {2}demo /m)
+    expect(asked.code).toBe(0)
+  })
+
+  it("lists every option of the demo, every tracker's option among them, with its default", async () => {
+    const { code, stdout } = await dirtyring(['demo', '--help'])
+    const own = [
+      'seconds',
+      'writers',
+      'rows',
+      'row-bytes',
+      'epoch-ms',
+      'theta',
+      'seed',
+      'rate',
+      'forget-rows',
+    ]
+    const tracker = Object.keys(resolveOptions()).map((name) =>
+      name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+    )
+    for (const name of [...own, ...tracker])
+      expect(stdout).toMatch(new RegExp(`^  --${name} <.+> .*\\(.+\\)$`, 'm'))
+    expect(code).toBe(0)
+  })
+
+  it('knows its version', async () => {
+    expect(await dirtyring(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
+  })
+
+  it.each([
+    [['serve'], 'unknown command "serve": there are "doctor" and "demo"'],
+    [['--nope'], 'unknown option "--nope": there are "doctor" and "demo"'],
+    [['doctor', '--rows', '5'], "unknown option '--rows'"],
+    [['demo', 'twice'], 'unexpected argument "twice"'],
+    [['demo', '--nope'], "unknown option '--nope'"],
+    [['demo', '--rows', 'many'], '"--rows" expected a whole number, 1 to 67108864, got "many"'],
+    [['demo', '--seconds', '-1'], '"--seconds" expected a number, 0 to 86400, got "-1"'],
+    [['demo', '--row-bytes', '6'], '"--row-bytes" expected a multiple of 4, got 6'],
+    [['demo', '--capacity', '3'], '"--capacity" expected a power of two, 2 to 1048576, got 3'],
+    [['demo', '--batch-size', 'abc'], '"--batch-size" expected a number, got "abc"'],
+    [['demo', '--on-full', 'drop'], `"--on-full" expected 'wait' or 'reject', got "drop"`],
+    [['demo', '--aggregator', 'none'], `"--aggregator" expected 'worker' or 'inline', got "none"`],
+    [['demo', '--max-writers', '4'], '"--max-writers" expected at least 7 for 4 writers, got 4'],
+  ])('refuses %j in one line', async (args, message) => {
+    expect(await dirtyring(args)).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: `dirtyring: ${message} (try "dirtyring --help")\n`,
+    })
+  })
+})

@@ -1,0 +1,266 @@
+import { spawnSync } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { runProgram } from '../support/program.js'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+/** Where the package is packed, and a project that has it as its only dependency. */
+const scratch = mkdtempSync(join(tmpdir(), 'dirtyring-packaging-'))
+const project = join(scratch, 'project')
+let packed: string[] = []
+
+function run(command: string, args: string[], cwd: string) {
+  const { NODE_OPTIONS: _, ...env } = process.env
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd,
+    env,
+    encoding: 'utf8',
+    timeout: 60_000,
+  })
+  if (error) throw error
+  return { status, stdout, stderr }
+}
+
+function mustRun(command: string, args: string[], cwd: string): string {
+  const { status, stdout, stderr } = run(command, args, cwd)
+  if (status !== 0)
+    throw new Error(`${command} ${args.join(' ')}: exit status ${status}\n${stdout}\n${stderr}`)
+  return stdout
+}
+
+function write(path: string, text: string): string {
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, text)
+  return path
+}
+
+beforeAll(() => {
+  // Without scripts: the specs' setup has built it, and other specs are running it.
+  const [{ filename, files }] = JSON.parse(
+    mustRun('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch], root),
+  )
+  packed = files.map(({ path }: { path: string }) => path)
+  write(
+    join(project, 'package.json'),
+    JSON.stringify({ name: 'project', version: '1.0.0', private: true, type: 'module' }),
+  )
+  mustRun(
+    'npm',
+    [
+      'install',
+      '--no-audit',
+      '--no-fund',
+      '--offline',
+      '--ignore-scripts',
+      join(scratch, filename),
+    ],
+    project,
+  )
+})
+
+afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+
+describe('the package', () => {
+  it('holds what its users need, and nothing else', () => {
+    const sources = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter(
+      (path) => /(?<!\.as)\.ts$/.test(path),
+    )
+    const built = sources.flatMap((path) =>
+      ['.js', '.d.ts'].map((end) => `dist/${path.replace(/\.ts$/, end)}`),
+    )
+
+    expect(packed.toSorted()).toEqual(
+      ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', ...built].toSorted(),
+    )
+  })
+
+  it('comes alone', () => {
+    expect(
+      readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.')),
+    ).toEqual(['dirtyring'])
+    const manifest = JSON.parse(
+      readFileSync(join(project, 'node_modules/dirtyring/package.json'), 'utf8'),
+    )
+    expect(Object.keys(manifest)).not.toContain('dependencies')
+    expect(Object.keys(manifest)).not.toContain('peerDependencies')
+    expect(Object.keys(manifest)).not.toContain('optionalDependencies')
+  })
+
+  it('has every file that its manifest names', () => {
+    const installed = join(project, 'node_modules/dirtyring')
+    const { exports, imports, bin } = JSON.parse(
+      readFileSync(join(installed, 'package.json'), 'utf8'),
+    )
+    const named = JSON.stringify([exports, imports, bin]).match(/\.\/[\w./-]+\.\w+/g)!
+
+    expect(named.length).toBeGreaterThan(8)
+    expect(named.filter((path) => !existsSync(join(installed, path)))).toEqual([])
+    expect(readFileSync(join(installed, bin.dirtyring), 'utf8')).toMatch(
+      /^#!\/usr\/bin\/env node\n/,
+    )
+  })
+})
+
+describe('its declarations', () => {
+  const compile = (source: string) => {
+    const file = write(join(project, 'src/consumer.ts'), source)
+    const compilerOptions = {
+      target: 'es2022',
+      lib: ['es2022'],
+      module: 'nodenext',
+      types: [],
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      noUncheckedIndexedAccess: true,
+      noPropertyAccessFromIndexSignature: true,
+      noEmit: true,
+    }
+    write(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: [file] }))
+    return run(
+      process.execPath,
+      [join(root, 'node_modules/typescript/bin/tsc'), '-p', project],
+      project,
+    )
+  }
+
+  it('compile strictly without @types/node and without "dom", those of dirtyring/aggregator too', () => {
+    const { status, stdout } = compile(`
+      import 'dirtyring/aggregator'
+      import { BatchRing, DirtyTracker, DirtyRingError, FingerprintSet, TxnBuffer, fingerprint, memoryFootprint, openWriter, resolveOptions } from 'dirtyring'
+      import { runAggregator, runtimeSupport, type AdvanceOptions, type ErrorCode, type Key, type SealedEpoch, type TrackerHandle, type Writer } from 'dirtyring'
+
+      declare const signal: { aborted: boolean; addEventListener(type: 'abort', listener: () => void): void; removeEventListener(type: 'abort', listener: () => void): void }
+      declare const maybe: number | undefined
+
+      export async function main(): Promise<bigint[]> {
+        const tracker: DirtyTracker = await DirtyTracker.create({ batchSize: maybe, aggregator: (handle: TrackerHandle) => handle })
+        const writer: Writer = openWriter(tracker.handle)
+        const keys: Key[] = [1, 2n, 'three', new Uint8Array(4)]
+        const stored: boolean = writer.mark(1, 2) && writer.markMany(keys) && writer.markMany(new BigUint64Array(1)) && writer.markMany(new Set(keys))
+        const txn = new TxnBuffer(1n, 100)
+        txn.record('key')
+        txn.flushTo(writer)
+        const options: AdvanceOptions = { signal, onBusy: 'reject' }
+        const epoch: SealedEpoch = await tracker.advanceEpoch(options)
+        const size: number = await tracker.consume((sealed) => sealed.size)
+        for await (const each of tracker.epochs({ everyMs: 10, signal })) each.commit()
+        const reason: 'overflow' | 'everything' | 'unpublished' | 'fault' | undefined = epoch.reason
+        const code: ErrorCode = new DirtyRingError('ERR_DIRTYRING_STOPPED', 'x').code
+        void [stored, size, reason, code, memoryFootprint({ capacity: 4 }).total, resolveOptions().batchSize, runtimeSupport().wasm, BatchRing, FingerprintSet]
+        await runAggregator(tracker.handle)
+        return [...epoch, fingerprint('x')]
+      }
+    `)
+
+    expect(stdout).toBe('')
+    expect(status).toBe(0)
+  })
+
+  it.each([
+    {
+      name: 'an option of the wrong type',
+      line: `void DirtyTracker.create({ capacity: 'large' })`,
+    },
+    { name: 'an option that there is not', line: `void DirtyTracker.create({ capcity: 4 })` },
+    { name: 'an iterable for a list of keys', line: `openWriter({}).markMany(new Map().keys())` },
+    { name: 'a string for a list of keys', line: `openWriter({}).markMany('keys')` },
+    { name: 'half a key', line: `openWriter({}).mark({})` },
+  ])('refuse $name', ({ line }) => {
+    const { status, stdout } = compile(
+      `import { DirtyTracker, openWriter } from 'dirtyring'\n${line}\nexport { DirtyTracker, openWriter }`,
+    )
+
+    expect(status).not.toBe(0)
+    expect(stdout).toMatch(/consumer\.ts\(2,/)
+  })
+})
+
+describe('the code in the README', () => {
+  /**
+   * Blocks that import the package; those that name their file, one after another, are one program
+   * that begins at main.js.
+   */
+  const programs: { at: string; files: Map<string, string> }[] = []
+  let fresh = true
+  for (const [, language, code] of readFileSync(join(root, 'README.md'), 'utf8').matchAll(
+    /^```(\w*)\n([^]*?)^```$/gm,
+  )) {
+    const name = /^\/\/ ([\w-]+\.m?js)\b/.exec(code)?.[1]
+    if (language !== 'js' || !/^import .* from 'dirtyring'$/m.test(code)) {
+      fresh = true
+      continue
+    }
+    if (name === undefined || fresh || name === 'main.js')
+      programs.push({ at: String(programs.length), files: new Map() })
+    programs.at(-1)!.files.set(name ?? 'main.js', code)
+    fresh = name === undefined
+  }
+
+  it('is there', () => {
+    expect(programs.length).toBeGreaterThan(0)
+    expect(programs.every(({ files }) => files.has('main.js'))).toBe(true)
+  })
+
+  it.each(programs)('runs: program $at', ({ at, files }) => {
+    const directory = join(project, 'readme', at)
+    for (const [name, code] of files) write(join(directory, name), code)
+    const { status, stderr } = run(process.execPath, ['main.js'], directory)
+
+    expect(stderr).toBe('')
+    expect(status).toBe(0)
+  })
+})
+
+describe('a bundler', () => {
+  let bundles: any
+  beforeAll(async () => {
+    bundles = await runProgram('bundle', { dir: project })
+  })
+
+  it('keeps the aggregator when nothing but its entry is imported', () => {
+    expect(bundles.aggregator).toMatchObject({ hasAggregator: true, warnings: [], harvested: [42] })
+    expect(bundles.aggregatorInBrowser).toMatchObject({ hasAggregator: true, warnings: [] })
+  })
+
+  it('drops what is not used', () => {
+    expect(bundles.unused).toMatchObject({ hasAggregator: false })
+    expect(bundles.unused.bytes).toBeLessThan(100)
+    expect(bundles.bare.bytes).toBeLessThan(100)
+  })
+
+  it('takes the platform that it bundles for', () => {
+    expect(bundles.node.nodeImports).toEqual(['node:worker_threads'])
+    expect(bundles.browser.nodeImports).toEqual([])
+    expect(bundles.aggregatorInBrowser.nodeImports).toEqual([])
+    expect(bundles.browser.bytes).toBeGreaterThan(10_000)
+  })
+})
+
+describe('where there is no shared memory', () => {
+  it('importing it does no harm, and create() says what is missing', () => {
+    const script = write(
+      join(project, 'without.js'),
+      `delete globalThis.SharedArrayBuffer
+       const { DirtyTracker, resolveOptions, runtimeSupport } = await import('dirtyring')
+       const code = await DirtyTracker.create().catch((error) => error.code)
+       console.log(JSON.stringify([runtimeSupport().sharedMemory, resolveOptions().capacity, code]))`,
+    )
+
+    expect(JSON.parse(mustRun(process.execPath, [relative(project, script)], project))).toEqual([
+      false,
+      1024,
+      'ERR_DIRTYRING_NO_SHARED_MEMORY',
+    ])
+  })
+})

@@ -1,0 +1,82 @@
+import { describe, expect, it } from '@jest/globals'
+import { runProgram } from '../support/program.js'
+
+const INVALID = 'ERR_DIRTYRING_INVALID_ARG'
+
+describe('a host', () => {
+  it('that is big-endian is refused when the library is loaded, and told why', async () => {
+    expect(await runProgram('platforms', { case: 'bigEndian' })).toEqual({
+      code: 'ERR_DIRTYRING_UNSUPPORTED',
+      message: expect.stringContaining('a little-endian host'),
+    })
+  })
+
+  it('whose prototypes are frozen has healthy trackers that stop, and errors with their names', async () => {
+    expect(await runProgram('platforms', { case: 'frozen' })).toEqual({
+      ids: [1],
+      waiting: 'ERR_DIRTYRING_OUT_OF_RANGE',
+      error: { name: 'DirtyRingError', code: 'ERR_DIRTYRING_STOPPED' },
+      full: 'ERR_DIRTYRING_DICTIONARY_FULL',
+    })
+  })
+
+  it('without TextEncoder, Worker, performance, crypto and queueMicrotask loads the library, and does what it can', async () => {
+    expect(await runProgram('platforms', { case: 'bare' })).toEqual({
+      bare: {
+        canBlock: true,
+        added: 2,
+        fingerprint: true,
+        ids: [0, 1, 0],
+        text: Array(2).fill('ERR_DIRTYRING_UNSUPPORTED'),
+        pushed: true,
+      },
+      epoch: { has: [true, true, true, false], last: 0 },
+      aggregator: {
+        code: 'ERR_DIRTYRING_AGGREGATOR_FAILED',
+        cause: expect.stringContaining('pass aggregator: "inline"'),
+      },
+    })
+  })
+
+  it('without Atomics.waitAsync does all the same, and runtimeSupport() says so', async () => {
+    expect(await runProgram('platforms', { case: 'withoutWaitAsync' })).toEqual({
+      waitAsync: false,
+      worker: [100, 101],
+      inline: [100, 101],
+    })
+  })
+
+  it.each(['missing', 'forbidden'])(
+    'where WebAssembly is %s has the TypeScript kernel, and runtimeSupport() says so',
+    async (how) => {
+      expect(await runProgram('platforms', { case: 'withoutWebAssembly', how })).toEqual({
+        wasm: false,
+        kernel: 'js',
+        asked: 'ERR_DIRTYRING_OUT_OF_RANGE',
+      })
+    },
+  )
+
+  it('with two copies of the library: a writer of the one marks for the other, and errors are told apart by code, not by instanceof', async () => {
+    expect(await runProgram('platforms', { case: 'copies' })).toEqual({
+      ids: [1, 2, 3],
+      atomic: true,
+      inParts: INVALID,
+      left: 1,
+      error: {
+        code: 'ERR_DIRTYRING_CLOSED',
+        name: 'DirtyRingError',
+        isOurs: false,
+        isTheirs: true,
+      },
+    })
+  })
+
+  it('that started a worker before the library was loaded: once it has ended, watch() is told that nobody knows its number', async () => {
+    expect(await runProgram('platforms', { case: 'late' })).toEqual({
+      name: 'TypeError',
+      code: INVALID,
+      cause: expect.stringContaining('before the library was loaded'),
+    })
+  })
+})
