@@ -18,6 +18,7 @@ export {
   type EpochsOptions,
   type StopOptions,
 } from './tracker/tracker.js'
+export type { EpochReader } from './tracker/epoch-reader.js'
 export type { TrackerEvents } from './tracker/events.js'
 export type { AggregatorHealth } from './tracker/aggregator-host.js'
 export type { TrackerStats, WriterStats } from './tracker/stats.js'

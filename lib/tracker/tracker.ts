@@ -17,6 +17,7 @@ import {
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'
 import { publishOwn } from '../writer/lanes.js'
+import type { EpochReader } from './epoch-reader.js'
 import { openWriterIn } from '../writer/open.js'
 import type { Writer } from '../writer/writer.js'
 import { checkBag } from '../check.js'
@@ -106,7 +107,7 @@ const INTERVAL_MAX = 2 ** 31 - 1
  * await tracker.stop()
  * ```
  */
-export class DirtyTracker {
+export class DirtyTracker implements EpochReader, AsyncDisposable {
   /** Pass it to other threads, in workerData or postMessage. */
   readonly handle: TrackerHandle
   /** The options, every default filled in. */

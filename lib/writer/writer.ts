@@ -296,7 +296,12 @@ export class Writer implements Markable, Disposable {
    * ```
    */
   batch<T>(
-    use: (() => T) & (T extends PromiseLike<unknown> ? 'batch() is synchronous only' : unknown),
+    use: (() => T) &
+      ([T] extends [never]
+        ? unknown
+        : T extends PromiseLike<unknown>
+          ? 'batch() is synchronous only'
+          : unknown),
   ): T {
     if (typeof use !== 'function') throw invalidArg('use', 'a function', use)
     const lane = this.#lane

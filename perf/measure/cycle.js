@@ -22,7 +22,7 @@ for (let round = 0; round < 3; round++) {
   const began = performance.now()
   for (let epoch = 0; epoch < EPOCHS; epoch++) {
     const from = performance.now()
-    for (let i = 0; i < MARKS; i++) writer.mark(lanes[2 * i], lanes[2 * i + 1])
+    for (let i = 0; i < MARKS; i++) writer.markPair(lanes[2 * i], lanes[2 * i + 1])
     await tracker.drained()
     filling += performance.now() - from
     await tracker.consume(({ size }) => (result.lost += expected - size))

@@ -71,7 +71,7 @@ if (isMainThread) {
     let sink = 0
     return {
       dirtyring() {
-        for (let i = 0; i < MARKS; i++) writer.mark(i % 5000, i & 3)
+        for (let i = 0; i < MARKS; i++) writer.markPair(i % 5000, i & 3)
         writer.flush()
       },
       'empty loop'() {

@@ -85,7 +85,7 @@ async function marks() {
   recover(aggregator)
   const writer = tracker.openWriter()
   const mark = (from, to) => {
-    for (let i = from; i < to; i++) writer.mark(lanes[2 * i], lanes[2 * i + 1])
+    for (let i = from; i < to; i++) writer.markPair(lanes[2 * i], lanes[2 * i + 1])
   }
   return () => {
     let ms = 0

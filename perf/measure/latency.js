@@ -56,7 +56,7 @@ if (isMainThread) {
   const lanes = new Int32Array(uniformKeys(STREAM, distinct).buffer)
   let sink = 0
   const calls = {
-    mark: (i) => writer.mark(lanes[2 * i], lanes[2 * i + 1]),
+    mark: (i) => writer.markPair(lanes[2 * i], lanes[2 * i + 1]),
     empty: (i) => (sink ^= lanes[2 * i] ^ lanes[2 * i + 1]),
   }
   const result = {}

@@ -72,7 +72,9 @@ async function lead(load) {
     sizes.push(epoch.size)
     if (!epoch.exact) inexact++
     seen.add(
-      epoch.exact ? epoch.lanes : new Uint32Array(BigUint64Array.from(epoch.listed()).buffer),
+      epoch.exact
+        ? epoch.pairs
+        : new Uint32Array(BigUint64Array.from(epoch.listed(), BigInt).buffer),
     )
     if (stalled > 0) {
       await sleep(stalled)
@@ -178,10 +180,10 @@ function marking({ kind, handle, buffer, txn, epochMs }) {
     group:
       txn === undefined
         ? (i, count) => {
-            for (let k = i; k < i + count; k++) writer.mark(lanes[2 * k], lanes[2 * k + 1])
+            for (let k = i; k < i + count; k++) writer.markPair(lanes[2 * k], lanes[2 * k + 1])
           }
         : (i, count) => {
-            for (let k = i; k < i + count; k++) buffered.recordLanes(lanes[2 * k], lanes[2 * k + 1])
+            for (let k = i; k < i + count; k++) buffered.markPair(lanes[2 * k], lanes[2 * k + 1])
             buffered.flushTo(writer)
           },
     flush: () => writer.flush(),

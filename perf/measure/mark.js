@@ -39,15 +39,15 @@ const many = BigUint64Array.from(bigints.slice(0, MANY))
 const manyLanes = new Uint32Array(many.buffer)
 const txn = new TxnBuffer(1)
 const markFew = () => {
-  for (let i = 0; i < FEW; i++) writer.mark(ids[i], i)
+  for (let i = 0; i < FEW; i++) writer.markPair(ids[i], i)
 }
 
 bench(
   Object.fromEntries(
     Object.entries({
       'empty loop': (i) => ids[i],
-      'mark(lo, hi)': (i) => writer.mark(ids[i], i),
-      'mark(lo, hi), one hot key': () => writer.mark(7, 7),
+      'mark(lo, hi)': (i) => writer.markPair(ids[i], i),
+      'mark(lo, hi), one hot key': () => writer.markPair(7, 7),
       'mark(id)': (i) => writer.mark(ids[i]),
       'mark(bigint)': (i) => writer.mark(bigints[i]),
       'mark(string), 8 bytes': (i) => writer.mark(texts[8][i]),
@@ -55,14 +55,14 @@ bench(
       'mark(string), 32 bytes': (i) => writer.mark(texts[32][i]),
       'mark(string), 128 bytes': (i) => writer.mark(texts[128][i]),
       'mark(bytes), 32 bytes': (i) => writer.mark(bytes[32][i]),
-      'mark(lo, hi) and flush()': (i) => writer.mark(ids[i], i) && writer.flush(),
+      'mark(lo, hi) and flush()': (i) => writer.markPair(ids[i], i) && writer.flush(),
       'flush(), nothing staged': () => writer.flush(),
       [`markMany(BigUint64Array of ${MANY})`]: (i) => i % MANY === 0 && writer.markMany(many),
       [`markLanes(Uint32Array of ${MANY} keys)`]: (i) =>
-        i % MANY === 0 && writer.markLanes(manyLanes),
+        i % MANY === 0 && writer.markPairs(manyLanes),
       [`batch(fn) of ${FEW} marks`]: (i) => i % FEW === 0 && writer.batch(markFew),
       [`TxnBuffer: record(lo, hi), flushTo() every ${FEW}`](i) {
-        txn.record(ids[i], i)
+        txn.markPair(ids[i], i)
         return i % FEW === FEW - 1 && txn.flushTo(writer)
       },
     }).map(([name, call]) => [name, each(KEYS, call)]),

@@ -19,11 +19,11 @@ const { bytes: created, kept: tracker } = await grown(() =>
 )
 const writer = tracker.openWriter()
 const { bytes: lane } = await grown(async () => {
-  for (let i = 0; i < 64 * 1024; i++) writer.mark(1, i & 1) // all of the lane's pages
+  for (let i = 0; i < 64 * 1024; i++) writer.markPair(1, i & 1) // all of the lane's pages
   await tracker.drained()
 })
 const { bytes: epoch } = await grown(async () => {
-  for (let i = 0; i < distinct; i++) writer.mark(Math.imul(i, 0x9e3779b1), i)
+  for (let i = 0; i < distinct; i++) writer.markPair(Math.imul(i, 0x9e3779b1), i)
   await tracker.drained()
 })
 const setOf = (keyAt) =>

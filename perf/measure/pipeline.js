@@ -175,7 +175,7 @@ async function dirtyring({ kind, writers, batchSize, capacity, laneCapacity }, s
     tick(ms) {
       let last = Promise.resolve()
       const timer = setInterval(
-        () => (last = tracker.consume((epoch) => seen.add(epoch.lanes))),
+        () => (last = tracker.consume((epoch) => seen.add(epoch.pairs))),
         ms,
       )
       return () => (clearInterval(timer), last)
@@ -186,7 +186,7 @@ async function dirtyring({ kind, writers, batchSize, capacity, laneCapacity }, s
         (name) => after[name] - before[name],
       )
       const epoch = await tracker.stop()
-      seen.add(epoch.lanes)
+      seen.add(epoch.pairs)
       return {
         distinctSeen: seen.size,
         kernel: tracker.kernel,
@@ -241,7 +241,7 @@ function marker(handle, keys) {
   const writer = openWriter(handle)
   const lanes = new Int32Array(keys.buffer) // int32: a lane above 2^31 would be a double on its way
   return (count) => {
-    for (let i = 0; i < count; i++) writer.mark(lanes[2 * i], lanes[2 * i + 1])
+    for (let i = 0; i < count; i++) writer.markPair(lanes[2 * i], lanes[2 * i + 1])
     writer.flush()
   }
 }

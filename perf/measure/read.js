@@ -11,7 +11,7 @@ const tracker = await DirtyTracker.create({ aggregator: 'inline' })
 const writer = tracker.openWriter()
 for (let id = 0; id < KEYS; id++) writer.mark(id)
 const epoch = await tracker.advanceEpoch()
-const plain = new Set(epoch.keys)
+const plain = new Set(epoch.bigints)
 
 bench(
   {
@@ -27,13 +27,13 @@ bench(
     },
     lanes() {
       let sum = 0
-      const lanes = epoch.lanes
+      const lanes = epoch.pairs
       for (let i = 0; i < lanes.length; i += 2) sum ^= lanes[i] ^ lanes[i + 1]
       return sum
     },
     keys() {
       let last
-      const keys = epoch.keys
+      const keys = epoch.bigints
       for (let i = 0; i < keys.length; i++) last = keys[i]
       return last
     },
@@ -49,12 +49,12 @@ bench(
     },
     'forEach()'() {
       let sum = 0
-      epoch.forEach((lo, hi) => (sum ^= lo ^ hi))
+      epoch.forEachPair((lo, hi) => (sum ^= lo ^ hi))
       return sum
     },
     'has(lo, hi)'() {
       let found = 0
-      for (let id = 0; id < KEYS; id++) if (epoch.has(id, 0)) found++
+      for (let id = 0; id < KEYS; id++) if (epoch.hasPair(id, 0)) found++
       return found
     },
   },

@@ -62,13 +62,13 @@ async function aggregator() {
 async function restore() {
   const tracker = await DirtyTracker.create({ maxKeysPerEpoch: 2 * MANY })
   const lanes = new Int32Array(everyKey(0, MANY).buffer)
-  tracker.openWriter().markLanes(lanes, { atomic: false })
+  tracker.openWriter().markPairs(lanes, { atomic: false })
   let epoch = await tracker.advanceEpoch()
   for (let i = 0; i < TIMES; i++) {
     result.times.push(await msOf(() => epoch.restore()))
     epoch = await tracker.advanceEpoch()
     result.lost += MANY - epoch.size
-    const keys = epoch.keys
+    const keys = epoch.bigints
     result.floors.push(
       await msOf(() => {
         const set = new Set()
@@ -94,10 +94,10 @@ async function overflow() {
     await tracker.consume(({ exact, size }) => (result.lost += exact && size === 1 ? 0 : 1))
   }
   for (let i = 0; i < TIMES; i++) {
-    writer.markLanes(lanes, { atomic: false })
+    writer.markPairs(lanes, { atomic: false })
     await tracker.drained()
     result.times.push(await msOf(() => cuts(false)))
-    writer.markLanes(lanes.subarray(0, 2 * limit), { atomic: false })
+    writer.markPairs(lanes.subarray(0, 2 * limit), { atomic: false })
     await tracker.drained()
     result.floors.push(await msOf(() => cuts(true)))
   }

@@ -42,7 +42,7 @@ function ours(kernel) {
     const lanes = new Int32Array(keys.buffer)
     return () => {
       let found = 0
-      for (let i = 0; i < lanes.length; i += 2) if (set.has(lanes[i], lanes[i + 1])) found++
+      for (let i = 0; i < lanes.length; i += 2) if (set.hasPair(lanes[i], lanes[i + 1])) found++
       return found
     }
   }

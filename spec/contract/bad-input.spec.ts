@@ -282,7 +282,7 @@ describe('memoryFootprint()', () => {
 
   it('is what the tracker reserves', async () => {
     const tracker = await openInline()
-    const { buffer } = tracker.handle as { buffer: SharedArrayBuffer }
+    const { buffer } = tracker.handle as unknown as { buffer: SharedArrayBuffer }
     expect(memoryFootprint(tracker.options).total).toBe(buffer.byteLength)
     expect(tracker.stats().bytes).toEqual(memoryFootprint(tracker.options))
   })
@@ -297,7 +297,7 @@ describe('C11: a handle that is none', () => {
 
   /** A copy of a real handle's memory, with one word changed. */
   function tampered(tracker: DirtyTracker, at: number, value: number): object {
-    const { buffer } = tracker.handle as { buffer: SharedArrayBuffer }
+    const { buffer } = tracker.handle as unknown as { buffer: SharedArrayBuffer }
     const words = new Int32Array(new SharedArrayBuffer(buffer.byteLength))
     words.set(new Int32Array(buffer))
     words[at] = value
@@ -330,7 +330,7 @@ describe('C11: a handle that is none', () => {
     ],
     [
       'the buffer itself',
-      (tracker) => (tracker.handle as { buffer: object }).buffer,
+      (tracker) => (tracker.handle as unknown as { buffer: object }).buffer,
       'BAD_HANDLE',
       ['pass tracker.handle'],
     ],
@@ -471,20 +471,20 @@ describe('C11: a handle that is none', () => {
   it("a tracker's handle is none for a BatchRing", async () => {
     const tracker = await openUnattended()
     expectError(
-      thrown(() => BatchRing.attach(tracker.handle)),
+      thrown(() => BatchRing.attach(tracker.handle as never)),
       BAD_HANDLE,
       'expected ring.handle',
       'DirtyTracker',
     )
     expectError(
-      thrown(() => BatchRing.attach(undefined)),
+      thrown(() => BatchRing.attach(undefined as never)),
       BAD_HANDLE,
       'expected ring.handle',
       'got undefined',
     )
     const ring = BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 })
     expectError(
-      thrown(() => BatchRing.attach(ring)),
+      thrown(() => BatchRing.attach(ring as never)),
       BAD_HANDLE,
       'expected ring.handle, got another object: pass ring.handle',
     )
@@ -530,7 +530,7 @@ describe('C11: keys that are none', () => {
       writer.mark(5)
       const txn = new TxnBuffer(1)
       const before = tracker.stats()
-      for (const act of [() => writer.mark(key), () => txn.record(key), () => epoch.has(key)]) {
+      for (const act of [() => writer.mark(key), () => txn.mark(key), () => epoch.has(key)]) {
         expectError(thrown(act), kind, '"key" expected', part)
       }
       expectError(
@@ -546,7 +546,7 @@ describe('C11: keys that are none', () => {
         part,
       )
       expectError(
-        thrown(() => txn.recordMany([key])),
+        thrown(() => txn.markMany([key])),
         kind,
         '"keys[0]" expected',
         part,
@@ -554,7 +554,7 @@ describe('C11: keys that are none', () => {
       expect(tracker.stats()).toEqual(before)
       expect([writer.staged, txn.size]).toEqual([1, 0])
       epoch.commit()
-      expect([...(await tracker.advanceEpoch())]).toEqual([5n])
+      expect([...(await tracker.advanceEpoch()).bigints]).toEqual([5n])
     },
   )
 
@@ -575,11 +575,11 @@ describe('C11: keys that are none', () => {
       new Int32Array(2),
       () => 1,
     ] as never[]) {
-      for (const act of [() => writer.markMany(list), () => txn.recordMany(list)])
+      for (const act of [() => writer.markMany(list), () => txn.markMany(list)])
         expectError(thrown(act), INVALID_ARG, '"keys" expected')
     }
     for (const key of ['text', new Uint8Array([1, 2])] as never[]) {
-      for (const act of [() => writer.markMany(key), () => txn.recordMany(key)]) {
+      for (const act of [() => writer.markMany(key), () => txn.markMany(key)]) {
         expectError(thrown(act), INVALID_ARG, '"keys" expected', 'one key: wrap it in an array')
       }
     }
@@ -593,16 +593,16 @@ describe('C11: keys that are none', () => {
       'ab',
     ] as never[]) {
       expectError(
-        thrown(() => writer.markLanes(lanes)),
+        thrown(() => writer.markPairs(lanes)),
         INVALID_ARG,
-        '"lanes" expected a Uint32Array or an Int32Array',
+        '"pairs" expected a Uint32Array or an Int32Array',
       )
     }
     for (const lanes of [new Uint32Array(1), new Int32Array(3)]) {
       expectError(
-        thrown(() => writer.markLanes(lanes)),
+        thrown(() => writer.markPairs(lanes)),
         OUT_OF_RANGE,
-        '"lanes" expected an even length',
+        '"pairs" expected an even length',
         `got ${lanes.length}`,
       )
     }
@@ -618,45 +618,47 @@ describe('C11: keys that are none', () => {
     writer.mark(2)
     const txn = new TxnBuffer(1)
     const before = tracker.stats()
-    for (const fp of [5, '5', undefined, null] as never[]) {
+    for (const key of [5, 5n, undefined, null, [], new Uint16Array(2)] as never[]) {
       expectError(
-        thrown(() => writer.markFingerprint(fp)),
+        thrown(() => fingerprint(key)),
         INVALID_ARG,
-        '"fp" expected a bigint',
+        '"key" expected a string or a Uint8Array',
+      )
+    }
+    for (const options of [7, 0, '7', null, [7], () => 7] as never[]) {
+      expectError(
+        thrown(() => fingerprint('a', options)),
+        INVALID_ARG,
+        '"options" expected a plain object',
       )
     }
     expectError(
-      thrown(() => writer.markFingerprint(-1n)),
-      OUT_OF_RANGE,
-      '"fp"',
-      'got -1n',
+      thrown(() => ['a', 'b'].map(fingerprint as never)),
+      INVALID_ARG,
+      'Pass a seed as { seed }.',
     )
-    for (const key of [5, 5n, undefined, null, [], new Uint16Array(2)] as never[]) {
-      for (const act of [
-        () => writer.markKey(key),
-        () => txn.recordKey(key),
-        () => epoch.hasKey(key),
-      ]) {
-        expectError(thrown(act), INVALID_ARG, '"key" expected a string or a Uint8Array')
-      }
-    }
     for (const seed of [-1, 1.5, 2 ** 32, NaN]) {
       for (const act of [
-        () => writer.markKey('a', seed),
-        () => txn.recordKey('a', seed),
-        () => epoch.hasKey('a', seed),
+        () => writer.mark(fingerprint('a', { seed })),
+        () => txn.mark(fingerprint('a', { seed })),
+        () => epoch.has(fingerprint('a', { seed })),
       ]) {
-        expectError(thrown(act), OUT_OF_RANGE, '"seed" expected', `got ${seed}`)
+        expectError(thrown(act), OUT_OF_RANGE, '"options.seed" expected', `got ${seed}`)
       }
     }
     expectError(
-      thrown(() => writer.markKey('a', '1' as never)),
+      thrown(() => writer.mark(fingerprint('a', { seed: '1' as never }))),
       INVALID_ARG,
-      '"seed" expected a number',
+      '"options.seed" expected a number',
     )
-    for (const id of [undefined, null, '1', {}] as never[]) {
+    expectError(
+      thrown(() => writer.tagTxn(undefined as never)),
+      INVALID_ARG,
+      '"txnId" expected a number or a bigint',
+    )
+    for (const id of [null, '1', {}] as never[]) {
       expectError(
-        thrown(() => writer.begin(id)),
+        thrown(() => writer.tagTxn(id)),
         INVALID_ARG,
         '"txnId" expected a number or a bigint',
       )
@@ -685,7 +687,7 @@ describe('C11: keys that are none', () => {
 
   it('a TxnBuffer flushes to a Writer and to nothing else, and keeps its keys', () => {
     const txn = new TxnBuffer(1)
-    txn.record(1)
+    txn.mark(1)
     for (const writer of [undefined, null, {}, 5] as never[])
       expectError(
         thrown(() => txn.flushTo(writer)),
@@ -878,7 +880,7 @@ describe("C11: arguments of the tracker's methods", () => {
     expectError(await rejected((async () => call(tracker))()), kind, part)
     expect(tracker.stats()).toEqual(before)
     expect([tracker.epoch, writer.staged, tracker.health().state]).toEqual([0, 1, 'running'])
-    expect([...(await tracker.advanceEpoch())]).toEqual([1n])
+    expect([...(await tracker.advanceEpoch()).bigints]).toEqual([1n])
   })
 
   it.each<
@@ -903,7 +905,7 @@ describe("C11: arguments of the tracker's methods", () => {
     ],
     [
       'markLanes: atomic',
-      (w) => w.markLanes(new Uint32Array(2), { atomic: 'no' as never }),
+      (w) => w.markPairs(new Uint32Array(2), { atomic: 'no' as never }),
       INVALID_ARG,
       '"options.atomic"',
     ],
@@ -953,10 +955,10 @@ describe("C11: arguments of the tracker's methods", () => {
     expect(tracker.stats()).toEqual(before)
   })
 
-  it('of an epoch: forEach() takes a function, also when there is nothing to visit', async () => {
+  it('of an epoch: forEachPair() takes a function, also when there is nothing to visit', async () => {
     const epoch = await (await openInline()).advanceEpoch()
     expectError(
-      thrown(() => epoch.forEach(undefined as never)),
+      thrown(() => epoch.forEachPair(undefined as never)),
       INVALID_ARG,
       '"visit" expected a function, got undefined',
     )
@@ -995,20 +997,20 @@ describe('C11: a view of memory that this thread no longer has', () => {
     const before = tracker.stats()
     for (const act of [
       () => writer.mark(bytes),
-      () => writer.markKey(bytes),
+      () => writer.mark(bytes),
       () => writer.markMany(keys),
       () => writer.markMany(keys, { atomic: false }),
       () => writer.markMany(ids),
       () => writer.markMany([1, bytes]),
       () => writer.markMany(new Set([bytes])),
-      () => writer.markLanes(ids),
-      () => writer.markLanes(ids, { atomic: false }),
-      () => txn.record(bytes),
-      () => txn.recordKey(bytes),
-      () => txn.recordMany(keys),
-      () => txn.recordMany([bytes]),
+      () => writer.markPairs(ids),
+      () => writer.markPairs(ids, { atomic: false }),
+      () => txn.mark(bytes),
+      () => txn.mark(bytes),
+      () => txn.markMany(keys),
+      () => txn.markMany([bytes]),
       () => epoch.has(bytes),
-      () => epoch.hasKey(bytes),
+      () => epoch.has(bytes),
       () => set.add(bytes),
       () => set.addMany(ids),
       () => set.has(bytes),
@@ -1022,7 +1024,7 @@ describe('C11: a view of memory that this thread no longer has', () => {
     expect(tracker.stats()).toEqual(before)
     expect([txn.size, set.size, dictionary.size, ring.drain(() => undefined)]).toEqual([0, 0, 1, 0])
     epoch.commit()
-    expect([...(await tracker.advanceEpoch())]).toEqual([5n])
+    expect([...(await tracker.advanceEpoch()).bigints]).toEqual([5n])
   })
 })
 
@@ -1061,10 +1063,10 @@ describe('C11: a list whose keys run code of the caller', () => {
 
   it('recordMany(): what it records into the same buffer is kept, also where the buffer grows or is cleared', () => {
     const txn = new TxnBuffer(1, 0)
-    txn.record(1)
-    txn.recordMany(
+    txn.mark(1)
+    txn.markMany(
       listWith([10, 11], 1, () =>
-        txn.recordMany(Uint32Array.from({ length: 100 }, (_, i) => 100 + i)),
+        txn.markMany(Uint32Array.from({ length: 100 }, (_, i) => 100 + i)),
       ),
     )
     expect([...txn.drain()]).toEqual([
@@ -1073,15 +1075,15 @@ describe('C11: a list whose keys run code of the caller', () => {
       10n,
       11n,
     ])
-    txn.recordMany([1, 2, 3])
-    txn.recordMany(listWith([10, 11], 0, () => txn.clear()))
+    txn.markMany([1, 2, 3])
+    txn.markMany(listWith([10, 11], 0, () => txn.clear()))
     expect([...txn.drain()]).toEqual([10n, 11n])
     const failing = listWith([10, 11], 1, () => {
-      txn.record(5)
-      txn.record(-1)
+      txn.mark(5)
+      txn.mark(-1)
     })
     expectError(
-      thrown(() => txn.recordMany(failing)),
+      thrown(() => txn.markMany(failing)),
       OUT_OF_RANGE,
       'got -1',
     )
@@ -1112,7 +1114,7 @@ describe('C11: more keys than there is room for', () => {
       () => writer.markMany(new Uint32Array(1025)),
       () => writer.markMany(new BigUint64Array(1025)),
       () => writer.markMany(new Set(Array.from({ length: 1025 }, (_, i) => i))),
-      () => writer.markLanes(new Uint32Array(2050)),
+      () => writer.markPairs(new Uint32Array(2050)),
     ]) {
       expectError(
         thrown(act),
@@ -1122,7 +1124,7 @@ describe('C11: more keys than there is room for', () => {
       )
     }
     expectError(
-      thrown(() => new TxnBuffer(1).recordMany(new Array(2 ** 32 - 1))),
+      thrown(() => new TxnBuffer(1).markMany(new Array(2 ** 32 - 1))),
       OUT_OF_RANGE,
       `at most ${2 ** 29} in one buffer, got ${2 ** 32 - 1}`,
     )
@@ -1205,7 +1207,7 @@ describe('C11: option bags', () => {
     ],
     [
       'markLanes()',
-      async (o) => (await openInline()).openWriter().markLanes(Uint32Array.of(1, 2), o),
+      async (o) => (await openInline()).openWriter().markPairs(Uint32Array.of(1, 2), o),
       'Atomic',
       'atomic',
     ],
@@ -1315,14 +1317,14 @@ describe('C11: numbers that are taken modulo 2^32', () => {
       const txn = new TxnBuffer(1)
       const set = new FingerprintSet()
       for (const act of [
-        () => txn.record(odd, 1),
-        () => txn.record(1, odd),
-        () => txn.recordLanes(odd, 1),
-        () => txn.recordLanes(1, odd),
-        () => set.add(odd, 1),
-        () => set.add(1, odd),
-        () => set.has(odd, 1),
-        () => set.has(1, odd),
+        () => txn.markPair(odd, 1),
+        () => txn.markPair(1, odd),
+        () => txn.markPair(odd, 1),
+        () => txn.markPair(1, odd),
+        () => set.addPair(odd, 1),
+        () => set.addPair(1, odd),
+        () => set.hasPair(odd, 1),
+        () => set.hasPair(1, odd),
       ]) {
         expectError(thrown(act), INVALID_ARG, 'expected a number, got ')
       }
@@ -1341,7 +1343,7 @@ describe('C13: one aggregator at a time', () => {
     expect(error.code).toBe(TAKEN)
     expect(error.message).toMatch(/the aggregator runs already, on thread \d+/)
     writer.mark(1)
-    expect([...(await tracker.advanceEpoch())]).toEqual([1n])
+    expect([...(await tracker.advanceEpoch()).bigints]).toEqual([1n])
     expect(tracker.health()).toMatchObject({ healthy: true, state: 'running', panics: 0 })
   })
 

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
-import { differences } from '../support/contract.js'
+import { complaints, differences } from '../support/contract.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -49,8 +49,8 @@ describe('the built package, against the contract', () => {
     {
       what: 'a constructor that asks for more',
       file: 'writer/txn-buffer',
-      from: 'expectedKeys?',
-      to: 'expectedKeys',
+      from: 'txnId?: number | bigint, expectedKeys?',
+      to: 'txnId: number | bigint, expectedKeys?',
       says: 'typeof TxnBuffer',
     },
     {
@@ -91,6 +91,69 @@ describe('the built package, against the contract', () => {
 
     expect(changed).toBe(2)
     expect(found.join('\n')).toContain(says)
+  })
+
+  const HEAD = `
+    import { BatchProducer, BatchRing, DirtyTracker, FingerprintSet, fingerprint, KeyDictionary, openWriter,
+      SealedEpoch, TxnBuffer, withWriter, Writer } from 'dirtyring'
+    import type { Epoch, EpochReader, Key, Markable } from 'dirtyring'
+    declare const writer: Writer, txn: TxnBuffer, tracker: DirtyTracker, epoch: SealedEpoch
+    declare const ring: BatchRing, names: KeyDictionary, set: FingerprintSet, keys: string[]
+  `
+
+  it.each<[what: string, program: string, says: string]>([
+    ['a writer that no tracker opened', 'new Writer()', 'private'],
+    ['an epoch, a tracker or a ring by new', 'new SealedEpoch()', 'private'],
+    ['a tracker by new', 'new DirtyTracker()', 'private'],
+    ['a producer by new', 'new BatchProducer()', 'private'],
+    [
+      'a hand-made writer in flushTo()',
+      'txn.flushTo({ ...({} as Markable), id: 0, staged: 0 } as never as Markable)',
+      'is not assignable',
+    ],
+    ['an object as a handle', 'openWriter({})', 'missing'],
+    ["a ring's handle for a tracker's", 'openWriter(ring.handle)', 'not assignable'],
+    ["a tracker's handle for a ring's", 'BatchRing.attach(tracker.handle)', 'not assignable'],
+    ["a ring's handle for a dictionary's", 'KeyDictionary.attach(ring.handle)', 'not assignable'],
+    [
+      'an async function in batch()',
+      'writer.batch(async () => { writer.mark(1) })',
+      'batch() is synchronous only',
+    ],
+    ['a promise in batch()', 'writer.batch(() => Promise.resolve(1))', 'synchronous only'],
+    ['a write to bigints', 'epoch.bigints[0] = 1n', 'only permits reading'],
+    ['a write to pairs', 'epoch.pairs[0] = 1', 'only permits reading'],
+    ['sort() of pairs', 'epoch.pairs.sort()', "'sort' does not exist"],
+    ['subarray() of bigints', 'epoch.bigints.subarray(1).fill(0n)', "'subarray' does not exist"],
+    ['a second argument of mark()', "writer.mark('users', 7)", 'Expected 1 arguments'],
+    ['a seed by itself', "fingerprint('a', 7)", 'no properties in common'],
+    ['the index as a seed', 'keys.map(fingerprint)', 'no properties in common'],
+    ['one key as a list', "writer.markMany('abc')", 'not assignable'],
+    ['floats as pairs', 'writer.markPairs(new Float64Array(2))', 'not assignable'],
+  ])('refuses %s', (_, program, says) => {
+    expect(complaints(HEAD + program).join('\n')).toContain(says)
+  })
+
+  it('takes what it should take', () => {
+    const program = `${HEAD}
+      const dirty: Markable[] = [writer, txn]
+      const reader: EpochReader = tracker
+      const one: Epoch = epoch
+      keys.forEach(writer.mark, writer)
+      const known: string[] = keys.filter(epoch.has, epoch)
+      writer.markMany(epoch.bigints) && writer.markPairs(epoch.pairs)
+      set.addMany(epoch.bigints) + set.addPairs(epoch.pairs)
+      const answer: number = writer.batch(() => 42)
+      writer.batch(() => { throw new Error('rolled back') })
+      const later: Promise<number> = withWriter(tracker.handle, async () => 42)
+      for (const key of epoch) { const either: number | bigint = key }
+      const copy: BigUint64Array = epoch.bigints.slice().sort()
+      const body = new Response(names.bytes(0))
+      function library(batch: { batch<T>(use: () => T): T }): void {}
+      library(writer)
+      export { dirty, reader, one, known, answer, later, copy, body }
+    `
+    expect(complaints(program)).toEqual([])
   })
 
   it('has the public declarations that docs/dirtyring.api.md reports; after a change that is meant, `npm run api` renews it', () => {

@@ -18,7 +18,9 @@ const nameOf = (key: Key): string => Buffer.from(bytesOf(key)).toString('hex')
 const textOf = (key: Key): string =>
   new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytesOf(key))
 const wordsOf = (dictionary: KeyDictionary): SharedWords =>
-  new Int32Array((dictionary.handle as { buffer: SharedArrayBuffer }).buffer) as SharedWords
+  new Int32Array(
+    (dictionary.handle as unknown as { buffer: SharedArrayBuffer }).buffer,
+  ) as SharedWords
 /** Words of the space that a key takes. */
 const sizeOf = (key: Key): number => 2 + Math.ceil(bytesOf(key).length / 4)
 
@@ -427,7 +429,7 @@ describe('what a KeyDictionary refuses', () => {
 
   it('a handle that is none', async () => {
     const names = KeyDictionary.create({ maxKeys: 10 })
-    const { buffer } = names.handle as { buffer: SharedArrayBuffer }
+    const { buffer } = names.handle as unknown as { buffer: SharedArrayBuffer }
     const tracker = await DirtyTracker.create({ aggregator: 'none' })
     const otherVersion = new SharedArrayBuffer(buffer.byteLength)
     new Int32Array(otherVersion).set(wordsOf(names))
@@ -469,7 +471,9 @@ describe('what a KeyDictionary refuses', () => {
       [handle({ buffer: otherVersion }), 'VERSION', 'expected dictionary layout version 1, got 7'],
     ]
     for (const [wrong, code, message] of attempts) {
-      expect(() => KeyDictionary.attach(wrong)).toThrow(refusal('TypeError', code, message))
+      expect(() => KeyDictionary.attach(wrong as never)).toThrow(
+        refusal('TypeError', code, message),
+      )
     }
     expect(() => KeyDictionary.attach(structuredClone(names.handle)).id('a')).not.toThrow()
     expect(names.find('a')).toBe(0)

@@ -604,7 +604,7 @@ describe('inspect()', () => {
     const writer = tracker.openWriter()
     writer.mark(123_456_789)
     const txn = new TxnBuffer(1)
-    txn.record(123_456_789)
+    txn.mark(123_456_789)
     const set = new FingerprintSet()
     set.add(123_456_789)
     const ring = BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 })

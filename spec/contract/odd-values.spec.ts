@@ -65,7 +65,7 @@ function keyOf(value: unknown): bigint | undefined {
 function textOf(value: unknown, seed: unknown = 0): bigint | undefined {
   if (typeof seed !== 'number' || seed >>> 0 !== seed) return undefined
   return typeof value === 'string' || (types.isUint8Array(value) && isTrue(value))
-    ? fingerprint(value, seed)
+    ? fingerprint(value, { seed })
     : undefined
 }
 
@@ -261,13 +261,13 @@ async function takeAll(
   const epoch = await within(tracker.advanceEpoch(), 'the epoch after it')
   if (!epoch.exact || !epoch.has(marker))
     throw new Error(`the mark that follows is not in the epoch (exact: ${epoch.exact})`)
-  const keys = [...epoch].filter((key) => key !== marker)
+  const keys = [...epoch.bigints].filter((key) => key !== marker)
   epoch.commit()
   const pushed: bigint[] = []
   ring.drain((batch) => pushed.push(...batch))
-  const inSet = [...set]
+  const inSet = [...set.bigints]
   set.clear()
-  return { tracker: keys, txn: [...txn.drain()], set: inSet, ring: pushed }
+  return { tracker: keys, txn: txn.drain().map(BigInt), set: inSet, ring: pushed }
 }
 
 function within<T>(promise: PromiseLike<T>, what: string): Promise<T> {

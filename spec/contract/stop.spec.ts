@@ -83,16 +83,16 @@ describe('C9: stop()', () => {
     writer.mark(1)
     const before = (await tracker.stop()).size
     const txn = new TxnBuffer(1)
-    txn.record(1)
+    txn.mark(1)
     const marks: (() => unknown)[] = [
       () => writer.mark(2),
-      () => writer.mark(2, 0),
-      () => writer.markFingerprint(2n),
-      () => writer.markKey('a'),
+      () => writer.markPair(2, 0),
+      () => writer.mark(2n),
+      () => writer.mark('a'),
       () => writer.markMany([2]),
       () => writer.markMany([]),
-      () => writer.markLanes(new Uint32Array(2)),
-      () => writer.begin(2),
+      () => writer.markPairs(new Uint32Array(2)),
+      () => writer.tagTxn(2),
       () => txn.flushTo(writer),
     ]
     for (const mark of [...marks, ...marks]) {
@@ -290,7 +290,7 @@ describe('C9: stop()', () => {
     expect([epoch.state, last.state]).toEqual(['committed', 'committed'])
     await epoch.restore() // settled: nothing to do
     expect(tracker.stats().unsettled).toEqual([])
-    expect(thrown(() => epoch.keys).code).toBe('ERR_DIRTYRING_SETTLED')
+    expect(thrown(() => epoch.bigints).code).toBe('ERR_DIRTYRING_SETTLED')
   })
 
   it('lets a scope be left without an unhandled rejection, and the keys stay readable', async () => {
@@ -581,7 +581,7 @@ describe('the last epoch', () => {
         expect([copy.state, copy.last, ...sortedIds(copy)]).toEqual(['sealed', true, 2])
         expect((await rejected(copy.restore())).code).toBe(STOPPED)
         copy.commit()
-        expect([copy.state, thrown(() => copy.keys).code, tracker.stats().unsettled]).toEqual([
+        expect([copy.state, thrown(() => copy.bigints).code, tracker.stats().unsettled]).toEqual([
           'committed',
           'ERR_DIRTYRING_SETTLED',
           [],

@@ -7,8 +7,8 @@ import { openHeld, openInline, range, rejected, sortedIds, thrown } from '../sup
  */
 function receivedAgain(tracker: DirtyTracker): DirtyTracker['handle'] {
   const again = structuredClone(tracker.handle)
-  expect((again as { buffer: unknown }).buffer).not.toBe(
-    (tracker.handle as { buffer: unknown }).buffer,
+  expect((again as unknown as { buffer: unknown }).buffer).not.toBe(
+    (tracker.handle as unknown as { buffer: unknown }).buffer,
   )
   return again
 }
@@ -119,7 +119,7 @@ describe('withWriter()', () => {
     expect(thrown(() => withWriter(tracker.handle, undefined as never)).message).toContain(
       '"use" expected a function, got undefined',
     )
-    for (const call of [() => withWriter({}, () => 1), () => threadWriter({})]) {
+    for (const call of [() => withWriter({} as never, () => 1), () => threadWriter({} as never)]) {
       expect(thrown(call)).toMatchObject({ name: 'TypeError', code: 'ERR_DIRTYRING_BAD_HANDLE' })
     }
     expect(tracker.stats().writers).toEqual([])

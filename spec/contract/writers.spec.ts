@@ -32,7 +32,7 @@ import {
 async function take(tracker: DirtyTracker): Promise<bigint[]> {
   const epoch = await tracker.advanceEpoch()
   expect(epoch.exact).toBe(true)
-  const keys = [...epoch]
+  const keys = [...epoch.bigints]
   epoch.commit()
   return keys
 }
@@ -94,23 +94,29 @@ describe('a mark, in every form', () => {
     ['the empty string', (writer) => writer.mark(''), fingerprint('')],
     ['bytes', (writer) => writer.mark(bytes), fingerprint(bytes)],
     ['a Buffer', (writer) => writer.mark(Buffer.from(bytes)), fingerprint(bytes)],
-    ['lanes, uint32', (writer) => writer.mark(0xfffffffe, 0x80000001), 0x80000001fffffffen],
-    ['lanes, int32', (writer) => writer.mark(-2, -0x7fffffff), 0x80000001fffffffen],
-    ['lanes, modulo 2^32', (writer) => writer.mark(2 ** 32 + 5, 2 ** 33 + 6), 0x600000005n],
-    ['a fingerprint', (writer) => writer.markFingerprint(fingerprint('a', 9)), fingerprint('a', 9)],
-    ['a key', (writer) => writer.markKey('a'), fingerprint('a')],
+    ['a pair, uint32', (writer) => writer.markPair(0xfffffffe, 0x80000001), 0x80000001fffffffen],
+    ['a pair, int32', (writer) => writer.markPair(-2, -0x7fffffff), 0x80000001fffffffen],
+    [
+      'a fingerprint',
+      (writer) => writer.mark(fingerprint('a', { seed: 9 })),
+      fingerprint('a', { seed: 9 }),
+    ],
     [
       'a key with a seed',
-      (writer) => writer.markKey('a', 2 ** 32 - 1),
-      fingerprint('a', 2 ** 32 - 1),
+      (writer) => writer.mark(fingerprint('a', { seed: 2 ** 32 - 1 })),
+      fingerprint('a', { seed: 2 ** 32 - 1 }),
     ],
-    ['a key of bytes with a seed', (writer) => writer.markKey(bytes, 3), fingerprint(bytes, 3)],
+    [
+      'a key of bytes with a seed',
+      (writer) => writer.mark(fingerprint(bytes, { seed: 3 })),
+      fingerprint(bytes, { seed: 3 }),
+    ],
   ])('%s is stored, and comes back', async (_, mark, key) => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     expect(mark(writer)).toBe(true)
     const epoch = await tracker.advanceEpoch()
-    expect([...epoch]).toEqual([key])
+    expect([...epoch.bigints]).toEqual([key])
     expect(epoch.has(key)).toBe(true)
   })
 
@@ -135,83 +141,105 @@ describe('a mark, in every form', () => {
     expect(writer.markMany(keys)).toBe(true)
     expect(await take(tracker)).toEqual(expected)
     const txn = new TxnBuffer(1)
-    txn.recordMany(keys)
+    txn.markMany(keys)
     expect(txn.flushTo(writer)).toBe(true)
     expect(await take(tracker)).toEqual(expected)
   })
 
-  it('markLanes() takes lanes of either type, an epoch of another tracker for instance', async () => {
+  it('markPairs() takes pairs of either type, an epoch of another tracker for instance', async () => {
     const [tracker, other] = [await openInline(), await openInline()]
     const [writer, otherWriter] = [tracker.openWriter(), other.openWriter()]
-    expect(writer.markLanes(new Int32Array([-1, 5]))).toBe(true)
-    expect(writer.markLanes(new Uint32Array([3, 2 ** 31]))).toBe(true)
+    expect(writer.markPairs(new Int32Array([-1, 5]))).toBe(true)
+    expect(writer.markPairs(new Uint32Array([3, 2 ** 31]))).toBe(true)
     const epoch = await tracker.advanceEpoch()
-    expect([...epoch]).toEqual([0x5ffffffffn, 0x8000000000000003n])
-    expect(otherWriter.markLanes(epoch.lanes)).toBe(true)
+    expect([...epoch.bigints]).toEqual([0x5ffffffffn, 0x8000000000000003n])
+    expect(otherWriter.markPairs(epoch.pairs)).toBe(true)
     epoch.commit()
     expect(await take(other)).toEqual([0x5ffffffffn, 0x8000000000000003n])
   })
 
-  it('markKey(), recordKey() and hasKey() mean fingerprint(key) with seed 0 in every tracker; another seed is a namespace', async () => {
+  it('a text key means fingerprint(key) with seed 0 in every tracker; another seed is a namespace', async () => {
     for (const tracker of [await openInline(), await openInline()]) {
       const writer = tracker.openWriter()
       const txn = new TxnBuffer(1)
-      writer.markKey('a')
-      txn.recordKey('b')
-      writer.markKey('c', 1)
-      txn.recordKey('d', 1)
+      writer.mark('a')
+      txn.mark('b')
+      writer.mark(fingerprint('c', { seed: 1 }))
+      txn.mark(fingerprint('d', { seed: 1 }))
       txn.flushTo(writer)
       const epoch = await tracker.advanceEpoch()
-      expect(new Set(epoch)).toEqual(
+      expect(new Set(epoch.bigints)).toEqual(
         new Set([
-          fingerprint('a', 0),
-          fingerprint('b', 0),
-          fingerprint('c', 1),
-          fingerprint('d', 1),
+          fingerprint('a', { seed: 0 }),
+          fingerprint('b', { seed: 0 }),
+          fingerprint('c', { seed: 1 }),
+          fingerprint('d', { seed: 1 }),
         ]),
       )
       expect(
         ['a', 'b', 'c', 'd'].map((key) => [
-          epoch.hasKey(key),
           epoch.has(key),
-          epoch.hasKey(key, 1),
+          epoch.has(fingerprint(key, { seed: 1 })),
         ]),
       ).toEqual([
-        [true, true, false],
-        [true, true, false],
-        [false, false, true],
-        [false, false, true],
+        [true, false],
+        [true, false],
+        [false, true],
+        [false, true],
       ])
     }
   })
 
-  it("a Uint32Array's values are ids, each one key: an epoch's lanes go through markLanes(), or other keys would be marked", async () => {
+  it("a Uint32Array's values are ids, each one key: an epoch's pairs go through markPairs(), or other keys would be marked", async () => {
     const [tracker, other] = [await openInline(), await openInline()]
     tracker.openWriter().markMany([7, 2 ** 32 + 8])
-    const { lanes } = await tracker.advanceEpoch()
-    expect([...lanes]).toEqual([7, 0, 8, 1])
+    const pairs = (await tracker.advanceEpoch()).pairs.slice()
+    expect([...pairs]).toEqual([7, 0, 8, 1])
     const writer = other.openWriter()
-    writer.markMany(lanes)
+    writer.markMany(pairs)
     expect(await take(other)).toEqual([7n, 0n, 8n, 1n])
-    writer.markLanes(lanes)
+    writer.markPairs(pairs)
     expect(await take(other)).toEqual([7n, 2n ** 32n + 8n])
   })
 
-  it('lanes are not checked: each is taken modulo 2^32, whatever it is, in every method that takes two', async () => {
-    for (const [lo, hi, key] of [
-      [2 ** 32 + 5, -1, 0xffffffff00000005n],
-      [1.9, NaN, 1n],
-      [Infinity, 2 ** 40, 0n],
-    ] as const) {
-      const tracker = await openInline()
-      const writer = tracker.openWriter()
-      const txn = new TxnBuffer(1)
-      txn.record(lo, hi)
-      txn.recordLanes(lo, hi)
-      expect([writer.mark(lo, hi), txn.flushTo(writer)]).toEqual([true, true])
-      const epoch = await tracker.advanceEpoch()
-      expect([[...epoch], epoch.has(lo, hi)]).toEqual([[key], true])
+  it.each<[string, number, number, string]>([
+    ['2^33 + 7', 2 ** 33 + 7, 0, 'low'],
+    ['2^32', 0, 2 ** 32, 'high'],
+    ['-2^31 - 1', -(2 ** 31) - 1, 0, 'low'],
+    ['NaN', NaN, 0, 'low'],
+    ['1.5', 0, 1.5, 'high'],
+    ['Infinity', 0, -Infinity, 'high'],
+  ])('C11: half a pair is a whole number of 32 bits, not %s', async (_, low, high, name) => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    const txn = new TxnBuffer()
+    const epoch = await tracker.advanceEpoch()
+    const error = { name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' }
+    for (const call of [
+      () => writer.markPair(low, high),
+      () => txn.markPair(low, high),
+      () => epoch.hasPair(low, high),
+    ]) {
+      expect(thrown(call)).toMatchObject(error)
+      expect(thrown(call).message).toContain(`"${name}" expected a whole number, -2^31 to 2^32-1`)
     }
+    expect([writer.staged, txn.size]).toEqual([0, 0])
+  })
+
+  it('one key is one argument: what follows is ignored', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    const txn = new TxnBuffer()
+    ;[100, 200, 300].forEach(writer.mark, writer)
+    ;['a', 'b'].forEach(txn.mark, txn)
+    new Map([['x', 400]]).forEach(writer.mark as never, writer)
+    ;(writer.mark as (...keys: unknown[]) => boolean)('users', 7)
+    txn.flushTo(writer)
+    const epoch = await tracker.advanceEpoch()
+    const expected = [100, 200, 300, 400, 'users', 'a', 'b']
+    expect(expected.filter(epoch.has, epoch)).toEqual(expected)
+    expect([1, 2, 7].filter(epoch.has, epoch)).toEqual([])
+    expect([epoch.size, epoch.hasPair(0, 7)]).toEqual([7, false])
   })
 
   it('an empty list is true, and no batch', async () => {
@@ -226,7 +254,7 @@ describe('a mark, in every form', () => {
     ]) {
       expect(writer.markMany(empty)).toBe(true)
     }
-    expect(writer.markLanes(new Uint32Array(0))).toBe(true)
+    expect(writer.markPairs(new Uint32Array(0))).toBe(true)
     await tracker.drained()
     expect(tracker.stats()).toMatchObject({ batches: 0, events: 0, queued: 0 })
     writer.mark(1)
@@ -240,7 +268,7 @@ describe('a mark, in every form', () => {
     writer.mark(1)
     for (const tooMany of [
       () => writer.markMany(range(0, 17)),
-      () => writer.markLanes(new Uint32Array(34)),
+      () => writer.markPairs(new Uint32Array(34)),
     ]) {
       const error = thrown(tooMany)
       expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' })
@@ -366,16 +394,16 @@ describe('begin()', () => {
   it('publishes what was staged for another transaction, and nothing for the same one', async () => {
     const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()
-    writer.begin(1)
+    writer.tagTxn(1)
     writer.mark(1)
-    writer.begin(1)
+    writer.tagTxn(1)
     writer.mark(2)
     expect(writer.staged).toBe(2)
-    writer.begin(2n)
+    writer.tagTxn(2n)
     expect(writer.staged).toBe(0)
     writer.mark(3)
-    writer.begin(3)
-    writer.begin(4)
+    writer.tagTxn(3)
+    writer.tagTxn(4)
     hand.run()
     expect(tracker.stats()).toMatchObject({ batches: 2, keys: 3 })
   })
@@ -384,14 +412,14 @@ describe('begin()', () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     writer.mark(1)
-    writer.begin(0)
+    writer.tagTxn(0)
     expect(writer.staged).toBe(0)
   })
 
   it('makes nothing atomic: a full batch is published within a transaction too', async () => {
     const tracker = await openInline({ batchSize: 2 })
     const writer = tracker.openWriter()
-    writer.begin(1)
+    writer.tagTxn(1)
     for (const id of range(0, 5)) writer.mark(id)
     expect(writer.staged).toBe(1)
   })
@@ -400,12 +428,12 @@ describe('begin()', () => {
     const { tracker, hand } = await openHeld({ capacity: 2, onFull: 'reject' })
     const writer = tracker.openWriter()
     for (const id of range(0, 5)) {
-      writer.begin(id)
+      writer.tagTxn(id)
       writer.mark(id)
     }
     expect(writer.staged).toBe(3)
     hand.run()
-    writer.begin(5)
+    writer.tagTxn(5)
     expect(writer.staged).toBe(0)
     hand.run()
     expect(tracker.stats()).toMatchObject({ distinct: 5, batches: 3 })
@@ -461,13 +489,13 @@ describe('back-pressure', () => {
     })
     const writer = tracker.openWriter()
     expect(range(0, 6).map((id) => writer.mark(id))).toEqual([true, true, true, true, false, false])
-    expect([
-      writer.mark(6, 0),
-      writer.mark('x'),
-      writer.markFingerprint(7n),
-      writer.markKey('y'),
-    ]).toEqual([false, false, false, false])
-    expect([writer.markMany([8]), writer.markLanes(new Uint32Array([9, 0]))]).toEqual([
+    expect([writer.markPair(6, 0), writer.mark('x'), writer.mark(7n), writer.mark('y')]).toEqual([
+      false,
+      false,
+      false,
+      false,
+    ])
+    expect([writer.markMany([8]), writer.markPairs(new Uint32Array([9, 0]))]).toEqual([
       false,
       false,
     ])
@@ -639,7 +667,7 @@ describe('back-pressure', () => {
           expect(writer.mark(id)).toBe(true)
           expect(writer.markMany(range(id + 1, laneCapacity))).toBe(true)
           const txn = new TxnBuffer(id)
-          txn.recordMany(range(id + 30, Math.min(laneCapacity, 5)))
+          txn.markMany(range(id + 30, Math.min(laneCapacity, 5)))
           expect(txn.flushTo(writer)).toBe(true)
           for (const each of [
             id,
@@ -764,16 +792,16 @@ describe('opening and closing', () => {
     writer[Symbol.dispose]()
     expect(writer.closed).toBe(true)
     const txn = new TxnBuffer(1)
-    txn.record(1)
+    txn.mark(1)
     const marks: (() => unknown)[] = [
       () => writer.mark(1),
-      () => writer.mark(1, 0),
-      () => writer.markFingerprint(1n),
-      () => writer.markKey('a'),
+      () => writer.markPair(1, 0),
+      () => writer.mark(1n),
+      () => writer.mark('a'),
       () => writer.markMany([1]),
       () => writer.markMany([]),
-      () => writer.markLanes(new Uint32Array(2)),
-      () => writer.begin(1),
+      () => writer.markPairs(new Uint32Array(2)),
+      () => writer.tagTxn(1),
       () => txn.flushTo(writer),
     ]
     for (const mark of marks) {
@@ -1121,21 +1149,21 @@ describe('TxnBuffer', () => {
     const { tracker, hand } = await openHeld({ batchSize: 2 })
     const writer = tracker.openWriter()
     const txn = new TxnBuffer(7n)
-    expect([txn.txnId, txn.size, txn.isEmpty]).toEqual([7n, 0, true])
-    txn.record(3)
-    txn.record(1n)
-    txn.record('a')
-    txn.record(new Uint8Array([1]))
-    txn.record(5, 6)
-    txn.record(0)
-    txn.recordLanes(-1, 2 ** 32 + 1)
-    txn.recordKey('a', 9)
-    txn.recordKey('a')
-    txn.recordMany([3, 4n])
-    expect([txn.size, txn.isEmpty, writer.staged]).toEqual([11, false, 0])
+    expect([txn.txnId, txn.size]).toEqual([7n, 0])
+    txn.mark(3)
+    txn.mark(1n)
+    txn.mark('a')
+    txn.mark(new Uint8Array([1]))
+    txn.markPair(5, 6)
+    txn.mark(0)
+    txn.markPair(-1, 1)
+    txn.mark(fingerprint('a', { seed: 9 }))
+    txn.mark('a')
+    txn.markMany([3, 4n])
+    expect([txn.size, writer.staged]).toEqual([11, 0])
     expect(tracker.stats().queued).toBe(0)
     expect(txn.flushTo(writer)).toBe(true)
-    expect([txn.size, txn.isEmpty, writer.staged]).toEqual([0, true, 0])
+    expect([txn.size, writer.staged]).toEqual([0, 0])
     expect(tracker.stats().queued).toBe(1)
     const pending = tracker.advanceEpoch()
     hand.run()
@@ -1147,10 +1175,10 @@ describe('TxnBuffer', () => {
       0x600000005n,
       0n,
       0x1ffffffffn,
-      fingerprint('a', 9),
+      fingerprint('a', { seed: 9 }),
       4n,
     ]
-    expect([...(await pending)]).toEqual(expected)
+    expect([...(await pending).bigints]).toEqual(expected)
     expect(tracker.stats()).toMatchObject({ batches: 1, keys: 11 })
   })
 
@@ -1161,7 +1189,7 @@ describe('TxnBuffer', () => {
     writer.mark(1)
     expect(txn.flushTo(writer)).toBe(true)
     expect(writer.staged).toBe(1)
-    txn.record(2)
+    txn.mark(2)
     expect(txn.flushTo(writer)).toBe(true)
     hand.run()
     expect(tracker.stats()).toMatchObject({ batches: 1, keys: 2 })
@@ -1169,23 +1197,49 @@ describe('TxnBuffer', () => {
 
   it('drain() gives the keys, as a copy, and empties the buffer', () => {
     const txn = new TxnBuffer(1)
-    txn.recordMany([5, 0, 5])
+    txn.markMany([5, 0, 5])
     const keys = txn.drain()
-    expect(Object.prototype.toString.call(keys)).toBe('[object BigUint64Array]')
-    expect([...keys]).toEqual([5n, 0n, 5n])
-    expect([txn.size, txn.isEmpty, txn.drain().length]).toEqual([0, true, 0])
-    txn.record(6)
-    expect([...keys]).toEqual([5n, 0n, 5n])
-    expect([...txn.drain()]).toEqual([6n])
+    expect(keys).toEqual([5, 0, 5])
+    expect([txn.size, txn.drain()]).toEqual([0, []])
+    txn.mark(2n ** 53n)
+    txn.mark(2 ** 53 - 1)
+    expect(keys).toEqual([5, 0, 5])
+    expect(txn.drain()).toEqual([2n ** 53n, 2 ** 53 - 1])
+  })
+
+  it('has() and the iterator know what was marked since, and forget what has left', async () => {
+    const tracker = await openInline({ laneCapacity: 16, batchSize: 16, onFull: 'reject' })
+    const writer = tracker.openWriter()
+    const txn = new TxnBuffer()
+    expect([txn.txnId, txn.has(1)]).toEqual([0, false])
+    for (const id of [1, 2]) {
+      txn.mark(id)
+      expect([txn.has(id), txn.has(id + 1)]).toEqual([true, false])
+    }
+    txn.markPairs(Uint32Array.of(7, 2))
+    expect([txn.has((2n << 32n) | 7n), [...txn]]).toEqual([true, [1, 2, 2 ** 33 + 7]])
+    for (const empty of [
+      () => txn.clear(),
+      () => txn.reset(),
+      () => txn.drain(),
+      () => txn.flushTo(writer),
+    ]) {
+      txn.mark(5)
+      expect(txn.has(5)).toBe(true)
+      empty()
+      expect([txn.has(5), [...txn]]).toEqual([false, []])
+    }
+    expect(() => txn.has(-1)).toThrow(RangeError)
+    expect(() => txn.has({} as never)).toThrow(TypeError)
   })
 
   it('clear() forgets the keys', async () => {
     const tracker = await openInline()
     const txn = new TxnBuffer(1)
-    txn.recordMany(range(0, 100))
+    txn.markMany(range(0, 100))
     txn.clear()
-    expect([txn.size, txn.isEmpty]).toEqual([0, true])
-    txn.record(7)
+    expect(txn.size).toBe(0)
+    txn.mark(7)
     txn.flushTo(tracker.openWriter())
     expect(await take(tracker)).toEqual([7n])
   })
@@ -1193,9 +1247,9 @@ describe('TxnBuffer', () => {
   it('grows from any expected size', () => {
     for (const expectedKeys of [0, 1, 3, 16, 1000]) {
       const txn = new TxnBuffer(1, expectedKeys)
-      for (const id of range(0, 40)) txn.record(id)
-      txn.recordMany(range(40, 700))
-      for (const id of range(740, 60)) txn.recordLanes(id, 0)
+      for (const id of range(0, 40)) txn.mark(id)
+      txn.markMany(range(40, 700))
+      for (const id of range(740, 60)) txn.markPair(id, 0)
       expect([...txn.drain()]).toEqual(range(0, 800).map(BigInt))
     }
   })
@@ -1205,7 +1259,7 @@ describe('TxnBuffer', () => {
     const writer = tracker.openWriter()
     writer.markMany(range(0, 6))
     const txn = new TxnBuffer(1)
-    txn.recordMany([10, 11, 12])
+    txn.markMany([10, 11, 12])
     expect(txn.flushTo(writer)).toBe(false)
     expect(txn.size).toBe(3)
     hand.run()
@@ -1220,7 +1274,7 @@ describe('TxnBuffer', () => {
     const { tracker, hand } = await openHeld({ laneCapacity: 4, maxWaitMs: 5 })
     const writer = tracker.openWriter()
     const txn = new TxnBuffer(1)
-    txn.recordMany(range(0, 5))
+    txn.markMany(range(0, 5))
     expect(thrown(() => txn.flushTo(writer))).toMatchObject({
       name: 'RangeError',
       code: 'ERR_DIRTYRING_OUT_OF_RANGE',
@@ -1228,7 +1282,7 @@ describe('TxnBuffer', () => {
     expect(txn.size).toBe(5)
     txn.clear()
     writer.markMany([1])
-    txn.recordMany(range(0, 4))
+    txn.markMany(range(0, 4))
     expect(thrown(() => txn.flushTo(writer)).code).toBe('ERR_DIRTYRING_STALLED')
     expect(txn.size).toBe(4)
     const closed = tracker.openWriter()
@@ -1242,12 +1296,14 @@ describe('TxnBuffer', () => {
 
   it('records nothing of a list of which one is no key', () => {
     const txn = new TxnBuffer(1)
-    txn.record(1)
-    expect(thrown(() => txn.recordMany([2, 3, -1])).message).toContain('keys[2]')
-    expect(thrown(() => txn.record(1.5)).code).toBe('ERR_DIRTYRING_OUT_OF_RANGE')
-    expect(thrown(() => txn.record({} as never)).code).toBe('ERR_DIRTYRING_INVALID_ARG')
-    expect(thrown(() => txn.recordKey('a', -1)).code).toBe('ERR_DIRTYRING_OUT_OF_RANGE')
-    expect(thrown(() => txn.recordKey(5 as never)).code).toBe('ERR_DIRTYRING_INVALID_ARG')
+    txn.mark(1)
+    expect(thrown(() => txn.markMany([2, 3, -1])).message).toContain('keys[2]')
+    expect(thrown(() => txn.mark(1.5)).code).toBe('ERR_DIRTYRING_OUT_OF_RANGE')
+    expect(thrown(() => txn.mark({} as never)).code).toBe('ERR_DIRTYRING_INVALID_ARG')
+    expect(thrown(() => txn.mark(fingerprint('a', { seed: -1 }))).code).toBe(
+      'ERR_DIRTYRING_OUT_OF_RANGE',
+    )
+    expect(thrown(() => txn.mark(5 as never)).code).toBe('ERR_DIRTYRING_INVALID_ARG')
     expect([...txn.drain()]).toEqual([1n])
   })
 
@@ -1255,9 +1311,9 @@ describe('TxnBuffer', () => {
     const [a, b] = [await openInline(), await openInline()]
     const [writerA, writerB] = [a.openWriter(), b.openWriter()]
     const txn = new TxnBuffer(1)
-    txn.record(1)
+    txn.mark(1)
     txn.flushTo(writerA)
-    txn.record(2)
+    txn.mark(2)
     txn.flushTo(writerB)
     await turns(1)
     expect([await take(a), await take(b)]).toEqual([[1n], [2n]])

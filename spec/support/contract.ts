@@ -27,12 +27,14 @@ const GIVEN = [
   'AbortSignalLike',
   'TrackerOptions',
   'TrackerHandle',
+  'DictionaryHandle',
+  'RingHandle',
   'AdvanceOptions',
   'EpochsOptions',
   'StopOptions',
 ]
 
-/** The library's own files are the same each time. */
+/** The compiler's own files are the same each time. */
 const parsed = new Map<string, ts.SourceFile>()
 
 /**
@@ -78,6 +80,35 @@ export function differences(
   })
 }
 
+/**
+ * What the compiler says of a program that uses the built package: its messages, the first line of
+ * each. `lib` may be newer than the one that the package needs.
+ */
+export function complaints(program: string): string[] {
+  const path = join(root, 'spec/support/trial.ts')
+  const host = ts.createCompilerHost(options)
+  const { fileExists, readFile, getSourceFile } = host
+  host.fileExists = (each) => each === path || fileExists(each)
+  host.readFile = (each) => (each === path ? program : readFile(each))
+  host.getSourceFile = (each, version) =>
+    each === path
+      ? ts.createSourceFile(each, program, version)
+      : (parsed.get(each) ?? keep(each, getSourceFile(each, version)))
+  const trial = ts.createProgram(
+    [path],
+    { ...options, lib: ['lib.es2022.d.ts', 'lib.dom.d.ts'] },
+    host,
+  )
+  return ts
+    .getPreEmitDiagnostics(trial)
+    .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))
+}
+
+function keep(path: string, file: ts.SourceFile | undefined): ts.SourceFile | undefined {
+  if (file !== undefined && !path.startsWith(join(root, 'dist'))) parsed.set(path, file)
+  return file
+}
+
 /** A private member makes a class a type of its own, to which nothing else can be assigned. */
 function withoutBrands(text: string): string {
   return text.replace(/^\s*#private;$/gm, '')
@@ -107,6 +138,7 @@ function strictClass(declared: ts.ClassDeclaration): string {
   )
   const constructors = declared.members
     .filter(ts.isConstructorDeclaration)
+    .filter((member) => (ts.getCombinedModifierFlags(member) & ts.ModifierFlags.Private) === 0)
     .map((member) => `new ${parametersOf(member)}: ${name}`)
   const isStatic = (member: ts.ClassElement) =>
     ts.canHaveModifiers(member) &&

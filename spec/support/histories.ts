@@ -219,7 +219,7 @@ export class Trial {
         const count = Math.min(event.count, tracker.options.laneCapacity)
         const keys = Array.from({ length: count }, (_, i) => keyOf((event.key + i) % KEYS))
         const txn = new TxnBuffer(1, count)
-        txn.recordMany(keys)
+        txn.markMany(keys)
         const list = BigUint64Array.from(keys)
         this.#offer(pen, keys, () =>
           event.do === 'markMany' ? pen.writer.markMany(list) : txn.flushTo(pen.writer),
@@ -235,7 +235,7 @@ export class Trial {
         break
       }
       case 'begin':
-        this.#pen(event.writer).writer.begin(++this.#pen(event.writer).txnId)
+        this.#pen(event.writer).writer.tagTxn(++this.#pen(event.writer).txnId)
         break
       case 'reopen':
         this.#reopen(event.writer)
@@ -369,7 +369,7 @@ export class Trial {
     this.#nextId = epoch.id + 1
     this.#delivered++
     expect([epoch.exact, epoch.state]).toEqual([true, 'sealed'])
-    const keys = new Set(epoch)
+    const keys = new Set(epoch.bigints)
     expect(epoch.size).toBe(keys.size)
     const published = this.#published.get(epoch.id) ?? new Set()
     this.#published.delete(epoch.id)
@@ -400,7 +400,7 @@ export class Trial {
   #settle(how: 'commit' | 'restore', pick: number): void {
     if (this.#held.length === 0) return
     const [{ epoch, keys }] = this.#held.splice(pick % this.#held.length, 1)
-    expect(new Set(epoch)).toEqual(keys) // nothing has changed it since
+    expect(new Set(epoch.bigints)).toEqual(keys) // nothing has changed it since
     if (how === 'restore') this.#giveBack(keys)
     if (how === 'commit') epoch.commit()
     else epoch.restore().catch((error: unknown) => this.#errors.push(error))

@@ -158,7 +158,7 @@ export function sortedIds(epoch: { ids(): Iterable<number> }): number[] {
 }
 
 /** What is listed of an epoch, exact or not, as ids in ascending order. */
-export function sortedListed(epoch: { listed(): Iterable<bigint> }): number[] {
+export function sortedListed(epoch: { listed(): Iterable<number | bigint> }): number[] {
   return Array.from(epoch.listed(), Number).sort((a, b) => a - b)
 }
 

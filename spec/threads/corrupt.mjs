@@ -616,8 +616,8 @@ class Case {
       // Only what is handed out and not settled is anyone's: nothing may be stored there meanwhile.
       this.epochs.push({
         epoch,
-        lanes: epoch.exact ? epoch.lanes : undefined,
-        copy: epoch.exact ? epoch.lanes.slice() : undefined,
+        lanes: epoch.exact ? epoch.pairs : undefined,
+        copy: epoch.exact ? epoch.pairs.slice() : undefined,
       })
     }
   }

@@ -66,8 +66,8 @@ describe('watchWorkers()', () => {
     const end = watchWorkers(tracker.handle)
     end()
     end()
-    expect(thrown(() => watchWorkers({})).code).toBe('ERR_DIRTYRING_BAD_HANDLE')
-    expect(thrown(() => watchWorkers(undefined)).code).toBe('ERR_DIRTYRING_BAD_HANDLE')
+    expect(thrown(() => watchWorkers({} as never)).code).toBe('ERR_DIRTYRING_BAD_HANDLE')
+    expect(thrown(() => watchWorkers(undefined as never)).code).toBe('ERR_DIRTYRING_BAD_HANDLE')
   })
 })
 

@@ -4,11 +4,13 @@ import { runInNewContext } from 'node:vm'
 import { fingerprint } from '../../lib/fingerprint.js'
 import {
   checkFits,
-  checkLanes,
+  checkPair,
   idFrom,
-  laneCount,
-  lanesFor,
+  isHalf,
+  keyFrom,
   openKeys,
+  pairCount,
+  pairsFor,
   readAll,
   readKey,
   readKeys,
@@ -87,7 +89,7 @@ describe('one key', () => {
       Buffer.from('user:42'),
       new Uint8Array(new SharedArrayBuffer(9), 3, 5),
     ]) {
-      expect(bitsOf(key)).toBe(fingerprint(key, 0))
+      expect(bitsOf(key)).toBe(fingerprint(key, { seed: 0 }))
     }
     expect(bitsOf(runInNewContext('Uint8Array.of(1, 2)') as Uint8Array)).toBe(
       fingerprint(Uint8Array.of(1, 2)),
@@ -132,6 +134,33 @@ describe('one key', () => {
       /^"key" expected a whole number, a bigint, a string or a Uint8Array, got /,
     )
     expect(out).toEqual(Int32Array.of(-7, -7))
+  })
+})
+
+describe('a pair', () => {
+  test('each half is a whole number from -2^31 to 2^32-1', () => {
+    for (const half of [0, -0, 1, -1, 2 ** 31, 2 ** 32 - 1, -(2 ** 31)])
+      expect([half, isHalf(half)]).toEqual([half, true])
+    for (const none of [2 ** 32, -(2 ** 31) - 1, 0.5, NaN, Infinity, 2 ** 53, '1', 1n, undefined])
+      expect([none, isHalf(none)]).toEqual([none, false])
+    const runsCode = { valueOf: () => expect('a call').toBe('none') }
+    expect(isHalf(runsCode)).toBe(false)
+  })
+
+  test('an id that is too large for a half is told what to do; a fraction is not', () => {
+    const large = thrownBy(() => checkPair(0, 2 ** 33 + 7))
+    expect(large).toEqual(outOfRange)
+    expect(large.message).toBe(
+      '"high" expected a whole number, -2^31 to 2^32-1, got 8589934599. For an id up to 2^53-1 use one key.',
+    )
+    expect(thrownBy(() => checkPair(1.5, 0)).message).toMatch(/got 1\.5$/)
+  })
+
+  test('comes back as a number up to 2^53 - 1, else as a bigint', () => {
+    expect(keyFrom(7, 0)).toBe(7)
+    expect(keyFrom(2 ** 32 - 1, 0x1fffff)).toBe(Number.MAX_SAFE_INTEGER)
+    expect(keyFrom(0, 0x200000)).toBe(2n ** 53n)
+    expect(keyFrom(2 ** 32 - 1, 2 ** 32 - 1)).toBe(MAX)
   })
 })
 
@@ -226,13 +255,13 @@ describe('a list of keys', () => {
 
 describe('a list of lanes', () => {
   test('two lanes are one key', () => {
-    expect(laneCount(new Uint32Array(6))).toBe(3)
-    expect(laneCount(new Int32Array(new SharedArrayBuffer(8)))).toBe(1)
-    expect(laneCount(new Uint32Array())).toBe(0)
+    expect(pairCount(new Uint32Array(6))).toBe(3)
+    expect(pairCount(new Int32Array(new SharedArrayBuffer(8)))).toBe(1)
+    expect(pairCount(new Uint32Array())).toBe(0)
   })
 
   test('an odd number of lanes is a RangeError', () => {
-    const error = thrownBy(() => laneCount(new Uint32Array(3)))
+    const error = thrownBy(() => pairCount(new Uint32Array(3)))
     expect(error).toEqual(outOfRange)
     expect(error.message).toBe('"lanes" expected an even length, got 3')
   })
@@ -245,7 +274,7 @@ describe('a list of lanes', () => {
     [new Float64Array(2)],
     [new Uint8Array(2)],
   ])('another type is a TypeError: %p', (lanes: any) => {
-    const error = thrownBy(() => laneCount(lanes))
+    const error = thrownBy(() => pairCount(lanes))
     expect(error).toEqual(invalidArg)
     expect(error.message).toMatch(/^"lanes" expected a Uint32Array or an Int32Array, got /)
   })
@@ -301,7 +330,7 @@ describe('a view that is detached or out of bounds', () => {
   })
 
   test.each(lostViews((...at) => new Uint32Array(...at)))('has no lanes: %s', (_, view) => {
-    const error = thrownBy(() => laneCount(view))
+    const error = thrownBy(() => pairCount(view))
     expect(error).toEqual(invalidArg)
     expect(error.message).toEqual(says('lanes'))
   })
@@ -540,8 +569,8 @@ describe('what an error about keys says, word for word', () => {
       () => bitsOf(MAX + 1n),
       '"key" expected a bigint, 0n to 2^64-1, got 18446744073709551616n',
     ],
-    ['lo', () => checkLanes('1', undefined), '"lo" expected a number, got "1"'],
-    ['hi', () => checkLanes(1, undefined), '"hi" expected a number, got undefined'],
+    ['low', () => checkPair('1', undefined), '"low" expected a number, got "1"'],
+    ['high', () => checkPair(1, undefined), '"high" expected a number, got undefined'],
     [
       'a list that is too long',
       () => checkFits('keys', 9, 8),
@@ -549,7 +578,7 @@ describe('what an error about keys says, word for word', () => {
     ],
     [
       'memory',
-      () => lanesFor(2 ** 52),
+      () => pairsFor(2 ** 52),
       '"keys" expected a size that this machine has the memory for, got 4503599627370496',
     ],
     [
@@ -614,7 +643,7 @@ describe('what an error about keys says, word for word', () => {
   })
 
   test('what the engine said is its cause', () => {
-    expect(thrownBy(() => lanesFor(2 ** 52)).cause).toBeInstanceOf(RangeError)
+    expect(thrownBy(() => pairsFor(2 ** 52)).cause).toBeInstanceOf(RangeError)
     expect(thrownBy(() => openKeys(new Proxy(real, {}))).cause).toBeInstanceOf(TypeError)
   })
 

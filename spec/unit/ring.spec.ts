@@ -729,10 +729,10 @@ describe('BatchRing', () => {
     )
     bad(() => BatchRing.create({ maxWriters: 1025 }), RangeError, '"options.maxWriters"')
     bad(() => BatchRing.create(null as any), TypeError, '"options"')
-    bad(() => BatchRing.attach(ring), TypeError, 'ring.handle')
-    bad(() => BatchRing.attach(null), TypeError, 'ring.handle')
+    bad(() => BatchRing.attach(ring as any), TypeError, 'ring.handle')
+    bad(() => BatchRing.attach(null as any), TypeError, 'ring.handle')
     expect(() =>
-      BatchRing.attach({ dirtyring: VERSION_VALUE, buffer: smallMemory().words.buffer }),
+      BatchRing.attach({ dirtyring: VERSION_VALUE, buffer: smallMemory().words.buffer } as any),
     ).toThrow(
       expect.objectContaining({
         code: 'ERR_DIRTYRING_BAD_HANDLE',
@@ -740,7 +740,7 @@ describe('BatchRing', () => {
       }),
     )
     expect(() =>
-      BatchRing.attach({ dirtyring: VERSION_VALUE + 1, buffer: smallMemory().words.buffer }),
+      BatchRing.attach({ dirtyring: VERSION_VALUE + 1, buffer: smallMemory().words.buffer } as any),
     ).toThrow(code('ERR_DIRTYRING_VERSION'))
     expect(drained(ring)).toEqual([])
   })

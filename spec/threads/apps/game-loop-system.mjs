@@ -16,7 +16,7 @@ let unmarked = []
 function step(changed) {
   for (const entity of changed) Atomics.add(world, system * entities + entity, 1)
   const marking = new Set([...unmarked, ...changed])
-  unmarked = [...marking].filter((entity) => !dirty.mark(entity, system))
+  unmarked = [...marking].filter((entity) => !dirty.markPair(entity, system))
   Atomics.add(counts, 2, unmarked.length)
   if (!dirty.flush()) return // a full ring: a later batch takes them along
   // For the oracle: what the next frame has to show.

@@ -39,7 +39,7 @@ const tracker = await DirtyTracker.create({
 const dirty = tracker.openWriter()
 
 function show(epoch) {
-  const lanes = timed('lanes', () => epoch.lanes)
+  const lanes = timed('lanes', () => epoch.pairs)
   for (let i = 0; i < lanes.length; i += 2) {
     const [entity, component] = [lanes[i], lanes[i + 1]]
     const cell = component * ENTITIES + entity
@@ -54,7 +54,7 @@ function show(epoch) {
 function press(entity) {
   if (timed('room', () => dirty.room) === 0) return
   Atomics.add(world, INPUT * ENTITIES + entity, 1)
-  timed('mark', () => dirty.mark(entity, INPUT))
+  timed('mark', () => dirty.markPair(entity, INPUT))
   found.presses++
 }
 

@@ -42,7 +42,7 @@ function changeInside(changed) {
   store.transactionSync(() => {
     for (const key of changed) {
       write(key)
-      marks.record(key)
+      marks.mark(key)
     }
     if (random() < 0.1) throw new Error('changed my mind')
     marks.flushTo(dirty)

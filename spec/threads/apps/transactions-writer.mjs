@@ -17,7 +17,7 @@ function commit(transaction) {
 /** Gathered on the way, published after the commit. One buffer serves all. */
 async function buffered(transaction, rows) {
   buffer.reset(transaction)
-  for (const row of rows) buffer.record(row)
+  for (const row of rows) buffer.mark(row)
   if (random() < 0.2) {
     buffer.clear() // rolled back: nobody has seen a key of it
     return Atomics.add(counts, 3, 1)
@@ -60,7 +60,7 @@ async function inABatch(transaction, rows) {
  */
 async function long(transaction, rows) {
   buffer.reset(transaction)
-  buffer.recordMany(rows)
+  buffer.markMany(rows)
   commit(transaction)
   try {
     await publish()

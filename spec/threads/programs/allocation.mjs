@@ -25,7 +25,7 @@ const loops = {
     }
   },
   lanes(n) {
-    for (let i = 0; i < n; i++) writer.mark(i % 5000, i & 3)
+    for (let i = 0; i < n; i++) writer.markPair(i % 5000, i & 3)
   },
   ids(n) {
     for (let i = 0; i < n; i++) writer.mark(i % 5000)

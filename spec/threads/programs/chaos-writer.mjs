@@ -60,7 +60,7 @@ function changeInBatch(keys, inside) {
   inside()
 }
 
-const mark = (to, key) => (key < TEXTS ? to.mark(textOf(marker, key)) : to.mark(key, marker))
+const mark = (to, key) => (key < TEXTS ? to.mark(textOf(marker, key)) : to.markPair(key, marker))
 const idOf = (key) => marker * 2 ** 32 + key
 const lanesOf = (keys) => Int32Array.from(keys.flatMap((key) => [key, marker]))
 
@@ -112,7 +112,7 @@ function gather(keys) {
   name(keys)
   write(keys)
   buffer.reset(++transaction)
-  for (const key of keys) buffer.record(key, marker)
+  for (const key of keys) buffer.markPair(key, marker)
 }
 
 const markAll = (to) => (keys) => keys.every((key) => mark(to, key))
@@ -134,28 +134,25 @@ const calls = {
     another.close()
   },
   'mark an id': () => change(drawn(1), ([key]) => writer.mark(idOf(key))),
-  'mark two lanes': () => change(drawn(1), ([key]) => writer.mark(key, marker)),
+  markPair: () => change(drawn(1), ([key]) => writer.markPair(key, marker)),
   'mark text': () => change([pick(random, TEXTS)], ([key]) => writer.mark(textOf(marker, key))),
   'mark bytes': () =>
     change([pick(random, TEXTS)], ([key]) => writer.mark(Buffer.from(textOf(marker, key)))),
-  markFingerprint: () =>
-    change([pick(random, TEXTS)], ([key]) =>
-      writer.markFingerprint(fingerprint(textOf(marker, key))),
-    ),
-  markKey: () => change([pick(random, TEXTS)], ([key]) => writer.markKey(textOf(marker, key))),
+  'mark a fingerprint': () =>
+    change([pick(random, TEXTS)], ([key]) => writer.mark(fingerprint(textOf(marker, key)))),
   markMany: (inside) => change(drawn(), (keys) => writer.markMany(listOf(keys, inside))),
   'markMany, not atomic': (inside) =>
     change(drawn(40), (keys) => writer.markMany(listOf(keys, inside), { atomic: false })),
-  markLanes: () => change(drawn(), (keys) => writer.markLanes(lanesOf(keys))),
+  markPairs: () => change(drawn(), (keys) => writer.markPairs(lanesOf(keys))),
   batch: (inside) => writer.batch(() => changeInBatch(drawn(6, 0), inside)),
   'batch in a batch': (inside) =>
     writer.batch(() => {
       changeInBatch(drawn(6, 0), never)
       writer.batch(() => changeInBatch(drawn(6, 0), inside))
     }),
-  begin() {
+  tagTxn() {
     change(drawn(), markAll(writer))
-    writer.begin(++transaction)
+    writer.tagTxn(++transaction)
   },
   flush() {
     change(drawn(), markAll(writer))

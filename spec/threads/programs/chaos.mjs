@@ -213,7 +213,7 @@ function save(epoch) {
     return
   }
   found.keys += epoch.size
-  epoch.forEach((lo, hi) => {
+  epoch.forEachPair((lo, hi) => {
     const isNumber = hi < journals.length && lo >= TEXTS && lo < KEYS
     const [marker, key] = isNumber
       ? [hi, lo]

@@ -51,10 +51,10 @@ function write({ handle, marker, words, limitAt, seed }) {
       continue
     }
     if (random() < 0.5) {
-      for (let left = 1 + pick(random, 64); left > 0; left--) writer.mark(seq++, hiOf(marker))
+      for (let left = 1 + pick(random, 64); left > 0; left--) writer.markPair(seq++, hiOf(marker))
     } else {
       const size = 1 + pick(random, Math.min(100, 64))
-      writer.markLanes(groupLanes(marker, seq, size))
+      writer.markPairs(groupLanes(marker, seq, size))
       seq += size
     }
     Atomics.store(words, line + MARKED, seq)
@@ -222,7 +222,7 @@ async function main() {
           bulk[2 * i + 1] = hiOf(writers)
         }
         bulks++
-        if (!own.markLanes(bulk) || !own.flush()) errors.push('a batch was refused')
+        if (!own.markPairs(bulk) || !own.flush()) errors.push('a batch was refused')
         for (const end = performance.now() + random() * 0.6; performance.now() < end;);
       } else if (what < 0.5) {
         const epoch = cut()

@@ -29,8 +29,8 @@ function mark({ handle, marker, words, at, group, until: end }) {
   let seq = 0
   // Without an end of its own, other than being forgotten.
   while (seq < end) {
-    if (group === 0) writer.mark(seq, hiOf(marker))
-    else writer.markLanes(groupLanes(marker, seq, group))
+    if (group === 0) writer.markPair(seq, hiOf(marker))
+    else writer.markPairs(groupLanes(marker, seq, group))
     seq += group || 1
     words[at + MARKED] = seq
   }

@@ -211,5 +211,7 @@ export class Ledger {
  * Of an epoch that is not exact: those that are listed, so that the other errors are found as well.
  */
 function lanesOf(epoch) {
-  return epoch.exact ? epoch.lanes : new Uint32Array(BigUint64Array.from(epoch.listed()).buffer)
+  return epoch.exact
+    ? epoch.pairs
+    : new Uint32Array(BigUint64Array.from(epoch.listed(), BigInt).buffer)
 }

@@ -187,9 +187,9 @@ const cases = {
       const writer = theirs.openWriter(tracker.handle)
       writer.mark(1)
       const txn = new ours.TxnBuffer(1)
-      txn.recordMany([2, 3])
+      txn.markMany([2, 3])
       const atomic = txn.flushTo(writer)
-      txn.record(4)
+      txn.mark(4)
       const inParts = await codeOf(() => txn.flushTo(writer, { atomic: false }))
       const left = txn.size
       writer.close()

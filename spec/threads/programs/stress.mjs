@@ -47,7 +47,7 @@ function write({ handle, marker, words, limitAt, seed, laneCapacity }) {
   }
 
   // Key 0 of marker 0 is fingerprint 0.
-  while (!offered(writer.mark(0, hiOf(marker)), 1));
+  while (!offered(writer.markPair(0, hiOf(marker)), 1));
   seq = 1
   for (;;) {
     if (isOver()) break
@@ -58,17 +58,17 @@ function write({ handle, marker, words, limitAt, seed, laneCapacity }) {
     const what = random()
     if (what < 0.6) {
       for (let left = 1 + pick(random, 100); left > 0; left--) {
-        while (!offered(writer.mark(seq, hiOf(marker)), 1));
+        while (!offered(writer.markPair(seq, hiOf(marker)), 1));
         seq++
       }
     } else if (what < 0.9) {
       const size = 1 + pick(random, groupMax)
       const lanes = groupLanes(marker, seq, size)
-      if (what < 0.8) while (!offered(writer.markLanes(lanes), size));
+      if (what < 0.8) while (!offered(writer.markPairs(lanes), size));
       else while (!offered(writer.markMany(new BigUint64Array(lanes.buffer)), size));
       seq += size
     } else if (what < 0.95) {
-      writer.begin(seq)
+      writer.tagTxn(seq)
     } else if (writer.flush()) {
       Atomics.store(words, line + PUBLISHED, seq)
     }
