@@ -54,7 +54,7 @@ export type Key = number | bigint | string | Uint8Array
  * ```
  */
 export type KeyList =
-  BigUint64Array | BigInt64Array | Uint32Array | ReadonlyBigints | readonly Key[] | ReadonlySet<Key>
+  BigUint64Array | BigInt64Array | Uint32Array | readonly Key[] | ReadonlySet<Key>
 
 /** Methods of a typed array that write to it, or that give a view which can be written to. */
 type Writes = 'copyWithin' | 'fill' | 'reverse' | 'set' | 'sort' | 'subarray'
@@ -131,12 +131,12 @@ const SIGNED = 'For a signed id pass BigInt.asUintN(64, id).'
 
 /**
  * Whether a value can be a half of a pair: a whole number from -2^31 to 2^32-1. Runs no code of the
- * caller's. Small enough for the engine to put it into its caller.
+ * caller's.
  *
  * @internal
  */
 export function isHalf(value: unknown): boolean {
-  return typeof value === 'number' && ((value | 0) === value || value >>> 0 === value)
+  return typeof value === 'number' && (value >>> 0 === value || (value | 0) === value)
 }
 
 /**
@@ -168,7 +168,7 @@ export function badPair(low: unknown, high: unknown): TypeError | RangeError {
  * @internal
  */
 export interface KeySource {
-  readonly keys: KeyList
+  readonly keys: KeyList | ReadonlyBigints
   readonly kind: '64 bits' | 'ids' | 'array' | 'set'
   readonly count: number
   /** The pairs of a list of 64-bit values, where they lie. */
@@ -192,7 +192,7 @@ interface SetValues {
  *
  * @internal
  */
-export function openKeys(keys: KeyList): KeySource {
+export function openKeys(keys: KeyList | ReadonlyBigints): KeySource {
   const kind = listKind(keys)
   switch (kind) {
     case '64 bits': {

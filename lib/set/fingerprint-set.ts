@@ -11,6 +11,7 @@ import {
   type Key,
   type KeyList,
   type Pairs,
+  type ReadonlyBigints,
 } from '../keys.js'
 import { cellsFor, keysFor, type SharedWords } from '../memory/map.js'
 import { cellsOf, contains, indexLog, insertRun, shiftFor, type SetState } from './kernel.js'
@@ -128,7 +129,7 @@ export class FingerprintSet {
    * value that is not a list of keys. Nothing was added then.
    * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` beyond 2^28 keys.
    */
-  addMany(keys: KeyList): number {
+  addMany(keys: KeyList | ReadonlyBigints): number {
     const source = openKeys(keys)
     return this.#addAll(readAll(source), source.count)
   }

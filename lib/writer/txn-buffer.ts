@@ -11,6 +11,7 @@ import {
   type Key,
   type KeyList,
   type Pairs,
+  type ReadonlyBigints,
 } from '../keys.js'
 import { FingerprintSet } from '../set/fingerprint-set.js'
 import { isAtomic, laneOf, partOf, type Markable, type Writer } from './writer.js'
@@ -113,7 +114,7 @@ export class TxnBuffer implements Markable {
    * @returns Always true.
    * @throws What {@link TxnBuffer.mark} throws.
    */
-  markMany(keys: KeyList): boolean {
+  markMany(keys: KeyList | ReadonlyBigints): boolean {
     const source = openKeys(keys)
     checkCount(source.count)
     this.#append(readAll(source), source.count)

@@ -3,7 +3,6 @@ import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import {
   badPair,
   checkFits,
-  isHalf,
   openKeys,
   pairCount,
   pairsFor,
@@ -13,6 +12,7 @@ import {
   type Key,
   type KeyList,
   type Pairs,
+  type ReadonlyBigints,
 } from '../keys.js'
 import { LANE_REJECTED } from '../memory/map.js'
 import { addTotal } from '../memory/total.js'
@@ -178,8 +178,15 @@ export class Writer implements Markable, Disposable {
    * ```
    */
   markPair(low: number, high: number): boolean {
-    if (!isHalf(low) || !isHalf(high)) throw badPair(low, high)
-    return this.#stage(low, high)
+    // isHalf(), written out: 0.2 ns instead of 0.5 to 1 (Node 20).
+    if (
+      typeof low === 'number' &&
+      typeof high === 'number' &&
+      (low >>> 0 === low || (low | 0) === low) &&
+      (high >>> 0 === high || (high | 0) === high)
+    )
+      return this.#stage(low, high)
+    throw badPair(low, high)
   }
 
   /**
@@ -203,7 +210,7 @@ export class Writer implements Markable, Disposable {
    * await tracker.consume((epoch) => console.log(epoch.size)) // 100001
    * ```
    */
-  markMany(keys: KeyList, options?: { atomic?: boolean | undefined }): boolean {
+  markMany(keys: KeyList | ReadonlyBigints, options?: { atomic?: boolean | undefined }): boolean {
     const atomic = isAtomic(options)
     const source = openKeys(keys)
     const { count } = source

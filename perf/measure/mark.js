@@ -46,8 +46,8 @@ bench(
   Object.fromEntries(
     Object.entries({
       'empty loop': (i) => ids[i],
-      'mark(lo, hi)': (i) => writer.markPair(ids[i], i),
-      'mark(lo, hi), one hot key': () => writer.markPair(7, 7),
+      'markPair(low, high)': (i) => writer.markPair(ids[i], i),
+      'markPair(low, high), one hot key': () => writer.markPair(7, 7),
       'mark(id)': (i) => writer.mark(ids[i]),
       'mark(bigint)': (i) => writer.mark(bigints[i]),
       'mark(string), 8 bytes': (i) => writer.mark(texts[8][i]),
@@ -55,13 +55,13 @@ bench(
       'mark(string), 32 bytes': (i) => writer.mark(texts[32][i]),
       'mark(string), 128 bytes': (i) => writer.mark(texts[128][i]),
       'mark(bytes), 32 bytes': (i) => writer.mark(bytes[32][i]),
-      'mark(lo, hi) and flush()': (i) => writer.markPair(ids[i], i) && writer.flush(),
+      'markPair(low, high) and flush()': (i) => writer.markPair(ids[i], i) && writer.flush(),
       'flush(), nothing staged': () => writer.flush(),
       [`markMany(BigUint64Array of ${MANY})`]: (i) => i % MANY === 0 && writer.markMany(many),
-      [`markLanes(Uint32Array of ${MANY} keys)`]: (i) =>
+      [`markPairs(Uint32Array of ${MANY} keys)`]: (i) =>
         i % MANY === 0 && writer.markPairs(manyLanes),
       [`batch(fn) of ${FEW} marks`]: (i) => i % FEW === 0 && writer.batch(markFew),
-      [`TxnBuffer: record(lo, hi), flushTo() every ${FEW}`](i) {
+      [`TxnBuffer: markPair(low, high), flushTo() every ${FEW}`](i) {
         txn.markPair(ids[i], i)
         return i % FEW === FEW - 1 && txn.flushTo(writer)
       },

@@ -917,9 +917,9 @@ describe("C11: arguments of the tracker's methods", () => {
     ],
     [
       'reset()',
-      () => new TxnBuffer(1).reset(undefined as never),
+      () => new TxnBuffer(1).reset(null as never),
       INVALID_ARG,
-      '"txnId" expected a number or a bigint, got undefined',
+      '"txnId" expected a number or a bigint, got null',
     ],
     [
       'batch()',
@@ -1069,7 +1069,7 @@ describe('C11: a list whose keys run code of the caller', () => {
         txn.markMany(Uint32Array.from({ length: 100 }, (_, i) => 100 + i)),
       ),
     )
-    expect([...txn.drain()]).toEqual([
+    expect(txn.drain().map(BigInt)).toEqual([
       1n,
       ...Array.from({ length: 100 }, (_, i) => BigInt(100 + i)),
       10n,
@@ -1077,7 +1077,7 @@ describe('C11: a list whose keys run code of the caller', () => {
     ])
     txn.markMany([1, 2, 3])
     txn.markMany(listWith([10, 11], 0, () => txn.clear()))
-    expect([...txn.drain()]).toEqual([10n, 11n])
+    expect(txn.drain().map(BigInt)).toEqual([10n, 11n])
     const failing = listWith([10, 11], 1, () => {
       txn.mark(5)
       txn.mark(-1)
@@ -1087,7 +1087,7 @@ describe('C11: a list whose keys run code of the caller', () => {
       OUT_OF_RANGE,
       'got -1',
     )
-    expect([...txn.drain()]).toEqual([5n])
+    expect(txn.drain().map(BigInt)).toEqual([5n])
   })
 
   it('addMany(): what it adds to the same set counts for itself', () => {

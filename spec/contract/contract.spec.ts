@@ -28,7 +28,7 @@ describe('the built package, against the contract', () => {
     {
       what: 'a method that takes less',
       file: 'writer/writer',
-      from: 'keys: KeyList',
+      from: 'keys: KeyList | ReadonlyBigints',
       to: 'keys: BigUint64Array',
       says: "'markMany' are incompatible",
     },

@@ -110,7 +110,7 @@ describe('KeyDictionary', () => {
         const all = [
           first,
           KeyDictionary.attach(first.handle),
-          KeyDictionary.attach(structuredClone({ ...(first.handle as object) })),
+          KeyDictionary.attach(structuredClone({ ...(first.handle as object) } as never)),
         ]
         const model = new Map<string, number>()
         for (const [each, who] of sequence) {

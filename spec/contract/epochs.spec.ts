@@ -519,7 +519,7 @@ describe('C7: an epoch is settled by commit() or by restore()', () => {
     const { epoch } = await sealed([1, 2, 3])
     const ids = epoch.ids()
     const keys = epoch[Symbol.iterator]()
-    expect([ids.next().value, keys.next().value]).toEqual([1, 1n])
+    expect([ids.next().value, keys.next().value]).toEqual([1, 1])
     const visited: number[] = []
     const visiting = thrown(() =>
       epoch.forEachPair((lo) => {
@@ -631,7 +631,15 @@ describe('reading an epoch', () => {
     expect([...epoch.bigints]).toEqual([1n, 2n ** 53n - 1n, 2n ** 53n, 2n])
   })
 
-  it('listed() gives the keys of an exact epoch as bigints, in order of first mark', async () => {
+  it('is walked as numbers up to 2^53 - 1 and as bigints above, in order of first mark', async () => {
+    const tracker = await openInline()
+    tracker.openWriter().markMany([1n, 2n ** 53n, 0, 2n ** 53n - 1n, 2n ** 64n - 1n])
+    const epoch = await tracker.advanceEpoch()
+    const keys = [1, 2n ** 53n, 0, 2 ** 53 - 1, 2n ** 64n - 1n]
+    expect([[...epoch], [...epoch.listed()]]).toEqual([keys, keys])
+  })
+
+  it('listed() gives the keys of an exact epoch, in order of first mark', async () => {
     const tracker = await openInline()
     tracker.openWriter().markMany([5, 3n, 2n ** 63n, 5])
     const epoch = await tracker.advanceEpoch()

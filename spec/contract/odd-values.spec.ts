@@ -62,10 +62,9 @@ function keyOf(value: unknown): bigint | undefined {
   return textOf(value)
 }
 
-function textOf(value: unknown, seed: unknown = 0): bigint | undefined {
-  if (typeof seed !== 'number' || seed >>> 0 !== seed) return undefined
+function textOf(value: unknown): bigint | undefined {
   return typeof value === 'string' || (types.isUint8Array(value) && isTrue(value))
-    ? fingerprint(value, { seed })
+    ? fingerprint(value)
     : undefined
 }
 
@@ -85,20 +84,19 @@ function keysOf(value: unknown, most = 1024): bigint[] | undefined {
   return found.includes(undefined) ? undefined : (found as bigint[])
 }
 
-function pairOf(lo: unknown, hi: unknown): bigint[] | undefined {
-  if (hi === undefined) return one(keyOf(lo))
-  return typeof lo === 'number' && typeof hi === 'number'
-    ? [(BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)]
-    : undefined
+function pairOf(low: unknown, high: unknown): bigint[] | undefined {
+  const isHalf = (half: unknown): half is number =>
+    typeof half === 'number' && Number.isInteger(half) && half >= -(2 ** 31) && half < 2 ** 32
+  return isHalf(low) && isHalf(high) ? [(BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)] : undefined
 }
 
-function pairsOf(value: unknown): bigint[] | undefined {
+function pairsOf(value: unknown, most = 1024): bigint[] | undefined {
   if (!isTrue(value) || !(types.isUint32Array(value) || types.isInt32Array(value))) return undefined
-  const lanes = value.slice() // with the length it has, whatever it says
-  if (lanes.length % 2 !== 0 || lanes.length > 2048) return undefined
+  const pairs = value.slice() // with the length it has, whatever it says
+  if (pairs.length % 2 !== 0 || pairs.length > 2 * most) return undefined
   return Array.from(
-    { length: lanes.length / 2 },
-    (_, i) => pairOf(lanes[2 * i], lanes[2 * i + 1])![0],
+    { length: pairs.length / 2 },
+    (_, i) => pairOf(pairs[2 * i], pairs[2 * i + 1])![0],
   )
 }
 
@@ -143,7 +141,8 @@ const withHandle = (...args: unknown[]): Valid => ({
  * the first spec.
  */
 const valid: Record<string, Valid> = {
-  'fingerprint(key, seed)': free('x', 7),
+  'fingerprint(key, options)': free('x', { seed: 7 }),
+  'isDirtyRingError(error)': free(new Error('x')),
   'memoryFootprint(options)': free({ ...SMALL }),
   'resolveOptions(options)': free({ ...SMALL }),
   'DirtyTracker.create(options)': free({ ...SMALL }),
@@ -161,36 +160,29 @@ const valid: Record<string, Valid> = {
   'withWriter(handle, use)': withHandle(() => undefined),
   'watchWorkers(handle)': withHandle(),
   'runAggregator(handle)': withHandle(),
-  'Writer.mark(lo, hi)': onWriter([7, 2], pairOf, [0, 1]),
+  'Writer.markPair(low, high)': onWriter([7, 2], pairOf, [0, 1]),
   'Writer.mark(key)': onWriter([7], (key) => one(keyOf(key))),
-  'Writer.markFingerprint(fp)': onWriter([7n], (fp) =>
-    typeof fp === 'bigint' ? one(keyOf(fp)) : undefined,
-  ),
-  'Writer.markKey(key, seed)': onWriter(['x', 7], (key, seed) => one(textOf(key, seed)), [0, 1]),
   'Writer.markMany(keys, options)': onWriter([[7, 8], {}], (keys) => keysOf(keys)),
-  'Writer.markLanes(lanes, options)': onWriter([Uint32Array.of(7, 8), {}], pairsOf),
+  'Writer.markPairs(pairs, options)': onWriter([Uint32Array.of(7, 8), {}], (pairs) =>
+    pairsOf(pairs),
+  ),
   'Writer.batch(use)': onWriter([() => 7]),
-  'Writer.begin(txnId)': onWriter([7]),
+  'Writer.tagTxn(txnId)': onWriter([7]),
   'Writer.waitForRoom(keys, options)': onWriter([7, {}]),
   'new TxnBuffer(txnId, expectedKeys)': free(7, 7),
-  'TxnBuffer.record(key)': onTxn([7], (key) => one(keyOf(key))),
-  'TxnBuffer.record(lo, hi)': onTxn([7, 2], pairOf, [0, 1]),
-  'TxnBuffer.recordLanes(lo, hi)': onTxn(
-    [7, 2],
-    (lo, hi) => (hi === undefined ? undefined : pairOf(lo, hi)),
-    [0, 1],
-  ),
-  'TxnBuffer.recordKey(key, seed)': onTxn(['x', 7], (key, seed) => one(textOf(key, seed)), [0, 1]),
-  'TxnBuffer.recordMany(keys)': onTxn([[7, 8]], (keys) => keysOf(keys, 2 ** 29)),
+  'TxnBuffer.mark(key)': onTxn([7], (key) => one(keyOf(key))),
+  'TxnBuffer.markPair(low, high)': onTxn([7, 2], pairOf, [0, 1]),
+  'TxnBuffer.markPairs(pairs)': onTxn([Uint32Array.of(7, 8)], (pairs) => pairsOf(pairs, 2 ** 29)),
+  'TxnBuffer.has(key)': onTxn([7], none, []),
+  'TxnBuffer.markMany(keys)': onTxn([[7, 8]], (keys) => keysOf(keys, 2 ** 29)),
   'TxnBuffer.reset(txnId)': onTxn([7], none, []),
   'TxnBuffer.flushTo(writer, options)': {
     on: (scene) => scene.txn,
     args: (scene) => [scene.writer, {}],
   },
-  'SealedEpoch.forEach(visit)': onEpoch(() => undefined),
+  'SealedEpoch.forEachPair(visit)': onEpoch(() => undefined),
   'SealedEpoch.has(key)': onEpoch(7),
-  'SealedEpoch.has(lo, hi)': onEpoch(7, 2),
-  'SealedEpoch.hasKey(key, seed)': onEpoch('x', 7),
+  'SealedEpoch.hasPair(low, high)': onEpoch(7, 2),
   'KeyDictionary.create(options)': free({ maxKeys: 7, maxBytes: 70 }),
   'KeyDictionary.attach(handle)': { args: (scene) => [scene.dictionary.handle] },
   'KeyDictionary.id(key)': { on: (scene) => scene.dictionary, args: () => ['x'] },
@@ -211,10 +203,13 @@ const valid: Record<string, Valid> = {
     args: () => [() => undefined, 7],
   },
   'new FingerprintSet(options)': free({ expectedKeys: 7, seed: 7, kernel: 'js' }),
-  'FingerprintSet.add(lo, hi)': onSet([7, 2], pairOf, [0, 1]),
+  'FingerprintSet.addPair(low, high)': onSet([7, 2], pairOf, [0, 1]),
   'FingerprintSet.add(key)': onSet([7], (key) => one(keyOf(key))),
+  'FingerprintSet.addPairs(pairs)': onSet([Uint32Array.of(7, 8)], (pairs) =>
+    pairsOf(pairs, 2 ** 28),
+  ),
   'FingerprintSet.addMany(keys)': onSet([[7, 8]], (keys) => keysOf(keys, 2 ** 28)),
-  'FingerprintSet.has(lo, hi)': onSet([7, 2], none, []),
+  'FingerprintSet.hasPair(low, high)': onSet([7, 2], none, []),
   'FingerprintSet.has(key)': onSet([7], none, []),
 }
 

@@ -1250,7 +1250,7 @@ describe('TxnBuffer', () => {
       for (const id of range(0, 40)) txn.mark(id)
       txn.markMany(range(40, 700))
       for (const id of range(740, 60)) txn.markPair(id, 0)
-      expect([...txn.drain()]).toEqual(range(0, 800).map(BigInt))
+      expect([...txn.drain()]).toEqual(range(0, 800))
     }
   })
 
@@ -1291,10 +1291,10 @@ describe('TxnBuffer', () => {
     hand.release()
     await tracker.stop()
     expect(thrown(() => txn.flushTo(writer)).code).toBe('ERR_DIRTYRING_STOPPED')
-    expect([...txn.drain()]).toEqual([0n, 1n, 2n, 3n])
+    expect(txn.drain()).toEqual([0, 1, 2, 3])
   })
 
-  it('records nothing of a list of which one is no key', () => {
+  it('marks nothing of a list in which one value is not a key', () => {
     const txn = new TxnBuffer(1)
     txn.mark(1)
     expect(thrown(() => txn.markMany([2, 3, -1])).message).toContain('keys[2]')
@@ -1303,8 +1303,8 @@ describe('TxnBuffer', () => {
     expect(thrown(() => txn.mark(fingerprint('a', { seed: -1 }))).code).toBe(
       'ERR_DIRTYRING_OUT_OF_RANGE',
     )
-    expect(thrown(() => txn.mark(5 as never)).code).toBe('ERR_DIRTYRING_INVALID_ARG')
-    expect([...txn.drain()]).toEqual([1n])
+    expect(thrown(() => txn.markPairs(new Uint32Array(3))).code).toBe('ERR_DIRTYRING_OUT_OF_RANGE')
+    expect(txn.drain()).toEqual([1])
   })
 
   it('may go to any number of writers and trackers, one after the other', async () => {

@@ -198,7 +198,7 @@ describe('bad input', () => {
     (seed: any) => {
       const error: any = thrownBy(() => fingerprint('key', { seed }))
       expect(error).toEqual(invalidArg)
-      expect(error.message).toMatch(/^"seed" expected a number, got /)
+      expect(error.message).toMatch(/^"options\.seed" expected a number, got /)
     },
   )
 
@@ -207,7 +207,7 @@ describe('bad input', () => {
     (seed) => {
       const error: any = thrownBy(() => fingerprint('key', { seed }))
       expect(error).toEqual(outOfRange)
-      expect(error.message).toBe(`"seed" expected a whole number, 0 to 2^32-1, got ${seed}`)
+      expect(error.message).toBe(`"options.seed" expected a whole number, 0 to 2^32-1, got ${seed}`)
     },
   )
 })

@@ -253,17 +253,19 @@ describe('a list of keys', () => {
   })
 })
 
-describe('a list of lanes', () => {
-  test('two lanes are one key', () => {
+describe('a list of pairs', () => {
+  test('a low and a high half are one key', () => {
     expect(pairCount(new Uint32Array(6))).toBe(3)
     expect(pairCount(new Int32Array(new SharedArrayBuffer(8)))).toBe(1)
     expect(pairCount(new Uint32Array())).toBe(0)
   })
 
-  test('an odd number of lanes is a RangeError', () => {
+  test('an odd length is a RangeError', () => {
     const error = thrownBy(() => pairCount(new Uint32Array(3)))
     expect(error).toEqual(outOfRange)
-    expect(error.message).toBe('"lanes" expected an even length, got 3')
+    expect(error.message).toBe(
+      '"pairs" expected an even length, got 3. Each key has a low and a high half.',
+    )
   })
 
   test.each([
@@ -276,7 +278,7 @@ describe('a list of lanes', () => {
   ])('another type is a TypeError: %p', (lanes: any) => {
     const error = thrownBy(() => pairCount(lanes))
     expect(error).toEqual(invalidArg)
-    expect(error.message).toMatch(/^"lanes" expected a Uint32Array or an Int32Array, got /)
+    expect(error.message).toMatch(/^"pairs" expected a Uint32Array or an Int32Array, got /)
   })
 })
 
@@ -329,10 +331,10 @@ describe('a view that is detached or out of bounds', () => {
     expect(error.message).toEqual(says('keys'))
   })
 
-  test.each(lostViews((...at) => new Uint32Array(...at)))('has no lanes: %s', (_, view) => {
+  test.each(lostViews((...at) => new Uint32Array(...at)))('has no pairs: %s', (_, view) => {
     const error = thrownBy(() => pairCount(view))
     expect(error).toEqual(invalidArg)
-    expect(error.message).toEqual(says('lanes'))
+    expect(error.message).toEqual(says('pairs'))
   })
 
   test('of another realm is found out too', () => {
@@ -521,7 +523,7 @@ function revoked(): unknown {
 describe('messages name the usual way out', () => {
   test('a negative bigint: its 64 bits', () => {
     expect(thrownBy(() => bitsOf(-1n)).message).toBe(
-      '"key" expected a bigint, 0n to 2^64-1, got -1n. A signed id has its 64 bits as BigInt.asUintN(64, id).',
+      '"key" expected a bigint, 0n to 2^64-1, got -1n. For a signed id pass BigInt.asUintN(64, id).',
     )
     expect(bitsOf(BigInt.asUintN(64, -1n))).toBe(MAX)
     expect(thrownBy(() => bitsOf(2n ** 64n)).message).not.toContain('asUintN')
@@ -532,7 +534,7 @@ describe('messages name the usual way out', () => {
     const error = thrownBy(() => idFrom(0, 0x200000))
     expect(error).toEqual(outOfRange)
     expect(error.message).toMatch(
-      /^"key" expected an id, 0 to 2\^53-1, got 9007199254740992n\. Text, bytes and larger bigints come back as .*fingerprints.*`keys`.*KeyDictionary\.$/,
+      /^"key" expected an id, 0 to 2\^53-1, got 9007199254740992n\. Text, bytes and large bigints come back as 64 bits.*`bigints`.*KeyDictionary\.$/,
     )
   })
 })
@@ -562,7 +564,7 @@ describe('what an error about keys says, word for word', () => {
     [
       '-1n',
       () => bitsOf(-1n),
-      '"key" expected a bigint, 0n to 2^64-1, got -1n. A signed id has its 64 bits as BigInt.asUintN(64, id).',
+      '"key" expected a bigint, 0n to 2^64-1, got -1n. For a signed id pass BigInt.asUintN(64, id).',
     ],
     [
       '2^64',
