@@ -41,9 +41,12 @@ function brokenLinks(document: string, text: string): string[] {
   })
 }
 
+/** With the lines of each list item joined. */
+const unwrapped = (text: string) => text.replace(/\n {2,}/g, ' ')
+
 /** Specs that a document names, and that are not there. */
 function missingSpecs(text: string): string[] {
-  const named = [...text.matchAll(/^- \[(spec\/[\w/.-]+)\]\(.*\): "(.*)"$/gm)].map(
+  const named = [...unwrapped(text).matchAll(/^- \[(spec\/[\w/.-]+)\]\(.*\): "(.*)"$/gm)].map(
     ([, path, title]) => ({ path, title }),
   )
   return named
@@ -111,8 +114,25 @@ describe('guides', () => {
 
     for (const guide of guides.filter((name) => name !== 'README.md')) {
       expect(index).toContain(`](${guide})`)
-      if (guide !== 'memory-model.md') expect(read(`docs/${guide}`)).toMatch(/^# .*\n\nYou get /)
+      expect(read(`docs/${guide}`)).toMatch(
+        /^---\ntitle: .*\ngroup: (Begin|Use|Understand)\n---\n\n# .*\n\nYou get /,
+      )
     }
+  })
+})
+
+describe('the protocol', () => {
+  const faults = readdirSync(join(root, 'spec/check/mutants'))
+    .map((name) => read(`spec/check/mutants/${name}`))
+    .flatMap((text) => [...text.matchAll(/^ {4}name:\s+(['"])(.*)\1,$/gm)])
+    .map(([, , name]) => name)
+  const named = [...unwrapped(read('docs/protocol.md')).matchAll(/without it: `(.*?)`/g)].map(
+    ([, name]) => name,
+  )
+
+  it('names each fault of the checker once, under the rule that it takes out', () => {
+    expect(faults.length).toBeGreaterThan(90)
+    expect(named.toSorted()).toEqual(faults.toSorted())
   })
 })
 
@@ -123,7 +143,7 @@ describe('promises', () => {
     expect(promises.map((text) => /^C\d+/.exec(text)![0])).toEqual(
       Array.from({ length: 13 }, (_, i) => `C${i + 1}`),
     )
-    for (const promise of promises) expect(promise).toMatch(/^- \[spec\/.*\): ".*"$/m)
+    for (const promise of promises) expect(unwrapped(promise)).toMatch(/^- \[spec\/.*\): ".*"$/m)
     expect(missingSpecs(read('docs/promises.md'))).toEqual([])
   })
 
