@@ -108,8 +108,8 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
             `This machine does not do ${grouped(rate)} marks/s with ${writers} writers. ` +
               `The best run did ${grouped(bestRate(grid))}.`,
           ]),
-      `CPU: all threads, without the idle load (${idleShare.toFixed(3)} of a core), which is the same`,
-      'load with marks that do nothing. Visible: from a mark until its key is in the set.',
+      `CPU: all threads, without the idle load (${idleShare.toFixed(3)} of a core), which is the`,
+      'same load with marks that do nothing. Visible: from a mark until its key is in the set.',
       `Marks that were lost: ${grid.reduce((sum, { result }) => sum + result.lost, sized.lost)}.`,
       '',
       ...call(options),
