@@ -3,10 +3,10 @@
  * printed?, notes?, plots? }. The terminal shows the columns `printed`, or all; the page shows all.
  * See ../harness/page.js for plots.
  */
+import { costs, grouped, median, show } from '../harness/tables.js'
 import { bursts, workloads } from './loads.js'
 import { batch, pipeline, SIZES, skew, topologies } from './throughput.js'
 import { tune } from './tune.js'
-import { costs, grouped, median, show } from '../harness/tables.js'
 
 const MIB = 2 ** 20
 
