@@ -19,10 +19,13 @@ const HEADROOM = 1.5
 const REACHED = 0.98
 /** How often the idle load is measured; their spread is what a difference cannot be told from. */
 const IDLE_RUNS = 3
+/** Marks that are timed together: see load.js. */
+const GROUP = 8
 /** What a flat-out writer does a second, where its keys' way into the set is watched. */
 const FLAT_OUT_RATE = 1_000_000
 
-const PRINTED = ['batchSize', 'laneCapacity', 'CPU ns a mark', 'stopped, %', 'visible p99, ms']
+/** What a load costs: at a rate the processor's time, flat out the marks that it does not do. */
+const costColumn = (rate) => (rate === 0 ? 'M marks/s' : 'CPU, % of a core')
 
 export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys, skew } }) {
   const load = {
@@ -56,7 +59,7 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
     })
   })
   while (idleRuns.length < few(Array.from({ length: IDLE_RUNS })).length) idleRun()
-  const { netOf, idleShare, noise } = above(idleRuns, rate)
+  const cpu = withoutIdle(idleRuns, rate)
 
   // How soon a key is in the set depends on the rate of one writer.
   const visible = new Map(
@@ -73,20 +76,27 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
       return [batchSize, visibility]
     }),
   )
-  const { chosen, isReached } = choose({ grid, visible, rate, epochMs, netOf, noise })
+  const { chosen, isReached } = choose({ grid, visible, rate, epochMs, cpu })
   const capacity = Math.max(64, powerOfTwo(2 * chosen.result.queuedPeak))
   const options = { ...chosen.options, capacity }
   const plainKernel = run({ ...options, kernel: 'js' })
   const plainSet = measure('measure/load.js', { ...load, kind: SET })
 
-  const net = (result) => nanoseconds(netOf(result), noise)
-  const row = (result) => ({ 'CPU ns a mark': net(result), ...columns([result]) })
+  const cost = (result) =>
+    rate === 0
+      ? `${result.mKeysPerSecond.toFixed(2)} M marks/s`
+      : `${cpu.percentOf(result)} % of a core`
+  const row = (result) => ({
+    'CPU, % of a core': cpu.percentOf(result),
+    'CPU ns a mark': cpu.nsOf(result),
+    ...columns([result]),
+  })
   return {
     title:
       `${writers} writers, ` +
       `${rate === 0 ? 'as fast as they go' : `${grouped(rate)} marks/s`}, ` +
       `an epoch every ${epochMs} ms, ${grouped(keys)} keys, skew ${skew}`,
-    printed: PRINTED,
+    printed: ['batchSize', 'laneCapacity', costColumn(rate), 'stopped, %', 'visible p99, ms'],
     rows: [
       ...grid.map(({ batchSize, laneCapacity, result }) => ({
         batchSize:
@@ -99,7 +109,7 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
         'visible p99, ms': milliseconds(visible.get(batchSize).p99),
       })),
       { batchSize: SET, ...row(plainSet) },
-      { batchSize: 'empty loop', ...row(idleRuns[0]), 'CPU ns a mark': 0 },
+      { batchSize: 'empty loop', ...row(idleRuns[0]) },
     ],
     notes: [
       ...(isReached
@@ -108,24 +118,29 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
             `This machine does not do ${grouped(rate)} marks/s with ${writers} writers. ` +
               `The best run did ${grouped(bestRate(grid))}.`,
           ]),
-      `CPU: all threads, without the idle load (${idleShare.toFixed(3)} of a core), which is the`,
-      'same load with marks that do nothing. Visible: from a mark until its key is in the set.',
+      ...(rate === 0
+        ? []
+        : [
+            'CPU: all threads together, without the idle load: the same load with marks that do',
+            `nothing, ${percent(cpu.idleShare)} % of a core.`,
+          ]),
+      'Visible: from a mark until its key is in the set.',
       `Marks that were lost: ${grid.reduce((sum, { result }) => sum + result.lost, sized.lost)}.`,
       '',
       ...call(options),
       '',
-      ...advice({ options, chosen, grid, visible, few, net, plainKernel, sized }),
+      ...advice({ options, chosen, grid, visible, few, cost, cpu, plainKernel, sized }),
     ],
     options,
     plots: [
       {
         kind: 'heat',
-        title: 'CPU ns a mark without the idle load, time stopped; laneCapacity across',
+        title: `${costColumn(rate)}, time stopped; laneCapacity across, batchSize down`,
         cells: grid.map(({ batchSize, laneCapacity, result }) => ({
           x: laneCapacity,
           y: batchSize,
-          value: Math.max(0, netOf(result)),
-          label: [`${net(result)} ns`, `${percent(result.stopped, 2)} %`],
+          value: rate === 0 ? -result.mKeysPerSecond : Math.max(0, cpu.shareOf(result)),
+          label: [cost(result), `${percent(result.stopped, 2)} %`],
         })),
       },
       ...histograms(['chosen'], [[chosen.result]]),
@@ -134,20 +149,27 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
 }
 
 /**
- * What a run costs beyond the idle load, in ns a mark. Writers at a rate idle for as long as they
- * do in the idle load, so the shares of a core are subtracted; writers that are as fast as they go
- * do not idle, and what a mark costs is subtracted.
+ * What a run costs beyond the idle load. Writers at a rate idle for as long as they do in the idle
+ * load, so the shares of a core are subtracted. Writers that are as fast as they go do not idle:
+ * only what a mark costs is subtracted.
  */
-function above(idleRuns, rate) {
-  const idle = idleRuns.map(({ cpuShare, cpuNs }) => (rate === 0 ? cpuNs : cpuShare))
-  const [least, most] = [Math.min(...idle), Math.max(...idle)]
-  const middle = idle.toSorted((a, b) => a - b)[idle.length >> 1]
+function withoutIdle(idleRuns, rate) {
+  const shares = idleRuns.map(({ cpuShare }) => cpuShare).toSorted((a, b) => a - b)
+  const idleShare = shares[shares.length >> 1]
+  /** Of a core: a smaller difference cannot be told from none. */
+  const noise = rate === 0 ? 0 : shares.at(-1) - shares[0]
+  const shareOf = ({ cpuShare }) => (rate === 0 ? cpuShare : cpuShare - idleShare)
+  const told = (share, text) =>
+    share > noise ? text(share) : noise > 0 ? `< ${text(noise)}` : text(0)
   return {
-    netOf: ({ cpuShare, cpuNs, mKeysPerSecond }) =>
-      rate === 0 ? cpuNs - middle : ((cpuShare - middle) / mKeysPerSecond) * 1000,
-    idleShare: idleRuns[0].cpuShare,
-    /** ns a mark: no smaller difference can be told from none. */
-    noise: rate === 0 ? most - least : ((most - least) / rate) * 1e9,
+    idleShare,
+    noise,
+    shareOf,
+    percentOf: (result) => told(shareOf(result), (share) => percent(share)),
+    nsOf: (result) =>
+      rate === 0
+        ? (result.cpuNs - idleRuns[0].cpuNs).toFixed(1)
+        : told(shareOf(result), (share) => ((share / result.mKeysPerSecond) * 1000).toFixed(0)),
   }
 }
 
@@ -156,7 +178,7 @@ function above(idleRuns, rate) {
  * cut: those within the noise of the cheapest. Of these the smallest batch, because it is visible
  * soonest, and the smallest lane, because it takes the least memory.
  */
-function choose({ grid, visible, rate, epochMs, netOf, noise }) {
+function choose({ grid, visible, rate, epochMs, cpu }) {
   const reaching = grid.filter(
     ({ result }) => rate === 0 || result.mKeysPerSecond * 1e6 >= rate * REACHED,
   )
@@ -167,9 +189,9 @@ function choose({ grid, visible, rate, epochMs, netOf, noise }) {
   )
   const leastStopped = Math.min(...soon.map(({ result }) => result.stopped))
   const calm = soon.filter(({ result }) => result.stopped <= STOPPED_MAX + leastStopped)
-  const cost = ({ result }) => (rate === 0 ? 1 / result.mKeysPerSecond : netOf(result))
+  const cost = ({ result }) => (rate === 0 ? 1 / result.mKeysPerSecond : cpu.shareOf(result))
   const cheapest = Math.min(...calm.map(cost))
-  const most = cheapest * TOLERANCE + (rate === 0 ? 0 : noise)
+  const most = cheapest * TOLERANCE + cpu.noise
   const [chosen] = calm
     .filter((each) => cost(each) <= Math.max(cheapest, most))
     .toSorted((a, b) => a.batchSize - b.batchSize || a.laneCapacity - b.laneCapacity)
@@ -191,7 +213,7 @@ function call(options) {
 }
 
 /** What the chosen options take and give, and what each other value would change. */
-function advice({ options, chosen, grid, visible, few, net, plainKernel, sized }) {
+function advice({ options, chosen, grid, visible, few, cost, cpu, plainKernel, sized }) {
   const { batchSize, laneCapacity, result } = chosen
   const mib = (each) => memoryFootprint(each).total / 2 ** 20
   const more = (name, value) => signedMib(mib({ ...options, [name]: value }) - mib(options))
@@ -202,19 +224,17 @@ function advice({ options, chosen, grid, visible, few, net, plainKernel, sized }
     `(p99 ${milliseconds(visible.get(size).p99)})`
   return [
     `memory: ${mib(options).toFixed(1)} MiB reserved (the defaults reserve ${mib({}).toFixed(1)})`,
-    `here: ${net(result)} ns a mark on all threads; ` +
-      `${((result.mark.p50 / 8) * 1000).toFixed(0)} ns on the writer's own, at the median;`,
-    `  stopped ${percent(result.stopped, 2)} %, cut p99 ${milliseconds(result.seal.p99)} ms, ` +
-      soon(batchSize),
+    `here: ${cost(result)}, stopped ${percent(result.stopped, 2)} %, ` +
+      `cut p99 ${milliseconds(result.seal.p99)} ms, ${soon(batchSize)}`,
+    `a mark: ${((result.mark.p50 / GROUP) * 1000).toFixed(0)} ns of its writer's thread (median), ` +
+      `${cpu.nsOf(result)} ns of all threads (mean, wake-ups included)`,
     `an epoch: at most ${grouped(sized.keysAnEpoch.max)} keys` +
       (sized.epochs < 2 ? ' (only one epoch was seen)' : ''),
     '',
     'other values:',
     ...[...visible.keys()]
       .filter((size) => size !== batchSize)
-      .map(
-        (size) => `  batchSize ${size}: ${net(at(size, laneCapacity))} ns a mark, ${soon(size)}`,
-      ),
+      .map((size) => `  batchSize ${size}: ${cost(at(size, laneCapacity))}, ${soon(size)}`),
     ...few(LANE_CAPACITIES)
       .filter((lane) => lane !== laneCapacity)
       .map((lane) => {
@@ -231,19 +251,13 @@ function advice({ options, chosen, grid, visible, few, net, plainKernel, sized }
     `  epochSlots 5 instead of 4: one more epoch may be unsettled, ${more('epochSlots', 5)}`,
     `  maxWriters ${options.maxWriters * 2}: room for more workers, ` +
       more('maxWriters', options.maxWriters * 2),
-    `  kernel 'js': ${net(plainKernel)} ns a mark`,
+    `  kernel 'js': ${cost(plainKernel)}`,
   ]
 }
 
 /** The smallest that is at least so much. */
 function powerOfTwo(least) {
   return 2 ** Math.ceil(Math.log2(Math.max(2, least)))
-}
-
-/** ns a mark; only a bound, where it cannot be told from the noise. */
-function nanoseconds(value, noise) {
-  const round = (ns) => (ns < 10 ? ns.toFixed(1) : ns.toFixed(0))
-  return value > noise ? round(value) : `< ${round(Math.max(noise, 0.1))}`
 }
 
 function milliseconds(us) {

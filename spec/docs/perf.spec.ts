@@ -130,7 +130,7 @@ describe('the perf suite, each question in its smallest form', () => {
     expect(lines[1].trim().split(/ {2,}/)).toEqual([
       'batchSize',
       'laneCapacity',
-      'CPU ns a mark',
+      'CPU, % of a core',
       'stopped, %',
       'visible p99, ms',
     ])
