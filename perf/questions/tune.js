@@ -226,8 +226,8 @@ function advice({ options, chosen, grid, visible, few, cost, cpu, plainKernel, s
     `memory: ${mib(options).toFixed(1)} MiB reserved (the defaults reserve ${mib({}).toFixed(1)})`,
     `here: ${cost(result)}, stopped ${percent(result.stopped, 2)} %, ` +
       `cut p99 ${milliseconds(result.seal.p99)} ms, ${soon(batchSize)}`,
-    `a mark: ${((result.mark.p50 / GROUP) * 1000).toFixed(0)} ns of its writer's thread (median), ` +
-      `${cpu.nsOf(result)} ns of all threads (mean, wake-ups included)`,
+    `a mark: ${((1000 * result.mark.p50) / GROUP).toFixed(0)} ns of the writer's thread (p50), ` +
+      `${cpu.nsOf(result)} ns of all threads (mean, with wake-ups)`,
     `an epoch: at most ${grouped(sized.keysAnEpoch.max)} keys` +
       (sized.epochs < 2 ? ' (only one epoch was seen)' : ''),
     '',

@@ -125,7 +125,8 @@ describe('the perf suite, each question in its smallest form', () => {
   })
 
   it('prints five columns of what --tune measures', () => {
-    const lines = terminal.slice(terminal.indexOf('an epoch every')).split('\n')
+    const [table] = terminal.slice(terminal.lastIndexOf('an epoch every')).split('\n\n')
+    const lines = table.split('\n')
 
     expect(lines[1].trim().split(/ {2,}/)).toEqual([
       'batchSize',
