@@ -1,6 +1,7 @@
 import js from '@eslint/js'
-import globals from 'globals'
 import { defineConfig, globalIgnores } from 'eslint/config'
+import importSort from 'eslint-plugin-simple-import-sort'
+import globals from 'globals'
 import tseslint from 'typescript-eslint'
 
 const unused = ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrors: 'none' }]
@@ -17,7 +18,13 @@ export default defineConfig(
   ]),
   js.configs.recommended,
   {
+    plugins: { 'import-sort': importSort },
     rules: {
+      'import-sort/imports': [
+        'error',
+        // Node's modules, packages, this project's files: one group, no lines between them.
+        { groups: [['^\\u0000', '^node:', '^@?\\w', '^', '^\\.']] },
+      ],
       eqeqeq: 'error',
       'no-constant-condition': ['error', { checkLoops: false }],
     },

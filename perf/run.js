@@ -1,16 +1,6 @@
 /**
- * The perf suite.
- *
- *   npm run perf                      the default questions, under ten minutes
- *   npm run perf -- --all             every question, its whole grid, more rounds; goes on where it was cut off
- *   npm run perf -- --only NAME,...   some questions, by name; --rounds N says how often
- *   npm run perf -- --tune            the options for a load: --writers 4 --rate 1e6 (marks a second of all; 0: as fast as they go) --epoch 1000 (ms)
- *                                     --keys 1e7 (ids) --skew .99 (0: uniform); under three minutes
- *   npm run perf -- --quick           every question in its smallest form, in seconds: its figures mean nothing
- *
- * Prints a table a question, and writes perf/results/ (or --out FOLDER): JSON, and one page with
- * the plots. Close everything else first. Each figure is the median of fresh processes, the ones
- * compared alternating, with the spread beside it.
+ * The perf suite: `npm run perf -- --help` says what it can be asked. Prints a table a question,
+ * and writes JSON and one page with the plots.
  */
 import { execFileSync } from 'node:child_process'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -22,34 +12,65 @@ import { barsPlot, page } from './harness/page.js'
 import { buildPeers } from './peers/build.js'
 import { questions } from './questions/index.js'
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    all: { type: 'boolean', default: false },
-    tune: { type: 'boolean', default: false },
-    quick: { type: 'boolean', default: false },
-    out: { type: 'string', default: fileURLToPath(new URL('results', import.meta.url)) },
-    rounds: { type: 'string' },
-    writers: { type: 'string', default: '4' },
-    rate: { type: 'string', default: '1e6' },
-    epoch: { type: 'string', default: '1000' },
-    keys: { type: 'string', default: '1e6' },
-    skew: { type: 'string', default: '0.99' },
-  },
-})
-const { all, quick } = values
-const chosen = choose()
-const rounds = values.rounds === undefined ? (quick ? 1 : all ? 7 : 3) : number('rounds', 1, 1000)
-const load = {
-  writers: number('writers', 1, 64),
-  rate: number('rate', 0, 1e9),
-  epoch: number('epoch', 1, 60_000),
-  keys: number('keys', 1, 1e8),
-  skew: number('skew', 0, 5, false),
+const HELP = `Usage: npm run perf -- [options]
+
+  (none)               ask the default questions: under ten minutes
+  --all                ask each question in full, with more rounds; continue a run that was cut off
+  --only NAME,...      ask some questions only
+  --rounds N           measure each figure N times (3; with --all 7)
+  --quick              ask each question in its smallest form, in seconds: the figures mean nothing
+  --out FOLDER         write the results there (perf/results)
+  -h, --help           show this text
+
+  --tune               find the options for a load, in under three minutes:
+    --writers N          threads that mark (4)
+    --rate N             marks a second of all writers together; 0: as fast as they go (1e6)
+    --epoch MS           time between two cuts (1000)
+    --keys N             distinct keys that are marked (1e6)
+    --skew X             how unevenly: 0 is uniform, 0.99 like a cache (0.99)
+
+Questions: QUESTIONS
+
+Prints a table for each question, and writes JSON and a page with the plots. Each figure is the
+median of fresh processes, and the spread stands beside it. Processes that are compared alternate.
+Close everything else first.
+`
+
+const { values } = understood(() =>
+  parseArgs({
+    options: {
+      help: { type: 'boolean', short: 'h', default: false },
+      only: { type: 'string' },
+      all: { type: 'boolean', default: false },
+      tune: { type: 'boolean', default: false },
+      quick: { type: 'boolean', default: false },
+      out: { type: 'string', default: fileURLToPath(new URL('results', import.meta.url)) },
+      rounds: { type: 'string' },
+      writers: { type: 'string', default: '4' },
+      rate: { type: 'string', default: '1e6' },
+      epoch: { type: 'string', default: '1000' },
+      keys: { type: 'string', default: '1e6' },
+      skew: { type: 'string', default: '0.99' },
+    },
+  }),
+)
+if (values.help) {
+  process.stdout.write(HELP.replace('QUESTIONS', wrapped(Object.keys(questions).join(', '))))
+  process.exit()
 }
-/** Zipf's formula has no value there. */
-if (load.skew === 1) throw new Error('--skew expected anything but 1 (0.99 or 1.01), got 1')
-/** What does not end: a channel that hangs, say. */
+const { all, quick } = values
+const { chosen, rounds, load } = understood(() => ({
+  chosen: choose(),
+  rounds: values.rounds === undefined ? (quick ? 1 : all ? 7 : 3) : number('rounds', 1, 1000),
+  load: {
+    writers: number('writers', 1, 64),
+    rate: number('rate', 0, 1e9),
+    epoch: number('epoch', 1, 60_000),
+    keys: number('keys', 1, 1e8),
+    skew: skewNumber(),
+  },
+}))
+/** A measurement that takes longer hangs. */
 const TIMEOUT_MS = 300_000
 const ATTEMPT_MS = 20_000
 const machine = {
@@ -116,6 +137,21 @@ function oneLineLists(json) {
   return json.replace(/\[[\s\d.,e+\-[\]]+\]/g, (list) => list.replace(/\s+/g, ' '))
 }
 
+/** What `read` makes of the command line; ends the process if it cannot. */
+function understood(read) {
+  try {
+    return read()
+  } catch (error) {
+    console.error(`perf: ${error.message} (try npm run perf -- --help)`)
+    process.exit(2)
+  }
+}
+
+/** A list in lines of at most 100 columns. */
+function wrapped(list) {
+  return list.replace(/(.{1,86})(?: |$)/g, '$1\n           ').trimEnd()
+}
+
 function choose() {
   if (values.tune) return ['tune']
   if (values.only === undefined)
@@ -135,6 +171,13 @@ function number(name, min, max, isWhole = true) {
     )
   }
   return value
+}
+
+function skewNumber() {
+  const skew = number('skew', 0, 5, false)
+  // Zipf's formula has no value there.
+  if (skew === 1) throw new Error('--skew expected anything but 1 (0.99 or 1.01), got 1')
+  return skew
 }
 
 /** One measurement in a process of its own: what its last line says. */
@@ -203,9 +246,9 @@ function repeat(script, variants, most = rounds) {
   return runs
 }
 
-function print({ title, rows, notes = [] }) {
+function print({ title, rows, printed, notes = [] }) {
   console.log(`\n${title}`)
-  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))]
+  const columns = printed ?? [...new Set(rows.flatMap((row) => Object.keys(row)))]
   const cells = [columns, ...rows.map((row) => columns.map((column) => String(row[column] ?? '')))]
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i].length)))
   for (const line of cells)

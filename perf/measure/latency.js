@@ -3,8 +3,9 @@
  * `everyMs`. Prints one JSON line of histograms, µs: the cut, from advanceEpoch() to the hand-out
  * (with `floor`, a message to an idle worker and back instead, and no cuts); what eight marks in a
  * row take, beside the same eight calls of an empty function, in the same thread, paced alike; and,
- * with `visible`, how long it is from a mark until its key is in the set. Tables grow under way, at
- * 1 million distinct keys to their full size.
+ * with `visible`, how long it is from a mark until its key is in the set, when the writer publishes
+ * after `flushIntervalMs` at the latest. Tables grow under way, at 1 million distinct keys to their
+ * full size.
  */
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../../dist/index.js'
@@ -28,7 +29,15 @@ const STREAM = unlessQuick(2 ** 20, 2 ** 12)
 const WATCHED = 2 ** 13
 
 if (isMainThread) {
-  const load = { everyMs: 20, batchSize: 64, visible: false, floor: false, seconds: 3, ...args }
+  const load = {
+    everyMs: 20,
+    batchSize: 64,
+    flushIntervalMs: 10,
+    visible: false,
+    floor: false,
+    seconds: 3,
+    ...args,
+  }
   const tracker = await DirtyTracker.create({ maxKeysPerEpoch: 2 ** 22, batchSize: load.batchSize })
   const worker = startThread(import.meta.url, { ...load, handle: tracker.handle })
   const cuts = new Histogram()
@@ -51,7 +60,7 @@ if (isMainThread) {
   await worker.terminate()
   await echo?.terminate()
 } else {
-  const { handle, rate, distinct, seconds, visible } = workerData
+  const { handle, rate, distinct, seconds, visible, flushIntervalMs } = workerData
   const writer = openWriter(handle)
   const lanes = new Int32Array(uniformKeys(STREAM, distinct).buffer)
   let sink = 0
@@ -61,7 +70,7 @@ if (isMainThread) {
   }
   const result = {}
   for (const name of visible ? ['mark'] : ['empty', 'mark']) {
-    const watch = visible ? watching(handle, writer) : undefined
+    const watch = visible ? watching(handle, writer, flushIntervalMs) : undefined
     paced(calls[name], rate, unlessQuick(0.5, 0.01), watch)
     if (name === 'mark') parentPort.postMessage('timed')
     const { times, count, ms, visibility } = paced(
@@ -106,16 +115,18 @@ function paced(call, rate, seconds, watch) {
 }
 
 /**
- * The writer itself looks whether its keys are in the set, between its marks: nobody else needs a
- * processor for it.
+ * The writer itself looks whether its keys are in the set, between its marks, so that no other
+ * thread needs a processor for it. Its event loop does not turn, so it also publishes what the
+ * flush clock would publish.
  */
-function watching(handle, writer) {
+function watching(handle, writer, flushIntervalMs) {
   const { words, layout } = attachMemory(handle, 'handle')
   const lane = laneAt(layout, writer.id)
   const ends = new Int32Array(WATCHED)
   const markedAt = new Float64Array(WATCHED)
   let [first, next] = [0, 0]
   let times = new Histogram()
+  let flushedAt = performance.now()
   return {
     clear() {
       first = next
@@ -128,6 +139,10 @@ function watching(handle, writer) {
       markedAt[next++ % WATCHED] = now
     },
     look(now) {
+      if (now - flushedAt >= flushIntervalMs) {
+        writer.flush()
+        flushedAt = now
+      }
       const readEnd = Atomics.load(words, lane + LANE_READ_END)
       for (; first < next && ((readEnd - ends[first % WATCHED]) | 0) >= 0; first++)
         times.add((now - markedAt[first % WATCHED]) * 1000)

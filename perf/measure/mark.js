@@ -2,9 +2,9 @@
  * What a mark costs on the writer's thread, its publications included, in each of the ways there
  * are. ns a mark; see bench.js. A process a way.
  */
-import { DirtyTracker, fingerprint, TxnBuffer } from '../../dist/index.js'
 import { recover, takeRole } from '../../dist/aggregator/state.js'
 import { IDLE, step } from '../../dist/aggregator/step.js'
+import { DirtyTracker, fingerprint, TxnBuffer } from '../../dist/index.js'
 import { attachMemory } from '../../dist/memory/memory.js'
 import { bench, each } from '../harness/bench.js'
 

@@ -1,10 +1,12 @@
 /**
  * What a person who chooses, or tunes, wants to know. Each question answers with { title, rows,
- * notes?, plots? }, rows being what is printed; see ../harness/page.js for plots.
+ * printed?, notes?, plots? }. The terminal shows the columns `printed`, or all; the page shows all.
+ * See ../harness/page.js for plots.
  */
-import { bursts, tune, workloads } from './loads.js'
-import { batch, pipeline, SIZES, skew, topologies } from './throughput.js'
 import { costs, grouped, median, show } from '../harness/tables.js'
+import { bursts, workloads } from './loads.js'
+import { batch, pipeline, SIZES, skew, topologies } from './throughput.js'
+import { tune } from './tune.js'
 
 const MIB = 2 ** 20
 

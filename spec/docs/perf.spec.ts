@@ -25,6 +25,7 @@ interface Answer {
 }
 let questions: Record<string, Answer> = {}
 let pageText = ''
+let terminal = ''
 
 /** Of the ways to name what nothing is faster than. */
 const FLOORS = /empty loop|Set<bigint>/
@@ -35,6 +36,7 @@ beforeAll(() => {
   const [json, html] = ['json', 'html'].map((end) =>
     readdirSync(out).find((name) => name.endsWith(`.${end}`))!,
   )
+  terminal = stdout
   questions = JSON.parse(readFileSync(join(out, json), 'utf8')).questions
   pageText = readFileSync(join(out, html), 'utf8')
 }, 180_000)
@@ -113,7 +115,31 @@ describe('the perf suite, each question in its smallest form', () => {
     expect(/(src|href)="(?!#).{0,80}/.exec(pageText)?.[0]).toBeUndefined()
   })
 
+  it('explains its options and names its questions', () => {
+    const { status, stdout } = perf('--help')
+
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/^ {2}--tune /m)
+    for (const name of Object.keys(questions)) expect(stdout).toMatch(new RegExp(`\\b${name}\\b`))
+    expect(stdout.split('\n').filter((line) => line.length > 100)).toEqual([])
+  })
+
+  it('prints five columns of what --tune measures', () => {
+    const [table] = terminal.slice(terminal.lastIndexOf('an epoch every')).split('\n\n')
+    const lines = table.split('\n')
+
+    expect(lines[1].trim().split(/ {2,}/)).toEqual([
+      'batchSize',
+      'laneCapacity',
+      'CPU, % of a core',
+      'stopped, %',
+      'visible p99, ms',
+    ])
+    expect(lines.filter((line) => line.length > 100)).toEqual([])
+  })
+
   it('names an option that it does not understand', () => {
+    expect(perf('--nothing').stderr).toMatch(/^perf: Unknown option '--nothing'.* --help\)\n$/)
     expect(perf('--only', 'nothing').stderr).toMatch(
       /--only expected names of pipeline, .*, got nothing/,
     )
