@@ -20,11 +20,15 @@ export const GROUPS = {
   ring: { mutate: ['lib/ring/*.ts'], specs: ['lanes', 'ring', 'wraps', 'batches'] },
   aggregator: {
     mutate: ['lib/aggregator/*.ts', '!lib/aggregator/worker.ts'],
-    specs: ['aggregator', 'faults', 'no-way-on', 'stop', 'wraps'],
+    specs: ['aggregator', 'faults', 'no-way-on', 'stop', 'wraps', 'unit/run', 'unit/tokens'],
   },
   writer: {
     mutate: ['lib/writer/*.ts', 'lib/platform/{node,thread}.ts', 'lib/timers.ts'],
-    specs: ['writers', 'thread-writers', 'batches', 'signals', 'stop', 'bad-input'],
+    specs: [
+      ...['writers', 'thread-writers', 'batches', 'signals', 'stop', 'bad-input'],
+      ...['unit/writer', 'unit/waiting', 'unit/flush-clock', 'unit/thread-end'],
+      ...['unit/watch-workers', 'unit/host-of-node', 'unit/thread-numbers', 'unit/timers'],
+    ],
   },
   tracker: {
     mutate: ['lib/tracker/*.ts', 'lib/epochs/*.ts', 'lib/signal.ts'],

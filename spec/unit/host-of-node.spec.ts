@@ -141,11 +141,23 @@ describe('a worker that a thread of Node watches', () => {
   })
 })
 
+describe('a thread of Node', () => {
+  it('may block, and turns its event loop once all that is due has run', async () => {
+    const host = await load()
+    expect(host.canBlock()).toBe(true)
+    const order: string[] = []
+    setImmediate(() => order.push('due'))
+    await host.turn()
+    expect(order).toEqual(['due'])
+  })
+})
+
 describe('the end of a thread of Node', () => {
   it('is told to each listener, by one hook', async () => {
     const host = await load()
     const [first, second] = [jest.fn(), jest.fn()]
     host.onThreadEnd(first)
+    expect(once).toHaveBeenCalledTimes(1)
     host.onThreadEnd(second)
     expect(once.mock.calls.map(([name]) => name as string)).toEqual(['exit'])
     const [[, hook]] = once.mock.calls as unknown as [string, () => void][]

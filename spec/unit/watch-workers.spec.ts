@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { DirtyTracker, TrackerOptions } from '../../lib/index.js'
-import { FINISHED, HARVESTED, OWNER, TRACKER_ID } from '../../lib/memory/map.js'
+import { FINISHED, HARVESTED, OWNER, TRACKER_ID, TRACKER_THREAD } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import { readTotal } from '../../lib/memory/total.js'
 
@@ -298,7 +298,10 @@ describe('watchWorkers()', () => {
 
   it("watches nothing on the tracker's own thread, nor of a tracker that has stopped", async () => {
     await create()
-    on(TRACKER_ITS_OWN, () => watchWorkers(tracker.handle)())
+    memory.words[TRACKER_THREAD] = HERE + 1
+    watchWorkers(tracker.handle)()
+    expect([starts.size, announced.mock.calls.length]).toEqual([0, 0])
+    memory.words[TRACKER_THREAD] = TRACKER_ITS_OWN + 1
     Atomics.store(memory.words, FINISHED, 1)
     watchWorkers(tracker.handle)()
     expect([starts.size, announced.mock.calls.length]).toEqual([0, 0])
@@ -312,6 +315,12 @@ describe('watchWorkers()', () => {
     expect(memory.words[TRACKER_ID]).not.toBe(id)
     watchWorkers(tracker.handle)
     expect([starts.size, ears.length]).toEqual([2, 2])
+  })
+
+  it("refuses a BatchRing's handle, and says what it expected", async () => {
+    const ring = BatchRing.create({ capacity: 8, laneCapacity: 64 })
+    expect(() => watchWorkers(ring.handle)).toThrow('tracker')
+    await create()
   })
 
   it('works where the host has no Atomics.waitAsync()', async () => {
