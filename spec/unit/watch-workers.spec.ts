@@ -49,6 +49,7 @@ let isHeld = false
 jest.unstable_mockModule('../../lib/timers.js', () => ({ ...real, setTimeout: retry }))
 
 const {
+  BatchRing,
   DirtyTracker: Tracker,
   openWriter: openWriterHere,
   watchWorkers,
