@@ -26,7 +26,7 @@ export const GROUPS = {
     mutate: ['lib/writer/*.ts', 'lib/platform/{node,thread}.ts', 'lib/timers.ts'],
     specs: [
       ...['writers', 'thread-writers', 'batches', 'signals', 'stop', 'bad-input'],
-      ...['unit/writer', 'unit/waiting', 'unit/flush-clock', 'unit/thread-end'],
+      ...['unit/writer', 'unit/txn-buffer', 'unit/waiting', 'unit/flush-clock', 'unit/thread-end'],
       ...['unit/watch-workers', 'unit/host-of-node', 'unit/thread-numbers', 'unit/timers'],
     ],
   },
