@@ -3,7 +3,7 @@
 
 import { argumentName, isEngineError, typedArrayName, viewLength, wordsOf } from './check.js'
 import { invalidArg, isRevoked, outOfRange } from './errors.js'
-import { hashBytes, hashText, type Fingerprint } from './fingerprint.js'
+import { type Fingerprint, hashBytes, hashText } from './fingerprint.js'
 
 export type { Fingerprint }
 

@@ -2,7 +2,7 @@ import { checkBag, checkChoice, checkPowerOfTwo, checkWhole } from './check.js'
 import { outOfRange } from './errors.js'
 import { laneAt, layoutOf } from './memory/map.js'
 import { MAX_BYTES } from './memory/memory.js'
-import { OPTIONS, type OptionRow } from './memory/settings.js'
+import { type OptionRow, OPTIONS } from './memory/settings.js'
 
 /**
  * What travels to other threads: pass it in workerData or postMessage, and give it to openWriter()

@@ -53,7 +53,7 @@ import {
   STOP,
 } from '../ring/token.js'
 import { insertRun } from '../set/kernel.js'
-import { enterEpoch, reindex, setCells, type Aggregator } from './state.js'
+import { type Aggregator, enterEpoch, reindex, setCells } from './state.js'
 import { clearTable, reportProgress } from './table.js'
 import { signal } from './wake.js'
 

@@ -11,14 +11,14 @@ import {
   laneAt,
   OWNER,
   SECRETS,
+  type SharedWords,
   slotAt,
   STOP_POSITION,
   TAIL,
-  type SharedWords,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { keysAt } from '../memory/table-size.js'
 import { mixed, readOpenSlot } from '../memory/slot.js'
+import { keysAt } from '../memory/table-size.js'
 import { readEndOf } from '../ring/ring.js'
 import {
   advance,
@@ -40,7 +40,7 @@ import {
   STOP,
   tokenOf,
 } from '../ring/token.js'
-import { indexLog, shiftFor, type SetState } from '../set/kernel.js'
+import { indexLog, type SetState, shiftFor } from '../set/kernel.js'
 import { secretsAt } from '../set/mix.js'
 import { clearTable, reportProgress } from './table.js'
 import { wakeEveryWriter } from './wake.js'

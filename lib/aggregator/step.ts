@@ -23,9 +23,9 @@ import {
   LANE_OWNER,
   LANE_STAGED_END,
   laneAt,
+  type Layout,
   OWNER,
   slotAt,
-  type Layout,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { saveTotal, setTotal } from '../memory/total.js'
@@ -55,7 +55,7 @@ import {
   writerOfPayload,
 } from '../ring/token.js'
 import { abandon, holds, storeSlot, takeBatches, takeControl } from './effects.js'
-import { intentCheck, type Aggregator } from './state.js'
+import { type Aggregator, intentCheck } from './state.js'
 import { doChores, signal, wakeEveryWriter } from './wake.js'
 
 /** step(): the ring is empty. */

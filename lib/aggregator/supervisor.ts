@@ -1,3 +1,4 @@
+import { BACKOFF_MS_MIN, backoffMs } from '../backoff.js'
 import { DirtyRingError } from '../errors.js'
 import { CANNOT_SEAL, cannotContinue, CORRUPT_RING } from '../memory/failure.js'
 import {
@@ -14,22 +15,18 @@ import {
   PARKED,
   RETRYING,
   SECRETS,
-  slotAt,
   type SharedWords,
+  slotAt,
 } from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
 import { kindOf, SEAL, STOP, tokenOf } from '../ring/token.js'
 import { secretsAt } from '../set/mix.js'
 import { nativeKernel } from '../set/native/native.js'
-import { recover, takeRole, type Aggregator } from './state.js'
-import { IDLE, LOST_ROLE, step, WORKED, type StepResult } from './step.js'
+import { nowMs } from '../timers.js'
+import { type Aggregator, recover, takeRole } from './state.js'
+import { IDLE, LOST_ROLE, step, type StepResult, WORKED } from './step.js'
 import { reportProgress } from './table.js'
 import { doChores, signal } from './wake.js'
-import { BACKOFF_MS_MIN, backoffMs } from '../backoff.js'
-import { nowMs } from '../timers.js'
-
-// The tracker's modules still know them by these names and from here.
-export { cannotContinue as cannotGoOn, readError } from '../memory/failure.js'
 
 /** run(): a step threw, and nothing happens before `retryAt`. */
 export const BACKING_OFF = 4

@@ -5,8 +5,8 @@
  */
 import { platform } from '#platform'
 import type { TrackerHandle } from '../options.js'
-import { runAggregator, runAggregatorAlone } from './run.js'
 import { setTimeout } from '../timers.js'
+import { runAggregator, runAggregatorAlone } from './run.js'
 
 platform.onHandle((handle, isAlone) => {
   const running = isAlone ? runAggregatorAlone(handle) : runAggregator(handle as TrackerHandle)

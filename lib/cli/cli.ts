@@ -1,7 +1,7 @@
 #!/usr/bin/env node
+import { type DemoSettings, runDemo } from '../demo/demo.js'
 import { LiveScreen } from '../demo/live.js'
 import { PlainLines, type Show } from '../demo/show.js'
-import { runDemo, type DemoSettings } from '../demo/demo.js'
 import { diagnose, diagnosisLines, version } from './doctor.js'
 import { demoOptionsHelp, parseDemo, parseDoctor, readSettings, UsageError } from './options.js'
 

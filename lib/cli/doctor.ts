@@ -10,11 +10,11 @@ import { Worker } from 'node:worker_threads'
 import { bytes, counted, milliseconds } from '../demo/text.js'
 import {
   DirtyTracker,
+  type MemoryFootprint,
   memoryFootprint,
   resolveOptions,
-  runtimeSupport,
-  type MemoryFootprint,
   type RuntimeSupport,
+  runtimeSupport,
 } from '../index.js'
 import { VERSION_VALUE } from '../memory/map.js'
 import type { ProbeData } from './probe.js'

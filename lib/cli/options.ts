@@ -5,7 +5,7 @@
 import { parseArgs } from 'node:util'
 import type { DemoSettings } from '../demo/demo.js'
 import { resolveOptions, type TrackerOptions } from '../index.js'
-import { OPTIONS, type OptionRow } from '../memory/settings.js'
+import { type OptionRow, OPTIONS } from '../memory/settings.js'
 
 /** A command line that cannot be run as it is. The message is one line. */
 export class UsageError extends Error {}

@@ -14,16 +14,16 @@ import {
   type WriterStats,
 } from '../index.js' // you write: from 'dirtyring'
 import { createLog, Oracle } from './oracle.js'
+import { Rates } from './rates.js'
 import {
-  isRight,
   type EpochReport,
   type Fact,
+  isRight,
   type Look,
   type Show,
   type Shown,
   type WriterLook,
 } from './show.js'
-import { Rates } from './rates.js'
 import { Store } from './store.js'
 import { counted, milliseconds, whole } from './text.js'
 import { zetaOf } from './workload.js'

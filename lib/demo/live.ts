@@ -1,14 +1,14 @@
 /** The demo on a terminal: one screen, drawn in place a few times a second, and the keyboard. */
 import type { ReadStream, WriteStream } from 'node:tty'
-import { noteLines, screenLines, type Note, type Span } from './screen.js'
+import { type Note, noteLines, screenLines, type Span } from './screen.js'
 import {
   describe,
-  paint,
-  verdict,
   type EpochReport,
   type Fact,
+  paint,
   type Show,
   type Shown,
+  verdict,
 } from './show.js'
 
 const REDRAW_MS = 200

@@ -12,6 +12,7 @@ import {
   D_SECRETS,
   D_SPACE,
   D_VERSION,
+  type Dictionary,
   DICTIONARY_MAGIC,
   DICTIONARY_VERSION,
   dictionarySize,
@@ -20,7 +21,6 @@ import {
   lengthOf,
   openDictionary,
   recordWith,
-  type Dictionary,
 } from './core.js'
 
 const MAX_KEYS_MAX = 2 ** 24

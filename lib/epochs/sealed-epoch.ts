@@ -3,9 +3,9 @@ import { DirtyRingError } from '../errors.js'
 import {
   checkPair,
   idFrom,
+  type Key,
   keyFrom,
   readKey,
-  type Key,
   type ReadonlyBigints,
   type ReadonlyPairs,
 } from '../keys.js'
@@ -20,7 +20,7 @@ import {
 import { checkIdentity, type Memory } from '../memory/memory.js'
 import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { EPOCH_MASK } from '../ring/token.js'
-import { contains, shiftFor, type SetState } from '../set/kernel.js'
+import { contains, type SetState, shiftFor } from '../set/kernel.js'
 import { secretsAt } from '../set/mix.js'
 import type { Epoch, InexactReason } from './epoch.js'
 

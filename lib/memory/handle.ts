@@ -2,7 +2,7 @@
  * What all handles have in common: a version under a name of their kind's own, and a
  * SharedArrayBuffer.
  */
-import { badHandle, describe, isRevoked, type ErrorCode } from '../errors.js'
+import { badHandle, describe, type ErrorCode, isRevoked } from '../errors.js'
 
 /** A kind of handle. */
 export interface HandleKind {

@@ -1,27 +1,27 @@
+import { checkByteOrder } from '../byte-order.js'
 import { isPowerOfTwo } from '../check.js'
 import { badHandle, DirtyRingError, outOfRange } from '../errors.js'
+import { randomWords } from '../random-words.js'
+import { checkHandle, checkVersion, isSharedBuffer } from './handle.js'
 import {
   CHUNKS,
-  epochAt,
   EPOCH_SLOTS,
+  epochAt,
+  type Geometry,
   IDENTITY_CHECK,
+  type Layout,
   layoutOf,
   MAGIC,
   MAGIC_VALUE,
   SECRETS,
+  type SharedWords,
   SLOT_CHECK,
   TRACKER_ID,
   TRACKER_THREAD,
   VERSION,
   VERSION_VALUE,
-  type Geometry,
-  type Layout,
-  type SharedWords,
 } from './map.js'
-import { checkByteOrder } from '../byte-order.js'
-import { randomWords } from '../random-words.js'
-import { checkHandle, checkVersion, isSharedBuffer } from './handle.js'
-import { OPTIONS, settingsOf, storeSettings, type Settings } from './settings.js'
+import { OPTIONS, type Settings, settingsOf, storeSettings } from './settings.js'
 import { mixed, openCheckOf } from './slot.js'
 
 /**

@@ -1,10 +1,10 @@
+import { setTimeout } from '../timers.js'
 import {
-  isHandleMessage,
   type AggregatorThread,
   type HandleMessage,
+  isHandleMessage,
   type Platform,
 } from './platform.js'
-import { setTimeout } from '../timers.js'
 
 /** The little of the web platform that is used here, so that the library compiles without "dom". */
 interface WebWorker {

@@ -6,13 +6,13 @@ import {
   threadId,
   Worker,
 } from 'node:worker_threads'
+import { setImmediate } from '../timers.js'
 import {
-  isHandleMessage,
   type AggregatorThread,
   type HandleMessage,
+  isHandleMessage,
   type Platform,
 } from './platform.js'
-import { setImmediate } from '../timers.js'
 
 /**
  * Workers that this thread has started since the library was loaded, and their numbers: one that

@@ -1,12 +1,12 @@
 import { checkFunction, typedArrayName, viewLength, wordsOf } from '../check.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { LANE_KEYS, OWNER } from '../memory/map.js'
-import { attachMemory, createMemory, handleOf, sameMemory, type Memory } from '../memory/memory.js'
-import { resolveRingOptions, type TrackerOptions } from '../options.js'
+import { attachMemory, createMemory, handleOf, type Memory, sameMemory } from '../memory/memory.js'
 import { threadIdFor } from '../memory/thread.js'
+import { resolveRingOptions, type TrackerOptions } from '../options.js'
 import { setTimeout, unref } from '../timers.js'
 import { passToken, takeToken } from './drain.js'
-import { closeLane, openLane, publishMany, type Lane } from './lane.js'
+import { closeLane, type Lane, openLane, publishMany } from './lane.js'
 
 /**
  * The rings that this thread is draining right now, the innermost last: onBatch may drain another

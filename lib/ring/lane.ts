@@ -18,6 +18,7 @@ import {
   LANE_WAKE,
   LANE_WAKE_AT,
   laneAt,
+  type SharedWords,
   slotAt,
   STOPPED,
   TAIL,
@@ -25,7 +26,6 @@ import {
   WAIT_FOR_SLOT,
   waiterBit,
   waitersAt,
-  type SharedWords,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { addTotal } from '../memory/total.js'

@@ -3,21 +3,21 @@ import { outOfRange } from '../errors.js'
 import {
   checkPair,
   idFrom,
-  keyFrom,
-  openKeys,
-  readAll,
-  pairCount,
-  readKey,
   type Key,
+  keyFrom,
   type KeyList,
+  openKeys,
+  pairCount,
   type Pairs,
+  readAll,
+  readKey,
   type ReadonlyBigints,
 } from '../keys.js'
 import type { SharedWords } from '../memory/map.js'
 import { OPTIONS } from '../memory/settings.js'
 import { cellsFor, keysFor } from '../memory/table-size.js'
-import { cellsOf, contains, indexLog, insertRun, shiftFor, type SetState } from './kernel.js'
-import { randomSeed, secretsAt, secretsOf, type Secrets } from './mix.js'
+import { cellsOf, contains, indexLog, insertRun, type SetState, shiftFor } from './kernel.js'
+import { randomSeed, type Secrets, secretsAt, secretsOf } from './mix.js'
 import { nativeKernel, reserveNative, SCRATCH_WORDS } from './native/native.js'
 
 const scratch = words(2)

@@ -3,8 +3,10 @@ import { announceSleep } from '../aggregator/park.js'
 import { host, unhost, whenWoken } from '../aggregator/run.js'
 import { dropRole } from '../aggregator/state.js'
 import { FINISHED_ALL, IDLE, WORKED } from '../aggregator/step.js'
-import { cannotGoOn, readError, type Supervisor } from '../aggregator/supervisor.js'
+import type { Supervisor } from '../aggregator/supervisor.js'
+import { backoffMs } from '../backoff.js'
 import { DirtyRingError, invalidArg } from '../errors.js'
+import { cannotContinue, readError } from '../memory/failure.js'
 import {
   FAILED,
   FINISHED,
@@ -33,7 +35,6 @@ import {
   setTimeout,
   unref,
 } from '../timers.js'
-import { backoffMs } from '../backoff.js'
 import { canWaitAsync, whenNotified } from '../wait-async.js'
 
 /** Tells how well the aggregator is: see {@link DirtyTracker.health}. */
@@ -372,7 +373,7 @@ export class AggregatorHost {
     if (this.#state === 'ended' || this.#state === 'absent') return
     if (Atomics.load(words, FINISHED) !== 0) return
     if (Atomics.load(words, FAILED) !== 0) {
-      this.onFailure(cannotGoOn(words))
+      this.onFailure(cannotContinue(words))
       return
     }
     this.#lastCause = cause

@@ -1,7 +1,7 @@
 import { checkBag, checkBoolean, checkChoice, checkFunction, checkWhole } from '../check.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { TIMER_MS_MAX } from '../memory/settings.js'
-import { signalOf, type AbortSignalLike } from '../signal.js'
+import { type AbortSignalLike, signalOf } from '../signal.js'
 
 /** Options of {@link DirtyTracker.advanceEpoch} and {@link DirtyTracker.consume}. */
 export interface AdvanceOptions {

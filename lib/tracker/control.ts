@@ -1,13 +1,13 @@
-import { cannotGoOn } from '../aggregator/supervisor.js'
+import { cannotContinue } from '../memory/failure.js'
 import { FAILED, SIGNAL } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { clearInterval, ref, setInterval, unref } from '../timers.js'
 import { whenNotified } from '../wait-async.js'
 import type { Listeners } from './events.js'
-import { HandedOut, type EpochCounts } from './handed-out.js'
+import { type EpochCounts, HandedOut } from './handed-out.js'
 import { Lifecycle, stopped } from './lifecycle.js'
 import { LongWaits } from './long-waits.js'
-import { askToPublish, openOutbox, refuseMarks, requestEverything, type Outbox } from './outbox.js'
+import { askToPublish, openOutbox, type Outbox, refuseMarks, requestEverything } from './outbox.js'
 import { Overflows } from './overflows.js'
 import { Advances } from './pending/advances.js'
 import { Drains } from './pending/drains.js'
@@ -137,7 +137,7 @@ export class Control implements Context {
       this.fail(error) // a corrupt slot
     }
     // After collect(): what came to pass before the failure stands.
-    if (Atomics.load(words, FAILED) !== 0) this.fail(cannotGoOn(words))
+    if (Atomics.load(words, FAILED) !== 0) this.fail(cannotContinue(words))
     if (!this.#isPending()) {
       if (this.#poll !== undefined) this.lookForLongWaits()
       clearInterval(this.#poll)

@@ -17,6 +17,7 @@ import {
   LANE_THREAD,
   LANE_WAITING,
   laneAt,
+  type Layout,
   OWNER,
   PANICS,
   PARKED,
@@ -28,7 +29,6 @@ import {
   TAIL,
   VERSION,
   WAIT_FOR_ROOM,
-  type Layout,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import {
@@ -36,6 +36,7 @@ import {
   batchCount,
   batchWriter,
   CLOSE,
+  type ControlKind,
   distance,
   epochOfCur,
   epochOfPayload,
@@ -58,7 +59,6 @@ import {
   STOP,
   tokenOf,
   writerOfPayload,
-  type ControlKind,
 } from '../ring/token.js'
 
 /** Slots of the ring that are shown, from the head on. */

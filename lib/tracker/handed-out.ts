@@ -1,6 +1,11 @@
-import { cannotRestore, makeEpoch, type EpochKeeper, type SealedEpoch } from '../epochs/sealed-epoch.js'
-import type { Overflows } from './overflows.js'
+import {
+  cannotRestore,
+  type EpochKeeper,
+  makeEpoch,
+  type SealedEpoch,
+} from '../epochs/sealed-epoch.js'
 import { freeSlot } from './outbox.js'
+import type { Overflows } from './overflows.js'
 import type { Context } from './pending/kind.js'
 import type { Restores } from './pending/restores.js'
 

@@ -1,4 +1,4 @@
-import { isAborted, type AbortSignalLike } from '../signal.js'
+import { type AbortSignalLike, isAborted } from '../signal.js'
 
 /**
  * An epochs() loop, from its first next() on. It is also a signal: aborted when the caller's signal

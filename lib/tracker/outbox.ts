@@ -11,12 +11,13 @@ import {
   LANE_STAGED_END,
   laneAt,
   LISTENING,
-  SLOT_RESTORED,
   type SharedWords,
+  SLOT_RESTORED,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { push, settledTail } from '../ring/ring.js'
 import {
+  type ControlKind,
   controlToken,
   curWord,
   distance,
@@ -33,7 +34,6 @@ import {
   SEAL,
   STOP,
   writerPayload,
-  type ControlKind,
 } from '../ring/token.js'
 
 /**

@@ -1,13 +1,13 @@
 import { checkFunction } from '../check.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { DirtyRingError } from '../errors.js'
-import { abortable, isAborted, throwIfAborted, type AbortSignalLike } from '../signal.js'
+import { abortable, type AbortSignalLike, isAborted, throwIfAborted } from '../signal.js'
 import { clearTimeout, nowMs, setTimeout } from '../timers.js'
 import { publishOwn } from '../writer/lanes.js'
 import {
+  type AdvanceOptions,
   checkAdvance,
   checkEpochs,
-  type AdvanceOptions,
   type EpochsOptions,
 } from './call-options.js'
 import type { Control } from './control.js'

@@ -1,5 +1,5 @@
-import { cannotGoOn } from '../aggregator/supervisor.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
+import { cannotContinue } from '../memory/failure.js'
 import { FAILED } from '../memory/map.js'
 import { nowMs, setTimeout } from '../timers.js'
 import { publishOwn } from '../writer/lanes.js'
@@ -40,7 +40,7 @@ export async function sealLastEpoch(
     control.refuseMarks()
     await new Promise((resolve) => setTimeout(resolve, STORE_MS))
     await untilPublished(control, takeover, startedAt + graceMs)
-    if (Atomics.load(words, FAILED) !== 0) throw cannotGoOn(words)
+    if (Atomics.load(words, FAILED) !== 0) throw cannotContinue(words)
     lifecycle.beginLastEpoch()
     const last = control.lastSeal.request(startedAt, epochs)
     takeover.ifAlone()

@@ -1,37 +1,37 @@
 import { platform } from '#platform'
-import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
-import { threadIdFor } from '../memory/thread.js'
-import { outOfRange } from '../errors.js'
+import { checkWhole } from '../check.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
+import { outOfRange } from '../errors.js'
 import { TRACKER_THREAD } from '../memory/map.js'
-import { startAt, type Start } from '../ring/start.js'
+import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
 import { TIMER_MS_MAX } from '../memory/settings.js'
+import { threadIdFor } from '../memory/thread.js'
 import {
   memoryFootprint,
-  resolveOptions,
   type ResolvedOptions,
+  resolveOptions,
   type TrackerHandle,
   type TrackerOptions,
 } from '../options.js'
+import { type Start, startAt } from '../ring/start.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'
-import { checkWhole } from '../check.js'
-import { abortable, signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
+import { abortable, type AbortSignalLike, signalOf, throwIfAborted } from '../signal.js'
 import { clearInterval, setInterval } from '../timers.js'
 import { publishOwn } from '../writer/lanes.js'
 import { openWriterIn } from '../writer/open.js'
 import type { Writer } from '../writer/writer.js'
-import { AggregatorHost, type AggregatorHealth } from './aggregator-host.js'
+import { type AggregatorHealth, AggregatorHost } from './aggregator-host.js'
 import {
-  checkStop,
   type AdvanceOptions,
+  checkStop,
   type EpochsOptions,
   type StopOptions,
 } from './call-options.js'
 import { Control } from './control.js'
 import { dump } from './dump.js'
-import { Listeners, type TrackerEvents } from './events.js'
 import type { EpochReader } from './epoch-reader.js'
+import { Listeners, type TrackerEvents } from './events.js'
 import { Reader } from './reader.js'
 import { readShared, type TrackerStats } from './stats.js'
 import { sealLastEpoch } from './stop.js'

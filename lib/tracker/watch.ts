@@ -1,4 +1,4 @@
-import { readError } from '../aggregator/supervisor.js'
+import { readError } from '../memory/failure.js'
 import {
   LANE_OWNER,
   LANE_THREAD,

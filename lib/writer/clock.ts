@@ -1,6 +1,6 @@
+import { attend, isStopped, type Lane, type LaneClock, publish, setDue } from '../ring/lane.js'
 import { setTimeout, unref } from '../timers.js'
 import { whenNotified } from '../wait-async.js'
-import { attend, isStopped, publish, setDue, type Lane, type LaneClock } from '../ring/lane.js'
 
 /** Looks after no lane: for an interval of 0. */
 const never: LaneClock = { armed: true, arm: () => undefined }

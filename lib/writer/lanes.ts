@@ -2,9 +2,9 @@
 
 import { platform } from '#platform'
 import { LANE_WAKE } from '../memory/map.js'
-import { sameMemory, type Memory } from '../memory/memory.js'
+import { type Memory, sameMemory } from '../memory/memory.js'
 import { hostsAny, pumpHosted } from '../ring/hosted.js'
-import { closeLane, isRingClosed, isStopped, publish, type Lane } from '../ring/lane.js'
+import { closeLane, isRingClosed, isStopped, type Lane, publish } from '../ring/lane.js'
 import { nowMs, setTimeout, unref } from '../timers.js'
 import { listen, unwatchLane, watchLane } from './clock.js'
 import { noteThreadEnd } from './wait.js'

@@ -2,19 +2,19 @@ import { checkWhole, isEngineError } from '../check.js'
 import { invalidArg, isRevoked, outOfRange } from '../errors.js'
 import {
   checkPair,
+  type Key,
   keyFrom,
+  type KeyList,
   openKeys,
   pairCount,
+  type Pairs,
   pairsFor,
   readAll,
   readKey,
-  type Key,
-  type KeyList,
-  type Pairs,
   type ReadonlyBigints,
 } from '../keys.js'
 import { FingerprintSet } from '../set/fingerprint-set.js'
-import { isAtomic, laneOf, partOf, type Markable, type Writer } from './writer.js'
+import { isAtomic, laneOf, type Markable, partOf, type Writer } from './writer.js'
 
 /** 2^30 words: more than the largest lane takes. */
 const KEYS_MAX = 2 ** 29

@@ -1,6 +1,6 @@
 import { platform } from '#platform'
-import { threadIdFor } from '../memory/thread.js'
 import { DirtyRingError } from '../errors.js'
+import { cannotContinue } from '../memory/failure.js'
 import {
   FAILED,
   HEAD,
@@ -12,22 +12,22 @@ import {
   STARTING,
   TRACKER_THREAD,
 } from '../memory/map.js'
-import { cannotContinue } from '../memory/failure.js'
+import { threadIdFor } from '../memory/thread.js'
 import { addTotal } from '../memory/total.js'
 import { patience } from '../patience.js'
-import { nap, nowMs } from '../timers.js'
 import { hostsAny, pumpHosted } from '../ring/hosted.js'
 import {
   hasRoom,
   isStopped,
+  type Lane,
   publish,
   roomNow,
   roomOf,
   setDue,
   sleepForRoom,
-  type Lane,
 } from '../ring/lane.js'
-import { until, type AbortSignalLike } from '../signal.js'
+import { type AbortSignalLike, until } from '../signal.js'
+import { nap, nowMs } from '../timers.js'
 
 /**
  * A writer looks at least this often: the thread that was to wake it may have died between two

@@ -1,9 +1,9 @@
 import { platform } from '#platform'
 import { FINISHED, TRACKER_ID, TRACKER_THREAD } from '../memory/map.js'
 import { attachMemory, type Memory } from '../memory/memory.js'
-import type { TrackerHandle } from '../options.js'
 import { threadIdFor } from '../memory/thread.js'
-import { isOrphan, orphansOf, pushReap, releaseRole, type Orphan } from '../ring/reap.js'
+import type { TrackerHandle } from '../options.js'
+import { isOrphan, type Orphan, orphansOf, pushReap, releaseRole } from '../ring/reap.js'
 import { setTimeout, unref } from '../timers.js'
 import { whenNotified } from '../wait-async.js'
 

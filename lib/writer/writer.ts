@@ -3,15 +3,15 @@ import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import {
   badPair,
   checkFits,
+  type Key,
+  type KeyList,
   openKeys,
   pairCount,
+  type Pairs,
   pairsFor,
   readAll,
   readKey,
   readKeys,
-  type Key,
-  type KeyList,
-  type Pairs,
   type ReadonlyBigints,
 } from '../keys.js'
 import { LANE_REJECTED } from '../memory/map.js'
@@ -21,15 +21,15 @@ import {
   beginBatch,
   endBatch,
   isStopped,
+  type Lane,
   markEverything,
   publish,
   roomInBatch,
   roomNow,
   stage,
   stageMany,
-  type Lane,
 } from '../ring/lane.js'
-import { signalOf, throwIfAborted, type AbortSignalLike } from '../signal.js'
+import { type AbortSignalLike, signalOf, throwIfAborted } from '../signal.js'
 import { closeForGood, giveUp } from './lanes.js'
 import {
   closedError,

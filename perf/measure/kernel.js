@@ -4,15 +4,15 @@
  * computes. Prints one JSON line, M keys/s.
  */
 import { Worker } from 'node:worker_threads'
-import { DirtyTracker } from '../../dist/index.js'
-import { args, report, sleep, unlessQuick } from '../harness/args.js'
 import { recover, takeRole } from '../../dist/aggregator/state.js'
 import { IDLE, step } from '../../dist/aggregator/step.js'
-import { cellsFor, keysFor } from '../../dist/memory/table-size.js'
+import { DirtyTracker } from '../../dist/index.js'
 import { attachMemory } from '../../dist/memory/memory.js'
+import { cellsFor, keysFor } from '../../dist/memory/table-size.js'
 import { insertRun, shiftFor } from '../../dist/set/kernel.js'
 import { secretsAt, secretsOf } from '../../dist/set/mix.js'
 import { nativeKernel, reserveNative, SCRATCH_WORDS } from '../../dist/set/native/native.js'
+import { args, report, sleep, unlessQuick } from '../harness/args.js'
 import { uniformKeys } from '../harness/keys.js'
 
 const COUNT = unlessQuick(4_000_000, 20_000)

@@ -12,8 +12,8 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildCore, loadCore, ROOT } from './instrument.mjs'
 import { replay, search, Subject, walk } from './explorer.mjs'
+import { buildCore, loadCore, ROOT } from './instrument.mjs'
 import { scenarios } from './scenarios.mjs'
 
 const STATE = join(ROOT, 'node_modules/.cache/dirtyring-check/deep.json')

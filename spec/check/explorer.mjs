@@ -15,8 +15,8 @@
  * state is named by who wrote each word last and by what each thread was told, in order, so two
  * executions with the same name have the same happens-before, the same futures and the same races.
  */
-import { adopt, DEAD, Failure, GO_ON, KILL, Run, STALE, THROW, TIMEOUT } from './runtime.mjs'
 import * as tracker from './model.mjs'
+import { adopt, DEAD, Failure, GO_ON, KILL, Run, STALE, THROW, TIMEOUT } from './runtime.mjs'
 
 /** A scenario, made ready to be executed with one build of the core. */
 export class Subject {

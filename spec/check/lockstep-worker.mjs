@@ -5,10 +5,10 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import * as at from './lockstep-words.mjs'
-import { Tracker } from './tracker.mjs'
 import { drive } from './parts.mjs'
 import { $, Run } from './runtime.mjs'
 import { scenarios } from './scenarios.mjs'
+import { Tracker } from './tracker.mjs'
 
 const { number, words, layout, settings, control, output, modules, scenarioName, jobs } = workerData
 const core = Object.assign({}, ...(await Promise.all(modules.map((url) => import(url)))))

@@ -2,8 +2,8 @@
  * What `npm test` does, one JSON line a scenario: small ones to their end, within bounds; of the
  * larger ones a seeded slice. Arguments: which part of how many.
  */
-import { loadCore } from './instrument.mjs'
 import { search, Subject, walk } from './explorer.mjs'
+import { loadCore } from './instrument.mjs'
 import { scenarios } from './scenarios.mjs'
 
 const WALKS = 250

@@ -2,8 +2,8 @@
 import { replay, search, Subject } from './explorer.mjs'
 import { CannotInstrument, instrument, loadCore } from './instrument.mjs'
 import { mutants } from './mutants/list.mjs'
-import { refusals } from './refusals.mjs'
 import { read, store } from './parts.mjs'
+import { refusals } from './refusals.mjs'
 import { scenarios } from './scenarios.mjs'
 
 const findings = { refusals: [], reductions: [] }

@@ -1,19 +1,19 @@
 import { describe, expect, it, jest } from '@jest/globals'
-import { runAggregator, TxnBuffer, type DirtyTracker, type Writer } from '../../lib/index.js'
+import { type DirtyTracker, runAggregator, TxnBuffer, type Writer } from '../../lib/index.js'
 import {
   isPending,
   openHeld,
   openInline,
   openUnattended,
+  randomFrom,
   range,
   rejected,
-  randomFrom,
   sortedIds,
   sortedListed,
   thrown,
   turns,
 } from '../support/in-process.js'
-import { takeIds, expectAccounts } from '../support/writing.js'
+import { expectAccounts, takeIds } from '../support/writing.js'
 
 /** Everything that a held aggregator can do is done, and the tracker has seen it. */
 async function drain(tracker: DirtyTracker, hand: { run(): boolean }): Promise<void> {

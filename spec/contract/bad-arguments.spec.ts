@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { DirtyTracker, TxnBuffer, type Writer } from '../../lib/index.js'
+import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
 import { openInline, rejected, thrown } from '../support/in-process.js'
-import { INVALID_ARG, OUT_OF_RANGE, expectError } from '../support/bad-input.js'
 
 describe("C11: arguments of the tracker's methods", () => {
   it.each<

@@ -11,8 +11,8 @@ import {
   VERSION,
   VERSION_VALUE,
 } from '../../lib/memory/map.js'
-import { openHeld, openInline, openUnattended, rejected, thrown } from '../support/in-process.js'
 import { expectError } from '../support/bad-input.js'
+import { openHeld, openInline, openUnattended, rejected, thrown } from '../support/in-process.js'
 
 const BAD_HANDLE = { name: 'TypeError', code: 'ERR_DIRTYRING_BAD_HANDLE' }
 

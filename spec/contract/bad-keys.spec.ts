@@ -6,8 +6,8 @@ import {
   KeyDictionary,
   TxnBuffer,
 } from '../../lib/index.js'
+import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
 import { openInline, thrown } from '../support/in-process.js'
-import { INVALID_ARG, OUT_OF_RANGE, expectError } from '../support/bad-input.js'
 
 describe('C11: invalid keys', () => {
   const wrong: [key: unknown, kind: { name: string; code: string }, part: string][] = [

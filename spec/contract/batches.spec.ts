@@ -1,15 +1,16 @@
 import { describe, expect, it } from '@jest/globals'
 import {
+  type DirtyTracker,
   fingerprint,
+  type SealedEpoch,
   threadWriter,
   TxnBuffer,
   withWriter,
-  type DirtyTracker,
-  type SealedEpoch,
   type Writer,
 } from '../../lib/index.js'
 import { LANE_ATTN, laneAt } from '../../lib/memory/map.js'
 import {
+  type Hand,
   isPending,
   nearTheEndOfTheStack,
   openHeld,
@@ -18,7 +19,6 @@ import {
   sortedIds,
   thrown,
   until,
-  type Hand,
 } from '../support/in-process.js'
 
 /** Seal with a held aggregator, read the ids, commit. */

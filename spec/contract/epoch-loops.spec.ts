@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
-import { FAILED } from '../../lib/memory/map.js'
 import type { DirtyTracker } from '../../lib/index.js'
+import { FAILED } from '../../lib/memory/map.js'
 import {
   isPending,
   openHeld,

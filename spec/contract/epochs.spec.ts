@@ -1,11 +1,11 @@
-import { randomFrom } from '../../lib/demo/random.js'
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import { describe, expect, it } from '@jest/globals'
+import { randomFrom } from '../../lib/demo/random.js'
 import {
-  fingerprint,
-  TxnBuffer,
   type DirtyTracker,
+  fingerprint,
   type SealedEpoch,
+  TxnBuffer,
   type Writer,
 } from '../../lib/index.js'
 import {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals'
 import type { DirtyTracker } from '../../lib/index.js'
-import type { Start } from '../../lib/ring/start.js'
 import { attachMemory } from '../../lib/memory/memory.js'
-import { attend, closeLane, openLane, publish, stage, type Lane } from '../../lib/ring/lane.js'
+import { attend, closeLane, type Lane, openLane, publish, stage } from '../../lib/ring/lane.js'
+import type { Start } from '../../lib/ring/start.js'
 import {
   holdAggregator,
   isPending,
@@ -15,7 +15,7 @@ import {
   turns,
   until,
 } from '../support/in-process.js'
-import { interruptions, Interrupted, noClock, watchAccesses } from '../support/steps.js'
+import { Interrupted, interruptions, noClock, watchAccesses } from '../support/steps.js'
 
 /** A writer of another thread, which does only what the spec has it do. */
 function otherThread(tracker: DirtyTracker, threadId: number): Lane {

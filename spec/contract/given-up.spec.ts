@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
+import type { DirtyTracker } from '../../lib/index.js'
 import { FAILED, HEAD, TAIL } from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
-import type { DirtyTracker } from '../../lib/index.js'
 import { openHeld, openInline, openUnattended, rejected, turns } from '../support/in-process.js'
 
 /** The next slot of the ring holds a word that nobody ever writes there. */

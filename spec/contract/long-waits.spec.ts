@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { DirtyTracker } from '../../lib/index.js'
-import { patience } from '../../lib/patience.js'
-import { openLane, stage, type Lane } from '../../lib/ring/lane.js'
 import { attachMemory } from '../../lib/memory/memory.js'
+import { patience } from '../../lib/patience.js'
+import { type Lane, openLane, stage } from '../../lib/ring/lane.js'
 import {
   isPending,
   openHeld,

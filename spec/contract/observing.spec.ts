@@ -1,12 +1,11 @@
-import { holdClock } from '../support/clock.js'
 import { inspect } from 'node:util'
 import { describe, expect, it } from '@jest/globals'
 import {
   BatchRing,
-  FingerprintSet,
-  TxnBuffer,
   type DirtyTracker,
+  FingerprintSet,
   type TrackerEvents,
+  TxnBuffer,
 } from '../../lib/index.js'
 import {
   FAILED,
@@ -19,16 +18,17 @@ import {
 } from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
 import { addTotal } from '../../lib/memory/total.js'
-import { closeLane, openLane, stage, type Lane } from '../../lib/ring/lane.js'
+import { closeLane, type Lane, openLane, stage } from '../../lib/ring/lane.js'
 import { AggregatorHost } from '../../lib/tracker/aggregator-host.js'
 import { Listeners } from '../../lib/tracker/events.js'
 import { SealTimes } from '../../lib/tracker/seal-times.js'
 import { Watch } from '../../lib/tracker/watch.js'
+import { holdClock } from '../support/clock.js'
 import {
   openHeld,
   openInline,
-  randomFrom,
   openUnattended,
+  randomFrom,
   range,
   rejected,
   sortedIds,

@@ -2,6 +2,7 @@ import { types } from 'node:util'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import * as library from '../../lib/index.js'
 import {
+  type BatchProducer,
   BatchRing,
   DirtyTracker,
   fingerprint,
@@ -10,11 +11,10 @@ import {
   SealedEpoch,
   TxnBuffer,
   Writer,
-  type BatchProducer,
 } from '../../lib/index.js'
-import { declaredFunctions, type Declared } from '../support/declared.js'
+import { type Declared, declaredFunctions } from '../support/declared.js'
 import { openInline } from '../support/in-process.js'
-import { isTrue, oddValues, OwnError, type Odd } from '../support/odd-values.js'
+import { isTrue, type Odd, oddValues, OwnError } from '../support/odd-values.js'
 
 /** One of everything that has methods; each store is looked at after each call. */
 interface Scene {

@@ -2,15 +2,15 @@ import { describe, expect, it } from '@jest/globals'
 import { checkBag, isEngineError, viewLength } from '../../lib/check.js'
 import {
   BatchRing,
+  DirtyTracker,
   FingerprintSet,
   KeyDictionary,
-  DirtyTracker,
   memoryFootprint,
   resolveOptions,
   TxnBuffer,
 } from '../../lib/index.js'
+import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
 import { openInline, rejected, thrown } from '../support/in-process.js'
-import { INVALID_ARG, OUT_OF_RANGE, expectError } from '../support/bad-input.js'
 
 const numbers: [name: string, min: number, max: number, byDefault: number][] = [
   ['batchSize', 1, 16384, 64],

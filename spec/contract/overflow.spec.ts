@@ -1,5 +1,6 @@
-import { fingerprint } from '../../lib/fingerprint.js'
 import { describe, expect, it } from '@jest/globals'
+import { fingerprint } from '../../lib/fingerprint.js'
+import type { SealedEpoch } from '../../lib/index.js'
 import {
   epochAt,
   FLAG_EVERYTHING,
@@ -8,7 +9,6 @@ import {
   FLAG_UNPUBLISHED,
   SLOT_FLAGS,
 } from '../../lib/memory/map.js'
-import type { SealedEpoch } from '../../lib/index.js'
 import {
   holdAggregator,
   openHeld,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import type { AbortSignalLike, DirtyTracker, Writer } from '../../lib/index.js'
 import {
+  type Hand,
   isPending,
   openHeld,
   openInline,
@@ -8,7 +9,6 @@ import {
   rejected,
   sortedIds,
   until,
-  type Hand,
 } from '../support/in-process.js'
 
 /** The least that a signal has to be, with its listeners in sight. */

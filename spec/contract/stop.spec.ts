@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
-import { openWriter, TxnBuffer, type DirtyTracker } from '../../lib/index.js'
+import { type DirtyTracker, openWriter, TxnBuffer } from '../../lib/index.js'
 import { FAILED } from '../../lib/memory/map.js'
 import {
   holdAggregator,

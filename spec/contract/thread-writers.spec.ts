@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { threadWriter, withWriter, type DirtyTracker } from '../../lib/index.js'
+import { type DirtyTracker, threadWriter, withWriter } from '../../lib/index.js'
 import { openHeld, openInline, range, rejected, sortedIds, thrown } from '../support/in-process.js'
 
 /**

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { fingerprint, TxnBuffer } from '../../lib/index.js'
 import { openHeld, openInline, range, sortedIds, thrown, turns } from '../support/in-process.js'
-import { take, expectAccounts } from '../support/writing.js'
+import { expectAccounts, take } from '../support/writing.js'
 
 describe('TxnBuffer', () => {
   it('gathers keys in order, repetitions included, and publishes them as one batch', async () => {

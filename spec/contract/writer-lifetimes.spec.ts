@@ -7,14 +7,14 @@ import {
   nearTheEndOfTheStack,
   openHeld,
   openInline,
+  randomFrom,
   range,
   rejected,
-  randomFrom,
   sortedIds,
   thrown,
   until,
 } from '../support/in-process.js'
-import { take, takeIds, expectAccounts } from '../support/writing.js'
+import { expectAccounts, take, takeIds } from '../support/writing.js'
 
 describe('opening and closing', () => {
   it('C6: where the stack ends in close(), a further close() gives the lane back, once, with what was staged', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
-import { fingerprint, TxnBuffer, type Key, type KeyList, type Writer } from '../../lib/index.js'
+import { fingerprint, type Key, type KeyList, TxnBuffer, type Writer } from '../../lib/index.js'
 import { openHeld, openInline, range, thrown, until } from '../support/in-process.js'
-import { take, takeIds, expectAccounts } from '../support/writing.js'
+import { expectAccounts, take, takeIds } from '../support/writing.js'
 
 describe('a mark, in every form', () => {
   const bytes = new Uint8Array([9, 8, 7])
@@ -153,7 +153,9 @@ describe('a mark, in every form', () => {
       () => epoch.hasPair(low, high),
     ]) {
       expect(thrown(call)).toMatchObject(error)
-      expect(thrown(call).message).toContain(`"${name}" must be a whole number from -2^31 to 2^32-1`)
+      expect(thrown(call).message).toContain(
+        `"${name}" must be a whole number from -2^31 to 2^32-1`,
+      )
     }
     expect([writer.staged, txn.size]).toEqual([0, 0])
   })

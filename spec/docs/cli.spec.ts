@@ -1,5 +1,5 @@
-import { describe, expect, it } from '@jest/globals'
 import { readFileSync } from 'node:fs'
+import { describe, expect, it } from '@jest/globals'
 import { memoryFootprint, resolveOptions } from '../../lib/index.js'
 import { dirtyring } from '../support/command-line.js'
 

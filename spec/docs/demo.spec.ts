@@ -1,6 +1,6 @@
 /* eslint-disable no-control-regex */
 import { describe, expect, it } from '@jest/globals'
-import { screenLines, type Screen } from '../../lib/demo/screen.js'
+import { type Screen, screenLines } from '../../lib/demo/screen.js'
 import { resolveOptions } from '../../lib/index.js'
 import { dirtyring, dirtyringOnTerminal } from '../support/command-line.js'
 

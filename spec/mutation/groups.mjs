@@ -42,6 +42,7 @@ export const GROUPS = {
       'contract/given-up',
       'contract/{stop,last-epoch}',
       'contract/wraps',
+      'unit/{run,tokens}',
     ],
   },
   writer: {
@@ -54,6 +55,8 @@ export const GROUPS = {
       'contract/{stop,last-epoch}',
       'contract/bad-{arguments,handles,keys}',
       'contract/options',
+      'unit/{writer,txn-buffer,waiting,flush-clock,thread-end}',
+      'unit/{watch-workers,host-of-node,thread-numbers,timers}',
     ],
   },
   tracker: {

@@ -1,10 +1,10 @@
-import type { ControlKind } from '../../lib/ring/token.js'
 import { recover, takeRole } from '../../lib/aggregator/state.js'
 import { LOST_ROLE, step, WORKED } from '../../lib/aggregator/step.js'
 import { CUR, OWNER } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
-import { openLane, publish, stageMany, type Lane } from '../../lib/ring/lane.js'
+import { type Lane, openLane, publish, stageMany } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
+import type { ControlKind } from '../../lib/ring/token.js'
 import { controlToken, EPOCH_MASK, epochPayload, RESTORE, SEAL } from '../../lib/ring/token.js'
 import { lanesOf, noClock } from './steps.js'
 

@@ -1,14 +1,14 @@
 import { expect } from '@jest/globals'
 import fc from 'fast-check'
 import {
-  TxnBuffer,
   type DirtyTracker,
   type SealedEpoch,
   type TrackerOptions,
+  TxnBuffer,
   type Writer,
 } from '../../lib/index.js'
 import type { Start } from '../../lib/ring/start.js'
-import { openHeld, openInline, turns, type Hand } from './in-process.js'
+import { type Hand, openHeld, openInline, turns } from './in-process.js'
 
 /** One thing that happens. `writer` and `pick` are taken modulo what there is. */
 export type Event =

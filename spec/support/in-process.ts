@@ -1,11 +1,11 @@
 import { afterEach } from '@jest/globals'
-import { DirtyTracker, type TrackerOptions } from '../../lib/index.js'
 import { leaveRole, recover, takeRole } from '../../lib/aggregator/state.js'
 import { IDLE, step, WORKED } from '../../lib/aggregator/step.js'
 import { doChores } from '../../lib/aggregator/wake.js'
+import { DirtyTracker, type TrackerOptions } from '../../lib/index.js'
 import { attachMemory, type Memory } from '../../lib/memory/memory.js'
-import type { Start } from '../../lib/ring/start.js'
 import { threadIdFor } from '../../lib/memory/thread.js'
+import type { Start } from '../../lib/ring/start.js'
 
 /** Small enough that a spec can have hundreds of them. */
 const SMALL: TrackerOptions = {

@@ -1,6 +1,3 @@
-import { createMemory, type Memory } from '../../lib/memory/memory.js'
-import type { Settings } from '../../lib/memory/settings.js'
-import { startAt, type Start } from '../../lib/ring/start.js'
 import {
   BATCHES,
   CUR,
@@ -19,6 +16,8 @@ import {
   LANE_STAGED_END,
   LANE_THREAD,
   laneAt,
+  type Layout,
+  type SharedWords,
   SLOT_COUNT,
   SLOT_FLAGS,
   SLOT_GROWTH,
@@ -27,10 +26,11 @@ import {
   STOP_POSITION,
   STOPPED,
   TAIL,
-  type Layout,
-  type SharedWords,
 } from '../../lib/memory/map.js'
+import { createMemory, type Memory } from '../../lib/memory/memory.js'
+import type { Settings } from '../../lib/memory/settings.js'
 import { readTotal } from '../../lib/memory/total.js'
+import { type Start, startAt } from '../../lib/ring/start.js'
 import { secretsOf } from '../../lib/set/mix.js'
 
 /** What an access to shared words is told to a spec as. `index` is -1 where it is not known. */

@@ -8,8 +8,8 @@
  * Arguments: --cases N (100000), --seed N (replays one case, with all that happens in it), --from N
  * (the first seed, 1), --json.
  */
-import { Supervisor } from '../../dist/aggregator/supervisor.js'
 import { leaveRole } from '../../dist/aggregator/state.js'
+import { Supervisor } from '../../dist/aggregator/supervisor.js'
 import * as map from '../../dist/memory/map.js'
 import { attachMemory } from '../../dist/memory/memory.js'
 import { threadIdFor } from '../../dist/memory/thread.js'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { watchWorkers, type DirtyTracker } from '../../lib/index.js'
+import { type DirtyTracker, watchWorkers } from '../../lib/index.js'
 import {
   ANCESTORS_MAX,
   LANE_ANCESTORS,
@@ -8,7 +8,7 @@ import {
   laneAt,
   OWNER,
 } from '../../lib/memory/map.js'
-import { closeLane, freeLane, openLane, type Lane } from '../../lib/ring/lane.js'
+import { closeLane, freeLane, type Lane, openLane } from '../../lib/ring/lane.js'
 import { isOrphan, noteRole, orphansOf, pushReap, releaseRole } from '../../lib/ring/reap.js'
 import { openHeld, openInline, thrown } from '../support/in-process.js'
 import { runProgram } from '../support/program.js'

@@ -32,10 +32,10 @@ import {
   TAIL,
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
-import type { Start } from '../../lib/ring/start.js'
 import { readTotal } from '../../lib/memory/total.js'
 import { closeLane, publish, stage } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
+import type { Start } from '../../lib/ring/start.js'
 import {
   advance,
   CLOSE,
@@ -53,26 +53,26 @@ import {
 import { Control } from '../../lib/tracker/control.js'
 import { Listeners } from '../../lib/tracker/events.js'
 import {
+  control,
+  open,
+  restore,
+  run,
+  runToEnd,
+  seal,
+  send,
+  THREAD,
+} from '../support/aggregators.js'
+import {
   fromEveryDeath,
   interruptions,
   logOf,
+  type MemoryOptions,
+  type OnAccess,
   picture,
   smallMemory,
   watchAccesses,
   watched,
-  type MemoryOptions,
-  type OnAccess,
 } from '../support/steps.js'
-import {
-  THREAD,
-  open,
-  send,
-  control,
-  seal,
-  restore,
-  runToEnd,
-  run,
-} from '../support/aggregators.js'
 
 const clones = (memory: Memory): Memory => ({
   words: new Int32Array(new SharedArrayBuffer(memory.words.byteLength)) as Memory['words'],

@@ -23,8 +23,8 @@ import {
 import type { Memory } from '../../lib/memory/memory.js'
 import { readSealedSlot } from '../../lib/memory/slot.js'
 import { emptyWord, epochPayload, EVERYTHING, SEAL } from '../../lib/ring/token.js'
+import { control, open, restore, run, seal, send, THREAD } from '../support/aggregators.js'
 import { logOf, smallMemory } from '../support/steps.js'
-import { THREAD, open, send, control, seal, restore, run } from '../support/aggregators.js'
 
 describe('What something else has written into shared memory', () => {
   const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })

@@ -1,8 +1,8 @@
-import { randomFrom } from '../../lib/demo/random.js'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import murmurhash from 'murmurhash3js-revisited'
-import { runInNewContext } from 'node:vm'
+import { randomFrom } from '../../lib/demo/random.js'
 import { fingerprint, hash128, hashText } from '../../lib/fingerprint.js'
 
 const words = new Int32Array(4)
@@ -208,7 +208,9 @@ describe('bad input', () => {
     (seed) => {
       const error: any = thrownBy(() => fingerprint('key', { seed }))
       expect(error).toEqual(outOfRange)
-      expect(error.message).toBe(`"options.seed" must be a whole number from 0 to 2^32-1, got ${seed}`)
+      expect(error.message).toBe(
+        `"options.seed" must be a whole number from 0 to 2^32-1, got ${seed}`,
+      )
     },
   )
 })

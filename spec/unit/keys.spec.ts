@@ -1,21 +1,21 @@
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { runInNewContext } from 'node:vm'
 import { fingerprint } from '../../lib/fingerprint.js'
 import {
   checkFits,
   checkPair,
   idFrom,
   isHalf,
+  type Key,
   keyFrom,
+  type KeyList,
   openKeys,
   pairCount,
   pairsFor,
   readAll,
   readKey,
   readKeys,
-  type Key,
-  type KeyList,
 } from '../../lib/keys.js'
 
 /** The key as the 64 bits its lanes make, read at an odd place between two guards. */

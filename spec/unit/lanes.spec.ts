@@ -22,6 +22,7 @@ import { freeSlot, GONE, NOTHING, peek } from '../../lib/ring/consume.js'
 import {
   closeLane,
   hasRoom,
+  type Lane,
   openLane,
   publish,
   publishMany,
@@ -30,7 +31,6 @@ import {
   sleepForRoom,
   stage,
   stageMany,
-  type Lane,
 } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
 import {
@@ -60,12 +60,12 @@ import {
   interruptions,
   keysIn,
   lanesOf,
+  type MemoryOptions,
   noClock,
   picture,
   smallMemory,
   watchAccesses,
   watched,
-  type MemoryOptions,
 } from '../support/steps.js'
 
 const LOW = 2 ** THREAD_BITS - 1

@@ -1,27 +1,27 @@
-import { randomFrom } from '../../lib/demo/random.js'
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
-import { cellsFor, keysFor } from '../../lib/memory/table-size.js'
 import fc from 'fast-check'
-import { DirtyTracker, FingerprintSet } from '../../lib/index.js'
-import { recover, takeRole, type Aggregator } from '../../lib/aggregator/state.js'
+import { type Aggregator, recover, takeRole } from '../../lib/aggregator/state.js'
 import { IDLE, step } from '../../lib/aggregator/step.js'
+import { randomFrom } from '../../lib/demo/random.js'
+import { DirtyTracker, FingerprintSet } from '../../lib/index.js'
 import {
   IDENTITY_CHECK,
   KERNEL_SCRATCH,
   SECRETS,
-  TRACKER_ID,
   type SharedWords,
+  TRACKER_ID,
 } from '../../lib/memory/map.js'
 import { createMemory, type Memory } from '../../lib/memory/memory.js'
-import { openLane, publish, stage, type Lane } from '../../lib/ring/lane.js'
+import { cellsFor, keysFor } from '../../lib/memory/table-size.js'
+import { resolveOptions } from '../../lib/options.js'
+import { type Lane, openLane, publish, stage } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
 import { controlToken, epochPayload, SEAL } from '../../lib/ring/token.js'
-import { contains, indexLog, insertRun, shiftFor, type SetState } from '../../lib/set/kernel.js'
+import { contains, indexLog, insertRun, type SetState, shiftFor } from '../../lib/set/kernel.js'
 import { secretsAt, secretsOf } from '../../lib/set/mix.js'
 import { nativeKernel, reserveNative, SCRATCH_WORDS } from '../../lib/set/native/native.js'
-import { resolveOptions } from '../../lib/options.js'
 import { lanesOf, noClock } from '../support/steps.js'
 
 const SOURCE = 16384

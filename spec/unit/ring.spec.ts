@@ -1,4 +1,3 @@
-import type { ControlKind } from '../../lib/ring/token.js'
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import fc from 'fast-check'
@@ -19,6 +18,7 @@ import { BatchRing } from '../../lib/ring/batch-ring.js'
 import { freeSlot, GONE, NOTHING, peek } from '../../lib/ring/consume.js'
 import { openLane } from '../../lib/ring/lane.js'
 import { push, settledTail } from '../../lib/ring/ring.js'
+import type { ControlKind } from '../../lib/ring/token.js'
 import {
   advance,
   BATCH,

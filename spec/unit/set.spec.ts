@@ -1,10 +1,10 @@
 import { beforeAll, describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import { FingerprintSet } from '../../lib/set/fingerprint-set.js'
-import { contains, indexLog, insertRun, shiftFor, type SetState } from '../../lib/set/kernel.js'
-import { secretsAt, secretsOf } from '../../lib/set/mix.js'
 import type { SharedWords } from '../../lib/memory/map.js'
 import { cellsFor, keysFor } from '../../lib/memory/table-size.js'
+import { FingerprintSet } from '../../lib/set/fingerprint-set.js'
+import { contains, indexLog, insertRun, type SetState, shiftFor } from '../../lib/set/kernel.js'
+import { secretsAt, secretsOf } from '../../lib/set/mix.js'
 import { keyOf, lanesOf } from '../support/steps.js'
 
 const LAST = 2n ** 64n - 1n

@@ -1,7 +1,7 @@
-import type { ControlKind } from '../../lib/ring/token.js'
 import { describe, expect, it } from '@jest/globals'
 import { FINISHED_ALL, IDLE, WORKED } from '../../lib/aggregator/step.js'
-import { BACKING_OFF, readError, Supervisor } from '../../lib/aggregator/supervisor.js'
+import { BACKING_OFF, Supervisor } from '../../lib/aggregator/supervisor.js'
+import { readError } from '../../lib/memory/failure.js'
 import {
   CUR,
   epochAt,
@@ -24,6 +24,7 @@ import type { Memory } from '../../lib/memory/memory.js'
 import { readTotal } from '../../lib/memory/total.js'
 import { stage } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
+import type { ControlKind } from '../../lib/ring/token.js'
 import {
   BATCH,
   CLOSE,
@@ -40,15 +41,15 @@ import {
   THREAD_BITS,
   writerPayload,
 } from '../../lib/ring/token.js'
+import { control, open, restore, run, seal, send, THREAD } from '../support/aggregators.js'
 import {
   logOf,
+  type MemoryOptions,
+  type OnAccess,
   smallMemory,
   watchAccesses,
   watched,
-  type MemoryOptions,
-  type OnAccess,
 } from '../support/steps.js'
-import { THREAD, open, send, control, seal, restore, run } from '../support/aggregators.js'
 
 describe('The supervisor', () => {
   let now = 0

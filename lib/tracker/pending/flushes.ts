@@ -1,7 +1,7 @@
-import { until, type AbortSignalLike } from '../../signal.js'
+import { type AbortSignalLike, until } from '../../signal.js'
 import { publishOwn } from '../../writer/lanes.js'
 import { forWriters, type PendingCall } from '../long-waits.js'
-import { askToPublish, isPublished, stagedMarks, type StagedMark } from '../outbox.js'
+import { askToPublish, isPublished, type StagedMark, stagedMarks } from '../outbox.js'
 import type { Context, PendingKind } from './kind.js'
 
 const LOOK_MS = 10

@@ -4,7 +4,7 @@ import { THREAD_BITS, THREAD_MASK } from '../../ring/token.js'
 import type { Waiting } from '../../signal.js'
 import { stopped } from '../lifecycle.js'
 import type { PendingCall } from '../long-waits.js'
-import { requestReap, takeReaped, type Reaping } from '../outbox.js'
+import { type Reaping, requestReap, takeReaped } from '../outbox.js'
 import type { Context, PendingKind } from './kind.js'
 
 /**

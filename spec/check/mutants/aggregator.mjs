@@ -1,5 +1,5 @@
 /** Mutants of the aggregator's steps, its sets and its sleep; list.mjs says what a mutant is. */
-import { RING, CONSUME, STEP, EFFECTS, STATE, PARK } from './files.mjs'
+import { CONSUME, EFFECTS, PARK, RING, STATE, STEP } from './files.mjs'
 
 export const mutants = [
   // ---------------------------------------------------------------------------------------- parking

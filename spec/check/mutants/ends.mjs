@@ -1,5 +1,5 @@
 /** Mutants of ends, of batch(), and of the tracker's own thread; list.mjs says what a mutant is. */
-import { LANE, STEP, EFFECTS, OUTBOX, DRAIN } from './files.mjs'
+import { DRAIN, EFFECTS, LANE, OUTBOX, STEP } from './files.mjs'
 
 export const mutants = [
   // -------------------------------------------------------------------------- close, reap, and stop

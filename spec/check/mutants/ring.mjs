@@ -1,5 +1,5 @@
 /** Mutants of pushing, of lanes, and of waiting for room; list.mjs says what a mutant is. */
-import { RING, LANE, STEP, EFFECTS, WAKE } from './files.mjs'
+import { EFFECTS, LANE, RING, STEP, WAKE } from './files.mjs'
 
 export const mutants = [
   // ------------------------------------------------------------------------------------------- push

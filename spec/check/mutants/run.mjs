@@ -1,6 +1,6 @@
 /** Puts each fault into the source, and requires that its scenario finds it. */
-import { CannotInstrument, loadCore } from '../instrument.mjs'
 import { replay, search, Subject, walk } from '../explorer.mjs'
+import { CannotInstrument, loadCore } from '../instrument.mjs'
 import { scenarios } from '../scenarios.mjs'
 import { mutants } from './list.mjs'
 

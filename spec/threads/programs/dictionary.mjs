@@ -5,8 +5,8 @@
  * it left.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { DirtyTracker, KeyDictionary, openWriter } from '../../../dist/index.js'
 import { idsTaken, openDictionary } from '../../../dist/dictionary/core.js'
+import { DirtyTracker, KeyDictionary, openWriter } from '../../../dist/index.js'
 import { args, verdict } from './support.mjs'
 import { exitOf, pick, randomFrom, sleep, until, within } from './threads.mjs'
 

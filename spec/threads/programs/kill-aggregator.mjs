@@ -3,7 +3,6 @@
  * seals, restores, grows, rebuilds what a predecessor left, and stops. Nothing is lost, nothing
  * comes twice, and another one takes over.
  */
-import { keysFor } from '../../../dist/memory/table-size.js'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../../../dist/index.js'
 import {
@@ -15,6 +14,7 @@ import {
   SLOT_COUNT,
   SLOT_GROWTH,
 } from '../../../dist/memory/map.js'
+import { keysFor } from '../../../dist/memory/table-size.js'
 import { groupLanes, hiOf, Ledger } from './ledger.mjs'
 import { args, verdict } from './support.mjs'
 import { exitOf, pick, randomFrom, sleep, until, within } from './threads.mjs'

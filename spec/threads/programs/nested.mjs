@@ -1,8 +1,8 @@
 /** Workers that workers start: this program is the main thread, and every thread below it. */
-import { isMainThread, parentPort, threadId, Worker, workerData } from 'node:worker_threads'
-import { Piscina } from 'piscina'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { isMainThread, parentPort, threadId, Worker, workerData } from 'node:worker_threads'
+import { Piscina } from 'piscina'
 import {
   DirtyTracker,
   openWriter,

@@ -1,0 +1,108 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import type { DirtyTracker } from '../../lib/index.js'
+import { holdClock } from '../support/clock.js'
+import type * as InProcess from '../support/in-process.js'
+
+type Openers = Pick<typeof InProcess, 'openHeld' | 'range' | 'thrown'>
+
+interface Copy {
+  readonly library: Openers
+  /** What the library does when this thread ends. */
+  readonly ends: (() => void)[]
+}
+
+/** Copies of the library, one for each spec: a thread ends once. */
+const copies: Copy[] = []
+for (let i = 0; i < 5; i++) {
+  jest.resetModules()
+  const ends: (() => void)[] = []
+  const { platform } = await import('../../lib/platform/node.js')
+  platform.onThreadEnd = (listener) => void ends.push(listener)
+  copies.push({ library: await import('../support/in-process.js'), ends })
+}
+let { library, ends }: Copy = copies[0]
+
+beforeEach(() => void ({ library, ends } = copies.pop()!))
+
+afterEach(() => void jest.restoreAllMocks())
+
+function open(): Promise<{ tracker: DirtyTracker; hand: InProcess.Hand }> {
+  return library.openHeld({ capacity: 4, laneCapacity: 64, batchSize: 8 })
+}
+
+/** The writers that are open, or not yet freed. */
+function taken(tracker: DirtyTracker): number[] {
+  return tracker.stats().writers.flatMap(({ id, threadId }) => (threadId >= 0 ? [id] : []))
+}
+
+describe('the end of a thread', () => {
+  it('is heard of once, however many writers there are', async () => {
+    const { tracker } = await open()
+    expect(ends.length).toBe(0)
+    for (const _ of library.range(0, 3)) tracker.openWriter()
+    expect(ends.length).toBe(1)
+  })
+
+  it('publishes what its writers have staged, and closes them', async () => {
+    const { tracker, hand } = await open()
+    const writers = library.range(0, 2).map(() => tracker.openWriter())
+    for (const [i, writer] of writers.entries()) writer.mark(i)
+    ends[0]()
+    expect(writers.map(({ closed }) => closed)).toEqual([true, true])
+    expect(tracker.stats()).toMatchObject({ queued: 4 })
+    hand.run()
+    expect(taken(tracker)).toEqual([])
+    expect(tracker.stats()).toMatchObject({ distinct: 2, batches: 2 })
+    expect(library.thrown(() => writers[0].mark(3))).toMatchObject({
+      code: 'ERR_DIRTYRING_CLOSED',
+      message:
+        'writer 0 is closed: its thread is ending, and nothing marked now could be delivered. ' +
+        'Mark before the thread ends.',
+    })
+  })
+
+  it('is not what a writer says that its caller has closed', async () => {
+    const { tracker } = await open()
+    const writer = tracker.openWriter()
+    writer.close()
+    expect(library.thrown(() => writer.mark(3)).message).toBe('writer 0 is closed')
+  })
+
+  it('closes a writer that found the ring full when it was closed, and publishes nothing', async () => {
+    const clock = holdClock()
+    try {
+      const { tracker, hand } = await open()
+      const writer = tracker.openWriter()
+      for (const id of library.range(0, 33)) writer.mark(id)
+      const slept: number[] = []
+      jest.spyOn(Atomics, 'wait').mockImplementation(((_: any, __: any, ___: any, ms: number) => {
+        slept.push(ms)
+        clock.pass(100)
+        if (slept.length > 100) throw new Error('close() waits for ever')
+        return 'timed-out'
+      }) as any)
+      writer.close()
+      expect(slept).toEqual(Array(10).fill(1))
+      hand.run()
+      expect(taken(tracker)).toEqual([0])
+      ends[0]()
+      expect(tracker.stats().queued).toBe(1)
+      hand.run()
+      expect(taken(tracker)).toEqual([])
+      expect(tracker.stats().distinct).toBe(33)
+    } finally {
+      clock.end()
+    }
+  })
+
+  it('in a corrupt ring disturbs no other tracker', async () => {
+    const [one, two] = [await open(), await open()]
+    const writers = [one, two].map(({ tracker }) => tracker.openWriter())
+    for (const writer of writers) writer.mark(1)
+    const { words, layout } = one.hand.memory
+    words.fill(-1, layout.ring, layout.ring + layout.capacity)
+    expect(ends[0]).not.toThrow()
+    two.hand.run()
+    expect(two.tracker.stats().distinct).toBe(1)
+  })
+})

@@ -1,0 +1,55 @@
+import { describe, expect, it } from '@jest/globals'
+import { TxnBuffer } from '../../lib/index.js'
+import { openInline, thrown } from '../support/in-process.js'
+
+describe('TxnBuffer.flushTo()', () => {
+  it('refuses a Proxy of a writer, with the reason of the engine, and keeps its keys', async () => {
+    const writer = (await openInline()).openWriter()
+    const txn = new TxnBuffer(1)
+    txn.mark(5)
+    const error = thrown(() => txn.flushTo(new Proxy(writer, {})))
+    expect(error).toMatchObject({
+      code: 'ERR_DIRTYRING_INVALID_ARG',
+      message: expect.stringMatching(/writer.* a Writer/),
+      cause: expect.any(TypeError),
+    })
+    expect(txn.size).toBe(1)
+    const inParts = thrown(() => txn.flushTo(new Proxy(writer, {}), { atomic: false }))
+    expect(inParts.code).toBe('ERR_DIRTYRING_INVALID_ARG')
+    expect(inParts.message).toContain('a Writer of this copy of the library')
+    expect([txn.flushTo(writer), txn.size]).toEqual([true, 0])
+  })
+
+  it('passes on what is thrown by another object that marks, and keeps its keys', () => {
+    const own = new Error('its own')
+    const marks = () => {
+      throw own
+    }
+    const other: any = new Proxy({}, { get: () => marks })
+    const txn = new TxnBuffer(1)
+    txn.mark(5)
+    expect(thrown(() => txn.flushTo(other))).toBe(own)
+    expect(txn.size).toBe(1)
+  })
+
+  it.each([undefined, null, {}, 7])('refuses %p as a writer', (other) => {
+    const error = thrown(() => new TxnBuffer(1).flushTo(other as any))
+    expect(error.code).toBe('ERR_DIRTYRING_INVALID_ARG')
+    expect(error.message).toMatch(/writer.* a Writer/)
+  })
+})
+
+describe('the keys that a TxnBuffer expects', () => {
+  it.each([-1, 0.5, 2 ** 29 + 1])('are not %p: the message names the argument', (count) => {
+    const error = thrown(() => new TxnBuffer(1, count))
+    expect(error).toBeInstanceOf(RangeError)
+    expect(error.message).toContain('"expectedKeys"')
+    expect(error.message).toContain(String(2 ** 29))
+  })
+
+  it('may be 0: the buffer grows', () => {
+    const txn = new TxnBuffer(1, 0)
+    for (let key = 0; key < 40; key++) txn.mark(key)
+    expect(Array.from(txn.drain(), Number)).toEqual(Array.from({ length: 40 }, (_, key) => key))
+  })
+})
