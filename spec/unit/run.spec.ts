@@ -104,7 +104,7 @@ afterEach(() => {
 })
 
 describe("runAggregator(), on a thread that may block, and that is the user's", () => {
-  it('sleeps twice as long each time, 100 ms at most, with a turn of its event loop between', async () => {
+  it('sleeps twice as long each time, 100 ms at most, and then turns its loop', async () => {
     sleepsTake(5)
     script = Array(5).fill(nothing)
     await runAggregator(tracker.handle)
