@@ -56,7 +56,7 @@ afterEach(() => {
 })
 
 describe("the clock of a thread's writers", () => {
-  it('is one timer for all of them, which keeps no thread alive, armed by the first key', async () => {
+  it('is one timer for all of them, armed by the first key; it keeps no thread alive', async () => {
     const { tracker } = await open()
     const [one, two] = [tracker.openWriter(), tracker.openWriter()]
     expect(timers).toEqual([])

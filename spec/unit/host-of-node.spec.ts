@@ -212,7 +212,7 @@ describe("the aggregator's thread, in Node", () => {
     ])
   })
 
-  it('does not inherit --input-type, with which a worker that has a file does not start', async () => {
+  it('does not inherit --input-type, with which no worker starts that has a file', async () => {
     const args = ['--no-warnings', '--input-type=module']
     expect((await startedBy(args)).options).toMatchObject({ execArgv: [] })
     expect((await startedBy(['--no-warnings'])).options).not.toHaveProperty('execArgv')

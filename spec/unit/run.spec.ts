@@ -105,7 +105,7 @@ afterEach(() => {
 })
 
 describe("runAggregator(), on a thread that may block, and that is the user's", () => {
-  it('sleeps twice as long each time, for 100 ms at most, and turns its event loop in between', async () => {
+  it('sleeps twice as long each time, 100 ms at most, and then turns its loop', async () => {
     sleepsTake(5)
     script = Array(5).fill(nothing)
     await runAggregator(tracker.handle)
@@ -129,7 +129,7 @@ describe("runAggregator(), on a thread that may block, and that is the user's", 
     expect(log).toEqual(['sleep 10', 'sleep 20', ...naps, 'sleep 10', 'sleep 20'])
   })
 
-  it('sleeps for 10 ms again after any token, and does not nap for one that is no batch', async () => {
+  it('sleeps for 10 ms again after any token, and does not nap if it was no batch', async () => {
     sleepsTake(5)
     const writer = tracker.openWriter()
     turned = [nothing, () => writer.markEverything()]

@@ -68,7 +68,7 @@ describe('the end of a thread', () => {
     expect(library.thrown(() => writer.mark(3)).message).toBe('writer 0 is closed')
   })
 
-  it('closes a writer that found the ring full when it was closed, and publishes nothing', async () => {
+  it('closes a writer whose close() found the ring full, and publishes nothing', async () => {
     const clock = holdClock()
     try {
       const { tracker, hand } = await open()

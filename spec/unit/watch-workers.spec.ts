@@ -362,7 +362,7 @@ describe('watchWorkers()', () => {
 })
 
 describe('a writer', () => {
-  it('watches the workers of its thread until the tracker stops, also when it is closed', async () => {
+  it('watches the workers of its thread until the tracker stops, even when closed', async () => {
     await create()
     const hand = holdAggregator(tracker)
     const writer = openWriterHere(tracker.handle)

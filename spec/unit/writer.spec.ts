@@ -61,7 +61,7 @@ describe('a writer', () => {
     }
   })
 
-  it('that says everything has it in a full ring at once, where its thread hosts the aggregator', async () => {
+  it('that hosts the aggregator has markEverything() in a full ring at once', async () => {
     const tracker = await openInline(small)
     const writer = tracker.openWriter()
     for (const id of range(0, 4)) writer.mark(id)
