@@ -62,7 +62,7 @@ function seedOf(options: { seed?: number | undefined }): number {
   checkBag('options', options, ['seed'])
   const { seed = 0 } = options
   if (typeof seed !== 'number') throw invalidArg('options.seed', 'a number', seed)
-  if (seed >>> 0 !== seed) throw outOfRange('options.seed', 'a whole number, 0 to 2^32-1', seed)
+  if (seed >>> 0 !== seed) throw outOfRange('options.seed', 'a whole number from 0 to 2^32-1', seed)
   return seed
 }
 

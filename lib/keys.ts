@@ -162,7 +162,7 @@ export function badPair(low: unknown, high: unknown): TypeError | RangeError {
   const [name, got] = isHalf(low) ? ['high', high] : ['low', low]
   if (typeof got !== 'number') return invalidArg(name, 'a number', got)
   const advice = Number.isSafeInteger(got) && got > 0 ? 'For an id up to 2^53-1 use one key.' : ''
-  return outOfRange(name, 'a whole number, -2^31 to 2^32-1', got, advice)
+  return outOfRange(name, 'a whole number from -2^31 to 2^32-1', got, advice)
 }
 
 /**

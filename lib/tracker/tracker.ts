@@ -85,7 +85,7 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
     if (options.kernel === 'wasm' && native === undefined) {
       throw outOfRange(
         'options.kernel',
-        `'auto' or 'js' where there is no WebAssembly, or not ${total} bytes of memory for it`,
+        `'auto' or 'js'`,
         'wasm',
         `WebAssembly, or ${total} bytes of memory for it, is not available here.`,
       )

@@ -279,7 +279,7 @@ describe('batch()', () => {
           }),
         )
         expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_DIRTYRING_OUT_OF_RANGE' })
-        expect(error.message).toContain('at most 8 keys (laneCapacity) in one batch()')
+        expect(error.message).toContain('that marks at most 8 keys (laneCapacity)')
         expect(await take(tracker, hand)).toEqual(expect.arrayContaining([10]))
       }
       expect(writer.batch(() => range(20, 8).map((id) => writer.mark(id)))).toEqual(

@@ -319,10 +319,10 @@ describe('a KeyDictionary that is full', () => {
   it('says so when there is no room left; a shorter key still fits, and gets the number that was taken', () => {
     const names = KeyDictionary.create({ maxKeys: 10, maxBytes: 32 })
     expect(names.id('123456789')).toBe(0)
-    expect(() => names.id('12345')).toThrow(full('32 bytes (maxBytes)'))
+    expect(() => names.id('12345')).toThrow(full('32 bytes for keys (maxBytes)'))
     expect(names.size).toBe(1)
     expect(names.id('1234')).toBe(1)
-    expect(() => names.id('')).toThrow(full('got another one of 0 bytes'))
+    expect(() => names.id('')).toThrow(full('a new one of 0 bytes'))
     expect([names.key(0), names.key(1), names.size]).toEqual(['123456789', '1234', 2])
   })
 
@@ -341,7 +341,7 @@ describe('a KeyDictionary that is full', () => {
     const before = process.memoryUsage().arrayBuffers
     for (const each of [...huge, 'é'.repeat(60), new Uint8Array(93)]) {
       expect(names.find(each)).toBeUndefined()
-      expect(() => names.id(each)).toThrow(full('100 bytes (maxBytes)'))
+      expect(() => names.id(each)).toThrow(full('100 bytes for keys (maxBytes)'))
       expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 20)
     }
     expect(names.id('x'.repeat(92))).toBe(0)
@@ -440,7 +440,7 @@ describe('what a KeyDictionary refuses', () => {
     const attempts: [unknown, string, string][] = [
       [undefined, 'BAD_HANDLE', '"handle" must be dictionary.handle, got undefined'],
       [null, 'BAD_HANDLE', 'got null'],
-      ['handle', 'BAD_HANDLE', 'got string'],
+      ['handle', 'BAD_HANDLE', 'got "handle"'],
       [{}, 'BAD_HANDLE', 'got another object'],
       [names, 'BAD_HANDLE', 'not the dictionary itself'],
       [structuredClone(names), 'BAD_HANDLE', 'not the dictionary itself'],

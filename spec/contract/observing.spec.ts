@@ -1,3 +1,4 @@
+import '../support/clock.js' // first: it holds the clock that the library takes when it is loaded
 import { inspect } from 'node:util'
 import { describe, expect, it } from '@jest/globals'
 import {

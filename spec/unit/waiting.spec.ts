@@ -1,3 +1,4 @@
+import '../support/clock.js' // first: it holds the clock that the library takes when it is loaded
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { DirtyTracker, TrackerOptions, Writer } from '../../lib/index.js'
 import { FAILED, OWNER, PROGRESS, STARTING, TRACKER_THREAD } from '../../lib/memory/map.js'
@@ -118,8 +119,8 @@ describe('a writer that finds its lane full', () => {
     const error = thrown(() => writer.mark(8))
     expect(error.code).toBe('ERR_DIRTYRING_WOULD_BLOCK')
     expect(error.message).toBe(
-      'writer 0: no room for 1 keys in its lane of 8, and this thread may not sleep: ' +
-        "await writer.waitForRoom(), or choose onFull: 'reject'; nothing of this call was stored",
+      'writer 0: no room for 1 keys in its lane of 8, and this thread may not sleep; nothing of ' +
+        "this call was stored. Await writer.waitForRoom() first, or choose onFull: 'reject'.",
     )
     expect(log).toEqual([])
     expect(tracker.stats().writers[0]).toMatchObject({ waits: 0, rejected: 1 })
@@ -156,7 +157,7 @@ describe('a writer that finds the ring full', () => {
 })
 
 describe("a writer that waits on the tracker's own thread", () => {
-  const GAVE_UP = 'the aggregator has shown no progress for 30 ms'
+  const GAVE_UP = 'the aggregator has made no progress for 30 ms'
   const WAITED = 'waited 1000 ms'
 
   /** How often it sleeps 10 ms before it gives up, and what it says. */
