@@ -102,6 +102,8 @@ export class FingerprintSet {
    *
    * @example
    * ```js
+   * import { FingerprintSet } from 'dirtyring'
+   *
    * const set = new FingerprintSet()
    * console.log(set.addPair(7, 2), set.hasPair(7, 2), set.has((2n << 32n) | 7n)) // true true true
    * ```
@@ -142,6 +144,8 @@ export class FingerprintSet {
    *
    * @example
    * ```js
+   * import { FingerprintSet } from 'dirtyring'
+   *
    * const backlog = new FingerprintSet()
    * writer.markPair(7, 2)
    * await tracker.consume((epoch) => console.log(backlog.addPairs(epoch.pairs))) // 1

@@ -141,6 +141,8 @@ export class TxnBuffer implements Markable {
    *
    * @example
    * ```js
+   * import { TxnBuffer } from 'dirtyring'
+   *
    * const txn = new TxnBuffer()
    * txn.mark('account:1')
    * console.log(txn.has('account:1'), txn.has('account:2')) // true false

@@ -147,6 +147,8 @@ export class Writer implements Markable, Disposable {
    *
    * @example
    * ```js
+   * import { fingerprint } from 'dirtyring'
+   *
    * writer.mark(42) // an id
    * writer.mark('user:7') // a string, by its fingerprint
    * writer.mark(fingerprint('user:7', { seed: 1 })) // in a namespace of its own
