@@ -114,7 +114,10 @@ export class DirtyRingError extends Error {
  * }
  * ```
  */
-export function isDirtyRingError(error: unknown): error is Error & { code: ErrorCode } {
+export function isDirtyRingError(error: unknown): error is Error & {
+  /** The cause. Stable across versions. */
+  code: ErrorCode
+} {
   try {
     // The tag, because an error of another realm is not an instance of this realm's Error.
     if (Object.prototype.toString.call(error) !== '[object Error]') return false
