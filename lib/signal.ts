@@ -97,9 +97,9 @@ function reasonOf(signal: AbortSignalLike): unknown {
 }
 
 /**
- * Returns a promise that `start` settles. `start` returns a function: an abort calls it, and rejects
- * the promise with `signal.reason` if it returns true. False means that the abort comes too late. A
- * settled promise leaves no listener on the signal.
+ * Returns a promise that `start` settles. `start` returns a function: an abort calls it, and
+ * rejects the promise with `signal.reason` if it returns true. False means that the abort comes too
+ * late. A settled promise leaves no listener on the signal.
  */
 export function abortable<T>(
   signal: AbortSignalLike | undefined,
@@ -131,8 +131,8 @@ export function abortable<T>(
 
 /**
  * Calls `look` now, then after 1 ms, 2 ms, 4 ms …, at most `everyMs` apart, until it returns true.
- * Rejects with an error that `look` throws, and with `signal.reason` after an abort. The timer keeps
- * the thread alive, because a caller waits.
+ * Rejects with an error that `look` throws, and with `signal.reason` after an abort. The timer
+ * keeps the thread alive, because a caller waits.
  */
 export function until(
   look: () => boolean,

@@ -132,8 +132,8 @@ async function measureMemory(): Promise<{ kernel: string | null; resident: numbe
 }
 
 /**
- * Tests a tracker with the default options. A step that fails ends the test. In every case no worker
- * is left running.
+ * Tests a tracker with the default options. A step that fails ends the test. In every case no
+ * worker is left running.
  */
 class SelfTest {
   readonly steps: Step[] = []
@@ -300,8 +300,8 @@ export function diagnosisLines({
     ),
     line(
       'resident',
-      `${grown(resident)} when created; ${grown(residentWithWorker)} with its aggregator's worker; ` +
-        'grows with what is touched',
+      `${grown(resident)} when created; ` +
+        `${grown(residentWithWorker)} with its aggregator's worker; grows with what is touched`,
     ),
     line('kernel', kernel ?? 'unknown'),
     '',

@@ -1,7 +1,7 @@
 /**
- * Workers write a shared table. At every checkpoint the main thread copies the changed rows into its
- * copy of the table. During the run a writer and the aggregator are terminated, a checkpoint fails,
- * and an epoch overflows. At the end the copy must equal the table, byte for byte.
+ * Workers write a shared table. At every checkpoint the main thread copies the changed rows into
+ * its copy of the table. During the run a writer and the aggregator are terminated, a checkpoint
+ * fails, and an epoch overflows. At the end the copy must equal the table, byte for byte.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
@@ -77,8 +77,8 @@ const RESTART_MS_MAX = 10_000
 const EPOCHS_VACANT = 4
 
 /**
- * Runs the demo. Resolves with true if the copy equals the store at the end, and the tracker has lost
- * no row and invented no row.
+ * Runs the demo. Resolves with true if the copy equals the store at the end, and the tracker has
+ * lost no row and invented no row.
  */
 export async function runDemo(
   settings: DemoSettings,
@@ -122,8 +122,8 @@ class Demo implements Shown {
   #startedAt = 0
   #last = { at: 0, marked: 0, delivered: 0 }
   /**
-   * From the tracker's events: how long the seal of each epoch took, and how many keys of each ended
-   * thread were harvested.
+   * From the tracker's events: how long the seal of each epoch took, and how many keys of each
+   * ended thread were harvested.
    */
   readonly #sealMs = new Map<number, number>()
   readonly #harvested = new Map<number, number>()
@@ -215,8 +215,8 @@ class Demo implements Shown {
   }
 
   /**
-   * Makes a checkpoint every `epochMs`. Goes on for `seconds`, and until every accident of the script
-   * has happened and no place is vacant.
+   * Makes a checkpoint every `epochMs`. Goes on for `seconds`, and until every accident of the
+   * script has happened and no place is vacant.
    */
   async run(signal: AbortSignal): Promise<void> {
     const { seconds, epochMs, tracker } = this.settings
@@ -503,7 +503,9 @@ class Demo implements Shown {
     return undefined
   }
 
-  /** Takes an epoch's numbers now. The returned function reports them, once the outcome is known. */
+  /**
+   * Takes an epoch's numbers now. The returned function reports them, once the outcome is known.
+   */
   #measure(epoch: SealedEpoch): (outcome: EpochReport['outcome']) => EpochReport {
     const at = performance.now()
     const { id, size, exact } = epoch
@@ -544,8 +546,8 @@ class Demo implements Shown {
     const waits = sum(writers.map(({ waits }) => waits))
     const rejected = sum(writers.map(({ rejected }) => rejected))
     const differing = this.#store.differingRows(this.#copy)
-    // A writer logs a row before it marks it. So each terminated writer may have logged one mark that
-    // it did not make. The main thread made that mark.
+    // A writer logs a row before it marks it. So each terminated writer may have logged one mark
+    // that it did not make. The main thread made that mark.
     const suppressed = sum(writers.map(({ suppressed }) => suppressed))
     const unmade = marks - delivered - suppressed
     const isCounted = unmade >= 0 && unmade <= this.#killed

@@ -12,8 +12,8 @@ export class Rates {
   readonly #samples = new Map<number, Sample[]>()
 
   /**
-   * Returns the marks per second within the last second, and whether a mark has slept for room since
-   * the previous call.
+   * Returns the marks per second within the last second, and whether a mark has slept for room
+   * since the previous call.
    */
   look(threadId: number, now: Sample): { perSecond: number; waited: boolean } {
     let samples = this.#samples.get(threadId)

@@ -1,4 +1,6 @@
-/** The live screen as a pure function: it turns the demo's state into lines that fit the terminal. */
+/**
+ * The live screen as a pure function: it turns the demo's state into lines that fit the terminal.
+ */
 import type { Colour, EpochReport, Look, Shown, WriterLook } from './show.js'
 import { bytes, counted, milliseconds, whole } from './text.js'
 

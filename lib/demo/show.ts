@@ -1,6 +1,6 @@
 /**
- * What the demo reports while it runs, and the output of these reports as plain lines. live.ts shows
- * the same reports on a screen.
+ * What the demo reports while it runs, and the output of these reports as plain lines. live.ts
+ * shows the same reports on a screen.
  */
 import { styleText } from 'node:util'
 import type { AggregatorHealth, ResolvedOptions } from '../index.js'

@@ -28,9 +28,9 @@ export class Store {
   }
 
   /**
-   * Copies a row. A writer may be writing the row, so the copy may be half old and half new. That does
-   * no harm: the writer marks the row after its write. So the row is in a later epoch and is copied
-   * again.
+   * Copies a row. A writer may be writing the row, so the copy may be half old and half new. That
+   * does no harm: the writer marks the row after its write. So the row is in a later epoch and is
+   * copied again.
    */
   copyRow(row: number, to: Store): void {
     const from = this.#words

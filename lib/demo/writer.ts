@@ -25,7 +25,9 @@ export interface WriterData {
   load: { theta: number; zeta: number; seed: number; rate: number } | undefined
 }
 
-/** Rows between two turns of this thread's event loop. The library's flush timer needs the turns. */
+/**
+ * Rows between two turns of this thread's event loop. The library's flush timer needs the turns.
+ */
 const ROWS_PER_TURN = 1024
 /** After a pause a thread catches up with at most the rows of so many seconds at once. */
 const CATCH_UP_S = 0.05

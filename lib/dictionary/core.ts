@@ -5,18 +5,18 @@ import { LINE, type SharedWords } from '../memory/map.js'
  * functions over its words.
  *
  * ```
- * ┌──────────┬───────┬───────┬──────────────────┬────────────────────┬───────────────────────────────┐
- * │ identity │ ids   │ space │ entries          │ table              │ space                         │
- * │          │ taken │ taken │ an id: its cell  │ a cell: its record │ record: id, length, bytes │ … │
- * └──────────┴───────┴───────┴──────────────────┴────────────────────┴───────────────────────────────┘
+ * ┌──────────┬───────┬───────┬──────────────────┬────────────────────┬────────────────────────────┐
+ * │ identity │ ids   │ space │ entries          │ table              │ space                      │
+ * │          │ taken │ taken │ an id: its cell  │ a cell: its record │ record: id, length, bytes …│
+ * └──────────┴───────┴───────┴──────────────────┴────────────────────┴────────────────────────────┘
  * ```
  *
  * A new key: take an id and space, write the record, say in the id's entry which cell of the table
  * it is about to go to, then put it there by one compareExchange. From that
- * point on the key has its number: every thread that loads the cell sees the record. Cells are never
- * emptied, so a key is in the first cell, from its home on, that no other key has; two threads with
- * the same key meet there. The second one takes the first one's number, and keeps what it took for
- * its next key.
+ * point on the key has its number: every thread that loads the cell sees the record. Cells are
+ * never emptied, so a key is in the first cell, from its home on, that no other key has; two
+ * threads with the same key meet there. The second one takes the first one's number, and keeps what
+ * it took for its next key.
  *
  * An id is a key's once the cell that its entry names leads to a record that has it. Nothing is
  * left to be done then, so a thread may be terminated at any instruction: it leaves nothing behind

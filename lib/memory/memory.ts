@@ -54,8 +54,8 @@ export const BYTES_PER_CHUNK = 65536
 export const MAX_BYTES = 2 ** 32
 
 /**
- * Reserves the memory and writes its identity. If `native` is given, its empty buffer is the memory.
- * All other words stay zero, the hashes excepted: that is a valid empty tracker.
+ * Reserves the memory and writes its identity. If `native` is given, its empty buffer is the
+ * memory. All other words stay zero, the hashes excepted: that is a valid empty tracker.
  */
 export function createMemory(
   settings: Geometry & Partial<Settings>,

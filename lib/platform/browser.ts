@@ -6,7 +6,9 @@ import {
   type Platform,
 } from './platform.js'
 
-/** The parts of the web platform that this file uses, so that the library compiles without "dom". */
+/**
+ * The parts of the web platform that this file uses, so that the library compiles without "dom".
+ */
 interface WebWorker {
   postMessage(message: unknown): void
   terminate(): void
@@ -85,8 +87,8 @@ function isWorker(worker: unknown): worker is WebWorker {
 const TERMINATED_MS = 50
 
 /**
- * A page sees a worker's errors, but not its end. If a worker dies without an error, only its silence
- * tells.
+ * A page sees a worker's errors, but not its end. If a worker dies without an error, only its
+ * silence tells.
  */
 function aggregatorThread(worker: WebWorker, isAlone: boolean): AggregatorThread {
   let tell: (cause: string) => void = () => undefined

@@ -5,8 +5,8 @@
  */
 export interface Platform {
   /**
-   * This thread's number. No other thread of this process has it, or had it before. Undefined if the
-   * host gives none.
+   * This thread's number. No other thread of this process has it, or had it before. Undefined if
+   * the host gives none.
    */
   readonly threadId: number | undefined
   /**
@@ -29,20 +29,20 @@ export interface Platform {
   adoptWorker(worker: unknown): AggregatorThread | undefined
   /**
    * Calls back once when a worker has ended, at once if it has ended already. Returns the function
-   * that stops watching, or undefined if the value is not a worker. Throws if the host does not show
-   * a worker's end or its number.
+   * that stops watching, or undefined if the value is not a worker. Throws if the host does not
+   * show a worker's end or its number.
    */
   watchWorker(worker: unknown, onExit: (threadId: number) => void): (() => void) | undefined
   /**
-   * Calls back for every worker that this thread starts from now on. Returns the function that stops
-   * the calls.
+   * Calls back for every worker that this thread starts from now on. Returns the function that
+   * stops the calls.
    */
   onWorkerStart(listener: (worker: unknown) => void): () => void
   /** Calls back when this thread ends without being terminated. */
   onThreadEnd(listener: () => void): void
   /**
-   * In a worker: calls back with the handle that postHandle() sends. `isAlone` says that the library
-   * started this worker, for the aggregator only.
+   * In a worker: calls back with the handle that postHandle() sends. `isAlone` says that the
+   * library started this worker, for the aggregator only.
    */
   onHandle(listener: (handle: unknown, isAlone: boolean) => void): void
   /** Prints a warning, if there is no caller to throw at. */

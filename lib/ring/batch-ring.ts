@@ -30,8 +30,8 @@ export interface RingHandle {
 
 /**
  * Carries batches of 64-bit words from many producers to one consumer, in one order. It has the
- * lanes and the tokens of a tracker, and no epochs. It wakes no thread, so the consumer decides when
- * to drain. Any number of threads may attach and push. One of them drains.
+ * lanes and the tokens of a tracker, and no epochs. It wakes no thread, so the consumer decides
+ * when to drain. Any number of threads may attach and push. One of them drains.
  *
  * @example
  * ```js
@@ -56,8 +56,8 @@ export class BatchRing {
   /**
    * Makes a ring.
    *
-   * @param options - Three options of a tracker: `capacity` in batches, `laneCapacity` in keys of one
-   * producer, and `maxWriters`.
+   * @param options - Three options of a tracker: `capacity` in batches, `laneCapacity` in keys of
+   * one producer, and `maxWriters`.
    * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
    * @throws DirtyRingError `ERR_DIRTYRING_NO_SHARED_MEMORY`.
    */
@@ -99,8 +99,8 @@ export class BatchRing {
   }
 
   /**
-   * Hands batches to `onBatch`, the oldest first. The first thread that drains becomes the consumer.
-   * If `onBatch` throws, that batch counts as handed out.
+   * Hands batches to `onBatch`, the oldest first. The first thread that drains becomes the
+   * consumer. If `onBatch` throws, that batch counts as handed out.
    *
    * @param onBatch - Receives a view of the batch, valid during the call only, and the producer's
    * id.
@@ -207,8 +207,8 @@ export class BatchProducer {
   }
 
   /**
-   * Publishes a batch: all of it or none of it. For an empty batch it returns true, and hands nothing
-   * out.
+   * Publishes a batch: all of it or none of it. For an empty batch it returns true, and hands
+   * nothing out.
    *
    * @param batch - At most `laneCapacity` keys.
    * @returns False when the ring or this producer's lane is full.

@@ -2,9 +2,10 @@ import type { SharedWords } from '../memory/map.js'
 import type { Secrets } from './mix.js'
 
 /**
- * A set of 64-bit keys over an array of words. The log holds the distinct keys in order of insertion
- * and is the truth. The table is an index of the log: open addressing, linear probing, cells of two
- * words (low, high). (0, 0) is an empty cell, so key 0 is a flag beside the table. No key is deleted.
+ * A set of 64-bit keys over an array of words. The log holds the distinct keys in order of
+ * insertion and is the truth. The table is an index of the log: open addressing, linear probing,
+ * cells of two words (low, high). (0, 0) is an empty cell, so key 0 is a flag beside the table. No
+ * key is deleted.
  *
  * A plain record. The aggregator keeps one over shared memory. A FingerprintSet keeps one over its
  * own memory.
@@ -62,10 +63,10 @@ export function shiftFor(cells: number): number {
 
 /**
  * Inserts the keys in source[at .. end), as words low, high, low, high … With a native kernel,
- * `source` must be the set's own words. Returns `end` if all keys are in. Otherwise returns the place
- * of the first new key that the set has no room for: let the set grow, and call again from there. A
- * key goes to the log first, then to the table. A reader of the log waits for the count, which is
- * stored later.
+ * `source` must be the set's own words. Returns `end` if all keys are in. Otherwise returns the
+ * place of the first new key that the set has no room for: let the set grow, and call again from
+ * there. A key goes to the log first, then to the table. A reader of the log waits for the count,
+ * which is stored later.
  */
 export function insertRun(set: SetState, source: SharedWords, at: number, end: number): number {
   if (set.native !== undefined) return insertNative(set, set.native, at, end)

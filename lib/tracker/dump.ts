@@ -156,7 +156,8 @@ function lanes({ words, layout }: Memory): string[] {
     const waits =
       waiting === 0 ? '' : `, waits for ${waiting === WAIT_FOR_ROOM ? 'room' : 'a slot'}`
     lines.push(
-      `writer ${id}    thread ${words[lane + LANE_THREAD] - 1}, generation ${generationOf(owner)}: ` +
+      `writer ${id}    thread ${words[lane + LANE_THREAD] - 1}, ` +
+        `generation ${generationOf(owner)}: ` +
         `${(published - readEnd) | 0} keys in flight, ${(staged - published) | 0} staged, ` +
         `of ${layout.laneCapacity}${waits}`,
     )
