@@ -150,7 +150,7 @@ export function addKey(d: Dictionary, key: Int32Array, length: number): number {
         }
       } else {
         // There was no id left, or no space. Another thread may have put this very key here since,
-        // with the last id.
+        // with the last of it.
         cell = Atomics.load(words, table + x)
         if (cell === 0) return -1
       }
