@@ -5,8 +5,9 @@ import { MAX_BYTES } from './memory/memory.js'
 import { type OptionRow, OPTIONS } from './memory/settings.js'
 
 /**
- * What travels to other threads: pass it in workerData or postMessage, and give it to openWriter()
- * there. Threads of one process only: another process gets `ERR_DIRTYRING_BAD_HANDLE`.
+ * Names a tracker to other threads. Pass it in workerData or by postMessage, and give it to
+ * openWriter() there. It works in the threads of one process only. In another process the call
+ * throws `ERR_DIRTYRING_BAD_HANDLE`.
  *
  * @example
  * ```js
@@ -15,7 +16,8 @@ import { type OptionRow, OPTIONS } from './memory/settings.js'
  * import { DirtyTracker } from 'dirtyring'
  *
  * const tracker = await DirtyTracker.create()
- * const worker = new Worker(new URL('./writer.js', import.meta.url), { workerData: { handle: tracker.handle, first: 10 } })
+ * const workerData = { handle: tracker.handle, first: 10 }
+ * const worker = new Worker(new URL('./writer.js', import.meta.url), { workerData })
  * await new Promise((resolve) => worker.once('exit', resolve))
  * await tracker.consume((epoch) => console.log(...epoch.ids())) // 10 11
  * await tracker.stop()
@@ -31,28 +33,28 @@ import { type OptionRow, OPTIONS } from './memory/settings.js'
  * ```
  */
 export interface TrackerHandle {
-  /** There at compile time only, so that no other object is taken for a handle. */
+  /** Exists at compile time only: the compiler then refuses any other object as a handle. */
   readonly __brand: 'dirtyring.TrackerHandle'
 }
 
 /**
- * How a tracker is tuned. Every option may be left out. One of the wrong type is a TypeError, one
- * out of its range a RangeError; no memory is reserved then.
+ * Tunes a tracker. Every option may be left out. An option of the wrong type throws a TypeError. An
+ * option out of its range throws a RangeError. In both cases create() reserves no memory.
  *
  * @example
  * ```js
  * import { DirtyTracker } from 'dirtyring'
  *
- * const tracker = await DirtyTracker.create({ laneCapacity: 65_536, maxKeysPerEpoch: 10_000, onFull: 'reject' })
+ * const tracker = await DirtyTracker.create({ laneCapacity: 65_536, onFull: 'reject' })
  * console.log(tracker.options.laneCapacity, tracker.options.batchSize) // 65536 64
  * await tracker.stop()
  * ```
  */
 export interface TrackerOptions {
   /**
-   * Keys that a writer stages before it publishes by itself. 1 to laneCapacity. Default 64, or
-   * laneCapacity where that is less. A larger one costs fewer atomic operations; keys become
-   * visible later.
+   * In KEYS: how many a writer stages before it publishes by itself. 1 to laneCapacity. Default 64,
+   * or laneCapacity if that is less. A larger batch costs fewer atomic operations, but its keys
+   * become visible later.
    */
   batchSize?: number | undefined
   /**
@@ -61,9 +63,9 @@ export interface TrackerOptions {
    */
   capacity?: number | undefined
   /**
-   * In KEYS: what one writer may have staged and in flight, and the largest atomic batch. Power of
-   * two, at most 2^27 / maxWriters (rounded up to a power of two). Default 16384. Raise it for
-   * bursts.
+   * In KEYS: the most that one writer may have staged and in flight, and the largest atomic batch.
+   * Power of two, at most 2^27 / maxWriters (rounded up to a power of two). Default 16384. Raise it
+   * for bursts.
    */
   laneCapacity?: number | undefined
   /** Writers open at once, 1 to 1024. Default 32. */
@@ -73,12 +75,12 @@ export interface TrackerOptions {
    */
   epochSlots?: number | undefined
   /**
-   * Distinct keys that an epoch holds exactly, 1 to 2^28; beyond it the epoch says `exact: false`.
-   * Default 1,048,576. It takes most of the memory: see memoryFootprint().
+   * Distinct keys that an epoch holds exactly, 1 to 2^28. An epoch with more keys says
+   * `exact: false`. Default 1,048,576. This option takes most of the memory: see memoryFootprint().
    */
   maxKeysPerEpoch?: number | undefined
   /**
-   * In ms: a staged key is published after this at the latest, once its thread's event loop turns.
+   * In ms: the writer publishes a staged key after this time, once its thread's event loop turns.
    * 0 (never) to 2^31 - 1. Default 10. The timer never keeps a thread alive.
    */
   flushIntervalMs?: number | undefined
@@ -88,13 +90,13 @@ export interface TrackerOptions {
    */
   onFull?: 'wait' | 'reject' | undefined
   /**
-   * In ms: with onFull 'wait', how long a mark sleeps before it throws ERR_DIRTYRING_STALLED. It
-   * has stored nothing then. 0 to 2^31 - 1. Default 30,000.
+   * In ms: with onFull 'wait', how long a mark sleeps before it throws ERR_DIRTYRING_STALLED. The
+   * mark has stored nothing then. 0 to 2^31 - 1. Default 30,000.
    */
   maxWaitMs?: number | undefined
   /**
-   * Set kernel. 'auto': WebAssembly where it is allowed and its address space is available,
-   * TypeScript elsewhere. Same bytes, same results. Default 'auto'.
+   * The code that inserts keys into an epoch's set. 'auto': WebAssembly if it is allowed and its
+   * address space is available, TypeScript otherwise. Both write the same bytes. Default 'auto'.
    */
   kernel?: 'auto' | 'wasm' | 'js' | undefined
   /**
@@ -104,22 +106,23 @@ export interface TrackerOptions {
    *   library posts it the handle, calls the function again when that worker dies, and terminates
    *   it at stop().
    * - 'none': the library starts none; a thread of yours calls runAggregator(handle).
-   * - 'inline': the calling thread. It works in advanceEpoch(), when its event loop turns, and when
-   *   a writer of the same thread finds its lane full.
+   * - 'inline': the calling thread. The aggregator works in advanceEpoch(), when the thread's event
+   *   loop turns, and when a writer of the same thread finds its lane full.
    */
   aggregator?: 'worker' | 'none' | 'inline' | ((handle: TrackerHandle) => unknown) | undefined
 }
 
 /**
- * Every option, none undefined: what {@link resolveOptions} gives, and {@link DirtyTracker.options}
- * has.
+ * Every option, none undefined. {@link resolveOptions} returns it, and {@link DirtyTracker.options}
+ * holds it.
  */
 export type ResolvedOptions = {
   readonly [K in keyof TrackerOptions]-?: Exclude<TrackerOptions[K], undefined>
 }
 
 /**
- * Bytes of shared memory, reserved; pages count when first touched. See {@link memoryFootprint}.
+ * Says how many bytes of shared memory a tracker reserves. The system counts a page only when it is
+ * first touched. See {@link memoryFootprint}.
  */
 export interface MemoryFootprint {
   /** All of it: a multiple of 64 KiB. */
@@ -155,9 +158,9 @@ export type RingOptions = Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'ma
  *
  * console.log(resolveOptions({ batchSize: 256 }).laneCapacity) // 16384
  * try {
- *   resolveOptions({ capacity: 1000 })
+ *   resolveOptions({ epochSlots: 1 })
  * } catch (error) {
- *   console.log(error.message) // "options.capacity" must be a power of two from 2 to 1048576, got 1000
+ *   console.log(error.message) // "options.epochSlots" must be a whole number from 2 to 16, got 1
  * }
  * ```
  */
@@ -175,7 +178,7 @@ export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
   return resolved
 }
 
-/** @internal The same for a BatchRing. */
+/** @internal Fills in the defaults of a BatchRing. */
 export function resolveRingOptions(
   options: RingOptions = {},
 ): Pick<ResolvedOptions, keyof RingOptions> {

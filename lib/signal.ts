@@ -3,8 +3,8 @@ import { invalidArg } from './errors.js'
 import { clearTimeout, setTimeout } from './timers.js'
 
 /**
- * What the library needs of an AbortSignal, so that the declarations compile without "dom" and
- * without @types/node. An AbortSignal is one.
+ * Stands for an AbortSignal, so that the declarations compile without "dom" and without
+ * @types/node. Every AbortSignal is one.
  *
  * @example
  * ```js
@@ -14,7 +14,7 @@ import { clearTimeout, setTimeout } from './timers.js'
 export interface AbortSignalLike {
   /** The caller is no longer interested. */
   readonly aborted: boolean
-  /** What a call that is aborted rejects with. */
+  /** The error with which an aborted call rejects. */
   readonly reason?: unknown
   /** Called once, with 'abort', while a call is pending. */
   addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void
@@ -23,8 +23,8 @@ export interface AbortSignalLike {
 }
 
 /**
- * Checks an option bag that may hold a signal, and returns the signal. `others` are the names it
- * may have besides.
+ * Checks an option bag that may hold a signal, and returns the signal. `others` names the other
+ * options that the bag may hold.
  */
 export function signalOf(
   options: { signal?: AbortSignalLike | undefined },
@@ -47,7 +47,7 @@ function isSignal(signal: unknown): boolean {
       typeof removeEventListener === 'function'
     )
   } catch (error) {
-    if (isEngineError(error)) return false // a Proxy of one: its getters refuse the Proxy
+    if (isEngineError(error)) return false // the getters of an AbortSignal refuse a Proxy of it
     throw error
   }
 }
@@ -60,15 +60,15 @@ export function throwIfAborted(signal: AbortSignalLike | undefined): void {
   if (isAborted(signal)) throw signal?.reason
 }
 
-/** The two ends of a promise that some caller waits for. */
+/** The two functions that settle a promise. A caller waits for the promise. */
 export interface Waiting<T> {
   readonly resolve: (value: T) => void
   readonly reject: (reason: unknown) => void
 }
 
 /**
- * Calls back once when the signal aborts, perhaps before this returns. Returns the function that
- * ends it, which never throws.
+ * Calls back once when the signal aborts, perhaps before onAbort() returns. Returns the function
+ * that removes the listener. That function never throws.
  */
 function onAbort(
   signal: AbortSignalLike | undefined,
@@ -81,13 +81,13 @@ function onAbort(
     try {
       signal.removeEventListener('abort', abort)
     } catch {
-      // A signal of the caller's own making. The promise is settled, and the others that wait must
-      // not suffer.
+      // Only a signal that the caller made can throw here. Ignore it: the promise is settled, and
+      // other callers still wait for theirs.
     }
   }
 }
 
-/** The signal's reason; if it cannot be read, the error that reading it threw. */
+/** Returns the signal's reason. If reading it throws, returns that error instead. */
 function reasonOf(signal: AbortSignalLike): unknown {
   try {
     return signal.reason
@@ -97,8 +97,9 @@ function reasonOf(signal: AbortSignalLike): unknown {
 }
 
 /**
- * A promise for `start` to settle, which an abort rejects with `signal.reason`: if `abandon`, which
- * `start` returns, says that it is not too late. Nothing is left on the signal once it is settled.
+ * Returns a promise that `start` settles. `start` returns a function: an abort calls it, and
+ * rejects the promise with `signal.reason` if it returns true. False means that the abort comes too
+ * late. A settled promise leaves no listener on the signal.
  */
 export function abortable<T>(
   signal: AbortSignalLike | undefined,
@@ -129,8 +130,9 @@ export function abortable<T>(
 }
 
 /**
- * Call `look` now, after 1 ms, 2, 4 …, at most `everyMs` apart, until it is true. Rejects with what
- * it throws, and with `signal.reason`. The timer keeps the thread alive, because a caller waits.
+ * Calls `look` now, then after 1 ms, 2 ms, 4 ms …, at most `everyMs` apart, until it returns true.
+ * Rejects with an error that `look` throws, and with `signal.reason` after an abort. The timer
+ * keeps the thread alive, because a caller waits.
  */
 export function until(
   look: () => boolean,

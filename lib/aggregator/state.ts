@@ -47,9 +47,9 @@ import { wakeEveryWriter } from './wake.js'
 
 /**
  * What the one thread that has the aggregator's role knows: copies of shared words, and what
- * follows from them. After a death on another thread, or an exception on this one, recover() makes it anew
- * and checks what it reads. In between this thread believes its copies. It alone writes the words,
- * so no part of the library has written a word that differs.
+ * follows from them. After a death on another thread, or an exception on this one, recover() makes
+ * it anew and checks what it reads. In between this thread believes its copies. It alone writes the
+ * words, so no part of the library has written a word that differs.
  */
 export interface Aggregator {
   readonly memory: Memory

@@ -1,6 +1,6 @@
 /**
- * What this runtime can do, what the defaults cost, and whether it works: one report, for people
- * and machines.
+ * One report for people and machines: what this runtime can do, what the default options cost, and
+ * whether a tracker works here.
  */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -21,7 +21,7 @@ import type { ProbeData } from './probe.js'
 
 export interface Step {
   readonly name: string
-  /** Undefined: not tried, because a step before it failed. */
+  /** Undefined if the step was not tried, because a step before it failed. */
   readonly ok: boolean | undefined
   readonly detail: string
 }
@@ -39,7 +39,7 @@ export interface Diagnosis {
     readonly processor: string
     readonly memory: number
     readonly memoryFree: number
-    /** What a container allows, where it says so. */
+    /** The bytes that a container allows; null if it sets no limit. */
     readonly memoryAllowed: number | null
     readonly execArgv: readonly string[]
   }
@@ -49,11 +49,11 @@ export interface Diagnosis {
     readonly maxWriters: number
     readonly epochSlots: number
     readonly maxKeysPerEpoch: number
-    /** 'wasm' or 'js'; null where no tracker could be created. */
+    /** 'wasm' or 'js'; null if no tracker could be created. */
     readonly kernel: string | null
     /**
-     * By how many bytes the process grew: with the memory alone, and with the aggregator's worker
-     * beside it.
+     * By how many bytes the process grew: first with the memory alone, then with the aggregator's
+     * worker too.
      */
     readonly resident: number | null
     readonly residentWithWorker: number | null
@@ -61,7 +61,7 @@ export interface Diagnosis {
   readonly selfTest: readonly Step[]
 }
 
-/** Beyond this a step has failed. */
+/** A step that takes longer has failed. */
 const STEP_MS_MAX = 10_000
 const LOOK_MS = 2
 const PUBLISHED = 10_000
@@ -95,7 +95,7 @@ export async function diagnose(): Promise<Diagnosis> {
       processor: processors[0]?.model.trim() ?? 'unknown',
       memory: os.totalmem(),
       memoryFree: os.freemem(),
-      // 0 and 2^64 - 1, or nearly: no limit
+      // No limit is reported as 0, or as 2^64 - 1 or a little less.
       memoryAllowed:
         allowed === undefined || allowed === 0 || allowed > os.totalmem() ? null : allowed,
       execArgv: process.execArgv,
@@ -115,8 +115,8 @@ export async function diagnose(): Promise<Diagnosis> {
 }
 
 /**
- * What a tracker's memory alone is, and by how much the process grows with it; nulls where there is
- * none to be had, which the self-test will explain.
+ * Measures by how many bytes the process grows with a tracker's memory alone. Returns nulls if no
+ * tracker can be created: the self-test then says why.
  */
 async function measureMemory(): Promise<{ kernel: string | null; resident: number | null }> {
   const before = process.memoryUsage.rss()
@@ -132,8 +132,8 @@ async function measureMemory(): Promise<{ kernel: string | null; resident: numbe
 }
 
 /**
- * With a tracker of default options. A step that fails ends it; whatever happened, no worker stays
- * behind.
+ * Tests a tracker with the default options. A step that fails ends the test. In every case no
+ * worker is left running.
  */
 class SelfTest {
   readonly steps: Step[] = []
@@ -186,7 +186,7 @@ class SelfTest {
     return `${counted(2 * PUBLISHED, 'key')} after ${milliseconds(performance.now() - startedAt)}`
   }
 
-  /** Resolves with the keys that the worker says it has staged. */
+  /** Resolves with the number of keys that the worker says it has staged. */
   async #startWorker(what: Omit<ProbeData, 'handle' | 'published'>): Promise<number> {
     const workerData: ProbeData = { handle: this.#tracker.handle, published: PUBLISHED, ...what }
     const worker = new Worker(new URL('./probe.js', import.meta.url), { workerData })
@@ -204,7 +204,10 @@ class SelfTest {
       range(0, 2 * PUBLISHED),
     )
     epoch.commit()
-    return `${counted(2 * PUBLISHED, 'key')}, sealed in ${milliseconds(this.#tracker.stats().sealMs.max)}`
+    return (
+      `${counted(2 * PUBLISHED, 'key')}, ` +
+      `sealed in ${milliseconds(this.#tracker.stats().sealMs.max)}`
+    )
   }
 
   async #killWorker(): Promise<string> {
@@ -246,7 +249,7 @@ class SelfTest {
   }
 }
 
-/** Aligned text. */
+/** The diagnosis as aligned lines of text. */
 export function diagnosisLines({
   usable,
   dirtyring,
@@ -264,16 +267,19 @@ export function diagnosisLines({
     'runtime',
     line(
       'node',
-      `${runtime.node}, V8 ${runtime.v8}${runtime.execArgv.length === 0 ? '' : `, run with ${runtime.execArgv.join(' ')}`}`,
+      `${runtime.node}, V8 ${runtime.v8}` +
+        (runtime.execArgv.length === 0 ? '' : `, run with ${runtime.execArgv.join(' ')}`),
     ),
     line(
       'platform',
-      `${runtime.platform}, ${runtime.arch}, ${runtime.endianness === 'LE' ? 'little-endian' : 'big-endian'}`,
+      `${runtime.platform}, ${runtime.arch}, ` +
+        (runtime.endianness === 'LE' ? 'little-endian' : 'big-endian'),
     ),
     line('processors', `${runtime.processors} (${runtime.processor})`),
     line(
       'memory',
-      `${bytes(runtime.memory)}, ${bytes(runtime.memoryFree)} free${runtime.memoryAllowed === null ? '' : `, ${bytes(runtime.memoryAllowed)} allowed`}`,
+      `${bytes(runtime.memory)}, ${bytes(runtime.memoryFree)} free` +
+        (runtime.memoryAllowed === null ? '' : `, ${bytes(runtime.memoryAllowed)} allowed`),
     ),
     line('shared memory', yes(support.sharedMemory)),
     line('may block', yes(support.canBlock)),
@@ -285,7 +291,8 @@ export function diagnosisLines({
     line('  ring', bytes(footprint.ring)),
     line(
       '  lanes',
-      `${bytes(footprint.lanes)}: ${defaults.maxWriters} writers, ${bytes(footprint.perWriter)} each`,
+      `${bytes(footprint.lanes)}: ${defaults.maxWriters} writers, ` +
+        `${bytes(footprint.perWriter)} each`,
     ),
     line(
       '  epochs',
@@ -293,7 +300,8 @@ export function diagnosisLines({
     ),
     line(
       'resident',
-      `${grown(resident)} when created; ${grown(residentWithWorker)} with its aggregator's worker; grows with what is touched`,
+      `${grown(resident)} when created; ` +
+        `${grown(residentWithWorker)} with its aggregator's worker; grows with what is touched`,
     ),
     line('kernel', kernel ?? 'unknown'),
     '',
@@ -330,7 +338,7 @@ function reasonOf(error: unknown): string {
   return `${error.message.split('\n')[0]}${typeof code === 'string' ? ` (${code})` : ''}`
 }
 
-/** The same, or a rejection after so many ms. */
+/** Settles as `what` does, or rejects after `ms` milliseconds. */
 async function within<T>(ms: number, what: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {

@@ -1,3 +1,3 @@
-// A worker that runs the aggregator, started by the demo itself so that it can terminate it on
-// purpose; else the library starts one of its own.
+// A worker that runs the aggregator. The demo starts this worker because it must terminate it on
+// purpose. Otherwise the library starts one.
 import '../aggregator/worker.js' // you write: import 'dirtyring/aggregator'

@@ -1,7 +1,7 @@
 /**
- * Workers write a shared table; the main thread keeps a copy of it up to date by copying, every now
- * and then, the rows that changed. On the way a writer and the aggregator are terminated, a
- * checkpoint fails, and an epoch overflows. At the end the copy must be the table, byte for byte.
+ * Workers write a shared table. At every checkpoint the main thread copies the changed rows into
+ * its copy of the table. During the run a writer and the aggregator are terminated, a checkpoint
+ * fails, and an epoch overflows. At the end the copy must equal the table, byte for byte.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
@@ -37,9 +37,9 @@ export interface DemoSettings {
   readonly epochMs: number
   readonly theta: number
   readonly seed: number
-  /** Marks a second, of each writer; 0: as fast as possible. */
+  /** Marks per second of each writer; 0 means as fast as possible. */
   readonly rate: number
-  /** Rows that the checkpoints leave out, so that the proof is seen to fail. */
+  /** The number of rows that the checkpoints leave out, to show that the proof can fail. */
   readonly forgetRows: number
   readonly tracker: TrackerOptions
 }
@@ -48,14 +48,14 @@ interface RunningWriter {
   readonly number: number
   readonly worker: Worker
   readonly threadId: number
-  /** Resolves when the thread has ended, with the row that it had in hand. */
+  /** Resolves when the thread has ended, with the row that it was writing, if any. */
   readonly ended: Promise<number | undefined>
   state: 'lives' | 'killed' | 'ended'
 }
 
 /**
- * One of the `writers` that mark all the time, and who takes over when it is killed: at the epoch
- * that `vacantUntil` says.
+ * The place of one of the `writers` that mark all the time. If its writer is killed, a new writer
+ * takes the place at epoch `vacantUntil`.
  */
 interface Place {
   writer: RunningWriter
@@ -63,22 +63,22 @@ interface Place {
 }
 
 /**
- * Something that goes wrong before a checkpoint; resolves with the error that the checkpoint is to
- * throw, if any.
+ * An accident before a checkpoint. Resolves with the error that the checkpoint must throw, or with
+ * undefined.
  */
 type Accident = () => Promise<Error | undefined>
 
-/** How soon the logs are read, and how soon something awaited is looked at again. */
+/** The interval at which the logs are read, and the interval at which a wait looks again. */
 const READ_LOGS_MS = 20
 const LOOK_MS = 2
 const LOOKS_MAX = 50
 const RESTART_MS_MAX = 10_000
-/** For so many epochs a killed writer is seen to be missing. */
+/** The number of epochs for which the place of a killed writer stays empty. */
 const EPOCHS_VACANT = 4
 
 /**
- * Resolves with true if store and copy are the same at the end, and the tracker lost and invented
- * nothing.
+ * Runs the demo. Resolves with true if the copy equals the store at the end, and the tracker has
+ * lost no row and invented no row.
  */
 export async function runDemo(
   settings: DemoSettings,
@@ -122,13 +122,14 @@ class Demo implements Shown {
   #startedAt = 0
   #last = { at: 0, marked: 0, delivered: 0 }
   /**
-   * What the tracker has told: how long each epoch took to seal, what each dead thread had staged.
+   * From the tracker's events: how long the seal of each epoch took, and how many keys of each
+   * ended thread were harvested.
    */
   readonly #sealMs = new Map<number, number>()
   readonly #harvested = new Map<number, number>()
-  /** Waits for the aggregator that was terminated on purpose. */
+  /** Set while the demo waits for the restart of the aggregator that it terminated. */
   #onRestart: ((event: TrackerEvents['restart']) => void) | undefined
-  /** Rows handed out, and those of restored epochs, which are handed out again. */
+  /** Counts the rows handed out, and the rows of restored epochs, which are handed out again. */
   #handedOut = 0
   #restoredRows = 0
   #epochs = 0
@@ -175,8 +176,8 @@ class Demo implements Shown {
   }
 
   /**
-   * Called again whenever that worker dies. Only to have a worker in hand that can be terminated on
-   * purpose: the default needs no function.
+   * The tracker calls this again when that worker dies. The demo passes a function only because it
+   * must terminate the worker on purpose. The default needs no function.
    */
   readonly #startAggregator = (): Worker => {
     this.#aggregator = new Worker(new URL('./aggregator.js', import.meta.url))
@@ -191,7 +192,8 @@ class Demo implements Shown {
     )
     tracker.on('overflow', ({ epoch, maxKeysPerEpoch }) =>
       this.#show.note(
-        `epoch ${epoch} has more than ${whole(maxKeysPerEpoch)} keys: it says exact: false, so all rows are copied`,
+        `epoch ${epoch} has more than ${whole(maxKeysPerEpoch)} keys: ` +
+          'it says exact: false, so all rows are copied',
       ),
     )
     tracker.on('restart', (event) => {
@@ -206,14 +208,15 @@ class Demo implements Shown {
     )
     tracker.on('stall', ({ what, waitedMs }) =>
       this.#show.note(
-        `waiting for ${what === 'lane' ? 'room in a lane' : 'an epoch slot'} for ${milliseconds(waitedMs)}`,
+        `waiting for ${what === 'lane' ? 'room in a lane' : 'an epoch slot'} ` +
+          `for ${milliseconds(waitedMs)}`,
       ),
     )
   }
 
   /**
-   * A checkpoint every `epochMs` for as many `seconds`, and until every accident of the script has
-   * happened and nobody's place is vacant.
+   * Makes a checkpoint every `epochMs`. Goes on for `seconds`, and until every accident of the
+   * script has happened and no place is vacant.
    */
   async run(signal: AbortSignal): Promise<void> {
     const { seconds, epochMs, tracker } = this.settings
@@ -223,7 +226,7 @@ class Demo implements Shown {
       this.#failCheckpoint,
       this.#overflow,
     ]
-    // it has no thread of its own
+    // An inline aggregator has no thread that the demo could terminate.
     if (tracker.aggregator === 'inline') script.splice(script.indexOf(this.#killAggregator), 1)
     const spacingMs = (seconds * 1000) / (script.length + 1)
     const startedAt = performance.now()
@@ -252,7 +255,8 @@ class Demo implements Shown {
     }
     if (signal.aborted)
       this.#show.note(
-        `interrupted by ${String(signal.reason)}: the writers end now, the proof is made all the same`,
+        `interrupted by ${String(signal.reason)}: ` +
+          'the writers end now, the proof is made all the same',
       )
   }
 
@@ -283,7 +287,7 @@ class Demo implements Shown {
     }
   }
 
-  /** The last epoch, and the proof. */
+  /** Takes the last epoch, and makes the proof. */
   async end(): Promise<boolean> {
     Atomics.store(this.#ending, 0, 1)
     await Promise.all(this.#writers.map(({ ended }) => ended))
@@ -305,8 +309,8 @@ class Demo implements Shown {
   }
 
   /**
-   * After an error: leave nothing that keeps the process alive. What else goes wrong here follows
-   * from it.
+   * Ends all that keeps the process alive, after an error. Ignores further errors, because they
+   * follow from the first.
    */
   async abandon(): Promise<void> {
     clearInterval(this.#reading)
@@ -315,7 +319,7 @@ class Demo implements Shown {
     await this.#tracker?.stop().catch(() => undefined)
   }
 
-  /** Copy exactly the rows that changed since the last time; with an accident, in vain. */
+  /** Copies the rows that changed since the last checkpoint. After an accident it then throws. */
   async #checkpoint(accident: Error | undefined): Promise<void> {
     let report: ((outcome: EpochReport['outcome']) => EpochReport) | undefined
     let id = 0
@@ -342,7 +346,8 @@ class Demo implements Shown {
     if (accident !== undefined) {
       const { epoch } = this.#tracker
       this.#show.note(
-        `the checkpoint of epoch ${id} threw "${accident.message}": restored, its ${counted(rows, 'key')} are in epoch ${epoch}`,
+        `the checkpoint of epoch ${id} threw "${accident.message}": ` +
+          `restored, its ${counted(rows, 'key')} are in epoch ${epoch}`,
       )
     }
   }
@@ -362,7 +367,7 @@ class Demo implements Shown {
     if (!this.#forgotten.has(row)) this.#store.copyRow(row, this.#copy)
   }
 
-  /** @param skewed like the others; else it writes every row once, and ends. */
+  /** @param skewed - True: few rows are hot. False: the writer writes every row once, and ends. */
   #startWriter(skewed: boolean): RunningWriter {
     const { rowBytes, theta, seed, rate } = this.settings
     const number = this.#writersStarted++
@@ -385,8 +390,8 @@ class Demo implements Shown {
       this.#failure ??= error instanceof Error ? error : new Error(String(error))
     })
     const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve())).then(() => {
-      // The tracker has seen the end of this thread as well, so that what it had staged is in the
-      // epoch that is open now, at the latest.
+      // The tracker has seen the end of this thread too. So the keys that the thread had staged are
+      // in the epoch that is open now, at the latest.
       const { epoch } = this.#tracker
       stopReading(epoch)
       const row = hand[0] - 1
@@ -409,7 +414,8 @@ class Demo implements Shown {
   }
 
   /**
-   * The main thread marks a row that a writer could not mark any more. Marked twice does no harm.
+   * The main thread marks a row that a terminated writer may not have marked. A second mark does no
+   * harm.
    */
   #mark(row: number): void {
     const { epoch } = this.#tracker
@@ -419,7 +425,7 @@ class Demo implements Shown {
     this.#oracle.markedHere(row, epoch)
   }
 
-  /** A writer is terminated, in mid-batch if a batch can be caught. */
+  /** Terminates a writer, in the middle of a batch if the demo can catch one. */
   readonly #killWriter: Accident = async () => {
     const laneOf = (threadId: number): WriterStats | undefined =>
       this.#tracker.stats().writers.find((each) => each.threadId === threadId)
@@ -434,7 +440,7 @@ class Demo implements Shown {
     writer.state = 'killed'
     await writer.worker.terminate()
     const row = await writer.ended
-    // now its staged keys are in the open epoch, and the event that says so is on its way
+    // After this its staged keys are in the open epoch. The event that says so may come later.
     await this.#tracker.drained()
     for (let looks = 0; looks < LOOKS_MAX && !this.#harvested.has(threadId); looks++)
       await sleep(LOOK_MS)
@@ -451,7 +457,7 @@ class Demo implements Shown {
     return undefined
   }
 
-  /** Start the successors of those that were killed a while ago. */
+  /** Starts new writers in the places that have been vacant long enough. */
   #fillPlaces(): void {
     for (const place of this.#places) {
       const { writer } = place
@@ -479,23 +485,27 @@ class Demo implements Shown {
     const { queued } = this.#tracker.stats()
     const ms = milliseconds(performance.now() - startedAt)
     this.#show.note(
-      `aggregator terminated: restarted after ${ms}, with ${whole(queued)} batches in the ring, ${whole(this.#oracle.lost)} lost`,
+      `aggregator terminated: restarted after ${ms}, ` +
+        `with ${whole(queued)} batches in the ring, ${whole(this.#oracle.lost)} lost`,
     )
     return undefined
   }
 
-  /** A bulk load of every row: more keys than an epoch holds. */
+  /** Writes every row once: these are more keys than an epoch holds. */
   readonly #overflow: Accident = async () => {
     const { maxKeysPerEpoch } = this.#tracker.options
     const isTooMuch = this.#store.rows > maxKeysPerEpoch
     this.#show.note(
-      `bulk load of all ${whole(this.#store.rows)} rows: an epoch holds ${whole(maxKeysPerEpoch)}${isTooMuch ? '' : ', so it stays exact'}`,
+      `bulk load of all ${whole(this.#store.rows)} rows: ` +
+        `an epoch holds ${whole(maxKeysPerEpoch)}${isTooMuch ? '' : ', so it stays exact'}`,
     )
     await this.#startWriter(false).ended
     return undefined
   }
 
-  /** The numbers of an epoch as they are now, to be told when it is known how it went on. */
+  /**
+   * Takes an epoch's numbers now. The returned function reports them, once the outcome is known.
+   */
   #measure(epoch: SealedEpoch): (outcome: EpochReport['outcome']) => EpochReport {
     const at = performance.now()
     const { id, size, exact } = epoch
@@ -536,8 +546,8 @@ class Demo implements Shown {
     const waits = sum(writers.map(({ waits }) => waits))
     const rejected = sum(writers.map(({ rejected }) => rejected))
     const differing = this.#store.differingRows(this.#copy)
-    // Logged before it is marked: of each writer that was terminated one mark may be missing, which
-    // the main thread then made.
+    // A writer logs a row before it marks it. So each terminated writer may have logged one mark
+    // that it did not make. The main thread made that mark.
     const suppressed = sum(writers.map(({ suppressed }) => suppressed))
     const unmade = marks - delivered - suppressed
     const isCounted = unmade >= 0 && unmade <= this.#killed
@@ -547,7 +557,8 @@ class Demo implements Shown {
         name: 'marks',
         isRight: isCounted,
         text:
-          `${whole(marks)} logged, ${whole(delivered)} delivered, ${whole(harvested)} of them harvested` +
+          `${whole(marks)} logged, ${whole(delivered)} delivered, ` +
+          `${whole(harvested)} of them harvested` +
           (suppressed === 0 ? '' : `, ${whole(suppressed)} of rows that were staged already`) +
           (unmade === 0 ? '' : `; ${unmade} that a terminated writer had logged and not made`),
       },
@@ -560,15 +571,18 @@ class Demo implements Shown {
       ),
       told(
         'epochs',
-        `${this.#epochs} sealed, ${committed} committed, ${restored} restored, ${this.#inexact} not exact`,
+        `${this.#epochs} sealed, ${committed} committed, ` +
+          `${restored} restored, ${this.#inexact} not exact`,
       ),
       told(
         'seal',
-        `p50 ${milliseconds(sealMs.p50)}, p99 ${milliseconds(sealMs.p99)}, max ${milliseconds(sealMs.max)}`,
+        `p50 ${milliseconds(sealMs.p50)}, p99 ${milliseconds(sealMs.p99)}, ` +
+          `max ${milliseconds(sealMs.max)}`,
       ),
       told(
         'pressure',
-        `the aggregator found at most ${whole(queuedPeak)} batches in the ring; writers waited ${whole(waits)} times, ${whole(rejected)} marks refused and made again`,
+        `the aggregator found at most ${whole(queuedPeak)} batches in the ring; ` +
+          `writers waited ${whole(waits)} times, ${whole(rejected)} marks refused and made again`,
       ),
       told('aggregator', `restarts ${restarts}, panics ${panics}`),
       {

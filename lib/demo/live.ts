@@ -1,4 +1,4 @@
-/** The demo on a terminal: one screen, drawn in place a few times a second, and the keyboard. */
+/** The demo on a terminal: one screen, redrawn in place five times a second, and the keyboard. */
 import type { ReadStream, WriteStream } from 'node:tty'
 import { type Note, noteLines, screenLines, type Span } from './screen.js'
 import {
@@ -15,9 +15,9 @@ const REDRAW_MS = 200
 const COLUMNS = 80
 const ROWS = 24
 
-// What terminals have understood since the VT100 and xterm; BEGIN and END (a frame is shown whole)
-// are ignored where they are not known.
-// the other screen, so that the one before comes back unharmed; no cursor
+// Escape codes of the VT100 and xterm. BEGIN and END show a frame at once; a terminal that does not
+// know them ignores them. ENTER switches to the second screen and hides the cursor, so that LEAVE
+// brings the first screen back unchanged.
 const ENTER = '\x1b[?1049h\x1b[?25l'
 const LEAVE = '\x1b[?25h\x1b[?1049l'
 const BEGIN = '\x1b[?2026h\x1b[H'
@@ -26,7 +26,7 @@ const END_OF_LINE = '\x1b[K'
 
 export interface Keyboard {
   readonly input: ReadStream
-  /** q, and Ctrl-C, which is a mere key while the terminal is read key by key. */
+  /** Called on q and on Ctrl-C. In raw mode Ctrl-C sends no signal, but a character. */
   onEnd(why: string): void
 }
 
@@ -66,14 +66,16 @@ export class LiveScreen implements Show {
     this.#notes.push({ atS: (performance.now() - this.#startedAt) / 1000, text })
   }
 
-  /** On the screen that stays: all that happened, and the proof. */
+  /** Prints all notes and the proof on the first screen, where they stay. */
   end(facts: readonly Fact[]): void {
     this.close()
     const happened = this.#notes
       .flatMap((note) => noteLines(note, this.#output.columns || COLUMNS))
       .map((line) => this.#paint(line))
     this.#output.write(
-      `${[...describe(this.#demo), '', ...happened, '', ...verdict(facts, this.#colours)].join('\n')}\n`,
+      [...describe(this.#demo), '', ...happened, '', ...verdict(facts, this.#colours), ''].join(
+        '\n',
+      ),
     )
   }
 

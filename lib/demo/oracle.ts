@@ -1,18 +1,18 @@
 /**
- * The proof, which no application needs: every writer keeps a log of its marks, and the main thread
- * holds what the tracker hands out against plain Sets made from these logs, epoch by epoch.
+ * The proof, which no application needs. Every writer keeps a log of its marks. The main thread
+ * makes plain Sets from these logs, and compares each epoch from the tracker with them.
  *
- * In which epoch a mark must be follows from one word of shared memory, the cut clock: 2e while
- * epoch e is open, 2e + 1 while it is being cut. The writer stamps its log with the clock whenever
- * all of its marks are published: what it marks between two stamps is in no epoch before the first,
- * and in none after the second.
+ * One word of shared memory, the cut clock, tells in which epoch a mark must be. It is 2e while
+ * epoch e is open, and 2e + 1 while epoch e is being cut. The writer stamps its log with the clock
+ * whenever all of its marks are published. A mark between two stamps is in no epoch before the
+ * first stamp, and in no epoch after the second.
  */
 
 const LOG_ENTRIES = 2 ** 17
-/** Entries read at once: a writer may be adding them as fast as they are read. */
+/** The most entries read at once, because a writer may add entries as fast as they are read. */
 const READ_MAX = LOG_ENTRIES / 4
 const EMPTY = -(2 ** 31)
-/** After the entries: how many the reader has taken out. */
+/** The index of the word after the entries. It counts the entries that the reader has taken out. */
 const TAKEN = LOG_ENTRIES
 
 export function createLog(): Int32Array {
@@ -20,8 +20,8 @@ export function createLog(): Int32Array {
 }
 
 /**
- * A writer's end of its log. An entry is a row, or ~clock. There is no count of them: whatever is
- * not EMPTY is in, also when the writer is killed.
+ * A writer's end of its log. An entry is a row, or ~clock. The log has no count: every word that is
+ * not EMPTY is an entry, also after the writer is killed.
  */
 export class MarkLog {
   #written = 0
@@ -32,20 +32,20 @@ export class MarkLog {
     readonly clock: Int32Array,
   ) {}
 
-  /** Whether `marks` fit, with a stamp after each. */
+  /** Returns whether so many marks fit, with a stamp after each. */
   hasRoom(marks: number): boolean {
     return ((this.#written - Atomics.load(this.log, TAKEN)) | 0) + 2 * marks + 2 <= LOG_ENTRIES
   }
 
   /**
-   * Before the mark: a writer killed between the two has logged a mark too many, and says so in its
-   * `hand`.
+   * Logs a row. Call it before the mark. A writer that is killed between the two has logged one
+   * mark too many, and its `hand` says so.
    */
   add(row: number): void {
     this.#append(row)
   }
 
-  /** All marks so far are published. */
+  /** Notes that all marks so far are published. */
   stamp(): void {
     this.#lastStamp = Atomics.load(this.clock, 0)
     this.#append(~this.#lastStamp)
@@ -64,7 +64,7 @@ export class MarkLog {
 /** The main thread's end of a writer's log. */
 class LogReader {
   #taken = 0
-  /** Marks that are still to come, and those in `rows`, are in no epoch before this one. */
+  /** The marks in `rows`, and all later ones, are in no epoch before this one. */
   from: number
   rows: number[] = []
 
@@ -96,7 +96,7 @@ class LogReader {
 }
 
 /**
- * Marks that came while an epoch was being cut: each must be in one of the epochs `from` to `to`.
+ * Marks made while an epoch was being cut. Each must be in one of the epochs `from` to `to`.
  */
 interface Between {
   readonly from: number
@@ -105,31 +105,31 @@ interface Between {
   readonly missing: Set<number>
 }
 
-/** What was handed out: rows, or every row where the epoch was not exact. */
+/** The rows that were handed out, or 'every row' if the epoch was not exact. */
 type HandedOut = ReadonlySet<number> | 'every row'
 
 export class Oracle {
   /** Rows that were marked and not handed out in time, counted once an epoch. */
   lost = 0
-  /** Rows handed out in an exact epoch that nobody had marked for it, or twice in one. */
+  /** Rows that an exact epoch handed out twice, or without a mark for that epoch. */
   invented = 0
   /** Marks logged. */
   marks = 0
-  /** Epochs looked at so far: 0 up to this one. */
+  /** The number of epochs judged so far: all epochs below it. */
   judged = 0
   readonly #clock: Int32Array
   readonly #readers = new Set<LogReader>()
   readonly #marked = new Map<number, Set<number>>()
   readonly #between = new Map<string, Between>()
   readonly #handedOut = new Map<number, HandedOut>()
-  /** Epochs that can't be exact, because one that was not was restored into them. */
+  /** Epochs that can't be exact, because an inexact epoch was restored into them. */
   readonly #inexact = new Set<number>()
 
   constructor(clock: Int32Array) {
     this.#clock = clock
   }
 
-  /** Around a cut of `epoch`. */
+  /** Call it before a cut of `epoch`, and afterCut() after the cut. */
   beforeCut(epoch: number): void {
     Atomics.store(this.#clock, 0, 2 * epoch + 1)
   }
@@ -139,8 +139,8 @@ export class Oracle {
   }
 
   /**
-   * Read a writer's log, whose marks are in `epoch` at the earliest. Returns the function to call
-   * when its thread has ended, with the epoch then open.
+   * Follows a writer's log. Its marks are in `epoch` at the earliest. Returns a function: call it
+   * when the writer's thread has ended, with the epoch that is open then.
    */
   follow(log: Int32Array, epoch: number): (epoch: number) => void {
     const reader = new LogReader(log, epoch)
@@ -152,7 +152,7 @@ export class Oracle {
     }
   }
 
-  /** The main thread marked this row itself. */
+  /** Notes that the main thread has marked this row itself. */
   markedHere(row: number, epoch: number): void {
     this.#onMarks([row], epoch, epoch)
   }
@@ -168,8 +168,8 @@ export class Oracle {
   }
 
   /**
-   * Its keys are to be in the next epoch, as if they had been marked there. Not yet judged: nothing
-   * is, between hand-out and restore.
+   * Notes that an epoch was restored. Its keys must be in the next epoch, as if they had been
+   * marked there. The epoch is not judged yet, because judge() runs only after the restore.
    */
   restored(epoch: number): void {
     const rows = this.#handedOut.get(epoch)
@@ -177,12 +177,12 @@ export class Oracle {
     else if (rows !== undefined) for (const row of rows) this.#mustBeIn(epoch + 1).add(row)
   }
 
-  /** Read the logs; often enough that no writer has to wait for room in its own. */
+  /** Reads the logs. Call it so often that no writer waits for room in its log. */
   read(): void {
     for (const reader of this.#readers) reader.read(this.#onMarks, READ_MAX)
   }
 
-  /** Judge every epoch that was handed out and of which no writer has anything more to tell. */
+  /** Judges every epoch that was handed out and that no further log entry can concern. */
   judge(): void {
     this.read()
     const open = Math.min(...[...this.#readers].map(({ from }) => from))
@@ -194,7 +194,8 @@ export class Oracle {
   }
 
   /**
-   * Every log has ended, and every epoch was handed out: what was marked for a later one is lost.
+   * Ends the proof. Every log has ended, and every epoch was handed out. So a row that is marked
+   * for a later epoch is lost.
    */
   end(): void {
     this.judge()

@@ -1,6 +1,6 @@
 /**
- * Random numbers from 0 up to 1, the same ones for the same seed (mulberry32). The demo, the specs
- * and the measurements draw from here.
+ * Returns a generator of random numbers from 0 up to 1 (mulberry32). The same seed gives the same
+ * numbers. The demo, the specs and the measurements use it.
  */
 export function randomFrom(seed: number): () => number {
   let state = seed | 0

@@ -1,4 +1,4 @@
-/** Over how long a rate is taken: longer than a redraw, so that bars don't tremble. */
+/** The time over which a rate is measured: longer than a redraw, so that bars don't tremble. */
 const WINDOW_MS = 1000
 
 interface Sample {
@@ -7,13 +7,13 @@ interface Sample {
   readonly waits: number
 }
 
-/** How fast each thread marks, from counts that are looked at now and then. */
+/** Computes how fast each thread marks, from samples of its counts. */
 export class Rates {
   readonly #samples = new Map<number, Sample[]>()
 
   /**
-   * Marks a second within the last second, and whether a mark has slept for room since the look
-   * before.
+   * Returns the marks per second within the last second, and whether a mark has slept for room
+   * since the previous call.
    */
   look(threadId: number, now: Sample): { perSecond: number; waited: boolean } {
     let samples = this.#samples.get(threadId)

@@ -1,8 +1,10 @@
-/** The live screen as a pure function: what is known → lines that fit the terminal. */
+/**
+ * The live screen as a pure function: it turns the demo's state into lines that fit the terminal.
+ */
 import type { Colour, EpochReport, Look, Shown, WriterLook } from './show.js'
 import { bytes, counted, milliseconds, whole } from './text.js'
 
-/** Text of one look; a line is a row of them. */
+/** A piece of text in one colour. A line is an array of spans. */
 export interface Span {
   readonly text: string
   readonly colour?: Colour
@@ -15,12 +17,12 @@ export interface Note {
 
 export interface Screen extends Omit<Shown, 'look' | 'request'> {
   readonly look: Look
-  /** The last one that was settled. */
+  /** The epoch that was settled last. */
   readonly epoch: EpochReport | undefined
   readonly notes: readonly Note[]
-  /** The fastest rate seen so far of any writer: a full bar. */
+  /** The highest rate of any writer so far. A full bar means this rate. */
   readonly fullMarksPerSecond: number
-  /** What the keyboard does; empty where there is none. */
+  /** The text that explains the keys; empty without a keyboard. */
   readonly keys: string
 }
 
@@ -28,13 +30,13 @@ const LABEL = 11
 const GAP = 3
 const WRITER_BAR = 10
 const RING_BAR = 16
-/** Of the name `w12`, the bar and the rate, so that cells stand below each other. */
+/** Widths of a writer's name (`w12`) and of its whole cell, so that the cells form columns. */
 const WRITER_NAME = 4
 const WRITER_CELL = WRITER_NAME + WRITER_BAR + 11
 const WRITER_LINES_MAX = 6
 const NOTE_TIME = 9
 
-/** At most `rows` lines of at most `columns` characters. */
+/** Returns at most `rows` lines of at most `columns` characters. */
 export function screenLines(screen: Screen, columns: number, rows: number): Span[][] {
   const { settings, options, kernel, bytesReserved, look, epoch, keys } = screen
   const above = [
@@ -54,7 +56,8 @@ export function screenLines(screen: Screen, columns: number, rows: number): Span
       'ring',
       [
         text(
-          `[${bar(look.queued / options.capacity, RING_BAR, '.')}] ${whole(look.queued).padStart(5)}/${whole(options.capacity)} batches`,
+          `[${bar(look.queued / options.capacity, RING_BAR, '.')}] ` +
+            `${whole(look.queued).padStart(5)}/${whole(options.capacity)} batches`,
         ),
         text(`${whole(look.queuedPeak)} at most`.padEnd(13)),
         aggregator(look),
@@ -69,7 +72,7 @@ export function screenLines(screen: Screen, columns: number, rows: number): Span
   const below =
     keys === '' ? [] : [[], [{ text: cut(` ${keys}`, columns), colour: 'dim' as const }]]
   const notes = screen.notes.map((note) => noteLines(note, columns))
-  // the oldest ones go
+  // Drop the oldest notes until the rest fits.
   while (notes.length > 0 && above.length + notes.flat().length + below.length > rows) notes.shift()
   return [...above, ...notes.flat(), ...below].slice(0, rows)
 }
@@ -151,7 +154,7 @@ function text(text: string): Span {
   return { text }
 }
 
-/** A label and what belongs to it: side by side as far as it fits, the rest on lines of its own. */
+/** Puts the items behind the label. Items that do not fit in a line go to the next lines. */
 function flow(label: string, items: readonly Span[], columns: number): Span[][] {
   const indent = Math.min(LABEL, Math.max(0, columns - 1))
   const room = columns - indent

@@ -1,16 +1,16 @@
 /**
- * What the demo tells about itself while it runs, and how plain lines show it; live.ts shows the
- * same on a screen.
+ * What the demo reports while it runs, and the output of these reports as plain lines. live.ts
+ * shows the same reports on a screen.
  */
 import { styleText } from 'node:util'
 import type { AggregatorHealth, ResolvedOptions } from '../index.js'
 import type { DemoSettings } from './demo.js'
 import { bytes, milliseconds, whole } from './text.js'
 
-/** What came of one epoch. */
+/** The numbers and the outcome of one epoch. */
 export interface EpochReport {
   readonly id: number
-  /** Of all writers together, since the epoch before. */
+  /** The rate of all writers together, since the epoch before. */
   readonly marksPerSecond: number
   readonly marks: number
   readonly keys: number
@@ -18,12 +18,12 @@ export interface EpochReport {
   readonly queued: number
   readonly sealMs: number
   readonly outcome: 'committed' | 'restored'
-  /** By the oracle, all epochs so far. */
+  /** What the oracle counted in all epochs so far. */
   readonly lost: number
   readonly invented: number
 }
 
-/** A part of the proof; `isRight` undefined: only told. */
+/** One line of the proof. If `isRight` is undefined, the line only informs. */
 export interface Fact {
   readonly name: string
   readonly isRight: boolean | undefined
@@ -36,7 +36,7 @@ export interface WriterLook {
   readonly state: 'starts' | 'marks' | 'waits' | 'killed' | 'ended'
 }
 
-/** The demo at this moment. */
+/** The state of the demo at one moment. */
 export interface Look {
   readonly elapsedS: number
   readonly writers: readonly WriterLook[]
@@ -45,14 +45,14 @@ export interface Look {
   readonly health: AggregatorHealth
 }
 
-/** The running demo, for those who show it. */
+/** The running demo, as a Show sees it. */
 export interface Shown {
   readonly settings: DemoSettings
   readonly options: ResolvedOptions
   readonly kernel: string
   readonly bytesReserved: number
   look(): Look
-  /** Terminate a writer, or let a checkpoint throw, before the next epoch. */
+  /** Asks the demo to terminate a writer, or to let a checkpoint throw, before the next epoch. */
   request(accident: 'kill' | 'fail'): void
 }
 
@@ -61,7 +61,7 @@ export interface Show {
   epoch(report: EpochReport): void
   note(text: string): void
   end(facts: readonly Fact[]): void
-  /** Leave the terminal as it was; also after an error, also twice. */
+  /** Leaves the terminal as it was before. It may be called after an error, and twice. */
   close(): void
 }
 
@@ -78,13 +78,15 @@ export function describe({ settings, options, kernel, bytesReserved }: Shown): s
   const { writers, rate, rows, rowBytes, theta, epochMs } = settings
   const pace = rate === 0 ? 'as fast as they can' : `${whole(rate)} marks/s each`
   return [
-    `${writers} writers, ${pace}, on ${whole(rows)} rows of ${rowBytes} bytes (Zipf ${theta}); a checkpoint every ${epochMs} ms`,
-    `batches of ${options.batchSize} keys, ring of ${options.capacity} batches, at most ${whole(options.maxKeysPerEpoch)} keys an epoch; ` +
+    `${writers} writers, ${pace}, on ${whole(rows)} rows of ${rowBytes} bytes (Zipf ${theta}); ` +
+      `a checkpoint every ${epochMs} ms`,
+    `batches of ${options.batchSize} keys, ring of ${options.capacity} batches, ` +
+      `at most ${whole(options.maxKeysPerEpoch)} keys an epoch; ` +
       `kernel ${kernel}, ${bytes(bytesReserved)} reserved`,
   ]
 }
 
-/** The facts, one a line, and the verdict below them. */
+/** Returns the facts, one per line, and the verdict below them. */
 export function verdict(facts: readonly Fact[], colours: boolean): string[] {
   const wrong = facts.filter(({ isRight }) => isRight === false).map(({ name }) => name)
   const line = (name: string, text: string, colour?: Colour): string =>
@@ -99,7 +101,7 @@ export function verdict(facts: readonly Fact[], colours: boolean): string[] {
   ]
 }
 
-/** One line an epoch, for files, pipes and logs. */
+/** Prints one line per epoch, for files, pipes and logs. */
 export class PlainLines implements Show {
   readonly #write: (text: string) => void
   readonly #colours: boolean
@@ -115,7 +117,8 @@ export class PlainLines implements Show {
     for (const line of describe(demo)) this.#line(line)
     this.#line('')
     this.#line(
-      'epoch   marks/s      marks      keys  duplicates        ring  sealed in  checkpoint          lost  invented',
+      'epoch   marks/s      marks      keys  duplicates        ring  sealed in  ' +
+        'checkpoint          lost  invented',
     )
   }
 
@@ -131,7 +134,7 @@ export class PlainLines implements Show {
     lost,
     invented,
   }: EpochReport): void {
-    // What arrived includes a few keys of the next epoch: the writers did not stand still for this.
+    // `marks` includes a few keys of the next epoch, because the writers go on during the cut.
     const duplicates = marks === 0 ? 0 : Math.max(0, 1 - keys / marks)
     const columns = [
       String(id).padStart(5),
@@ -159,7 +162,7 @@ export class PlainLines implements Show {
   }
 
   close(): void {
-    // nothing to put back
+    // Nothing to do: plain lines change no state of the terminal.
   }
 
   #line(text: string, colour?: Colour): void {

@@ -1,6 +1,5 @@
 /**
- * A table of fixed-size rows in shared memory, written without locks: it stands here for your
- * store.
+ * A table of fixed-size rows in shared memory, written without locks. It stands for your own store.
  */
 export class Store {
   readonly #words: Int32Array
@@ -29,8 +28,8 @@ export class Store {
   }
 
   /**
-   * A writer may be in the middle of this row: what is copied is then half old and half new. That
-   * is fine: the writer marks the row after its write, so the row is in a later epoch, and is
+   * Copies a row. A writer may be writing the row, so the copy may be half old and half new. That
+   * does no harm: the writer marks the row after its write. So the row is in a later epoch and is
    * copied again.
    */
   copyRow(row: number, to: Store): void {
@@ -40,7 +39,7 @@ export class Store {
     for (let i = row * this.#rowWords; i < end; i++) into[i] = from[i]
   }
 
-  /** Rows that are not the same, byte for byte. */
+  /** Returns the number of rows that are not equal, byte for byte. */
   differingRows(other: Store): number {
     let differing = 0
     for (let row = 0; row < this.rows; row++) {

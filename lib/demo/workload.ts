@@ -1,5 +1,6 @@
 /**
- * Sum of 1 / rank^theta: takes a while for many rows, so it is done once and handed to the writers.
+ * Returns the sum of 1 / rank^theta. With many rows this takes a while, so the main thread computes
+ * it once and passes it to the writers.
  */
 export function zetaOf(rows: number, theta: number): number {
   let sum = 0
@@ -8,9 +9,9 @@ export function zetaOf(rows: number, theta: number): number {
 }
 
 /**
- * Row numbers as the YCSB benchmark draws them: a few are very hot (theta .99), or all alike (theta
- * 0). The method is that of Gray et al., "Quickly generating billion-record synthetic databases",
- * 1994.
+ * Returns a generator of row numbers, distributed as in the YCSB benchmark. With theta 0.99 a few
+ * rows are very hot. With theta 0 all rows are equally likely. The method is from Gray et al.,
+ * "Quickly generating billion-record synthetic databases", 1994.
  */
 export function zipfian(
   rows: number,
@@ -28,14 +29,15 @@ export function zipfian(
     if (at * zeta < 1) rank = 0
     else if (at * zeta < second) rank = 1
     else rank = Math.min(rows - 1, Math.floor(rows * (eta * at - eta + 1) ** exponent))
-    // Scrambled, so that hot rows are not neighbours. YCSB hashes the rank, which would leave a
-    // third of the rows without any.
+    // Scramble the rank, so that hot rows are not neighbours. YCSB hashes it, but then a third of
+    // the rows would have no rank.
     return (rank * stride) % rows
   }
 }
 
 /**
- * About the golden section of `rows`, with no factor in common: multiples of it visit every row.
+ * Returns a number near the golden section of `rows` that has no factor in common with `rows`. So
+ * its multiples visit every row.
  */
 function strideFor(rows: number): number {
   let stride = Math.max(1, Math.round(rows * 0.618))

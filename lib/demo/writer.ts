@@ -1,6 +1,6 @@
 /**
- * A worker that writes rows and marks each one. What an application needs of it: openWriter(), and
- * put().
+ * A worker that writes rows and marks each one. An application needs two parts of it: openWriter()
+ * and put().
  */
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { workerData } from 'node:worker_threads'
@@ -15,19 +15,21 @@ export interface WriterData {
   number: number
   store: SharedArrayBuffer
   rowBytes: number
-  /** Shared, one word: the row that this writer is about to write and mark, + 1; 0 for none. */
+  /** Shared, one word: the row that this writer is about to write and mark, + 1. 0 means no row. */
   hand: Int32Array
-  /** Shared, one word: not 0 when the writers are to end. */
+  /** Shared, one word: not 0 when the writers must end. */
   ending: Int32Array
   log: Int32Array
   clock: Int32Array
-  /** Undefined: write every row once, in order, and end. */
+  /** If undefined, the writer writes every row once, in order, and ends. */
   load: { theta: number; zeta: number; seed: number; rate: number } | undefined
 }
 
-/** Rows written before this thread's event loop turns, which the library's flush timer needs. */
+/**
+ * Rows between two turns of this thread's event loop. The library's flush timer needs the turns.
+ */
 const ROWS_PER_TURN = 1024
-/** A thread that had to stand still does not write more than this much of its rate at once. */
+/** After a pause a thread catches up with at most the rows of so many seconds at once. */
 const CATCH_UP_S = 0.05
 
 const { handle, number, rowBytes, hand, ending, load, ...shared } = workerData as WriterData
@@ -38,12 +40,13 @@ const nap = new Int32Array(new SharedArrayBuffer(4))
 
 function put(row: number, value: number): void {
   // This thread may be terminated at any instruction, so also between the write and the mark. The
-  // mark can't go first: a cut between the two would hand out a row whose new value is not there
-  // yet. So the row in hand is written down before; whoever finds the thread dead marks it.
+  // mark can't go first: a cut between the two would hand out a row before its new value is there.
+  // So the writer notes the row first. If the thread dies, the main thread marks the noted row.
   hand[0] = row + 1
   store.write(row, value)
   log.add(row)
-  while (!dirty.mark(row)) Atomics.wait(nap, 0, 0, 1) // false only with onFull 'reject': the row is written, so the mark must be made
+  // mark() is false only with onFull 'reject'. The row is written, so the mark must be made.
+  while (!dirty.mark(row)) Atomics.wait(nap, 0, 0, 1)
   hand[0] = 0
   if (dirty.staged === 0) log.stamp()
 }
@@ -76,4 +79,4 @@ while (written < rowsMax && Atomics.load(ending, 0) === 0) {
   if (count === ROWS_PER_TURN) await setImmediate()
   else await setTimeout(1)
 }
-// Nothing to do at the end: a thread that ends of its own accord publishes what it has staged.
+// Nothing to do at the end: a thread that is not terminated publishes its staged keys when it ends.

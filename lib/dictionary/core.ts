@@ -5,22 +5,22 @@ import { LINE, type SharedWords } from '../memory/map.js'
  * functions over its words.
  *
  * ```
- *  ┌──────────┬───────┬───────┬──────────────────┬────────────────────┬───────────────────────────────────────┐
- *  │ identity │ ids   │ space │ entries          │ table              │ space                                 │
- *  │          │ taken │ taken │ an id: its cell  │ a cell: its record │ a record: id, length, bytes │ …       │
- *  └──────────┴───────┴───────┴──────────────────┴────────────────────┴───────────────────────────────────────┘
+ * ┌──────────┬───────┬───────┬──────────────────┬────────────────────┬────────────────────────────┐
+ * │ identity │ ids   │ space │ entries          │ table              │ space                      │
+ * │          │ taken │ taken │ an id: its cell  │ a cell: its record │ record: id, length, bytes …│
+ * └──────────┴───────┴───────┴──────────────────┴────────────────────┴────────────────────────────┘
  * ```
  *
  * A new key: take an id and space, write the record, say in the id's entry which cell of the table
- * it is about to go to, then put it there by one compareExchange. That is the point at which the
- * key has its number, for everybody: whoever loads the cell sees the record. Cells are never
- * emptied, so a key is in the first cell, from its home on, that no other key has; two threads with
- * the same key meet there. The second one takes the first one's number, and keeps what it took for
- * its next key.
+ * it is about to go to, then put it there by one compareExchange. From that
+ * point on the key has its number: every thread that loads the cell sees the record. Cells are
+ * never emptied, so a key is in the first cell, from its home on, that no other key has; two
+ * threads with the same key meet there. The second one takes the first one's number, and keeps what
+ * it took for its next key.
  *
  * An id is a key's once the cell that its entry names leads to a record that has it. Nothing is
  * left to be done then, so a thread may be terminated at any instruction: it leaves nothing behind
- * but an id and space that nobody uses.
+ * but an unused id and unused space.
  */
 
 /** "DDIC" */
@@ -149,8 +149,8 @@ export function addKey(d: Dictionary, key: Int32Array, length: number): number {
           return id
         }
       } else {
-        // There was no id left, or no space. Somebody may have put this very key here since, with
-        // the last of it.
+        // There was no id left, or no space. Another thread may have put this very key here since,
+        // with the last of it.
         cell = Atomics.load(words, table + x)
         if (cell === 0) return -1
       }
@@ -237,7 +237,7 @@ function isKeyAt(words: SharedWords, record: number, key: Int32Array, length: nu
   return true
 }
 
-/** 32 bits that nobody can steer who does not know the seed and the factors. */
+/** 32 bits that cannot be predicted without the seed and the factors. */
 export function hashOf(d: Dictionary, key: Int32Array, length: number): number {
   const { mulA, mulB } = d
   const count = (length + 3) >>> 2

@@ -8,7 +8,7 @@
  * │identity│ control │text │ capacity × 1 word │ 0: header │ 1: header │   │ 0: header    │   │pad│
  * │        │ words   │     │                   │    keys   │    keys   │   │  log │ table │   │   │
  * └────────┴─────────┴─────┴───────────────────┴───────────┴───────────┴ … ┴──────────────┴ … ┴───┘
- * └──────── one page ──────┘                                               └ page-aligned, to 64 KiB
+ * └──────── one page ──────┘                                               └ page-aligned, 64 KiB
  * ```
  *
  * Words that different threads write lie at least one LINE (128 bytes: two cache lines, for the
@@ -23,7 +23,7 @@ declare const shared: unique symbol
 /**
  * A view on memory that other threads write. Only the concurrent core reads and writes its
  * elements, by index, or through `Atomics`; a plain access is a claim that something else orders
- * it. The brand is what tells a tool which accesses those are.
+ * it. The brand shows a tool which accesses these are.
  */
 export interface SharedWords extends Int32Array {
   readonly buffer: SharedArrayBuffer
@@ -46,7 +46,7 @@ const SAVED_TOTAL = 2
 
 /** "DRNG" */
 export const MAGIC_VALUE = 0x44524e47
-/** Of the layout in this file and of the protocol over it. */
+/** The version of the layout in this file and of the protocol over it. */
 export const VERSION_VALUE = 2
 
 export const MAGIC = 0
@@ -72,7 +72,7 @@ export const SECRETS = TRACKER_THREAD + 2
 /** A hash of all words above but TRACKER_THREAD. */
 export const IDENTITY_CHECK = SECRETS + 5
 
-/** The identity's words, and the room that is left behind them. */
+/** The words of the identity, and the free words behind them. */
 const IDENTITY_AREA = LINE
 
 // ----------------------------------------------------------------------------------------- control
@@ -88,18 +88,18 @@ export const CUR = HEAD + 1
 export const STOPPED = CUR + 1
 /** Aggregator: the STOP token's position + 1. */
 export const STOP_POSITION = STOPPED + 1
-/** Aggregator: 1 once nothing can be delivered any more. */
+/** Aggregator: 1 once no key can be delivered any more. */
 export const FINISHED = STOP_POSITION + 1
 /**
  * Aggregator: moves with every 4,096 keys of a long effect, every idle round, every slice of a
  * backoff.
  */
 export const PROGRESS = FINISHED + 1
-/** Aggregator: the most tokens that were seen waiting in the ring. */
+/** Aggregator: the most tokens that it has found waiting in the ring. */
 export const QUEUED_PEAK = PROGRESS + 1
 /**
- * Aggregator: not 0 if it cannot continue: CORRUPT_RING or CANNOT_SEAL of memory/failure.ts. Every
- * wait ends.
+ * Aggregator: CORRUPT_RING or CANNOT_SEAL of memory/failure.ts if it cannot continue, otherwise 0.
+ * Every wait then ends.
  */
 export const FAILED = QUEUED_PEAK + 1
 
@@ -143,15 +143,15 @@ export const PARKED = EVENTS + LINE
  */
 export const OWNER = PARKED + LINE
 /**
- * The thread that has the role: what OWNER held when it stored the words below. Of another owner
- * they say nothing.
+ * The thread that has the role: the value of OWNER when that thread stored the words below. For
+ * another owner these words are not valid.
  */
 export const ROLE_OF = OWNER + 1
 /** The threads above it, as in LANE_ANCESTORS. */
 export const ROLE_ANCESTORS = ROLE_OF + 1
 /**
- * One bit a writer that waits, 32 words for up to 1,024 writers: set by the writer, taken by the
- * aggregator.
+ * One bit per waiting writer: 32 words for up to 1,024 writers. The writer sets the bit, and the
+ * aggregator clears it.
  */
 export const WAITERS = OWNER + LINE
 /**
@@ -172,7 +172,7 @@ export const THREADS = SIGNAL + LINE
 /** Supervisor of the aggregator, on the aggregator's thread. */
 export const PANICS = THREADS + LINE
 export const ITERATIONS = PANICS + 1
-/** In ms, how long a step that threw waits before it is tried again; 0 when none does. */
+/** In ms, the wait before a step that threw is tried again; 0 if no step waits. */
 export const RETRYING = ITERATIONS + 1
 /** Position + 1 at which the last failure happened, and how many there were at it. */
 export const FAILED_AT = RETRYING + 1
@@ -204,14 +204,14 @@ export const LANE_THREAD = LANE_OWNER + 1
  * lane, so the nearest alone would not do.
  */
 export const LANE_ANCESTORS = LANE_THREAD + 1
-/** So many at most: a thread farther up is not noted. */
+/** The most ancestors that are noted. */
 export const ANCESTORS_MAX = 16
 /**
- * Writer: end of the keys marked. The three ends are free-running counters, never reset, going on
- * across owners.
+ * Writer: end of the keys marked. The three ends are free-running counters. They are never reset
+ * and go on across owners.
  */
 export const LANE_STAGED_END = LANE_OWNER + LINE
-/** Writer: end of the keys published; of a killed writer it may lag by one batch. */
+/** Writer: end of the keys published. After a writer is killed, it may lag by one batch. */
 export const LANE_PUBLISHED = LANE_STAGED_END + 1
 /** Writer: totals. */
 export const LANE_REJECTED = LANE_PUBLISHED + 1
@@ -223,13 +223,13 @@ export const LANE_WAIT_US = LANE_WAITS + TOTAL
 /** Writer: the most keys that were in flight when it published. */
 export const LANE_IN_FLIGHT_PEAK = LANE_WAIT_US + TOTAL
 /**
- * Writer: 1 from markEverything() until an EVERYTHING token of it is in the ring. A harvest and the
- * end of it all take it along.
+ * Writer: 1 from markEverything() until the writer's EVERYTHING token is in the ring. A harvest
+ * takes it along, and so does the end of the tracker.
  */
 export const LANE_EVERYTHING = LANE_IN_FLIGHT_PEAK + 1
-/** Writer: what it waits for, WAIT_FOR_SLOT or WAIT_FOR_ROOM; 0: nothing. */
+/** Writer: WAIT_FOR_SLOT or WAIT_FOR_ROOM while it waits, otherwise 0. */
 export const LANE_WAITING = LANE_STAGED_END + LINE
-/** Writer: with WAIT_FOR_ROOM, the readEnd that is worth waking it. */
+/** Writer: with WAIT_FOR_ROOM, the readEnd at which the aggregator wakes it. */
 export const LANE_WAKE_AT = LANE_WAITING + 1
 /** Aggregator: end of the keys consumed. Storing it gives the writer room. */
 export const LANE_READ_END = LANE_WAITING + LINE
@@ -245,7 +245,7 @@ export const WAIT_FOR_SLOT = 1
 export const WAIT_FOR_ROOM = 2
 
 // ----------------------------------------------------------------------------------- an epoch slot
-// Written by the aggregator only; read by others once CUR has moved on.
+// Only the aggregator writes these words. Other threads read them once CUR has moved on.
 
 /** Keys in the log. */
 export const SLOT_COUNT = 0
@@ -258,8 +258,8 @@ export const SLOT_FLAGS = SLOT_ZERO + 1
 /** epoch mod 2^19, + 1, once its keys were restored into a later one. */
 export const SLOT_RESTORED = SLOT_FLAGS + 1
 /**
- * While the epoch is open, a hash of its number; from the seal on of its number and of all words
- * above but the last (memory/slot.ts).
+ * While the epoch is open, a hash of its number. From the seal on, a hash of its number and of all
+ * words above except SLOT_RESTORED (memory/slot.ts).
  */
 export const SLOT_CHECK = SLOT_RESTORED + 1
 const SLOT_HEADER = LINE
@@ -271,7 +271,7 @@ export const FLAG_FAULT = 8
 
 // ---------------------------------------------------------------------------------------- geometry
 
-/** What decides the layout. */
+/** The numbers that decide the layout. */
 export interface Geometry {
   /** Slots of the ring: a power of two. */
   readonly capacity: number

@@ -25,13 +25,13 @@ import { OPTIONS, type Settings, settingsOf, storeSettings } from './settings.js
 import { mixed, openCheckOf } from './slot.js'
 
 /**
- * One attached memory: the words, and where everything is in them. What every function of the
- * concurrent core takes.
+ * One attached memory: the words, and where everything is in them. Every function of the concurrent
+ * core takes one.
  */
 export interface Memory {
   readonly words: SharedWords
   readonly layout: Layout
-  /** The same memory as WebAssembly sees it; undefined if it was made without. */
+  /** The same memory as WebAssembly sees it. Undefined if it was made without WebAssembly. */
   readonly native: NativeMemory | undefined
 }
 
@@ -40,22 +40,22 @@ export interface NativeMemory {
   readonly buffer: SharedArrayBuffer
 }
 
-/** What travels between threads. */
+/** The form in which an attached memory travels between threads. */
 export interface MemoryHandle {
   readonly dirtyring: number
   readonly buffer: SharedArrayBuffer
-  /** Whose buffer this is; undefined if it is a SharedArrayBuffer of its own. */
+  /** The memory that owns the buffer. Undefined if the buffer was allocated by itself. */
   readonly native: NativeMemory | undefined
 }
 
 /** A page of a WebAssembly.Memory. */
 export const BYTES_PER_CHUNK = 65536
-/** What a 32-bit WebAssembly.Memory can address. */
+/** The most bytes that a 32-bit WebAssembly.Memory can address. */
 export const MAX_BYTES = 2 ** 32
 
 /**
- * Reserve and label the memory, or label the one given, which is empty. All else in it is zero but
- * for the hashes, which is a valid empty tracker.
+ * Reserves the memory and writes its identity. If `native` is given, its empty buffer is the
+ * memory. All other words stay zero, the hashes excepted: that is a valid empty tracker.
  */
 export function createMemory(
   settings: Geometry & Partial<Settings>,
@@ -83,7 +83,7 @@ export function handleOf(memory: Memory): MemoryHandle {
 }
 
 /**
- * Check a handle that came from somewhere, and find one's way in its memory. `what` names the
+ * Checks a handle from outside the library, and computes the layout of its memory. `what` names the
  * argument's source in messages.
  */
 export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory {
@@ -126,8 +126,8 @@ export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory 
 }
 
 /**
- * Looks whether the identity is as create() left it. Of its words the secrets are read again later:
- * with others a table finds no key.
+ * Checks that the identity is as create() left it. The secrets in it are read again later, and with
+ * other secrets a table finds no key.
  *
  * @throws ERR_DIRTYRING_CORRUPT
  */
@@ -135,7 +135,8 @@ export function checkIdentity(words: SharedWords): void {
   if (words[IDENTITY_CHECK] === identityCheck(words)) return
   throw new DirtyRingError(
     'ERR_DIRTYRING_CORRUPT',
-    'the beginning of the shared memory, which is written once and holds its settings, has changed since',
+    'the beginning of the shared memory has changed: ' +
+      'it holds the settings, and only create() writes it',
   )
 }
 
@@ -146,7 +147,7 @@ function identityCheck(words: SharedWords): number {
   return check | 1
 }
 
-/** A handle's native memory, if it is the same memory as the words'. */
+/** Returns a handle's native memory. Throws if that is not the memory of the words. */
 function checkNative(native: unknown, words: SharedWords): NativeMemory | undefined {
   if (native === undefined) return undefined
   const { buffer } = Object(native) as { buffer?: unknown }
@@ -180,18 +181,19 @@ function isGeometry(geometry: Geometry): boolean {
   )
 }
 
-/** Throws ERR_DIRTYRING_NO_SHARED_MEMORY where no memory of ours can work. */
+/** Throws ERR_DIRTYRING_NO_SHARED_MEMORY if this host has no memory that the library can use. */
 export function checkHost(): void {
   checkByteOrder()
   if (typeof SharedArrayBuffer !== 'function') {
     throw new DirtyRingError(
       'ERR_DIRTYRING_NO_SHARED_MEMORY',
-      'SharedArrayBuffer is missing: a page needs the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp',
+      'SharedArrayBuffer is missing: a page needs the headers ' +
+        'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp',
     )
   }
 }
 
-/** Throws RangeError if this machine does not have so much memory. */
+/** Throws a RangeError if this machine cannot reserve that many bytes. */
 export function allocate(bytes: number): SharedArrayBuffer {
   try {
     return new SharedArrayBuffer(bytes)

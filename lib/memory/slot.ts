@@ -14,7 +14,7 @@ import {
 import type { Memory } from './memory.js'
 import { keysAt } from './table-size.js'
 
-/** What the header of an epoch slot says. */
+/** The header of an epoch slot, read and checked. */
 export interface SlotHeader {
   /** Keys in the log. */
   readonly count: number
@@ -32,14 +32,14 @@ const FLAGS = FLAG_OVERFLOW | FLAG_EVERYTHING | FLAG_UNPUBLISHED | FLAG_FAULT
  * Reads the header of an epoch slot. All code that enters or reads a slot calls this or
  * readSealedSlot(), because a count or a growth that is too large leads out of the slot.
  *
- * @throws ERR_DIRTYRING_CORRUPT when the library cannot have written what is there.
+ * @throws ERR_DIRTYRING_CORRUPT if the library cannot have written the words of the header.
  */
 export function readSlot(memory: Memory, slot: number): SlotHeader {
   const { words, layout } = memory
   if (slot < 0 || slot >= layout.epochSlots)
     throw corruptSlot(slot, `is named, and there are ${layout.epochSlots} slots`)
   const at = epochAt(layout, slot)
-  // The count first: the aggregator stores it last.
+  // Load the count first, because the aggregator stores it last.
   const count = Atomics.load(words, at + SLOT_COUNT)
   const growth = words[at + SLOT_GROWTH]
   const zero = words[at + SLOT_ZERO]
@@ -57,8 +57,8 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
 /**
  * Reads the header of a slot in which an epoch was sealed.
  *
- * @throws ERR_DIRTYRING_CORRUPT also when another epoch, or no finished one, is in the slot, or
- * when any word of the header has changed since the seal.
+ * @throws ERR_DIRTYRING_CORRUPT also if the slot holds another epoch, or one that is not sealed, or
+ * if a word of the header has changed since the seal.
  */
 export function readSealedSlot(memory: Memory, slot: number, epoch: number): SlotHeader {
   const header = readSlot(memory, slot)
@@ -70,10 +70,10 @@ export function readSealedSlot(memory: Memory, slot: number, epoch: number): Slo
 }
 
 /**
- * Reads the header of the slot in which an epoch is open. It may say that it is sealed: its
- * aggregator died between that and the cut.
+ * Reads the header of the slot in which an epoch is open. The header may say that the epoch is
+ * sealed, if its aggregator died between the seal and the cut.
  *
- * @throws ERR_DIRTYRING_CORRUPT also when another epoch is in the slot.
+ * @throws ERR_DIRTYRING_CORRUPT also if the slot holds another epoch.
  */
 export function readOpenSlot(
   memory: Memory,

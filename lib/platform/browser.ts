@@ -6,7 +6,9 @@ import {
   type Platform,
 } from './platform.js'
 
-/** The little of the web platform that is used here, so that the library compiles without "dom". */
+/**
+ * The parts of the web platform that this file uses, so that the library compiles without "dom".
+ */
 interface WebWorker {
   postMessage(message: unknown): void
   terminate(): void
@@ -29,7 +31,7 @@ export const platform: Platform = {
   turn: () => new Promise((resolve) => setTimeout(resolve, 0)),
 
   startWorker() {
-    // typeof: where nothing declares the name, any other mention of it is a ReferenceError.
+    // Use typeof: if the name is not declared, any other mention of it throws a ReferenceError.
     if (typeof Worker === 'undefined')
       throw new Error('this runtime has no Worker: pass aggregator: "inline"')
     return aggregatorThread(
@@ -79,13 +81,14 @@ function isWorker(worker: unknown): worker is WebWorker {
 }
 
 /**
- * After terminate() the worker's code may still run for a moment: until then its role is its own.
+ * After terminate() the worker's code may still run for a moment, so the worker keeps its role for
+ * this time.
  */
 const TERMINATED_MS = 50
 
 /**
- * A page sees a worker's errors, but not its end: what dies without an error is found out by its
- * silence.
+ * A page sees a worker's errors, but not its end. If a worker dies without an error, only its
+ * silence tells.
  */
 function aggregatorThread(worker: WebWorker, isAlone: boolean): AggregatorThread {
   let tell: (cause: string) => void = () => undefined

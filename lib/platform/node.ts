@@ -15,30 +15,30 @@ import {
 } from './platform.js'
 
 /**
- * Workers that this thread has started since the library was loaded, and their numbers: one that
- * has ended does not know its own any more.
+ * The thread ids of the workers that this thread has started since the library was loaded. A worker
+ * that has ended no longer knows its own id.
  */
 const threadIds = new WeakMap<Worker, number>()
 const startListeners = new Set<(worker: unknown) => void>()
 const endListeners = new Set<() => void>()
-/** One listener of ours for a worker, for the same reason. */
+/** The library adds one 'exit' listener to a worker: an emitter warns at its eleventh listener. */
 const exitListeners = new WeakMap<Worker, Set<(threadId: number) => void>>()
 
 /**
- * Where a thread leaves its number, and those of the threads above it, for the threads that it
- * starts: a worker does not know its parent's number otherwise.
+ * The environment data in which a thread leaves its thread id, and those of the threads above it.
+ * The threads that it starts read them, because a worker cannot ask for its parent's id.
  */
 const ANCESTRY = 'dirtyring.ancestry'
 
 function readAncestors(): readonly number[] {
   const ancestry = (getEnvironmentData(ANCESTRY) ?? []) as unknown as readonly number[]
-  // Of this very thread: another copy of the library left it.
+  // If the first id is this thread's own, another copy of the library has left it here.
   return ancestry[0] === threadId ? ancestry.slice(1) : ancestry
 }
 
 const ancestors = readAncestors()
 
-// One listener, however many trackers there are: the eleventh of an emitter prints a warning.
+// One listener serves all trackers, because the eleventh listener of an emitter prints a warning.
 process.on('worker', (worker) => {
   threadIds.set(worker, worker.threadId)
   for (const listener of startListeners) listener(worker)
@@ -56,7 +56,7 @@ export const platform: Platform = {
   startWorker() {
     const worker = new Worker(new URL('../aggregator/worker.js', import.meta.url), {
       name: 'dirtyring aggregator',
-      // --input-type is for the text of `node -e`, and a worker that inherits it with a file does
+      // --input-type is for the text of `node -e`. A worker that inherits it, and runs a file, does
       // not start.
       ...(process.execArgv.some((arg) => arg.startsWith('--input-type')) ? { execArgv: [] } : {}),
     })
@@ -72,7 +72,7 @@ export const platform: Platform = {
 
   watchWorker(worker, onExit) {
     if (!(worker instanceof Worker)) return undefined
-    const hasEnded = worker.threadId === -1 // so it is inside 'exit'
+    const hasEnded = worker.threadId === -1 // -1 from the 'exit' event on
     const id = hasEnded ? threadIds.get(worker) : worker.threadId
     if (id === undefined)
       throw new Error(
@@ -105,7 +105,7 @@ export const platform: Platform = {
   },
 
   onThreadEnd(listener) {
-    // One hook for the thread.
+    // One hook serves all listeners of the thread.
     if (endListeners.size === 0) process.once('exit', () => endListeners.forEach((end) => end()))
     endListeners.add(listener)
   },
@@ -127,8 +127,8 @@ export const platform: Platform = {
 
 function aggregatorThread(worker: Worker, isAlone: boolean): AggregatorThread {
   let cause = ''
-  // Without a listener an error in the worker would end this process; its exit follows, and says
-  // that the role is free.
+  // Listen, because an error in the worker would end this process otherwise. The worker's exit
+  // follows, and tells that the role is free.
   worker.on('error', (error) => {
     cause = error instanceof Error ? error.message : String(error)
   })

@@ -1,12 +1,12 @@
 /**
- * What the library needs of its host beyond the language: one interface, one file a host (node.ts,
- * browser.ts), chosen by the package's `imports` conditions. Nothing else in the library names a
- * host's API.
+ * What the library needs of its host beyond the language. Each host has one file that implements it
+ * (node.ts, browser.ts). The `imports` conditions of the package choose the file. No other file of
+ * the library names a host's API.
  */
 export interface Platform {
   /**
-   * This thread's number, unique among the living and the dead of this process; undefined where the
-   * host gives none.
+   * This thread's number. No other thread of this process has it, or had it before. Undefined if
+   * the host gives none.
    */
   readonly threadId: number | undefined
   /**
@@ -14,54 +14,54 @@ export interface Platform {
    * thread below them, the nearest first.
    */
   readonly ancestors: readonly number[]
-  /** Lets the threads that this thread starts from now on know its number, where the host can. */
+  /** Tells this thread's number to the threads that it starts from now on, if the host can. */
   announceParent(): void
   /** Whether this thread may sleep in Atomics.wait. */
   canBlock(): boolean
-  /** One turn of this thread's event loop. */
+  /** Resolves after one turn of this thread's event loop. */
   turn(): Promise<void>
-  /** Start the package's own aggregator worker; it waits for postHandle(). */
+  /** Starts the package's own aggregator worker, which waits for postHandle(). */
   startWorker(): AggregatorThread
   /**
-   * The same for a running worker of the user's, which does not keep the process alive from here
-   * on; undefined if it is none.
+   * Takes a running worker of the user's as the aggregator's worker. From then on it does not keep
+   * the process alive. Returns undefined if the value is not a worker.
    */
   adoptWorker(worker: unknown): AggregatorThread | undefined
   /**
-   * Call back, once, when a worker has ended; at once if it had. Returns the function that ends it;
-   * undefined if it is no worker. Throws where a worker's end, or its number, can't be seen.
+   * Calls back once when a worker has ended, at once if it has ended already. Returns the function
+   * that stops watching, or undefined if the value is not a worker. Throws if the host does not
+   * show a worker's end or its number.
    */
   watchWorker(worker: unknown, onExit: (threadId: number) => void): (() => void) | undefined
   /**
-   * Call back for every worker that this thread starts from now on. Returns the function that ends
-   * it.
+   * Calls back for every worker that this thread starts from now on. Returns the function that
+   * stops the calls.
    */
   onWorkerStart(listener: (worker: unknown) => void): () => void
-  /** Call back when this thread ends of its own accord. */
+  /** Calls back when this thread ends without being terminated. */
   onThreadEnd(listener: () => void): void
   /**
-   * In a worker: call back with the handle that postHandle() sends, and whether the library started
-   * this worker, for nothing else.
+   * In a worker: calls back with the handle that postHandle() sends. `isAlone` says that the
+   * library started this worker, for the aggregator only.
    */
   onHandle(listener: (handle: unknown, isAlone: boolean) => void): void
-  /** Tell the user of something that no caller is there to be told. */
+  /** Prints a warning, if there is no caller to throw at. */
   warn(message: string): void
 }
 
 /** A worker that runs the aggregator, seen from the tracker's thread. */
 export interface AggregatorThread {
   /**
-   * Undefined where the host gives none: such a host does not report a worker's end either, only
-   * its errors.
+   * Undefined if the host gives none. Such a host reports a worker's errors, but not its end.
    */
   readonly threadId: number | undefined
   postHandle(handle: unknown): void
-  /** Calls back once, when the worker runs no more code of its own; `cause` in a few words. */
+  /** Calls back once, when the worker runs no more code. `cause` says why it ended. */
   onExit(listener: (cause: string) => void): void
   terminate(): Promise<void>
 }
 
-/** What postHandle() sends, so that a user's worker can have messages of its own. */
+/** The message of postHandle(). Its form tells it from other messages to a user's worker. */
 export interface HandleMessage {
   readonly dirtyringAggregate: unknown
   /** The library started the worker. */

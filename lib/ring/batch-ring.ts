@@ -9,30 +9,29 @@ import { passToken, takeToken } from './drain.js'
 import { closeLane, type Lane, openLane, publishMany } from './lane.js'
 
 /**
- * The rings that this thread is draining right now, the innermost last: onBatch may drain another
- * one.
+ * The rings that this thread is draining now, the innermost last. onBatch may drain another ring.
  */
 const draining: Memory[] = []
 
-/** Between two calls nothing is staged here, so no clock has to publish anything. */
+/** A producer stages nothing between two calls, so it needs no clock that publishes. */
 const noClock = { armed: true, arm: (): void => undefined }
 
-/** The constructor, for BatchRing. */
+/** Gives BatchRing the private constructor of BatchProducer. */
 let makeProducer: (lane: Lane) => BatchProducer
 
 /**
- * What travels to other threads of this process, in workerData or postMessage, for
- * {@link BatchRing.attach} there.
+ * Names a ring to other threads of this process. Pass it in workerData or by postMessage, and give
+ * it to {@link BatchRing.attach} there.
  */
 export interface RingHandle {
-  /** At compile time only, so that no other object is taken for a handle. */
+  /** Exists at compile time only: the compiler then refuses any other object as a handle. */
   readonly __brand: 'dirtyring.RingHandle'
 }
 
 /**
  * Carries batches of 64-bit words from many producers to one consumer, in one order. It has the
- * lanes and the tokens of a tracker, and no epochs. It wakes no thread: drain when you like. Any
- * number of threads may attach and push; one of them drains.
+ * lanes and the tokens of a tracker, and no epochs. It wakes no thread, so the consumer decides
+ * when to drain. Any number of threads may attach and push. One of them drains.
  *
  * @example
  * ```js
@@ -57,8 +56,8 @@ export class BatchRing {
   /**
    * Makes a ring.
    *
-   * @param options - As a tracker's: `capacity` in batches, `laneCapacity` in keys of one producer,
-   * and `maxWriters`.
+   * @param options - Three options of a tracker: `capacity` in batches, `laneCapacity` in keys of
+   * one producer, and `maxWriters`.
    * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
    * @throws DirtyRingError `ERR_DIRTYRING_NO_SHARED_MEMORY`.
    */
@@ -73,7 +72,7 @@ export class BatchRing {
   }
 
   /**
-   * Opens the ring of a handle from another thread.
+   * Opens a ring that another thread has made.
    *
    * @param handle - `ring.handle`.
    * @throws TypeError `ERR_DIRTYRING_BAD_HANDLE` or `ERR_DIRTYRING_VERSION`.
@@ -83,8 +82,7 @@ export class BatchRing {
   }
 
   /**
-   * Opens a producer on the calling thread. The id of a producer whose thread died is not used
-   * again.
+   * Opens a producer on the calling thread. If a producer's thread dies, its id is not used again.
    *
    * @throws DirtyRingError `ERR_DIRTYRING_NO_WRITER_SLOT` when `maxWriters` are open.
    */
@@ -101,8 +99,8 @@ export class BatchRing {
   }
 
   /**
-   * Hands batches to `onBatch`, the oldest first. The first thread that drains is the consumer. If
-   * `onBatch` throws, that batch counts as handed out.
+   * Hands batches to `onBatch`, the oldest first. The first thread that drains becomes the
+   * consumer. If `onBatch` throws, that batch counts as handed out.
    *
    * @param onBatch - Receives a view of the batch, valid during the call only, and the producer's
    * id.
@@ -162,7 +160,7 @@ export class BatchRing {
       )
   }
 
-  /** The batch where it lies. A batch that runs across the lane's end is a copy. */
+  /** Returns a view of the batch in the lane. A batch that runs across the lane's end is copied. */
   #view(lane: number, start: number, count: number): BigUint64Array {
     const { words, layout } = this.#memory
     const keys = new BigUint64Array(words.buffer, (lane + LANE_KEYS) * 4, layout.laneCapacity)
@@ -196,7 +194,7 @@ export class BatchProducer {
   /** The number that drain() gives with each batch of this producer. */
   readonly id: number
   readonly #lane: Lane
-  /** A close() has begun and, because of an exception, not ended: the next one tries again. */
+  /** True if a close() has begun and an exception ended it. The next close() tries again. */
   #closing = false
 
   static {
@@ -209,7 +207,8 @@ export class BatchProducer {
   }
 
   /**
-   * Publishes a batch: all of it or none of it. An empty batch is true, and is not handed out.
+   * Publishes a batch: all of it or none of it. For an empty batch it returns true, and hands
+   * nothing out.
    *
    * @param batch - At most `laneCapacity` keys.
    * @returns False when the ring or this producer's lane is full.
@@ -229,8 +228,8 @@ export class BatchProducer {
   }
 
   /**
-   * Gives the producer's id back, once everything that it pushed was handed out. While the ring is
-   * full the id stays taken, and a timer tries again. A second call does nothing.
+   * Closes the producer. Its id becomes free when all that it pushed has been handed out. While the
+   * ring is full the id stays taken, and a timer tries again. A second call does nothing.
    */
   close(): void {
     if (!this.#lane.open && !this.#closing) return
@@ -245,8 +244,8 @@ function leave(lane: Lane): void {
 }
 
 /**
- * leave(), from a timer. An error has no caller there, and would end the thread. drain() says that
- * the ring is corrupt.
+ * Calls leave() from a timer. An error has no caller there, and would end the thread. drain() tells
+ * that the ring is corrupt.
  */
 function leaveLater(lane: Lane): void {
   try {

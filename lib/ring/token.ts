@@ -20,7 +20,7 @@ import { CUR, type Layout, type SharedWords } from '../memory/map.js'
  * difference or for equality.
  */
 
-// ----------------------------------------------------------------------------------------- position
+// ---------------------------------------------------------------------------------------- position
 
 const POSITION_BITS = 30
 const POSITION_MASK = 2 ** POSITION_BITS - 1
@@ -46,7 +46,7 @@ export function lapOf(position: number, capacityBits: number): number {
   return (position >>> capacityBits) & LAP_MASK
 }
 
-// -------------------------------------------------------------------------------- a ring slot's word
+// ------------------------------------------------------------------------------ a ring slot's word
 
 export function emptyWord(lap: number): number {
   return (lap & LAP_MASK) << 1
@@ -89,7 +89,7 @@ export function classify(word: number, lap: number, capacityBits: number): SlotS
   return laps === 1 ? PASSED : laps < 0 ? BEHIND_EMPTY : UNKNOWN
 }
 
-// ------------------------------------------------------------------------------------ a batch token
+// ----------------------------------------------------------------------------------- a batch token
 
 /** The bit that only batch tokens have. */
 export const BATCH = 1 << 27
@@ -119,7 +119,7 @@ export function isSameWriter(layout: Layout, token: number, other: number): bool
   return (other & -layout.laneCapacity) === (token & -layout.laneCapacity)
 }
 
-// ---------------------------------------------------------------------------------- a control token
+// --------------------------------------------------------------------------------- a control token
 
 export const KIND_SHIFT = 23
 export const PAYLOAD_MASK = (1 << KIND_SHIFT) - 1
@@ -199,7 +199,7 @@ export function generationOfPayload(payload: number): number {
   return payload & GENERATION_MASK
 }
 
-// ---------------------------------------------------------------------------------------------- CUR
+// --------------------------------------------------------------------------------------------- CUR
 
 const SLOT_BITS = 4
 const SLOT_MASK = (1 << SLOT_BITS) - 1
@@ -227,7 +227,7 @@ export function epochOfCur(cur: number): number {
   return (cur >>> SLOT_BITS) & EPOCH_MASK
 }
 
-// --------------------------------------------------------------------------------------- LANE_OWNER
+// -------------------------------------------------------------------------------------- LANE_OWNER
 
 export const THREAD_BITS = 17
 export const THREAD_MASK = (1 << THREAD_BITS) - 1

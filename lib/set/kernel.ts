@@ -2,13 +2,13 @@ import type { SharedWords } from '../memory/map.js'
 import type { Secrets } from './mix.js'
 
 /**
- * A set of 64-bit keys over an array of words: a log of the distinct keys in order of insertion,
- * which is the truth, and a table over it, which is its index. Open addressing, linear probing,
- * cells of two words lo, hi; (0, 0) is an empty cell, and key 0 is a flag beside the table. Nothing
- * is deleted.
+ * A set of 64-bit keys over an array of words. The log holds the distinct keys in order of
+ * insertion and is the truth. The table is an index of the log: open addressing, linear probing,
+ * cells of two words (low, high). (0, 0) is an empty cell, so key 0 is a flag beside the table. No
+ * key is deleted.
  *
- * A plain record: the aggregator keeps one over shared memory, a FingerprintSet one over memory of
- * its own.
+ * A plain record. The aggregator keeps one over shared memory. A FingerprintSet keeps one over its
+ * own memory.
  */
 export interface SetState extends Secrets {
   words: SharedWords
@@ -25,15 +25,15 @@ export interface SetState extends Secrets {
   /** Key 0 is in. */
   zero: boolean
   /**
-   * The same loops in WebAssembly, where `words` lie in its memory: they do the same to the same
-   * bytes, faster.
+   * The same loops in WebAssembly, if `words` lie in its memory. They write the same bytes, and are
+   * faster.
    */
   native: NativeKernel | undefined
 }
 
-/** What native/kernel.as.ts exports. Places are byte addresses, modulo 2^32. */
+/** The exports of native/kernel.as.ts. Places are byte addresses, modulo 2^32. */
 export interface NativeKernel {
-  /** At most NATIVE_RUN keys. Returns keys taken << 14 | new keys << 1 | key 0 is in. */
+  /** Takes at most NATIVE_RUN keys. Returns keys taken << 14 | new keys << 1 | key 0 is in. */
   insertRun(
     at: number,
     end: number,
@@ -62,10 +62,11 @@ export function shiftFor(cells: number): number {
 }
 
 /**
- * Insert the keys in source[at .. end), lanes lo, hi, lo, hi …; with a native kernel, `source` is
- * the set's own words. Returns `end`, or the place of the first new key for which the set has no
- * room at its size: let it grow, and call again from there. A key goes to the log first, then to
- * the table; who reads the log waits for a count that is stored later.
+ * Inserts the keys in source[at .. end), as words low, high, low, high … With a native kernel,
+ * `source` must be the set's own words. Returns `end` if all keys are in. Otherwise returns the
+ * place of the first new key that the set has no room for: let the set grow, and call again from
+ * there. A key goes to the log first, then to the table. A reader of the log waits for the count,
+ * which is stored later.
  */
 export function insertRun(set: SetState, source: SharedWords, at: number, end: number): number {
   if (set.native !== undefined) return insertNative(set, set.native, at, end)
@@ -88,8 +89,8 @@ export function insertRun(set: SetState, source: SharedWords, at: number, end: n
     const y = Math.imul(hi ^ seedHi, mulHi)
     let x = Math.imul(lo ^ seedLo, mulLo) ^ ((y << 16) | (y >>> 16))
     x = Math.imul(((x << 11) | (x >>> 21)) ^ (x >>> 3), mulMix) >>> shift
-    // One branch for "it is in, at home", the usual case; `| 0` spares an overflow check. Together
-    // a tenth faster (Node 20).
+    // The usual case, a key that is in its home cell, takes one branch. `| 0` spares an overflow
+    // check. Both together make the loop a tenth faster (Node 20).
     let cell = (table + (x << 1)) | 0
     let a = words[cell]
     let b = words[(cell + 1) | 0]
@@ -112,7 +113,7 @@ export function insertRun(set: SetState, source: SharedWords, at: number, end: n
   return at
 }
 
-/** insertRun() in WebAssembly, which can reach set.words only: `source` has to be that. */
+/** insertRun() in WebAssembly. It can reach set.words only, so `source` must be set.words. */
 function insertNative(set: SetState, native: NativeKernel, at: number, end: number): number {
   while (at < end) {
     const stop = Math.min(at + NATIVE_RUN * 2, end)
@@ -135,7 +136,7 @@ function insertNative(set: SetState, native: NativeKernel, at: number, end: numb
   return at
 }
 
-/** Enter log[from .. to), known to be distinct and absent, into the table. */
+/** Enters log[from .. to) into the table. The caller knows that these keys are distinct and new. */
 export function indexLog(set: SetState, from: number, to: number): void {
   if (set.native !== undefined) {
     if (
@@ -172,7 +173,7 @@ export function indexLog(set: SetState, from: number, to: number): void {
   }
 }
 
-/** Whether a key is in. Any thread that the set was handed to. */
+/** Returns whether a key is in. Any thread that has been given the set may call it. */
 export function contains(set: SetState, lo: number, hi: number): boolean {
   if ((lo | hi) === 0) return set.zero
   const { words, table, shift, seedLo, mulLo, seedHi, mulHi, mulMix } = set

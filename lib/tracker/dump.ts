@@ -156,8 +156,10 @@ function lanes({ words, layout }: Memory): string[] {
     const waits =
       waiting === 0 ? '' : `, waits for ${waiting === WAIT_FOR_ROOM ? 'room' : 'a slot'}`
     lines.push(
-      `writer ${id}    thread ${words[lane + LANE_THREAD] - 1}, generation ${generationOf(owner)}: ` +
-        `${(published - readEnd) | 0} keys in flight, ${(staged - published) | 0} staged, of ${layout.laneCapacity}${waits}`,
+      `writer ${id}    thread ${words[lane + LANE_THREAD] - 1}, ` +
+        `generation ${generationOf(owner)}: ` +
+        `${(published - readEnd) | 0} keys in flight, ${(staged - published) | 0} staged, ` +
+        `of ${layout.laneCapacity}${waits}`,
     )
   }
   return lines.length === 0 ? ['writers     none'] : lines
@@ -173,6 +175,9 @@ function epochs({ words, layout }: Memory): string[] {
     // Not checked, because it is only shown.
     const cells = layout.smallestTable * 2 ** words[at + SLOT_GROWTH]
     const name = slot === slotOfCur(cur) ? `open, epoch ${epochOfCur(cur)} (mod 2^19)` : 'not open'
-    return `epoch slot ${slot}  ${name}: ${Atomics.load(words, at + SLOT_COUNT)} keys, ${cells} cells${flags.length === 0 ? '' : `, ${flags.join(', ')}`}`
+    return (
+      `epoch slot ${slot}  ${name}: ${Atomics.load(words, at + SLOT_COUNT)} keys, ` +
+      `${cells} cells${flags.length === 0 ? '' : `, ${flags.join(', ')}`}`
+    )
   })
 }

@@ -24,7 +24,9 @@ const MASKED: usize = 64 << 3
 /** With a shift below this a table is larger than 1 MiB, and so than a core's own cache. */
 const FAR_SHIFT = 15
 
-/** Once, before all else. scratch: byte address of 256 words that nobody else writes. */
+/**
+ * Call it once, before all else. scratch: byte address of 256 words that only the kernel writes.
+ */
 export function init(
   seedLo_: i32,
   mulLo_: i32,
