@@ -207,17 +207,20 @@ export class TxnBuffer implements Markable {
    */
   flushTo(writer: Writer, options?: { atomic?: boolean | undefined }): boolean {
     const isWriter =
+      (writer as unknown) !== this &&
       !isRevoked(writer) &&
       typeof (writer as Partial<Writer> | null | undefined)?.markPairs === 'function'
     if (!isWriter) throw invalidArg('writer', 'a Writer', writer)
-    const part = isAtomic(options) ? this.#size : partOf(laneOf(writer))
+    // Once: another object with a method of that name may mark here meanwhile.
+    const size = this.#size
+    const part = isAtomic(options) ? size : partOf(laneOf(writer))
     let stored = 0
     try {
       do {
-        const end = Math.min(stored + part, this.#size)
+        const end = Math.min(stored + part, size)
         if (!writer.markPairs(this.#pairs.subarray(stored * 2, end * 2))) break
         stored = end
-      } while (stored < this.#size)
+      } while (stored < size)
     } catch (cause) {
       if (!isEngineError(cause)) throw cause
       // A Proxy of a Writer, or another object with a method of that name.

@@ -177,4 +177,23 @@ describe('TxnBuffer', () => {
     await turns(1)
     expect([await take(a), await take(b)]).toEqual([[1n], [2n]])
   })
+
+  it('refuses to flush to itself, and keeps the keys', () => {
+    const txn = new TxnBuffer()
+    txn.markMany([1, 2])
+    const error = thrown(() => txn.flushTo(txn as never))
+    expect(error.code).toBe('ERR_DIRTYRING_INVALID_ARG')
+    expect(error.message).toBe('"writer" must be a Writer, got an instance of TxnBuffer')
+    expect([...txn]).toEqual([1, 2])
+  })
+
+  it('ends when what it flushes to marks in the same buffer, and keeps those keys', () => {
+    const txn = new TxnBuffer()
+    txn.markMany([1, 2])
+    const other = {
+      markPairs: (pairs: Int32Array) => txn.markPairs(pairs.map((half) => half * 10)),
+    }
+    expect(txn.flushTo(other as never)).toBe(false)
+    expect([...txn]).toEqual([10, 20])
+  })
 })
