@@ -91,7 +91,7 @@ export class Control implements Context {
     this.reaps.requestThread(threadId)
   }
 
-  /** The open epoch is about a change that no list of keys describes. */
+  /** Makes the open epoch say 'everything': no list of keys describes the change. */
   markEverything(): void {
     requestEverything(this.outbox)
     this.poke()
@@ -107,7 +107,7 @@ export class Control implements Context {
     refuseMarks(this.outbox)
   }
 
-  /** No advance is taken any more, and those that wait for a slot are refused. */
+  /** Takes no more advances, and refuses those that wait for a slot. */
   close(): void {
     this.outbox.isClosing = true
     this.advances.refuseWaiting()
@@ -123,8 +123,8 @@ export class Control implements Context {
   }
 
   /**
-   * Sends what can be sent, and settles what has come to pass. While anything is pending it looks
-   * again when the aggregator signals, or when a while has gone by.
+   * Sends what can be sent, and settles what the aggregator has answered. While anything is
+   * pending it looks again when the aggregator signals, and every 50 ms.
    */
   poke(): void {
     const { words } = this.memory
@@ -136,7 +136,7 @@ export class Control implements Context {
     } catch (error) {
       this.fail(error) // a corrupt slot
     }
-    // After collect(): what came to pass before the failure stands.
+    // After collect(): answers that came before the failure are still valid.
     if (Atomics.load(words, FAILED) !== 0) this.fail(cannotContinue(words))
     if (!this.#isPending()) {
       if (this.#poll !== undefined) this.lookForLongWaits()
@@ -161,7 +161,7 @@ export class Control implements Context {
     return this.outbox.queue.length > 0 || this.#kinds.some(({ isPending }) => isPending)
   }
 
-  /** Says what a call waits for that has waited for very long. */
+  /** Warns of each call that has waited for very long, and says what it waits for. */
   lookForLongWaits(): void {
     const pending = this.#kinds.flatMap((kind) => kind.waits())
     this.#longWaits.look(pending, this.describeAggregator)
@@ -179,7 +179,7 @@ export class Control implements Context {
 
   #listen(heard: number): void {
     if (this.#isListening) return
-    // Where the host cannot, the interval has to do.
+    // If the host cannot notify this thread, only the interval looks.
     this.#isListening = whenNotified(this.memory.words, SIGNAL, heard, POLL_MS, () => {
       this.#isListening = false
       this.poke()

@@ -38,7 +38,7 @@ export class Sender {
     )
   }
 
-  /** Makes a cut now. False, with no trace of it, if the cut would have to wait. */
+  /** Makes a cut now. If the cut would have to wait, returns false and changes nothing. */
   trySeal(ticket: object): boolean {
     const { outbox, lifecycle } = this.#context
     if (lifecycle.failure !== undefined) return false

@@ -38,7 +38,7 @@ function load(seed) {
   const what = random()
   if (what < 0.5) {
     const more = { onFull: random() < 0.5 ? 'wait' : 'reject', epochSlots: 2 + pick(random, 6) }
-    const marks = laneCapacity < 32 ? 500_000 : 10_000_000
+    const marks = laneCapacity <= 32 ? 500_000 : 10_000_000
     return [
       'stress',
       {

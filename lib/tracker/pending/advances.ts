@@ -50,7 +50,7 @@ export class Advances implements PendingKind {
     this.#context.poke()
   }
 
-  /** Makes the cut now. False, with no trace of it, if the cut would have to wait. */
+  /** Makes the cut now. If the cut would have to wait, returns false and changes nothing. */
   tryNow(advance: Advance): boolean {
     if (this.#context.lifecycle.failure !== undefined) return false
     const isMade = this.#sender.trySeal(advance)

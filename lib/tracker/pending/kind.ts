@@ -10,7 +10,7 @@ import type { Outbox } from '../outbox.js'
  * and an entry in that list.
  */
 export interface PendingKind {
-  /** Settles the promises of what has come to pass. Throws if the memory is corrupt. */
+  /** Settles the promises that the aggregator has answered. Throws if the memory is corrupt. */
   collect(): void
   /** Something of this kind is on its way. While it is, the tracker looks again and again. */
   readonly isPending: boolean
@@ -28,7 +28,7 @@ export interface Context {
   readonly outbox: Outbox
   readonly lifecycle: Lifecycle
   readonly listeners: Listeners
-  /** Sends what can be sent, and settles what has come to pass. */
+  /** Sends what can be sent, and settles what the aggregator has answered. */
   poke(): void
   /** The aggregator cannot continue. */
   fail(reason: unknown): void
