@@ -326,7 +326,7 @@ describe('reap()', () => {
     expect([await both, told.length, tracker.stats().tokens]).toEqual([[1, 1], 1, 1])
   })
 
-  it('of a number that nobody has resolves with 0, of no writer at all rejects, and after stop() too', async () => {
+  it('of a number that no writer has resolves with 0, of no writer at all rejects, and after stop() too', async () => {
     const tracker = await openInline({ maxWriters: 4 })
     expect(await tracker.reap(3)).toBe(0)
     for (const [id, name] of [
@@ -366,7 +366,7 @@ describe('closed', () => {
     expect(closed).toBe(true)
   })
 
-  it('rejects when the aggregator cannot be kept running, though nobody asks for anything', async () => {
+  it('rejects when the aggregator cannot be kept running, though no call waits for anything', async () => {
     const verdict = await runProgram('observing', { case: 'closed' })
     expect(verdict).toEqual({
       given: 'ERR_DIRTYRING_AGGREGATOR_FAILED',
@@ -378,15 +378,15 @@ describe('closed', () => {
 
 describe('health()', () => {
   it('goes from absent to running, backing-off and finished, says what went wrong last, and is healthy when nothing is', async () => {
-    const nobody = await openUnattended()
-    expect(nobody.health()).toMatchObject({
+    const unattended = await openUnattended()
+    expect(unattended.health()).toMatchObject({
       state: 'absent',
       healthy: false,
       finished: false,
       panics: 0,
       restarts: 0,
     })
-    const starting = new AggregatorHost(attachMemory(nobody.handle, 'tracker'), 'worker')
+    const starting = new AggregatorHost(attachMemory(unattended.handle, 'tracker'), 'worker')
     expect(starting.health()).toMatchObject({ state: 'starting', healthy: true, finished: false })
 
     const { tracker, heal } = await openFaulty()

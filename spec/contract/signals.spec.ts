@@ -40,7 +40,7 @@ interface Scene {
 
 /**
  * Everything that can be waited for has to be: the ring and the lane are full, no epoch slot is
- * free, nobody takes tokens.
+ * free, no aggregator takes tokens.
  */
 async function busy(): Promise<Scene> {
   const { tracker, hand } = await openHeld({

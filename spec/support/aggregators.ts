@@ -24,7 +24,7 @@ export function control(memory: Memory, kind: number, payload = 0): void {
   if (!push(memory, controlToken(kind as ControlKind, payload))) throw new Error('the ring is full')
 }
 
-/** The open epoch, mod 2^19, as whoever seals knows it. */
+/** The open epoch, mod 2^19, as the tracker's thread knows it. */
 const epochOf = (memory: Memory): number => (memory.words[CUR] >>> 4) & EPOCH_MASK
 
 export const seal = (memory: Memory, slot: number, ahead = 1) =>

@@ -392,7 +392,7 @@ export class Trial {
     })
     for (const each of keys)
       if (!allowed.has(each))
-        throw new Error(`epoch ${epoch.id} has ${each}, which nobody marked in it`)
+        throw new Error(`epoch ${epoch.id} has ${each}, which no writer marked in it`)
     for (const each of [0n, keyOf(1), keyOf(KEYS + 1)]) expect(epoch.has(each)).toBe(keys.has(each))
     if (keys.size > 0) this.#held.push({ epoch, keys })
   }

@@ -256,7 +256,7 @@ export function lanesOf(keys: readonly bigint[]): Int32Array {
 }
 
 /**
- * All of the shared state that has a meaning, and nothing that counts how often somebody looked.
+ * All of the shared state that has a meaning, and nothing that counts how often a thread looked.
  */
 export function picture(memory: Memory) {
   const { words, layout } = memory

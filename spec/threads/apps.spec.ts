@@ -11,7 +11,7 @@ describe('an incremental backup of an LMDB store, cut inside its write lock', ()
     { name: 'of rows by their ids', rounds: 500 },
     { name: 'of rows by the fingerprints of their keys', rounds: 120, keys: 'names' },
     {
-      name: 'with a ring of 2 batches, where a cut in time is not always to be had',
+      name: 'with a ring of 2 batches, where a cut in time is not always possible',
       rounds: 120,
       capacity: 2,
       triesMin: 1,
@@ -43,7 +43,7 @@ describe('an incremental backup of a SQLite database whose writers are killed in
     const verdict = await runApp('sqlite-backup', { kills: 30 })
 
     expect(verdict).toMatchObject({ errors: [], missing: 0, inexact: 0, unsettled: 0 })
-    expect(verdict.inATransaction).toBeGreaterThanOrEqual(15)
+    expect(verdict.inATransaction).toBeGreaterThanOrEqual(30)
     expect(verdict.transactions).toBeGreaterThan(30)
     expect(verdict.harvested).toBeGreaterThan(0)
     expect(Object.keys(verdict.ways).toSorted()).toEqual([

@@ -52,7 +52,7 @@ export const mutants = [
     scenario: 'dictionary: two threads add one key',
   },
   {
-    name: 'an entry is believed, whoever has the cell that it names',
+    name: 'an entry is believed, also when another key has its cell',
     edits: [
       {
         file: DICTIONARY,

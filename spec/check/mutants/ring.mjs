@@ -238,7 +238,7 @@ export const mutants = [
     scenario: 'stop: a writer waits for a slot',
   },
   {
-    name: 'the end wakes nobody',
+    name: 'the end wakes no writer',
     edits: [{ file: STEP, find: '  doChores(a)\n  wakeEveryWriter(a)\n', replace: '' }],
     scenario: 'stop: a writer waits for a slot',
   },

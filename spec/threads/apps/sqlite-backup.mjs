@@ -138,7 +138,7 @@ async function live(number) {
 // ---------------------------------------------------------------------------------------------- go
 let started = 0
 const lives = Array.from({ length: WRITERS }, async () => {
-  while (found.inATransaction + WRITERS <= kills || started < kills) await live(started++)
+  while (found.inATransaction < kills || started < kills) await live(started++)
 })
 let isOver = false
 const ticks = (async () => {

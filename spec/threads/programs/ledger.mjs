@@ -155,7 +155,8 @@ export class Ledger {
   #take(id, seq, hi) {
     const marks = this.#marks(hi & 1023)
     if (seq >= marks.state.length) {
-      if (seq > 1e8) return this.#error(`epoch ${id} has key (${seq}, ${hi}), which nobody marked`)
+      if (seq > 1e8)
+        return this.#error(`epoch ${id} has key (${seq}, ${hi}), which no writer marked`)
       marks.reserve(seq)
     }
     const state = marks.state[seq]
