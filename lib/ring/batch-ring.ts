@@ -4,8 +4,10 @@ import { LANE_KEYS, OWNER } from '../memory/map.js'
 import { attachMemory, createMemory, handleOf, type Memory, sameMemory } from '../memory/memory.js'
 import { threadIdFor } from '../memory/thread.js'
 import { resolveRingOptions, type TrackerOptions } from '../options.js'
+import { type AbortSignalLike, signalOf } from '../signal.js'
 import { setTimeout, unref } from '../timers.js'
-import { passToken, takeToken } from './drain.js'
+import { waitForBatch, walkBatches } from './batch-waits.js'
+import { findBatch, passToken, type TakenToken, takeToken } from './drain.js'
 import { closeLane, type Lane, openLane, publishMany } from './lane.js'
 
 /**
@@ -28,10 +30,18 @@ export interface RingHandle {
   readonly __brand: 'dirtyring.RingHandle'
 }
 
+/** One batch of {@link BatchRing.batches}: a copy, which the caller may keep. */
+export interface RingBatch {
+  /** The words that one push() has published. */
+  keys: BigUint64Array
+  /** `producer.id` of the producer that pushed them. */
+  producerId: number
+}
+
 /**
  * Carries batches of 64-bit words from many producers to one consumer, in one order. It has the
- * lanes and the tokens of a tracker, and no epochs. It wakes no thread, so the consumer decides
- * when to drain. Any number of threads may attach and push. One of them drains.
+ * lanes and the tokens of a tracker, and no epochs. Any number of threads may attach and push. One
+ * of them is the consumer: it drains, waits, or walks the batches.
  *
  * @example
  * ```js
@@ -115,7 +125,7 @@ export class BatchRing {
     if (typeof limit !== 'number') throw invalidArg('limit', 'a number', limit)
     const isLimit = limit === Infinity || (Number.isInteger(limit) && limit >= 0)
     if (!isLimit) throw outOfRange('limit', 'a whole number from 0 on, or Infinity', limit)
-    this.#takeRole()
+    this.#takeRole('drain')
     draining.push(this.#memory)
     try {
       let handed = 0
@@ -125,7 +135,7 @@ export class BatchRing {
         try {
           if (token.lane < 0) continue
           handed++
-          onBatch(this.#view(token.lane, token.start, token.count), token.producer)
+          onBatch(viewOf(this.#memory, token), token.producer)
         } finally {
           passToken(this.#memory, token)
         }
@@ -136,6 +146,65 @@ export class BatchRing {
     }
   }
 
+  /**
+   * Sleeps until there is a batch to drain. The calling thread becomes the consumer, as with
+   * {@link BatchRing.drain}.
+   *
+   * @param ms - How long to sleep at most, in milliseconds: a number from 0, or Infinity (the
+   * default). With 0 it only looks.
+   * @returns True if there is a batch. False if `ms` have gone by.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
+   * @throws DirtyRingError `ERR_DIRTYRING_WOULD_BLOCK` if there is no batch and this thread may not
+   * sleep (a page's main thread); `ERR_DIRTYRING_AGGREGATOR_TAKEN` as {@link BatchRing.drain}.
+   *
+   * @example
+   * ```js
+   * import { BatchRing } from 'dirtyring'
+   *
+   * const ring = BatchRing.create({ capacity: 64 })
+   * console.log(ring.wait(5)) // false
+   * ring.openProducer().push(BigUint64Array.of(1n, 2n))
+   * while (ring.wait(5)) ring.drain((batch) => console.log(batch.join())) // 1,2
+   * ```
+   */
+  wait(ms = Infinity): boolean {
+    if (typeof ms !== 'number') throw invalidArg('ms', 'a number', ms)
+    if (!(ms >= 0)) throw outOfRange('ms', 'a number from 0 on, or Infinity', ms)
+    this.#takeRole('wait')
+    return waitForBatch(this.#memory, ms)
+  }
+
+  /**
+   * Walks the batches as they come, the oldest first. It never blocks the thread, and lets the
+   * event loop turn while there are many. The thread that walks becomes the consumer, as with
+   * {@link BatchRing.drain}. A batch counts as handed out when next() resolves with it. While a
+   * next() is pending, it keeps the thread alive.
+   *
+   * @param options - `signal`: when it aborts, the walk ends, without an error. Batches that were
+   * not handed out stay in the ring.
+   * @returns An iterator, for `for await`. Its next() rejects with `ERR_DIRTYRING_AGGREGATOR_TAKEN`
+   * as {@link BatchRing.drain} throws it.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` at once.
+   *
+   * @example
+   * ```js
+   * import { BatchRing } from 'dirtyring'
+   *
+   * const ring = BatchRing.create({ capacity: 64 })
+   * const producer = ring.openProducer()
+   * setTimeout(() => producer.push(BigUint64Array.of(1n, 2n)), 5)
+   * for await (const { keys, producerId } of ring.batches()) {
+   *   console.log(producerId, keys.join()) // 0 1,2
+   *   break
+   * }
+   * ```
+   */
+  batches(
+    options: { signal?: AbortSignalLike | undefined } = {},
+  ): AsyncIterableIterator<RingBatch> {
+    return walkBatches(this.#memory, () => this.#take(), signalOf(options))
+  }
+
   /** What console.log() prints: one line, and not the memory. */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     const { capacity, laneCapacity, maxWriters } = this.#memory.layout
@@ -143,7 +212,22 @@ export class BatchRing {
     return `BatchRing { capacity: ${capacity}, ${sizes} }`
   }
 
-  #takeRole(): void {
+  /** Takes the oldest batch out of the ring, as a copy. */
+  #take(): RingBatch | undefined {
+    this.#takeRole('next')
+    const memory = this.#memory
+    if (!findBatch(memory)) return undefined
+    const token = takeToken(memory)!
+    try {
+      const keys = new BigUint64Array(token.count)
+      copyBatch(memory, token, keys)
+      return { keys, producerId: token.producer }
+    } finally {
+      passToken(memory, token)
+    }
+  }
+
+  #takeRole(call: string): void {
     const { words } = this.#memory
     const mine = threadIdFor(this.#memory) + 1
     const holder = Atomics.compareExchange(words, OWNER, 0, mine)
@@ -156,21 +240,33 @@ export class BatchRing {
     if (draining.some((memory) => sameMemory(memory, this.#memory)))
       throw new DirtyRingError(
         'ERR_DIRTYRING_AGGREGATOR_TAKEN',
-        'drain() was called from within onBatch',
+        `${call}() was called from within onBatch`,
       )
   }
+}
 
-  /** Returns a view of the batch in the lane. A batch that runs across the lane's end is copied. */
-  #view(lane: number, start: number, count: number): BigUint64Array {
-    const { words, layout } = this.#memory
-    const keys = new BigUint64Array(words.buffer, (lane + LANE_KEYS) * 4, layout.laneCapacity)
-    const first = start & (layout.laneCapacity - 1)
-    if (first + count <= layout.laneCapacity) return keys.subarray(first, first + count)
-    const copy = new BigUint64Array(count)
-    copy.set(keys.subarray(first))
-    copy.set(keys.subarray(0, first + count - layout.laneCapacity), layout.laneCapacity - first)
-    return copy
-  }
+/** Returns a view of the batch in the lane. A batch that runs across the lane's end is copied. */
+function viewOf(memory: Memory, token: TakenToken): BigUint64Array {
+  const { laneCapacity } = memory.layout
+  const first = token.start & (laneCapacity - 1)
+  if (first + token.count <= laneCapacity)
+    return laneOf(memory, token).subarray(first, first + token.count)
+  const copy = new BigUint64Array(token.count)
+  copyBatch(memory, token, copy)
+  return copy
+}
+
+function copyBatch(memory: Memory, token: TakenToken, to: BigUint64Array): void {
+  const { laneCapacity } = memory.layout
+  const first = token.start & (laneCapacity - 1)
+  const lane = laneOf(memory, token)
+  const inFirstPart = Math.min(token.count, laneCapacity - first)
+  to.set(lane.subarray(first, first + inFirstPart))
+  to.set(lane.subarray(0, token.count - inFirstPart), inFirstPart)
+}
+
+function laneOf({ words, layout }: Memory, token: TakenToken): BigUint64Array {
+  return new BigUint64Array(words.buffer, (token.lane + LANE_KEYS) * 4, layout.laneCapacity)
 }
 
 /**

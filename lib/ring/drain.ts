@@ -1,4 +1,4 @@
-import { HEAD, LANE_OWNER, LANE_READ_END, LANE_STAGED_END, laneAt } from '../memory/map.js'
+import { HEAD, LANE_OWNER, LANE_READ_END, LANE_STAGED_END, laneAt, PARKED } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { freeSlot, GONE, NOTHING, peek } from './consume.js'
 import { freeLane } from './lane.js'
@@ -71,4 +71,37 @@ function closeProducer(memory: Memory, payload: number): void {
   if (generationOf(owner) !== generationOfPayload(payload)) return
   Atomics.store(words, lane + LANE_READ_END, words[lane + LANE_STAGED_END])
   freeLane(words, lane, owner, 0)
+}
+
+/**
+ * The consumer of a BatchRing: passes the tokens that are no batch. Returns true if a batch is at
+ * the head then, and false if the ring is empty.
+ */
+export function findBatch(memory: Memory): boolean {
+  for (;;) {
+    const token = takeToken(memory)
+    if (token === undefined) return false
+    if (token.lane >= 0) return true
+    passToken(memory, token)
+  }
+}
+
+/**
+ * The consumer of a BatchRing: announces that it is going to sleep, and looks once more. If it
+ * returns true, sleep on PARKED while that is 1. The handshake is that of announceSleep() in
+ * aggregator/park.ts.
+ *
+ * The word stays 1 when no producer has set it to 0, because another sleep of the same thread may
+ * stand on it. The next producer then notifies once too often.
+ */
+export function announceConsumerSleep(memory: Memory): boolean {
+  Atomics.store(memory.words, PARKED, 1)
+  return !findBatch(memory)
+}
+
+/** Sleeps until a batch is published, for `ms` at most. Returns true if there is a batch. */
+export function sleepForBatch(memory: Memory, ms: number): boolean {
+  if (!announceConsumerSleep(memory)) return true
+  Atomics.wait(memory.words, PARKED, 1, ms)
+  return findBatch(memory)
 }

@@ -12,6 +12,10 @@ import { attempt, currentThread, drive, forget, read, say, until } from './parts
 import { DEAD, Failure, mix } from './runtime.mjs'
 
 const noClock = { armed: true, arm: () => undefined }
+/** From here on a thread's state says that it has ended. */
+const ENDED = 2
+/** The checker counts no time: a sleep with an end is one that a death may end. */
+const SLEEP_MS = 100
 const SMALL = { capacity: 2, laneCapacity: 2, maxWriters: 2 }
 const UNUSED = {
   epochSlots: 0,
@@ -178,6 +182,28 @@ export class World {
     }
   }
 
+  /**
+   * wait() and drain(), until so many batches were handed out, or until the producers have ended
+   * and one of them died.
+   */
+  *waitAndDrain(count) {
+    const { core, memory, run } = this
+    const producers = run.threads.filter(({ name }) => name.startsWith('producer'))
+    while (this.handed.length < count) {
+      const isThere =
+        (yield* core.findBatch(memory)) || (yield* core.sleepForBatch(memory, SLEEP_MS))
+      say(isThere)
+      if (isThere) {
+        yield* this.drain()
+      } else if (
+        producers.every(({ state }) => state >= ENDED) &&
+        producers.some(({ state }) => state === DEAD)
+      ) {
+        return
+      }
+    }
+  }
+
   /** Drain whenever something is there, until the producers have ended. */
   *drainToTheEnd() {
     const drain = this.drain.bind(this)
@@ -185,7 +211,9 @@ export class World {
     yield* until(
       function* () {
         yield* drain()
-        return run.threads.every(({ name, state }) => !name.startsWith('producer') || state >= 2)
+        return run.threads.every(
+          ({ name, state }) => !name.startsWith('producer') || state >= ENDED,
+        )
       },
       { event: true },
     )
@@ -268,6 +296,40 @@ export const scenarios = [
       },
       *consumer(w) {
         yield* w.drainToTheEnd()
+      },
+    },
+  },
+  {
+    name: 'BatchRing: a consumer that sleeps, two producers',
+    quick: { preemptions: 1, deaths: 0 },
+    threads: {
+      *producerA(w) {
+        const lane = yield* w.open()
+        yield* w.pushWaiting(lane, [1])
+        yield* w.close(lane)
+      },
+      *producerB(w) {
+        const lane = yield* w.open()
+        yield* w.pushWaiting(lane, [11, 12])
+        yield* w.close(lane)
+      },
+      *consumer(w) {
+        yield* w.waitAndDrain(2)
+      },
+    },
+  },
+  {
+    name: 'BatchRing: a consumer that sleeps, and one batch',
+    memory: { capacity: 2, maxWriters: 1 },
+    quick: { preemptions: 3 },
+    threads: {
+      *producerA(w) {
+        const lane = yield* w.open()
+        yield* w.push(lane, [1])
+        yield* w.close(lane)
+      },
+      *consumer(w) {
+        yield* w.waitAndDrain(1)
       },
     },
   },

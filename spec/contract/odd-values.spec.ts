@@ -202,6 +202,24 @@ const valid: Record<string, Valid> = {
     on: (scene) => scene.ring,
     args: () => [() => undefined, 7],
   },
+  // There is a batch, so that no wait is a long one.
+  'BatchRing.wait(ms)': {
+    on: ({ ring, producer }) => ({
+      wait(...args: [number]) {
+        producer.push(BigUint64Array.of(7n))
+        try {
+          return ring.wait(...args)
+        } finally {
+          ring.drain(() => undefined)
+        }
+      },
+    }),
+    args: () => [7],
+  },
+  'BatchRing.batches(options)': {
+    on: (scene) => scene.ring,
+    args: () => [{ signal: AbortSignal.abort() }],
+  },
   'new FingerprintSet(options)': free({ expectedKeys: 7, seed: 7, kernel: 'js' }),
   'FingerprintSet.addPair(low, high)': onSet([7, 2], pairOf, [0, 1]),
   'FingerprintSet.add(key)': onSet([7], (key) => one(keyOf(key))),

@@ -311,4 +311,38 @@ export const mutants = [
     ],
     scenario: 'BatchRing: two producers, a consumer, two slots',
   },
+  {
+    name: 'the consumer of a BatchRing sleeps without a second look',
+    edits: [
+      {
+        file: DRAIN,
+        find: '  return !findBatch(memory)\n',
+        replace: '  return memory.layout.capacity > 0\n',
+      },
+    ],
+    scenario: 'BatchRing: a consumer that sleeps, and one batch',
+  },
+  {
+    name: 'the consumer of a BatchRing looks first, and says then that it sleeps',
+    edits: [
+      {
+        file: DRAIN,
+        find: '  Atomics.store(memory.words, PARKED, 1)\n  return !findBatch(memory)\n',
+        replace:
+          '  const isEmpty = !findBatch(memory)\n  Atomics.store(memory.words, PARKED, 1)\n  return isEmpty\n',
+      },
+    ],
+    scenario: 'BatchRing: a consumer that sleeps, and one batch',
+  },
+  {
+    name: 'the consumer of a BatchRing sleeps without an end',
+    edits: [
+      {
+        file: DRAIN,
+        find: 'Atomics.wait(memory.words, PARKED, 1, ms)',
+        replace: 'Atomics.wait(memory.words, PARKED, 1)',
+      },
+    ],
+    scenario: 'BatchRing: a consumer that sleeps, and one batch',
+  },
 ]
