@@ -247,11 +247,11 @@ export class BatchRing {
 
 /** Returns a view of the batch in the lane. A batch that runs across the lane's end is copied. */
 function viewOf(memory: Memory, token: TakenToken): BigUint64Array {
+  const { count } = token
   const { laneCapacity } = memory.layout
   const first = token.start & (laneCapacity - 1)
-  if (first + token.count <= laneCapacity)
-    return laneOf(memory, token).subarray(first, first + token.count)
-  const copy = new BigUint64Array(token.count)
+  if (first + count <= laneCapacity) return laneView(memory, token, first, count)
+  const copy = new BigUint64Array(count)
   copyBatch(memory, token, copy)
   return copy
 }
@@ -259,14 +259,19 @@ function viewOf(memory: Memory, token: TakenToken): BigUint64Array {
 function copyBatch(memory: Memory, token: TakenToken, to: BigUint64Array): void {
   const { laneCapacity } = memory.layout
   const first = token.start & (laneCapacity - 1)
-  const lane = laneOf(memory, token)
   const inFirstPart = Math.min(token.count, laneCapacity - first)
-  to.set(lane.subarray(first, first + inFirstPart))
-  to.set(lane.subarray(0, token.count - inFirstPart), inFirstPart)
+  to.set(laneView(memory, token, first, inFirstPart))
+  if (inFirstPart < token.count)
+    to.set(laneView(memory, token, 0, token.count - inFirstPart), inFirstPart)
 }
 
-function laneOf({ words, layout }: Memory, token: TakenToken): BigUint64Array {
-  return new BigUint64Array(words.buffer, (token.lane + LANE_KEYS) * 4, layout.laneCapacity)
+function laneView(
+  { words }: Memory,
+  { lane }: TakenToken,
+  first: number,
+  count: number,
+): BigUint64Array {
+  return new BigUint64Array(words.buffer, (lane + LANE_KEYS) * 4 + first * 8, count)
 }
 
 /**

@@ -45,3 +45,29 @@ export const ringbuf = {
     }
   },
 }
+
+/** Batches of words from one producer, polled by the main thread; see ring.js. */
+export const ringbufBatches = {
+  receive(batch) {
+    const storage = RingBuffer.getStorageForCapacity(LANES_IN_FLIGHT, Int32Array)
+    const ring = new RingBuffer(storage, Int32Array)
+    const lanes = new Int32Array(2 * batch)
+    const words = new BigUint64Array(lanes.buffer)
+    return {
+      handle: storage,
+      receive(tally, count) {
+        while (tally.count < count) tally.take(words, ring.pop(lanes) / 2)
+      },
+    }
+  },
+  send(storage, batch) {
+    const ring = new RingBuffer(storage, Int32Array)
+    const lanes = new Int32Array(2 * batch)
+    return (count) => {
+      for (let at = 0; at < count; at += batch) {
+        for (let i = 0; i < batch; i++) lanes[2 * i] = at + i + 1
+        for (let sent = 0; sent < lanes.length;) sent += ring.push(lanes, lanes.length - sent, sent)
+      }
+    }
+  },
+}

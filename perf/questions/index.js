@@ -5,7 +5,7 @@
  */
 import { costs, grouped, median, show } from '../harness/tables.js'
 import { bursts, workloads } from './loads.js'
-import { batch, pipeline, SIZES, skew, topologies } from './throughput.js'
+import { batch, pipeline, ring, SIZES, skew, topologies } from './throughput.js'
 import { tune } from './tune.js'
 
 const MIB = 2 ** 20
@@ -15,6 +15,7 @@ export const questions = {
   topologies,
   skew,
   batch,
+  ring,
   mark,
   fingerprint,
   dictionary,

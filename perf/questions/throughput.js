@@ -221,3 +221,56 @@ export function batch({ repeat, few, slow, all }) {
     ],
   }
 }
+
+/** What does BatchRing carry by itself, by the size of a batch? */
+export function ring({ repeat, few, peers }) {
+  const kinds = [
+    'BatchRing, wait()',
+    'BatchRing, batches()',
+    'ringbuf.js',
+    'postMessage, copied',
+    'postMessage, transferred',
+    'empty loop',
+  ]
+  const measured = kinds.filter((kind) => !peers.missing.has(kind))
+  // Smaller batches take longer a word: fewer words.
+  const sizes = few([
+    { batch: 1, count: 500_000 },
+    { batch: 64, count: 8_000_000 },
+    { batch: 1024, count: 32_000_000 },
+  ])
+  const variants = sizes.flatMap((size) => measured.map((kind) => ({ kind, ...size })))
+  const runs = repeat('measure/ring.js', variants)
+  const wordRate = ({ mWordsPerSecond }) => mWordsPerSecond
+  const values = []
+  const rows = sizes.flatMap(({ batch }) => {
+    const runsOf = (kind) =>
+      runs[variants.findIndex((one) => one.kind === kind && one.batch === batch)]
+    const ours = median(runsOf('BatchRing, wait()'), wordRate)
+    return kinds.map((kind) => {
+      const own = runsOf(kind)
+      const row = { 'words a batch': batch, channel: kind }
+      if (own === undefined)
+        return { ...row, 'M words/s': `not measured here: ${peers.missing.get(kind)}` }
+      const rate = median(own, wordRate)
+      values.push([`batches of ${grouped(batch)}`, kind, rate])
+      return {
+        ...row,
+        'M words/s': show(own, wordRate, rate < 1 ? 3 : 1),
+        'wait() is × this': (ours / rate).toFixed(2),
+        'µs a batch': show(own, (run) => batch / wordRate(run), 2),
+        'CPU ns a word': median(own, ({ cpuNs }) => cpuNs).toFixed(1),
+        lost: own.reduce((sum, { lost }) => sum + lost, 0),
+      }
+    })
+  })
+  return {
+    title:
+      'One producer thread, one consumer thread, batches of 64-bit words: BatchRing by itself beside other channels',
+    rows,
+    notes: [
+      'Each word is written into a batch, and read out of it. ringbuf.js is polled without a pause: its consumer never sleeps.',
+    ],
+    plots: [{ kind: 'bars', title: 'M words/s', values }],
+  }
+}
