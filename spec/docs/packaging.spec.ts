@@ -101,6 +101,7 @@ describe('the package', () => {
         'package.json',
         'perf/results/throughput.svg',
         ...guides.map((name) => `docs/${name}`),
+        ...readdirSync(join(root, 'docs/pictures')).map((name) => `docs/pictures/${name}`),
         ...built,
       ].toSorted(),
     )
