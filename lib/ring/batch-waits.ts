@@ -1,7 +1,7 @@
-import { platform } from '#platform'
 import { DirtyRingError } from '../errors.js'
 import { PARKED } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { platform } from '../platform/current.js'
 import { abortable, type AbortSignalLike, isAborted } from '../signal.js'
 import { clearTimeout, nap, nowMs, setTimeout } from '../timers.js'
 import { canWaitAsync, whenNotified } from '../wait-async.js'

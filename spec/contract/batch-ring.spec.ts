@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import { BatchRing } from '../../lib/index.js'
 import { OWNER, PARKED } from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
-import { platform } from '../../lib/platform/node.js'
+import { platform } from '../../lib/platform/current.js'
 import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
 import { isPending, openInline, rejected, thrown, turns, until } from '../support/in-process.js'
 
