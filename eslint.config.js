@@ -12,6 +12,7 @@ export default defineConfig(
     'coverage/',
     '.cache/',
     'docs/reference/',
+    'site/public/',
     '**/*.as.ts',
     '**/target/',
     'spec/support/contract.d.ts',
@@ -108,5 +109,12 @@ export default defineConfig(
     files: ['**/*.{js,mjs}'],
     languageOptions: { globals: globals.node },
     rules: { 'no-unused-vars': unused },
+  },
+  {
+    files: ['site/isolate.js'],
+    languageOptions: {
+      sourceType: 'script',
+      globals: { ...globals.browser, ...globals.serviceworker },
+    },
   },
 )

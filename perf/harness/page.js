@@ -21,6 +21,22 @@ const COLOURS = [
 ]
 const PLOTS = { bars: barsPlot, histogram: histogramPlot, heat: heatPlot, tradeoff: tradeoffPlot }
 const CHARACTER = 7
+/** The dark form of each color of a plot. The ink on a heat plot's cells stays dark. */
+const INK_ON_CELLS = '#212121'
+const DARK = `@media(prefers-color-scheme:dark){${Object.entries({
+  '#fff': '#0d1117',
+  '#222': '#e6edf3',
+  '#777': '#9198a1',
+  '#ddd': '#30363d',
+  '#eee': '#21262d',
+  '#999': '#6e7681',
+  '#0b6e4f': '#2fa37c',
+  '#3d5a80': '#7fa8d9',
+  '#8e4585': '#c586bd',
+  '#222222': '#c9d1d9',
+})
+  .map(([light, dark]) => `[fill="${light}"]{fill:${dark}}[stroke="${light}"]{stroke:${dark}}`)
+  .join('')}}`
 
 export function page({ machine, peers, command, rounds, questions }) {
   const sections = Object.entries(questions).map(
@@ -33,7 +49,7 @@ export function page({ machine, peers, command, rounds, questions }) {
   const contents = Object.keys(questions).map((name) => `<a href="#${name}">${name}</a>`)
   const { cpu, cores, gib, node, date } = machine
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>dirtyring, measured</title>
-<style>body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}h2{font-size:1.1rem;margin-top:2.5rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}td,th{padding:.15rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}th{vertical-align:bottom;white-space:normal}td:first-child,th:first-child{text-align:left}section{overflow-x:auto}figure{display:inline-block;margin:0 1rem 1rem 0;vertical-align:top}svg{max-width:100%;height:auto}pre{font:13px/1.5 ui-monospace,monospace;white-space:pre-wrap}.how{color:#777;font-size:12px}nav a{margin-right:.8rem}</style>
+<style>body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}h1,h2{overflow-wrap:anywhere}a{color:#0969da}h2{font-size:1.1rem;margin-top:2.5rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}td,th{padding:.15rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}th{vertical-align:bottom;white-space:normal}td.text,th.text{text-align:left}section{overflow-x:auto}figure{display:inline-block;margin:0 1rem 1rem 0;vertical-align:top}svg{max-width:100%;height:auto}pre{font:13px/1.5 ui-monospace,monospace;white-space:pre-wrap}.how{color:#777;font-size:12px}nav a{margin-right:.8rem}${DARK}@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}a{color:#79b8ff}td,th{border-color:#30363d}.how{color:#9198a1}}:root{color-scheme:light dark}</style>
 <h1>dirtyring, measured</h1>
 <p>${escape(`${cpu}, ${cores} cores, ${gib} GiB, Node ${node}, ${date}. ${command}; medians of up to ${rounds} rounds, each in a fresh process (least to most).`)}
 ${escape(peers.map(({ name, version }) => `${name} ${version}`).join(', '))}</p>
@@ -45,8 +61,14 @@ ${sections.join('\n')}
 
 function table(rows) {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))]
+  const isText = columns.map(
+    (column, i) =>
+      i === 0 ||
+      (rows.some((row) => /^[^\d.-]/.test(row[column] ?? '')) &&
+        !rows.some((row) => /^[\d.]/.test(row[column] ?? ''))),
+  )
   const line = (cells, tag) =>
-    `<tr>${cells.map((cell) => `<${tag}>${escape(String(cell ?? ''))}</${tag}>`).join('')}</tr>`
+    `<tr>${cells.map((cell, i) => `<${tag}${isText[i] ? ' class="text"' : ''}>${escape(String(cell ?? ''))}</${tag}>`).join('')}</tr>`
   const body = rows.map((row) =>
     line(
       columns.map((column) => row[column]),
@@ -138,7 +160,7 @@ function heatPlot({ title, cells }) {
     const [cellX, cellY] = [left + xs.indexOf(x) * cellWidth, top + ys.indexOf(y) * cellHeight]
     const share = most === least ? 0 : (value - least) / (most - least)
     const lines = label.map((line, i) =>
-      text(cellX + cellWidth / 2, cellY + 20 + 15 * i, line, 'middle'),
+      text(cellX + cellWidth / 2, cellY + 20 + 15 * i, line, 'middle', INK_ON_CELLS),
     )
     return `<rect x="${cellX}" y="${cellY}" width="${cellWidth - 2}" height="${cellHeight - 2}" fill="hsl(28 80% ${(95 - 38 * share).toFixed(0)}%)"/>${lines.join('')}`
   })
@@ -249,7 +271,7 @@ function duration(us) {
 }
 
 function svg({ width, height }, content) {
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>${content.join('')}</svg>`
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="12"><style>${DARK}</style><rect width="100%" height="100%" fill="#fff"/>${content.join('')}</svg>`
 }
 
 function text(x, y, content, anchor = 'start', fill = '#222') {
