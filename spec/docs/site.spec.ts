@@ -4,9 +4,12 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { runProgram } from '../support/program.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const out = mkdtempSync(join(tmpdir(), 'dirtyring-site-'))
+/** The site is not at the root of its server, as on GitHub Pages. */
+const served = mkdtempSync(join(tmpdir(), 'dirtyring-site-'))
+const out = join(served, 'a-path')
 let output = ''
 
 beforeAll(() => {
@@ -20,12 +23,23 @@ beforeAll(() => {
   if (status !== 0) throw new Error(output)
 }, 180_000)
 
-afterAll(() => rmSync(out, { recursive: true, force: true }))
+afterAll(() => rmSync(served, { recursive: true, force: true }))
 
 const read = (name: string) => readFileSync(join(out, name), 'utf8')
 const files = () =>
   readdirSync(out, { recursive: true, encoding: 'utf8' }).map((name) => name.replaceAll(sep, '/'))
 const pages = () => files().filter((name) => name.endsWith('.html'))
+
+/** Why the site cannot be looked at here, or '' if it can. */
+function whyNotSeen(): string {
+  if (!existsSync(join(root, 'examples/browser'))) return 'there is no browser example'
+  const { href } = new URL('../support/browser.mjs', import.meta.url)
+  const script = `import { missing } from '${href}'; process.stdout.write(missing('chromium') ?? '')`
+  const { NODE_OPTIONS: _, ...env } = process.env
+  const args = ['--input-type=module', '--eval', script]
+  return spawnSync(process.execPath, args, { env, encoding: 'utf8' }).stdout
+}
+const reason = whyNotSeen()
 
 /** What a page links to and loads, external addresses left out. */
 function linksOf(html: string): string[] {
@@ -122,4 +136,24 @@ describe('the site', () => {
     expect(read('documents/The_demo.html')).toContain('media/demo.svg')
     expect(demo).toMatch(/verdict\s+all agree/)
   })
+
+  const itIsSeen = reason === '' ? it : it.skip
+  itIsSeen(
+    `gives the live page its memory without headers, and fits a phone and a desk, in Chromium${reason === '' ? '' : ` (not run: ${reason})`}`,
+    async () => {
+      const shown = ['index.html', 'documents/Tuning.html', 'documents/Live.html']
+      const seen = pages().filter((name) => shown.includes(name) || name.startsWith('figures/'))
+      const { live, wide, problems } = await runProgram('site-pages', {
+        folder: served,
+        path: '/a-path/',
+        pages: [...seen, 'live/index.html'],
+      })
+
+      expect(seen.length).toBeGreaterThan(3)
+      expect(live).toEqual({ isolated: true, complains: false })
+      expect(wide).toEqual([])
+      expect(problems).toEqual([])
+    },
+    120_000,
+  )
 })
