@@ -1,6 +1,6 @@
 import { LANE_OWNER, LANE_THREAD, laneAt } from '../../memory/map.js'
 import { orphansOf } from '../../ring/reap.js'
-import { THREAD_BITS, THREAD_MASK } from '../../ring/token.js'
+import { generationOf, isOwned } from '../../ring/token.js'
 import type { Waiting } from '../../signal.js'
 import { stopped } from '../lifecycle.js'
 import type { PendingCall } from '../long-waits.js'
@@ -36,9 +36,9 @@ export class Reaps implements PendingKind {
     const { words, layout } = memory
     const lane = laneAt(layout, writer)
     const owner = Atomics.load(words, lane + LANE_OWNER)
-    if ((owner & THREAD_MASK) === 0) return Promise.resolve(0)
+    if (!isOwned(owner)) return Promise.resolve(0)
     const threadId = Atomics.load(words, lane + LANE_THREAD) - 1
-    const reaping = requestReap(outbox, writer, owner >>> THREAD_BITS, threadId)
+    const reaping = requestReap(outbox, writer, generationOf(owner), threadId)
     if (reaping === undefined) return Promise.reject(stopped())
     const keys = new Promise<number>((resolve, reject) => {
       const asked = this.#asked.get(reaping) ?? []
