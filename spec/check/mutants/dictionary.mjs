@@ -67,7 +67,7 @@ export const mutants = [
     edits: [
       { file: DICTIONARY, find: '          d.at += size\n          d.room -= size\n', replace: '' },
     ],
-    scenario: 'dictionary: who comes second goes on with what it took, for keys of other lengths',
+    scenario: 'dictionary: the slower thread goes on with what it took, for keys of other lengths',
   },
   {
     name: 'a number is given to two keys',
@@ -104,7 +104,7 @@ export const mutants = [
   {
     name: 'who comes second writes its next key where there is too little room',
     edits: [{ file: DICTIONARY, find: 'if (d.room < size) {', replace: 'if (d.room === 0) {' }],
-    scenario: 'dictionary: who comes second goes on with what it took, for keys of other lengths',
+    scenario: 'dictionary: the slower thread goes on with what it took, for keys of other lengths',
   },
   {
     name: 'the dictionary is said to be full without a second look at the cell',

@@ -107,7 +107,7 @@ export const mutants = [
   {
     name: 'keys that stay staged are not said to be',
     edits: [{ file: STEP, find: '  if (unpublished) a.flags |= FLAG_UNPUBLISHED\n', replace: '' }],
-    scenario: 'stop: keys that stay staged are said to be',
+    scenario: 'stop: the last epoch says that keys stay staged',
     with: { preemptions: 0, deaths: 0 },
   },
 

@@ -12,7 +12,7 @@ export const mutants = [
         replace: 'if (kind === PASSED) {',
       },
     ],
-    scenario: 'push: two producers, two slots, nobody consumes',
+    scenario: 'push: two producers, two slots, no consumer',
   },
   {
     name: 'a slot that is filled and even consumed already is not helped over',
@@ -42,7 +42,7 @@ export const mutants = [
         replace: 'TAKEN',
       },
     ],
-    scenario: 'push: two producers, two slots, nobody consumes',
+    scenario: 'push: two producers, two slots, no consumer',
   },
   {
     name: 'a slot is filled by a store, not by a compareExchange',
@@ -54,7 +54,7 @@ export const mutants = [
           'const seen = Atomics.load(words, slot)\n    if (seen === empty) Atomics.store(words, slot, fullWord(lap, token))\n',
       },
     ],
-    scenario: 'push: two producers, two slots, nobody consumes',
+    scenario: 'push: two producers, two slots, no consumer',
   },
 
   // ------------------------------------------------------------------------------------------- lane
