@@ -399,7 +399,7 @@ export const mutants = [
     with: { preemptions: 0, deaths: 0 },
   },
   {
-    name: 'a restore is said to be done before its keys are counted',
+    name: 'a restore counts as done before its keys are counted',
     edits: [
       {
         file: EFFECTS,

@@ -27,7 +27,7 @@ export const mutants = [
     scenario: 'ring: one slot, two producers that do not wait, two laps',
   },
   {
-    name: 'full is said without a second look at the tail',
+    name: 'a ring counts as full without a second look at the tail',
     edits: [
       { file: RING, find: 'if (Atomics.load(words, TAIL) !== tail) return true\n', replace: '' },
     ],
