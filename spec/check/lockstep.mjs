@@ -2,10 +2,10 @@
  * The same schedules on real threads. The model runs a scenario by a seeded schedule and notes
  * every access with what it gave; then each of its threads is a real Worker (lockstep-worker.mjs)
  * that runs the same instrumented core on a SharedArrayBuffer, held before each access until it is
- * its turn, and makes it with the real Atomics or plainly. The model's schedule decides which thread
- * goes on, which one is terminated, and which sleeps end. The engine decides what each access gives.
- * That has to be what the model said, and so have the whole memory afterwards and what each call
- * returned.
+ * its turn, and makes it with the real Atomics or plainly. The model's schedule decides which
+ * thread goes on, which one is terminated, and which sleeps end. The engine decides what each
+ * access gives. That has to be what the model said. The whole memory afterwards, and what each call
+ * returned, have to be the model's too.
  *
  * Sleeps are real: Atomics.wait on the memory, woken by the Atomics.notify of another worker's own
  * step, or timed out. A worker may come to its Atomics.wait too late, when its word has changed

@@ -64,8 +64,8 @@ function remember(tracker: DirtyTracker): DirtyTracker {
 export interface Hand {
   readonly memory: Memory
   /**
-   * Makes `steps` steps: a token each, or a run of one writer's batches. By default it goes on until
-   * the ring is empty. True if tokens may be left.
+   * Makes `steps` steps: a token each, or a run of one writer's batches. By default it goes on
+   * until the ring is empty. True if tokens may be left.
    */
   run(steps?: number): boolean
   /** Gives the role back, so that another aggregator can take it. */

@@ -12,7 +12,7 @@ import type { Context, PendingKind } from './kind.js'
  */
 export class Reaps implements PendingKind {
   readonly #context: Context
-  /** Callers of reap(), told how many keys were harvested. */
+  /** For each REAP, the callers of reap() that wait for its number of keys. */
   readonly #asked = new Map<Reaping, Waiting<number>[]>()
 
   constructor(context: Context) {
@@ -30,7 +30,7 @@ export class Reaps implements PendingKind {
     this.#context.poke()
   }
 
-  /** Harvests and frees one lane, if it is owned. Resolves with the number of keys harvested. */
+  /** Harvests and frees one lane. Resolves with the number of keys, or with 0 for a free lane. */
   request(writer: number): Promise<number> {
     const { memory, outbox, lifecycle } = this.#context
     const { words, layout } = memory

@@ -26,7 +26,7 @@ function ringOf(tracker) {
     words,
     layout,
     lap,
-    /** Puts a word where the next token goes. It wakes no thread: the aggregator looks by itself. */
+    /** Puts a word where the next token goes. Wakes no thread: the aggregator looks by itself. */
     put: (word) => Atomics.store(words, layout.ring + (tail() & (layout.capacity - 1)), word),
   }
 }

@@ -94,8 +94,8 @@ async function agree({ kills, seed }) {
   for (let kill = 0; kill < kills; kill++) {
     const slot = kill % THREADS
     const { worker, me, exit } = workers[slot]
-    // It has begun, and is with all the others at the end of the last portion. So the keys that come
-    // now are new to every thread.
+    // It has begun, and is with all the others at the end of the last portion. So the keys that
+    // come now are new to every thread.
     await until(
       () => words[AT + me] > 0 && Atomics.load(words, FRONT) >= words[LIMIT] - 20,
       'the end of a portion',
