@@ -465,9 +465,9 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
       Atomics.wait(words, header + LANE_WAKE, wake, ms)
   }
   lane.readEnd = readEndOf(lane.memory, header, lane.end)
-  const there = count === 0 ? publish(lane) : roomOf(lane) >= count
+  const isDone = count === 0 ? publish(lane) : roomOf(lane) >= count
   setDue(lane)
-  return there
+  return isDone
 }
 
 /**
@@ -544,8 +544,8 @@ function isStaged(lane: Lane, recent: Int32Array, lo: number, hi: number): boole
 
 /** After a full batch: decides whether stage() looks for repeated keys from here on. */
 function reviewRecent(lane: Lane): void {
-  const isWorth = lane.suppressed * 10 >= BATCHES_WITH * lane.batchSize + lane.suppressed
-  const look = lane.recent === undefined || isWorth
+  const isWorthwhile = lane.suppressed * 10 >= BATCHES_WITH * lane.batchSize + lane.suppressed
+  const look = lane.recent === undefined || isWorthwhile
   lane.recent = look ? lane.recents : undefined
   lane.untilReview = look ? BATCHES_WITH : BATCHES_WITHOUT
   lane.suppressed = 0
@@ -559,9 +559,9 @@ function ready(lane: Lane, count: number): boolean {
   if (!lane.open) return false
   attend(lane)
   if ((Atomics.load(lane.words, lane.attnAt) & 1) !== 0) return false
-  const there = hasRoom(lane, count)
+  const fits = hasRoom(lane, count)
   setDue(lane)
-  return there
+  return fits
 }
 
 /**

@@ -106,7 +106,7 @@ export class Reader {
     })
   }
 
-  /** The generator behind epochs(): first the epochs of #cuts(), then the last one if it owns that. */
+  /** The generator behind epochs(): the epochs of #cuts(), then the last one if it owns that. */
   async *#generate(
     everyMs: number,
     loop: Loop,

@@ -5,7 +5,14 @@ import type { Memory } from '../../lib/memory/memory.js'
 import { type Lane, openLane, publish, stageMany } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
 import type { ControlKind } from '../../lib/ring/token.js'
-import { controlToken, epochOfCur, epochPayload, readCur, RESTORE, SEAL } from '../../lib/ring/token.js'
+import {
+  controlToken,
+  epochOfCur,
+  epochPayload,
+  readCur,
+  RESTORE,
+  SEAL,
+} from '../../lib/ring/token.js'
 import { lanesOf, noClock } from './steps.js'
 
 export const THREAD = 3
