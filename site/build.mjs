@@ -34,7 +34,7 @@ const OPEN_GUIDES = `try { for (const name of ['See', 'Begin', 'Use', 'Understan
 /** Where a page has the list of the runs of the perf suite. */
 const RUNS = '<!-- runs -->'
 /** What stays in media/. Other files that guides link to are read in the repository. */
-const PICTURE = /\.(svg|png)$/
+const PICTURE = /\.(svg|png|webp)$/
 
 const example = join(root, 'examples/browser/build.js')
 const hasExample = existsSync(example)
@@ -66,7 +66,7 @@ async function buildReference() {
     {
       options: join(root, 'typedoc.json'),
       out,
-      projectDocuments: [...pages, ...projectDocuments],
+      projectDocuments: [...pages, ...projectDocuments, ...unlistedGuides(projectDocuments)],
       groupOrder: ['See', ...groupOrder],
       navigationLinks: {
         Figures: `${SITE}documents/Figures.html`,
@@ -97,6 +97,14 @@ async function buildReference() {
     throw new Error('TypeDoc has warned: see above')
   const media = join(out, 'media')
   for (const name of readdirSync(media)) if (!PICTURE.test(name)) rmSync(join(media, name))
+}
+
+/** Guides that typedoc.json does not put in an order: they come last. */
+function unlistedGuides(listed) {
+  return readdirSync(join(root, 'docs'))
+    .filter((name) => name.endsWith('.md') && !/^README|\.api\.md$/.test(name))
+    .map((name) => `docs/${name}`)
+    .filter((path) => !listed.includes(path))
 }
 
 /** A link to a file that is no guide: to its page of the site, or to the repository. */
