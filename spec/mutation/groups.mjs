@@ -33,7 +33,7 @@ export const GROUPS = {
   },
   ring: {
     mutate: ['lib/ring/*.ts'],
-    specs: ['unit/lanes', 'unit/ring', 'contract/wraps', 'contract/batches'],
+    specs: ['unit/lanes', 'unit/ring', 'contract/wraps', 'contract/batches', 'contract/batch-ring'],
   },
   aggregator: {
     mutate: ['lib/aggregator/*.ts', '!lib/aggregator/worker.ts'],
