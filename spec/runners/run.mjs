@@ -3,15 +3,23 @@
  * each test runner: Jest with modules, with CommonJS and with jsdom, Vitest in its four pools,
  * node:test. Loads the package by `import` and by `require` on each version of Node, too.
  *
- * With an argument it prints one JSON verdict. '{"isShort":true}': only what needs no other package
- * than those of this repository.
+ * `npm run check:runners -- Jest` runs the scenarios whose name contains "Jest". With '{"isShort":true}'
+ * it runs only what needs no other package than those of the repository, and prints one JSON verdict.
  */
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { installNested, installTarball, npm, pack, projectWith, root } from '../support/packed.mjs'
-import { run } from '../support/packed.mjs'
+import {
+  installNested,
+  installTarball,
+  npm,
+  pack,
+  projectWith,
+  root,
+  run,
+} from '../support/packed.mjs'
+import shared from './project/shared/cases.cjs'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const nodes = join(here, 'nodes')
@@ -75,6 +83,7 @@ function tooOld(project, node) {
 }
 
 const second = ([, title]) => title
+const titles = Object.keys(shared.cases)
 
 /** Name and function of each scenario; undefined where its Node is not there. */
 function scenarios(project, packages, isShort) {
@@ -96,7 +105,7 @@ function scenarios(project, packages, isShort) {
     'Jest, CommonJS, require, transformed': () =>
       jest(project, packages, 'jest-commonjs/require.test.cjs', {
         flags: [],
-        args: ['--config', readFileSync(join(project, 'jest.transform.json'), 'utf8')],
+        args: ['--config', join(project, 'jest.transform.json')],
       }),
   }
   for (const version of ['24', '26'])
@@ -119,7 +128,7 @@ function scenarios(project, packages, isShort) {
   return all
 }
 
-function check(isShort, report) {
+function check({ isShort, isWanted, report }) {
   const scratch = mkdtempSync(join(tmpdir(), 'dirtyring-runners-'))
   try {
     const tarball = pack(scratch)
@@ -139,6 +148,7 @@ function check(isShort, report) {
     for (const [name, use] of Object.entries(
       scenarios(project, isShort ? root : project, isShort),
     )) {
+      if (!isWanted(name)) continue
       verdict[name] = use === undefined ? 'not run' : use()
       report(name, verdict[name])
     }
@@ -148,19 +158,27 @@ function check(isShort, report) {
   }
 }
 
-if (process.argv[2] !== undefined) {
-  const { isShort } = JSON.parse(process.argv[2])
-  console.log(JSON.stringify(check(isShort, () => undefined)))
+const [, , argument] = process.argv
+if (argument?.startsWith('{')) {
+  const { isShort } = JSON.parse(argument)
+  console.log(JSON.stringify(check({ isShort, isWanted: () => true, report: () => undefined })))
 } else {
-  const verdict = check(false, (name, result) => {
-    const isPassed = result.failed === undefined && result.passed?.length > 0
-    const text =
-      result === 'not run' ? result : isPassed ? `${result.passed.length} passed` : 'FAILED'
-    console.log(`${name.padEnd(40)}${text}`)
-    if (result.failed !== undefined) console.log(result.failed)
-  })
-  const failed = Object.values(verdict).filter(
-    (result) => result !== 'not run' && (result.failed !== undefined || result.passed.length === 0),
-  )
-  process.exitCode = failed.length === 0 ? 0 : 1
+  const isWanted = (name) => name.includes(argument ?? '')
+  check({ isShort: false, isWanted, report })
+}
+
+function report(name, result) {
+  if (result === 'not run') {
+    console.log(`${name.padEnd(40)}not run`)
+    return
+  }
+  const { passed, failed } = result
+  const isWhole = /^(Jest|Vitest|.*node:test)/.test(name)
+    ? titles.every((title) => passed.includes(title))
+    : passed.length === 1
+  const isPassed = failed === undefined && isWhole
+  console.log(`${name.padEnd(40)}${isPassed ? `${passed.length} passed` : 'FAILED'}`)
+  if (isPassed) return
+  process.exitCode = 1
+  console.log(failed ?? `passed: ${passed.join(', ')}`)
 }

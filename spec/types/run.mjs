@@ -98,6 +98,11 @@ const SETTINGS = {
     options: { module: 'node20' },
     programs: ['module.mts', 'require.cts', 'dynamic.cts'],
   },
+  node18: {
+    since: 5.8,
+    options: { module: 'node18' },
+    programs: ['module.mts', 'require.cts', 'dynamic.cts'],
+  },
   node16: {
     options: { module: 'node16' },
     programs: ['module.mts', 'require.cts', 'dynamic.cts'],
@@ -121,7 +126,10 @@ const SETTINGS = {
 
 /** What does not compile, and is documented so. */
 function refusal(version, setting, program) {
-  const isRefused = setting === 'node16' || (setting === 'nodenext' && Number(version) < 5.8)
+  const isRefused =
+    setting === 'node16' ||
+    setting === 'node18' ||
+    (setting === 'nodenext' && Number(version) < 5.8)
   return isRefused && program === 'require.cts' ? 'TS1471 TS1479' : undefined
 }
 
