@@ -3,8 +3,9 @@
  * each test runner: Jest with modules, with CommonJS and with jsdom, Vitest in its four pools,
  * node:test. Loads the package by `import` and by `require` on each version of Node, too.
  *
- * `npm run check:runners -- Jest` runs the scenarios whose name contains "Jest". With '{"isShort":true}'
- * it runs only what needs no other package than those of the repository, and prints one JSON verdict.
+ * `npm run check:runners -- Jest` runs the scenarios whose name contains "Jest". With
+ * '{"isShort":true}' it runs only what needs no other package than those of the repository, and
+ * prints one JSON verdict.
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
