@@ -83,17 +83,9 @@ export const platform: Platform = {
       onExit(id)
       return () => undefined
     }
-    let listeners = exitListeners.get(worker)
-    if (listeners === undefined) {
-      const all = (listeners = new Set())
-      exitListeners.set(worker, all)
-      worker.once('exit', () => {
-        for (const listener of all) listener(id)
-      })
-    }
-    const own = listeners.add(onExit)
+    const listeners = exitListenersOf(worker, id).add(onExit)
     return () => {
-      own.delete(onExit)
+      listeners.delete(onExit)
     }
   },
 
@@ -123,6 +115,22 @@ export const platform: Platform = {
   warn(message) {
     process.emitWarning(message, 'DirtyRingWarning')
   },
+}
+
+/**
+ * Listens to a worker's end, once. This is a function of its own because the worker keeps the
+ * closure that is made here, and V8 keeps with a closure all that any closure of the same call
+ * uses. Made in watchWorker(), it would keep the first `onExit`, and so that tracker's memory.
+ */
+function exitListenersOf(worker: Worker, id: number): Set<(threadId: number) => void> {
+  const known = exitListeners.get(worker)
+  if (known !== undefined) return known
+  const listeners = new Set<(threadId: number) => void>()
+  exitListeners.set(worker, listeners)
+  worker.once('exit', () => {
+    for (const listener of listeners) listener(id)
+  })
+  return listeners
 }
 
 function aggregatorThread(worker: Worker, isAlone: boolean): AggregatorThread {
