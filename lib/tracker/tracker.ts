@@ -15,7 +15,7 @@ import {
 } from '../options.js'
 import { type Start, startAt } from '../ring/start.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
-import { reserveNative } from '../set/native/native.js'
+import { LEFT_OVER, reserveNative } from '../set/native/native.js'
 import { abortable, type AbortSignalLike, signalOf, throwIfAborted } from '../signal.js'
 import { clearInterval, setInterval } from '../timers.js'
 import { publishOwn } from '../writer/lanes.js'
@@ -81,13 +81,17 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
   private constructor(options: ResolvedOptions, start: Start) {
     checkHost()
     const { total } = memoryFootprint(options)
-    const native = options.kernel === 'js' ? undefined : reserveNative(total)
-    if (options.kernel === 'wasm' && native === undefined) {
+    const isAsked = options.kernel === 'wasm'
+    const leftOver = isAsked ? LEFT_OVER.needed : LEFT_OVER.spare
+    const native = options.kernel === 'js' ? undefined : reserveNative(total, leftOver)
+    if (isAsked && native === undefined) {
       throw outOfRange(
         'options.kernel',
         `'auto' or 'js'`,
         'wasm',
-        `WebAssembly, or ${total} bytes of memory for it, is not available here.`,
+        `WebAssembly, or ${total} bytes of memory for it, is not available here. If the address ` +
+          'space is limited (ulimit -v), raise the limit, ' +
+          'or start Node with --disable-wasm-trap-handler.',
       )
     }
     const memory = createMemory(options, secretsOf(randomSeed()), native)
