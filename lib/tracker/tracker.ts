@@ -564,6 +564,10 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
    * A second stop() is the first. `consume` of a later call is called if the epoch is not settled
    * yet.
    *
+   * Afterwards no thread keeps the tracker's memory, unless code of yours holds a tracker, a handle,
+   * a writer, an epoch or a view there. The engine frees the memory once each of those threads has
+   * collected garbage.
+   *
    * @param options - `graceMs` in ms, from 0 (do not ask) to 2^31 - 1. `consume` deals with the
    * last epoch
    * @returns a promise of the last epoch

@@ -16,14 +16,14 @@ let compiled: object | undefined
 const GIB = 2 ** 30
 /**
  * What V8 reserves for a memory of any size, so that its code needs no bounds checks: 10 GiB in
- * Node 20 and 22, 8 in Node 24. If there is less, the memory is a RangeError.
+ * Node 20 and 22, 8 GiB in Node 24. If less is left, V8 throws a RangeError.
  */
 const GUARDED_MIN = 8 * GIB
 const GUARDED_MAX = 10 * GIB
 /**
- * What a guarded memory has to leave of a limited address space. A thread takes about 0.3 GiB to
- * start (Node 20), and if that is not there, V8 ends the process. `needed`: for the aggregator's
- * thread. `spare`: for ten more.
+ * What a guarded memory has to leave of a limited address space. A thread takes 0.64 GiB (Node 20
+ * to 24), and V8 ends the process if it finds too little of it. `needed`: for the aggregator's
+ * thread. `spare`: for five more.
  */
 export const LEFT_OVER = { needed: GIB, spare: 4 * GIB } as const
 
