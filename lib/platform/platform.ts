@@ -1,7 +1,7 @@
 /**
- * What the library needs of its host beyond the language. Each host has one file that implements it
- * (node.ts, browser.ts). The `imports` conditions of the package choose the file. No other file of
- * the library names a host's API.
+ * What the library needs of its host beyond the language. Each kind of host has one file that
+ * implements it (node.ts, web.ts), and current.ts chooses. Beside timers.ts, no other file of the
+ * library names a host's API.
  */
 export interface Platform {
   /**
@@ -20,13 +20,6 @@ export interface Platform {
   canBlock(): boolean
   /** Resolves after one turn of this thread's event loop. */
   turn(): Promise<void>
-  /** Starts the package's own aggregator worker, which waits for postHandle(). */
-  startWorker(): AggregatorThread
-  /**
-   * Takes a running worker of the user's as the aggregator's worker. From then on it does not keep
-   * the process alive. Returns undefined if the value is not a worker.
-   */
-  adoptWorker(worker: unknown): AggregatorThread | undefined
   /**
    * Calls back once when a worker has ended, at once if it has ended already. Returns the function
    * that stops watching, or undefined if the value is not a worker. Throws if the host does not
@@ -38,16 +31,17 @@ export interface Platform {
    * stops the calls.
    */
   onWorkerStart(listener: (worker: unknown) => void): () => void
-  /** Calls back when this thread ends without being terminated. */
-  onThreadEnd(listener: () => void): void
   /**
-   * In a worker: calls back with the handle that postHandle() sends. `isAlone` says that the
-   * library started this worker, for the aggregator only.
+   * Calls `end` when this thread ends without being terminated, and `pause` when it stops for a
+   * while, from which it may not come back.
    */
-  onHandle(listener: (handle: unknown, isAlone: boolean) => void): void
+  onThreadEnd(listeners: { readonly end: () => void; readonly pause: () => void }): void
   /** Prints a warning, if there is no caller to throw at. */
   warn(message: string): void
 }
+
+/** As debuggers and lists of threads show it. */
+export const WORKER_NAME = 'dirtyring aggregator'
 
 /** A worker that runs the aggregator, seen from the tracker's thread. */
 export interface AggregatorThread {
@@ -67,6 +61,9 @@ export interface HandleMessage {
   /** The library started the worker. */
   readonly isAlone: boolean
 }
+
+/** `isAlone` says that the library started this worker, for the aggregator only. */
+export type HandleListener = (handle: unknown, isAlone: boolean) => void
 
 export function isHandleMessage(message: unknown): message is HandleMessage {
   return typeof message === 'object' && message !== null && 'dirtyringAggregate' in message
