@@ -117,4 +117,8 @@ export default defineConfig(
       globals: { ...globals.browser, ...globals.serviceworker },
     },
   },
+  {
+    files: ['spec/runners/project/**/*.cjs'],
+    languageOptions: { sourceType: 'commonjs', globals: { ...globals.node, ...globals.jest } },
+  },
 )

@@ -38,6 +38,7 @@ const PICTURE = /\.(svg|png|webp)$/
 
 const example = join(root, 'examples/browser/build.js')
 const hasExample = existsSync(example)
+const examples = join(root, 'examples/README.md')
 /** Runs of the perf suite that have a page. */
 const runs = readdirSync(join(root, 'perf/results'))
   .filter((name) => name.endsWith('.json'))
@@ -59,9 +60,11 @@ async function buildReference() {
   const { projectDocuments, groupOrder } = JSON.parse(
     readFileSync(join(root, 'typedoc.json'), 'utf8'),
   )
-  const pages = ['demo', 'figures', ...(hasExample ? ['live'] : [])].map((name) =>
-    join(root, `site/pages/${name}.md`),
-  )
+  const own = ['demo', 'figures', ...(hasExample ? ['live'] : [])]
+  const pages = [
+    ...own.map((name) => join(root, `site/pages/${name}.md`)),
+    ...(existsSync(examples) ? [examples] : []),
+  ]
   const app = await Application.bootstrapWithPlugins(
     {
       options: join(root, 'typedoc.json'),
@@ -82,6 +85,11 @@ async function buildReference() {
   app.renderer.hooks.on('head.end', () =>
     JSX.createElement('script', null, JSX.createElement(JSX.Raw, { html: OPEN_GUIDES })),
   )
+  app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_, document) => {
+    if (!document.name.endsWith('README')) return
+    document.name = 'Examples'
+    document.frontmatter.group = 'See'
+  })
   app.converter.on(Converter.EVENT_RESOLVE_END, ({ project }) => {
     rewriteLinks(project.readme, project)
     // The page has the project's name above it already.
