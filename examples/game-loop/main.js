@@ -24,6 +24,8 @@ const systems = ['movement', 'combat'].map((system) => {
   return new Worker(new URL('systems.js', import.meta.url), { workerData })
 })
 
+await Promise.all(systems.map((system) => once(system, 'message'))) // each is ready
+
 async function end() {
   Atomics.store(isOver, 0, 1)
   await Promise.all(systems.map((system) => once(system, 'exit')))

@@ -1,6 +1,6 @@
 /** One system: changes some entities at each of its steps, and marks what it changed. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { workerData } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import { openWriter } from 'dirtyring'
 import { HEALTH, SIZE, VALUES, X, Y } from './world.js'
 
@@ -38,6 +38,7 @@ const steps = {
   },
 }
 
+parentPort.postMessage('ready')
 while (Atomics.load(isOver, 0) === 0) {
   steps[system]()
   await sleep(1000 / 60)
