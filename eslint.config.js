@@ -109,4 +109,9 @@ export default defineConfig(
     languageOptions: { globals: globals.node },
     rules: { 'no-unused-vars': unused },
   },
+  {
+    // spec/examples/ has functions that run in a page.
+    files: ['examples/browser/{page,painter,plot}.js', 'spec/examples/*.mjs'],
+    languageOptions: { globals: globals.browser },
+  },
 )

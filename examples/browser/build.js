@@ -13,7 +13,6 @@ export async function buildPage() {
     outdir: '.',
     bundle: true,
     minify: true,
-    tsconfigRaw: '{}', // TEMP
     write: false,
     format: 'esm',
     target: 'es2022',

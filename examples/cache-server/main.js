@@ -67,9 +67,13 @@ const routes = {
   'GET /'(_, response) {
     response.setHeader('content-type', 'text/html').end(page)
   },
+  /** From the cache that the query names, or from the store itself. */
   async 'GET /product'(query, response) {
-    const id = Number(query.get('id'))
-    const price = await visitors.read(query.get('cache'), id)
+    const [id, name] = [query.get('id'), query.get('cache') ?? 'store']
+    if (!(id in store.prices) || !(name === 'store' || Object.hasOwn(caches, name))) {
+      return response.writeHead(400).end()
+    }
+    const price = name === 'store' ? getPrice(store, id) : await visitors.read(name, Number(id))
     response.setHeader('content-type', 'application/json').end(JSON.stringify({ id, price }))
   },
   'GET /reports'(_, response) {
