@@ -63,6 +63,10 @@ setInterval(() => {
   for (const response of openPages) response.write(`data: ${JSON.stringify(report)}\n\n`)
 }, 250)
 
+function sendJson(response, value) {
+  response.setHeader('content-type', 'application/json').end(JSON.stringify(value))
+}
+
 const routes = {
   'GET /'(_, response) {
     response.setHeader('content-type', 'text/html').end(page)
@@ -70,11 +74,11 @@ const routes = {
   /** From the cache that the query names, or from the store itself. */
   async 'GET /product'(query, response) {
     const [id, name] = [query.get('id'), query.get('cache') ?? 'store']
-    if (!(id in store.prices) || !(name === 'store' || Object.hasOwn(caches, name))) {
+    if (!Object.hasOwn(store.prices, id) || !(name === 'store' || Object.hasOwn(caches, name))) {
       return response.writeHead(400).end()
     }
     const price = name === 'store' ? getPrice(store, id) : await visitors.read(name, Number(id))
-    response.setHeader('content-type', 'application/json').end(JSON.stringify({ id, price }))
+    sendJson(response, { id: Number(id), price })
   },
   'GET /reports'(_, response) {
     response.setHeader('content-type', 'text/event-stream').flushHeaders()
@@ -82,8 +86,9 @@ const routes = {
     response.on('close', () => openPages.delete(response))
   },
   'POST /writers'(query, response) {
-    Atomics.store(isPaused, 0, query.get('paused') === 'true' ? 1 : 0)
-    response.end()
+    const paused = query.get('paused') === 'true'
+    Atomics.store(isPaused, 0, paused ? 1 : 0)
+    sendJson(response, { paused })
   },
 }
 

@@ -4,7 +4,16 @@
  */
 import { openPage, withBrowser } from '../support/browser.mjs'
 import { args, verdict } from '../threads/programs/support.mjs'
-import { until } from '../threads/programs/threads.mjs'
+import { sleep } from '../threads/programs/threads.mjs'
+
+/** Asks the page again and again. */
+async function until(isSo, what, ms = 30_000) {
+  const started = performance.now()
+  while (!(await isSo())) {
+    if (performance.now() - started > ms) throw new Error(`${what}: not within ${ms} ms`)
+    await sleep(50)
+  }
+}
 
 const SIZES = [
   { width: 1200, height: 800 },
