@@ -2,7 +2,8 @@
  * Opens the pages of the examples in a browser, uses them, and says what they showed:
  * `{ name, addresses: { browser, cache } }`.
  */
-import { openPage, withBrowser } from '../support/browser.mjs'
+import { buildPage } from '../../examples/browser/build.js'
+import { openPage, withBrowser, withServer } from '../support/browser.mjs'
 import { args, verdict } from '../threads/programs/support.mjs'
 import { sleep } from '../threads/programs/threads.mjs'
 
@@ -86,12 +87,30 @@ async function painters(browser) {
   const wide = await tooWide(page)
 
   await page.click('#paused')
-  await until(async () => (await figures())[0] === 0, 'the end of the marks')
-  await until(async () => (await page.evaluate(differing)) === 0, 'the last tiles')
   const draws = () => page.evaluate(() => globalThis.watched.draws)
-  const before = await draws()
-  await until(async () => (await figures())[1] > 0, 'further epochs')
-  return { running, wide, drawsWhilePaused: (await draws()) - before, complaints }
+  await until(async () => {
+    const before = await draws()
+    await sleep(500)
+    return (await draws()) === before && (await figures())[1] > 0
+  }, 'epochs without a tile')
+  return { running, wide, differing: await page.evaluate(differing), complaints }
+}
+
+/** The page where it has no shared memory: what it says. */
+async function withoutHeaders(browser) {
+  const files = Object.entries(await buildPage()).map(([name, contents]) => [`/${name}`, contents])
+  return await withServer(
+    Object.fromEntries(files),
+    async ({ origin }) => {
+      const { page } = await open(browser, origin)
+      await until(
+        () => page.evaluate(() => !document.querySelector('#problem').hidden),
+        'the advice',
+      )
+      return await page.evaluate(() => document.querySelector('#problem').innerText)
+    },
+    { headers: {} },
+  )
 }
 
 // ---------------------------------------------------------------------------------------- the cache
@@ -108,5 +127,9 @@ async function cache(browser) {
 }
 
 await withBrowser(args.name, async (browser) => {
-  verdict({ painters: await painters(browser), cache: await cache(browser) })
+  verdict({
+    painters: await painters(browser),
+    advice: await withoutHeaders(browser),
+    cache: await cache(browser),
+  })
 })

@@ -37,7 +37,7 @@ for (const { name, reason } of browsers) {
           browser: await servers!.browser.address,
           cache: await servers!.cache.address,
         }
-        const { painters, cache } = await runProgram(
+        const { painters, advice, cache } = await runProgram(
           '../../examples/pages',
           { name, addresses },
           {
@@ -51,7 +51,8 @@ for (const { name, reason } of browsers) {
         expect(tiles).toBeGreaterThan(0)
         expect(tiles).toBeLessThan(1536)
         expect(latency).toBeGreaterThanOrEqual(0)
-        expect(painters.drawsWhilePaused).toBe(0)
+        expect(painters.differing).toBe(0)
+        expect(advice).toContain('Cross-Origin-Opener-Policy: same-origin')
         expect(cache.figures).toHaveLength(8)
         expect(cache.figures.filter((text: string) => !/^[\d,.]+( %| ms)?$/.test(text))).toEqual([])
         expect(cache.staleWhilePaused).toBeGreaterThan(0)
