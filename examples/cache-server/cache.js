@@ -17,7 +17,13 @@ export class Cache {
     const cached = this.#entries.get(id)
     if (cached !== undefined && Date.now() < cached.until) return cached.loading
     const entry = { until: Date.now() + this.#ttlMs, value: undefined }
-    entry.loading = this.#load(id).then((value) => (entry.value = value))
+    entry.loading = this.#load(id).then(
+      (value) => (entry.value = value),
+      (error) => {
+        if (this.#entries.get(id) === entry) this.drop(id) // a failed load is not kept
+        throw error
+      },
+    )
     this.#entries.set(id, entry)
     return entry.loading
   }

@@ -35,7 +35,7 @@ async function load(id) {
 
 const caches = { ttl: new Cache(load, TTL_MS), dirtyring: new Cache(load) }
 
-// ---------------------------------------------------- threads write, and one cache is told of what
+// --------------------------------- the threads that write, and the cache that drops what they wrote
 const tracker = await DirtyTracker.create()
 const isPaused = new Int32Array(new SharedArrayBuffer(4))
 for (let i = 0; i < IMPORTERS; i++) {

@@ -20,7 +20,7 @@ const ROWS = 20_000
 const folder = mkdtempSync(join(tmpdir(), 'sqlite-backup-'))
 const path = join(folder, 'store.db')
 const db = new Database(path)
-db.exec(`ATTACH '${join(folder, 'copy.db')}' AS copy`)
+db.prepare('ATTACH ? AS copy').run(join(folder, 'copy.db'))
 for (const file of ['main', 'copy']) {
   db.exec(`PRAGMA ${file}.journal_mode = WAL; PRAGMA ${file}.synchronous = NORMAL`)
   db.exec(`CREATE TABLE ${file}.accounts (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL)`)
