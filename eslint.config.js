@@ -114,4 +114,8 @@ export default defineConfig(
     files: ['examples/browser/{page,painter,plot}.js', 'spec/examples/*.mjs'],
     languageOptions: { globals: globals.browser },
   },
+  {
+    files: ['spec/runners/project/**/*.cjs'],
+    languageOptions: { sourceType: 'commonjs', globals: { ...globals.node, ...globals.jest } },
+  },
 )
