@@ -118,6 +118,11 @@ export default defineConfig(
     },
   },
   {
+    // spec/examples/ has functions that run in a page.
+    files: ['examples/browser/{page,painter,plot}.js', 'spec/examples/*.mjs'],
+    languageOptions: { globals: globals.browser },
+  },
+  {
     files: ['spec/runners/project/**/*.cjs'],
     languageOptions: { sourceType: 'commonjs', globals: { ...globals.node, ...globals.jest } },
   },

@@ -11,6 +11,7 @@ const guides = readdirSync(join(root, 'docs')).filter(
 const documents = [
   'README.md',
   'CONTRIBUTING.md',
+  'examples/README.md',
   'spec/check/README.md',
   ...guides.map((name) => `docs/${name}`),
 ]

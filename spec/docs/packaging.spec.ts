@@ -112,12 +112,14 @@ describe('the package', () => {
   it('holds the guides and the pictures that its README shows', () => {
     const readme = readFileSync(join(root, 'README.md'), 'utf8')
     const linked = [...readme.matchAll(/(!?)\[[^\]]*\]\((?!\w+:|#)([^)#]+)/g)]
+    const inHtml = [...readme.matchAll(/(?:src|srcset)="(?!\w+:)([^"]*)"/g)].map(([, path]) => path)
     const shown = linked
       .filter(([, isPicture, path]) => isPicture === '!' || path.startsWith('docs/'))
       .map(([, , path]) => path)
 
     expect(shown.length).toBeGreaterThan(2)
-    expect(shown.filter((path) => !packed.includes(path))).toEqual([])
+    expect(inHtml.length).toBeGreaterThan(0)
+    expect([...shown, ...inHtml].filter((path) => !packed.includes(path))).toEqual([])
   })
 
   it('names its repository, where npm looks for what a link of the README leads to', () => {
