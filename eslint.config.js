@@ -109,4 +109,13 @@ export default defineConfig(
     languageOptions: { globals: globals.node },
     rules: { 'no-unused-vars': unused },
   },
+  {
+    files: ['spec/matrix/bundlers/{app,with}/**/*.js'],
+    languageOptions: {
+      globals: globals.browser,
+      parserOptions: { ecmaFeatures: { jsx: true } },
+    },
+    // ESLint alone does not see that JSX uses a component.
+    rules: { 'no-unused-vars': 'off' },
+  },
 )

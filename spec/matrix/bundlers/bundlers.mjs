@@ -46,10 +46,24 @@ export const bundlers = [
     },
   },
   {
-    name: 'webpack 5, ES modules',
-    package: 'webpack',
+    name: 'webpack 5.107',
+    package: 'webpack-5-107',
     needs: ['webpack-cli'],
     with: 'webpack',
+    env: { WEBPACK_PACKAGE: 'webpack-5-107' },
+    page: { build: [['webpack', '--config-name', 'page', ...production]], classic: true },
+    node: {
+      ...node,
+      commonjs: true,
+      build: [['webpack', '--config-name', 'server', ...production]],
+    },
+  },
+  {
+    name: 'webpack 5.107, ES modules',
+    package: 'webpack-5-107',
+    needs: ['webpack-cli'],
+    with: 'webpack',
+    env: { WEBPACK_PACKAGE: 'webpack-5-107' },
     node: { ...node, build: [['webpack', '--config-name', 'server-esm', ...production]] },
   },
   {

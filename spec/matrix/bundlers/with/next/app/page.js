@@ -1,7 +1,7 @@
 'use client'
 
-import { useEffect, useState } from 'react'
 import { DirtyTracker } from 'dirtyring'
+import { useEffect, useState } from 'react'
 
 /** Starts a worker, and resolves once it has written its rows. */
 function write(handle, first) {
