@@ -144,7 +144,8 @@ export const bundlers = [
     name: 'tsdown',
     package: 'tsdown',
     newerNode: true,
-    node: { build: [['tsdown', ...server]], run: ['node', 'dist/server.mjs'] },
+    with: 'tsdown',
+    node: { ...node, build: [['tsdown']] },
   },
   {
     name: 'ncc',

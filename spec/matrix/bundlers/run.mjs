@@ -1,14 +1,16 @@
 /**
- * Builds the app with each bundler, runs the result, and checks the keys that come back:
- * node spec/matrix/bundlers/run.mjs [--only TEXT]… [--write].
+ * Builds the app with each bundler, runs what it built, and checks the keys that come back.
  *
- * The library comes from its packed tarball. --write puts the table into docs/bundlers.md. A
- * bundler that is not installed is "not run": npm ci --prefix spec/matrix/bundlers.
+ *     node spec/matrix/bundlers/run.mjs [--only NAME]… [--cell dev|build|node]…
+ *         [--browser chromium|firefox]… [--short] [--write] [--json]
+ *
+ * The library comes from its packed tarball: build it before. A bundler that is not installed is
+ * "not run". --short takes esbuild and Vite, without dev servers. --write puts the table into
+ * docs/bundlers.md. --json prints the results as the last line.
  */
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { withServer } from '../../support/browser.mjs'
 import { bundlers } from './bundlers.mjs'
@@ -20,6 +22,7 @@ import {
   installed,
   newerNode,
   pack,
+  root,
   rowsOfPage,
   run,
   serving,
@@ -43,14 +46,15 @@ async function cell(body) {
 }
 
 /** Builds with one bundler, runs what it built, and returns its row of the table. */
-export async function runBundler(bundler, { scratch, tarball, browsers, only }) {
-  const home = bundler.package === 'next' ? join(here, 'with/next') : here
+async function runBundler(bundler, { scratch, tarball, browsers, only }) {
   const packages = [bundler.package, ...(bundler.needs ?? [])]
-  const result = { name: bundler.name, version: installed(bundler.package, home)?.version }
+  // esbuild is also a development dependency of the library itself.
+  const home = [here, join(here, 'with/next'), root].find((each) => installed(packages[0], each))
+  const result = { name: bundler.name, version: home && installed(packages[0], home).version }
   const wanted = { dev: bundler.page?.dev, build: bundler.page?.build, node: bundler.node }
   for (const name of Object.keys(wanted))
     if (wanted[name] === undefined || (only && !only.includes(name))) delete wanted[name]
-  const missing = packages.find((each) => installed(each, home) === undefined)
+  const missing = packages.find((each) => !home || !installed(each, home))
   if (missing !== undefined) {
     for (const name of Object.keys(wanted))
       result[name] = { state: 'not run', reason: `${missing} is not installed` }
@@ -65,7 +69,8 @@ export async function runBundler(bundler, { scratch, tarball, browsers, only }) 
   delete env.NODE_OPTIONS
   env.PATH = dirname(node) + delimiter + env.PATH
   const options = { cwd: at, env }
-  const words = (command) => wordsOf(command, { packages, at: home === here ? here : at, node })
+  const words = (command) =>
+    wordsOf(command, { packages, at: bundler.with === 'next' ? at : home, node })
 
   const build = async (commands) => {
     rmSync(join(at, 'dist'), { recursive: true, force: true })
@@ -140,65 +145,78 @@ const columns = [
 const word = (result) =>
   result === undefined ? '—' : result.state + (result.warnings ? ', warns' : '')
 
-export function table(results) {
+const reasonOf = ({ state, reason, warnings } = {}) =>
+  state === 'exact' ? warnings?.join('\n') : reason
+
+function table(results) {
   const rows = results.map((result) => [
-    `${result.name}${result.version ? ` (${result.version})` : ''}`,
+    [result.name, result.version && `(${result.version})`].filter(Boolean).join(' '),
     ...columns.map(([key]) => word(result[key])),
   ])
   const head = ['bundler', ...columns.map(([, title]) => title)]
   return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
 }
 
-export function reasons(results) {
-  return results.flatMap((result) =>
-    columns.flatMap(([key, title]) => {
-      const { state, reason, warnings } = result[key] ?? {}
-      const text = state === 'exact' ? warnings?.join('\n') : reason
-      return text ? [`${result.name}, ${title}: ${text}`] : []
-    }),
-  )
+/** Puts the table between the two marks of docs/bundlers.md. */
+function writeGuide(text) {
+  const guide = join(root, 'docs/bundlers.md')
+  const marks = /(<!-- begin[^>]*-->\n)[^]*(<!-- end -->)/
+  writeFileSync(guide, readFileSync(guide, 'utf8').replace(marks, `$1\n${text}\n\n$2`))
 }
 
-export async function main(argv = process.argv.slice(2)) {
-  const { values } = parseArgs({
-    args: argv,
-    options: {
-      only: { type: 'string', multiple: true },
-      browser: { type: 'string', multiple: true },
-      cell: { type: 'string', multiple: true },
-      write: { type: 'boolean' },
-      json: { type: 'string' },
-    },
-  })
-  const chosen = bundlers.filter(
-    ({ name }) =>
-      !values.only || values.only.some((text) => name.toLowerCase().includes(text.toLowerCase())),
-  )
-  const scratch = mkdtempSync(join(tmpdir(), 'dirtyring-bundlers-'))
-  const results = []
-  try {
-    const tarball = await pack(scratch)
-    await withBrowsers(values.browser ?? ['chromium', 'firefox'], async (browsers) => {
-      for (const bundler of chosen) {
-        const began = Date.now()
-        const result = await runBundler(bundler, { scratch, tarball, browsers, only: values.cell })
-        results.push(result)
-        const cells = columns.map(([key, title]) => `${title}: ${word(result[key])}`).join('; ')
-        console.error(`${bundler.name}: ${cells} (${Math.round((Date.now() - began) / 1000)} s)`)
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string', multiple: true },
+    cell: { type: 'string', multiple: true },
+    browser: { type: 'string', multiple: true },
+    short: { type: 'boolean' },
+    write: { type: 'boolean' },
+    json: { type: 'boolean' },
+  },
+})
+if (options.short) {
+  options.only ??= ['esbuild', 'Vite 8']
+  options.cell ??= ['build', 'node']
+  options.browser ??= ['chromium']
+}
+const chosen = bundlers.filter(
+  ({ name }) =>
+    !options.only || options.only.some((text) => name.toLowerCase() === text.toLowerCase()),
+)
+const scratch = mkdtempSync(join(tmpdir(), 'dirtyring-bundlers-'))
+const results = []
+const hosts = [`Node ${process.versions.node}`]
+try {
+  const tarball = await pack(scratch)
+  await withBrowsers(options.browser ?? ['chromium', 'firefox'], async (browsers) => {
+    for (const { browser } of browsers) hosts.push((await browser.version()).replace('/', ' '))
+    for (const bundler of chosen) {
+      const began = Date.now()
+      const result = await runBundler(bundler, { scratch, tarball, browsers, only: options.cell })
+      results.push(result)
+      const cells = columns.map(([key, title]) => `${title}: ${word(result[key])}`).join('; ')
+      console.error(`${bundler.name}: ${cells} (${Math.round((Date.now() - began) / 1000)} s)`)
+      for (const [key, title] of columns) {
+        const reason = reasonOf(result[key])
+        if (reason) console.error(`--- ${title}: ${clipped(reason)}`)
       }
-    })
-  } finally {
-    if (!process.env.KEEP) rmSync(scratch, { recursive: true, force: true })
-    else console.error(scratch)
-  }
-  console.log(table(results))
-  for (const reason of reasons(results)) console.log(`\n${reason.slice(0, 3000)}`)
-  if (values.json) writeFileSync(values.json, JSON.stringify(results, null, 2))
-  return results
+    }
+  })
+} finally {
+  rmSync(scratch, { recursive: true, force: true })
 }
+const text = `${table(results)}\n\nSeen with ${hosts.join(', ')}.`
+console.log(text)
+if (options.write) writeGuide(text)
+if (options.json) console.log(JSON.stringify(results))
+process.exitCode = results.some((result) => columns.some(([key]) => result[key]?.state === 'fails'))
+  ? 1
+  : 0
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const results = await main()
-  const failed = results.some((result) => columns.some(([key]) => result[key]?.state === 'fails'))
-  process.exitCode = failed ? 1 : 0
+/** A bundle is often one line of a megabyte, and an error shows it. */
+function clipped(text) {
+  const lines = text
+    .split('\n')
+    .map((line) => (line.length > 300 ? `${line.slice(0, 300)}…` : line))
+  return lines.slice(0, 40).join('\n')
 }

@@ -10,7 +10,8 @@ import { missing, openPage, withBrowser } from '../../support/browser.mjs'
 
 /** The folder of this file. */
 export const here = fileURLToPath(new URL('.', import.meta.url))
-const root = fileURLToPath(new URL('../../..', import.meta.url))
+/** The folder of the library. */
+export const root = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** A build that takes longer hangs. */
 const buildMs = 240_000
