@@ -15,11 +15,12 @@ async function shortTable(): Promise<any[]> {
   const { stdout, stderr } = await run.catch((error: unknown) => error as Record<string, string>)
   const last = stdout.trimEnd().split('\n').at(-1)!
   if (!last.startsWith('[')) throw new Error(`run.mjs has given no results\n${stderr}`)
-  const rows = JSON.parse(last)
-  return rows.map((row: object) => ({ ...row, stderr }))
+  return JSON.parse(last).map((row: object) => ({ ...row, stderr }))
 }
 
-const cells = (await shortTable()).flatMap(({ name, stderr, build, node }) => [
+/** Windows has no process groups, which run.mjs ends. */
+const rows = process.platform === 'win32' ? [] : await shortTable()
+const cells = rows.flatMap(({ name, stderr, build, node }) => [
   { title: `${name}, a page`, stderr, ...build },
   { title: `${name}, a Node server`, stderr, ...node },
 ])

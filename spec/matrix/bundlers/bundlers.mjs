@@ -132,7 +132,8 @@ export const bundlers = [
       build: [['next', 'build', `--${by.toLowerCase()}`]],
       start: ['next', 'start', '--hostname', '127.0.0.1', '--port', 'PORT'],
     },
-    node: { path: '/changed' },
+    // The server is the page's: its routes are in with/next/app.
+    node: {},
   })),
   {
     name: 'tsup',

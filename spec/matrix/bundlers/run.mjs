@@ -88,7 +88,14 @@ async function runBundler(bundler, { scratch, tarball, browsers, only }) {
       }
   }
   const ask = async (address) => check(await (await fetch(address)).text())
-  const serveAndAsk = async () => {
+  /** Rows of the server: those that it has changed, or those of one of the two other programs. */
+  const nodeRows = async (which) => {
+    if (bundler.node.build === undefined) {
+      if (result.build?.state === 'fails') throw new Error('the build of the page has failed')
+      await serving(words(bundler.page.start), options, (address) => ask(address + which))
+      return
+    }
+    if (which !== 'changed') cpSync(join(here, 'with', which), at, { recursive: true })
     const printed = await build(bundler.node.build)
     if (bundler.node.commonjs)
       writeFileSync(join(at, 'dist/package.json'), '{ "type": "commonjs" }')
@@ -115,18 +122,17 @@ async function runBundler(bundler, { scratch, tarball, browsers, only }) {
       }
       return printed
     })
-  if (wanted.node)
-    result.node = await cell(async () => {
-      const { path } = bundler.node
-      if (path === undefined) return serveAndAsk()
-      if (result.build?.state === 'fails') throw new Error('the build of the page has failed')
-      await serving(words(bundler.page.start), options, (address) => ask(address + path.slice(1)))
-    })
-  if (result.node?.state === 'fails' && bundler.node.path === undefined) {
-    // Does the same bundle start threads without the library?
-    cpSync(join(here, 'with/control'), at, { recursive: true })
-    const control = await cell(serveAndAsk)
-    if (control.state !== 'exact') result.node = { state: 'no threads', reason: control.reason }
+  if (wanted.node) {
+    result.node = await cell(() => nodeRows('changed'))
+    // Does the same bundler start a thread without the library, and the library without a thread?
+    if (result.node.state === 'fails') {
+      const [control, alone] = [
+        await cell(() => nodeRows('control')),
+        await cell(() => nodeRows('alone')),
+      ]
+      if (control.state === 'fails' && alone.state === 'exact')
+        result.node = { state: 'no threads', reason: control.reason }
+    }
   }
   return result
 }
@@ -189,7 +195,7 @@ const hosts = [`Node ${process.versions.node}`]
 try {
   const tarball = await pack(scratch)
   await withBrowsers(options.browser ?? ['chromium', 'firefox'], async (browsers) => {
-    for (const { browser } of browsers) hosts.push((await browser.version()).replace('/', ' '))
+    for (const { browser } of browsers) hosts.push(nameOf(await browser.version()))
     for (const bundler of chosen) {
       const began = Date.now()
       const result = await runBundler(bundler, { scratch, tarball, browsers, only: options.cell })
@@ -212,6 +218,12 @@ if (options.json) console.log(JSON.stringify(results))
 process.exitCode = results.some((result) => columns.some(([key]) => result[key]?.state === 'fails'))
   ? 1
   : 0
+
+/** "firefox/140.1" as "Firefox 140.1". */
+function nameOf(version) {
+  const [name, number] = version.split('/')
+  return `${name[0].toUpperCase()}${name.slice(1)} ${number}`
+}
 
 /** A bundle is often one line of a megabyte, and an error shows it. */
 function clipped(text) {
