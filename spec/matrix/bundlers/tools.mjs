@@ -1,8 +1,9 @@
 /** What run.mjs and newcomer.mjs share: processes that end, the app with the library, the answers. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
@@ -28,6 +29,7 @@ const running = new Set()
 
 function end(child) {
   running.delete(child)
+  if (child.pid === undefined) return // It could not be started.
   try {
     process.kill(-child.pid, 'SIGKILL')
   } catch (error) {
@@ -35,7 +37,6 @@ function end(child) {
   }
 }
 
-process.on('exit', () => running.forEach(end))
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
 
 /** Starts a command in a process group of its own; `output()` is all that it has printed. */
@@ -131,6 +132,16 @@ export async function pack(to) {
   return join(to, (await run(npm, { cwd: root, env: process.env })).trim().split('\n').at(-1))
 }
 
+/** A folder for the apps, which is deleted when this program ends. */
+export function scratchFolder() {
+  const folder = mkdtempSync(join(tmpdir(), 'dirtyring-bundlers-'))
+  process.on('exit', () => {
+    running.forEach(end)
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
+  })
+  return folder
+}
+
 async function freePort() {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -193,9 +204,10 @@ export async function rowsOfPage(browser, address) {
       // A page whose code has thrown shows no rows later.
       if (heard.some((text) => text.startsWith('page error')))
         until = Math.min(until, Date.now() + 5_000)
-      const text = await page.evaluate(
-        () => globalThis.document.querySelector('output')?.textContent,
-      )
+      // It rejects while a dev server reloads the page.
+      const text = await page
+        .evaluate(() => globalThis.document.querySelector('output')?.textContent)
+        .catch(() => undefined)
       if (text) return text
       if (Date.now() > until) throw new Error(`the page shows no rows\n${heard.join('\n')}`)
       await wait(50)
