@@ -118,4 +118,8 @@ export default defineConfig(
     // ESLint alone does not see that JSX uses a component.
     rules: { 'no-unused-vars': 'off' },
   },
+  {
+    files: ['spec/runners/project/**/*.cjs'],
+    languageOptions: { sourceType: 'commonjs', globals: { ...globals.node, ...globals.jest } },
+  },
 )

@@ -184,12 +184,14 @@ class WorkerWatch {
 
   /** The tracker wakes what sleeps on FINISHED when it ends. Does not keep the thread alive. */
   #listen(): void {
-    whenNotified(this.#memory.words, FINISHED, 0, LISTEN_MS, hearerOf(this.#ear))
+    const hear = hearerOf(this.#ear)
+    if (whenNotified(this.#memory.words, FINISHED, 0, LISTEN_MS, hear)) return
+    unref(setTimeout(() => hear('timed-out'), LISTEN_MS))
   }
 
   /** The tracker has stopped, or a wait is over. */
   hear(outcome: string): void {
-    if (outcome === 'timed-out') this.#listen()
+    if (outcome === 'timed-out' && Atomics.load(this.#memory.words, FINISHED) === 0) this.#listen()
     else this.#end()
   }
 
