@@ -123,6 +123,15 @@ export default defineConfig(
     languageOptions: { globals: globals.browser },
   },
   {
+    files: ['spec/matrix/bundlers/{app,with}/**/*.js'],
+    languageOptions: {
+      globals: globals.browser,
+      parserOptions: { ecmaFeatures: { jsx: true } },
+    },
+    // ESLint alone does not see that JSX uses a component.
+    rules: { 'no-unused-vars': 'off' },
+  },
+  {
     files: ['spec/runners/project/**/*.cjs'],
     languageOptions: { sourceType: 'commonjs', globals: { ...globals.node, ...globals.jest } },
   },

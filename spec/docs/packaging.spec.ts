@@ -290,13 +290,6 @@ describe('a bundler', () => {
     expect(bundles.unused.bytes).toBeLessThan(100)
     expect(bundles.bare.bytes).toBeLessThan(100)
   })
-
-  it('finds nothing of Node in it, for a page and for Node alike', () => {
-    for (const { nodeImports, bytes } of [bundles.node, bundles.browser, bundles.aggregator]) {
-      expect(nodeImports).toEqual([])
-      expect(bytes).toBeGreaterThan(10_000)
-    }
-  })
 })
 
 describe('where there is no shared memory', () => {

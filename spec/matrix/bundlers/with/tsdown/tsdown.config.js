@@ -1,0 +1,4 @@
+export default {
+  entry: ['server.js', 'server-writer.js'],
+  fixedExtension: false,
+}
