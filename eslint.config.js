@@ -109,4 +109,8 @@ export default defineConfig(
     languageOptions: { globals: globals.node },
     rules: { 'no-unused-vars': unused },
   },
+  {
+    files: ['spec/matrix/program/{web,scope}-*.mjs'],
+    languageOptions: { globals: { ...globals.browser, ...globals.worker } },
+  },
 )

@@ -1,0 +1,31 @@
+/** Web Workers: in a page, and in Bun and Deno. */
+const isPage = typeof document !== 'undefined'
+const inBrowser = typeof process === 'undefined'
+
+export const webHost = (place) => ({
+  threads: 'web',
+  place,
+  /** A page's main thread may not sleep. */
+  mayBlock: !isPage,
+  inBrowser,
+  showsWorkerEnds: false,
+  aggregatorWorker: () => newWorker('aggregator'),
+  /** A page sees its worker's errors, and not that it was terminated. */
+  killAggregator: (worker) => worker.postMessage('throw'),
+
+  async start(name) {
+    const worker = newWorker(name)
+    return {
+      worker,
+      receive: (listener) => worker.addEventListener('message', ({ data }) => listener(data)),
+      onError: (listener) =>
+        worker.addEventListener('error', (event) => listener(event.message || 'no message')),
+      send: (message) => worker.postMessage(message),
+      terminate: () => worker.terminate(),
+    }
+  },
+})
+
+function newWorker(name) {
+  return new Worker(new URL(`./web-${name}.mjs`, import.meta.url), { type: 'module' })
+}
