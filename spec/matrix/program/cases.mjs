@@ -457,11 +457,13 @@ export const cases = {
       }
       const tracker = await create({ aggregator })
       const writer = tracker.openWriter()
-      writer.mark(1)
       workers[0].terminate()
+      await pause(300)
+      writer.mark(1)
       same(await idsOf(tracker), [1], 'keys')
       same(tracker.health().restarts, 1, 'restarts')
       workers[1].terminate()
+      await pause(300)
       writer.mark(2)
       same(await stopped(tracker), { ids: [2], exact: true, last: true }, 'the last epoch')
     },
@@ -573,7 +575,10 @@ export const cases = {
         const writer = tracker.openWriter()
         const epochs = []
         for (let round = 0; round < 3; round++) {
-          for (let i = 0; i < 3000; i++) writer.mark((i * 7919 * (round + 1)) % 2503)
+          for (let i = 0; i < 3000; i++) {
+            if (i % 500 === 0) await writer.waitForRoom(500)
+            writer.mark((i * 7919 * (round + 1)) % 2503)
+          }
           epochs.push(await idsOf(tracker))
         }
         const set = new library.FingerprintSet({ kernel })
