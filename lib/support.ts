@@ -1,14 +1,15 @@
-import { platform } from '#platform'
+import { platform } from './platform/current.js'
 import { canWaitAsync } from './wait-async.js'
 
 /** What this runtime can do: see {@link runtimeSupport}. */
 export interface RuntimeSupport {
   /**
    * SharedArrayBuffer exists. In a browser that needs Cross-Origin-Opener-Policy and
-   * Cross-Origin-Embedder-Policy.
+   * Cross-Origin-Embedder-Policy. In a SharedWorker and in a service worker it may be missing even
+   * so.
    */
   sharedMemory: boolean
-  /** This thread may sleep in Atomics.wait (not a browser's main thread). */
+  /** This thread may sleep in Atomics.wait (not a page's main thread, nor a service worker). */
   canBlock: boolean
   /** Atomics.waitAsync exists. Without it the library polls every few ms instead of being woken. */
   waitAsync: boolean

@@ -3,8 +3,8 @@
  * importing it in a worker makes that worker wait for a tracker's handle and run the aggregator
  * until the tracker stops.
  */
-import { platform } from '#platform'
 import type { TrackerHandle } from '../options.js'
+import { platform } from '../platform/current.js'
 import { setTimeout } from '../timers.js'
 import { runAggregator, runAggregatorAlone } from './run.js'
 

@@ -188,7 +188,8 @@ export function checkHost(): void {
     throw new DirtyRingError(
       'ERR_DIRTYRING_NO_SHARED_MEMORY',
       'SharedArrayBuffer is missing: a page needs the headers ' +
-        'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp',
+        'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp. ' +
+        'A SharedWorker or a service worker may lack it even so: use a page or a dedicated worker',
     )
   }
 }

@@ -1,8 +1,13 @@
-import { platform } from '#platform'
+import { platform } from '../platform/current.js'
 import { THREADS, TRACKER_ID } from './map.js'
 import type { Memory } from './memory.js'
 
 const drawnIds = new Map<string, number>()
+/**
+ * The first number that is drawn. Below are a host's own: in one process, threads may have numbers
+ * of either kind.
+ */
+const DRAWN = 2 ** 30
 
 /** This thread's number in a memory: the host's own, or one drawn from the memory's counter. */
 export function threadIdFor(memory: Memory): number {
@@ -10,7 +15,7 @@ export function threadIdFor(memory: Memory): number {
   const { words } = memory
   const key = `${words[TRACKER_ID]},${words[TRACKER_ID + 1]}`
   let id = drawnIds.get(key)
-  if (id === undefined) drawnIds.set(key, (id = Atomics.add(words, THREADS, 1)))
+  if (id === undefined) drawnIds.set(key, (id = DRAWN + Atomics.add(words, THREADS, 1)))
   return id
 }
 

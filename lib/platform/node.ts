@@ -1,28 +1,22 @@
-import {
-  getEnvironmentData,
-  isMainThread,
-  parentPort,
-  setEnvironmentData,
-  threadId,
-  Worker,
-} from 'node:worker_threads'
+import type * as WorkerThreads from 'node:worker_threads'
 import { setImmediate } from '../timers.js'
+import { mayBlock } from './may-block.js'
 import {
   type AggregatorThread,
   type HandleMessage,
   isHandleMessage,
   type Platform,
+  WORKER_NAME,
 } from './platform.js'
+import { adoptWebWorker } from './web.js'
 
-/**
- * The thread ids of the workers that this thread has started since the library was loaded. A worker
- * that has ended no longer knows its own id.
- */
-const threadIds = new WeakMap<Worker, number>()
-const startListeners = new Set<(worker: unknown) => void>()
-const endListeners = new Set<() => void>()
-/** The library adds one 'exit' listener to a worker: an emitter warns at its eleventh listener. */
-const exitListeners = new WeakMap<Worker, Set<(threadId: number) => void>>()
+type Worker = WorkerThreads.Worker
+
+/** A Web Worker of Bun, which has a thread id and tells its end. */
+interface BunWorker {
+  readonly threadId: number
+  addEventListener(type: 'close', listener: () => void, options: { once: true }): void
+}
 
 /**
  * The environment data in which a thread leaves its thread id, and those of the threads above it.
@@ -30,99 +24,152 @@ const exitListeners = new WeakMap<Worker, Set<(threadId: number) => void>>()
  */
 const ANCESTRY = 'dirtyring.ancestry'
 
-function readAncestors(): readonly number[] {
-  const ancestry = (getEnvironmentData(ANCESTRY) ?? []) as unknown as readonly number[]
-  // If the first id is this thread's own, another copy of the library has left it here.
-  return ancestry[0] === threadId ? ancestry.slice(1) : ancestry
+/** Node, Bun and Deno. They give `node:worker_threads`: an import would stop bundlers for pages. */
+export function nodePlatform(threads: typeof WorkerThreads): Platform {
+  const { getEnvironmentData, isMainThread, parentPort, setEnvironmentData, threadId } = threads
+  const canBlock = mayBlock()
+  const starts = new WorkerStarts()
+  const endListeners = new Set<() => void>()
+  /** The library adds one 'exit' listener to a worker: an emitter warns at its eleventh listener. */
+  const exitListeners = new WeakMap<object, Set<(threadId: number) => void>>()
+  const ancestors = readAncestors()
+
+  function readAncestors(): readonly number[] {
+    const ancestry = (getEnvironmentData(ANCESTRY) ?? []) as unknown as readonly number[]
+    // If the first id is this thread's own, another copy of the library has left it here.
+    return ancestry[0] === threadId ? ancestry.slice(1) : ancestry
+  }
+
+  const isThread = (worker: unknown): worker is Worker => worker instanceof threads.Worker
+
+  return {
+    threadId,
+    ancestors,
+    announceParent() {
+      setEnvironmentData(ANCESTRY, [threadId, ...ancestors])
+    },
+    canBlock: () => canBlock,
+    turn: () => new Promise((resolve) => setImmediate(resolve)),
+
+    startWorker(code) {
+      const worker = new threads.Worker(code, { eval: true, name: WORKER_NAME })
+      worker.unref()
+      return aggregatorThread(worker, true)
+    },
+
+    adoptWorker(worker) {
+      if (!isThread(worker)) return adoptWebWorker(worker)
+      if (worker.threadId === -1) return undefined
+      worker.unref()
+      return aggregatorThread(worker, false)
+    },
+
+    watchWorker(worker, onExit) {
+      if (!isThread(worker) && !isBunWorker(worker)) return undefined
+      const hasEnded = worker.threadId === -1 // -1 from the 'exit' event on
+      const id = hasEnded ? starts.idOf(worker) : worker.threadId
+      if (id === undefined)
+        throw new Error(
+          'the worker was started before the library was loaded, and has ended: ' +
+            'its number is no longer known',
+        )
+      if (hasEnded) {
+        onExit(id)
+        return () => undefined
+      }
+      let listeners = exitListeners.get(worker)
+      if (listeners === undefined) {
+        const all = (listeners = new Set())
+        exitListeners.set(worker, all)
+        const tell = (): void => {
+          for (const listener of all) listener(id)
+        }
+        if (isThread(worker)) worker.once('exit', tell)
+        else worker.addEventListener('close', tell, { once: true })
+      }
+      const own = listeners.add(onExit)
+      return () => {
+        own.delete(onExit)
+      }
+    },
+
+    onWorkerStart: (listener) => starts.listen(listener),
+
+    onThreadEnd({ end }) {
+      // One hook serves all listeners of the thread.
+      if (endListeners.size === 0)
+        process.once('exit', () => endListeners.forEach((each) => each()))
+      endListeners.add(end)
+    },
+
+    onHandle(listener) {
+      if (isMainThread || parentPort === null) return
+      const port = parentPort
+      port.on('message', function receive(message: unknown) {
+        if (!isHandleMessage(message)) return
+        port.off('message', receive)
+        listener(message.dirtyringAggregate, message.isAlone)
+      })
+    },
+
+    warn(message) {
+      process.emitWarning(message, 'DirtyRingWarning')
+    },
+  }
 }
 
-const ancestors = readAncestors()
+/** The workers that this thread starts. */
+class WorkerStarts {
+  /** A worker that has ended no longer knows its own id. */
+  readonly #ids = new WeakMap<object, number>()
+  readonly #listeners = new Set<(worker: unknown) => void>()
+  readonly #channel: typeof import('node:diagnostics_channel')
 
-// One listener serves all trackers, because the eleventh listener of an emitter prints a warning.
-process.on('worker', (worker) => {
-  threadIds.set(worker, worker.threadId)
-  for (const listener of startListeners) listener(worker)
-})
+  constructor() {
+    this.#channel = process.getBuiltinModule('node:diagnostics_channel')
+    // One listener serves all trackers, because the eleventh listener of an emitter prints a
+    // warning. Bun tells here of its Web Workers as well.
+    process.on('worker', (worker) => this.#note(worker))
+  }
 
-export const platform: Platform = {
-  threadId,
-  ancestors,
-  announceParent() {
-    setEnvironmentData(ANCESTRY, [threadId, ...ancestors])
-  },
-  canBlock: () => true,
-  turn: () => new Promise((resolve) => setImmediate(resolve)),
+  idOf(worker: object): number | undefined {
+    return this.#ids.get(worker)
+  }
 
-  startWorker() {
-    const worker = new Worker(new URL('../aggregator/worker.js', import.meta.url), {
-      name: 'dirtyring aggregator',
-      // --input-type is for the text of `node -e`. A worker that inherits it, and runs a file, does
-      // not start.
-      ...(process.execArgv.some((arg) => arg.startsWith('--input-type')) ? { execArgv: [] } : {}),
-    })
-    worker.unref()
-    return aggregatorThread(worker, true)
-  },
-
-  adoptWorker(worker) {
-    if (!(worker instanceof Worker) || worker.threadId === -1) return undefined
-    worker.unref()
-    return aggregatorThread(worker, false)
-  },
-
-  watchWorker(worker, onExit) {
-    if (!(worker instanceof Worker)) return undefined
-    const hasEnded = worker.threadId === -1 // -1 from the 'exit' event on
-    const id = hasEnded ? threadIds.get(worker) : worker.threadId
-    if (id === undefined)
-      throw new Error(
-        'the worker was started before the library was loaded, and has ended: ' +
-          'its number is no longer known',
-      )
-    if (hasEnded) {
-      onExit(id)
-      return () => undefined
-    }
-    let listeners = exitListeners.get(worker)
-    if (listeners === undefined) {
-      const all = (listeners = new Set())
-      exitListeners.set(worker, all)
-      worker.once('exit', () => {
-        for (const listener of all) listener(id)
-      })
-    }
-    const own = listeners.add(onExit)
+  listen(listener: (worker: unknown) => void): () => void {
+    if (this.#listeners.size === 0) this.#channel.subscribe(STARTS, this.#hear)
+    this.#listeners.add(listener)
     return () => {
-      own.delete(onExit)
+      this.#listeners.delete(listener)
+      if (this.#listeners.size === 0) this.#channel.unsubscribe(STARTS, this.#hear)
     }
-  },
+  }
 
-  onWorkerStart(listener) {
-    startListeners.add(listener)
-    return () => {
-      startListeners.delete(listener)
-    }
-  },
+  /**
+   * The channel tells in test runners that give a test a `process` of its own, which never tells.
+   * It is left when nothing listens, because it would keep a test's modules in memory.
+   */
+  readonly #hear = (message: unknown): void => this.#note((message as { worker: object }).worker)
 
-  onThreadEnd(listener) {
-    // One hook serves all listeners of the thread.
-    if (endListeners.size === 0) process.once('exit', () => endListeners.forEach((end) => end()))
-    endListeners.add(listener)
-  },
+  #note(worker: object): void {
+    const { threadId } = worker as Worker
+    if (this.#ids.has(worker) || threadId === -1) return // -1: ended before the host tells of it
+    this.#ids.set(worker, threadId)
+    for (const listener of this.#listeners) listener(worker)
+  }
+}
 
-  onHandle(listener) {
-    if (isMainThread || parentPort === null) return
-    const port = parentPort
-    port.on('message', function receive(message: unknown) {
-      if (!isHandleMessage(message)) return
-      port.off('message', receive)
-      listener(message.dirtyringAggregate, message.isAlone)
-    })
-  },
+/** The channel on which Node and Deno tell of a worker, in its constructor. */
+const STARTS = 'worker_threads'
 
-  warn(message) {
-    process.emitWarning(message, 'DirtyRingWarning')
-  },
+function isBunWorker(worker: unknown): worker is BunWorker {
+  return (
+    typeof process.versions.bun === 'string' &&
+    typeof worker === 'object' &&
+    worker !== null &&
+    'threadId' in worker &&
+    'addEventListener' in worker
+  )
 }
 
 function aggregatorThread(worker: Worker, isAlone: boolean): AggregatorThread {

@@ -1,7 +1,7 @@
 /**
- * What the library needs of its host beyond the language. Each host has one file that implements it
- * (node.ts, browser.ts). The `imports` conditions of the package choose the file. No other file of
- * the library names a host's API.
+ * What the library needs of its host beyond the language. Each kind of host has one file that
+ * implements it (node.ts, web.ts), and current.ts chooses. Beside timers.ts, no other file of the
+ * library names a host's API.
  */
 export interface Platform {
   /**
@@ -20,8 +20,11 @@ export interface Platform {
   canBlock(): boolean
   /** Resolves after one turn of this thread's event loop. */
   turn(): Promise<void>
-  /** Starts the package's own aggregator worker, which waits for postHandle(). */
-  startWorker(): AggregatorThread
+  /**
+   * Starts a worker that runs `code`, a script that needs nothing beside it, and waits for
+   * postHandle().
+   */
+  startWorker(code: string): AggregatorThread
   /**
    * Takes a running worker of the user's as the aggregator's worker. From then on it does not keep
    * the process alive. Returns undefined if the value is not a worker.
@@ -38,8 +41,11 @@ export interface Platform {
    * stops the calls.
    */
   onWorkerStart(listener: (worker: unknown) => void): () => void
-  /** Calls back when this thread ends without being terminated. */
-  onThreadEnd(listener: () => void): void
+  /**
+   * Calls `end` when this thread ends without being terminated, and `pause` when it stops for a
+   * while, from which it may not come back.
+   */
+  onThreadEnd(listeners: { readonly end: () => void; readonly pause: () => void }): void
   /**
    * In a worker: calls back with the handle that postHandle() sends. `isAlone` says that the
    * library started this worker, for the aggregator only.
@@ -48,6 +54,9 @@ export interface Platform {
   /** Prints a warning, if there is no caller to throw at. */
   warn(message: string): void
 }
+
+/** As debuggers and lists of threads show it. */
+export const WORKER_NAME = 'dirtyring aggregator'
 
 /** A worker that runs the aggregator, seen from the tracker's thread. */
 export interface AggregatorThread {

@@ -1,4 +1,4 @@
-import { platform } from '#platform'
+import { CARRIED } from '../aggregator/carried.js'
 import { announceSleep } from '../aggregator/park.js'
 import { host, unhost, whenWoken } from '../aggregator/run.js'
 import { dropRole } from '../aggregator/state.js'
@@ -23,6 +23,7 @@ import {
 import { handleOf, type Memory } from '../memory/memory.js'
 import type { ResolvedOptions, TrackerHandle } from '../options.js'
 import { patience } from '../patience.js'
+import { platform } from '../platform/current.js'
 import type { AggregatorThread } from '../platform/platform.js'
 import { releaseRole } from '../ring/reap.js'
 import { distance } from '../ring/token.js'
@@ -352,7 +353,7 @@ export class AggregatorHost {
   async #newThread(): Promise<AggregatorThread> {
     if (typeof this.#kind !== 'function') {
       try {
-        return platform.startWorker()
+        return platform.startWorker(CARRIED)
       } catch (cause) {
         throw cannotStart(cause instanceof Error ? cause.message : String(cause), cause)
       }

@@ -1,5 +1,5 @@
-import { platform } from '#platform'
 import { patience } from '../patience.js'
+import { platform } from '../platform/current.js'
 import { nowMs } from '../timers.js'
 import type { Listeners } from './events.js'
 

@@ -1,4 +1,3 @@
-import { platform } from '#platform'
 import { checkWhole } from '../check.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { outOfRange } from '../errors.js'
@@ -13,6 +12,7 @@ import {
   type TrackerHandle,
   type TrackerOptions,
 } from '../options.js'
+import { platform } from '../platform/current.js'
 import { type Start, startAt } from '../ring/start.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { reserveNative } from '../set/native/native.js'

@@ -1,5 +1,5 @@
-import { platform } from '#platform'
 import { invalidArg } from '../errors.js'
+import { platform } from '../platform/current.js'
 
 /** The workers whose end the tracker is told of. */
 export class WatchedWorkers {
@@ -13,25 +13,34 @@ export class WatchedWorkers {
     this.#onEnd = onEnd
   }
 
-  /** From here on every worker that this thread starts is watched. */
+  /**
+   * From here on every worker that this thread starts is watched, of those whose end the host
+   * tells. The host reports a worker in the middle of the user's program: nothing may be thrown.
+   */
   watchAll(): void {
-    this.#endAutomatic = platform.onWorkerStart((worker) => this.watch(worker))
+    this.#endAutomatic = platform.onWorkerStart((worker) => this.#tryWatch(worker))
   }
 
   watch(worker: unknown): void {
     if (typeof worker === 'object' && worker !== null && this.#watched.has(worker)) return
-    let unwatch: (() => void) | undefined
+    let isWatched: boolean
     try {
-      unwatch = platform.watchWorker(worker, (threadId) => {
-        if (unwatch !== undefined) this.#unwatch.delete(unwatch)
-        this.#onEnd(threadId)
-      })
+      isWatched = this.#tryWatch(worker)
     } catch (cause) {
       throw Object.assign(invalidArg('worker', 'a Worker whose number is known', worker), { cause })
     }
-    if (unwatch === undefined) throw invalidArg('worker', 'a Worker of node:worker_threads', worker)
+    if (!isWatched) throw invalidArg('worker', 'a Worker of node:worker_threads', worker)
+  }
+
+  #tryWatch(worker: unknown): boolean {
+    const unwatch = platform.watchWorker(worker, (threadId) => {
+      if (unwatch !== undefined) this.#unwatch.delete(unwatch)
+      this.#onEnd(threadId)
+    })
+    if (unwatch === undefined) return false
     this.#unwatch.add(unwatch)
     this.#watched.add(worker as object)
+    return true
   }
 
   end(): void {

@@ -1,8 +1,8 @@
 // The lanes of the calling thread's writers: what the thread has to publish and to close, and when.
 
-import { platform } from '#platform'
 import { LANE_WAKE } from '../memory/map.js'
 import { type Memory, sameMemory } from '../memory/memory.js'
+import { platform } from '../platform/current.js'
 import { hostsAny, pumpHosted } from '../ring/hosted.js'
 import { closeLane, isRingClosed, isStopped, type Lane, publish } from '../ring/lane.js'
 import { nowMs, setTimeout, unref } from '../timers.js'
@@ -27,7 +27,7 @@ export function addLane(lane: Lane): void {
   listen(lane)
   if (isHooked) return
   isHooked = true
-  platform.onThreadEnd(endThread)
+  platform.onThreadEnd({ end: endThread, pause: publishAll })
 }
 
 /** Nothing is left to do for the lane at the thread's end. */
@@ -89,6 +89,17 @@ export function closeForGood(lane: Lane): void {
 /** The ring is corrupt, and takes no token of this lane. */
 export function giveUp(lane: Lane): void {
   leaving.delete(lane)
+}
+
+/** The thread stops for a while, and may never go on: what it has staged must not wait for it. */
+function publishAll(): void {
+  for (const lane of openLanes) {
+    try {
+      publish(lane)
+    } catch {
+      // A corrupt ring: the next mark throws, and its caller sees why.
+    }
+  }
 }
 
 function endThread(): void {

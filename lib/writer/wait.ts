@@ -1,4 +1,3 @@
-import { platform } from '#platform'
 import { DirtyRingError } from '../errors.js'
 import { cannotContinue } from '../memory/failure.js'
 import {
@@ -15,6 +14,7 @@ import {
 import { threadIdFor } from '../memory/thread.js'
 import { addTotal } from '../memory/total.js'
 import { patience } from '../patience.js'
+import { platform } from '../platform/current.js'
 import { hostsAny, pumpHosted } from '../ring/hosted.js'
 import {
   hasRoom,

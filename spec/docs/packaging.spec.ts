@@ -87,7 +87,9 @@ describe('the package', () => {
       .filter((path) => /(?<!\.as)\.ts$/.test(path))
       .map((path) => path.replaceAll('\\', '/'))
     const built = sources.flatMap((path) =>
-      ['.js', '.d.ts'].map((end) => `dist/${path.replace(/\.ts$/, end)}`),
+      path.endsWith('.d.ts')
+        ? [`dist/${path.replace(/\.d\.ts$/, '.js')}`]
+        : ['.js', '.d.ts'].map((end) => `dist/${path.replace(/\.ts$/, end)}`),
     )
 
     const guides = readdirSync(join(root, 'docs')).filter(
@@ -144,12 +146,12 @@ describe('the package', () => {
 
   it('has every file that its manifest names', () => {
     const installed = join(project, 'node_modules/dirtyring')
-    const { exports, imports, bin } = JSON.parse(
+    const { exports, bin } = JSON.parse(
       readFileSync(join(installed, 'package.json'), 'utf8'),
     )
-    const named = JSON.stringify([exports, imports, bin]).match(/\.\/[\w./-]+\.\w+/g)!
+    const named = JSON.stringify([exports, bin]).match(/\.\/[\w./-]+\.\w+/g)!
 
-    expect(named.length).toBeGreaterThan(8)
+    expect(named.length).toBeGreaterThan(5)
     expect(named.filter((path) => !existsSync(join(installed, path)))).toEqual([])
     expect(readFileSync(join(installed, bin.dirtyring), 'utf8')).toMatch(
       /^#!\/usr\/bin\/env node\n/,
@@ -288,11 +290,11 @@ describe('a bundler', () => {
     expect(bundles.bare.bytes).toBeLessThan(100)
   })
 
-  it('takes the platform that it bundles for', () => {
-    expect(bundles.node.nodeImports).toEqual(['node:worker_threads'])
-    expect(bundles.browser.nodeImports).toEqual([])
-    expect(bundles.aggregatorInBrowser.nodeImports).toEqual([])
-    expect(bundles.browser.bytes).toBeGreaterThan(10_000)
+  it('finds nothing of Node in it, for a page and for Node alike', () => {
+    for (const { nodeImports, bytes } of [bundles.node, bundles.browser, bundles.aggregator]) {
+      expect(nodeImports).toEqual([])
+      expect(bytes).toBeGreaterThan(10_000)
+    }
   })
 })
 

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import { nodePlatform } from '../../lib/platform/node.js'
 import type { AggregatorThread, Platform } from '../../lib/platform/platform.js'
 
 /** The little of a Worker that the library uses, in sight of a spec. */
@@ -10,10 +11,10 @@ class FakeWorker extends EventEmitter {
   readonly unref = jest.fn()
   readonly postMessage = jest.fn()
   readonly terminate = jest.fn(async () => 1)
-  readonly script: URL | undefined
-  readonly options: { name?: string; execArgv?: string[] }
+  readonly script: string | undefined
+  readonly options: { name?: string; eval?: boolean }
 
-  constructor(script?: URL, options = {}) {
+  constructor(script?: string, options = {}) {
     super()
     this.script = script
     this.options = options
@@ -33,21 +34,18 @@ interface Threads {
 }
 
 const setEnvironmentData = jest.fn()
-const kept = process.execArgv
 
 /** The library's host, as a thread with number 7 loads it. */
-async function load(threads: Partial<Threads> = {}): Promise<Platform> {
+function load(threads: Partial<Threads> = {}): Platform {
   const { isMainThread = false, parentPort = new EventEmitter(), ancestry } = threads
-  jest.resetModules()
-  jest.unstable_mockModule('node:worker_threads', () => ({
+  return nodePlatform({
     getEnvironmentData: (key: string) => (key === 'dirtyring.ancestry' ? ancestry : 'other'),
     isMainThread,
     parentPort,
     setEnvironmentData,
     threadId: 7,
     Worker: FakeWorker,
-  }))
-  return (await import('../../lib/platform/node.js')).platform
+  } as never)
 }
 
 /** A worker that starts while the library is loaded. */
@@ -67,22 +65,21 @@ beforeEach(() => {
 afterEach(() => {
   jest.restoreAllMocks()
   process.removeAllListeners('worker')
-  process.execArgv = kept
 })
 
 describe('the threads above a thread of Node', () => {
   it('are none where no thread has left its number', async () => {
-    const host = await load()
+    const host = load()
     expect([host.threadId, host.ancestors]).toEqual([7, []])
   })
 
   it('are those that the thread which started it left, without its own number', async () => {
-    expect((await load({ ancestry: [3, 0] })).ancestors).toEqual([3, 0])
-    expect((await load({ ancestry: [7, 3, 0] })).ancestors).toEqual([3, 0])
+    expect(load({ ancestry: [3, 0] }).ancestors).toEqual([3, 0])
+    expect(load({ ancestry: [7, 3, 0] }).ancestors).toEqual([3, 0])
   })
 
   it('are left to the threads that it starts, with its own number first', async () => {
-    const host = await load({ ancestry: [3, 0] })
+    const host = load({ ancestry: [3, 0] })
     expect(setEnvironmentData).not.toHaveBeenCalled()
     host.announceParent()
     expect(setEnvironmentData.mock.calls).toEqual([['dirtyring.ancestry', [7, 3, 0]]])
@@ -91,7 +88,7 @@ describe('the threads above a thread of Node', () => {
 
 describe('a worker that a thread of Node watches', () => {
   it('is told to each listener when it starts, until that listener leaves', async () => {
-    const host = await load()
+    const host = load()
     const [first, second] = [jest.fn(), jest.fn()]
     const leave = host.onWorkerStart(first)
     host.onWorkerStart(second)
@@ -103,7 +100,7 @@ describe('a worker that a thread of Node watches', () => {
   })
 
   it('has its number told to each watcher when it ends, but not to one that has left', async () => {
-    const host = await load()
+    const host = load()
     const worker = new FakeWorker()
     const [first, second, third] = [jest.fn(), jest.fn(), jest.fn()]
     host.watchWorker(worker, first)
@@ -116,7 +113,7 @@ describe('a worker that a thread of Node watches', () => {
   })
 
   it('that has ended already has the number told at once with which it started', async () => {
-    const host = await load()
+    const host = load()
     const worker = started()
     worker.end()
     const told = jest.fn()
@@ -127,7 +124,7 @@ describe('a worker that a thread of Node watches', () => {
   })
 
   it('that has ended, and started before the library was loaded, is refused', async () => {
-    const host = await load()
+    const host = load()
     const worker = new FakeWorker()
     worker.end()
     const told = jest.fn()
@@ -136,14 +133,14 @@ describe('a worker that a thread of Node watches', () => {
   })
 
   it('is no worker: nothing is watched', async () => {
-    const host = await load()
+    const host = load()
     expect(host.watchWorker(new EventEmitter(), () => undefined)).toBeUndefined()
   })
 })
 
 describe('a thread of Node', () => {
   it('may block, and turns its event loop once all that is due has run', async () => {
-    const host = await load()
+    const host = load()
     expect(host.canBlock()).toBe(true)
     const order: string[] = []
     setImmediate(() => order.push('due'))
@@ -154,15 +151,15 @@ describe('a thread of Node', () => {
 
 describe('the end of a thread of Node', () => {
   it('is told to each listener, by one hook', async () => {
-    const host = await load()
-    const [first, second] = [jest.fn(), jest.fn()]
-    host.onThreadEnd(first)
+    const host = load()
+    const [first, second, pause] = [jest.fn(), jest.fn(), jest.fn()]
+    host.onThreadEnd({ end: first, pause })
     expect(once).toHaveBeenCalledTimes(1)
-    host.onThreadEnd(second)
+    host.onThreadEnd({ end: second, pause })
     expect(once.mock.calls.map(([name]) => name as string)).toEqual(['exit'])
     const [[, hook]] = once.mock.calls as unknown as [string, () => void][]
     hook()
-    expect([first.mock.calls.length, second.mock.calls.length]).toEqual([1, 1])
+    expect([first, second, pause].map(({ mock }) => mock.calls.length)).toEqual([1, 1, 0])
   })
 })
 
@@ -171,7 +168,7 @@ describe("the handle that a tracker sends to a worker of the user's", () => {
 
   it('is taken once, and other messages are left alone', async () => {
     const port = new EventEmitter()
-    const host = await load({ parentPort: port })
+    const host = load({ parentPort: port })
     const listener = jest.fn()
     host.onHandle(listener)
     for (const other of [undefined, null, 'text', {}]) port.emit('message', other)
@@ -184,42 +181,30 @@ describe("the handle that a tracker sends to a worker of the user's", () => {
 
   it('is not waited for on the main thread, nor where there is no port', async () => {
     const port = new EventEmitter()
-    const main = await load({ isMainThread: true, parentPort: port })
+    const main = load({ isMainThread: true, parentPort: port })
     main.onHandle(() => undefined)
     expect(port.listenerCount('message')).toBe(0)
-    const portless = await load({ parentPort: null })
+    const portless = load({ parentPort: null })
     expect(() => portless.onHandle(() => undefined)).not.toThrow()
   })
 })
 
 describe("the aggregator's thread, in Node", () => {
-  async function startedBy(execArgv: string[]): Promise<FakeWorker & { seen: AggregatorThread }> {
-    const host = await load()
-    process.execArgv = execArgv
-    const seen = host.startWorker()
-    return Object.assign(FakeWorker.latest!, { seen })
-  }
-
-  it("is the package's worker, which has a name and keeps no process alive", async () => {
-    const worker = await startedBy([])
-    expect(worker.script?.href).toMatch(/\/lib\/aggregator\/worker\.js$/)
-    expect(worker.options).toEqual({ name: 'dirtyring aggregator' })
+  it('runs the code that the package carries, has a name, and keeps no process alive', async () => {
+    const seen: AggregatorThread = load().startWorker('the code')
+    const worker = FakeWorker.latest!
+    expect(worker.script).toBe('the code')
+    expect(worker.options).toEqual({ eval: true, name: 'dirtyring aggregator' })
     expect(worker.unref).toHaveBeenCalledTimes(1)
-    expect(worker.seen.threadId).toBe(11)
-    worker.seen.postHandle('the handle')
+    expect(seen.threadId).toBe(11)
+    seen.postHandle('the handle')
     expect(worker.postMessage.mock.calls).toEqual([
       [{ dirtyringAggregate: 'the handle', isAlone: true }],
     ])
   })
 
-  it('does not inherit --input-type, with which no worker starts that has a file', async () => {
-    const args = ['--no-warnings', '--input-type=module']
-    expect((await startedBy(args)).options).toMatchObject({ execArgv: [] })
-    expect((await startedBy(['--no-warnings'])).options).not.toHaveProperty('execArgv')
-  })
-
   it("may be a worker of the user's, which keeps no process alive from then on", async () => {
-    const host = await load()
+    const host = load()
     const worker = new FakeWorker()
     const thread = host.adoptWorker(worker)!
     expect(worker.unref).toHaveBeenCalledTimes(1)
@@ -232,7 +217,7 @@ describe("the aggregator's thread, in Node", () => {
   })
 
   it('is neither what is no worker nor one that has ended', async () => {
-    const host = await load()
+    const host = load()
     const ended = new FakeWorker()
     ended.end()
     expect([host.adoptWorker(ended), host.adoptWorker(new EventEmitter())]).toEqual([
@@ -249,7 +234,7 @@ describe("the aggregator's thread, in Node", () => {
     ['its error', [new Error('broken')], 'broken'],
     ['what it threw, as text', ['thrown text'], 'thrown text'],
   ])('says with %s why it has ended', async (_, errors, cause) => {
-    const host = await load()
+    const host = load()
     const worker = new FakeWorker()
     const told = jest.fn()
     host.adoptWorker(worker)!.onExit(told)
@@ -260,7 +245,7 @@ describe("the aggregator's thread, in Node", () => {
 
   it('has its warnings printed under a name of their own', async () => {
     const warn = jest.spyOn(process, 'emitWarning').mockReturnValue()
-    const host = await load()
+    const host = load()
     host.warn('text')
     expect(warn.mock.calls).toEqual([['text', 'DirtyRingWarning']])
   })

@@ -55,7 +55,6 @@ function importsOf(from: string): Import[] {
     const isType = ts.isImportDeclaration(statement)
       ? statement.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword
       : statement.isTypeOnly
-    if (name === '#platform') return [{ from, to: 'platform/node.ts', isType }]
     if (!name.startsWith('.')) return []
     const to = posix.normalize(posix.join(posix.dirname(from), name.replace(/\.js$/, '.ts')))
     return [{ from, to, isType }]

@@ -18,7 +18,7 @@ let onNap = (): void => undefined
 const held: { callback: () => void; ms: number; cleared: boolean }[] = []
 let isHeld = false
 
-const { platform: node } = await import('../../lib/platform/node.js')
+const { platform: node } = await import('../../lib/platform/current.js')
 const platform = {
   ...node,
   canBlock: () => canBlock,
@@ -30,7 +30,7 @@ const platform = {
 let turned: (() => void)[] = []
 const timers = await import('../../lib/timers.js')
 jest.resetModules()
-jest.unstable_mockModule('#platform', () => ({ platform }))
+jest.unstable_mockModule('../../lib/platform/current.js', () => ({ platform }))
 jest.unstable_mockModule('../../lib/timers.js', () => ({
   ...timers,
   nowMs: () => now,

@@ -10,20 +10,26 @@ interface Copy {
   readonly library: Openers
   /** What the library does when this thread ends. */
   readonly ends: (() => void)[]
+  /** What it does when this thread stops, and may go on. */
+  readonly pauses: (() => void)[]
 }
 
 /** Copies of the library, one for each spec: a thread ends once. */
 const copies: Copy[] = []
-for (let i = 0; i < 5; i++) {
+for (let i = 0; i < 6; i++) {
   jest.resetModules()
   const ends: (() => void)[] = []
-  const { platform } = await import('../../lib/platform/node.js')
-  platform.onThreadEnd = (listener) => void ends.push(listener)
-  copies.push({ library: await import('../support/in-process.js'), ends })
+  const pauses: (() => void)[] = []
+  const { platform } = await import('../../lib/platform/current.js')
+  platform.onThreadEnd = ({ end, pause }) => {
+    ends.push(end)
+    pauses.push(pause)
+  }
+  copies.push({ library: await import('../support/in-process.js'), ends, pauses })
 }
-let { library, ends }: Copy = copies[0]
+let { library, ends, pauses }: Copy = copies[0]
 
-beforeEach(() => void ({ library, ends } = copies.pop()!))
+beforeEach(() => void ({ library, ends, pauses } = copies.pop()!))
 
 afterEach(() => void jest.restoreAllMocks())
 
@@ -58,6 +64,20 @@ describe('the end of a thread', () => {
       code: 'ERR_DIRTYRING_CLOSED',
       message: 'writer 0 is closed, because its thread is ending. Mark before the thread ends.',
     })
+  })
+
+  it('that may still go on publishes what is staged, and closes nothing', async () => {
+    const [one, two] = [await open(), await open()]
+    const writers = [one, two].map(({ tracker }) => tracker.openWriter())
+    for (const writer of writers) writer.mark(1)
+    one.hand.memory.words.fill(-1, one.hand.memory.layout.ring) // a corrupt ring
+    pauses[0]()
+    two.hand.run()
+    expect(two.tracker.stats()).toMatchObject({ distinct: 1 })
+    writers[1].mark(2)
+    writers[1].flush()
+    two.hand.run()
+    expect(two.tracker.stats()).toMatchObject({ distinct: 2 })
   })
 
   it('is not what a writer says that its caller has closed', async () => {

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import type { DirtyTracker, TrackerOptions, Writer } from '../../lib/index.js'
 import { FAILED, OWNER, PROGRESS, STARTING, TRACKER_THREAD } from '../../lib/memory/map.js'
 import { patience } from '../../lib/patience.js'
-import { platform } from '../../lib/platform/node.js'
+import { platform } from '../../lib/platform/current.js'
 import { holdClock } from '../support/clock.js'
 import { type Hand, openHeld, openInline, range, rejected, thrown } from '../support/in-process.js'
 

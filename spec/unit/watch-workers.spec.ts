@@ -38,7 +38,7 @@ const ears: ((outcome: string) => void)[] = []
 const { waitAsync } = Atomics
 const timers: { callback: () => void; ms: number }[] = []
 
-jest.unstable_mockModule('#platform', () => ({ platform }))
+jest.unstable_mockModule('../../lib/platform/current.js', () => ({ platform }))
 const real = await import('../../lib/timers.js')
 const retry = jest.fn((callback: () => void, ms: number) => {
   if (!isHeld) return real.setTimeout(callback, ms)

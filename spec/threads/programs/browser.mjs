@@ -29,10 +29,25 @@ parentPort.on('message', (data) => {
   else if (listeners.size === 0) early.push(data)
   else for (const listener of [...listeners]) listener({ data })
 })
-if (workerData.url !== undefined) import(workerData.url).then(() => {
+delete process.getBuiltinModule
+if (workerData.text !== undefined) {
+  new Function(workerData.text)()
   for (const data of early) for (const listener of [...listeners]) listener({ data })
-})
+}
 `
+
+/** The text behind each address that createObjectURL() gave. */
+const scripts = new Map()
+globalThis.Blob = class {
+  constructor([text]) {
+    this.text = text
+  }
+}
+URL.createObjectURL = ({ text }) => {
+  const url = `blob:${scripts.size}`
+  scripts.set(url, text)
+  return url
+}
 
 const workers = []
 /** What the next workers do: 'run' (the default), 'nothing', 'throw'. */
@@ -45,7 +60,7 @@ class PageWorker {
     const script = this.plan === 'throw' ? 'throw new Error("does not load")' : PRELUDE
     this.thread = new Thread(script, {
       eval: true,
-      workerData: { url: this.plan === 'run' ? url.href : undefined },
+      workerData: { text: this.plan === 'run' ? scripts.get(url) : undefined },
     })
     this.thread.unref()
     this.thread.on('error', ({ message }) =>
@@ -69,8 +84,8 @@ class PageWorker {
 async function load() {
   cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true })
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  delete manifest.imports['#platform'].node
   writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
+  delete process.getBuiltinModule // by which the library knows Node
   globalThis.addEventListener ??= () => undefined
   globalThis.removeEventListener ??= () => undefined
   const at = (path) => import(pathToFileURL(join(folder, 'dist', path)).href)

@@ -76,7 +76,7 @@ const cases = {
   },
 
   /**
-   * The build for browsers, in a realm that has the language and nothing else; then with timers.
+   * What a bundler for pages makes, in a realm that has the language and nothing else; then with timers.
    * Test environments lack TextEncoder (jsdom), and a page's worklets lack nearly everything.
    */
   async bare() {
@@ -88,9 +88,7 @@ const cases = {
       globalName: 'library',
       platform: 'browser',
       target: 'es2022',
-      tsconfigRaw: {}, // not this repository's, which has the platform of Node
       logLevel: 'error',
-      define: { 'import.meta.url': '"http://localhost/"' },
     })
     const script = new Script(`${outputFiles[0].text}\nlibrary`)
     const bare = script.runInContext(createContext({}))

@@ -1,0 +1,5 @@
+/**
+ * The aggregator's worker as one script that imports nothing, for hosts in which a worker cannot
+ * find a file beside this one. The build makes it of worker.ts (carry.js).
+ */
+export const CARRIED: string

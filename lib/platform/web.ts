@@ -1,0 +1,143 @@
+import { setTimeout } from '../timers.js'
+import { mayBlock } from './may-block.js'
+import {
+  type AggregatorThread,
+  type HandleMessage,
+  isHandleMessage,
+  type Platform,
+  WORKER_NAME,
+} from './platform.js'
+
+/**
+ * The parts of the web platform that this file uses, so that the library compiles without "dom".
+ */
+interface WebWorker {
+  postMessage(message: unknown): void
+  terminate(): void
+  addEventListener(type: 'error', listener: (event: { message?: string }) => void): void
+}
+interface ScopeEvent {
+  readonly data?: unknown
+  readonly persisted?: boolean
+}
+interface WorkerScope {
+  addEventListener?(type: string, listener: (event: ScopeEvent) => void): void
+  removeEventListener(type: string, listener: (event: ScopeEvent) => void): void
+}
+interface WebHost {
+  readonly Worker: (new (url: string, options: { name: string }) => WebWorker) | undefined
+  readonly Blob: new (parts: string[], options: { type: string }) => object
+  readonly URL: { createObjectURL(blob: object): string }
+}
+
+/** The aggregator's code, where a worker finds it. One address serves all workers of this realm. */
+let address: string | undefined
+
+/** A page, or a worker of a page. */
+export function webPlatform(): Platform {
+  const scope = globalThis as unknown as WorkerScope & { document?: unknown }
+  const canBlock = mayBlock()
+  return {
+    threadId: undefined,
+    ancestors: [],
+    announceParent: () => undefined,
+    canBlock: () => canBlock,
+    turn: () => new Promise((resolve) => setTimeout(resolve, 0)),
+
+    startWorker(code) {
+      const { Worker, Blob, URL } = globalThis as unknown as WebHost
+      if (Worker === undefined)
+        throw new Error('this runtime has no Worker: pass aggregator: "inline"')
+      address ??= URL.createObjectURL(new Blob([code], { type: 'text/javascript' }))
+      try {
+        return aggregatorThread(new Worker(address, { name: WORKER_NAME }), true, WAY_OUT)
+      } catch (cause) {
+        throw new Error(`${(cause as Error).message}${WAY_OUT}`, { cause })
+      }
+    },
+
+    adoptWorker: adoptWebWorker,
+
+    watchWorker(worker) {
+      if (!isWebWorker(worker)) return undefined
+      throw new Error('a page cannot see a worker end: let the worker close its writers')
+    },
+
+    onWorkerStart: () => () => undefined,
+
+    onThreadEnd({ end, pause }) {
+      // A page that goes into the back/forward cache may come back, and go on.
+      scope.addEventListener?.('pagehide', ({ persisted }) =>
+        persisted === true ? pause() : end(),
+      )
+    },
+
+    onHandle(listener) {
+      if (scope.document !== undefined || scope.addEventListener === undefined) return
+      const receive = (event: ScopeEvent): void => {
+        if (!isHandleMessage(event.data)) return
+        scope.removeEventListener('message', receive)
+        listener(event.data.dirtyringAggregate, event.data.isAlone)
+      }
+      scope.addEventListener('message', receive)
+    },
+
+    warn(message) {
+      console.warn(message)
+    },
+  }
+}
+
+const WAY_OUT =
+  '. If a Content-Security-Policy forbids workers from "blob:", allow it in worker-src, or pass ' +
+  "aggregator: () => new Worker(…) with a worker whose script is: import 'dirtyring/aggregator'"
+
+/** A Web Worker of the user's as the aggregator's worker; undefined if the value is none. */
+export function adoptWebWorker(worker: unknown): AggregatorThread | undefined {
+  return isWebWorker(worker) ? aggregatorThread(worker, false, '') : undefined
+}
+
+function isWebWorker(worker: unknown): worker is WebWorker {
+  return (
+    typeof worker === 'object' &&
+    worker !== null &&
+    'postMessage' in worker &&
+    'terminate' in worker &&
+    'addEventListener' in worker
+  )
+}
+
+/**
+ * After terminate() the worker's code may still run for a moment, so the worker keeps its role for
+ * this time.
+ */
+const TERMINATED_MS = 50
+
+/**
+ * A page sees a worker's errors, but not its end. If a worker dies without an error, only its
+ * silence tells.
+ */
+function aggregatorThread(worker: WebWorker, isAlone: boolean, wayOut: string): AggregatorThread {
+  let tell: (cause: string) => void = () => undefined
+  let isEnding = false
+  const end = (cause: string): void => {
+    if (isEnding) return
+    isEnding = true
+    worker.terminate()
+    setTimeout(() => tell(cause), TERMINATED_MS)
+  }
+  worker.addEventListener('error', ({ message }) =>
+    // Without a message: the script was not loaded.
+    end(message === undefined || message === '' ? `the worker failed${wayOut}` : message),
+  )
+  return {
+    threadId: undefined,
+    postHandle: (handle) =>
+      worker.postMessage({ dirtyringAggregate: handle, isAlone } satisfies HandleMessage),
+    onExit: (listener) => (tell = listener),
+    terminate() {
+      end('terminated')
+      return Promise.resolve()
+    },
+  }
+}

@@ -1,0 +1,173 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import type { Platform } from '../../lib/platform/platform.js'
+
+interface PageEvent {
+  readonly type: string
+  readonly message?: string
+  readonly data?: unknown
+  readonly persisted?: boolean
+}
+
+/** What listens to a thing of the page. */
+class Ears {
+  readonly #listeners = new Map<string, Set<(event: PageEvent) => void>>()
+  addEventListener = (type: string, listener: (event: PageEvent) => void): void => {
+    if (!this.#listeners.has(type)) this.#listeners.set(type, new Set())
+    this.#listeners.get(type)!.add(listener)
+  }
+  removeEventListener = (type: string, listener: (event: PageEvent) => void): void => {
+    this.#listeners.get(type)?.delete(listener)
+  }
+  tell(event: PageEvent): void {
+    for (const listener of [...(this.#listeners.get(event.type) ?? [])]) listener(event)
+  }
+}
+
+class PageWorker extends Ears {
+  static readonly all: PageWorker[] = []
+  static refusal: Error | undefined
+
+  readonly postMessage = jest.fn()
+  readonly terminate = jest.fn()
+  readonly address: string
+  readonly options: object
+
+  constructor(address: string, options: object) {
+    super()
+    if (PageWorker.refusal !== undefined) throw PageWorker.refusal
+    this.address = address
+    this.options = options
+    PageWorker.all.push(this)
+  }
+}
+
+const page = globalThis as Record<string, unknown>
+const kept = new Map<string, unknown>()
+let scope: Ears
+let platform: Platform
+let texts: string[]
+
+beforeEach(async () => {
+  jest.resetModules()
+  scope = new Ears()
+  texts = []
+  PageWorker.all.length = 0
+  PageWorker.refusal = undefined
+  const has = {
+    addEventListener: scope.addEventListener,
+    removeEventListener: scope.removeEventListener,
+    Worker: PageWorker,
+    Blob: function (parts: string[]) {
+      texts.push(parts.join(''))
+    },
+    URL: { createObjectURL: () => `blob:${texts.length}` },
+  }
+  for (const [name, value] of Object.entries(has)) {
+    kept.set(name, page[name])
+    page[name] = value
+  }
+  platform = (await import('../../lib/platform/web.js')).webPlatform()
+})
+
+afterEach(() => {
+  for (const [name, value] of kept) page[name] = value
+  delete page.document
+})
+
+describe("a page's host", () => {
+  it('tells of no thread numbers, parents or starts of workers', () => {
+    expect([platform.threadId, platform.ancestors]).toEqual([undefined, []])
+    platform.announceParent()
+    platform.onWorkerStart(() => undefined)()
+  })
+
+  it('is chosen where the library finds no worker_threads', async () => {
+    const { getBuiltinModule } = process
+    try {
+      process.getBuiltinModule = undefined as never
+      const { platform: current } = await import('../../lib/platform/current.js')
+      expect(current.threadId).toBeUndefined()
+    } finally {
+      process.getBuiltinModule = getBuiltinModule
+    }
+    jest.resetModules()
+    const { platform: current } = await import('../../lib/platform/current.js')
+    expect(current.threadId).toBe(0)
+  })
+
+  it('starts each worker of the library from one address, at which the code is', () => {
+    platform.startWorker('the code')
+    platform.startWorker('the code').postHandle('the handle')
+    expect(texts).toEqual(['the code'])
+    expect(PageWorker.all.map(({ address, options }) => [address, options])).toEqual(
+      Array(2).fill(['blob:1', { name: 'dirtyring aggregator' }]),
+    )
+    expect(PageWorker.all[1].postMessage.mock.calls).toEqual([
+      [{ dirtyringAggregate: 'the handle', isAlone: true }],
+    ])
+  })
+
+  it('names the way out where a policy forbids such workers, at once or by an error', () => {
+    const wayOut = /Content-Security-Policy.*aggregator: \(\) => new Worker.*dirtyring\/aggregator/
+    jest.useFakeTimers()
+    const told = jest.fn()
+    platform.startWorker('').onExit(told)
+    PageWorker.all[0].tell({ type: 'error' })
+    PageWorker.refusal = new Error('by a policy')
+    expect(() => platform.startWorker('')).toThrow(wayOut)
+    expect(() => platform.startWorker('')).toThrow('by a policy. If')
+    jest.useRealTimers()
+  })
+
+  it('says that a worker failed, and why, once it runs no more', async () => {
+    const causes: string[] = []
+    for (const [i, message] of ['as told', ''].entries()) {
+      const ended = new Promise<string>((resolve) => platform.startWorker('').onExit(resolve))
+      PageWorker.all[i].tell({ type: 'error', message })
+      PageWorker.all[i].tell({ type: 'error', message: 'a second one' })
+      expect(PageWorker.all[i].terminate).toHaveBeenCalledTimes(1)
+      causes.push(await ended)
+    }
+    expect(causes[0]).toBe('as told')
+    expect(causes[1]).toMatch(/^the worker failed\. If a Content-Security-Policy/)
+  })
+
+  it("takes a worker of the user's, and nothing that is none", () => {
+    const worker = new PageWorker('', {})
+    platform.adoptWorker(worker)!.postHandle(1)
+    expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 1, isAlone: false }]])
+    const { addEventListener, postMessage } = worker
+    for (const none of [undefined, null, 'text', {}, { addEventListener, postMessage }])
+      expect(platform.adoptWorker(none)).toBeUndefined()
+  })
+
+  it('cannot watch a worker', () => {
+    expect(() => platform.watchWorker(new PageWorker('', {}), () => undefined)).toThrow(
+      'cannot see',
+    )
+    expect(platform.watchWorker({}, () => undefined)).toBeUndefined()
+  })
+
+  it('tells the end of a page from its way into the back/forward cache', () => {
+    const [end, pause] = [jest.fn(), jest.fn()]
+    platform.onThreadEnd({ end, pause })
+    scope.tell({ type: 'pagehide', persisted: true })
+    expect([end, pause].map(({ mock }) => mock.calls.length)).toEqual([0, 1])
+    scope.tell({ type: 'pagehide', persisted: false })
+    expect([end, pause].map(({ mock }) => mock.calls.length)).toEqual([1, 1])
+  })
+
+  it('takes one handle in a worker, and none in a page', () => {
+    const message = { type: 'message', data: { dirtyringAggregate: 'handle', isAlone: true } }
+    const told = jest.fn()
+    platform.onHandle(told)
+    scope.tell({ type: 'message', data: 'another message' })
+    scope.tell(message)
+    scope.tell(message)
+    expect(told.mock.calls).toEqual([['handle', true]])
+    page.document = {}
+    platform.onHandle(told)
+    scope.tell(message)
+    expect(told).toHaveBeenCalledTimes(1)
+  })
+})
