@@ -3,7 +3,29 @@
  * other threads, which live in real time: a test's fake timers, installed later, must not stop it.
  * Every module of the library takes them from here (a lint rule says so).
  */
-export const { setTimeout, clearTimeout, setInterval, clearInterval } = globalThis
+export const { setInterval, clearInterval } = globalThis
+
+export const [setTimeout, clearTimeout] = timeouts()
+
+/** The host's. An audio worklet has none: the engine's own wait takes their place there. */
+function timeouts(): [typeof globalThis.setTimeout, typeof globalThis.clearTimeout] {
+  const host = globalThis as Partial<typeof globalThis>
+  if (host.setTimeout !== undefined && host.clearTimeout !== undefined)
+    return [host.setTimeout, host.clearTimeout]
+  const wait = (callback: () => void, ms: number): { isOver: boolean } => {
+    const timer = { isOver: false }
+    neverNotified ??= new Int32Array(new SharedArrayBuffer(4))
+    const waiting = Atomics.waitAsync(neverNotified as Int32Array<SharedArrayBuffer>, 0, 0, ms)
+    void Promise.resolve(waiting.value).then(() => {
+      if (!timer.isOver) callback()
+    })
+    return timer
+  }
+  const end = (timer: { isOver: boolean } | undefined): void => {
+    if (timer !== undefined) timer.isOver = true
+  }
+  return [wait as never, end as never]
+}
 
 /** The host's. A host without one gets a promise's microtask. */
 export const queueMicrotask: (callback: () => void) => void =

@@ -146,9 +146,7 @@ describe('the package', () => {
 
   it('has every file that its manifest names', () => {
     const installed = join(project, 'node_modules/dirtyring')
-    const { exports, bin } = JSON.parse(
-      readFileSync(join(installed, 'package.json'), 'utf8'),
-    )
+    const { exports, bin } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
     const named = JSON.stringify([exports, bin]).match(/\.\/[\w./-]+\.\w+/g)!
 
     expect(named.length).toBeGreaterThan(5)

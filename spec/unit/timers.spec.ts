@@ -54,6 +54,19 @@ describe("the library's timers", () => {
     expect(called).toHaveBeenCalledTimes(1)
   })
 
+  it("call back by the engine's own wait where the host has no timers, unless they are cleared", async () => {
+    const { setTimeout, clearTimeout } = await loadWithout('setTimeout', 'clearTimeout')
+    const order: number[] = []
+    await new Promise<void>((resolve) => {
+      setTimeout(() => resolve(), 40)
+      setTimeout(() => order.push(20), 20)
+      clearTimeout(setTimeout(() => order.push(10), 10))
+      setTimeout(() => order.push(0), 0)
+      clearTimeout(undefined)
+    })
+    expect(order).toEqual([0, 20])
+  })
+
   it('stand still while the date of a host without performance goes back', async () => {
     const dates = [1000, 400, 999, 1001]
     jest.spyOn(Date, 'now').mockImplementation(() => dates.shift()!)
