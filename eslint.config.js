@@ -111,6 +111,15 @@ export default defineConfig(
   },
   {
     files: ['spec/matrix/program/{web,scope}-*.mjs'],
-    languageOptions: { globals: { ...globals.browser, ...globals.worker } },
+    languageOptions: {
+      globals: {
+        ...globals.browser,
+        ...globals.worker,
+        ...globals.serviceworker,
+        ...globals.audioWorklet,
+        Bun: 'readonly',
+        Deno: 'readonly',
+      },
+    },
   },
 )

@@ -39,18 +39,23 @@ function install(folder) {
 /** Each program of the page and its workers, from path to text, as esbuild bundles it. */
 async function bundleOf(app) {
   const names = readdirSync(app).filter((name) => /^(web|scope)-.*\.mjs$/.test(name))
-  const { outputFiles } = await build({
+  const options = {
     absWorkingDir: app,
-    entryPoints: names,
     outdir: app,
     outExtension: { '.js': '.mjs' },
     bundle: true,
     write: false,
-    format: 'esm',
     target: 'es2022',
     logLevel: 'error',
-  })
+  }
+  const isClassic = (name) => name === 'scope-service.mjs'
+  const outputs = await Promise.all([
+    build({ ...options, entryPoints: names.filter((name) => !isClassic(name)), format: 'esm' }),
+    build({ ...options, entryPoints: names.filter(isClassic), format: 'iife' }),
+  ])
   return Object.fromEntries(
-    outputFiles.map(({ path, text }) => [`/${path.split(/[/\\]/).at(-1)}`, text]),
+    outputs
+      .flatMap(({ outputFiles }) => outputFiles)
+      .map(({ path, text }) => [`/${path.split(/[/\\]/).at(-1)}`, text]),
   )
 }

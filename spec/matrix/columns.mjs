@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { missing, openPage, withBrowser, withServer } from '../support/browser.mjs'
+import { BACK, backAndForward } from './back.mjs'
 
 const runtimes = fileURLToPath(new URL('runtimes', import.meta.url))
 const PLACE_MS_MAX = 180_000
@@ -59,6 +60,7 @@ export const columns = [
  */
 async function outcomesOf(start, args) {
   const outcomes = {}
+  let last
   for (;;) {
     let begun
     let isOver = false
@@ -66,13 +68,17 @@ async function outcomesOf(start, args) {
       if (line.begin !== undefined) begun = line.begin
       if (line.end !== undefined) {
         outcomes[line.end] = line.outcome
+        last = line.end
         begun = undefined
       }
       if (line.over) isOver = true
     })
     if (isOver) return outcomes
-    if (begun === undefined) throw new Error(`the program ended between two cases: ${why}`)
-    outcomes[begun] = { failed: `the program ended: ${why}` }
+    // An error that is thrown late belongs to the case before.
+    const name = begun ?? last
+    last = undefined
+    if (name === undefined) throw new Error(`the program ended before its first case: ${why}`)
+    outcomes[name] = { failed: `the program ended: ${why}` }
   }
 }
 
@@ -121,7 +127,7 @@ function output(program, args, { cwd, env = {}, onText }) {
   })
 }
 
-async function runProgram(column, app, places, only) {
+async function runProgram(column, app, places, choice) {
   let version = ''
   await output(column.program, column.versionArgs, { onText: (text) => (version += text) })
   const results = {}
@@ -132,15 +138,23 @@ async function runProgram(column, app, places, only) {
         env: { DENO_DIR: join(app, 'deno') },
         onText: (text) => onLine(lineOf(text) ?? {}),
       })
-    results[place] = await outcomesOf(start, { place, only })
+    results[place] = await outcomesOf(start, { place, ...choice })
   }
   return { version: version.replace(/^v/, ''), places: results }
 }
 
-const PAGE = '<!doctype html><meta charset="utf-8"><script type="module" src="/web-main.mjs">'
+const pageOf = (script) =>
+  `<!doctype html><meta charset="utf-8"><script type="module" src="${script}"></script>`
+
+const PAGES = {
+  '/': pageOf('/web-main.mjs'),
+  '/scopes.html': pageOf('/scope-main.mjs'),
+  '/back.html': pageOf('/scope-back.mjs'),
+  '/away.html': '<!doctype html><meta charset="utf-8">away',
+}
 
 /** Opens the page of one run, and waits until it has told that it is over, or nothing for long. */
-async function runPage(browser, origin, args, onLine) {
+async function runPage(browser, url, args, onLine) {
   const errors = []
   let told
   const over = new Promise((resolve) => (told = resolve))
@@ -149,13 +163,13 @@ async function runPage(browser, origin, args, onLine) {
     const line = lineOf(text.replace(/^log: /, ''))
     if (line === undefined) {
       errors.push(text)
-      if (text.startsWith('page error: ')) told(text)
+      if (text.startsWith('page error: ')) told('an uncaught error')
       return
     }
     onLine(line)
     if (line.over) told('over')
   }
-  const page = await openPage(browser, `${origin}/?${encodeURIComponent(JSON.stringify(args))}`, {
+  const page = await openPage(browser, `${url}?${encodeURIComponent(JSON.stringify(args))}`, {
     onText,
   })
   const why = await over
@@ -164,13 +178,18 @@ async function runPage(browser, origin, args, onLine) {
   return [why, ...errors].join('; ')
 }
 
-async function runBrowser(column, bundle, places, only) {
-  return withServer({ '/': PAGE, ...bundle }, ({ origin }) =>
+async function runBrowser(column, bundle, places, choice) {
+  return withServer({ ...PAGES, ...bundle }, ({ origin }) =>
     withBrowser(column.browser, async (browser) => {
       const results = {}
       for (const place of places) {
-        const start = (args, onLine) => runPage(browser, origin, args, onLine)
-        results[place] = await outcomesOf(start, { place, only })
+        const start = (args, onLine) => runPage(browser, `${origin}/`, args, onLine)
+        results[place] = await outcomesOf(start, { place, ...choice })
+      }
+      const start = (args, onLine) => runPage(browser, `${origin}/scopes.html`, args, onLine)
+      results.page = {
+        ...(await outcomesOf(start, choice)),
+        [BACK]: await backAndForward(column.browser, origin),
       }
       const version = (await browser.version()).split('/').at(-1)
       return { version, places: results }
@@ -179,8 +198,8 @@ async function runBrowser(column, bundle, places, only) {
 }
 
 /** Runs the cases in one column; `app` is a folder with the program and the installed package. */
-export async function runColumn(column, { app, bundle, places = ['main', 'worker'], only }) {
+export async function runColumn(column, { app, bundle, places = ['main', 'worker'], choice }) {
   if (column.reason !== undefined) return { notRun: column.reason }
-  if (column.browser !== undefined) return runBrowser(column, await bundle(), places, only)
-  return runProgram(column, app, places, only)
+  if (column.browser !== undefined) return runBrowser(column, await bundle(), places, choice)
+  return runProgram(column, app, places, choice)
 }

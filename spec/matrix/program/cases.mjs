@@ -325,7 +325,7 @@ export const cases = {
     },
   },
 
-  'with onFull "wait" a thread that may not sleep gets ERR_DIRTYRING_WOULD_BLOCK': {
+  'with onFull "wait" a full lane blocks no page, and no thread for ever': {
     async run({ host, tracker: create }) {
       const tracker = await create({ aggregator: 'none', laneCapacity: 8, maxWaitMs: 100 })
       const writer = tracker.openWriter()
@@ -361,6 +361,8 @@ export const cases = {
   },
 
   'a worker that is terminated inside batch() is harvested': {
+    applies: (host) =>
+      host.endsBusyWorkers ? undefined : 'terminate() does not end a Web Worker that never turns',
     async run(context) {
       const { tracker: create, puppet } = context
       const tracker = await create()
@@ -423,6 +425,25 @@ export const cases = {
     },
   },
 
+  'a second aggregator, and a second consumer of a BatchRing, are refused': {
+    async run({ tracker: create, puppet, library }) {
+      const tracker = await create({ aggregator: 'none' })
+      const others = [await puppet(), await puppet()]
+      await others[0].call('aggregate', { handle: tracker.handle })
+      tracker.openWriter().mark(1)
+      same(await idsOf(tracker), [1], 'keys')
+      const { handle } = library.BatchRing.create({ capacity: 4, laneCapacity: 8, maxWriters: 2 })
+      same(await others[0].call('drain', { handle }), 0, 'the first consumer')
+      const taken = 'ERR_DIRTYRING_AGGREGATOR_TAKEN'
+      same(await codeOf(() => library.runAggregator(tracker.handle)), taken, 'here')
+      same(await codeOf(() => library.BatchRing.attach(handle).drain(() => {})), taken, 'here')
+      const act = { handle: tracker.handle }
+      same(await codeOf(() => others[1].call('aggregateAndWait', act)), taken, 'in a worker')
+      same(await codeOf(() => others[1].call('drain', { handle })), taken, 'in a worker')
+      same(await idsOf(tracker), [], 'the first one goes on')
+    },
+  },
+
   'an aggregator that dies is started again and loses nothing': {
     async run({ host, tracker: create }) {
       const workers = []
@@ -447,7 +468,8 @@ export const cases = {
   },
 
   'an aggregator that dies without a word is replaced, also while stop() waits': {
-    applies: (host) => (host.showsWorkerEnds ? 'the runtime tells its end' : undefined),
+    takesLong: true, // 5 s of silence, twice
+    applies: (host) => (host.showsAggregatorEnds ? 'the runtime tells its end' : undefined),
     async run({ host, tracker: create }) {
       const workers = []
       const aggregator = () => {

@@ -6,6 +6,8 @@ export const nodeHost = (place) => ({
   place,
   mayBlock: true,
   showsWorkerEnds: true,
+  showsAggregatorEnds: true,
+  endsBusyWorkers: true,
   /** A worker of the user's that runs the aggregator. */
   aggregatorWorker: () => new Worker(new URL('./node-aggregator.mjs', import.meta.url)),
   killAggregator: (worker) => worker.terminate(),

@@ -98,6 +98,9 @@ const acts = {
     })
   },
 
+  aggregateAndWait: ({ handle }) => runAggregator(handle),
+  drain: ({ handle }) => BatchRing.attach(handle).drain(() => undefined),
+
   dictionary({ handle, keys }) {
     const dictionary = KeyDictionary.attach(handle)
     return keys.map((key) => dictionary.id(key))

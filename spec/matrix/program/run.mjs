@@ -76,12 +76,13 @@ function caseContext(library, host) {
 }
 
 /**
- * Runs the cases that are not in `done`. `tell` gets { begin }, then { end, outcome } for each:
+ * Runs the cases whose names contain `text`, without those in `done`; `isQuick` leaves out the ones
+ * that take long. `tell` gets { begin }, then { end, outcome } for each:
  * 'passed', { failed: why } or { none: why } where the host has nothing to show.
  */
-export async function runCases({ library, host, tell, done = [], only }) {
-  for (const [name, { applies, run }] of Object.entries(cases)) {
-    if (done.includes(name) || (only !== undefined && !only.includes(name))) continue
+export async function runCases({ library, host, tell, done = [], text = '', isQuick = false }) {
+  for (const [name, { applies, takesLong = false, run }] of Object.entries(cases)) {
+    if (done.includes(name) || !name.includes(text) || (isQuick && takesLong)) continue
     const none = applies?.(host)
     if (none !== undefined) {
       tell({ end: name, outcome: { none } })

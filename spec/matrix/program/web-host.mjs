@@ -8,7 +8,11 @@ export const webHost = (place) => ({
   /** A page's main thread may not sleep. */
   mayBlock: !isPage,
   inBrowser,
-  showsWorkerEnds: false,
+  /** Bun tells of a Web Worker's end; no other runtime does. */
+  showsWorkerEnds: typeof Bun === 'object',
+  showsAggregatorEnds: false,
+  /** Deno does not end the thread of a Web Worker that never turns. */
+  endsBusyWorkers: typeof Deno === 'undefined',
   aggregatorWorker: () => newWorker('aggregator'),
   /** A page sees its worker's errors, and not that it was terminated. */
   killAggregator: (worker) => worker.postMessage('throw'),

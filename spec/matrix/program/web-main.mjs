@@ -24,4 +24,4 @@ async function main() {
   if (!isPage) process.exit(0)
 }
 
-globalThis.result = main()
+void main()
