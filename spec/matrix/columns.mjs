@@ -7,7 +7,7 @@ import { missing, openPage, withBrowser, withServer } from '../support/browser.m
 import { BACK, backAndForward } from './back.mjs'
 
 const runtimes = fileURLToPath(new URL('runtimes', import.meta.url))
-const PLACE_MS_MAX = 180_000
+const SILENCE_MS_MAX = 90_000
 const ERRORS_LENGTH_MAX = 4000
 
 /** A program of the nested package, or why it is not there. */
@@ -64,21 +64,37 @@ async function outcomesOf(start, args) {
   for (;;) {
     let begun
     let isOver = false
+    const uncaught = {}
     const why = await start({ ...args, done: Object.keys(outcomes) }, (line) => {
-      if (line.begin !== undefined) begun = line.begin
+      if (line.begin !== undefined) last = begun = line.begin
+      if (line.uncaught !== undefined && last !== undefined) uncaught[last] = line.uncaught
       if (line.end !== undefined) {
         outcomes[line.end] = line.outcome
-        last = line.end
         begun = undefined
       }
       if (line.over) isOver = true
     })
+    for (const [name, error] of Object.entries(uncaught))
+      outcomes[name] = { failed: `an uncaught error: ${error}` }
     if (isOver) return outcomes
     // An error that is thrown late belongs to the case before.
     const name = begun ?? last
     last = undefined
     if (name === undefined) throw new Error(`the program ended before its first case: ${why}`)
     outcomes[name] = { failed: `the program ended: ${why}` }
+  }
+}
+
+/** Calls back when nothing was heard for a while. */
+function silence(onSilence) {
+  const late = () => onSilence(`not a word for ${SILENCE_MS_MAX} ms`)
+  let timer = setTimeout(late, SILENCE_MS_MAX)
+  return {
+    heard() {
+      clearTimeout(timer)
+      timer = setTimeout(late, SILENCE_MS_MAX)
+    },
+    end: () => clearTimeout(timer),
   }
 }
 
@@ -110,18 +126,19 @@ function output(program, args, { cwd, env = {}, onText }) {
     child.stderr.setEncoding('utf8').on('data', (text) => {
       errors = (errors + text).slice(-ERRORS_LENGTH_MAX)
     })
-    let isLate = false
-    const timer = setTimeout(() => {
-      isLate = true
+    let late
+    const silent = silence((how) => {
+      late = how
       child.kill('SIGKILL')
-    }, PLACE_MS_MAX)
+    })
+    child.stdout.on('data', silent.heard)
     child.on('error', (error) => {
-      clearTimeout(timer)
+      silent.end()
       reject(error)
     })
     child.on('close', (code, signal) => {
-      clearTimeout(timer)
-      const how = isLate ? `no end after ${PLACE_MS_MAX} ms` : `exit ${signal ?? code}`
+      silent.end()
+      const how = late ?? `exit ${signal ?? code}`
       resolve(errors === '' ? how : `${how}: ${errors.trim()}`)
     })
   })
@@ -153,27 +170,25 @@ const PAGES = {
   '/away.html': '<!doctype html><meta charset="utf-8">away',
 }
 
-/** Opens the page of one run, and waits until it has told that it is over, or nothing for long. */
+/** Opens the page of one run, and waits until it is over, or says nothing for long. */
 async function runPage(browser, url, args, onLine) {
   const errors = []
   let told
   const over = new Promise((resolve) => (told = resolve))
-  const timer = setTimeout(() => told(`no end after ${PLACE_MS_MAX} ms`), PLACE_MS_MAX)
+  const silent = silence(told)
   const onText = (text) => {
+    silent.heard()
     const line = lineOf(text.replace(/^log: /, ''))
-    if (line === undefined) {
-      errors.push(text)
-      if (text.startsWith('page error: ')) told('an uncaught error')
-      return
-    }
-    onLine(line)
-    if (line.over) told('over')
+    if (line?.over) told('over')
+    if (line === undefined) errors.push(text)
+    if (text.startsWith('page error: ')) onLine({ uncaught: text })
+    else onLine(line ?? {})
   }
   const page = await openPage(browser, `${url}?${encodeURIComponent(JSON.stringify(args))}`, {
     onText,
   })
   const why = await over
-  clearTimeout(timer)
+  silent.end()
   await page.close()
   return [why, ...errors].join('; ')
 }

@@ -126,7 +126,7 @@ export function answer(port) {
     try {
       port.send({ call, result: await acts[act](args ?? {}) })
     } catch (error) {
-      port.send({ call, error: { message: String(error?.stack ?? error), code: error?.code } })
+      port.send({ call, error: { message: String(error), code: error?.code } })
     }
   })
 }

@@ -27,7 +27,8 @@ const messageOf = (port) =>
 
 const cases = {
   'an AudioWorklet marks, and a full lane there is an error with a code': async () => {
-    const [tracker, full] = [await DirtyTracker.create(options), await unserved()]
+    const tracker = await DirtyTracker.create({ ...options, laneCapacity: 64 })
+    const full = await unserved()
     const context = new OfflineAudioContext(1, 128 * 20, 44_100)
     await context.audioWorklet.addModule('/scope-audio.mjs')
     const processorOptions = { handle: tracker.handle, full: full.handle }
