@@ -4,11 +4,11 @@
  * until the tracker stops.
  */
 import type { TrackerHandle } from '../options.js'
-import { platform } from '../platform/current.js'
+import { onHandle } from '../platform/aggregator-worker.js'
 import { setTimeout } from '../timers.js'
 import { runAggregator, runAggregatorAlone } from './run.js'
 
-platform.onHandle((handle, isAlone) => {
+onHandle((handle, isAlone) => {
   const running = isAlone ? runAggregatorAlone(handle) : runAggregator(handle as TrackerHandle)
   running.catch((error: unknown) => {
     // No caller awaits this. Let the error end the thread, which the tracker's thread sees.

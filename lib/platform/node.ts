@@ -3,12 +3,12 @@ import { setImmediate } from '../timers.js'
 import { mayBlock } from './may-block.js'
 import {
   type AggregatorThread,
+  type HandleListener,
   type HandleMessage,
   isHandleMessage,
   type Platform,
   WORKER_NAME,
 } from './platform.js'
-import { adoptWebWorker } from './web.js'
 
 type Worker = WorkerThreads.Worker
 
@@ -26,7 +26,7 @@ const ANCESTRY = 'dirtyring.ancestry'
 
 /** Node, Bun and Deno. They give `node:worker_threads`: an import would stop bundlers for pages. */
 export function nodePlatform(threads: typeof WorkerThreads): Platform {
-  const { getEnvironmentData, isMainThread, parentPort, setEnvironmentData, threadId } = threads
+  const { getEnvironmentData, setEnvironmentData, threadId } = threads
   const canBlock = mayBlock()
   const starts = new WorkerStarts()
   const endListeners = new Set<() => void>()
@@ -50,19 +50,6 @@ export function nodePlatform(threads: typeof WorkerThreads): Platform {
     },
     canBlock: () => canBlock,
     turn: () => new Promise((resolve) => setImmediate(resolve)),
-
-    startWorker(code) {
-      const worker = new threads.Worker(code, { eval: true, name: WORKER_NAME })
-      worker.unref()
-      return aggregatorThread(worker, true)
-    },
-
-    adoptWorker(worker) {
-      if (!isThread(worker)) return adoptWebWorker(worker)
-      if (worker.threadId === -1) return undefined
-      worker.unref()
-      return aggregatorThread(worker, false)
-    },
 
     watchWorker(worker, onExit) {
       if (!isThread(worker) && !isBunWorker(worker)) return undefined
@@ -100,16 +87,6 @@ export function nodePlatform(threads: typeof WorkerThreads): Platform {
       if (endListeners.size === 0)
         process.once('exit', () => endListeners.forEach((each) => each()))
       endListeners.add(end)
-    },
-
-    onHandle(listener) {
-      if (isMainThread || parentPort === null) return
-      const port = parentPort
-      port.on('message', function receive(message: unknown) {
-        if (!isHandleMessage(message)) return
-        port.off('message', receive)
-        listener(message.dirtyringAggregate, message.isAlone)
-      })
     },
 
     warn(message) {
@@ -170,6 +147,33 @@ function isBunWorker(worker: unknown): worker is BunWorker {
     'threadId' in worker &&
     'addEventListener' in worker
   )
+}
+
+/** A thread of Node as the aggregator's worker. */
+export function startThread(threads: typeof WorkerThreads, code: string): AggregatorThread {
+  const worker = new threads.Worker(code, { eval: true, name: WORKER_NAME })
+  worker.unref()
+  return aggregatorThread(worker, true)
+}
+
+/** A worker of the user's as the aggregator's; undefined if it has ended, or is none. */
+export function adoptThread(
+  threads: typeof WorkerThreads,
+  worker: unknown,
+): AggregatorThread | undefined {
+  if (!(worker instanceof threads.Worker) || worker.threadId === -1) return undefined
+  worker.unref()
+  return aggregatorThread(worker, false)
+}
+
+export function onThreadHandle(threads: typeof WorkerThreads, listener: HandleListener): void {
+  const { isMainThread, parentPort } = threads
+  if (isMainThread || parentPort === null) return
+  parentPort.on('message', function receive(message: unknown) {
+    if (!isHandleMessage(message)) return
+    parentPort.off('message', receive)
+    listener(message.dirtyringAggregate, message.isAlone)
+  })
 }
 
 function aggregatorThread(worker: Worker, isAlone: boolean): AggregatorThread {

@@ -21,16 +21,6 @@ export interface Platform {
   /** Resolves after one turn of this thread's event loop. */
   turn(): Promise<void>
   /**
-   * Starts a worker that runs `code`, a script that needs nothing beside it, and waits for
-   * postHandle().
-   */
-  startWorker(code: string): AggregatorThread
-  /**
-   * Takes a running worker of the user's as the aggregator's worker. From then on it does not keep
-   * the process alive. Returns undefined if the value is not a worker.
-   */
-  adoptWorker(worker: unknown): AggregatorThread | undefined
-  /**
    * Calls back once when a worker has ended, at once if it has ended already. Returns the function
    * that stops watching, or undefined if the value is not a worker. Throws if the host does not
    * show a worker's end or its number.
@@ -46,11 +36,6 @@ export interface Platform {
    * while, from which it may not come back.
    */
   onThreadEnd(listeners: { readonly end: () => void; readonly pause: () => void }): void
-  /**
-   * In a worker: calls back with the handle that postHandle() sends. `isAlone` says that the
-   * library started this worker, for the aggregator only.
-   */
-  onHandle(listener: (handle: unknown, isAlone: boolean) => void): void
   /** Prints a warning, if there is no caller to throw at. */
   warn(message: string): void
 }
@@ -76,6 +61,9 @@ export interface HandleMessage {
   /** The library started the worker. */
   readonly isAlone: boolean
 }
+
+/** `isAlone` says that the library started this worker, for the aggregator only. */
+export type HandleListener = (handle: unknown, isAlone: boolean) => void
 
 export function isHandleMessage(message: unknown): message is HandleMessage {
   return typeof message === 'object' && message !== null && 'dirtyringAggregate' in message

@@ -2,6 +2,7 @@ import { setTimeout } from '../timers.js'
 import { mayBlock } from './may-block.js'
 import {
   type AggregatorThread,
+  type HandleListener,
   type HandleMessage,
   isHandleMessage,
   type Platform,
@@ -20,7 +21,9 @@ interface ScopeEvent {
   readonly data?: unknown
   readonly persisted?: boolean
 }
-interface WorkerScope {
+/** What a page and a worker of a page have alike. */
+interface Scope {
+  readonly document?: unknown
   addEventListener?(type: string, listener: (event: ScopeEvent) => void): void
   removeEventListener(type: string, listener: (event: ScopeEvent) => void): void
 }
@@ -35,7 +38,7 @@ let address: string | undefined
 
 /** A page, or a worker of a page. */
 export function webPlatform(): Platform {
-  const scope = globalThis as unknown as WorkerScope & { document?: unknown }
+  const scope = globalThis as unknown as Scope
   const canBlock = mayBlock()
   return {
     threadId: undefined,
@@ -43,20 +46,6 @@ export function webPlatform(): Platform {
     announceParent: () => undefined,
     canBlock: () => canBlock,
     turn: () => new Promise((resolve) => setTimeout(resolve, 0)),
-
-    startWorker(code) {
-      const { Worker, Blob, URL } = globalThis as unknown as WebHost
-      if (Worker === undefined)
-        throw new Error('this runtime has no Worker: pass aggregator: "inline"')
-      address ??= URL.createObjectURL(new Blob([code], { type: 'text/javascript' }))
-      try {
-        return aggregatorThread(new Worker(address, { name: WORKER_NAME }), true, WAY_OUT)
-      } catch (cause) {
-        throw new Error(`${(cause as Error).message}${WAY_OUT}`, { cause })
-      }
-    },
-
-    adoptWorker: adoptWebWorker,
 
     watchWorker(worker) {
       if (!isWebWorker(worker)) return undefined
@@ -72,19 +61,21 @@ export function webPlatform(): Platform {
       )
     },
 
-    onHandle(listener) {
-      if (scope.document !== undefined || scope.addEventListener === undefined) return
-      const receive = (event: ScopeEvent): void => {
-        if (!isHandleMessage(event.data)) return
-        scope.removeEventListener('message', receive)
-        listener(event.data.dirtyringAggregate, event.data.isAlone)
-      }
-      scope.addEventListener('message', receive)
-    },
-
     warn(message) {
       console.warn(message)
     },
+  }
+}
+
+/** A Web Worker as the aggregator's worker. */
+export function startWebWorker(code: string): AggregatorThread {
+  const { Worker, Blob, URL } = globalThis as unknown as WebHost
+  if (Worker === undefined) throw new Error('this runtime has no Worker: pass aggregator: "inline"')
+  address ??= URL.createObjectURL(new Blob([code], { type: 'text/javascript' }))
+  try {
+    return aggregatorThread(new Worker(address, { name: WORKER_NAME }), true, WAY_OUT)
+  } catch (cause) {
+    throw new Error(`${(cause as Error).message}${WAY_OUT}`, { cause })
   }
 }
 
@@ -95,6 +86,17 @@ const WAY_OUT =
 /** A Web Worker of the user's as the aggregator's worker; undefined if the value is none. */
 export function adoptWebWorker(worker: unknown): AggregatorThread | undefined {
   return isWebWorker(worker) ? aggregatorThread(worker, false, '') : undefined
+}
+
+export function onWebHandle(listener: HandleListener): void {
+  const scope = globalThis as unknown as Scope
+  if (scope.document !== undefined || scope.addEventListener === undefined) return
+  const receive = (event: ScopeEvent): void => {
+    if (!isHandleMessage(event.data)) return
+    scope.removeEventListener('message', receive)
+    listener(event.data.dirtyringAggregate, event.data.isAlone)
+  }
+  scope.addEventListener('message', receive)
 }
 
 function isWebWorker(worker: unknown): worker is WebWorker {

@@ -23,7 +23,7 @@ import {
 import { handleOf, type Memory } from '../memory/memory.js'
 import type { ResolvedOptions, TrackerHandle } from '../options.js'
 import { patience } from '../patience.js'
-import { platform } from '../platform/current.js'
+import { adoptWorker, startWorker } from '../platform/aggregator-worker.js'
 import type { AggregatorThread } from '../platform/platform.js'
 import { releaseRole } from '../ring/reap.js'
 import { distance } from '../ring/token.js'
@@ -353,13 +353,13 @@ export class AggregatorHost {
   async #newThread(): Promise<AggregatorThread> {
     if (typeof this.#kind !== 'function') {
       try {
-        return platform.startWorker(CARRIED)
+        return startWorker(CARRIED)
       } catch (cause) {
         throw cannotStart(cause instanceof Error ? cause.message : String(cause), cause)
       }
     }
     const worker: unknown = await this.#kind(handleOf(this.#memory) as unknown as TrackerHandle)
-    const thread = platform.adoptWorker(worker)
+    const thread = adoptWorker(worker)
     if (thread === undefined)
       throw invalidArg('options.aggregator', 'a function that returns a Worker', worker)
     return thread

@@ -45,7 +45,6 @@ function load(seed) {
         seed,
         marks,
         epochs: 500,
-        endMs: 300_000, // small lanes that reject take minutes on a busy host
         writers: 2 + pick(random, 5),
         options: { ...options, ...more },
         start,

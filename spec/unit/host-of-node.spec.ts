@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
+import type * as WorkerThreads from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { nodePlatform } from '../../lib/platform/node.js'
+import { adoptThread, nodePlatform, onThreadHandle, startThread } from '../../lib/platform/node.js'
 import type { AggregatorThread, Platform } from '../../lib/platform/platform.js'
 
 /** The little of a Worker that the library uses, in sight of a spec. */
@@ -37,15 +38,19 @@ const setEnvironmentData = jest.fn()
 
 /** The library's host, as a thread with number 7 loads it. */
 function load(threads: Partial<Threads> = {}): Platform {
+  return nodePlatform(fake(threads))
+}
+
+function fake(threads: Partial<Threads> = {}): typeof WorkerThreads {
   const { isMainThread = false, parentPort = new EventEmitter(), ancestry } = threads
-  return nodePlatform({
+  return {
     getEnvironmentData: (key: string) => (key === 'dirtyring.ancestry' ? ancestry : 'other'),
     isMainThread,
     parentPort,
     setEnvironmentData,
     threadId: 7,
     Worker: FakeWorker,
-  } as never)
+  } as never
 }
 
 /** A worker that starts while the library is loaded. */
@@ -168,9 +173,8 @@ describe("the handle that a tracker sends to a worker of the user's", () => {
 
   it('is taken once, and other messages are left alone', async () => {
     const port = new EventEmitter()
-    const host = load({ parentPort: port })
     const listener = jest.fn()
-    host.onHandle(listener)
+    onThreadHandle(fake({ parentPort: port }), listener)
     for (const other of [undefined, null, 'text', {}]) port.emit('message', other)
     expect(listener).not.toHaveBeenCalled()
     port.emit('message', message)
@@ -181,17 +185,16 @@ describe("the handle that a tracker sends to a worker of the user's", () => {
 
   it('is not waited for on the main thread, nor where there is no port', async () => {
     const port = new EventEmitter()
-    const main = load({ isMainThread: true, parentPort: port })
-    main.onHandle(() => undefined)
+    onThreadHandle(fake({ isMainThread: true, parentPort: port }), () => undefined)
     expect(port.listenerCount('message')).toBe(0)
-    const portless = load({ parentPort: null })
-    expect(() => portless.onHandle(() => undefined)).not.toThrow()
+    const portless = fake({ parentPort: null })
+    expect(() => onThreadHandle(portless, () => undefined)).not.toThrow()
   })
 })
 
 describe("the aggregator's thread, in Node", () => {
   it('runs the code that the package carries, has a name, and keeps no process alive', async () => {
-    const seen: AggregatorThread = load().startWorker('the code')
+    const seen: AggregatorThread = startThread(fake(), 'the code')
     const worker = FakeWorker.latest!
     expect(worker.script).toBe('the code')
     expect(worker.options).toEqual({ eval: true, name: 'dirtyring aggregator' })
@@ -204,9 +207,9 @@ describe("the aggregator's thread, in Node", () => {
   })
 
   it("may be a worker of the user's, which keeps no process alive from then on", async () => {
-    const host = load()
+    const threads = fake()
     const worker = new FakeWorker()
-    const thread = host.adoptWorker(worker)!
+    const thread = adoptThread(threads, worker)!
     expect(worker.unref).toHaveBeenCalledTimes(1)
     thread.postHandle('the handle')
     expect(worker.postMessage.mock.calls).toEqual([
@@ -217,16 +220,16 @@ describe("the aggregator's thread, in Node", () => {
   })
 
   it('is neither what is no worker nor one that has ended', async () => {
-    const host = load()
+    const threads = fake()
     const ended = new FakeWorker()
     ended.end()
-    expect([host.adoptWorker(ended), host.adoptWorker(new EventEmitter())]).toEqual([
+    expect([adoptThread(threads, ended), adoptThread(threads, new EventEmitter())]).toEqual([
       undefined,
       undefined,
     ])
     const second = new FakeWorker()
     second.threadId = 1
-    expect(host.adoptWorker(second)).toBeDefined()
+    expect(adoptThread(threads, second)).toBeDefined()
   })
 
   it.each([
@@ -234,10 +237,10 @@ describe("the aggregator's thread, in Node", () => {
     ['its error', [new Error('broken')], 'broken'],
     ['what it threw, as text', ['thrown text'], 'thrown text'],
   ])('says with %s why it has ended', async (_, errors, cause) => {
-    const host = load()
+    const threads = fake()
     const worker = new FakeWorker()
     const told = jest.fn()
-    host.adoptWorker(worker)!.onExit(told)
+    adoptThread(threads, worker)!.onExit(told)
     for (const error of errors) worker.emit('error', error)
     worker.end(3)
     expect(told.mock.calls).toEqual([[cause]])

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { Platform } from '../../lib/platform/platform.js'
+import type * as Web from '../../lib/platform/web.js'
 
 interface PageEvent {
   readonly type: string
@@ -45,6 +46,7 @@ const page = globalThis as Record<string, unknown>
 const kept = new Map<string, unknown>()
 let scope: Ears
 let platform: Platform
+let web: typeof Web
 let texts: string[]
 
 beforeEach(async () => {
@@ -66,7 +68,8 @@ beforeEach(async () => {
     kept.set(name, page[name])
     page[name] = value
   }
-  platform = (await import('../../lib/platform/web.js')).webPlatform()
+  web = await import('../../lib/platform/web.js')
+  platform = web.webPlatform()
 })
 
 afterEach(() => {
@@ -96,8 +99,8 @@ describe("a page's host", () => {
   })
 
   it('starts each worker of the library from one address, at which the code is', () => {
-    platform.startWorker('the code')
-    platform.startWorker('the code').postHandle('the handle')
+    web.startWebWorker('the code')
+    web.startWebWorker('the code').postHandle('the handle')
     expect(texts).toEqual(['the code'])
     expect(PageWorker.all.map(({ address, options }) => [address, options])).toEqual(
       Array(2).fill(['blob:1', { name: 'dirtyring aggregator' }]),
@@ -111,18 +114,18 @@ describe("a page's host", () => {
     const wayOut = /Content-Security-Policy.*aggregator: \(\) => new Worker.*dirtyring\/aggregator/
     jest.useFakeTimers()
     const told = jest.fn()
-    platform.startWorker('').onExit(told)
+    web.startWebWorker('').onExit(told)
     PageWorker.all[0].tell({ type: 'error' })
     PageWorker.refusal = new Error('by a policy')
-    expect(() => platform.startWorker('')).toThrow(wayOut)
-    expect(() => platform.startWorker('')).toThrow('by a policy. If')
+    expect(() => web.startWebWorker('')).toThrow(wayOut)
+    expect(() => web.startWebWorker('')).toThrow('by a policy. If')
     jest.useRealTimers()
   })
 
   it('says that a worker failed, and why, once it runs no more', async () => {
     const causes: string[] = []
     for (const [i, message] of ['as told', ''].entries()) {
-      const ended = new Promise<string>((resolve) => platform.startWorker('').onExit(resolve))
+      const ended = new Promise<string>((resolve) => web.startWebWorker('').onExit(resolve))
       PageWorker.all[i].tell({ type: 'error', message })
       PageWorker.all[i].tell({ type: 'error', message: 'a second one' })
       expect(PageWorker.all[i].terminate).toHaveBeenCalledTimes(1)
@@ -134,11 +137,11 @@ describe("a page's host", () => {
 
   it("takes a worker of the user's, and nothing that is none", () => {
     const worker = new PageWorker('', {})
-    platform.adoptWorker(worker)!.postHandle(1)
+    web.adoptWebWorker(worker)!.postHandle(1)
     expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 1, isAlone: false }]])
     const { addEventListener, postMessage } = worker
     for (const none of [undefined, null, 'text', {}, { addEventListener, postMessage }])
-      expect(platform.adoptWorker(none)).toBeUndefined()
+      expect(web.adoptWebWorker(none)).toBeUndefined()
   })
 
   it('cannot watch a worker', () => {
@@ -160,13 +163,13 @@ describe("a page's host", () => {
   it('takes one handle in a worker, and none in a page', () => {
     const message = { type: 'message', data: { dirtyringAggregate: 'handle', isAlone: true } }
     const told = jest.fn()
-    platform.onHandle(told)
+    web.onWebHandle(told)
     scope.tell({ type: 'message', data: 'another message' })
     scope.tell(message)
     scope.tell(message)
     expect(told.mock.calls).toEqual([['handle', true]])
     page.document = {}
-    platform.onHandle(told)
+    web.onWebHandle(told)
     scope.tell(message)
     expect(told).toHaveBeenCalledTimes(1)
   })

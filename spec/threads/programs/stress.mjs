@@ -88,8 +88,6 @@ async function main() {
     epochs = 60,
     options = {},
     start = {},
-    /** After this time a writer counts as stuck. */
-    endMs = 60_000,
     /** Words of totals that begin at this value. */
     totalsFrom,
   } = args
@@ -130,7 +128,7 @@ async function main() {
       laneCapacity,
     }
     const worker = new Worker(new URL(import.meta.url), { workerData: data })
-    const exit = exitOf(worker, `the end of writer ${marker}`, endMs)
+    const exit = exitOf(worker, `the end of writer ${marker}`)
     const said = new Promise((resolve, reject) =>
       worker.once('message', resolve).once('error', reject),
     )

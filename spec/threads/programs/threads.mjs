@@ -35,7 +35,7 @@ export async function until(isSo, what, ms = 20_000) {
  * Resolves with the exit code when the worker has ended, with an error or without. To be called
  * before it can have.
  */
-export function exitOf(worker, what = 'the end of a worker', ms = 60_000) {
+export function exitOf(worker, what = 'the end of a worker', ms = 600_000) {
   const ended = within(new Promise((resolve) => worker.once('exit', resolve)), what, ms)
   ended.catch(() => undefined) // for whoever awaits it
   return ended
