@@ -5,6 +5,11 @@ const options = { maxWriters: 4, laneCapacity: 8, capacity: 8, flushIntervalMs: 
 const codeOf = (error) => error.code ?? String(error)
 
 async function run() {
+  const { sharedMemory } = runtimeSupport()
+  if (!sharedMemory) {
+    const error = await DirtyTracker.create(options).catch((thrown) => thrown)
+    return { sharedMemory, code: error.code, message: error.message }
+  }
   const inline = await DirtyTracker.create({ ...options, aggregator: 'inline' })
   const writer = inline.openWriter()
   for (const id of [1, 2, 3]) writer.mark(id)
@@ -22,7 +27,7 @@ async function run() {
   }
   await none.stop({ graceMs: 0 })
   const worker = await DirtyTracker.create(options).then(() => 'none', codeOf)
-  return { canBlock: runtimeSupport().canBlock, ids, stored, full, worker }
+  return { sharedMemory, canBlock: runtimeSupport().canBlock, ids, stored, full, worker }
 }
 
 addEventListener('install', () => skipWaiting())

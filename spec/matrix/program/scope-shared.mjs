@@ -3,7 +3,7 @@ import { DirtyTracker, runtimeSupport } from 'dirtyring'
 
 async function run() {
   const { sharedMemory } = runtimeSupport()
-  const result = { isIsolated: globalThis.crossOriginIsolated, sharedMemory }
+  const result = { sharedMemory }
   try {
     const tracker = await DirtyTracker.create({ maxKeysPerEpoch: 1000 })
     const writer = tracker.openWriter()
