@@ -13,6 +13,7 @@ async function main() {
     await runCases({ library, host: webHost('main'), tell, ...args })
   } else {
     const worker = new Worker(new URL('./web-worker.mjs', import.meta.url), { type: 'module' })
+    globalThis.casesWorker = worker // an unreferenced worker may be collected
     worker.postMessage(args)
     await new Promise((resolve, reject) => {
       worker.onmessage = ({ data }) => (data.over ? resolve() : tell(data))
