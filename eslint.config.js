@@ -122,4 +122,8 @@ export default defineConfig(
       },
     },
   },
+  {
+    files: ['spec/runners/project/**/*.cjs'],
+    languageOptions: { sourceType: 'commonjs', globals: { ...globals.node, ...globals.jest } },
+  },
 )

@@ -1,4 +1,20 @@
-import { invalidArg, isRevoked, outOfRange, unknownOption } from './errors.js'
+import { invalidArg, isRevoked, notConstructible, outOfRange, unknownOption } from './errors.js'
+
+/**
+ * The first argument of each constructor that callers may not use. Plain JavaScript can call a
+ * constructor that TypeScript calls private, but it cannot pass this.
+ */
+export const BY_LIBRARY = Symbol('dirtyring')
+
+/**
+ * Refuses a caller of a constructor that only the library uses.
+ *
+ * @param pass - the constructor's first argument: BY_LIBRARY if the library calls it
+ * @param advice - one sentence that says what to call instead
+ */
+export function checkByLibrary(pass: unknown, className: string, advice: string): void {
+  if (pass !== BY_LIBRARY) throw notConstructible(className, advice)
+}
 
 /**
  * Checks an option bag: a plain object (or one of a class of the caller's own) that has no other
@@ -47,7 +63,7 @@ function isSignal(value: unknown): boolean {
 
 /** Checks an argument or option that must be a function. */
 export function checkFunction(name: string, value: unknown): void {
-  if (typeof value !== 'function') throw invalidArg(name, 'a function', value)
+  if (typeof value !== 'function' || isRevoked(value)) throw invalidArg(name, 'a function', value)
 }
 
 /** Checks an option that must be a boolean, and returns it. */

@@ -119,9 +119,11 @@ export function isDirtyRingError(error: unknown): error is Error & {
   code: ErrorCode
 } {
   try {
-    // The tag, because an error of another realm is not an instance of this realm's Error.
+    // An error of another realm is not an instance of this realm's Error, but the engine gives it
+    // this tag too. Any object can give itself the tag, with a property that no Error has.
     if (Object.prototype.toString.call(error) !== '[object Error]') return false
-    const { code } = error as { code?: unknown }
+    const { code, [Symbol.toStringTag]: ownTag } = error as Record<string | symbol, unknown>
+    if (ownTag !== undefined) return false
     return typeof code === 'string' && code.startsWith('ERR_DIRTYRING_')
   } catch {
     return false // a revoked Proxy, or a getter that throws
@@ -154,6 +156,16 @@ export function outOfRange(name: string, expected: string, got: unknown, advice 
  */
 export function unknownOption(name: string, advice: string): TypeError {
   return coded(new TypeError(`"${name}" is not an option. ${advice}`), 'ERR_DIRTYRING_INVALID_ARG')
+}
+
+/**
+ * A TypeError for a constructor that only the library uses.
+ *
+ * @param advice - one sentence that says what to call instead
+ */
+export function notConstructible(className: string, advice: string): TypeError {
+  const message = `new ${className}() is not for callers. ${advice}`
+  return coded(new TypeError(message), 'ERR_DIRTYRING_INVALID_ARG')
 }
 
 /** A TypeError for something that is no handle of this library, or no longer one. */

@@ -11,7 +11,7 @@ export interface RuntimeSupport {
   sharedMemory: boolean
   /** This thread may sleep in Atomics.wait (not a page's main thread, nor a service worker). */
   canBlock: boolean
-  /** Atomics.waitAsync exists. Without it the library polls every few ms instead of being woken. */
+  /** Atomics.waitAsync exists. Without it the tracker looks every 50 ms instead of being woken. */
   waitAsync: boolean
   /** WebAssembly exists, and this page's or process's policy lets it compile. */
   wasm: boolean

@@ -60,7 +60,7 @@ import { doChores, signal, wakeEveryWriter } from './wake.js'
 
 /** step(): the ring is empty. */
 export const IDLE = 0
-/** step(): a token was handled, or a ring slot was put right. Look again. */
+/** step(): a token was handled, or a ring slot was put right. Call step() again. */
 export const WORKED = 1
 /** step(): everything that will ever be published has been delivered. */
 export const FINISHED_ALL = 2
@@ -74,7 +74,7 @@ const TOKENS_PER_CHORES = 16
 
 /**
  * Batches of one writer that follow each other in the ring are handled together. A run has at most
- * this many tokens and keys, and at most half a lane, so that its writer soon has room again.
+ * this many tokens and keys, and at most half a lane of keys, so that its writer soon has room.
  */
 const RUN_TOKENS = 16
 const RUN_KEYS = 1024
@@ -85,15 +85,15 @@ const RUN_KEYS = 1024
  * The thread can die at any instruction, and any call can throw. recover() and another step() then
  * continue from shared memory alone, because each step stores in this order:
  *
- *  1. intent: what the run starts from, and how many tokens and keys it has; its position last
- *  2. effect: keys into the set, then their count; or the control token's own, with a guard against
- *     doing it twice
+ *  1. intent: what the run starts from, and how many tokens and keys it has; last, its position
+ *  2. effect: keys into the set, then their count; or what the control token asks for, with a guard
+ *     against doing it twice
  *  3. readEnd: room for the writer
  *  4. ring slots: EMPTY of the next lap, one after the other; room for all producers
  *  5. head
  *
- * After STOP the ring slots are poisoned instead of freed: no publication can succeed in one. After
- * one whole lap of them the aggregator has finished.
+ * After STOP the ring slots are poisoned instead of freed, so that no publication can succeed in
+ * one. After one whole lap of poisoned slots the aggregator has finished.
  */
 export function step(a: Aggregator): StepResult {
   const { memory, words, head, stopPosition } = a
@@ -129,8 +129,8 @@ export function step(a: Aggregator): StepResult {
 }
 
 /**
- * Tells whether the intent names the token at head. Only of such a token can a predecessor have
- * freed the ring slot without moving the head.
+ * Tells whether the intent names the token at head. Only for such a token can a predecessor have
+ * freed the ring slot and not moved the head.
  */
 function isInHand(a: Aggregator): boolean {
   const done = distance(a.head, a.intent - 1)
@@ -149,15 +149,15 @@ function poison(memory: Memory, head: number, seen: number): boolean {
   return Atomics.compareExchange(words, slotAt(layout, head), seen, last) === seen
 }
 
-/** Steps 1 to 3. Returns how many tokens they handled, from head on. */
+/** Makes steps 1 to 3 of step(). Returns how many tokens they handled, from head on. */
 function handle(a: Aggregator, token: number): number {
   const { words, head } = a
   const { layout } = a.memory
   a.writer = writerOf(layout, token)
   const lane = a.writer < 0 ? -1 : laneAt(layout, a.writer)
-  // An intent that names this token is of a predecessor that did not finish. It stands: the effect
-  // starts from it once more. If its run began before head, all its keys are in, and its ring slots
-  // are free up to here.
+  // An intent that names this token was stored by a predecessor that did not finish. Keep it: the
+  // effect starts from it once more. If its run began before head, the set has all keys of the run,
+  // and the run's ring slots before head are free.
   if (!isInHand(a)) saveIntent(a, token, lane)
   const { tokens } = a
   const done = distance(head, a.intent - 1)
@@ -171,7 +171,7 @@ function handle(a: Aggregator, token: number): number {
 
 function saveIntent(a: Aggregator, token: number, lane: number): void {
   const { words, head } = a
-  // No intent while the words below belong to two of them.
+  // There is no intent until the last store, because the words between would belong to two intents.
   words[INTENT_POSITION] = 0
   saveTotal(words, EVENTS, INTENT_EVENTS)
   saveTotal(words, BATCHES, INTENT_BATCHES)
@@ -194,8 +194,8 @@ function saveIntent(a: Aggregator, token: number, lane: number): void {
 }
 
 /**
- * Counts the batches at head that are this writer's, and their keys. It stops where the lane does
- * not hold so many keys, so that a corrupt token fails alone.
+ * Counts the batches from head on that are this writer's, and their keys. It stops before a batch
+ * that the lane does not hold, so that a corrupt token fails alone.
  */
 function findRun(a: Aggregator, token: number, lane: number): void {
   const { words, memory, head } = a

@@ -1,4 +1,11 @@
-import { checkBag, checkWhole, typedArrayName, viewLength } from '../check.js'
+import {
+  BY_LIBRARY,
+  checkBag,
+  checkByLibrary,
+  checkWhole,
+  typedArrayName,
+  viewLength,
+} from '../check.js'
 import { badHandle, DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { checkHandle, checkVersion } from '../memory/handle.js'
 import type { SharedWords } from '../memory/map.js'
@@ -107,7 +114,9 @@ export class KeyDictionary {
   #seen = 0
   #open: number[] = []
 
-  private constructor(words: SharedWords) {
+  private constructor(pass: typeof BY_LIBRARY, words: SharedWords) {
+    const advice = 'Call KeyDictionary.create() or KeyDictionary.attach(handle).'
+    checkByLibrary(pass, 'KeyDictionary', advice)
     const handle: unknown = { dirtyringDictionary: DICTIONARY_VERSION, buffer: words.buffer }
     this.handle = handle as DictionaryHandle
     this.#d = openDictionary(words)
@@ -148,7 +157,7 @@ export class KeyDictionary {
     words[D_SECRETS + 1] = mulA
     words[D_SECRETS + 2] = mulB
     words[D_MAGIC] = DICTIONARY_MAGIC
-    return new KeyDictionary(words)
+    return new KeyDictionary(BY_LIBRARY, words)
   }
 
   /**
@@ -172,7 +181,7 @@ export class KeyDictionary {
       const bytes = `${expected} bytes for ${words[D_MAX_KEYS]} keys`
       throw badHandle(`"handle.buffer" must have ${bytes}, got ${byteLength}`)
     }
-    return new KeyDictionary(words)
+    return new KeyDictionary(BY_LIBRARY, words)
   }
 
   /**

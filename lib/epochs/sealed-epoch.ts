@@ -1,4 +1,4 @@
-import { checkFunction } from '../check.js'
+import { BY_LIBRARY, checkByLibrary, checkFunction } from '../check.js'
 import { DirtyRingError } from '../errors.js'
 import {
   checkPair,
@@ -115,10 +115,11 @@ export class SealedEpoch implements Epoch {
 
   static {
     makeEpoch = (memory, slot, id, staged, keeper, last) =>
-      new SealedEpoch(memory, slot, id, staged, keeper, last)
+      new SealedEpoch(BY_LIBRARY, memory, slot, id, staged, keeper, last)
   }
 
   private constructor(
+    pass: typeof BY_LIBRARY,
     memory: Memory,
     slot: number,
     id: number,
@@ -126,6 +127,7 @@ export class SealedEpoch implements Epoch {
     keeper: EpochKeeper,
     last: boolean,
   ) {
+    checkByLibrary(pass, 'SealedEpoch', 'Call tracker.advanceEpoch() or tracker.consume().')
     const header = readSealedSlot(memory, slot, id & EPOCH_MASK)
     const { flags } = header
     this.#memory = memory
@@ -147,6 +149,7 @@ export class SealedEpoch implements Epoch {
    */
   twin(isOwner: () => boolean): SealedEpoch {
     const twin = new SealedEpoch(
+      BY_LIBRARY,
       this.#memory,
       this.#slot,
       this.id,

@@ -65,8 +65,10 @@ export const ON_FULL = FLUSH_INTERVAL_MS + 1
 export const MAX_WAIT_MS = ON_FULL + 1
 /** Two random words: the tracker's identity (a buffer received twice is two objects). */
 export const TRACKER_ID = MAX_WAIT_MS + 1
+/** The second of them. */
+export const TRACKER_ID_2 = TRACKER_ID + 1
 /** Thread id + 1 of the thread that called create(). */
-export const TRACKER_THREAD = TRACKER_ID + 2
+export const TRACKER_THREAD = TRACKER_ID_2 + 1
 /** Five words that mix the tables, drawn from the platform's crypto; see set/mix.ts. */
 export const SECRETS = TRACKER_THREAD + 2
 /** A hash of all words above but TRACKER_THREAD. */

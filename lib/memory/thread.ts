@@ -1,5 +1,6 @@
 import { platform } from '../platform/current.js'
-import { THREADS, TRACKER_ID } from './map.js'
+import { trackerKey } from './identity.js'
+import { THREADS } from './map.js'
 import type { Memory } from './memory.js'
 
 const drawnIds = new Map<string, number>()
@@ -13,7 +14,7 @@ const DRAWN = 2 ** 30
 export function threadIdFor(memory: Memory): number {
   if (platform.threadId !== undefined) return platform.threadId
   const { words } = memory
-  const key = `${words[TRACKER_ID]},${words[TRACKER_ID + 1]}`
+  const key = trackerKey(words)
   let id = drawnIds.get(key)
   if (id === undefined) drawnIds.set(key, (id = DRAWN + Atomics.add(words, THREADS, 1)))
   return id

@@ -1,4 +1,11 @@
-import { checkFunction, typedArrayName, viewLength, wordsOf } from '../check.js'
+import {
+  BY_LIBRARY,
+  checkByLibrary,
+  checkFunction,
+  typedArrayName,
+  viewLength,
+  wordsOf,
+} from '../check.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import { LANE_KEYS, OWNER } from '../memory/map.js'
 import { attachMemory, createMemory, handleOf, type Memory, sameMemory } from '../memory/memory.js'
@@ -48,7 +55,8 @@ export class BatchRing {
   readonly handle: RingHandle
   readonly #memory: Memory
 
-  private constructor(memory: Memory) {
+  private constructor(pass: typeof BY_LIBRARY, memory: Memory) {
+    checkByLibrary(pass, 'BatchRing', 'Call BatchRing.create() or BatchRing.attach(handle).')
     this.#memory = memory
     this.handle = handleOf(memory) as unknown as RingHandle
   }
@@ -67,6 +75,7 @@ export class BatchRing {
     const geometry = resolveRingOptions(options)
     const batchSize = geometry.laneCapacity
     return new BatchRing(
+      BY_LIBRARY,
       createMemory({ ...geometry, batchSize, epochSlots: 0, maxKeysPerEpoch: 0 }, []),
     )
   }
@@ -78,7 +87,7 @@ export class BatchRing {
    * @throws TypeError `ERR_DIRTYRING_BAD_HANDLE` or `ERR_DIRTYRING_VERSION`.
    */
   static attach(handle: RingHandle): BatchRing {
-    return new BatchRing(attachMemory(handle, 'ring'))
+    return new BatchRing(BY_LIBRARY, attachMemory(handle, 'ring'))
   }
 
   /**
@@ -198,10 +207,11 @@ export class BatchProducer {
   #closing = false
 
   static {
-    makeProducer = (lane) => new BatchProducer(lane)
+    makeProducer = (lane) => new BatchProducer(BY_LIBRARY, lane)
   }
 
-  private constructor(lane: Lane) {
+  private constructor(pass: typeof BY_LIBRARY, lane: Lane) {
+    checkByLibrary(pass, 'BatchProducer', 'Call ring.openProducer().')
     this.id = lane.id
     this.#lane = lane
   }

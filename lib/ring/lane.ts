@@ -69,20 +69,20 @@ export interface Lane {
    */
   readonly attnAt: number
   readonly stagedAt: number
-  /** Word index of its first key. */
+  /** Word index of the lane's first key. */
   readonly keys: number
   readonly capacity: number
   readonly mask: number
   readonly batchSize: number
   /** The batch token for one key. For n keys, add n - 1. */
   readonly token: number
-  /** The lane arms it when keys are staged and the clock is not going to look. */
+  /** The lane arms this clock when keys are staged and the clock is not armed. */
   readonly clock: LaneClock
-  /** Marks are taken. */
+  /** False once the writer is closed: the lane takes no more marks. */
   open: boolean
   /**
    * A batch() is open: the keys staged since `batchStart` are not published yet. A harvest takes
-   * them all the same.
+   * them too, because they are in the lane.
    */
   batching: boolean
   /** End of the keys that were staged when the outermost batch() began. */
@@ -96,7 +96,7 @@ export interface Lane {
   end: number
   /** End of the keys published: what LANE_PUBLISHED holds. */
   published: number
-  /** The aggregator's readEnd when it was last looked at. */
+  /** LANE_READ_END as this thread last read it. */
   readEnd: number
   /**
    * At this end stage() tries to publish: a batch is full. If the ring was full, the next try comes
@@ -104,13 +104,13 @@ export interface Lane {
    */
   tryAt: number
   /**
-   * At this end stage() has something to do: publish, look for room, or arm the clock. It is never
-   * far behind `end`, because comparisons are modular.
+   * At this end stage() has something to do: publish, look for room, or arm the clock. Comparisons
+   * are modular, so it must never be far behind `end`.
    */
   due: number
   /** Up to this end this thread's core has the lane's cache lines: see ownAhead(). */
   owned: number
-  /** LANE_ATTN when it was last looked at. */
+  /** LANE_ATTN as this thread last read it. */
   attn: number
   /** What LANE_IN_FLIGHT_PEAK holds. */
   peak: number
@@ -127,7 +127,10 @@ export interface Lane {
   suppressed: number
 }
 
-/** Publishes keys that stay staged too long. `armed`: a look is due without any call. */
+/**
+ * Publishes keys that stay staged too long. `armed`: the clock will look at the lane, also if the
+ * writer makes no further call.
+ */
 export interface LaneClock {
   armed: boolean
   arm(): void
@@ -158,7 +161,7 @@ export function openLane(
       continue
     }
     // ^ linearization point of the claim: from here on every thread can read the owner
-    Atomics.store(words, header + LANE_WAITING, 0) // an owner that died while it waited left it
+    Atomics.store(words, header + LANE_WAITING, 0) // left by an owner that died in its wait
     if (ancestors.length > 0) storeAncestors(words, header + LANE_ANCESTORS, ancestors)
     Atomics.store(words, header + LANE_THREAD, threadId + 1)
     const attn = Atomics.load(words, header + LANE_ATTN)
@@ -221,16 +224,16 @@ export function openLane(
  * is full or the tracker stops.
  *
  * A key that is staged and not published is not staged again, because one publication takes both
- * marks. The look for it costs time at every mark. So stage() looks only while a tenth of the marks
- * repeat such a key. Inside batch() it never looks: the first key may be published, and cut, before
- * the batch's write is visible.
+ * marks. The look for it costs time at every mark. So stage() looks only while at least a tenth of
+ * the marks repeat such a key. Inside batch() it never looks: the earlier mark of the key may be
+ * published, and cut, before the batch's write is visible.
  *
  * LANE_ATTN is read after the key is stored. A mark that saw no stop therefore stored its key
  * before the tracker announced the stop. The aggregator's last look at the lane comes after that,
  * and finds the key. A mark that sees the stop takes its key back.
  *
- * The usual way has three plain comparisons and three plain stores. An exception can strike at any
- * call. The key is then staged, or it is not, and the record agrees with the lane.
+ * The usual path has four comparisons and three plain stores into shared memory. An exception can
+ * strike at any call. The key is then staged, or it is not, and the record agrees with the lane.
  */
 export function stage(lane: Lane, lo: number, hi: number): boolean {
   const words = lane.words
@@ -253,8 +256,8 @@ export function stage(lane: Lane, lo: number, hi: number): boolean {
 
 /**
  * Stages `count` keys, given as pairs low, high, low, high …; they are published together. Returns
- * false and stores nothing if they do not fit now. Keys staged before go with them in one token, or
- * before them.
+ * false and stores nothing if they do not fit now. Keys that were staged before go into the same
+ * token, or into an earlier one.
  */
 export function stageMany(lane: Lane, keys: ArrayLike<number>, count: number): boolean {
   if (!ready(lane, count)) return false
@@ -273,8 +276,8 @@ export function stageMany(lane: Lane, keys: ArrayLike<number>, count: number): b
 }
 
 /**
- * Publishes `count` keys as one batch, or stores nothing, also when it throws. For a lane that
- * stages nothing else.
+ * Publishes `count` keys as one batch, or stores nothing. That holds also when it throws. It is for
+ * a lane whose keys are all published by this function.
  */
 export function publishMany(lane: Lane, keys: ArrayLike<number>, count: number): boolean {
   const before = lane.end
@@ -315,8 +318,8 @@ export function publish(lane: Lane): boolean {
     const seen = Atomics.compareExchange(words, slot, empty, fullWord(lap, token))
     if (seen === empty) {
       lane.published = upTo
-      // ^ linearization point of the batch. An exception could part the two at a call, so there is
-      // none. If the thread dies from here on, others do the rest:
+      // ^ linearization point of the batch. No call stands between these two, because an exception
+      // could strike there. If the thread dies from here on, other threads do the rest:
       words[lane.header + LANE_PUBLISHED] = upTo
       Atomics.compareExchange(words, TAIL, tail, advance(tail, 1))
       wakeAggregator(words)
@@ -348,7 +351,7 @@ export function beginBatch(lane: Lane): boolean {
 /** Publishes the batch as one token. If the ring is full, the batch stays staged, still whole. */
 export function endBatch(lane: Lane): void {
   lane.batching = false
-  if (!lane.open) return // its thread is ending: CLOSE takes the batch
+  if (!lane.open) return // the thread is ending: the harvest at CLOSE takes the batch
   const published = publish(lane)
   if (!published && !lane.clock.armed) lane.clock.arm()
   setDue(lane)
@@ -360,9 +363,9 @@ export function roomInBatch(lane: Lane): number {
 }
 
 /**
- * Makes the open epoch say 'everything'. It needs no room: a word of the lane says so until the
+ * Makes the open epoch say 'everything'. It needs no room, because LANE_EVERYTHING is 1 until the
  * EVERYTHING token is in the ring. A harvest and the aggregator's last look read that word. Inside
- * batch() the token goes out with the batch. Returns false, and says nothing, if the tracker stops.
+ * batch() the token goes out with the batch. If the tracker stops, returns false and marks nothing.
  */
 export function markEverything(lane: Lane): boolean {
   const { words } = lane
@@ -393,9 +396,10 @@ const KEYS_A_LINE = 8
 
 /**
  * Stores a word into each of the next free cache lines of the lane. The aggregator's core has read
- * those lines. The first store to each waits some hundred nanoseconds until that core gives its
- * copy up, and stores wait for one another. Here they ask for many lines at once, instead of for
- * one line at every eighth mark: a third to a half more marks a second (AMD EPYC 9005, Node 20).
+ * those lines. The first store to each line waits about a hundred nanoseconds until that core gives
+ * its copy up, and later stores wait for it. The stores here ask for many lines at once; stage()
+ * would ask for one line at every eighth mark. This gives a third to a half more marks a second
+ * (AMD EPYC 9005, Node 20).
  */
 function ownAhead(lane: Lane): void {
   const { words, keys, mask, end } = lane
@@ -416,8 +420,9 @@ export function roomNow(lane: Lane): number {
 }
 
 /**
- * Tells whether `count` more keys fit. Looks at the aggregator's readEnd if the known one does not
- * say so, and publishes the staged keys if they do not fit.
+ * Tells whether `count` more keys fit. If they do not fit by the known readEnd, it reads the
+ * aggregator's. If they still do not fit, it publishes the staged keys, so that the aggregator can
+ * make room.
  */
 export function hasRoom(lane: Lane, count: number): boolean {
   if (roomOf(lane) >= count) return true
@@ -428,22 +433,22 @@ export function hasRoom(lane: Lane, count: number): boolean {
 
 /**
  * Sleeps until there is room for `count` keys, for `ms` at most; with `count` 0, until the staged
- * keys could be published. Returns whether there is.
+ * keys could be published. Returns whether that is so now.
  *
  * The lane may be full with nothing in flight: its keys are staged, and the ring is full of other
- * writers' batches. So the writer announces whether it waits for a ring slot or for room. It looks
- * again at that very thing, and sleeps on its own word. If the aggregator frees it after this look,
- * the aggregator sees the announcement.
+ * writers' batches. So the writer announces whether it waits for a ring slot or for room. Then it
+ * looks once more for what it announced, and sleeps on LANE_WAKE. If the aggregator frees a slot or
+ * makes room after this look, it sees the announcement.
  *
  * Re-check STOPPED after announcing the wait. The aggregator wakes every writer once, after it
- * stored STOPPED, and a writer that did not look could sleep through that.
+ * stored STOPPED. A writer that does not look could begin its sleep after that wake-up.
  */
 export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
   const { words, header, id, capacity } = lane
   const wake = Atomics.load(words, header + LANE_WAKE)
   if (publish(lane)) {
     if (count === 0) return true
-    // All keys are in flight. Sleep until half the lane is free, and not for every batch.
+    // All keys are in flight. Sleep until half the lane is free, so that not each batch wakes it.
     let target = (lane.end + Math.max(count, capacity >>> 1) - capacity) | 0
     // The keys of an open batch are not in flight, so no more room than this can come.
     if (lane.batching && ((target - lane.batchStart) | 0) > 0) target = lane.batchStart
@@ -460,14 +465,14 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
       Atomics.wait(words, header + LANE_WAKE, wake, ms)
   }
   lane.readEnd = readEndOf(lane.memory, header, lane.end)
-  const there = count === 0 ? publish(lane) : roomOf(lane) >= count
+  const isDone = count === 0 ? publish(lane) : roomOf(lane) >= count
   setDue(lane)
-  return there
+  return isDone
 }
 
 /**
  * Gives the lane back, behind all published batches. The aggregator harvests the staged keys. The
- * lane takes no mark from here on. Returns false if the ring is full: try again.
+ * lane takes no mark from here on. Returns false if the ring is full: call it again.
  */
 export function closeLane(lane: Lane): boolean {
   lane.open = false
@@ -476,8 +481,8 @@ export function closeLane(lane: Lane): boolean {
 }
 
 /**
- * The consumer: frees the lane of a writer that has closed or ended. This is the last step, because
- * the next owner may claim the lane at once.
+ * Frees the lane of a writer that has closed or ended. Only the consumer calls it, as the last step
+ * of a harvest, because the next owner may claim the lane at once.
  */
 export function freeLane(words: SharedWords, lane: number, owner: number, harvested: number): void {
   words[lane + LANE_HARVESTED] = harvested
@@ -512,13 +517,13 @@ export function isRingClosed(words: SharedWords): boolean {
 
 /** Cells of Lane.recents. */
 const RECENT = 256
-/** Batches for which stage() looks for repeated keys, and those for which it then does not. */
+/** For how many batches stage() looks for repeated keys, and for how many it then does not. */
 const BATCHES_WITH = 16
 const BATCHES_WITHOUT = 240
 
 /**
- * Tells whether a key is staged and not published, by a look at one place. If not, notes that the
- * key will be at the end.
+ * Tells whether a key is staged and not published. It looks at one place only, so it can miss the
+ * key. If it does not find the key, it notes that the key will be staged at `end`.
  */
 function isStaged(lane: Lane, recent: Int32Array, lo: number, hi: number): boolean {
   const { words } = lane
@@ -539,20 +544,24 @@ function isStaged(lane: Lane, recent: Int32Array, lo: number, hi: number): boole
 
 /** After a full batch: decides whether stage() looks for repeated keys from here on. */
 function reviewRecent(lane: Lane): void {
-  const isWorth = lane.suppressed * 10 >= BATCHES_WITH * lane.batchSize + lane.suppressed
-  const look = lane.recent === undefined || isWorth
+  const isWorthwhile = lane.suppressed * 10 >= BATCHES_WITH * lane.batchSize + lane.suppressed
+  const look = lane.recent === undefined || isWorthwhile
   lane.recent = look ? lane.recents : undefined
   lane.untilReview = look ? BATCHES_WITH : BATCHES_WITHOUT
   lane.suppressed = 0
 }
 
+/**
+ * Publishes if the tracker asks for it, and tells whether `count` keys can be staged now. Returns
+ * false once the lane is closed or the tracker stops.
+ */
 function ready(lane: Lane, count: number): boolean {
   if (!lane.open) return false
   attend(lane)
   if ((Atomics.load(lane.words, lane.attnAt) & 1) !== 0) return false
-  const there = hasRoom(lane, count)
+  const fits = hasRoom(lane, count)
   setDue(lane)
-  return there
+  return fits
 }
 
 /**
@@ -606,6 +615,7 @@ export function setDue(lane: Lane): void {
   lane.due = (lane.end + Math.min(steps, room)) | 0
 }
 
+/** Raises LANE_IN_FLIGHT_PEAK, if more keys than ever are in flight with those up to `upTo`. */
 function notePeak(lane: Lane, upTo: number): void {
   if (((upTo - lane.readEnd) | 0) <= lane.peak) return
   if (!lookAtRoom(lane)) return

@@ -47,7 +47,7 @@ export class Lifecycle {
   })
 
   constructor() {
-    this.closed.catch(() => undefined) // a caller need not listen to it
+    this.closed.catch(() => undefined) // so that a program need not handle the rejection
   }
 
   get phase(): Phase {
@@ -80,7 +80,7 @@ export class Lifecycle {
     return () => this.#wakers.delete(wake)
   }
 
-  /** The aggregator cannot continue. False if that is known already. */
+  /** Records that the aggregator cannot continue. Returns false if that was known already. */
   fail(reason: unknown): boolean {
     if (this.#failure !== undefined) return false
     this.#failure = reason
@@ -90,29 +90,29 @@ export class Lifecycle {
     return true
   }
 
-  /** stop() was called. */
+  /** Records that stop() was called. */
   beginStop(): void {
     this.#phase = 'closing'
   }
 
-  /** Wakes all that sleeps on this thread until stop(). */
+  /** Calls each function that onStop() was given. */
   wake(): void {
     for (const wake of this.#wakers) wake()
   }
 
-  /** STOP goes out. An earlier failure is forgiven: another aggregator handles the tokens. */
+  /** Records that STOP goes out. Forgives a failure: another aggregator handles the tokens. */
   beginLastEpoch(): void {
     this.#phase = 'stopping'
     this.#failure = undefined
   }
 
-  /** The last epoch is handed out. */
+  /** Records that the last epoch is handed out. */
   finish(): void {
     this.#phase = 'stopped'
     this.#close()
   }
 
-  /** stop() rejects with this reason. */
+  /** Records that stop() rejects with this reason. */
   lose(reason: unknown): void {
     this.#phase = 'lost'
     this.#close({ reason })

@@ -181,8 +181,10 @@ export const GIVEN_BACK = 1
 /** The cut was made, and STOP is queued: no later epoch can take the keys. */
 export const TOO_LATE = 2
 
+export type Abandoned = typeof WITHDRAWN | typeof GIVEN_BACK | typeof TOO_LATE
+
 /** The caller of a seal was aborted. */
-export function abandonSeal(o: Outbox, ticket: object): number {
+export function abandonSeal(o: Outbox, ticket: object): Abandoned {
   const waiting = o.waiting.indexOf(ticket)
   if (waiting >= 0) {
     o.waiting.splice(waiting, 1)

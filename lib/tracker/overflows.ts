@@ -1,6 +1,6 @@
-import { CUR, epochAt, FLAG_OVERFLOW, SLOT_FLAGS } from '../memory/map.js'
+import { epochAt, FLAG_OVERFLOW, SLOT_FLAGS } from '../memory/map.js'
 import { readSlot } from '../memory/slot.js'
-import { EPOCH_MASK } from '../ring/token.js'
+import { EPOCH_MASK, epochOfCur, readCur, slotOfCur } from '../ring/token.js'
 import type { Context } from './pending/kind.js'
 
 /** Counts the epochs with too many keys, and tells listeners once of each. */
@@ -17,7 +17,7 @@ export class Overflows {
   /** Distinct keys in the open epoch, and the epochs that had too many, the open one included. */
   get open(): { distinct: number; overflows: number } {
     const { memory, lifecycle } = this.#context
-    const { count, flags } = readSlot(memory, Atomics.load(memory.words, CUR) & 15)
+    const { count, flags } = readSlot(memory, slotOfCur(readCur(memory.words)))
     const isOverflowing = lifecycle.phase !== 'stopped' && (flags & FLAG_OVERFLOW) !== 0
     return { distinct: count, overflows: this.#count + (isOverflowing ? 1 : 0) }
   }
@@ -34,10 +34,9 @@ export class Overflows {
   look(): void {
     const { memory, outbox, lifecycle } = this.#context
     const { words, layout } = memory
-    const cur = Atomics.load(words, CUR)
-    const isOpen =
-      ((cur >>> 4) & EPOCH_MASK) === (outbox.epoch & EPOCH_MASK) && lifecycle.phase !== 'stopped'
-    if (isOpen && (words[epochAt(layout, cur & 15) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0)
+    const cur = readCur(words)
+    const isOpen = epochOfCur(cur) === (outbox.epoch & EPOCH_MASK) && lifecycle.phase !== 'stopped'
+    if (isOpen && (words[epochAt(layout, slotOfCur(cur)) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0)
       this.#tell(outbox.epoch)
   }
 

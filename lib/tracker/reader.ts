@@ -17,9 +17,9 @@ import { Loop } from './loop.js'
 import type { Advance } from './pending/advances.js'
 
 /**
- * What reads epochs: cuts, is handed epochs, settles them. It owns the epochs that it was handed,
- * the epochs() loop that runs, and its last epoch. The tracker has one; a second one is a second
- * object of this class.
+ * Makes cuts, is handed the epochs, and settles them. It owns the epochs that it was handed, the
+ * epochs() loop that runs, and the last epoch. The tracker has one reader; each further reader
+ * would be another object of this class.
  */
 export class Reader {
   /** The epochs that it was handed and has not settled. */
@@ -84,7 +84,7 @@ export class Reader {
     return epochs
   }
 
-  /** What a call of stop() resolves with; `seal` seals the last epoch, and is called once. */
+  /** Resolves with what a call of stop() gives. `seal` seals the last epoch, and is called once. */
   stop(
     consume: ((epoch: SealedEpoch) => unknown) | undefined,
     seal: () => Promise<SealedEpoch>,
@@ -106,6 +106,7 @@ export class Reader {
     })
   }
 
+  /** The generator behind epochs(): the epochs of #cuts(), then the last one if it owns that. */
   async *#generate(
     everyMs: number,
     loop: Loop,
@@ -140,7 +141,7 @@ export class Reader {
       try {
         epoch = await this.#cut(loop, 'wait')
       } catch (error) {
-        if (loop.aborted || lifecycle.isStopCalled) return // stop() says how it ended
+        if (loop.aborted || lifecycle.isStopCalled) return // stop() reports the error
         throw error
       }
       if (skipEmpty && epoch.exact && epoch.size === 0) continue
@@ -155,7 +156,7 @@ export class Reader {
   }
 
   /**
-   * Sleeps until then, or until the loop is aborted, or until stop(). The timer keeps the process
+   * Sleeps for `ms`, or until the loop is aborted, or until stop(). The timer keeps the process
    * alive, because the loop's caller waits for an epoch.
    */
   #sleep(ms: number, loop: Loop): Promise<void> {
@@ -174,8 +175,9 @@ export class Reader {
     })
   }
 
+  /** Throws ERR_DIRTYRING_BUSY while an epochs() loop runs. */
   #checkFree(): void {
-    if (this.#loop?.aborted !== false) return
+    if (this.#loop === undefined || this.#loop.aborted) return
     throw new DirtyRingError(
       'ERR_DIRTYRING_BUSY',
       'a running epochs() loop owns the epochs of this tracker. An iterator that was dropped ' +

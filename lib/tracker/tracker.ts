@@ -1,4 +1,4 @@
-import { checkWhole } from '../check.js'
+import { BY_LIBRARY, checkByLibrary, checkWhole } from '../check.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { outOfRange } from '../errors.js'
 import { TRACKER_THREAD } from '../memory/map.js'
@@ -78,7 +78,8 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
   readonly #workers: WatchedWorkers
   #keepAlive: ReturnType<typeof setInterval> | undefined
 
-  private constructor(options: ResolvedOptions, start: Start) {
+  private constructor(pass: typeof BY_LIBRARY, options: ResolvedOptions, start: Start) {
+    checkByLibrary(pass, 'DirtyTracker', 'Call await DirtyTracker.create(options).')
     checkHost()
     const { total } = memoryFootprint(options)
     const native = options.kernel === 'js' ? undefined : reserveNative(total)
@@ -135,7 +136,7 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
 
   /** @internal create(), with counters that begin elsewhere than at 0. */
   static async createAt(options: TrackerOptions, start: Start): Promise<DirtyTracker> {
-    const tracker = new DirtyTracker(resolveOptions(options), start)
+    const tracker = new DirtyTracker(BY_LIBRARY, resolveOptions(options), start)
     await tracker.#host.start()
     tracker.#workers.watchAll()
     return tracker

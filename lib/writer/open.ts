@@ -6,7 +6,7 @@ import { ancestorIds, threadIdFor } from '../memory/thread.js'
 import type { TrackerHandle } from '../options.js'
 import { hostsAny, pumpHosted } from '../ring/hosted.js'
 import { type Lane, type NoLane, openLane } from '../ring/lane.js'
-import { THREAD_MASK } from '../ring/token.js'
+import { isOwned } from '../ring/token.js'
 import { clockFor } from './clock.js'
 import { addLane, forgetStopped } from './lanes.js'
 import { watchWorkersForWriter } from './watch-workers.js'
@@ -75,7 +75,7 @@ function noWriterSlot(memory: Memory): DirtyRingError {
   const { words, layout } = memory
   let owned = 0
   for (let id = 0; id < layout.maxWriters; id++)
-    if ((Atomics.load(words, laneAt(layout, id) + LANE_OWNER) & THREAD_MASK) !== 0) owned++
+    if (isOwned(Atomics.load(words, laneAt(layout, id) + LANE_OWNER))) owned++
   const taken = `all ${layout.maxWriters} (maxWriters) are taken`
   const why = `${owned} of them open or waiting for the aggregator to close or reap them`
   return new DirtyRingError('ERR_DIRTYRING_NO_WRITER_SLOT', `no free writer: ${taken}, ${why}`)

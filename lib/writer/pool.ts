@@ -1,5 +1,5 @@
 import { checkFunction } from '../check.js'
-import { TRACKER_ID } from '../memory/map.js'
+import { trackerKey } from '../memory/identity.js'
 import { attachMemory } from '../memory/memory.js'
 import type { TrackerHandle } from '../options.js'
 import { isStopped } from '../ring/lane.js'
@@ -38,7 +38,7 @@ onForget(() => {
  */
 export function threadWriter(handle: TrackerHandle): Writer {
   const memory = attachMemory(handle, 'tracker')
-  const key = `${memory.words[TRACKER_ID]},${memory.words[TRACKER_ID + 1]}`
+  const key = trackerKey(memory.words)
   let writer = threadWriters.get(key)
   if (writer !== undefined && !writer.closed && !isStopped(laneOf(writer))) return writer
   forgetStopped()

@@ -206,11 +206,7 @@ export class TxnBuffer implements Markable {
    * @throws What `writer.markMany()` throws.
    */
   flushTo(writer: Writer, options?: { atomic?: boolean | undefined }): boolean {
-    const isWriter =
-      (writer as unknown) !== this &&
-      !isRevoked(writer) &&
-      typeof (writer as Partial<Writer> | null | undefined)?.markPairs === 'function'
-    if (!isWriter) throw invalidArg('writer', 'a Writer', writer)
+    checkWriter(writer)
     // Once: another object with a method of that name may mark here meanwhile.
     const size = this.#size
     const part = isAtomic(options) ? size : partOf(laneOf(writer))
@@ -267,6 +263,16 @@ export class TxnBuffer implements Markable {
 
 function checkCount(count: number): void {
   if (count > KEYS_MAX) throw outOfRange('keys', `at most ${KEYS_MAX} in one buffer`, count)
+}
+
+/**
+ * Checks that a value looks like a Writer. It goes by the methods, so that a Writer of another copy
+ * of the library counts. A TxnBuffer marks keys too, but it publishes none.
+ */
+function checkWriter(writer: unknown): void {
+  const methods = isRevoked(writer) ? undefined : (writer as Partial<Writer & TxnBuffer> | null)
+  if (typeof methods?.markPairs === 'function' && typeof methods.flushTo !== 'function') return
+  throw invalidArg('writer', 'a Writer', writer)
 }
 
 function checkTxnId(txnId: unknown): void {

@@ -1,4 +1,12 @@
-import { checkBag, checkBoolean, checkFunction, checkWhole, wordsOf } from '../check.js'
+import {
+  BY_LIBRARY,
+  checkBag,
+  checkBoolean,
+  checkByLibrary,
+  checkFunction,
+  checkWhole,
+  wordsOf,
+} from '../check.js'
 import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import {
   badPair,
@@ -123,10 +131,11 @@ export class Writer implements Markable, Disposable {
         throw invalidArg('writer', 'a Writer of this copy of the library', writer)
       return writer.#lane
     }
-    makeWriter = (lane, waiting) => new Writer(lane, waiting)
+    makeWriter = (lane, waiting) => new Writer(BY_LIBRARY, lane, waiting)
   }
 
-  private constructor(lane: Lane, waiting: Waiting) {
+  private constructor(pass: typeof BY_LIBRARY, lane: Lane, waiting: Waiting) {
+    checkByLibrary(pass, 'Writer', 'Call openWriter(handle) or tracker.openWriter().')
     this.id = lane.id
     this.#lane = lane
     this.#waiting = waiting

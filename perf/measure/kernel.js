@@ -1,7 +1,7 @@
 /**
- * Each half of the pipeline alone on one thread: the kernels' inserts, and marks with nobody to
- * take them away but this program, between the timed batches. Then both again while another thread
- * computes. Prints one JSON line, M keys/s.
+ * Each half of the pipeline alone on one thread: the kernels' inserts, and marks that only this
+ * program takes away, between the timed batches. Then both again while another thread computes.
+ * Prints one JSON line, M keys/s.
  */
 import { Worker } from 'node:worker_threads'
 import { recover, takeRole } from '../../dist/aggregator/state.js'

@@ -13,8 +13,8 @@ const MANY = 64
 /** Keys of a transaction. */
 const FEW = 16
 
-// Nobody consumes but this program, between the timed calls: what is timed is the writer alone. A
-// slot for each key, for those who flush each.
+// Only this program consumes, between the timed calls, so that the writer alone is timed. The ring
+// has a slot for each key, for the ways that flush each key.
 const tracker = await DirtyTracker.create({
   aggregator: 'none',
   flushIntervalMs: 0,

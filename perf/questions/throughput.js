@@ -7,7 +7,7 @@ import { costs, grouped, median, percent, rateOf, show } from '../harness/tables
 export const SIZES = [2_000, 100_000, 4_000_000]
 const ONE_THREAD = 'Set<bigint>, one thread'
 const FLOORS = [ONE_THREAD, 'empty loop']
-/** Whoever takes seconds a run is sent fewer keys. */
+/** Kinds that would take seconds a run are sent fewer keys. */
 const FEWER = 4_000_000
 const COUNTS = { postMessage: FEWER, 'ringbuf.js': FEWER, [ONE_THREAD]: FEWER }
 /** Of the best rate, what a batchSize has to reach to be the knee. */

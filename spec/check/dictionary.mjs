@@ -107,7 +107,7 @@ export class World {
     const { key, length } = this.keys.get(name)
     const d = this.taken.get(currentThread())
     const id = yield* this.core.addKey(d, key, length)
-    // What it has done last is an access: nobody has done anything since.
+    // Its last step was an access, and no other thread has run since.
     this.#look()
     if (id >= 0) this.#check(name, id, 'add')
     else {
@@ -178,7 +178,7 @@ export class World {
     this.run.event()
   }
 
-  /** Wait for what another thread tells; undefined when all others have ended, and nobody did. */
+  /** Waits for what another thread tells. Undefined when all others have ended without it. */
   *told(name) {
     const { run, news } = this
     const self = currentThread()
@@ -248,10 +248,10 @@ export class World {
   #nameOf(key, length) {
     for (const [name, each] of this.keys)
       if (each.length === length && each.key.join() === key.join()) return name
-    return `bytes of nobody, [${key.join(' ')}], ${length}`
+    return `bytes of no key, [${key.join(' ')}], ${length}`
   }
 
-  /** Everything said so far still holds, and whoever comes now can go on. */
+  /** Checks that everything told so far still holds, and that a new thread can go on. */
   finish() {
     const { core, words, run, given, keyOf, keys, cells } = this
     this.#look()
@@ -342,7 +342,7 @@ export const scenarios = [
     threads: { adderA: adds('a'), adderB: adds('a', 'b'), adderC: adds('b') },
   },
   {
-    name: 'dictionary: who comes second goes on with what it took, for keys of other lengths',
+    name: 'dictionary: the slower thread goes on with what it took, for keys of other lengths',
     memory: { maxKeys: 4 },
     keys: {
       long: { home: 1, length: 8 },
@@ -394,7 +394,7 @@ export const scenarios = [
     },
   },
   {
-    name: 'dictionary: a number read back in another thread as soon as it is told, whoever has died since',
+    name: 'dictionary: a number is read back in another thread as soon as it is told, after any death',
     memory: { maxKeys: 2 },
     keys: ONE_CELL,
     quick: { preemptions: 2, deaths: 2 },

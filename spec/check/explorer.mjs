@@ -6,7 +6,7 @@
  * on wherever it can, and notes at each point what else could have been chosen; each of those is an
  * execution of its own. What a choice costs is bounded: preemptions (another thread, though this
  * one could go on), deaths, exceptions, values that were there before. Where a thread cannot go on,
- * whoever is next is free of charge.
+ * the next one is free of charge.
  *
  * Points are the atomic accesses, and the listed racy ones, to words that more than one thread uses
  * and one writes; what other threads cannot see needs none. Plain accesses between two points are
@@ -111,7 +111,7 @@ function offers(options, stale, extra, choice) {
   return options !== null && options.includes(choice)
 }
 
-/** How many points a thread has to itself where everybody has a turn. */
+/** How many points a thread has to itself where every thread has a turn. */
 const FAIR_STEPS = 25
 
 class Searcher {
@@ -134,8 +134,8 @@ class Searcher {
 
   /**
    * The execution has come back to a state of its own: a thread goes round in a circle, which only
-   * others can end, if they can. From here on everybody has a turn, sleeps come to their ends, and
-   * nothing is pruned: it ends, or is found to be endless.
+   * others can end, if they can. From here on every thread has a turn, sleeps come to their ends,
+   * and nothing is pruned: the execution ends, or is found to be endless.
    */
   #turn(run, thread, options) {
     if (options === null) return GO_ON

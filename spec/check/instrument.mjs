@@ -418,7 +418,7 @@ export function instrument(sources, core = CORE) {
     }
   }
   // A function that became a generator must be called by name: as a value it could be called where
-  // nobody would run it.
+  // no code would run it.
   const checkValues = (node) => {
     if (
       ts.isIdentifier(node) &&
@@ -597,7 +597,7 @@ export function buildCore(edits = []) {
   try {
     renameSync(making, folder)
   } catch {
-    rmSync(making, { recursive: true, force: true }) // somebody else was faster
+    rmSync(making, { recursive: true, force: true }) // another process was faster
   }
   return folder
 }

@@ -113,7 +113,7 @@ class RealTracker extends Tracker {
       try {
         stopInside(at.BETWEEN_LOOKS)
       } finally {
-        // whatever it was woken by, it does not listen any more; nobody else listens there
+        // However it was woken, it does not listen any more. No other thread listens there.
         Atomics.notify(words, core.SIGNAL)
       }
     }

@@ -2,14 +2,14 @@
  * The same schedules on real threads. The model runs a scenario by a seeded schedule and notes
  * every access with what it gave; then each of its threads is a real Worker (lockstep-worker.mjs)
  * that runs the same instrumented core on a SharedArrayBuffer, held before each access until it is
- * its turn, and makes it with the real Atomics or plainly. Who goes on when, who is terminated
- * when, and which sleeps come to their ends is the model's schedule; what each access gives is the
- * engine's, and has to be what the model said, as has the whole memory afterwards, and what each
- * call returned.
+ * its turn, and makes it with the real Atomics or plainly. The model's schedule decides which
+ * thread goes on, which one is terminated, and which sleeps end. The engine decides what each
+ * access gives. That has to be what the model said. The whole memory afterwards, and what each call
+ * returned, have to be the model's too.
  *
  * Sleeps are real: Atomics.wait on the memory, woken by the Atomics.notify of another worker's own
  * step, or timed out. A worker may come to its Atomics.wait too late, when its word has changed
- * already, because nobody can see from outside that a thread sleeps: then the schedule is run
+ * already, because a sleeping thread looks the same from outside: then the schedule is run
  * again, more slowly. The tracker's thread listens with Atomics.waitAsync, as it does in the
  * library, and is let go on when the model says so.
  */
@@ -272,7 +272,7 @@ class Rig {
         try {
           await this.#step(entry, fault?.at === k ? at.SKIP : at.GO)
         } catch (error) {
-          if (error instanceof Difference && this.#somebodyWasLate())
+          if (error instanceof Difference && this.#mayHaveBeenLate())
             throw new TooLate(error.message)
           throw error
         }
@@ -363,7 +363,7 @@ class Rig {
   }
 
   /** After a difference: whether it may come of a sleep that began too late. */
-  #somebodyWasLate() {
+  #mayHaveBeenLate() {
     Atomics.wait(this.control, at.CONTROL_WORDS - 1, 0, this.settleMs)
     return [...this.asleep].some(
       (k) =>
@@ -382,7 +382,7 @@ class Rig {
     else control[at.EXITS + ++control[at.EXITS]] = dies
   }
 
-  /** Everybody is taken out of what they do; who was terminated is replaced. */
+  /** Takes every worker out of what it does, and replaces the one that was terminated. */
   async #clear() {
     if (this.dead !== undefined) await this.#hire(this.dead)
     this.dead = undefined

@@ -32,8 +32,8 @@ export class World {
     this.layout = memory.layout
     this.seeded = seeded.map((key) => keyName(key, 0))
     /**
-     * Marks in the order they were made: { key, writer, sure: true, false or undefined (nobody was
-     * told), group }.
+     * Marks in the order they were made: { key, writer, sure, group }. `sure` is what the call
+     * returned; undefined if it has not returned.
      */
     this.marks = []
     this.groups = 0
@@ -633,8 +633,8 @@ export class World {
         )
       }
     }
-    // What nobody could publish any more when the tracker stopped stays where it is, and the last
-    // epoch says so.
+    // Keys that could not be published any more when the tracker stopped stay where they are, and
+    // the last epoch says so.
     const left = new Set()
     if (stopped) {
       for (let writer = 0; writer < layout.maxWriters; writer++) {

@@ -5,7 +5,7 @@
  * `$` is what the instrumented core calls: $.r, $.w (plain), $.aload, $.astore, $.acas, $.arw,
  * $.await, $.anotify, and $.p at every call and loop back-edge. A hook performs the access, leaves
  * its value in $.v and returns false; or it returns true, and the thread yields: it was taken off,
- * ends here, or sleeps. Whoever makes it go on performs the access first and sends its value.
+ * ends here, or sleeps. The code that makes it go on performs the access first and sends its value.
  *
  * The choices are made by a `chooser` (explorer.mjs); this file knows what can be chosen, and what
  * it costs, but not what is.
@@ -130,7 +130,7 @@ class Thread {
     this.clock = new Int32Array(THREADS_MAX)
     this.clock[id] = 1
     this.op = -1
-    /** Taken off before `op`, and since then nobody has touched what that is about. */
+    /** Taken off before `op`, and no thread has touched the word of `op` since. */
     this.idle = false
     this.i = 0
     this.a = 0
@@ -225,8 +225,8 @@ export class Run {
   }
 
   /**
-   * Something happened outside of shared memory (a thread ended): whoever waits for such looks
-   * again.
+   * Something happened outside of shared memory (a thread ended). Threads that wait for such an
+   * event look again.
    */
   event() {
     this.events++
@@ -284,8 +284,8 @@ export class Run {
         const who = waiting.map(({ name }) => name).join(', ')
         const why =
           this.deaths + this.throws === 0
-            ? 'nobody died, and only a timeout could go on'
-            : 'nobody can go on'
+            ? 'no thread died, and only a timeout could go on'
+            : 'no thread can go on'
         throw new Failure('blocked', `${who}: blocked for ever (${why})`)
       }
       // Every sleep ends: none comes to its end again and again while another one, begun before,
@@ -439,8 +439,8 @@ function access(kind, memory, i, a, b, site, name) {
   const racy = run.racy(i)
   if (kind >= LOAD || racy) run.note(i, thread.user, writes)
   const isPoint = (kind >= LOAD || racy) && run.isPoint(i, thread.user, writes)
-  // Killed in its sleep or before it, or when it next stores something: nobody can tell the
-  // difference.
+  // A thread that is killed in its sleep or before it looks the same to all others as one that is
+  // killed when it next stores something.
   const mayDie = writes && kind !== WAIT && run.killing && thread.killable
   if (isPoint || mayDie) {
     let stale = 0

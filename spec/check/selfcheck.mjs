@@ -30,8 +30,8 @@ const core = await loadCore()
 const named = (name) => scenarios.find((each) => each.name === name)
 /** @type {[name: string, bounds: import('./types.js').Bounds][]} */
 const searched = [
-  ['push: two producers, two slots, nobody consumes', { preemptions: 1, deaths: 1 }],
-  ['push: two producers, two slots, nobody consumes', { preemptions: 2, deaths: 0 }],
+  ['push: two producers, two slots, no consumer', { preemptions: 1, deaths: 1 }],
+  ['push: two producers, two slots, no consumer', { preemptions: 2, deaths: 0 }],
   ['open: two writers claim one lane', { preemptions: 2, deaths: 1 }],
   ['parking: against a batch', { preemptions: 1, deaths: 1 }],
   ['lane: full, with waiting', { preemptions: 1, deaths: 0 }],

@@ -69,7 +69,7 @@ describe('C11: invalid keys', () => {
     },
   )
 
-  it('lists that are none are a TypeError; one key is no list', async () => {
+  it('a value that is not a list is a TypeError, and so is one key', async () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     const txn = new TxnBuffer(1)
@@ -301,7 +301,7 @@ describe('C11: a list whose keys run code of the caller', () => {
     expect((await tracker.advanceEpoch()).size).toBe(0)
   })
 
-  it('recordMany(): what it records into the same buffer is kept, also where the buffer grows or is cleared', () => {
+  it('TxnBuffer.markMany(): what it marks in the same buffer is kept, also where the buffer grows or is cleared', () => {
     const txn = new TxnBuffer(1, 0)
     txn.mark(1)
     txn.markMany(
@@ -338,7 +338,7 @@ describe('C11: a list whose keys run code of the caller', () => {
 })
 
 describe('C11: more keys than there is room for', () => {
-  it('markMany() and markLanes(): a RangeError that names the way out, before the list is read', async () => {
+  it('markMany() and markPairs(): a RangeError that says what to do instead, before the list is read', async () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     const advice =

@@ -135,7 +135,7 @@ describe('batch()', () => {
     expect(await take(tracker, hand)).toEqual([1, 2, 3, 4])
   })
 
-  it('is synchronous: a promise, or whatever else has a then(), is a TypeError, and its marks are published', async () => {
+  it('is synchronous: a promise, or another object with a then(), is a TypeError, and its marks are published', async () => {
     const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()
     const promising: (() => unknown)[] = [
@@ -143,7 +143,7 @@ describe('batch()', () => {
         writer.mark(1)
         await Promise.resolve()
         // an unhandled rejection would fail this spec
-        throw new Error('told to no one: the TypeError is')
+        throw new Error('the caller sees the TypeError instead')
       },
       () => {
         writer.mark(2)
@@ -347,7 +347,7 @@ describe('batch()', () => {
 })
 
 describe('atomic: false', () => {
-  it('takes lists of any length, as as many batches as it takes', async () => {
+  it('takes lists of any length, in as many batches as it needs', async () => {
     const tracker = await openInline({ laneCapacity: 8, batchSize: 8 })
     const writer = tracker.openWriter()
     expect(writer.markMany(range(0, 100), { atomic: false })).toBe(true)

@@ -63,7 +63,7 @@ describe('KeyDictionary', () => {
     expect(names.bytes(1)).toEqual(bytesOf('user:8'))
   })
 
-  it('is what a Map is, up to the last number and the last word', () => {
+  it('answers as a Map does, up to the last number and the last word', () => {
     fc.assert(
       fc.property(
         keys,
@@ -103,7 +103,7 @@ describe('KeyDictionary', () => {
     )
   })
 
-  it('is one dictionary, by whatever handle one came to it', () => {
+  it('is one dictionary, whichever copy of its handle a thread attached', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(key, fc.nat({ max: 2 })), { maxLength: 60 }), (sequence) => {
         const first = KeyDictionary.create({ maxKeys: 100 })
@@ -211,7 +211,7 @@ describe('KeyDictionary', () => {
     expect(names.key(id)).toBe('a key')
   })
 
-  it('survives a stack overflow at whatever call of it: no number is lost, none is given twice', () => {
+  it('survives a stack overflow at any call in it: no number is lost, none is given twice', () => {
     const names = KeyDictionary.create({ maxKeys: 1000 })
     for (let i = 0; i < 500; i++) names.id(`known ${i}`) // compiled as it is in use
     const tried = Array.from({ length: 200 }, (_, i) => `key ${i}`)
@@ -275,7 +275,7 @@ describe('KeyDictionary', () => {
     expect(new Set(secrets).size).toBe(5)
   })
 
-  it('shows itself in one line', () => {
+  it('is printed in one line', () => {
     const names = KeyDictionary.create({ maxKeys: 10 })
     names.id('a')
     expect(inspect(names)).toBe(
@@ -326,7 +326,7 @@ describe('a KeyDictionary that is full', () => {
     expect([names.key(0), names.key(1), names.size]).toEqual(['123456789', '1234', 2])
   })
 
-  it('counts no number, and reads none back, that was taken and is not a key’s', () => {
+  it('neither counts nor reads back a number that was taken and that no key has', () => {
     const names = KeyDictionary.create({ maxKeys: 10, maxBytes: 24 })
     const other = KeyDictionary.attach(names.handle)
     expect(() => other.id('1234567890123')).not.toThrow()
@@ -427,7 +427,7 @@ describe('what a KeyDictionary refuses', () => {
     expect(() => KeyDictionary.create({ maxKeys: 1 }).key(0)).toThrow(RangeError)
   })
 
-  it('a handle that is none', async () => {
+  it('a value that is not a handle of a dictionary', async () => {
     const names = KeyDictionary.create({ maxKeys: 10 })
     const { buffer } = names.handle as unknown as { buffer: SharedArrayBuffer }
     const tracker = await DirtyTracker.create({ aggregator: 'none' })
@@ -492,11 +492,11 @@ describe('a KeyDictionary of many threads', () => {
     found = await runProgram('dictionary', { seed: 5, kills: KILLS, rounds: ROUNDS })
   })
 
-  it('is one for all of them, whoever is terminated in it: one number a key, one key a number', () => {
+  it('gives each key one number and each number one key, although threads are terminated in it', () => {
     const { agreement } = found
     expect(agreement).toMatchObject({ errors: [], disagreed: 0, misread: 0, kills: KILLS })
     expect(agreement.size).toBe(agreement.keys)
-    // Each that lived to the end found every key that anybody had told of, and counts the same.
+    // Each that lived to the end found every key that any thread had told of, and counts the same.
     expect(agreement.answers).toEqual(
       Array.from({ length: agreement.threads }, () => ({ wrong: [], size: agreement.keys })),
     )

@@ -123,7 +123,7 @@ describe('C1: a cut takes everything that was published before it', () => {
 })
 
 describe('C2: nothing is invented, and nothing is there twice', () => {
-  it('holds a key once, however often, by whomever and in whatever form it was marked', async () => {
+  it('holds a key once, however often, by any writer and in any form it was marked', async () => {
     const tracker = await openInline()
     const [a, b] = [tracker.openWriter(), tracker.openWriter()]
     for (const writer of [a, b, a]) {
@@ -526,7 +526,7 @@ describe('C7: an epoch is settled by commit() or by restore()', () => {
 })
 
 describe('reading an epoch', () => {
-  it('gives the keys as bigints, lanes, ids and visits, over the same shared memory', async () => {
+  it('gives the keys as bigints, pairs, ids and visits, over the same shared memory', async () => {
     const tracker = await openInline()
     const writer = tracker.openWriter()
     const big = 2 ** 53 - 1

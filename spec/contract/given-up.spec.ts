@@ -4,13 +4,13 @@ import { FAILED, HEAD, TAIL } from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
 import { openHeld, openInline, openUnattended, rejected, turns } from '../support/in-process.js'
 
-/** The next slot of the ring holds a word that nobody ever writes there. */
+/** Stores a word into the ring's next slot that no part of the library writes there. */
 function corrupt(tracker: DirtyTracker): void {
   const { words, layout } = attachMemory(tracker.handle, 'tracker')
   words[layout.ring + (words[TAIL] & (layout.capacity - 1))] = 0x7fffffff
 }
 
-describe('when the aggregator cannot go on, every promise says so:', () => {
+describe('when the aggregator cannot continue, every promise rejects:', () => {
   it('reap(), whose own token finds the ring corrupt', async () => {
     const tracker = await openUnattended()
     const writer = tracker.openWriter()

@@ -143,7 +143,7 @@ describe('events', () => {
     expect((await tracker.advanceEpoch()).exact).toBe(true)
   })
 
-  it('harvest, restart and stall come from real threads, with who, how many, why and for how long', async () => {
+  it('harvest, restart and stall come from real threads, with the thread, the number of keys, the cause and the time', async () => {
     const { threadId, ...verdict } = await runProgram('observing', { case: 'events' })
 
     expect(verdict.harvest).toEqual([{ writerId: 1, threadId, keys: 5 }])
@@ -166,7 +166,7 @@ describe('events', () => {
     })
   })
 
-  it('on() returns the function that ends it; the same function, added twice, is called twice; what is no event is an error', async () => {
+  it('on() returns the function that ends it; the same function, added twice, is called twice; a name that is not an event is an error', async () => {
     const tracker = await openInline()
     const told: number[] = []
     const listener = ({ id }: { id: number }): void => void told.push(id)
@@ -229,7 +229,7 @@ describe("a writer's wait", () => {
     }
   }
 
-  it('is told once, however long it lasts, with how long that is so far', async () => {
+  it('makes one event, however long it lasts, with the time so far', async () => {
     const { lane, told, begin, look, end } = openWatch()
     begin()
     expect([
@@ -243,7 +243,7 @@ describe("a writer's wait", () => {
     end()
   })
 
-  it('that is over is not told any more', async () => {
+  it('that is over makes no event', async () => {
     const { begin, over, look, end } = openWatch()
     begin()
     await look(100)
@@ -253,7 +253,7 @@ describe("a writer's wait", () => {
     end()
   })
 
-  it('and the next one are two waits: each counts from its own beginning, and each is told', async () => {
+  it('and the next one are two waits: each counts from its own beginning, and each makes an event', async () => {
     const { told, begin, over, look, end } = openWatch()
     begin()
     expect([await look(100), await look(900)]).toEqual([0, 0])
@@ -267,7 +267,7 @@ describe("a writer's wait", () => {
     end()
   })
 
-  it('that a death ended is not told as one of the next writer in its place', async () => {
+  it('that a death ended is not taken for a wait of the next writer in that lane', async () => {
     const { tracker, hand } = await openHeld({ maxWriters: 1 })
     const { words } = hand.memory
     const dead = openLane(hand.memory, 77, 4, noClock) as Lane
@@ -317,7 +317,7 @@ describe('reap()', () => {
     expect([epoch.exact, ...sortedIds(epoch)]).toEqual([true, 1, 2, 3, 4])
   })
 
-  it('asked for twice at once is one harvest, of which both are told', async () => {
+  it('twice at once is one harvest, and both calls resolve with its number', async () => {
     const { tracker, hand } = await openHeld()
     const told = listen(tracker, 'harvest')
     const gone = leaveBehind(tracker, 77, [1])
@@ -433,7 +433,7 @@ describe('health()', () => {
     expect(verdict.stopped).toMatchObject({ state: 'finished', terminated: true })
   })
 
-  it('is not healthy where there is no way on', async () => {
+  it('is not healthy when the aggregator cannot continue', async () => {
     const { tracker, words } = await openFaulty()
     Atomics.store(words, FAILED, 1)
     expect((await rejected(tracker.advanceEpoch())).code).toBe('ERR_DIRTYRING_CORRUPT')

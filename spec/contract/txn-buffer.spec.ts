@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { fingerprint, TxnBuffer } from '../../lib/index.js'
+import { expectError, INVALID_ARG } from '../support/bad-input.js'
 import { openHeld, openInline, range, sortedIds, thrown, turns } from '../support/in-process.js'
 import { expectAccounts, take } from '../support/writing.js'
 
@@ -185,6 +186,16 @@ describe('TxnBuffer', () => {
     expect(error.code).toBe('ERR_DIRTYRING_INVALID_ARG')
     expect(error.message).toBe('"writer" must be a Writer, got an instance of TxnBuffer')
     expect([...txn]).toEqual([1, 2])
+  })
+
+  it('refuses to flush into another TxnBuffer, which publishes nothing, and keeps the keys', () => {
+    const [txn, other] = [new TxnBuffer(), new TxnBuffer()]
+    txn.markMany([1, 2])
+    for (const atomic of [true, false]) {
+      const error = thrown(() => txn.flushTo(other as never, { atomic }))
+      expectError(error, INVALID_ARG, '"writer" must be a Writer, got an instance of TxnBuffer')
+    }
+    expect([[...txn], [...other]]).toEqual([[1, 2], []])
   })
 
   it('ends when what it flushes to marks in the same buffer, and keeps those keys', () => {

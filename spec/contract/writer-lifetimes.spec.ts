@@ -248,7 +248,7 @@ describe('any number of trackers and writers on one thread', () => {
     expect(await take(b)).toEqual([2n, 4n])
   })
 
-  it('an aggregator of this thread that cannot go on disturbs no other tracker', async () => {
+  it('an aggregator of this thread that cannot continue disturbs no other tracker', async () => {
     const broken = await openInline()
     const fine = await openInline({ laneCapacity: 4, capacity: 2, batchSize: 1 })
     const { words } = attachMemory(broken.handle, 'tracker')

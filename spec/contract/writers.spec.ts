@@ -217,7 +217,7 @@ describe('a mark, in every form', () => {
 })
 
 describe('publishing', () => {
-  it('a full batch publishes itself: the batch size is not only the size of a buffer', async () => {
+  it('a full batch is published without a further call', async () => {
     const tracker = await openInline({ batchSize: 5 })
     const writer = tracker.openWriter()
     const staged: number[] = []
@@ -324,7 +324,7 @@ describe('publishing', () => {
   })
 })
 
-describe('begin()', () => {
+describe('tagTxn()', () => {
   it('publishes what was staged for another transaction, and nothing for the same one', async () => {
     const { tracker, hand } = await openHeld()
     const writer = tracker.openWriter()

@@ -129,3 +129,39 @@ describe('the command line', () => {
     })
   })
 })
+
+describe('a version of Node that the package does not support', () => {
+  const { engines } = JSON.parse(
+    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+  ) as { engines: { node: string } }
+  /** Runs the command where Node says that it is another version. */
+  const under = (version: string, args: string[]) => {
+    const claim = `Object.defineProperty(process, 'versions', {
+      value: { ...process.versions, node: '${version}' } })`
+    const url = `data:text/javascript,${encodeURIComponent(claim)}`
+    return dirtyring(args, { node: ['--import', url] })
+  }
+
+  it.each(['18.20.8', '20.11.1', '20.18.3', '21.7.3', '22.11.0'])(
+    '%s: the command says so in one sentence, and ends with 1',
+    async (version) => {
+      expect(await under(version, ['--version'])).toEqual({
+        code: 1,
+        stdout: '',
+        stderr: `dirtyring: needs Node 20.19, or 22.12 and later, but this is Node ${version}\n`,
+      })
+    },
+  )
+
+  it.each(['20.19.0', '22.12.0', '23.0.0', '24.0.0', '30.1.0'])('%s is supported', async (node) => {
+    expect(await under(node, ['--version'])).toEqual({
+      code: 0,
+      stdout: `${version}\n`,
+      stderr: '',
+    })
+  })
+
+  it('is the same for npm', () => {
+    expect(engines.node).toBe('^20.19.0 || >=22.12.0')
+  })
+})

@@ -4,7 +4,7 @@ import { type Screen, screenLines } from '../../lib/demo/screen.js'
 import { resolveOptions } from '../../lib/index.js'
 import { dirtyring, dirtyringOnTerminal } from '../support/command-line.js'
 
-/** Short, and with work enough that every accident strikes somebody. */
+/** Short, and with work enough that every accident strikes a thread at work. */
 const short = '--seconds 0.5 --epoch-ms 50 --writers 2 --rows 20000 --rate 50000'.split(' ')
 
 const linesOf = (text: string) => text.trimEnd().split(/\r?\n/)

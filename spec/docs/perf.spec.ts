@@ -107,7 +107,7 @@ describe('the perf suite, each question in its smallest form', () => {
     for (const row of peers) expect(row['M keys/s']).toMatch(/^\d|^not measured here: ./)
   })
 
-  it('draws its plots on one page that asks nobody for anything', () => {
+  it('draws its plots on one page that loads no other file', () => {
     const plots = Object.values(questions).flatMap(({ plots: own = [] }) => own)
 
     expect(pageText.match(/<svg /g)).toHaveLength(plots.length)

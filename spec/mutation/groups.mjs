@@ -8,7 +8,8 @@ export const GROUPS = {
     mutate: ['lib/{keys,fingerprint,check,errors,support}.ts'],
     specs: [
       'unit/keys',
-      'unit/fingerprint',
+      'unit/{errors,fingerprint}',
+      'contract/constructors',
       'contract/bad-{arguments,handles,keys}',
       'contract/options',
       'unit/set',

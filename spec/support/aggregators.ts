@@ -1,11 +1,18 @@
 import { recover, takeRole } from '../../lib/aggregator/state.js'
 import { LOST_ROLE, step, WORKED } from '../../lib/aggregator/step.js'
-import { CUR, OWNER } from '../../lib/memory/map.js'
+import { OWNER } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import { type Lane, openLane, publish, stageMany } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
 import type { ControlKind } from '../../lib/ring/token.js'
-import { controlToken, EPOCH_MASK, epochPayload, RESTORE, SEAL } from '../../lib/ring/token.js'
+import {
+  controlToken,
+  epochOfCur,
+  epochPayload,
+  readCur,
+  RESTORE,
+  SEAL,
+} from '../../lib/ring/token.js'
 import { lanesOf, noClock } from './steps.js'
 
 export const THREAD = 3
@@ -25,7 +32,7 @@ export function control(memory: Memory, kind: number, payload = 0): void {
 }
 
 /** The open epoch, mod 2^19, as the tracker's thread knows it. */
-const epochOf = (memory: Memory): number => (memory.words[CUR] >>> 4) & EPOCH_MASK
+const epochOf = ({ words }: Memory): number => epochOfCur(readCur(words))
 
 export const seal = (memory: Memory, slot: number, ahead = 1) =>
   control(memory, SEAL, epochPayload(slot, epochOf(memory) + ahead))

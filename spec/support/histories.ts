@@ -326,7 +326,7 @@ export class Trial {
     for (const pen of this.#pens) this.#lookAt(pen)
     while (this.#epoch < this.#tracker.epoch) {
       const call = this.#calls.find((each) => each.id === undefined && each.gone !== true)
-      must(call !== undefined, 'a cut was made that nobody asked for')
+      must(call !== undefined, 'a cut was made that no call asked for')
       call!.id = this.#epoch++
     }
     const { writers } = this.#tracker.stats()

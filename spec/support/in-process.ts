@@ -50,7 +50,7 @@ export async function openHeld(
   return { tracker, hand: holdAggregator(tracker) }
 }
 
-/** A tracker with nobody in the aggregator's role; stopped after the spec. */
+/** A tracker whose aggregator's role is free; stopped after the spec. */
 export async function openUnattended(options: TrackerOptions = {}): Promise<DirtyTracker> {
   return remember(await DirtyTracker.create({ ...SMALL, ...options, aggregator: 'none' }))
 }
@@ -64,11 +64,11 @@ function remember(tracker: DirtyTracker): DirtyTracker {
 export interface Hand {
   readonly memory: Memory
   /**
-   * So many steps (a token, or a run of one writer's batches), all there are by default. True if
-   * some are left that it could have gone on with.
+   * Makes `steps` steps: a token each, or a run of one writer's batches. By default it goes on
+   * until the ring is empty. True if tokens may be left.
    */
   run(steps?: number): boolean
-  /** Somebody else may have the role. */
+  /** Gives the role back, so that another aggregator can take it. */
   release(): void
 }
 

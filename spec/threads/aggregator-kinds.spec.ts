@@ -19,30 +19,33 @@ const CORRUPT = 'ERR_DIRTYRING_CORRUPT'
 
 const LANE_READ_END_OF_0 = (layout: Layout): number => laneAt(layout, 0) + LANE_READ_END
 
-describe('who runs the aggregator', () => {
-  it.each(['worker', 'function', 'inline'])('%s: runs, and nobody else can', async (kind) => {
-    const verdict = await runProgram('aggregators', { case: 'kind', kind })
+describe('the option aggregator', () => {
+  it.each(['worker', 'function', 'inline'])(
+    '%s: the aggregator runs, and no other thread can take its role',
+    async (kind) => {
+      const verdict = await runProgram('aggregators', { case: 'kind', kind })
 
-    expect(verdict).toMatchObject({
-      after: 'running',
-      healthy: true,
-      iterated: true,
-      handle: true,
-      exact: true,
-      lastSize: 8001,
-    })
-    expect(['starting', 'running']).toContain(verdict.before)
-    expect(verdict.taken).toEqual([TAKEN, TAKEN, TAKEN])
-    expect(verdict.finished).toMatchObject({
-      state: 'finished',
-      finished: true,
-      healthy: true,
-      panics: 0,
-      restarts: 0,
-    })
-  })
+      expect(verdict).toMatchObject({
+        after: 'running',
+        healthy: true,
+        iterated: true,
+        handle: true,
+        exact: true,
+        lastSize: 8001,
+      })
+      expect(['starting', 'running']).toContain(verdict.before)
+      expect(verdict.taken).toEqual([TAKEN, TAKEN, TAKEN])
+      expect(verdict.finished).toMatchObject({
+        state: 'finished',
+        finished: true,
+        healthy: true,
+        panics: 0,
+        restarts: 0,
+      })
+    },
+  )
 
-  it('none: nobody, until some thread calls runAggregator(), which ends with the tracker', async () => {
+  it('none: no aggregator runs until a thread calls runAggregator(), which ends with the tracker', async () => {
     const verdict = await runProgram('aggregators', { case: 'kind', kind: 'none' })
 
     expect(verdict).toMatchObject({
@@ -57,7 +60,7 @@ describe('who runs the aggregator', () => {
     expect(verdict.finished).toMatchObject({ state: 'finished', finished: true, healthy: true })
   })
 
-  it('none: a runner that dies is replaced by another one, and nothing is lost', async () => {
+  it('none: another thread takes over from one that dies, and nothing is lost', async () => {
     expect(await runProgram('aggregators', { case: 'replaced' })).toEqual({
       states: Array.from({ length: 5 }, () => 'running'),
       stored: 50_000,
@@ -67,7 +70,7 @@ describe('who runs the aggregator', () => {
   })
 
   it('none, and no aggregator ever came: stop() delivers it all', async () => {
-    const verdict = await runProgram('aggregators', { case: 'nobody' }, { timeoutMs: 20_000 })
+    const verdict = await runProgram('aggregators', { case: 'neverRun' }, { timeoutMs: 20_000 })
 
     expect(Number(verdict.first) + Number(verdict.lastSize)).toBe(1100)
     expect(verdict.health).toMatchObject({ state: 'finished', finished: true })
@@ -88,7 +91,7 @@ describe('who runs the aggregator', () => {
     })
   })
 
-  it('one that cannot be started again is given up: calls reject, and stop() still delivers what was published', async () => {
+  it('an aggregator that cannot be started again is given up: calls reject, and stop() still delivers what was published', async () => {
     const verdict = await runProgram('aggregators', { case: 'givenUp' })
 
     expect(verdict).toMatchObject({ pending: FAILED, later: FAILED, stopped: ['last epoch', 1] })
@@ -104,7 +107,7 @@ describe('who runs the aggregator', () => {
   })
 })
 
-describe('stop(), when the aggregator cannot go on', () => {
+describe('stop(), when the aggregator cannot continue', () => {
   it('delivers the rest where a start never comes to its end', async () => {
     expect(await runProgram('aggregators', { case: 'never' })).toEqual({
       size: 1000,
@@ -158,7 +161,7 @@ describe('stop(), when the aggregator cannot go on', () => {
 })
 
 describe('memory that the library never writes', () => {
-  it('a token that cannot be handled is tried again with backoff, given up, and said; the next epoch is exact', async () => {
+  it('a token that cannot be handled is tried again with backoff, given up, and reported; the next epoch is exact', async () => {
     const verdict = await runProgram('corrupt-memory', { case: 'givenUp' })
 
     expect(verdict.backedOff).toBe(true)
@@ -168,7 +171,7 @@ describe('memory that the library never writes', () => {
     expect(verdict.after).toMatchObject({ panics: 8, healthy: true, state: 'running' })
   })
 
-  it('what is put right before that costs nothing', async () => {
+  it('a token whose cause is put right before the last try is handled, and its epoch is exact', async () => {
     const verdict = await runProgram('corrupt-memory', { case: 'transient' })
 
     expect(verdict).toMatchObject({
@@ -183,7 +186,7 @@ describe('memory that the library never writes', () => {
     expect(verdict.panics).toBeLessThan(8)
   })
 
-  it('a word that nobody can have written ends every wait with an error', async () => {
+  it('a word that no part of the library writes ends every wait with an error', async () => {
     expect(await runProgram('corrupt-memory', { case: 'corrupt' }, { timeoutMs: 30_000 })).toEqual({
       running: CORRUPT,
       pending: 'nothing', // its cut was made before that word

@@ -5,7 +5,7 @@ const STALLED = 'ERR_DIRTYRING_STALLED'
 const STOPPED = 'ERR_DIRTYRING_STOPPED'
 
 describe('a writer that finds no room', () => {
-  it('sleeps, and is woken', async () => {
+  it('sleeps until the aggregator has made room', async () => {
     expect(await runProgram('waiting', { case: 'wakes' })).toEqual({
       held: 64,
       stillAsleep: true,
@@ -32,7 +32,7 @@ describe('a writer that finds no room', () => {
     })
   })
 
-  it('is told so at once with onFull reject', async () => {
+  it('returns false at once with onFull reject', async () => {
     const verdict = await runProgram('waiting', { case: 'rejects' })
 
     expect(verdict).toEqual({
@@ -45,7 +45,7 @@ describe('a writer that finds no room', () => {
     })
   })
 
-  it('is told when the tracker stops meanwhile', async () => {
+  it('throws ERR_DIRTYRING_STOPPED when the tracker stops meanwhile', async () => {
     expect(await runProgram('waiting', { case: 'stopped' })).toEqual({
       code: STOPPED,
       prefix: true,
@@ -72,7 +72,7 @@ describe('a writer that finds no room', () => {
     })
   })
 
-  it("on the tracker's own thread gives up without either, and after maxWaitMs in any case", async () => {
+  it("on the tracker's own thread gives up without progress and without a starting worker, and after maxWaitMs in any case", async () => {
     const outcome = (says: string) => ({ code: STALLED, message: expect.stringContaining(says) })
     expect(await runProgram('waiting', { case: 'prolonged', by: 'nothing' })).toMatchObject({
       outcome: outcome('no progress for 150 ms'),

@@ -584,7 +584,7 @@ describe('The aggregator, token by token', () => {
     ).toThrow(expect.objectContaining({ code: 'ERR_DIRTYRING_AGGREGATOR_TAKEN' }))
   })
 
-  it('wakes every writer when it recovers: it cannot know which of them were told what', () => {
+  it('wakes every writer when it recovers: it cannot know which of them were woken already', () => {
     const memory = smallMemory()
     const wakes = () =>
       [0, 1].map((writer) => memory.words[laneAt(memory.layout, writer) + LANE_WAKE])

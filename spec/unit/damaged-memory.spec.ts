@@ -26,7 +26,7 @@ import { emptyWord, epochPayload, EVERYTHING, SEAL } from '../../lib/ring/token.
 import { control, open, restore, run, seal, send, THREAD } from '../support/aggregators.js'
 import { logOf, smallMemory } from '../support/steps.js'
 
-describe('What something else has written into shared memory', () => {
+describe('A word in shared memory that the library did not write', () => {
   const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })
 
   /** Two epochs, keys in both, a writer with keys in flight. */

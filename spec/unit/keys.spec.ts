@@ -539,7 +539,7 @@ describe('messages name the usual way out', () => {
   })
 })
 
-describe('the number that two lanes are', () => {
+describe('the number that two halves of a key make', () => {
   test('it goes up to 2^53 - 1, and beyond that is a RangeError that names the number', () => {
     expect([
       idFrom(7, 0),

@@ -126,7 +126,7 @@ function fillRing(memory: Memory): number {
 }
 
 describe('Opening a lane', () => {
-  it('claims the first free one, and says whose it is', () => {
+  it('claims the first free one, and stores its owner', () => {
     const memory = smallMemory({ maxWriters: 3, start: { generation: 8191 } })
     const lanes = [5, 0, LOW - 1].map((threadId) => open(memory, { threadId }))
     expect(lanes.map(({ id, generation }) => [id, generation])).toEqual(
@@ -199,7 +199,7 @@ describe('Opening a lane', () => {
 })
 
 describe('The order of stores', () => {
-  /** The ends and tokens that anybody else could see just before each store. */
+  /** The ends and tokens that another thread could see just before each store. */
   function seenDuring(memory: Memory, lane: Lane, body: (lane: Lane) => void) {
     const seen: { keys: bigint[]; stagedEnd: number; token: boolean; published: number }[] = []
     const { words, layout } = memory
@@ -731,7 +731,7 @@ describe('What a word of the ring means to a thread that did not find EMPTY(lap)
     )
   })
 
-  it('is asked again when the tail has moved meanwhile: there may be room by now', () => {
+  it('is read again when the tail has moved meanwhile, because there may be room by now', () => {
     const memory = smallMemory({ capacity: 2 })
     expect(fillRing(memory)).toBe(2)
     let looks = 0
@@ -748,7 +748,7 @@ describe('What a word of the ring means to a thread that did not find EMPTY(lap)
     expect([pushed, push(memory, controlToken(NOP, 3))]).toEqual([true, false])
   })
 
-  it('is an error that names place and word where nothing of the library writes it', () => {
+  it('is an error that names the position and the word if the library never writes that word', () => {
     const memory = smallMemory({ capacity: 2, start: { position: 6 } })
     memory.words[memory.layout.ring] = 0x7fffffff
     expect(() => push(memory, controlToken(NOP, 0))).toThrow(

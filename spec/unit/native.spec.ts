@@ -38,7 +38,7 @@ function twins(cells: number, seed: number): SetState[] {
   const size = SOURCE + limit * 2 + cells * 2 + BEHIND
   const memory = reserveNative((size + SCRATCH_WORDS) * 4)
   const native = nativeKernel(memory, secrets, size)
-  if (memory === undefined || native === undefined) throw new Error('WebAssembly is not to be had')
+  if (memory === undefined || native === undefined) throw new Error('WebAssembly is not available')
   const set = {
     log: SOURCE,
     table: SOURCE + limit * 2,

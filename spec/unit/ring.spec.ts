@@ -230,7 +230,7 @@ describe.each(rings)('A ring of $capacity from position $position', ({ capacity,
     }
   })
 
-  it('C10: goes on when that slot has even been consumed before anybody else came', () => {
+  it('C10: goes on when that slot was consumed before another producer came', () => {
     for (let offset = 0; offset <= capacity; offset++) {
       const memory = ringOf(capacity, advance(position, offset))
       fillOnly(memory, 1)
@@ -560,7 +560,7 @@ describe('BatchRing', () => {
     expect(drained(ring)).toEqual([[0, 1, 2, 3, 4, 5, 6, 7, 8]])
   })
 
-  it('is what a plain queue of arrays is', () => {
+  it('answers as a plain queue of arrays does', () => {
     const operation = fc.oneof(
       fc.record({ producer: fc.nat(1), keys: fc.array(fc.nat(20), { maxLength: 8 }) }),
       fc.record({ limit: fc.nat(5) }),
@@ -680,7 +680,7 @@ describe('BatchRing', () => {
     expect(() => ring.openProducer()).toThrow(code('ERR_DIRTYRING_NO_WRITER_SLOT'))
   })
 
-  it('steps over what another version of itself freed without moving the head', () => {
+  it('steps over a slot that was freed without a move of the head', () => {
     const ring = BatchRing.create(small)
     const memory = attachMemory(ring.handle, 'ring')
     const producer = ring.openProducer()

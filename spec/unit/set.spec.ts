@@ -19,7 +19,7 @@ const key = fc.oneof(
 )
 
 describe('FingerprintSet', () => {
-  it('is what a Set of bigints is', () => {
+  it('answers as a Set of bigints does', () => {
     const operation = fc.oneof(
       { weight: 6, arbitrary: fc.record({ add: key }) },
       {
@@ -149,7 +149,7 @@ describe('FingerprintSet', () => {
     expect([set.size, set.has(0), set.add(0)]).toEqual([0, false, true])
   })
 
-  it('lists ids, keys added meanwhile too, and refuses a key that is none', () => {
+  it('lists ids, keys added meanwhile too, and refuses a key above 2^53 - 1', () => {
     const set = new FingerprintSet({ expectedKeys: 1 })
     set.addMany([3, 0, Number.MAX_SAFE_INTEGER])
     const ids: number[] = []
@@ -172,7 +172,7 @@ describe('FingerprintSet', () => {
     }
   })
 
-  it('C11: adds nothing of a list with something in it that is no key', () => {
+  it('C11: adds nothing of a list in which one value is not a key', () => {
     const set = new FingerprintSet()
     expect(() => set.addMany([1, 2, -1])).toThrow('"keys[2]"')
     expect(() => set.addMany([1, 1.5])).toThrow(RangeError)

@@ -43,7 +43,7 @@ function taken(tracker: DirtyTracker): number[] {
 }
 
 describe('the end of a thread', () => {
-  it('is heard of once, however many writers there are', async () => {
+  it('is noticed once, however many writers there are', async () => {
     const { tracker } = await open()
     expect(ends.length).toBe(0)
     for (const _ of library.range(0, 3)) tracker.openWriter()
@@ -80,7 +80,7 @@ describe('the end of a thread', () => {
     expect(two.tracker.stats()).toMatchObject({ distinct: 2 })
   })
 
-  it('is not what a writer says that its caller has closed', async () => {
+  it('is not given as the reason by a writer that its caller has closed', async () => {
     const { tracker } = await open()
     const writer = tracker.openWriter()
     writer.close()

@@ -177,7 +177,7 @@ describe('the end of a writer', () => {
   const generation = (words: Int32Array, lane: Lane) =>
     words[lane.header + LANE_OWNER] >>> THREAD_BITS
 
-  it('harvests a lane that is full, and what it says of keys that no list has', () => {
+  it('harvests a lane that is full, and its pending markEverything()', () => {
     const { memory, words, supervisor } = scene({ maxKeysPerEpoch: 64 })
     const lane = open(memory)
     send(lane, 1, 8)
@@ -229,7 +229,7 @@ describe('the end of a writer', () => {
 })
 
 describe('the end of the ring', () => {
-  it('takes along what an open lane says of keys that no list has', () => {
+  it('takes along the pending markEverything() of an open lane', () => {
     const { memory, words, supervisor } = scene()
     const lane = open(memory)
     words[lane.header + LANE_EVERYTHING] = 1
@@ -361,7 +361,7 @@ describe('the supervisor of the aggregator', () => {
     expect([logOf(memory, 0), flagsOf(memory)]).toEqual([[1n], 0])
   })
 
-  it('says nothing of a longer error that came before', () => {
+  it('reports an error without the rest of a longer one that came before', () => {
     const { memory, words, supervisor } = scene()
     control(memory, NOP)
     for (const message of ['a long message', 'short']) {
@@ -373,7 +373,7 @@ describe('the supervisor of the aggregator', () => {
     }
   })
 
-  it('wakes the tracker for a failure that is the end, and for no other', () => {
+  it('wakes the tracker for a failure after which it cannot continue, and for no other', () => {
     const { memory, words, supervisor } = scene()
     control(memory, NOP)
     supervisor.run(0)
@@ -413,7 +413,7 @@ describe('the supervisor of the aggregator', () => {
     it.each([
       ['the role', OWNER],
       ['the head', HEAD],
-    ])('stops when another one has %s', (_, index) => {
+    ])('stops when another aggregator has %s', (_, index) => {
       const { words, supervisor } = freed()
       words[index] += 1
       expect(thrown(() => supervisor.run(1))).toMatchObject({
@@ -422,7 +422,7 @@ describe('the supervisor of the aggregator', () => {
       })
     })
 
-    it('says what lies there when no other one has', () => {
+    it('reports a corrupt ring when no other aggregator has either', () => {
       const { words, supervisor } = freed()
       expect(supervisor.run(1)).toBe(BACKING_OFF)
       expect(readError(words)).toMatch(/^ring position 2 holds 2,/)

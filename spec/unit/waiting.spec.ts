@@ -206,7 +206,7 @@ describe("a writer that waits on the tracker's own thread", () => {
     expect(await wait(start)).toEqual([3, expect.stringContaining(GAVE_UP)])
   })
 
-  it('but of another thread than the tracker waits for maxWaitMs in any case', async () => {
+  it('waits for maxWaitMs in any case when it is on another thread', async () => {
     const { writer, hand } = await fullLane({ maxWaitMs: 1000 })
     hand.memory.words[TRACKER_THREAD] += 1
     patience.noProgressMs = 30

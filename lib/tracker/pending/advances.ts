@@ -10,13 +10,13 @@ import { SealTimes } from '../seal-times.js'
 import type { Sender } from '../sender.js'
 import type { Context, PendingKind } from './kind.js'
 
-/** An advanceEpoch() on its way. */
+/** A call of advanceEpoch() or tryAdvanceEpoch() that is pending. */
 export interface Advance extends Waiting<SealedEpoch> {
   /** nowMs() at the call. */
   readonly startedAt: number
-  /** The epochs of the reader that asked: the sealed one joins them. */
+  /** The epochs that the calling reader was handed. The sealed epoch joins them. */
   readonly epochs: HandedOut
-  /** Listeners know that it waits for a slot. */
+  /** Listeners were told that it waits for a slot. */
   isTold?: boolean
 }
 
@@ -42,8 +42,8 @@ export class Advances implements PendingKind {
   }
 
   /**
-   * Seals the open epoch when a slot is free, in the order of the calls. If it can be at once, the
-   * cut is made before this returns.
+   * Seals the open epoch when a slot is free, in the order of the calls. If a slot is free and the
+   * ring has room, the cut is made before this returns.
    */
   request(advance: Advance): void {
     requestSeal(this.#context.outbox, advance)
@@ -59,8 +59,8 @@ export class Advances implements PendingKind {
   }
 
   /**
-   * The caller was aborted. False if that comes too late: after stop() there is no later epoch for
-   * the keys.
+   * Withdraws the call of a caller that was aborted. Returns false if that comes too late: after
+   * stop() no later epoch can take the keys.
    */
   abandon(advance: Advance): boolean {
     const { outbox } = this.#context
@@ -71,7 +71,7 @@ export class Advances implements PendingKind {
     return how !== TOO_LATE
   }
 
-  /** Rejects the calls that wait for a slot: none comes free for them any more. */
+  /** Rejects the calls that wait for a slot, because none becomes free for them any more. */
   refuseWaiting(): void {
     for (const advance of this.#context.outbox.waiting.splice(0))
       (advance as Advance).reject(stopped())
@@ -138,7 +138,7 @@ export class Advances implements PendingKind {
     }
   }
 
-  /** Those whose SEAL has a slot, and waits for room in the ring. */
+  /** The calls whose SEAL has an epoch slot, and waits for room in the ring. */
   #queued(): Advance[] {
     return this.#context.outbox.queue
       .filter(({ kind }) => kind === SEAL)

@@ -55,7 +55,7 @@ export class Drains implements PendingKind {
     return this.#asked().map((wait) => ({ call: 'drained()', wait }))
   }
 
-  /** Those that wait behind other control tokens, and those that wait for a position. */
+  /** Calls that wait behind queued control tokens, and calls that wait for head to move. */
   #asked(): Waiting<void>[] {
     const { queue, draining } = this.#context.outbox
     return [...queue.filter(({ kind }) => kind === DRAIN), ...draining].map(

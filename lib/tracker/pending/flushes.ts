@@ -7,14 +7,14 @@ import type { Context, PendingKind } from './kind.js'
 const LOOK_MS = 10
 
 /**
- * Calls of flushed(). They wait for writers, not for the aggregator, and look by a timer of their
- * own: for the tracker's poll there is nothing to collect.
+ * Calls of flushed(). They wait for writers, not for the aggregator. Each call looks by a timer of
+ * its own, so the tracker's poll has nothing to collect.
  */
 export class Flushes implements PendingKind {
   readonly isPending = false
   readonly isAwaited = false
   readonly #context: Context
-  /** Of each call the marks that it waits for. */
+  /** For each call, the staged marks that it waits for. */
   readonly #calls = new Set<readonly StagedMark[]>()
 
   constructor(context: Context) {
@@ -28,7 +28,7 @@ export class Flushes implements PendingKind {
     this.#calls.add(marks)
     const ended = until(
       () => {
-        this.#context.poke() // finds that the aggregator has failed
+        this.#context.poke() // notices that the aggregator has failed
         lifecycle.checkRunning()
         publishOwn(memory)
         if (marks.every((mark) => isPublished(outbox, mark))) return true
@@ -43,11 +43,11 @@ export class Flushes implements PendingKind {
   }
 
   collect(): void {
-    // each call looks by itself
+    // Each call looks by itself.
   }
 
   fail(): void {
-    // each call rejects at its next look
+    // Each call rejects at its next look.
   }
 
   waits(): PendingCall[] {

@@ -12,17 +12,17 @@ import type { Outbox } from '../outbox.js'
 export interface PendingKind {
   /** Settles the promises that the aggregator has answered. Throws if the memory is corrupt. */
   collect(): void
-  /** Something of this kind is on its way. While it is, the tracker looks again and again. */
+  /** Something of this kind is not settled yet. Meanwhile the tracker looks again and again. */
   readonly isPending: boolean
-  /** A promise depends on it. While one does, the process stays alive. */
+  /** A caller waits for a promise of this kind. Meanwhile the process stays alive. */
   readonly isAwaited: boolean
-  /** Rejects every promise: the aggregator cannot continue. */
+  /** Rejects every promise, because the aggregator cannot continue. */
   fail(reason: unknown): void
   /** The calls that are pending, for the warning about long waits. */
   waits(): PendingCall[]
 }
 
-/** What a kind works with. `Control` is one. */
+/** What the kinds work with. `Control` implements it. */
 export interface Context {
   readonly memory: Memory
   readonly outbox: Outbox
@@ -30,7 +30,7 @@ export interface Context {
   readonly listeners: Listeners
   /** Sends what can be sent, and settles what the aggregator has answered. */
   poke(): void
-  /** The aggregator cannot continue. */
+  /** Rejects all that is pending, because the aggregator cannot continue. */
   fail(reason: unknown): void
   /** Warns of calls that have waited for very long. */
   lookForLongWaits(): void

@@ -7,15 +7,15 @@ import type { PendingCall } from '../long-waits.js'
 import { isFinished, requestStop, stagedKeys } from '../outbox.js'
 import type { Context, PendingKind } from './kind.js'
 
-/** The stop() that waits for the last epoch. */
+/** A call of stop() that waits for the last epoch. */
 interface Stopping extends Waiting<SealedEpoch> {
   /** nowMs() at the call. */
   readonly startedAt: number
-  /** The epochs of the reader that gets the last one. */
+  /** The epochs that the calling reader was handed. The last epoch joins them. */
   readonly epochs: HandedOut
 }
 
-/** STOP, and the seal that it makes. */
+/** The STOP token, and the last epoch, which it seals. */
 export class LastSeal implements PendingKind {
   /** Called before the last epoch is handed out. */
   onFinish: () => void = () => undefined
@@ -29,8 +29,8 @@ export class LastSeal implements PendingKind {
   }
 
   /**
-   * Puts STOP in, behind everything else. Resolves with the last epoch when all that was published
-   * is in it or in an earlier one.
+   * Queues STOP behind all other tokens. Resolves with the last epoch when each published key is in
+   * it or in an earlier one.
    */
   request(startedAt: number, epochs: HandedOut): Promise<SealedEpoch> {
     const finished = new Promise<SealedEpoch>((resolve, reject) => {

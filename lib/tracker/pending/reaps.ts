@@ -1,6 +1,6 @@
 import { LANE_OWNER, LANE_THREAD, laneAt } from '../../memory/map.js'
 import { orphansOf } from '../../ring/reap.js'
-import { THREAD_BITS, THREAD_MASK } from '../../ring/token.js'
+import { generationOf, isOwned } from '../../ring/token.js'
 import type { Waiting } from '../../signal.js'
 import { stopped } from '../lifecycle.js'
 import type { PendingCall } from '../long-waits.js'
@@ -12,7 +12,7 @@ import type { Context, PendingKind } from './kind.js'
  */
 export class Reaps implements PendingKind {
   readonly #context: Context
-  /** Callers of reap(), told how many keys were harvested. */
+  /** For each REAP, the callers of reap() that wait for its number of keys. */
   readonly #asked = new Map<Reaping, Waiting<number>[]>()
 
   constructor(context: Context) {
@@ -30,15 +30,15 @@ export class Reaps implements PendingKind {
     this.#context.poke()
   }
 
-  /** Harvests and frees one lane, if it is owned. Resolves with the number of keys harvested. */
+  /** Harvests and frees one lane. Resolves with the number of keys, or with 0 for a free lane. */
   request(writer: number): Promise<number> {
     const { memory, outbox, lifecycle } = this.#context
     const { words, layout } = memory
     const lane = laneAt(layout, writer)
     const owner = Atomics.load(words, lane + LANE_OWNER)
-    if ((owner & THREAD_MASK) === 0) return Promise.resolve(0)
+    if (!isOwned(owner)) return Promise.resolve(0)
     const threadId = Atomics.load(words, lane + LANE_THREAD) - 1
-    const reaping = requestReap(outbox, writer, owner >>> THREAD_BITS, threadId)
+    const reaping = requestReap(outbox, writer, generationOf(owner), threadId)
     if (reaping === undefined) return Promise.reject(stopped())
     const keys = new Promise<number>((resolve, reject) => {
       const asked = this.#asked.get(reaping) ?? []

@@ -3,7 +3,7 @@ import type { PendingCall } from '../long-waits.js'
 import { requestRestore, takeRestored } from '../outbox.js'
 import type { Context, PendingKind } from './kind.js'
 
-/** Calls of restore(), and the restores that follow an abort; the latter have no promise. */
+/** Calls of restore(), and the restores that follow an abort. Those have no promise. */
 export class Restores implements PendingKind {
   readonly #context: Context
 

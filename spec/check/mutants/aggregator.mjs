@@ -39,7 +39,7 @@ export const mutants = [
         replace: 'Atomics.wait(a.words, PARKED, 1)',
       },
     ],
-    scenario: 'parking: a token of somebody who died, and the tracker waits for it',
+    scenario: 'parking: a token of a producer that died, and the tracker waits for it',
   },
   {
     name: 'the tracker is not told',
@@ -144,7 +144,7 @@ export const mutants = [
   {
     name: 'an epoch begins with the reasons of the one before',
     edits: [{ file: STATE, find: '  a.growth = 0\n  a.flags = 0\n', replace: '  a.growth = 0\n' }],
-    scenario: 'everything: said once is said, and not in the next epoch of its slot',
+    scenario: 'everything: one call makes one epoch inexact, and not the next one of its slot',
     with: { preemptions: 0, deaths: 0 },
   },
   {
@@ -372,7 +372,7 @@ export const mutants = [
   {
     name: 'a slot that is used again keeps its flags',
     edits: [{ file: EFFECTS, find: '  words[at + SLOT_FLAGS] = 0\n', replace: '' }],
-    scenario: 'everything: said once is said, and not in the next epoch of its slot',
+    scenario: 'everything: one call makes one epoch inexact, and not the next one of its slot',
     with: { preemptions: 0, deaths: 0 },
   },
   {
@@ -399,7 +399,7 @@ export const mutants = [
     with: { preemptions: 0, deaths: 0 },
   },
   {
-    name: 'a restore is said to be done before its keys are counted',
+    name: 'a restore counts as done before its keys are counted',
     edits: [
       {
         file: EFFECTS,

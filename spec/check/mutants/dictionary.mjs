@@ -67,7 +67,7 @@ export const mutants = [
     edits: [
       { file: DICTIONARY, find: '          d.at += size\n          d.room -= size\n', replace: '' },
     ],
-    scenario: 'dictionary: who comes second goes on with what it took, for keys of other lengths',
+    scenario: 'dictionary: the slower thread goes on with what it took, for keys of other lengths',
   },
   {
     name: 'a number is given to two keys',
@@ -86,7 +86,7 @@ export const mutants = [
     scenario: 'dictionary: exceptions, and the thread goes on with what it had',
   },
   {
-    name: 'who comes second does not look at what is in the cell now',
+    name: 'the slower thread does not look at what is in the cell now',
     edits: [
       {
         file: DICTIONARY,
@@ -97,17 +97,17 @@ export const mutants = [
     scenario: 'dictionary: two threads add one key',
   },
   {
-    name: 'who comes second takes a new number for its next key',
+    name: 'the slower thread takes a new number for its next key',
     edits: [{ file: DICTIONARY, find: 'if (d.id < 0) d.id = take(', replace: 'd.id = take(' }],
     scenario: 'dictionary: two threads add two keys of one cell, the last one of the table',
   },
   {
-    name: 'who comes second writes its next key where there is too little room',
+    name: 'the slower thread writes its next key where there is too little room',
     edits: [{ file: DICTIONARY, find: 'if (d.room < size) {', replace: 'if (d.room === 0) {' }],
-    scenario: 'dictionary: who comes second goes on with what it took, for keys of other lengths',
+    scenario: 'dictionary: the slower thread goes on with what it took, for keys of other lengths',
   },
   {
-    name: 'the dictionary is said to be full without a second look at the cell',
+    name: 'a dictionary counts as full without a second look at the cell',
     edits: [
       {
         file: DICTIONARY,

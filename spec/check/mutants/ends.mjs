@@ -105,9 +105,9 @@ export const mutants = [
     with: { preemptions: 1, deaths: 0 },
   },
   {
-    name: 'keys that stay staged are not said to be',
+    name: 'the last epoch does not say that keys stay staged',
     edits: [{ file: STEP, find: '  if (unpublished) a.flags |= FLAG_UNPUBLISHED\n', replace: '' }],
-    scenario: 'stop: keys that stay staged are said to be',
+    scenario: 'stop: the last epoch says that keys stay staged',
     with: { preemptions: 0, deaths: 0 },
   },
 

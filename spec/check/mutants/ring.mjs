@@ -12,7 +12,7 @@ export const mutants = [
         replace: 'if (kind === PASSED) {',
       },
     ],
-    scenario: 'push: two producers, two slots, nobody consumes',
+    scenario: 'push: two producers, two slots, no consumer',
   },
   {
     name: 'a slot that is filled and even consumed already is not helped over',
@@ -27,7 +27,7 @@ export const mutants = [
     scenario: 'ring: one slot, two producers that do not wait, two laps',
   },
   {
-    name: 'full is said without a second look at the tail',
+    name: 'a ring counts as full without a second look at the tail',
     edits: [
       { file: RING, find: 'if (Atomics.load(words, TAIL) !== tail) return true\n', replace: '' },
     ],
@@ -42,7 +42,7 @@ export const mutants = [
         replace: 'TAKEN',
       },
     ],
-    scenario: 'push: two producers, two slots, nobody consumes',
+    scenario: 'push: two producers, two slots, no consumer',
   },
   {
     name: 'a slot is filled by a store, not by a compareExchange',
@@ -54,7 +54,7 @@ export const mutants = [
           'const seen = Atomics.load(words, slot)\n    if (seen === empty) Atomics.store(words, slot, fullWord(lap, token))\n',
       },
     ],
-    scenario: 'push: two producers, two slots, nobody consumes',
+    scenario: 'push: two producers, two slots, no consumer',
   },
 
   // ------------------------------------------------------------------------------------------- lane

@@ -152,7 +152,7 @@ export const scenarios = [
     },
   },
   {
-    name: 'stop: keys that stay staged are said to be',
+    name: 'stop: the last epoch says that keys stay staged',
     memory: { capacity: 2, maxWriters: 1 },
     quick: {},
     threads: {
@@ -299,7 +299,7 @@ export const scenarios = [
     },
   },
   {
-    name: 'cut: now or never, in a full ring too',
+    name: 'cut: at once or not at all, in a full ring too',
     memory: { capacity: 1, maxWriters: 1 },
     quick: { preemptions: 1, deaths: 0 },
     threads: {

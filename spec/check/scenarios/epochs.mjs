@@ -120,7 +120,7 @@ export const scenarios = [
     },
   },
   {
-    name: 'everything: said once is said, and not in the next epoch of its slot',
+    name: 'everything: one call makes one epoch inexact, and not the next one of its slot',
     memory: { capacity: 1, maxWriters: 1, epochSlots: 2 },
     quick: { preemptions: 1 },
     threads: {

@@ -26,7 +26,7 @@ export const scenarios = [
     },
   },
   {
-    name: 'parking: a token of somebody who died, and the tracker waits for it',
+    name: 'parking: a token of a producer that died, and the tracker waits for it',
     memory: { capacity: 2, maxWriters: 1 },
     killAggregator: false,
     quick: {},

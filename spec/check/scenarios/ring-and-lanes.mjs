@@ -5,14 +5,14 @@ import { inBatches, offers, publishes } from './bodies.mjs'
 export const scenarios = [
   // --------------------------------------------------------------------------------------- the ring
   {
-    name: 'push: two producers, two slots, nobody consumes',
+    name: 'push: two producers, two slots, no consumer',
     memory: { capacity: 2 },
     aggregator: false,
     quick: {},
     threads: { writerA: offers(1, 2), writerB: offers(11, 12) },
   },
   {
-    name: 'push: three producers, four slots, nobody consumes',
+    name: 'push: three producers, four slots, no consumer',
     memory: { capacity: 4, maxWriters: 3 },
     aggregator: false,
     quick: {},

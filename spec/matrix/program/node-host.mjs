@@ -7,6 +7,7 @@ export const nodeHost = (place) => ({
   mayBlock: true,
   showsWorkerEnds: true,
   showsAggregatorEnds: true,
+  settled: async () => undefined,
   endsBusyWorkers: true,
   /** A worker of the user's that runs the aggregator. */
   aggregatorWorker: () => new Worker(new URL('./node-aggregator.mjs', import.meta.url)),

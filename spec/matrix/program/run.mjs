@@ -71,6 +71,7 @@ function caseContext(library, host) {
         await within(stopping, 'stop() after the case', END_MS_MAX).catch(() => undefined)
       }
       for (const puppet of puppets) await puppet.terminate()
+      if (trackers.length > 0) await host.settled()
     },
   }
 }
@@ -83,7 +84,7 @@ function caseContext(library, host) {
 export async function runCases({ library, host, tell, done = [], text = '', isQuick = false }) {
   for (const [name, { applies, takesLong = false, run }] of Object.entries(cases)) {
     if (done.includes(name) || !name.includes(text) || (isQuick && takesLong)) continue
-    const none = applies?.(host)
+    const none = applies?.(host, library)
     if (none !== undefined) {
       tell({ end: name, outcome: { none } })
       continue

@@ -11,6 +11,7 @@ export const webHost = (place) => ({
   /** Bun tells of a Web Worker's end; no other runtime does. */
   showsWorkerEnds: typeof Bun === 'object',
   showsAggregatorEnds: false,
+  settled,
   /** Deno does not end the thread of a Web Worker that never turns. */
   endsBusyWorkers: typeof Deno === 'undefined',
   aggregatorWorker: () => newWorker('aggregator'),
@@ -25,10 +26,19 @@ export const webHost = (place) => ({
       onError: (listener) =>
         worker.addEventListener('error', (event) => listener(event.message || 'no message')),
       send: (message) => worker.postMessage(message),
-      terminate: () => worker.terminate(),
+      async terminate() {
+        worker.terminate()
+        await settled()
+      },
     }
   },
 })
+
+/**
+ * A worker in Firefox that has terminated a worker of its own, and starts another one at once,
+ * stands still for ever, also without this library.
+ */
+const settled = () => new Promise((resolve) => setTimeout(resolve, 100))
 
 function newWorker(name) {
   return new Worker(new URL(`./web-${name}.mjs`, import.meta.url), { type: 'module' })

@@ -15,9 +15,12 @@ async function main() {
     const worker = new Worker(new URL('./web-worker.mjs', import.meta.url), { type: 'module' })
     globalThis.casesWorker = worker // an unreferenced worker may be collected
     worker.postMessage(args)
-    await new Promise((resolve, reject) => {
+    await new Promise((resolve) => {
       worker.onmessage = ({ data }) => (data.over ? resolve() : tell(data))
-      worker.onerror = ({ message }) => reject(new Error(`the cases' worker failed: ${message}`))
+      worker.onerror = (event) => {
+        event.preventDefault()
+        tell({ uncaught: event.message })
+      }
     })
     worker.terminate()
   }

@@ -17,7 +17,7 @@ const dirty = openWriter(handle)
 const marksAfter = keys === 'ids' && writer === 2
 let writes = 0
 
-function somebodysKey() {
+function keyOfThisWriter() {
   if (keys !== 'ids') return `user:${pick(random, 300)}`
   return marksAfter ? 200 + pick(random, 100) : pick(random, 200)
 }
@@ -59,7 +59,7 @@ function changeThenMark(changed) {
 }
 
 while (Atomics.load(counts, 0) === 0) {
-  const changed = Array.from({ length: 1 + pick(random, 6) }, somebodysKey)
+  const changed = Array.from({ length: 1 + pick(random, 6) }, keyOfThisWriter)
   try {
     if (marksAfter) changeThenMark(changed)
     else changeInside(changed)

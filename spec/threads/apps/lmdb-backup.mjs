@@ -30,8 +30,8 @@ const tracker = await DirtyTracker.create({
 })
 
 /**
- * The epoch and the snapshot of one moment, at which nobody writes; undefined if the cut could not
- * be made at that moment.
+ * The epoch and the snapshot of one moment, in which no thread writes. Undefined if the cut could
+ * not be made in that moment.
  */
 function cut() {
   return store.transactionSync(() => {

@@ -19,7 +19,7 @@ async function buffered(transaction, rows) {
   buffer.reset(transaction)
   for (const row of rows) buffer.mark(row)
   if (random() < 0.2) {
-    buffer.clear() // rolled back: nobody has seen a key of it
+    buffer.clear() // rolled back: no other thread has seen a key of it
     return Atomics.add(counts, 3, 1)
   }
   commit(transaction)

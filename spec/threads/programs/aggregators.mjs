@@ -1,4 +1,4 @@
-/** Who runs the aggregator, and what happens when nobody can. */
+/** The threads that can run the aggregator, and what happens when none does. */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker, runAggregator } from '../../../dist/index.js'
 import { patience } from '../../../dist/patience.js'
@@ -66,7 +66,7 @@ const cases = {
     })
     const writer = await new Puppet().ready()
     await writer.call('open', tracker.handle)
-    const marking = writer.call('mark', 0, 50_000) // sleeps while nobody runs it
+    const marking = writer.call('mark', 0, 50_000) // sleeps while no aggregator runs
     const states = []
     for (let i = 0; i < 4; i++) {
       const runner = new Puppet()
@@ -93,8 +93,8 @@ const cases = {
     }
   },
 
-  /** 'none', and nobody ever came: stop() does it all. */
-  async nobody() {
+  /** 'none', and no thread ever ran the aggregator: stop() does all its work. */
+  async neverRun() {
     const tracker = await DirtyTracker.create({ ...few, aggregator: 'none', capacity: 8 })
     const writer = tracker.openWriter()
     for (let id = 0; id < 1000; id++) writer.mark(id)

@@ -26,7 +26,7 @@ function ringOf(tracker) {
     words,
     layout,
     lap,
-    /** Put a word where the next token goes, and wake nobody: the aggregator looks by itself. */
+    /** Puts a word where the next token goes. Wakes no thread: the aggregator looks by itself. */
     put: (word) => Atomics.store(words, layout.ring + (tail() & (layout.capacity - 1)), word),
   }
 }
@@ -102,7 +102,7 @@ const cases = {
     return result
   },
 
-  /** A word that no part of the library writes: there is no way on, and every wait ends. */
+  /** A word that no part of the library writes: the aggregator cannot continue; each wait ends. */
   async corrupt() {
     const tracker = await DirtyTracker.create({ ...options, aggregator: 'none', laneCapacity: 4 })
     const { put, lap } = ringOf(tracker)

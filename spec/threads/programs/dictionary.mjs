@@ -1,6 +1,6 @@
 /**
  * Threads that add keys to one dictionary as fast as they can, the same ones at the same moments,
- * and are terminated at it again and again; then everybody has to agree about every key. And the
+ * and are terminated at it again and again. Then all threads have to agree about every key. And the
  * whole path: numbers of keys are marked, a writer is terminated, the keys are read back from what
  * it left.
  */
@@ -94,8 +94,8 @@ async function agree({ kills, seed }) {
   for (let kill = 0; kill < kills; kill++) {
     const slot = kill % THREADS
     const { worker, me, exit } = workers[slot]
-    // Begun, and with all the others at the end of the last portion: what comes now is new to
-    // everybody.
+    // It has begun, and is with all the others at the end of the last portion. So the keys that
+    // come now are new to every thread.
     await until(
       () => words[AT + me] > 0 && Atomics.load(words, FRONT) >= words[LIMIT] - 20,
       'the end of a portion',
@@ -177,7 +177,7 @@ async function readBack({ rounds, seed }) {
         errors.push(`round ${round}: key ${k} of ${from + marked} was marked, and is missing`)
     keys.delete(Buffer.from(keyOf(from + marked)).toString('latin1')) // the call that it was in
     if (keys.size > 0)
-      errors.push(`round ${round}: ${keys.size} keys that nobody marked, ${[...keys][0]}`)
+      errors.push(`round ${round}: ${keys.size} keys that were not marked, ${[...keys][0]}`)
     read += marked
     epoch.commit()
   }

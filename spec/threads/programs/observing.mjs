@@ -83,7 +83,7 @@ const cases = {
     return { uncaught, others, ids: [...epoch.ids(), ...last.ids()] }
   },
 
-  /** Nobody has asked for anything, and nobody has to listen. */
+  /** `closed` settles although no call is pending, and it needs no listener. */
   async closed() {
     let unhandled = 0
     process.on('unhandledRejection', () => unhandled++)

@@ -24,7 +24,7 @@ const options = {
 }
 
 const cases = {
-  /** A worker of which nobody knows the number any more. */
+  /** A worker that has ended, and of which the library never learned the number. */
   async late() {
     const worker = new Worker('', { eval: true })
     await exitOf(worker)
@@ -127,7 +127,7 @@ const cases = {
     }
   },
 
-  /** Nobody is woken in an event loop: everything comes by a look now and then. */
+  /** No event loop can be woken by another thread, so each looks now and then. */
   async withoutWaitAsync() {
     delete Atomics.waitAsync
     const { DirtyTracker, runtimeSupport } = await load()

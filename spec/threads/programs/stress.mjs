@@ -176,8 +176,8 @@ async function main() {
     await until(() => progress().every((marked, marker) => marked >= from[marker] + keys), what)
   }
 
-  // Nobody advances, then every slot is taken: nobody is held up.
-  await progressBy(share * 4, 'progress of every writer while nobody advances')
+  // First no epoch is cut, then every slot is taken: neither holds up a writer.
+  await progressBy(share * 4, 'progress of every writer while no epoch is cut')
   while (held.length < epochSlots - 1) {
     await progressBy(10, 'progress')
     take(await advance())

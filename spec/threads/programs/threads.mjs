@@ -37,7 +37,7 @@ export async function until(isSo, what, ms = 20_000) {
  */
 export function exitOf(worker, what = 'the end of a worker', ms = 600_000) {
   const ended = within(new Promise((resolve) => worker.once('exit', resolve)), what, ms)
-  ended.catch(() => undefined) // for whoever awaits it
+  ended.catch(() => undefined) // the caller may await it later
   return ended
 }
 

@@ -1,0 +1,10 @@
+const dirtyring = require('dirtyring')
+const shared = require('../shared/cases.cjs')
+
+for (const [title, run] of Object.entries(shared.cases)) test(title, () => run(dirtyring))
+
+afterEach(() => jest.useRealTimers())
+test('fake timers stop nothing', () => {
+  jest.useFakeTimers()
+  return shared.withFakeTimers(dirtyring)
+})

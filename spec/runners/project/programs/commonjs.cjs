@@ -1,0 +1,9 @@
+const { DirtyTracker } = require('dirtyring')
+
+async function main() {
+  const tracker = await DirtyTracker.create()
+  tracker.openWriter().mark(7)
+  await tracker.consume((epoch) => console.log(...epoch.ids()))
+  await tracker.stop()
+}
+void main()

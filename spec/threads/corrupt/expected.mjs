@@ -1,0 +1,76 @@
+/** What was marked, and what an epoch must therefore hold. */
+import { Wrong } from './outcomes.mjs'
+
+export class Expected {
+  /** The number of the last mark. */
+  seq = 0
+  /** Epochs that were not exact. */
+  inexact = 0
+  /** An epoch that was not exact was restored: the next epoch is not exact either. */
+  mustBeInexact = false
+  /** Marks that no epoch has held yet: { key, seq, published }. */
+  owed = []
+  /** By key, the number of its first mark. */
+  #firstMark = new Map()
+
+  constructor(stopwatch, log) {
+    this.stopwatch = stopwatch
+    this.log = log
+  }
+
+  /** A mark was made. */
+  add(key) {
+    const mark = { key, seq: ++this.seq, published: false }
+    this.owed.push(mark)
+    if (!this.#firstMark.has(key)) this.#firstMark.set(key, mark.seq)
+    return mark
+  }
+
+  /** A key of an epoch goes back into the open epoch. */
+  giveBack(key) {
+    this.owed.push({ key, seq: ++this.seq, published: true })
+  }
+
+  /** The marks that the next cut must take. */
+  published() {
+    return new Set(this.owed.filter(({ published }) => published))
+  }
+
+  /**
+   * Throws Wrong if an epoch cannot hold what it says. `strict` are the marks that it must have,
+   * `cut` is the last mark before its cut, and `latest` the last mark that it may have.
+   */
+  check(epoch, { cut, strict, latest, mustBeInexact }) {
+    this.log(`epoch ${epoch.id}: ${epoch.size} keys, ${epoch.exact ? 'exact' : epoch.reason}`)
+    if (!epoch.exact) {
+      this.inexact++
+      this.owed = this.owed.filter((mark) => !strict.has(mark) && mark.isHarvested !== true)
+      return
+    }
+    if (mustBeInexact)
+      throw new Wrong(`epoch ${epoch.id} is exact, and one that was not was restored into it`)
+    const has = this.#checkKeys(epoch, latest)
+    for (const mark of this.owed) {
+      if (strict.has(mark) && !has.has(mark.key))
+        throw new Wrong(`epoch ${epoch.id} lost key ${mark.key}`)
+    }
+    this.owed = this.owed.filter(({ key, seq }) => seq > cut || !has.has(key))
+  }
+
+  #checkKeys(epoch, latest) {
+    const keys = this.stopwatch.time('ids', () => [...epoch.ids()])
+    const has = new Set(keys)
+    if (has.size !== keys.length) throw new Wrong(`epoch ${epoch.id} has a key twice`)
+    for (const key of keys) {
+      if (!(this.#firstMark.get(key) <= latest))
+        throw new Wrong(`epoch ${epoch.id} has key ${key}, which was never marked`)
+      if (!this.stopwatch.time('has', () => epoch.has(key)))
+        throw new Wrong(`epoch ${epoch.id} lists key ${key}, and its has() denies it`)
+    }
+    for (let key = 0; key < 20; key++) {
+      if (epoch.has(key) !== has.has(key))
+        throw new Wrong(`epoch ${epoch.id}: has(${key}) is not what its list says`)
+    }
+    return has
+  }
+}

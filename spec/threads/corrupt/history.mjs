@@ -1,0 +1,345 @@
+/**
+ * One case: a tracker, a random history of calls on it, and words that are corrupted in the middle
+ * of that history. A seed decides all of it.
+ */
+import * as map from '../../../dist/memory/map.js'
+import { attachMemory } from '../../../dist/memory/memory.js'
+import { openLane, publish, stage } from '../../../dist/ring/lane.js'
+import * as token from '../../../dist/ring/token.js'
+import { DirtyTracker } from '../../../dist/tracker/tracker.js'
+import { Aggregator } from './aggregator.mjs'
+import { plantCanaries, storedCanary } from './canaries.mjs'
+import { corrupt, KINDS } from './corruptions.mjs'
+import { Expected } from './expected.mjs'
+import { isCoded, isUsual, outcomeOf, Stopwatch, Wrong } from './outcomes.mjs'
+
+function seeded(seed) {
+  let state = (Math.imul(seed, 0x9e3779b1) ^ 0x2545f491) >>> 0 || 1
+  return (below) => {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return Math.floor(((state >>> 0) / 2 ** 32) * below)
+  }
+}
+
+const DEAD_THREAD = 777
+const noClock = { armed: true, arm: () => undefined }
+
+/** Methods of History; an act that stands here twice is drawn twice as often. */
+const ACTS =
+  `mark mark mark mark mark markMany markMany markMany flush flush flush pumpSome pumpSome pumpAll
+pumpAll die interrupt interrupt seal seal seal seal commit commit restore restore reap close
+observe`.split(/\s+/)
+
+export class History {
+  /** The words that were corrupted. */
+  changes = []
+  stopwatch = new Stopwatch()
+  /** The open writers, each with its marks that are not published yet. */
+  pens = []
+  /** Epochs that are handed out and not settled, the oldest first. */
+  epochs = []
+  /** Seals whose epochs were not looked at yet. */
+  sealing = []
+
+  constructor(seed, log) {
+    this.log = log
+    this.draw = seeded(seed)
+    this.kind = KINDS[seed % KINDS.length]
+    this.expected = new Expected(this.stopwatch, log)
+  }
+
+  async run() {
+    const { draw } = this
+    const laneBits = 2 + draw(5)
+    const big = draw(8) === 0
+    const options = {
+      capacity: 2 ** (1 + draw(5)),
+      laneCapacity: 2 ** laneBits,
+      maxWriters: 1 + draw(4),
+      epochSlots: 2 + draw(3),
+      maxKeysPerEpoch: big ? 1200 : 16 + draw(240),
+      batchSize: 1 + draw(Math.min(12, 2 ** laneBits)),
+      flushIntervalMs: 0,
+      onFull: 'reject',
+      maxWaitMs: 20,
+      aggregator: 'none',
+      kernel: 'js',
+    }
+    const start =
+      draw(3) === 0
+        ? {
+            position: 2 ** 30 - 4,
+            laneEnd: 2 ** 31 - 5,
+            epoch: 2 ** 19 - 2,
+            generation: 2 ** 13 - 1,
+          }
+        : {}
+    this.log(JSON.stringify({ kind: this.kind, options, start }))
+    this.keys = big ? 1000 : 60
+    this.tracker = await DirtyTracker.createAt(options, start)
+    this.memory = attachMemory(this.tracker.handle, 'tracker')
+    this.canaries = plantCanaries(this.memory)
+    this.aggregator = new Aggregator(this.memory, this.stopwatch, this.log)
+    let outcome
+    try {
+      outcome = await this.live()
+    } catch (error) {
+      outcome = outcomeOf(error)
+    }
+    outcome = (await this.end()) ?? outcome
+    const damage = this.damage()
+    if (damage !== undefined) return { is: 'wrong', why: damage }
+    const { excuse } = this.changes.find((change) => change.excuse !== undefined) ?? {}
+    if (outcome.is === 'wrong' && excuse !== undefined)
+      return { is: 'undetected', why: outcome.why, excuse: excuse.what }
+    return outcome
+  }
+
+  async live() {
+    const { draw, expected } = this
+    const steps = 8 + draw(30)
+    const moments = new Set(
+      Array.from({ length: draw(3) === 0 ? 2 : 1 }, () => 2 + draw(steps - 2)),
+    )
+    for (let step = 0; step < steps; step++) {
+      if (moments.has(step)) this.corrupt()
+      const act = ACTS[draw(ACTS.length)]
+      this.log(act)
+      try {
+        await this[act]()
+      } catch (error) {
+        if (!isUsual(error)) throw error
+      }
+    }
+    this.log('stop')
+    this.noteStaged()
+    const cut = expected.seq
+    const stopping = this.call('stop', () => this.tracker.stop({ graceMs: 0 }))
+    const last = await this.aggregator.settled('stop', stopping)
+    for (const sealing of this.sealing.splice(0)) await this.collect(sealing)
+    const { mustBeInexact } = expected
+    this.take(last, { cut, strict: expected.published(), latest: cut, mustBeInexact })
+    const [left] = expected.owed
+    if (last.exact && left !== undefined)
+      throw new Wrong(`key ${left.key} was marked, and is in no epoch`)
+    return { is: expected.inexact > 0 || !last.exact ? 'inexact' : 'right' }
+  }
+
+  /** Stops the tracker, whatever happened before. */
+  async end() {
+    try {
+      const stopping = this.call('stop', () => this.tracker.stop({ graceMs: 0 }))
+      await this.aggregator.settled('the last stop', stopping)
+    } catch (error) {
+      if (!isCoded(error)) return outcomeOf(error)
+    } finally {
+      this.aggregator.leave()
+    }
+    return undefined
+  }
+
+  corrupt() {
+    this.changes.push(...corrupt(this.memory, this.kind, this.draw, this.log))
+  }
+
+  /** Runs a synchronous call, and times it. */
+  call(what, body) {
+    return this.stopwatch.time(what, body)
+  }
+
+  // -------------------------------------------------------------------------------- acts: writers
+
+  pen() {
+    const { draw, pens } = this
+    if (pens.length < this.memory.layout.maxWriters && (pens.length === 0 || draw(4) === 0)) {
+      const handle = draw(2) === 0 ? undefined : this.tracker.handle
+      pens.push({
+        writer: this.call('openWriter', () => this.tracker.openWriter(handle)),
+        marks: [],
+      })
+    }
+    return pens[draw(pens.length)]
+  }
+
+  key() {
+    return this.draw(6) === 0 ? 0 : this.draw(this.keys)
+  }
+
+  note(pen, keys) {
+    for (const key of keys) pen.marks.push(this.expected.add(key))
+    this.noteStaged()
+  }
+
+  /** A writer's marks are published, except for as many of the last ones as it has staged. */
+  noteStaged() {
+    for (const { writer, marks } of this.pens) {
+      const staged = Math.min(Math.max(writer.staged, 0), marks.length)
+      for (const mark of marks.splice(0, marks.length - staged)) mark.published = true
+    }
+  }
+
+  mark() {
+    const pen = this.pen()
+    const key = this.key()
+    const is = this.call('mark', () => pen.writer.mark(key))
+    this.log(`  ${key} by ${pen.writer.id}: ${is}`)
+    if (is) this.note(pen, [key])
+    else this.noteStaged()
+  }
+
+  markMany() {
+    const pen = this.pen()
+    const keys = Array.from(
+      { length: 1 + this.draw(Math.min(20, this.memory.layout.laneCapacity)) },
+      () => this.key(),
+    )
+    if (this.call('markMany', () => pen.writer.markMany(keys))) this.note(pen, keys)
+    else this.noteStaged()
+  }
+
+  flush() {
+    const pen = this.pen()
+    this.call('flush', () => pen.writer.flush())
+    this.noteStaged()
+  }
+
+  /** A writer on a thread that dies with keys staged, and is reaped. */
+  async reap() {
+    const lane = openLane(this.memory, DEAD_THREAD, 8, noClock)
+    if (typeof lane === 'string') return
+    const marks = []
+    for (let left = this.draw(6); left > 0; left--) {
+      const key = this.key()
+      if (!stage(lane, key, 0)) break
+      marks.push(this.expected.add(key))
+      if (this.draw(4) === 0) publish(lane)
+    }
+    if (this.draw(3) === 0) this.corrupt()
+    const reaping = this.call('reap', () => this.tracker.reap(lane.id))
+    await this.aggregator.settled('reap', reaping)
+    for (const mark of marks) mark.published = true
+  }
+
+  close() {
+    if (this.pens.length === 0) return
+    this.noteStaged()
+    this.aggregator.pump()
+    // Where the ring stays full, close() waits a second for the aggregator, which is on this very
+    // thread. So close there only in one case of a hundred.
+    const { words, layout } = this.memory
+    const isFull = token.distance(words[map.TAIL], words[map.HEAD]) >= layout.capacity
+    if ((this.aggregator.ended || isFull) && this.draw(100) !== 0) return
+    const [{ writer, marks }] = this.pens.splice(this.draw(this.pens.length), 1)
+    for (const mark of marks) mark.isHarvested = true
+    this.call('close', () => writer.close())
+  }
+
+  // -------------------------------------------------------------------------- acts: the aggregator
+
+  pumpSome() {
+    this.aggregator.pump(1 + this.draw(6))
+  }
+
+  pumpAll() {
+    this.aggregator.pump()
+  }
+
+  die() {
+    this.aggregator.die()
+  }
+
+  interrupt() {
+    this.aggregator.pumpInterrupted(this.draw(16))
+  }
+
+  // --------------------------------------------------------------------------------- acts: epochs
+
+  async seal() {
+    if (this.sealing.length > 0) return this.collect(this.sealing.shift())
+    if (!this.tracker.stats().unsettled || this.epochs.length >= this.memory.layout.epochSlots - 1)
+      return undefined
+    const { tracker, expected } = this
+    this.noteStaged()
+    const before = tracker.epoch
+    const promise = this.call('advanceEpoch', () => tracker.advanceEpoch({ onBusy: 'reject' }))
+    promise.catch(() => undefined)
+    for (let turn = 0; turn < 50 && tracker.epoch === before; turn++) {
+      this.aggregator.pump()
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    const isCut = tracker.epoch !== before
+    const { mustBeInexact } = expected
+    expected.mustBeInexact = false
+    this.log(`  cut: ${isCut}`)
+    this.noteStaged() // advanceEpoch() publishes what this thread's writers have staged
+    const [strict, cut] = [expected.published(), expected.seq]
+    this.sealing.push({ promise, strict, cut, isCut, mustBeInexact })
+    if (this.draw(3) !== 0) await this.collect(this.sealing.shift())
+    return undefined
+  }
+
+  async collect({ promise, strict, cut, isCut, mustBeInexact }) {
+    const { expected } = this
+    const epoch = await this.aggregator.settled('advanceEpoch', promise).catch((error) => {
+      if (isUsual(error)) expected.mustBeInexact ||= mustBeInexact
+      throw error
+    })
+    this.take(
+      epoch,
+      isCut
+        ? { cut, strict, latest: cut, mustBeInexact }
+        : { cut, strict: new Set(), latest: expected.seq, mustBeInexact },
+    )
+  }
+
+  /** Checks an epoch that was handed out, and keeps it until it is settled. */
+  take(epoch, moment) {
+    this.expected.check(epoch, moment)
+    if (epoch.state !== 'sealed' || (epoch.exact && epoch.size === 0)) return
+    const log = epoch.exact ? epoch.pairs : undefined
+    this.epochs.push({ epoch, log, copy: log?.slice() })
+  }
+
+  commit() {
+    const { epoch } = this.epochs.shift() ?? {}
+    if (epoch !== undefined) this.call('commit', () => epoch.commit())
+  }
+
+  async restore() {
+    const { epoch } = this.epochs.shift() ?? {}
+    if (epoch === undefined) return
+    const keys = epoch.exact ? [...epoch.ids()] : []
+    const restoring = this.call('restore', () => epoch.restore())
+    restoring.catch(() => undefined)
+    for (const key of keys) this.expected.giveBack(key)
+    if (!epoch.exact) this.expected.mustBeInexact = true
+    await this.aggregator.settled('restore', restoring)
+  }
+
+  observe() {
+    this.call('dump', () => this.tracker.dump())
+    this.call('health', () => this.tracker.health())
+    this.call('stats', () => this.tracker.stats())
+  }
+
+  // -------------------------------------------------------------------------------------- after it
+
+  /** What was stored outside of the structure, or in an epoch that the consumer has. */
+  damage() {
+    const { memory } = this
+    const corrupted = new Set(this.changes.map(({ at }) => at))
+    const stored = storedCanary(memory, this.canaries, corrupted)
+    if (stored !== undefined)
+      return `word ${stored}, which belongs to nothing, was stored: ${memory.words[stored]}`
+    if (this.changes.some(({ excuse }) => excuse !== undefined)) return undefined
+    for (const { epoch, log, copy } of this.epochs) {
+      if (log === undefined || epoch.state !== 'sealed') continue
+      const first = log.byteOffset / 4
+      const at = copy.findIndex((word, i) => word !== log[i] && !corrupted.has(first + i))
+      if (at >= 0) return `word ${first + at}, in the log of epoch ${epoch.id}, was stored`
+    }
+    return undefined
+  }
+}

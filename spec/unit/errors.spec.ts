@@ -1,0 +1,75 @@
+import { runInNewContext } from 'node:vm'
+import { describe, expect, it } from '@jest/globals'
+import { checkFunction } from '../../lib/check.js'
+import { DirtyRingError, isDirtyRingError, TxnBuffer } from '../../lib/index.js'
+import { expectError, INVALID_ARG } from '../support/bad-input.js'
+import { thrown } from '../support/in-process.js'
+
+const code = 'ERR_DIRTYRING_CLOSED'
+
+const fail = (): never => {
+  throw new Error('of the getter')
+}
+
+function revoked(target: object): unknown {
+  const { proxy, revoke } = Proxy.revocable(target, {})
+  revoke()
+  return proxy
+}
+
+describe('isDirtyRingError()', () => {
+  it.each<[what: string, error: unknown]>([
+    ['a DirtyRingError', new DirtyRingError(code, 'closed')],
+    ['a TypeError of the library', thrown(() => new TxnBuffer('x' as never))],
+    ['a RangeError of the library', thrown(() => new TxnBuffer().mark(-1))],
+    [
+      'an error of a subclass, as another copy of the library has',
+      Object.assign(new (class DirtyRingError extends Error {})('closed'), { code }),
+    ],
+    [
+      'an error of another realm',
+      Object.assign(runInNewContext(`new TypeError('closed')`) as object, { code }),
+    ],
+  ])('takes %s', (_, error) => {
+    expect(isDirtyRingError(error)).toBe(true)
+  })
+
+  it.each<[what: string, value: unknown]>([
+    ['an object that gives itself the tag', { [Symbol.toStringTag]: 'Error', code }],
+    [
+      'an object that inherits the tag',
+      Object.assign(Object.create({ [Symbol.toStringTag]: 'Error' }) as object, { code }),
+    ],
+    ['an object that has an error as its prototype', Object.create(new DirtyRingError(code, 'x'))],
+    ['an object with a code', { code, message: 'closed', name: 'DirtyRingError' }],
+    ['an error without a code', new Error('x')],
+    ['an error with a code of Node', Object.assign(new Error('x'), { code: 'ENOENT' })],
+    ['an error with a number as its code', Object.assign(new Error('x'), { code: 5 })],
+    ['a Proxy that was revoked', revoked(new DirtyRingError(code, 'x'))],
+    ['an error whose code throws', Object.defineProperty(new Error('x'), 'code', { get: fail })],
+    ['the code by itself', code],
+    ['null', null],
+    ['undefined', undefined],
+  ])('does not take %s', (_, value) => {
+    expect(isDirtyRingError(value)).toBe(false)
+  })
+})
+
+describe('checkFunction()', () => {
+  it.each([() => undefined, class extends Error {}, new Proxy(() => undefined, {})])(
+    'takes %p',
+    (value) => {
+      expect(() => checkFunction('use', value)).not.toThrow()
+    },
+  )
+
+  it('refuses a Proxy of a function that was revoked, before it is called', () => {
+    const error = thrown(() =>
+      checkFunction(
+        'use',
+        revoked(() => undefined),
+      ),
+    )
+    expectError(error, INVALID_ARG, '"use" must be a function, got')
+  })
+})
