@@ -14,6 +14,7 @@ function timeouts(): [typeof globalThis.setTimeout, typeof globalThis.clearTimeo
     return [host.setTimeout, host.clearTimeout]
   const wait = (callback: () => void, ms: number): { isOver: boolean } => {
     const timer = { isOver: false }
+    if (typeof Atomics.waitAsync !== 'function') return timer // no timer ever fires in such a host
     neverNotified ??= new Int32Array(new SharedArrayBuffer(4))
     const waiting = Atomics.waitAsync(neverNotified as Int32Array<SharedArrayBuffer>, 0, 0, ms)
     void Promise.resolve(waiting.value).then(() => {

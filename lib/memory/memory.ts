@@ -17,6 +17,7 @@ import {
   type SharedWords,
   SLOT_CHECK,
   TRACKER_ID,
+  TRACKER_ID_2,
   TRACKER_THREAD,
   VERSION,
   VERSION_VALUE,
@@ -71,7 +72,7 @@ export function createMemory(
   for (let i = 0; i < secrets.length; i++) words[SECRETS + i] = secrets[i]
   const identity = randomWords(2)
   words[TRACKER_ID] = identity[0]
-  words[TRACKER_ID + 1] = identity[1]
+  words[TRACKER_ID_2] = identity[1]
   words[MAGIC] = MAGIC_VALUE
   words[IDENTITY_CHECK] = identityCheck(words)
   if (layout.epochSlots > 0) words[epochAt(layout, 0) + SLOT_CHECK] = openCheckOf(0)
@@ -153,7 +154,7 @@ function checkNative(native: unknown, words: SharedWords): NativeMemory | undefi
   const { buffer } = Object(native) as { buffer?: unknown }
   const other =
     isSharedBuffer(buffer) && buffer.byteLength === words.byteLength ? new Int32Array(buffer) : []
-  if (other[TRACKER_ID] === words[TRACKER_ID] && other[TRACKER_ID + 1] === words[TRACKER_ID + 1])
+  if (other[TRACKER_ID] === words[TRACKER_ID] && other[TRACKER_ID_2] === words[TRACKER_ID_2])
     return native as NativeMemory
   throw badHandle(
     '"handle.native" must be the WebAssembly.Memory of handle.buffer, got another one',
@@ -163,8 +164,7 @@ function checkNative(native: unknown, words: SharedWords): NativeMemory | undefi
 /** Whether two attached memories are the same tracker's. */
 export function sameMemory(a: Memory, b: Memory): boolean {
   return (
-    a.words[TRACKER_ID] === b.words[TRACKER_ID] &&
-    a.words[TRACKER_ID + 1] === b.words[TRACKER_ID + 1]
+    a.words[TRACKER_ID] === b.words[TRACKER_ID] && a.words[TRACKER_ID_2] === b.words[TRACKER_ID_2]
   )
 }
 

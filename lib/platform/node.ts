@@ -42,6 +42,27 @@ export function nodePlatform(threads: typeof WorkerThreads): Platform {
 
   const isThread = (worker: unknown): worker is Worker => worker instanceof threads.Worker
 
+  /**
+   * Listens to a worker's end, once. This is a function of its own because the worker keeps the
+   * closure that is made here, and V8 keeps with a closure all that any closure of the same call
+   * uses. Made in watchWorker(), it would keep the first `onExit`, and so that tracker's memory.
+   */
+  function exitListenersOf(
+    worker: Worker | BunWorker,
+    id: number,
+  ): Set<(threadId: number) => void> {
+    const known = exitListeners.get(worker)
+    if (known !== undefined) return known
+    const listeners = new Set<(threadId: number) => void>()
+    exitListeners.set(worker, listeners)
+    const tell = (): void => {
+      for (const listener of listeners) listener(id)
+    }
+    if (isThread(worker)) worker.once('exit', tell)
+    else worker.addEventListener('close', tell, { once: true })
+    return listeners
+  }
+
   return {
     threadId,
     ancestors,
@@ -64,19 +85,9 @@ export function nodePlatform(threads: typeof WorkerThreads): Platform {
         onExit(id)
         return () => undefined
       }
-      let listeners = exitListeners.get(worker)
-      if (listeners === undefined) {
-        const all = (listeners = new Set())
-        exitListeners.set(worker, all)
-        const tell = (): void => {
-          for (const listener of all) listener(id)
-        }
-        if (isThread(worker)) worker.once('exit', tell)
-        else worker.addEventListener('close', tell, { once: true })
-      }
-      const own = listeners.add(onExit)
+      const listeners = exitListenersOf(worker, id).add(onExit)
       return () => {
-        own.delete(onExit)
+        listeners.delete(onExit)
       }
     },
 

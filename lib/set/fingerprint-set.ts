@@ -54,7 +54,7 @@ export class FingerprintSet {
    * the platform's crypto.
    *
    * `kernel`: 'wasm' for WebAssembly, up to two to three times as fast in addMany(), for large sets
-   * that live long. Each such set reserves some 10 GiB of address space (not memory) until it is
+   * that live long. Each such set reserves 8 to 10 GiB of address space (not memory) until it is
    * collected, and its `bigints` and `pairs` are views on a SharedArrayBuffer. If WebAssembly is
    * not available, now or when the set grows, the set uses TypeScript. 'auto' (the default) and
    * 'js' mean TypeScript.

@@ -2,7 +2,7 @@ import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { cannotContinue } from '../memory/failure.js'
 import { FAILED } from '../memory/map.js'
 import { nowMs, setTimeout } from '../timers.js'
-import { publishOwn } from '../writer/lanes.js'
+import { forgetStopped, publishOwn } from '../writer/lanes.js'
 import type { Control } from './control.js'
 import type { HandedOut } from './handed-out.js'
 import type { Takeover } from './takeover.js'
@@ -48,6 +48,9 @@ export async function sealLastEpoch(
   } catch (reason) {
     lifecycle.lose(reason)
     throw reason
+  } finally {
+    // No other call does it for this thread's writers: see watchFor() in writer/watch-workers.ts.
+    forgetStopped()
   }
 }
 

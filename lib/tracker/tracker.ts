@@ -15,7 +15,7 @@ import {
 import { platform } from '../platform/current.js'
 import { type Start, startAt } from '../ring/start.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
-import { reserveNative } from '../set/native/native.js'
+import { LEFT_OVER, reserveNative } from '../set/native/native.js'
 import { abortable, type AbortSignalLike, signalOf, throwIfAborted } from '../signal.js'
 import { clearInterval, setInterval } from '../timers.js'
 import { publishOwn } from '../writer/lanes.js'
@@ -82,13 +82,17 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
     checkByLibrary(pass, 'DirtyTracker', 'Call await DirtyTracker.create(options).')
     checkHost()
     const { total } = memoryFootprint(options)
-    const native = options.kernel === 'js' ? undefined : reserveNative(total)
-    if (options.kernel === 'wasm' && native === undefined) {
+    const isAsked = options.kernel === 'wasm'
+    const leftOver = isAsked ? LEFT_OVER.needed : LEFT_OVER.spare
+    const native = options.kernel === 'js' ? undefined : reserveNative(total, leftOver)
+    if (isAsked && native === undefined) {
       throw outOfRange(
         'options.kernel',
         `'auto' or 'js'`,
         'wasm',
-        `WebAssembly, or ${total} bytes of memory for it, is not available here.`,
+        `WebAssembly, or ${total} bytes of memory for it, is not available here. If the address ` +
+          'space is limited (ulimit -v), raise the limit, ' +
+          'or start Node with --disable-wasm-trap-handler.',
       )
     }
     const memory = createMemory(options, secretsOf(randomSeed()), native)
@@ -560,6 +564,10 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
    *
    * A second stop() is the first. `consume` of a later call is called if the epoch is not settled
    * yet.
+   *
+   * Afterwards no thread keeps the tracker's memory, unless code of yours holds a tracker, a handle,
+   * a writer, an epoch or a view there. The engine frees the memory once each of those threads has
+   * collected garbage.
    *
    * @param options - `graceMs` in ms, from 0 (do not ask) to 2^31 - 1. `consume` deals with the
    * last epoch

@@ -1,4 +1,5 @@
-import { FINISHED, TRACKER_ID, TRACKER_THREAD } from '../memory/map.js'
+import { trackerKey } from '../memory/identity.js'
+import { FINISHED, TRACKER_THREAD } from '../memory/map.js'
 import { attachMemory, type Memory } from '../memory/memory.js'
 import { threadIdFor } from '../memory/thread.js'
 import type { TrackerHandle } from '../options.js'
@@ -97,7 +98,7 @@ function watchFor(holder: object, memory: Memory): () => void {
   // The tracker itself watches what its own thread starts.
   if (words[TRACKER_THREAD] === threadIdFor(memory) + 1 || Atomics.load(words, FINISHED) !== 0)
     return () => undefined
-  const key = `${words[TRACKER_ID]},${words[TRACKER_ID + 1]}`
+  const key = trackerKey(words)
   let watch = watches.get(key)
   if (watch === undefined)
     watches.set(key, (watch = new WorkerWatch(memory, () => watches.delete(key))))
@@ -184,12 +185,14 @@ class WorkerWatch {
 
   /** The tracker wakes what sleeps on FINISHED when it ends. Does not keep the thread alive. */
   #listen(): void {
-    whenNotified(this.#memory.words, FINISHED, 0, LISTEN_MS, hearerOf(this.#ear))
+    const hear = hearerOf(this.#ear)
+    if (whenNotified(this.#memory.words, FINISHED, 0, LISTEN_MS, hear)) return
+    unref(setTimeout(() => hear('timed-out'), LISTEN_MS))
   }
 
   /** The tracker has stopped, or a wait is over. */
   hear(outcome: string): void {
-    if (outcome === 'timed-out') this.#listen()
+    if (outcome === 'timed-out' && Atomics.load(this.#memory.words, FINISHED) === 0) this.#listen()
     else this.#end()
   }
 

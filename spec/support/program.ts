@@ -3,17 +3,25 @@ import { fileURLToPath } from 'node:url'
 
 /**
  * Runs spec/threads/programs/NAME.mjs against the built package, in a process of its own. Resolves
- * with the verdict that it printed last.
+ * with the verdict that it printed last. `addressSpaceGiB` limits the process's address space, on
+ * systems that have `ulimit -v`.
  */
 export function runProgram(
   name: string,
   args: object = {},
-  { timeoutMs = 60_000 }: { timeoutMs?: number } = {},
+  {
+    timeoutMs = 60_000,
+    execArgv = [],
+    addressSpaceGiB,
+  }: { timeoutMs?: number; execArgv?: string[]; addressSpaceGiB?: number } = {},
 ): Promise<any> {
   const script = fileURLToPath(new URL(`../threads/programs/${name}.mjs`, import.meta.url))
   const { NODE_OPTIONS: _, ...env } = process.env
+  const command = [process.execPath, ...execArgv, script, JSON.stringify(args)]
+  if (addressSpaceGiB !== undefined)
+    command.unshift('sh', '-c', `ulimit -v ${addressSpaceGiB * 2 ** 20} && exec "$@"`, 'sh')
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, JSON.stringify(args)], {
+    const child = spawn(command[0], command.slice(1), {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -340,6 +340,23 @@ describe('watchWorkers()', () => {
     expect(open()).toEqual([])
   })
 
+  it('looks for the end of the tracker now and then where the host has no Atomics.waitAsync()', async () => {
+    await create()
+    isHeld = true
+    Object.assign(Atomics, { waitAsync: undefined })
+    try {
+      watchWorkers(tracker.handle)
+      expect(timers.map(({ ms }) => ms)).toEqual([60_000])
+      timers.shift()!.callback()
+      expect([starts.size, timers.length]).toEqual([1, 1])
+      Atomics.store(memory.words, FINISHED, 1)
+      timers.shift()!.callback()
+      expect([starts.size, timers.length]).toEqual([0, 0])
+    } finally {
+      Object.assign(Atomics, { waitAsync })
+    }
+  })
+
   it('leaves alone what is no worker', async () => {
     await create()
     const leave = watchWorkers(tracker.handle)

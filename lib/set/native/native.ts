@@ -1,4 +1,5 @@
 import { BYTES_PER_CHUNK, MAX_BYTES, type NativeMemory } from '../../memory/memory.js'
+import { addressSpaceLeft } from '../../platform/address-space.js'
 import type { NativeKernel } from '../kernel.js'
 import type { Secrets } from '../mix.js'
 import { BINARY } from './binary.js'
@@ -12,12 +13,33 @@ declare const WebAssembly: {
 
 let compiled: object | undefined
 
+const GIB = 2 ** 30
 /**
- * So much memory of the kind, fixed in its size. Undefined where WebAssembly is missing or
- * forbidden, or its address space is not available.
+ * What V8 reserves for a memory of any size, so that its code needs no bounds checks: 10 GiB in
+ * Node 20 and 22, 8 GiB in Node 24. If less is left, V8 throws a RangeError.
  */
-export function reserveNative(bytes: number): NativeMemory | undefined {
+const GUARDED_MIN = 8 * GIB
+const GUARDED_MAX = 10 * GIB
+/**
+ * What a guarded memory has to leave of a limited address space. A thread takes 0.64 GiB (Node 20
+ * to 24), and V8 ends the process if it finds too little of it. `needed`: for the aggregator's
+ * thread. `spare`: for five more.
+ */
+export const LEFT_OVER = { needed: GIB, spare: 4 * GIB } as const
+
+/**
+ * Reserves a memory of that size, which never grows. Undefined where WebAssembly is missing or
+ * forbidden, where its address space is not available, and where it would leave less than
+ * `leftOver` of it.
+ */
+export function reserveNative(
+  bytes: number,
+  leftOver: number = LEFT_OVER.spare,
+): NativeMemory | undefined {
   if (bytes > MAX_BYTES) return undefined
+  const left = addressSpaceLeft()
+  // With less than GUARDED_MIN a guarded memory throws below, and another one takes only its size.
+  if (left >= GUARDED_MIN && left < GUARDED_MAX + leftOver) return undefined
   const pages = Math.ceil(bytes / BYTES_PER_CHUNK)
   try {
     moduleOf()
