@@ -132,6 +132,19 @@ export default defineConfig(
     rules: { 'no-unused-vars': 'off' },
   },
   {
+    files: ['spec/matrix/program/{web,scope}-*.mjs'],
+    languageOptions: {
+      globals: {
+        ...globals.browser,
+        ...globals.worker,
+        ...globals.serviceworker,
+        ...globals.audioWorklet,
+        Bun: 'readonly',
+        Deno: 'readonly',
+      },
+    },
+  },
+  {
     files: ['spec/runners/project/**/*.cjs'],
     languageOptions: { sourceType: 'commonjs', globals: { ...globals.node, ...globals.jest } },
   },

@@ -195,7 +195,8 @@ export async function withServer(source, use, { headers = ISOLATED } = {}) {
     const path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname)
     const body = bodyOf(path)
     if (body === undefined) {
-      response.writeHead(404, headers).end()
+      // Browsers ask for an icon by themselves.
+      response.writeHead(path === '/favicon.ico' ? 204 : 404, headers).end()
       return
     }
     const type = TYPES[extname(path) || '.html'] ?? 'application/octet-stream'

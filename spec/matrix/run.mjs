@@ -1,0 +1,64 @@
+#!/usr/bin/env node
+/** `npm run matrix`: runs the cases in every runtime, and writes docs/matrix.md. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const USAGE = `npm run matrix [-- options]
+  --only ID,ID   only these runtimes (node-22, bun-web, firefox …)
+  --case TEXT    only cases whose names contain TEXT
+Without options, all cases run everywhere, and docs/matrix.md is written.`
+
+const { values } = parseArgs({
+  options: { only: { type: 'string' }, case: { type: 'string' }, help: { type: 'boolean' } },
+})
+if (values.help) {
+  console.log(USAGE)
+  process.exit(0)
+}
+
+/** Installs a nested package if it is absent. */
+function install(folder) {
+  if (existsSync(join(root, folder, 'node_modules'))) return
+  console.error(`installing ${folder} …`)
+  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund']
+  spawnSync('npm', args, {
+    cwd: join(root, folder),
+    stdio: 'inherit',
+    shell: process.platform === 'win32',
+  })
+}
+
+install('spec/matrix/runtimes')
+install('spec/support/browser')
+// After the installation: it looks for what is there.
+const { columns, runColumn } = await import('./columns.mjs')
+const { withApp } = await import('./app.mjs')
+const { countsOf, gridOf, guideOf, linesOf } = await import('./table.mjs')
+
+const wanted = values.only?.split(',')
+const unknown = wanted?.find((id) => !columns.some((column) => column.id === id))
+if (unknown !== undefined) {
+  const ids = columns.map(({ id }) => id).join(', ')
+  console.error(`there is no runtime "${unknown}"; there are ${ids}`)
+  process.exit(2)
+}
+
+const results = []
+await withApp(async (app) => {
+  for (const column of columns) {
+    if (wanted !== undefined && !wanted.includes(column.id)) continue
+    const result = await runColumn(column, { ...app, choice: { text: values.case } })
+    results.push({ ...column, ...result })
+    console.log(linesOf(results.at(-1)).join('\n'))
+  }
+})
+console.log(`\n${gridOf(results).join('\n')}`)
+if (wanted === undefined && values.case === undefined) {
+  writeFileSync(join(root, 'docs/matrix.md'), guideOf(results))
+  console.log('\nwritten: docs/matrix.md')
+}
+if (results.some((result) => countsOf(result).failed > 0)) process.exitCode = 1
