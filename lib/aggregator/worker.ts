@@ -4,18 +4,23 @@
  * until the tracker stops.
  */
 import type { TrackerHandle } from '../options.js'
-import { onHandle } from '../platform/aggregator-worker.js'
+import { endWorker, onHandle } from '../platform/aggregator-worker.js'
 import { setTimeout } from '../timers.js'
 import { runAggregator, runAggregatorAlone } from './run.js'
 
 onHandle((handle, isAlone) => {
   const running = isAlone ? runAggregatorAlone(handle) : runAggregator(handle as TrackerHandle)
-  running.catch((error: unknown) => {
-    // No caller awaits this. Let the error end the thread, which the tracker's thread sees.
-    setTimeout(() => {
-      throw error
-    })
-  })
+  running.then(
+    () => {
+      if (isAlone) endWorker()
+    },
+    (error: unknown) => {
+      // No caller awaits this. Let the error end the thread, which the tracker's thread sees.
+      setTimeout(() => {
+        throw error
+      })
+    },
+  )
 })
 
 export {}

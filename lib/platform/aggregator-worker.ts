@@ -3,7 +3,7 @@
 import { adoptThread, onThreadHandle, startThread } from './node.js'
 import type { AggregatorThread, HandleListener } from './platform.js'
 import { threadsOfNode } from './threads.js'
-import { adoptWebWorker, onWebHandle, startWebWorker } from './web.js'
+import { adoptWebWorker, endWebWorker, onWebHandle, startWebWorker } from './web.js'
 
 /**
  * Starts a worker that runs `code`, a script that needs nothing beside it, and waits for
@@ -30,4 +30,9 @@ export function onHandle(listener: HandleListener): void {
   const threads = threadsOfNode()
   if (threads === undefined) onWebHandle(listener)
   else onThreadHandle(threads, listener)
+}
+
+/** In a worker that the library started: ends it. A thread of Node ends by itself. */
+export function endWorker(): void {
+  if (threadsOfNode() === undefined) endWebWorker()
 }

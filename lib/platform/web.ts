@@ -15,7 +15,12 @@ import {
 interface WebWorker {
   postMessage(message: unknown): void
   terminate(): void
-  addEventListener(type: 'error', listener: (event: { message?: string }) => void): void
+  addEventListener(type: 'error', listener: (event: ErrorEvent) => void): void
+}
+interface ErrorEvent {
+  readonly message?: string
+  /** Keeps the error from this scope's own 'error' listeners, and from ending the process (Deno). */
+  preventDefault?(): void
 }
 interface ScopeEvent {
   readonly data?: unknown
@@ -24,11 +29,13 @@ interface ScopeEvent {
 /** What a page and a worker of a page have alike. */
 interface Scope {
   readonly document?: unknown
+  close?(): void
   addEventListener?(type: string, listener: (event: ScopeEvent) => void): void
   removeEventListener(type: string, listener: (event: ScopeEvent) => void): void
 }
 interface WebHost {
-  readonly Worker: (new (url: string, options: { name: string }) => WebWorker) | undefined
+  readonly Worker:
+    (new (url: string, options: { type: 'module'; name: string }) => WebWorker) | undefined
   readonly Blob: new (parts: string[], options: { type: string }) => object
   readonly URL: { createObjectURL(blob: object): string }
 }
@@ -73,7 +80,11 @@ export function startWebWorker(code: string): AggregatorThread {
   if (Worker === undefined) throw new Error('this runtime has no Worker: pass aggregator: "inline"')
   address ??= URL.createObjectURL(new Blob([code], { type: 'text/javascript' }))
   try {
-    return aggregatorThread(new Worker(address, { name: WORKER_NAME }), true, WAY_OUT)
+    return aggregatorThread(
+      new Worker(address, { type: 'module', name: WORKER_NAME }),
+      true,
+      WAY_OUT,
+    )
   } catch (cause) {
     throw new Error(`${(cause as Error).message}${WAY_OUT}`, { cause })
   }
@@ -99,6 +110,12 @@ export function onWebHandle(listener: HandleListener): void {
   scope.addEventListener('message', receive)
 }
 
+/** Ends this worker, which has nothing left to do. */
+export function endWebWorker(): void {
+  const scope = globalThis as unknown as Scope
+  scope.close?.()
+}
+
 function isWebWorker(worker: unknown): worker is WebWorker {
   return (
     typeof worker === 'object' &&
@@ -114,6 +131,11 @@ function isWebWorker(worker: unknown): worker is WebWorker {
  * this time.
  */
 const TERMINATED_MS = 50
+/**
+ * How long a worker of the library's has to close itself before it is terminated. In Firefox a
+ * worker that terminates a worker and at once starts another one may stand still for ever.
+ */
+const CLOSING_MS = 50
 
 /**
  * A page sees a worker's errors, but not its end. If a worker dies without an error, only its
@@ -128,17 +150,23 @@ function aggregatorThread(worker: WebWorker, isAlone: boolean, wayOut: string): 
     worker.terminate()
     setTimeout(() => tell(cause), TERMINATED_MS)
   }
-  worker.addEventListener('error', ({ message }) =>
+  worker.addEventListener('error', (event) => {
+    event.preventDefault?.()
     // Without a message: the script was not loaded.
-    end(message === undefined || message === '' ? `the worker failed${wayOut}` : message),
-  )
+    end(
+      event.message === undefined || event.message === ''
+        ? `the worker failed${wayOut}`
+        : event.message,
+    )
+  })
   return {
     threadId: undefined,
     postHandle: (handle) =>
       worker.postMessage({ dirtyringAggregate: handle, isAlone } satisfies HandleMessage),
     onExit: (listener) => (tell = listener),
     terminate() {
-      end('terminated')
+      if (isAlone) setTimeout(() => end('terminated'), CLOSING_MS)
+      else end('terminated')
       return Promise.resolve()
     },
   }

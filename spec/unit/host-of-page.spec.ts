@@ -7,6 +7,7 @@ interface PageEvent {
   readonly message?: string
   readonly data?: unknown
   readonly persisted?: boolean
+  readonly preventDefault?: () => void
 }
 
 /** What listens to a thing of the page. */
@@ -103,7 +104,7 @@ describe("a page's host", () => {
     web.startWebWorker('the code').postHandle('the handle')
     expect(texts).toEqual(['the code'])
     expect(PageWorker.all.map(({ address, options }) => [address, options])).toEqual(
-      Array(2).fill(['blob:1', { name: 'dirtyring aggregator' }]),
+      Array(2).fill(['blob:1', { type: 'module', name: 'dirtyring aggregator' }]),
     )
     expect(PageWorker.all[1].postMessage.mock.calls).toEqual([
       [{ dirtyringAggregate: 'the handle', isAlone: true }],
@@ -126,13 +127,42 @@ describe("a page's host", () => {
     const causes: string[] = []
     for (const [i, message] of ['as told', ''].entries()) {
       const ended = new Promise<string>((resolve) => web.startWebWorker('').onExit(resolve))
-      PageWorker.all[i].tell({ type: 'error', message })
+      const preventDefault = jest.fn()
+      PageWorker.all[i].tell({ type: 'error', message, preventDefault })
+      expect(preventDefault).toHaveBeenCalledTimes(1)
       PageWorker.all[i].tell({ type: 'error', message: 'a second one' })
       expect(PageWorker.all[i].terminate).toHaveBeenCalledTimes(1)
       causes.push(await ended)
     }
     expect(causes[0]).toBe('as told')
     expect(causes[1]).toMatch(/^the worker failed\. If a Content-Security-Policy/)
+  })
+
+  it('lets a worker of the library close itself before it terminates it', async () => {
+    const thread = web.startWebWorker('')
+    const ended = new Promise((resolve) => thread.onExit(resolve))
+    await thread.terminate()
+    expect(PageWorker.all[0].terminate).not.toHaveBeenCalled()
+    expect(await ended).toBe('terminated')
+    expect(PageWorker.all[0].terminate).toHaveBeenCalledTimes(1)
+    const worker = new PageWorker('', {})
+    await web.adoptWebWorker(worker)!.terminate()
+    expect(worker.terminate).toHaveBeenCalledTimes(1)
+  })
+
+  it('closes a worker that has nothing left to do', () => {
+    page.close = jest.fn()
+    web.endWebWorker()
+    expect(page.close).toHaveBeenCalledTimes(1)
+    delete page.close
+    expect(() => web.endWebWorker()).not.toThrow()
+  })
+
+  it('may not block in an audio worklet', () => {
+    page.AudioWorkletGlobalScope = class {}
+    expect(web.webPlatform().canBlock()).toBe(false)
+    delete page.AudioWorkletGlobalScope
+    expect(web.webPlatform().canBlock()).toBe(true)
   })
 
   it("takes a worker of the user's, and nothing that is none", () => {

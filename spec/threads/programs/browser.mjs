@@ -106,6 +106,7 @@ async function round(tracker, writer, id) {
 
 async function settled(tracker) {
   const last = await within(tracker.stop(), 'stop()')
+  await until(() => workers.every(({ isTerminated }) => isTerminated), 'the end of the workers')
   return {
     last: [...last.ids()].sort((a, b) => a - b),
     exact: last.exact,
