@@ -159,7 +159,7 @@ describe("a page's host", () => {
   })
 
   it('may not block in an audio worklet', () => {
-    page.AudioWorkletGlobalScope = class {}
+    page.AudioWorkletGlobalScope = () => undefined
     expect(web.webPlatform().canBlock()).toBe(false)
     delete page.AudioWorkletGlobalScope
     expect(web.webPlatform().canBlock()).toBe(true)
