@@ -43,7 +43,6 @@ describe('a bundler that is told nothing of the library', () => {
     expect(files.toSorted()).toEqual([
       'next/next.config.js',
       'rspack/rspack.config.js',
-      'tsdown/tsdown.config.js',
       'vite/vite.config.js',
       'webpack/webpack.config.js',
     ])

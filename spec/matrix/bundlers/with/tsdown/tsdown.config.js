@@ -1,4 +1,0 @@
-export default {
-  entry: ['server.js', 'server-writer.js'],
-  fixedExtension: false,
-}
