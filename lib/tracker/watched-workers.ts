@@ -33,7 +33,9 @@ export class WatchedWorkers {
   }
 
   #tryWatch(worker: unknown): boolean {
-    const unwatch = platform.watchWorker(worker, (threadId) => {
+    // Not const: of a worker that has ended the host tells before it returns.
+    let unwatch: (() => void) | undefined = undefined as (() => void) | undefined
+    unwatch = platform.watchWorker(worker, (threadId) => {
       if (unwatch !== undefined) this.#unwatch.delete(unwatch)
       this.#onEnd(threadId)
     })
