@@ -47,18 +47,31 @@ if (unknown !== undefined) {
   process.exit(2)
 }
 
+const chosen = columns.filter(({ id }) => wanted === undefined || wanted.includes(id))
 const results = []
-await withApp(async (app) => {
-  for (const column of columns) {
-    if (wanted !== undefined && !wanted.includes(column.id)) continue
-    const result = await runColumn(column, { ...app, choice: { text: values.case } })
-    results.push({ ...column, ...result })
-    console.log(linesOf(results.at(-1)).join('\n'))
-  }
-})
+/** Browsers run beside the other runtimes. */
+const lines = [
+  chosen.filter(({ browser }) => browser === undefined),
+  chosen.filter(({ browser }) => browser !== undefined),
+]
+await withApp((app) =>
+  Promise.all(
+    lines.map(async (line) => {
+      for (const column of line) {
+        const choice = { text: values.case }
+        const result = await runColumn(column, { ...app, choice }).catch((error) => ({
+          notRun: `the runtime failed: ${error.message}`,
+          isBroken: true,
+        }))
+        results[chosen.indexOf(column)] = { ...column, ...result }
+        console.log(linesOf({ ...column, ...result }).join('\n'))
+      }
+    }),
+  ),
+)
 console.log(`\n${gridOf(results).join('\n')}`)
 if (wanted === undefined && values.case === undefined) {
   writeFileSync(join(root, 'docs/matrix.md'), guideOf(results))
   console.log('\nwritten: docs/matrix.md')
 }
-if (results.some((result) => countsOf(result).failed > 0)) process.exitCode = 1
+if (results.some((result) => result.isBroken || countsOf(result).failed > 0)) process.exitCode = 1
