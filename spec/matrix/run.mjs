@@ -10,14 +10,27 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const USAGE = `npm run matrix [-- options]
   --only ID,ID   only these runtimes (node-22, bun-web, firefox …)
   --case TEXT    only cases whose names contain TEXT
+  --bundlers     the bundlers instead of the runtimes: see docs/bundlers.md
 Without options, all cases run everywhere, and docs/matrix.md is written.`
 
 const { values } = parseArgs({
-  options: { only: { type: 'string' }, case: { type: 'string' }, help: { type: 'boolean' } },
+  options: {
+    only: { type: 'string' },
+    case: { type: 'string' },
+    bundlers: { type: 'boolean' },
+    help: { type: 'boolean' },
+  },
 })
 if (values.help) {
   console.log(USAGE)
   process.exit(0)
+}
+
+if (values.bundlers) {
+  const more = values.only === undefined ? ['--write'] : ['--only', values.only]
+  const program = fileURLToPath(new URL('bundlers/run.mjs', import.meta.url))
+  const { status } = spawnSync(process.execPath, [program, ...more], { stdio: 'inherit' })
+  process.exit(status ?? 1)
 }
 
 /** Installs a nested package if it is absent. */
@@ -47,18 +60,31 @@ if (unknown !== undefined) {
   process.exit(2)
 }
 
+const chosen = columns.filter(({ id }) => wanted === undefined || wanted.includes(id))
 const results = []
-await withApp(async (app) => {
-  for (const column of columns) {
-    if (wanted !== undefined && !wanted.includes(column.id)) continue
-    const result = await runColumn(column, { ...app, choice: { text: values.case } })
-    results.push({ ...column, ...result })
-    console.log(linesOf(results.at(-1)).join('\n'))
-  }
-})
+/** Browsers run beside the other runtimes. */
+const lines = [
+  chosen.filter(({ browser }) => browser === undefined),
+  chosen.filter(({ browser }) => browser !== undefined),
+]
+await withApp((app) =>
+  Promise.all(
+    lines.map(async (line) => {
+      for (const column of line) {
+        const choice = { text: values.case }
+        const result = await runColumn(column, { ...app, choice }).catch((error) => ({
+          notRun: `the runtime failed: ${error.message}`,
+          isBroken: true,
+        }))
+        results[chosen.indexOf(column)] = { ...column, ...result }
+        console.log(linesOf({ ...column, ...result }).join('\n'))
+      }
+    }),
+  ),
+)
 console.log(`\n${gridOf(results).join('\n')}`)
 if (wanted === undefined && values.case === undefined) {
   writeFileSync(join(root, 'docs/matrix.md'), guideOf(results))
   console.log('\nwritten: docs/matrix.md')
 }
-if (results.some((result) => countsOf(result).failed > 0)) process.exitCode = 1
+if (results.some((result) => result.isBroken || countsOf(result).failed > 0)) process.exitCode = 1
