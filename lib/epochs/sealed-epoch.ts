@@ -52,7 +52,7 @@ export let makeEpoch: (
  *
  * `bigints` and `pairs` are views on shared memory: do not use them after the epoch is settled.
  * Asking for them then throws `ERR_DIRTYRING_SETTLED`. Leaving a `using` scope without `commit()`
- * restores. An exact epoch without keys holds no memory, and need not be settled. An epoch belongs
+ * restores. An exact epoch without keys takes no slot, and need not be settled. An epoch belongs
  * to the tracker's thread; the views may be read by any thread.
  *
  * If the epoch is not exact, some of its keys are missing in the list. Each member that walks or
