@@ -68,6 +68,12 @@ export interface TrackerOptions {
    * for bursts.
    */
   laneCapacity?: number | undefined
+  /**
+   * In BYTES: the text keys that one writer may have staged and in flight. A text key takes its own
+   * bytes, rounded up to 4, and 8 more; the longest has laneTextBytes / 2 - 16. Power of two, 2^10
+   * to 2^26. Default 2^19.
+   */
+  laneTextBytes?: number | undefined
   /** Writers open at once, 1 to 1024. Default 32. */
   maxWriters?: number | undefined
   /**
@@ -79,6 +85,14 @@ export interface TrackerOptions {
    * `exact: false`. Default 1,048,576. This option takes most of the memory: see memoryFootprint().
    */
   maxKeysPerEpoch?: number | undefined
+  /**
+   * Distinct text keys that an epoch holds exactly, 0 to 2^26. An epoch with more says
+   * `exact: false`. Default 1,048,576, reserved and not touched. With 0 there is no memory for text:
+   * a text key is then marked by its fingerprint, as a number, and does not come back.
+   */
+  maxStringsPerEpoch?: number | undefined
+  /** The bytes that these text keys may have together, 1 to 2^31 - 1. Default 2^25. */
+  maxStringBytesPerEpoch?: number | undefined
   /**
    * In ms: the writer publishes a staged key after this time, once its thread's event loop turns.
    * 0 (never) to 2^31 - 1. Default 10. The timer never keeps a thread alive.

@@ -5,12 +5,12 @@ import {
   epochAt,
   FLAG_EVERYTHING,
   FLAG_FAULT,
-  FLAG_OVERFLOW,
   HARVESTED,
   INTENT_BATCHES,
   INTENT_DELIVERED,
   INTENT_HARVESTED,
   INTENT_KEYS,
+  INTENT_TEXT_END,
   KEYS,
   LANE_DELIVERED,
   LANE_EVERYTHING,
@@ -18,11 +18,17 @@ import {
   LANE_OWNER,
   LANE_READ_END,
   LANE_STAGED_END,
+  LANE_TEXT,
+  LANE_TEXT_READ,
   SLOT_CHECK,
   SLOT_COUNT,
   SLOT_FLAGS,
   SLOT_GROWTH,
   SLOT_RESTORED,
+  SLOT_TEXT_BYTES,
+  SLOT_TEXT_COUNT,
+  SLOT_TEXT_END,
+  SLOT_TEXT_GROWTH,
   SLOT_ZERO,
   slotAt,
   STOP_POSITION,
@@ -52,9 +58,9 @@ import {
   slotOfPayload,
   STOP,
 } from '../ring/token.js'
-import { insertRun } from '../set/kernel.js'
-import { type Aggregator, enterEpoch, reindex, setCells } from './state.js'
-import { clearTable, reportProgress } from './table.js'
+import { insertKeys, publishCount, raiseFlag } from './open-epoch.js'
+import { type Aggregator, enterEpoch } from './state.js'
+import { insertMixed, insertRecords, passTexts } from './texts.js'
 import { signal } from './wake.js'
 
 /** The batches of the intent: puts the writer's next keys into the open epoch. */
@@ -63,7 +69,10 @@ export function takeBatches(a: Aggregator, lane: number): void {
   if (lane < 0) throw corruptToken(a)
   const { start, count } = a
   // a predecessor did it, and died before it freed the ring slots
-  if (a.readEnds[a.writer] !== start) return
+  if (a.readEnds[a.writer] !== start) {
+    giveTextRoom(a, lane, words[INTENT_TEXT_END])
+    return
+  }
   if (!holds(a, lane, count)) {
     throw new Error(
       `a batch of ${count} keys, ` +
@@ -101,9 +110,23 @@ function passKeys(a: Aggregator, lane: number, n: number): void {
   giveRoom(a, lane, (a.start + n) | 0)
 }
 
+/**
+ * The room for keys first: as long as LANE_READ_END is the intent's start, a successor reads the
+ * keys again, and their texts. Once it is not, the successor needs the place that only the intent
+ * has.
+ */
 function giveRoom(a: Aggregator, lane: number, readEnd: number): void {
+  const { words, textEnd } = a
+  words[INTENT_TEXT_END] = textEnd
   a.readEnds[a.writer] = readEnd
-  Atomics.store(a.words, lane + LANE_READ_END, readEnd)
+  Atomics.store(words, lane + LANE_READ_END, readEnd)
+  giveTextRoom(a, lane, textEnd)
+}
+
+function giveTextRoom(a: Aggregator, lane: number, textEnd: number): void {
+  if (a.textReads[a.writer] === textEnd) return
+  a.textReads[a.writer] = textEnd
+  Atomics.store(a.words, lane + LANE_TEXT_READ, textEnd)
 }
 
 /** All other tokens. Each can be done again from its beginning: its guard says what was done. */
@@ -158,6 +181,10 @@ function seal(a: Aggregator, slot: number, epoch: number): void {
   words[at + SLOT_GROWTH] = 0
   Atomics.store(words, at + SLOT_COUNT, 0)
   Atomics.store(words, at + SLOT_RESTORED, 0)
+  words[at + SLOT_TEXT_GROWTH] = 0
+  words[at + SLOT_TEXT_COUNT] = 0
+  words[at + SLOT_TEXT_BYTES] = 0
+  Atomics.store(words, at + SLOT_TEXT_END, 0)
   words[at + SLOT_CHECK] = openCheckOf(epoch)
   const table = at + memory.layout.table
   for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0
@@ -171,19 +198,26 @@ function seal(a: Aggregator, slot: number, epoch: number): void {
  * thread's record. So a word that other code has changed is right again before a thread reads it.
  */
 export function storeSlot(a: Aggregator): void {
-  const { words, set, openAt } = a
+  const { words, set, texts, openAt } = a
   // The check of an open epoch, because the words below may be stored again, with another flag.
   words[openAt + SLOT_CHECK] = openCheckOf(a.epoch)
   words[openAt + SLOT_FLAGS] = a.flags
   words[openAt + SLOT_GROWTH] = a.growth
+  words[openAt + SLOT_TEXT_GROWTH] = a.textGrowth
+  words[openAt + SLOT_TEXT_COUNT] = texts.count
+  words[openAt + SLOT_TEXT_BYTES] = texts.bytes
+  Atomics.store(words, openAt + SLOT_TEXT_END, texts.end)
   publishCount(a)
-  words[openAt + SLOT_CHECK] = checkOf(a.epoch, set.count, a.growth, set.zero, a.flags)
-}
-
-/** Notes why the open epoch is not exact. */
-export function raiseFlag(a: Aggregator, flags: number): void {
-  a.flags |= flags
-  a.words[a.openAt + SLOT_FLAGS] = a.flags
+  words[openAt + SLOT_CHECK] = checkOf(a.epoch, {
+    count: set.count,
+    growth: a.growth,
+    zero: set.zero,
+    flags: a.flags,
+    textEnd: texts.end,
+    textGrowth: a.textGrowth,
+    textCount: texts.count,
+    textBytes: texts.bytes,
+  })
 }
 
 /**
@@ -192,12 +226,14 @@ export function raiseFlag(a: Aggregator, flags: number): void {
  */
 function restore(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
-  const { count, flags } = readSealedSlot(memory, slot, epoch)
+  const { count, flags, textEnd } = readSealedSlot(memory, slot, epoch)
   const at = epochAt(memory.layout, slot)
   if (Atomics.load(words, at + SLOT_RESTORED) === epoch + 1) return
   const log = at + memory.layout.log
   insertKeys(a, log, log + count * 2)
   publishCount(a)
+  const arena = at + memory.layout.arena
+  if (textEnd > 0) insertRecords(a, arena, arena + textEnd)
   raiseFlag(a, flags)
   Atomics.store(words, at + SLOT_RESTORED, epoch + 1)
 }
@@ -233,9 +269,13 @@ export function abandon(a: Aggregator, token: number, lane: number): void {
   raiseFlag(a, FLAG_FAULT)
   const payload = payloadOf(token)
   if (isBatch(token)) {
-    if (a.readEnds[a.writer] !== a.start) return
+    if (a.readEnds[a.writer] !== a.start) {
+      giveTextRoom(a, lane, words[INTENT_TEXT_END])
+      return
+    }
     // Without its keys' number the aggregator would take each later batch for other keys.
     if (!holds(a, lane, a.count)) throw corruptToken(a)
+    passLane(a, lane, a.count)
     passBatches(a, lane)
   } else if (kindOf(token) === RESTORE) {
     const slot = slotOfPayload(payload)
@@ -246,8 +286,13 @@ export function abandon(a: Aggregator, token: number, lane: number): void {
     if (generationOf(owner) !== generationOfPayload(payload)) return
     const staged = words[lane + LANE_STAGED_END]
     const n = (staged - a.start) | 0
-    if (n >= 0 && n <= layout.laneCapacity) passKeys(a, lane, n)
-    else giveRoom(a, lane, staged)
+    a.textEnd = a.textStart
+    if (n >= 0 && n <= layout.laneCapacity) {
+      passLane(a, lane, n)
+      passKeys(a, lane, n)
+    } else {
+      giveRoom(a, lane, staged)
+    }
     freeLane(words, lane, owner, 0)
   }
   signal(a)
@@ -258,67 +303,35 @@ function corruptToken(a: Aggregator): DirtyRingError {
   return corrupt(a.head, a.words[slotAt(a.memory.layout, a.head)])
 }
 
+/**
+ * Tells whether a lane has texts. While it has none, their memory is not touched. The word may be
+ * newer than the keys in hand, which have no texts then; it is never older than one that has. It is
+ * read again by an atomic load, which is ordered behind the NO_TEXT that the writer put into the
+ * ring before it.
+ */
+export function hasText(a: Aggregator, lane: number): boolean {
+  const { words, memory } = a
+  if (memory.layout.laneTextWords === 0 || words[lane + LANE_TEXT] === 0) return false
+  return Atomics.load(words, lane + LANE_TEXT) !== 0
+}
+
+/** Finds where the texts of the keys [a.start .. a.start + n) end, and inserts nothing. */
+function passLane(a: Aggregator, lane: number, n: number): void {
+  if (hasText(a, lane)) passTexts(a, lane, a.start, n)
+  else a.textEnd = a.textStart
+}
+
 /** Inserts the keys [start .. start + n) of a lane. They may run across the lane's end. */
 function insertLane(a: Aggregator, lane: number, start: number, n: number): void {
+  if (hasText(a, lane)) {
+    insertMixed(a, lane, start, n)
+    return
+  }
+  a.textEnd = a.textStart
   const { laneCapacity } = a.memory.layout
   const first = start & (laneCapacity - 1)
   const keys = lane + LANE_KEYS
   const run = Math.min(n, laneCapacity - first)
   insertKeys(a, keys + first * 2, keys + (first + run) * 2)
   if (run < n) insertKeys(a, keys, keys + (n - run) * 2)
-}
-
-/**
- * Inserts the keys in words[at .. end) into the open epoch. Grows the table if it is full; if the
- * epoch is full, raises FLAG_OVERFLOW.
- */
-function insertKeys(a: Aggregator, at: number, end: number): void {
-  const { words, set } = a
-  const { maxKeysPerEpoch } = a.memory.layout
-  while (at < end) {
-    const stop = Math.min(at + 8192, end)
-    at = insertRun(set, words, at, stop)
-    if (at < stop) {
-      if (set.count < maxKeysPerEpoch) {
-        grow(a)
-      } else {
-        // The epoch is full, and this key is not in it. No more keys go in.
-        raiseFlag(a, FLAG_OVERFLOW)
-        return
-      }
-    } else if (at < end) {
-      reportProgress(words)
-    }
-  }
-}
-
-/**
- * Makes the table larger, in place: twice as large, or eight times if the last epoch needed that.
- * The last step may be sixteen times, so that no small step is left at the largest number of keys.
- * The log is complete, keys that are not counted yet included. The new size is stored after the
- * table.
- */
-function grow(a: Aggregator): void {
-  const { words, set } = a
-  const expected = a.lastGrowth - a.growth
-  const by = expected <= GROWTH_MAX + 1 ? Math.max(1, expected) : GROWTH_MAX
-  const cells = 2 ** (32 - set.shift + by)
-  clearTable(a, 0, cells)
-  setCells(a, cells)
-  reindex(a)
-  a.growth += by
-  words[a.openAt + SLOT_GROWTH] = a.growth
-}
-
-/**
- * Doublings at once. All growth together then indexes a seventh of the keys again, instead of all.
- * An epoch much smaller than the last one clears little.
- */
-const GROWTH_MAX = 3
-
-/** Stores the log's count. From here on the keys are in, even if this thread dies. */
-function publishCount(a: Aggregator): void {
-  const { words, set, openAt } = a
-  words[openAt + SLOT_ZERO] = set.zero ? 1 : 0
-  Atomics.store(words, openAt + SLOT_COUNT, set.count)
 }

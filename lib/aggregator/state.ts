@@ -6,8 +6,10 @@ import {
   INTENT_COUNT,
   INTENT_POSITION,
   INTENT_START,
+  INTENT_TEXT_START,
   INTENT_TOKENS,
   LANE_STAGED_END,
+  LANE_TEXT_READ,
   laneAt,
   OWNER,
   SECRETS,
@@ -15,10 +17,10 @@ import {
   slotAt,
   STOP_POSITION,
   TAIL,
+  TEXT_SECRETS,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { mixed, readOpenSlot } from '../memory/slot.js'
-import { keysAt } from '../memory/table-size.js'
 import { readEndOf } from '../ring/ring.js'
 import {
   advance,
@@ -40,9 +42,12 @@ import {
   STOP,
   tokenOf,
 } from '../ring/token.js'
-import { indexLog, type SetState, shiftFor } from '../set/kernel.js'
-import { secretsAt } from '../set/mix.js'
-import { clearTable, reportProgress } from './table.js'
+import type { SetState } from '../set/kernel.js'
+import { secretsAt, textSecretsAt } from '../set/mix.js'
+import type { TextSet } from '../set/text-set.js'
+import { reindex, setCells } from './open-epoch.js'
+import { clearCells } from './table.js'
+import { reindexTexts, setTextCells } from './texts.js'
 import { wakeEveryWriter } from './wake.js'
 
 /**
@@ -65,11 +70,14 @@ export interface Aggregator {
   /** Its epoch slot, and the word index of that slot's header. */
   slot: number
   openAt: number
-  /** How often its table has doubled, and its reasons not to be exact, FLAG_*. */
+  /** How often its tables have doubled, and its reasons not to be exact, FLAG_*. */
   growth: number
+  textGrowth: number
   flags: number
-  /** Its keys. */
+  /** Its numbers. */
   readonly set: SetState
+  /** Its texts. */
+  readonly texts: TextSet
   /**
    * SLOT_GROWTH of the epoch before it, as far as this thread knows: a guess at what it will need.
    */
@@ -82,10 +90,19 @@ export interface Aggregator {
   tokens: number
   count: number
   start: number
+  /**
+   * The place in the writer's text ring where the texts of the token in hand begin, the place behind
+   * those found so far, and the word index of the last one found.
+   */
+  textStart: number
+  textEnd: number
+  textAt: number
   /** The writer that the token in hand names; -1: none, or none that there is. */
   writer: number
   /** Of each lane, its LANE_READ_END. */
   readonly readEnds: Int32Array
+  /** Of each lane, its LANE_TEXT_READ. */
+  readonly textReads: Int32Array
   /**
    * Of each lane, a LANE_STAGED_END that was read. Reading it takes the cache line away from the
    * writer, which costs both sides.
@@ -135,6 +152,18 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     native: undefined,
     ...secretsAt(words, SECRETS),
   }
+  const texts: TextSet = {
+    words,
+    arena: 0,
+    table: 0,
+    shift: 0,
+    limit: 0,
+    maxBytes: memory.layout.maxStringBytesPerEpoch,
+    count: 0,
+    bytes: 0,
+    end: 0,
+    ...textSecretsAt(words, TEXT_SECRETS),
+  }
   const stagedSeen = new Int32Array(memory.layout.maxWriters)
   return {
     memory,
@@ -146,15 +175,21 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     slot: 0,
     openAt: 0,
     growth: 0,
+    textGrowth: 0,
     flags: 0,
     set,
+    texts,
     lastGrowth: 0,
     intent: 0,
     tokens: 0,
     count: 0,
     start: 0,
+    textStart: 0,
+    textEnd: 0,
+    textAt: 0,
     writer: -1,
     readEnds: new Int32Array(memory.layout.maxWriters),
+    textReads: new Int32Array(memory.layout.maxWriters),
     stagedSeen,
     sinceChores: 0,
     skip: false,
@@ -177,11 +212,10 @@ export function recover(a: Aggregator): void {
     const lane = laneAt(a.memory.layout, writer)
     a.readEnds[writer] = readEndOf(a.memory, lane, words[lane + LANE_STAGED_END])
     a.stagedSeen[writer] = a.readEnds[writer]
+    a.textReads[writer] = Atomics.load(words, lane + LANE_TEXT_READ)
   }
   recoverIntent(a)
   recoverEpoch(a)
-  clearTable(a, 0, 2 ** (32 - a.set.shift))
-  reindex(a)
   wakeEveryWriter(a)
 }
 
@@ -236,6 +270,7 @@ function recoverIntent(a: Aggregator): void {
   a.tokens = words[INTENT_TOKENS]
   a.count = words[INTENT_COUNT]
   a.start = words[INTENT_START]
+  a.textStart = words[INTENT_TEXT_START]
   if (a.intent !== 0 && words[INTENT_CHECK] !== intentCheck(a)) {
     throw corruption(
       `the aggregator's intent of ${a.tokens} tokens and ${a.count} keys at ${a.intent - 1} ` +
@@ -246,7 +281,7 @@ function recoverIntent(a: Aggregator): void {
 
 /** What INTENT_CHECK holds. */
 export function intentCheck(a: Aggregator): number {
-  return mixed(mixed(a.intent, a.tokens), mixed(a.count, a.start))
+  return mixed(mixed(mixed(a.intent, a.tokens), mixed(a.count, a.start)), a.textStart)
 }
 
 /** The open epoch, as shared memory has it. */
@@ -255,7 +290,8 @@ function recoverEpoch(a: Aggregator): void {
   const slot = slotOfCur(cur)
   const epoch = epochOfCur(cur)
   if (!isCur(cur)) throw corruptCur(cur)
-  const { count, growth, flags, isSealed } = readOpenSlot(a.memory, slot, epoch)
+  const header = readOpenSlot(a.memory, slot, epoch)
+  const { count, growth, textGrowth, flags, isSealed } = header
   if (isSealed && a.stopPosition < 0 && !isSealAtHead(a)) {
     throw corruption(`CUR is ${cur}, and what that epoch's slot holds is sealed already`)
   }
@@ -264,6 +300,13 @@ function recoverEpoch(a: Aggregator): void {
   a.flags = flags
   a.set.count = count
   setCells(a, a.memory.layout.smallestTable * 2 ** growth)
+  clearCells(a, a.set.table, 2 ** (32 - a.set.shift))
+  reindex(a)
+  a.textGrowth = textGrowth
+  setTextCells(a, a.memory.layout.smallestTextTable * 2 ** textGrowth)
+  if (header.textEnd === 0) return // the first text clears the table
+  clearCells(a, a.texts.table, 2 ** (32 - a.texts.shift))
+  reindexTexts(a, header.textEnd)
 }
 
 function isSealAtHead(a: Aggregator): boolean {
@@ -273,30 +316,23 @@ function isSealAtHead(a: Aggregator): boolean {
 
 /** Points the state at an epoch without keys, in an epoch slot. */
 export function enterEpoch(a: Aggregator, epoch: number, slot: number): void {
-  const { set } = a
+  const { set, texts } = a
   const { layout } = a.memory
   a.slot = slot
   a.epoch = epoch
   a.openAt = epochAt(layout, slot)
   a.growth = 0
+  a.textGrowth = 0
   a.flags = 0
   set.log = a.openAt + layout.log
   set.table = a.openAt + layout.table
   set.count = 0
   set.zero = false
   setCells(a, layout.smallestTable)
-}
-
-export function setCells(a: Aggregator, cells: number): void {
-  a.set.shift = shiftFor(cells)
-  a.set.limit = keysAt(a.memory.layout, cells)
-}
-
-/** Enters the whole log into the table, which is clear, and key 0 into the flag beside it. */
-export function reindex(a: Aggregator): void {
-  const { set } = a
-  for (let from = 0; from < set.count; from += 4096) {
-    indexLog(set, from, Math.min(from + 4096, set.count))
-    reportProgress(a.words)
-  }
+  texts.arena = a.openAt + layout.arena
+  texts.table = a.openAt + layout.textTable
+  texts.count = 0
+  texts.bytes = 0
+  texts.end = 0
+  setTextCells(a, layout.smallestTextTable)
 }

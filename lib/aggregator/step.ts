@@ -16,6 +16,7 @@ import {
   INTENT_KEYS,
   INTENT_POSITION,
   INTENT_START,
+  INTENT_TEXT_START,
   INTENT_TOKENS,
   KEYS,
   LANE_DELIVERED,
@@ -54,7 +55,7 @@ import {
   tokenOf,
   writerOfPayload,
 } from '../ring/token.js'
-import { abandon, holds, storeSlot, takeBatches, takeControl } from './effects.js'
+import { abandon, hasText, holds, storeSlot, takeBatches, takeControl } from './effects.js'
 import { type Aggregator, intentCheck } from './state.js'
 import { doChores, signal, wakeEveryWriter } from './wake.js'
 
@@ -86,9 +87,9 @@ const RUN_KEYS = 1024
  * continue from shared memory alone, because each step stores in this order:
  *
  *  1. intent: what the run starts from, and how many tokens and keys it has; last, its position
- *  2. effect: keys into the set, then their count; or what the control token asks for, with a guard
+ *  2. effect: keys into the sets, then their counts; or what the control token asks for, with a guard
  *     against doing it twice
- *  3. readEnd: room for the writer
+ *  3. readEnd, then the place behind the texts: room for the writer
  *  4. ring slots: EMPTY of the next lap, one after the other; room for all producers
  *  5. head
  *
@@ -178,15 +179,18 @@ function saveIntent(a: Aggregator, token: number, lane: number): void {
   saveTotal(words, KEYS, INTENT_KEYS)
   saveTotal(words, HARVESTED, INTENT_HARVESTED)
   a.start = 0
+  a.textStart = 0
   a.tokens = 1
   a.count = 0
   if (lane >= 0) {
     a.start = a.readEnds[a.writer]
+    a.textStart = a.textReads[a.writer]
     saveTotal(words, lane + LANE_DELIVERED, INTENT_DELIVERED)
     if (isBatch(token)) findRun(a, token, lane)
   }
   a.intent = head + 1
   words[INTENT_START] = a.start
+  words[INTENT_TEXT_START] = a.textStart
   words[INTENT_TOKENS] = a.tokens
   words[INTENT_COUNT] = a.count
   words[INTENT_CHECK] = intentCheck(a)
@@ -195,16 +199,18 @@ function saveIntent(a: Aggregator, token: number, lane: number): void {
 
 /**
  * Counts the batches from head on that are this writer's, and their keys. It stops before a batch
- * that the lane does not hold, so that a corrupt token fails alone.
+ * that the lane does not hold, so that a corrupt token fails alone. A lane with texts gets its room
+ * back batch by batch, because a batch may have all of its text.
  */
 function findRun(a: Aggregator, token: number, lane: number): void {
   const { words, memory, head } = a
   const { layout } = memory
   const { capacityBits } = layout
   const most = Math.min(RUN_KEYS, layout.laneCapacity >>> 1)
+  const mostTokens = hasText(a, lane) ? 1 : RUN_TOKENS
   let tokens = 1
   let count = batchCount(layout, token)
-  while (tokens < RUN_TOKENS) {
+  while (tokens < mostTokens) {
     const next = advance(head, tokens)
     const seen = Atomics.load(words, slotAt(layout, next))
     if (classify(seen, lapOf(next, capacityBits), capacityBits) !== TAKEN) break

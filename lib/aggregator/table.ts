@@ -1,11 +1,11 @@
 import { PROGRESS, type SharedWords } from '../memory/map.js'
 import type { Aggregator } from './state.js'
 
-/** Empties the cells [from .. to) of the open epoch's table. */
-export function clearTable(a: Aggregator, from: number, to: number): void {
+/** Empties the first cells of a table of the open epoch. */
+export function clearCells(a: Aggregator, table: number, cells: number): void {
   const { words } = a
-  const end = a.set.table + to * 2
-  for (let at = a.set.table + from * 2; at < end;) {
+  const end = table + cells * 2
+  for (let at = table; at < end;) {
     const stop = Math.min(at + 8192, end)
     if (a.set.native !== undefined) {
       a.set.native.clear(at << 2, stop << 2)

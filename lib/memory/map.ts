@@ -3,12 +3,13 @@
  * Nothing else in the library knows an offset.
  *
  * ```
- * word 0                     ring                lanes                      epoch slots
- * ┌────────┬─────────┬─────┬───────────────────┬───────────┬───────────┬ … ┬──────────────┬ … ┬───┐
- * │identity│ control │text │ capacity × 1 word │ 0: header │ 1: header │   │ 0: header    │   │pad│
- * │        │ words   │     │                   │    keys   │    keys   │   │  log │ table │   │   │
- * └────────┴─────────┴─────┴───────────────────┴───────────┴───────────┴ … ┴──────────────┴ … ┴───┘
- * └──────── one page ──────┘                                               └ page-aligned, 64 KiB
+ * word 0                    ring                lanes                        epoch slots
+ * ┌────────┬─────────┬─────┬───────────────────┬───────────┬───────────┬ … ┬───────────────┬ … ┬───┐
+ * │identity│ control │error│ capacity × 1 word │ 0: header │ 1: header │   │ 0: header     │   │pad│
+ * │        │ words   │     │                   │    keys   │    keys   │   │  log │ table  │   │   │
+ * │        │         │     │                   │    text   │    text   │   │  arena, table │   │   │
+ * └────────┴─────────┴─────┴───────────────────┴───────────┴───────────┴ … ┴───────────────┴ … ┴───┘
+ * └─────── two pages ──────┘                                               └ page-aligned, 64 KiB
  * ```
  *
  * Words that different threads write lie at least one LINE (128 bytes: two cache lines, for the
@@ -16,7 +17,7 @@
  * "none", a word holds its value + 1.
  */
 
-import { cellsFor, SMALLEST_TABLE } from './table-size.js'
+import { arenaFor, cellsFor, SMALLEST_TABLE, textCellsFor } from './table-size.js'
 
 declare const shared: unique symbol
 
@@ -36,6 +37,8 @@ export const LINE = 32
 const PAGE = 1024
 /** The unit of a WebAssembly.Memory, in words. */
 const CHUNK = 16384
+/** The most numbers, and the most texts, that the aggregator takes out of a batch at once. */
+export const GATHERED_MAX = 256
 /** A total, in words (memory/total.ts), and the two of them that INTENT keeps. */
 const TOTAL = 3
 const SAVED_TOTAL = 2
@@ -63,16 +66,24 @@ export const FLUSH_INTERVAL_MS = BATCH_SIZE + 1
 /** 0 'wait', 1 'reject'. */
 export const ON_FULL = FLUSH_INTERVAL_MS + 1
 export const MAX_WAIT_MS = ON_FULL + 1
+/** Bytes of a lane's text ring: a power of two, or 0 if text is marked by its fingerprint. */
+export const LANE_TEXT_BYTES = MAX_WAIT_MS + 1
+export const MAX_STRINGS_PER_EPOCH = LANE_TEXT_BYTES + 1
+export const MAX_STRING_BYTES_PER_EPOCH = MAX_STRINGS_PER_EPOCH + 1
 /** Two random words: the tracker's identity (a buffer received twice is two objects). */
-export const TRACKER_ID = MAX_WAIT_MS + 1
+export const TRACKER_ID = MAX_STRING_BYTES_PER_EPOCH + 1
 /** The second of them. */
 export const TRACKER_ID_2 = TRACKER_ID + 1
 /** Thread id + 1 of the thread that called create(). */
 export const TRACKER_THREAD = TRACKER_ID_2 + 1
-/** Five words that mix the tables, drawn from the platform's crypto; see set/mix.ts. */
+/**
+ * Seven words that place keys in the tables, drawn from the platform's crypto: five mix pairs
+ * (set/mix.ts), two are the key of the texts' hash (set/sip.ts).
+ */
 export const SECRETS = TRACKER_THREAD + 2
+export const TEXT_SECRETS = SECRETS + 5
 /** A hash of all words above but TRACKER_THREAD. */
-export const IDENTITY_CHECK = SECRETS + 5
+export const IDENTITY_CHECK = TEXT_SECRETS + 2
 
 /** The words of the identity, and the free words behind them. */
 const IDENTITY_AREA = LINE
@@ -131,6 +142,11 @@ export const INTENT_COUNT = INTENT_TOKENS + 1
  */
 export const INTENT_CHECK = INTENT_COUNT + 1
 
+/** Where the tokens' texts begin in the lane's text ring, and where they end: see LANE_TEXT_READ. */
+export const INTENT_TEXT_START = INTENT_CHECK + 1
+/** Stored after the tokens' effect, and before LANE_READ_END. */
+export const INTENT_TEXT_END = INTENT_TEXT_START + 1
+
 /** Aggregator: totals of three words, hi, lo, hi again (see memory/total.ts). */
 export const EVENTS = INTENT_POSITION + LINE
 export const BATCHES = EVENTS + TOTAL
@@ -187,7 +203,14 @@ export const ERROR_TEXT_MAX = ERROR_LINES * LINE - 1
 /** Aggregator: 256 words in which the WebAssembly kernel works; nothing in them outlives a call. */
 export const KERNEL_SCRATCH = ERROR_LENGTH + (ERROR_LINES + 1) * LINE
 
-const RING = PAGE
+/**
+ * Aggregator: the numbers, and the places of the texts, that it takes out of a batch which has
+ * both. Nothing in them outlives a call.
+ */
+export const GATHERED_KEYS = KERNEL_SCRATCH + 256
+export const GATHERED_TEXTS = GATHERED_KEYS + 2 * GATHERED_MAX
+
+const RING = 2 * PAGE
 
 // ------------------------------------------------------------------------------------------ a lane
 
@@ -239,9 +262,21 @@ export const LANE_READ_END = LANE_WAITING + LINE
 export const LANE_DELIVERED = LANE_READ_END + 1
 /** Aggregator: keys harvested when the lane was last freed. */
 export const LANE_HARVESTED = LANE_DELIVERED + TOTAL
+/**
+ * Aggregator: the place in the text ring behind all texts consumed. Storing it gives the writer
+ * room. Places are free-running counters of words, as the ends are of keys.
+ */
+export const LANE_TEXT_READ = LANE_HARVESTED + 1
+/** Aggregator: 1 if the lane's texts do not hold together, until the lane is freed. */
+export const LANE_TEXT_BROKEN = LANE_TEXT_READ + 1
 /** Aggregator: counts wake-ups; the writer sleeps on it. */
 export const LANE_WAKE = LANE_READ_END + LINE
-const LANE_HEADER = LANE_WAKE + LINE
+/**
+ * Writer: 1 once the owner has marked a text. While it is 0, no thread touches the lane's text
+ * ring.
+ */
+export const LANE_TEXT = LANE_WAKE + LINE
+const LANE_HEADER = LANE_TEXT + LINE
 
 export const WAIT_FOR_SLOT = 1
 export const WAIT_FOR_ROOM = 2
@@ -264,6 +299,13 @@ export const SLOT_RESTORED = SLOT_FLAGS + 1
  * words above except SLOT_RESTORED (memory/slot.ts).
  */
 export const SLOT_CHECK = SLOT_RESTORED + 1
+/** Words of the arena that hold texts: the only one of these four that a recovery reads. */
+export const SLOT_TEXT_END = SLOT_CHECK + 1
+/** How often the table of the texts has doubled from its smallest size. */
+export const SLOT_TEXT_GROWTH = SLOT_TEXT_END + 1
+/** From the seal on: how many texts, and their bytes. */
+export const SLOT_TEXT_COUNT = SLOT_TEXT_GROWTH + 1
+export const SLOT_TEXT_BYTES = SLOT_TEXT_COUNT + 1
 const SLOT_HEADER = LINE
 
 export const FLAG_OVERFLOW = 1
@@ -283,6 +325,11 @@ export interface Geometry {
   /** 0 in a BatchRing. */
   readonly epochSlots: number
   readonly maxKeysPerEpoch: number
+  /** Bytes of a lane's text ring: a power of two. */
+  readonly laneTextBytes: number
+  /** 0: there is no memory for texts, neither in lanes nor in epochs. */
+  readonly maxStringsPerEpoch: number
+  readonly maxStringBytesPerEpoch: number
 }
 
 /** Where everything is, in words. A plain record, made once for each attached memory. */
@@ -302,24 +349,37 @@ export interface Layout extends Geometry {
   readonly table: number
   readonly smallestTable: number
   readonly largestTable: number
+  /** From a lane's header; words of the text ring, 0 without texts. */
+  readonly laneText: number
+  readonly laneTextWords: number
+  /** From an epoch slot's first word: the texts, and the table that finds them. */
+  readonly arena: number
+  readonly arenaWords: number
+  readonly textTable: number
+  readonly smallestTextTable: number
+  readonly largestTextTable: number
   /** Of the whole memory: a multiple of 64 KiB. */
   readonly size: number
 }
 
 export function layoutOf(geometry: Geometry): Layout {
   const { capacity, laneCapacity, maxWriters, epochSlots, maxKeysPerEpoch } = geometry
+  const { maxStringsPerEpoch, maxStringBytesPerEpoch } = geometry
+  const hasText = maxStringsPerEpoch > 0
   const lanes = RING + roundUp(capacity, LINE)
-  const laneStride = LANE_HEADER + roundUp(laneCapacity * 2, LINE)
+  const laneText = LANE_HEADER + roundUp(laneCapacity * 2, LINE)
+  const laneTextWords = hasText ? geometry.laneTextBytes / 4 : 0
+  const laneStride = laneText + roundUp(laneTextWords, LINE)
   const epochs = roundUp(lanes + laneStride * maxWriters, PAGE)
   const largestTable = cellsFor(maxKeysPerEpoch)
   const table = SLOT_HEADER + roundUp(maxKeysPerEpoch * 2, LINE)
-  const epochStride = roundUp(table + largestTable * 2, PAGE)
+  const arena = roundUp(table + largestTable * 2, PAGE)
+  const arenaWords = hasText ? arenaFor(maxStringsPerEpoch, maxStringBytesPerEpoch) : 0
+  const textTable = arena + roundUp(arenaWords, PAGE)
+  const largestTextTable = hasText ? textCellsFor(maxStringsPerEpoch) : 0
+  const epochStride = roundUp(textTable + largestTextTable * 2, PAGE)
   return {
-    capacity,
-    laneCapacity,
-    maxWriters,
-    epochSlots,
-    maxKeysPerEpoch,
+    ...geometry,
     capacityBits: Math.log2(capacity),
     laneBits: Math.log2(laneCapacity),
     ring: RING,
@@ -331,6 +391,13 @@ export function layoutOf(geometry: Geometry): Layout {
     table,
     smallestTable: Math.min(SMALLEST_TABLE, largestTable),
     largestTable,
+    laneText,
+    laneTextWords,
+    arena,
+    arenaWords,
+    textTable,
+    smallestTextTable: Math.min(SMALLEST_TABLE, largestTextTable),
+    largestTextTable,
     size: roundUp(epochs + epochStride * epochSlots, CHUNK),
   }
 }

@@ -170,14 +170,21 @@ export function sameMemory(a: Memory, b: Memory): boolean {
 
 function isGeometry(geometry: Geometry): boolean {
   const { capacity, laneCapacity, maxWriters, epochSlots, maxKeysPerEpoch } = geometry
-  const powers = isPowerOfTwo(capacity) && isPowerOfTwo(laneCapacity)
+  const { laneTextBytes, maxStringsPerEpoch, maxStringBytesPerEpoch } = geometry
+  const hasText = maxStringsPerEpoch > 0
+  const powers =
+    isPowerOfTwo(capacity) &&
+    isPowerOfTwo(laneCapacity) &&
+    (!hasText || (isPowerOfTwo(laneTextBytes) && laneTextBytes >= 4))
   return (
     powers &&
     maxWriters >= OPTIONS.maxWriters.min &&
     maxWriters <= OPTIONS.maxWriters.max &&
     epochSlots >= 0 &&
     epochSlots <= OPTIONS.epochSlots.max &&
-    maxKeysPerEpoch >= 0
+    maxKeysPerEpoch >= 0 &&
+    maxStringsPerEpoch >= 0 &&
+    maxStringBytesPerEpoch >= 0
   )
 }
 

@@ -9,10 +9,14 @@ import {
   SLOT_COUNT,
   SLOT_FLAGS,
   SLOT_GROWTH,
+  SLOT_TEXT_BYTES,
+  SLOT_TEXT_COUNT,
+  SLOT_TEXT_END,
+  SLOT_TEXT_GROWTH,
   SLOT_ZERO,
 } from './map.js'
 import type { Memory } from './memory.js'
-import { keysAt } from './table-size.js'
+import { keysAt, textsAt } from './table-size.js'
 
 /** The header of an epoch slot, read and checked. */
 export interface SlotHeader {
@@ -24,6 +28,13 @@ export interface SlotHeader {
   readonly zero: boolean
   /** FLAG_*. */
   readonly flags: number
+  /** Words of the arena that hold texts. */
+  readonly textEnd: number
+  /** Doublings of the texts' table from its smallest size. */
+  readonly textGrowth: number
+  /** Texts, and their bytes: of a sealed epoch. */
+  readonly textCount: number
+  readonly textBytes: number
 }
 
 const FLAGS = FLAG_OVERFLOW | FLAG_EVERYTHING | FLAG_UNPUBLISHED | FLAG_FAULT
@@ -51,7 +62,27 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
     throw corruptSlot(slot, `has ${count} keys in a table of ${cells} cells`)
   if ((flags & ~FLAGS) !== 0 || (zero & ~1) !== 0)
     throw corruptSlot(slot, `has flags ${flags}, ${zero}`)
-  return { count, growth, zero: zero === 1, flags }
+  const textEnd = Atomics.load(words, at + SLOT_TEXT_END)
+  const textGrowth = words[at + SLOT_TEXT_GROWTH]
+  const textCount = words[at + SLOT_TEXT_COUNT]
+  const textBytes = words[at + SLOT_TEXT_BYTES]
+  const textCells = layout.smallestTextTable * 2 ** textGrowth
+  if (textGrowth < 0 || textCells > layout.largestTextTable)
+    throw corruptSlot(slot, `has a table of texts that has doubled ${textGrowth} times`)
+  if (textEnd < 0 || textEnd > layout.arenaWords)
+    throw corruptSlot(slot, `has ${textEnd} words of text, of ${layout.arenaWords} that it can`)
+  if (textCount < 0 || textCount > textsAt(layout, textCells))
+    throw corruptSlot(slot, `has ${textCount} texts in a table of ${textCells} cells`)
+  return {
+    count,
+    growth,
+    zero: zero === 1,
+    flags,
+    textEnd,
+    textGrowth,
+    textCount,
+    textBytes,
+  }
 }
 
 /**
@@ -63,9 +94,8 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
 export function readSealedSlot(memory: Memory, slot: number, epoch: number): SlotHeader {
   const header = readSlot(memory, slot)
   const check = memory.words[epochAt(memory.layout, slot) + SLOT_CHECK]
-  if (check !== checkOf(epoch, header.count, header.growth, header.zero, header.flags)) {
+  if (check !== checkOf(epoch, header))
     throw corruptSlot(slot, `does not hold what was sealed as epoch ${epoch} (mod 2^19)`)
-  }
   return header
 }
 
@@ -84,8 +114,7 @@ export function readOpenSlot(
   const check = memory.words[epochAt(memory.layout, slot) + SLOT_CHECK]
   const isSealed = check !== openCheckOf(epoch)
   if (isSealed) readSealedSlot(memory, slot, epoch)
-  const { count, growth, zero, flags } = header
-  return { count, growth, zero, flags, isSealed }
+  return { ...header, isSealed }
 }
 
 /** The SLOT_CHECK of an open epoch. */
@@ -94,14 +123,10 @@ export function openCheckOf(epoch: number): number {
 }
 
 /** The SLOT_CHECK of a sealed epoch: one word that depends on every other word of the header. */
-export function checkOf(
-  epoch: number,
-  count: number,
-  growth: number,
-  zero: boolean,
-  flags: number,
-): number {
-  return mixed(mixed(mixed(epoch, count), growth), (flags << 1) | (zero ? 1 : 0)) | 1
+export function checkOf(epoch: number, header: SlotHeader): number {
+  const { count, growth, zero, flags, textEnd, textGrowth, textCount, textBytes } = header
+  const numbers = mixed(mixed(mixed(epoch, count), growth), (flags << 1) | (zero ? 1 : 0))
+  return mixed(mixed(mixed(mixed(numbers, textEnd), textGrowth), textCount), textBytes) | 1
 }
 
 /** A hash of two words. */

@@ -22,3 +22,37 @@ export function cellsFor(keys: number): number {
   while (keysFor(cells) < keys) cells *= 2
   return cells
 }
+
+/**
+ * Words of memory that a text takes in an arena beside its payload: its hash, and its length and
+ * kind.
+ */
+export const TEXT_HEADER = 2
+
+/** Words of the payload of so many bytes. */
+export function wordsFor(bytes: number): number {
+  return (bytes + 3) >>> 2
+}
+
+/** Words of the arena that holds any so many texts of so many bytes together. */
+export function arenaFor(texts: number, bytes: number): number {
+  // Each text may fill its last word with a single byte.
+  return Math.ceil((bytes + 3 * texts) / 4) + TEXT_HEADER * texts
+}
+
+/** The texts that a table of so many cells takes before it has to grow. */
+export function textsFor(cells: number): number {
+  return cells >>> 1
+}
+
+/** The cells of the smallest table that takes so many texts. */
+export function textCellsFor(texts: number): number {
+  let cells = 4
+  while (textsFor(cells) < texts) cells *= 2
+  return cells
+}
+
+/** The texts that a table of so many cells takes in an epoch of at most so many texts. */
+export function textsAt(layout: { readonly maxStringsPerEpoch: number }, cells: number): number {
+  return Math.min(textsFor(cells), layout.maxStringsPerEpoch)
+}

@@ -45,6 +45,15 @@ export interface RingBatch {
   producerId: number
 }
 
+/** A ring by itself has no epochs, and no text. */
+const NO_EPOCHS = {
+  epochSlots: 0,
+  maxKeysPerEpoch: 0,
+  laneTextBytes: 0,
+  maxStringsPerEpoch: 0,
+  maxStringBytesPerEpoch: 0,
+}
+
 /**
  * Carries batches of 64-bit words from many producers to one consumer, in one order. It has the
  * lanes and the tokens of a tracker, and no epochs. Any number of threads may attach and push. One
@@ -84,10 +93,7 @@ export class BatchRing {
   ): BatchRing {
     const geometry = resolveRingOptions(options)
     const batchSize = geometry.laneCapacity
-    return new BatchRing(
-      BY_LIBRARY,
-      createMemory({ ...geometry, batchSize, epochSlots: 0, maxKeysPerEpoch: 0 }, []),
-    )
+    return new BatchRing(BY_LIBRARY, createMemory({ ...NO_EPOCHS, ...geometry, batchSize }, []))
   }
 
   /**

@@ -13,6 +13,9 @@ import {
   LANE_READ_END,
   LANE_STAGED_END,
   LANE_SUPPRESSED,
+  LANE_TEXT,
+  LANE_TEXT_BROKEN,
+  LANE_TEXT_READ,
   LANE_THREAD,
   LANE_WAITING,
   LANE_WAKE,
@@ -28,6 +31,7 @@ import {
   waitersAt,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { TEXT_HEADER, wordsFor } from '../memory/table-size.js'
 import { addTotal } from '../memory/total.js'
 import { storeAncestors } from './ancestors.js'
 import { lookAgain, push, readEndOf, wakeAggregator } from './ring.js'
@@ -43,6 +47,7 @@ import {
   generationOf,
   isOwned,
   lapOf,
+  NO_TEXT,
   ownerBits,
   writerPayload,
 } from './token.js'
@@ -74,6 +79,9 @@ export interface Lane {
   readonly capacity: number
   readonly mask: number
   readonly batchSize: number
+  /** Word index of the text ring, and its size in words: 0 if the lane has none. */
+  readonly text: number
+  readonly textWords: number
   /** The batch token for one key. For n keys, add n - 1. */
   readonly token: number
   /** The lane arms this clock when keys are staged and the clock is not armed. */
@@ -114,6 +122,16 @@ export interface Lane {
   attn: number
   /** What LANE_IN_FLIGHT_PEAK holds. */
   peak: number
+  /** What LANE_TEXT holds: the owner has marked a text. The places below count from then on. */
+  hasText: boolean
+  /** The place in the text ring of the next text. The word there is NO_TEXT. */
+  textEnd: number
+  /** LANE_TEXT_READ as this thread last read it. */
+  textRead: number
+  /** At this place stageText() tries to publish, so that the aggregator can make room. */
+  textTryAt: number
+  /** The place of the first text of the outermost batch(). */
+  batchTextStart: number
   /**
    * The ends at which keys were staged lately, by a hash of the key. Undefined while few marks
    * repeat a staged key.
@@ -182,6 +200,7 @@ export function openLane(
       throw corruptLane(readEnd, end)
     }
     words[header + LANE_PUBLISHED] = end
+    if (words[header + LANE_TEXT] !== 0) Atomics.store(words, header + LANE_TEXT, 0)
     const lane: Lane = {
       memory,
       words,
@@ -194,6 +213,8 @@ export function openLane(
       capacity: layout.laneCapacity,
       mask: layout.laneCapacity - 1,
       batchSize,
+      text: header + layout.laneText,
+      textWords: layout.laneTextWords,
       token: batchToken(layout, id, 1),
       clock,
       open: true,
@@ -208,6 +229,11 @@ export function openLane(
       owned: end,
       attn,
       peak: words[header + LANE_IN_FLIGHT_PEAK],
+      hasText: false,
+      textEnd: 0,
+      textRead: 0,
+      textTryAt: 0,
+      batchTextStart: 0,
       recent: undefined,
       recents: new Int32Array(RECENT),
       untilReview: BATCHES_WITHOUT,
@@ -237,9 +263,9 @@ export function openLane(
  */
 export function stage(lane: Lane, lo: number, hi: number): boolean {
   const words = lane.words
-  if (((lane.end - lane.due) | 0) >= 0 && !ready(lane, 1)) return false
+  if (((lane.end - lane.due) | 0) >= 0 && !ready(lane, 1, 0)) return false
   if (lane.recent !== undefined && !lane.batching) {
-    if (words[lane.attnAt] !== lane.attn && !ready(lane, 1)) return false
+    if (words[lane.attnAt] !== lane.attn && !ready(lane, 1, 0)) return false
     if (isStaged(lane, lane.recent, lo | 0, hi | 0)) return true
   }
   const end = lane.end
@@ -255,19 +281,110 @@ export function stage(lane: Lane, lo: number, hi: number): boolean {
 }
 
 /**
+ * Stages one text: (lo, hi) is the hash of it that the ring carries, `source` has its words, padded
+ * with zeros, and `head` is its length and kind (set/text-set.ts). Otherwise as stage(). Nothing is
+ * suppressed: the set compares texts, and a hash is no proof.
+ *
+ * The text goes into the lane's text ring as an entry: a tag, the head, the words. The tag names the
+ * place of the key that the text belongs to: (its end modulo twice the lane's capacity) + 1. An
+ * entry lies in one piece; where the ring's end is too near, it lies at the ring's start, and a
+ * negative tag stands where it would have been. NO_TEXT stands behind the last entry.
+ *
+ * The order of the stores is the proof that a reader takes no text for another key's: the entry, and
+ * NO_TEXT behind it; the pair; the tag, in place of the NO_TEXT before it; the staged end. So
+ * each staged key's text is there. A reader of the keys before this one finds NO_TEXT or this tag,
+ * and both say that no text of those keys follows. If the thread dies before the last store, the tag
+ * names no staged key, and the next owner puts NO_TEXT in its place.
+ */
+export function stageText(
+  lane: Lane,
+  lo: number,
+  hi: number,
+  source: Int32Array,
+  head: number,
+): boolean {
+  const words = lane.words
+  if (((lane.end - lane.due) | 0) >= 0 && !ready(lane, 1, 0)) return false
+  if (!lane.hasText) beginText(lane)
+  const needed = textNeeded(lane, head)
+  if (textRoomOf(lane) < needed && !ready(lane, 1, needed)) return false
+  const payload = ((head >>> 1) + 3) >>> 2
+  const mask = lane.textWords - 1
+  const place = lane.textEnd
+  const offset = place & mask
+  const isSkip = offset + TEXT_HEADER + payload > lane.textWords
+  const at = isSkip ? lane.text : lane.text + offset
+  const next = (place + needed - 1) | 0
+  words[at + 1] = head
+  for (let i = 0; i < payload; i++) words[at + TEXT_HEADER + i] = source[i]
+  words[lane.text + (next & mask)] = NO_TEXT
+  const end = lane.end
+  const tag = (end & (2 * lane.capacity - 1)) + 1
+  if (isSkip) words[at] = tag
+  const key = lane.keys + ((end & lane.mask) << 1)
+  words[key] = lo
+  words[key + 1] = hi
+  words[lane.text + offset] = isSkip ? -tag : tag
+  lane.textEnd = next
+  lane.end = (end + 1) | 0
+  words[lane.stagedAt] = lane.end
+  const isTextDue = ((next - lane.textTryAt) | 0) >= 0
+  if (isTextDue) lane.tryAt = lane.end
+  if (isTextDue || ((lane.end - lane.due) | 0) >= 0 || words[lane.attnAt] !== lane.attn)
+    return afterStaging(lane, end)
+  return true
+}
+
+/** The texts of a list of keys, for stageMany(). */
+export interface TextList {
+  /** Of each text: the index of its key in the list, the head, the words padded with zeros. */
+  readonly words: Int32Array
+  /** Words of that. */
+  readonly size: number
+  /** Words of the text ring that take the texts wherever they begin, NO_TEXT behind them included. */
+  readonly needed: number
+}
+
+/**
  * Stages `count` keys, given as pairs low, high, low, high …; they are published together. Returns
  * false and stores nothing if they do not fit now. Keys that were staged before go into the same
- * token, or into an earlier one.
+ * token, or into an earlier one. `texts` are those of the keys that are texts.
  */
-export function stageMany(lane: Lane, keys: ArrayLike<number>, count: number): boolean {
-  if (!ready(lane, count)) return false
-  const { words, mask, end } = lane
+export function stageMany(
+  lane: Lane,
+  keys: ArrayLike<number>,
+  count: number,
+  texts?: TextList,
+): boolean {
+  const needed = texts === undefined ? 0 : texts.needed
+  if (needed > 0 && !lane.hasText) beginText(lane)
+  if (!ready(lane, count, needed)) return false
+  const { words, mask, end, text } = lane
   for (let i = 0; i < count; i++) {
     const at = lane.keys + (((end + i) & mask) << 1)
     words[at] = keys[2 * i]
     words[at + 1] = keys[2 * i + 1]
   }
+  const { textWords } = lane
+  let place = lane.textEnd
+  // No call stands in this loop: an exception there would leave tags that name no staged key.
+  for (let i = 0; texts !== undefined && i < texts.size;) {
+    const head = texts.words[i + 1]
+    const payload = ((head >>> 1) + 3) >>> 2
+    const offset = place & (textWords - 1)
+    const isSkip = offset + TEXT_HEADER + payload > textWords
+    const at = isSkip ? text : text + offset
+    const tag = ((end + texts.words[i]) & (2 * lane.capacity - 1)) + 1
+    words[at + 1] = head
+    for (let k = 0; k < payload; k++) words[at + TEXT_HEADER + k] = texts.words[i + TEXT_HEADER + k]
+    place = (place + (isSkip ? textWords - offset : 0) + TEXT_HEADER + payload) | 0
+    words[text + (place & (textWords - 1))] = NO_TEXT
+    if (isSkip) words[at] = tag
+    words[text + offset] = isSkip ? -tag : tag
+    i += TEXT_HEADER + payload
+  }
   const next = (end + count) | 0
+  lane.textEnd = place
   lane.end = next
   words[lane.stagedAt] = next
   lane.tryAt = next
@@ -344,6 +461,7 @@ export function publish(lane: Lane): boolean {
 export function beginBatch(lane: Lane): boolean {
   if (lane.batching) return false
   lane.batchStart = lane.end
+  lane.batchTextStart = lane.textEnd
   lane.batching = true
   return true
 }
@@ -360,6 +478,11 @@ export function endBatch(lane: Lane): void {
 /** Keys that the open batch can still take: a batch is at most as large as the lane. */
 export function roomInBatch(lane: Lane): number {
   return lane.capacity - ((lane.end - lane.batchStart) | 0)
+}
+
+/** The same for words of text. */
+export function textRoomInBatch(lane: Lane): number {
+  return lane.textWords - ((lane.textEnd - lane.batchTextStart) | 0)
 }
 
 /**
@@ -419,31 +542,77 @@ export function roomNow(lane: Lane): number {
   return roomOf(lane)
 }
 
+/** Words of text that fit without waiting, by the LANE_TEXT_READ that this thread knows. */
+export function textRoomOf(lane: Lane): number {
+  return lane.textWords - ((lane.textEnd - lane.textRead) | 0)
+}
+
+/** The same, by a new look. */
+export function textRoomNow(lane: Lane): number {
+  if (lane.hasText) lookAtText(lane)
+  return textRoomOf(lane)
+}
+
+/** Words of the text ring that the next text takes, NO_TEXT behind it included. */
+export function textNeeded(lane: Lane, head: number): number {
+  const size = TEXT_HEADER + wordsFor(head >>> 1)
+  const left = lane.textWords - (lane.textEnd & (lane.textWords - 1))
+  return size > left ? left + size + 1 : size + 1
+}
+
 /**
- * Tells whether `count` more keys fit. If they do not fit by the known readEnd, it reads the
- * aggregator's. If they still do not fit, it publishes the staged keys, so that the aggregator can
- * make room.
+ * Before the owner's first text: its texts begin where the aggregator has read to, and what an
+ * owner before it left there is no text. Then the word that lets the aggregator look.
  */
-export function hasRoom(lane: Lane, count: number): boolean {
-  if (roomOf(lane) >= count) return true
-  if (roomNow(lane) >= count) return true
+function beginText(lane: Lane): void {
+  const { words, header } = lane
+  const place = Atomics.load(words, header + LANE_TEXT_READ)
+  words[lane.text + (place & (lane.textWords - 1))] = NO_TEXT
+  Atomics.store(words, header + LANE_TEXT, 1)
+  lane.textEnd = place
+  lane.textRead = place
+  lane.batchTextStart = place
+  lane.textTryAt = (place + (lane.textWords >>> 2)) | 0
+  lane.hasText = true
+}
+
+function lookAtText(lane: Lane): void {
+  const { words, header, textEnd } = lane
+  const read = Atomics.load(words, header + LANE_TEXT_READ)
+  const unread = (textEnd - read) | 0
+  if (unread < 0 || unread > lane.textWords) throw corruptLane(read, textEnd)
+  lane.textRead = read
+}
+
+/**
+ * Tells whether `count` more keys, and so many words of text, fit. If they do not fit by what this
+ * thread knows, it looks at what the aggregator has read. If they still do not fit, it publishes the
+ * staged keys, so that the aggregator can make room.
+ */
+export function hasRoom(lane: Lane, count: number, text: number): boolean {
+  if (roomOf(lane) >= count && textRoomOf(lane) >= text) return true
+  if (roomNow(lane) >= count && (text === 0 || textRoomNow(lane) >= text)) return true
   publish(lane)
   return false
 }
 
 /**
- * Sleeps until there is room for `count` keys, for `ms` at most; with `count` 0, until the staged
- * keys could be published. Returns whether that is so now.
+ * Sleeps until there is room for `count` keys and `text` words of text, for `ms` at most; with
+ * `count` 0, until the staged keys could be published. Returns whether that is so now.
  *
  * The lane may be full with nothing in flight: its keys are staged, and the ring is full of other
  * writers' batches. So the writer announces whether it waits for a ring slot or for room. Then it
  * looks once more for what it announced, and sleeps on LANE_WAKE. If the aggregator frees a slot or
  * makes room after this look, it sees the announcement.
  *
+ * Room for text comes with the keys that it belongs to: the aggregator stores LANE_TEXT_READ after
+ * LANE_READ_END, and looks for waiting writers after both. A writer that has room for keys and
+ * lacks it for text is woken each time.
+ *
  * Re-check STOPPED after announcing the wait. The aggregator wakes every writer once, after it
  * stored STOPPED. A writer that does not look could begin its sleep after that wake-up.
  */
-export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
+export function sleepForRoom(lane: Lane, count: number, text: number, ms: number): boolean {
   const { words, header, id, capacity } = lane
   const wake = Atomics.load(words, header + LANE_WAKE)
   if (publish(lane)) {
@@ -456,7 +625,8 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_ROOM)
     Atomics.or(words, waitersAt(id), waiterBit(id))
     lane.readEnd = readEndOf(lane.memory, header, lane.end)
-    if (((lane.readEnd - target) | 0) < 0 && Atomics.load(words, STOPPED) === 0)
+    const isMissing = ((lane.readEnd - target) | 0) < 0 || (text > 0 && textRoomNow(lane) < text)
+    if (isMissing && Atomics.load(words, STOPPED) === 0)
       Atomics.wait(words, header + LANE_WAKE, wake, ms)
   } else {
     Atomics.store(words, header + LANE_WAITING, WAIT_FOR_SLOT)
@@ -465,7 +635,8 @@ export function sleepForRoom(lane: Lane, count: number, ms: number): boolean {
       Atomics.wait(words, header + LANE_WAKE, wake, ms)
   }
   lane.readEnd = readEndOf(lane.memory, header, lane.end)
-  const isDone = count === 0 ? publish(lane) : roomOf(lane) >= count
+  const isDone =
+    count === 0 ? publish(lane) : roomOf(lane) >= count && (text === 0 || textRoomNow(lane) >= text)
   setDue(lane)
   return isDone
 }
@@ -486,6 +657,7 @@ export function closeLane(lane: Lane): boolean {
  */
 export function freeLane(words: SharedWords, lane: number, owner: number, harvested: number): void {
   words[lane + LANE_HARVESTED] = harvested
+  words[lane + LANE_TEXT_BROKEN] = 0
   Atomics.store(words, lane + LANE_EVERYTHING, 0)
   Atomics.store(words, lane + LANE_ANCESTORS, 0)
   Atomics.store(words, lane + LANE_THREAD, 0)
@@ -552,21 +724,22 @@ function reviewRecent(lane: Lane): void {
 }
 
 /**
- * Publishes if the tracker asks for it, and tells whether `count` keys can be staged now. Returns
- * false once the lane is closed or the tracker stops.
+ * Publishes if the tracker asks for it, and tells whether `count` keys with so many words of text
+ * can be staged now. Returns false once the lane is closed or the tracker stops.
  */
-function ready(lane: Lane, count: number): boolean {
+function ready(lane: Lane, count: number, text: number): boolean {
   if (!lane.open) return false
   attend(lane)
   if ((Atomics.load(lane.words, lane.attnAt) & 1) !== 0) return false
-  const fits = hasRoom(lane, count)
+  const fits = hasRoom(lane, count, text)
   setDue(lane)
   return fits
 }
 
 /**
  * Does what is due after keys were staged from the end `before` on. If the tracker stops, takes
- * them back and returns false.
+ * them back and returns false. Their texts may stay: the lane takes no mark after that, and the tags
+ * name no staged key.
  */
 function afterStaging(lane: Lane, before: number): boolean {
   const { words } = lane
@@ -582,6 +755,7 @@ function afterStaging(lane: Lane, before: number): boolean {
   if (isDue || attn !== lane.attn) {
     const published = publish(lane)
     if (published) lane.attn = attn
+    if (isDue) lane.textTryAt = (lane.textEnd + (lane.textWords >>> 2)) | 0
     if (isDue && !lane.batching && --lane.untilReview === 0) reviewRecent(lane)
     if (lane.end === lane.published) return true
     if (((lane.end - lane.tryAt) | 0) >= 0) lane.tryAt = (lane.end + lane.batchSize) | 0

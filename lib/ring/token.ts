@@ -254,3 +254,6 @@ export function isOwnedBy(owner: number, threadId: number): boolean {
 export function generationOf(owner: number): number {
   return owner >>> THREAD_BITS
 }
+
+/** In a lane's text ring: behind the last text. Otherwise the word is a tag (ring/lane.ts). */
+export const NO_TEXT = 0

@@ -39,9 +39,17 @@ export function secretsAt(words: ArrayLike<number>, at: number): Secrets {
   }
 }
 
+/** The key of the texts' hash that begins at `at`. */
+export function textSecretsAt(
+  words: ArrayLike<number>,
+  at: number,
+): { readonly key0: number; readonly key1: number } {
+  return { key0: words[at], key1: words[at + 1] }
+}
+
 /**
- * The secret words for a seed: what is xored to a lane, and odd factors with no long run of equal
- * bits.
+ * The seven secret words for a seed: what is xored to a lane, and odd factors with no long run of
+ * equal bits; then the key of the texts' hash (sip.ts).
  */
 export function secretsOf(seed: number): Int32Array {
   let state = seed | 0
@@ -59,7 +67,7 @@ export function secretsOf(seed: number): Int32Array {
       if (longestRun(factor) <= 5) return factor
     }
   }
-  return Int32Array.of(draw(), drawFactor(), draw(), drawFactor(), drawFactor())
+  return Int32Array.of(draw(), drawFactor(), draw(), drawFactor(), drawFactor(), draw(), draw())
 }
 
 /** A seed from the platform's crypto. */

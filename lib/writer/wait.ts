@@ -45,6 +45,7 @@ const NAPS = 2
 export function waitForRoom(
   lane: Lane,
   count: number,
+  text: number,
   mayWait: boolean,
   maxWaitMs: number,
 ): boolean {
@@ -52,13 +53,13 @@ export function waitForRoom(
   if (hostsAny()) {
     // The aggregator is on this very thread: no other thread makes room.
     pumpHosted()
-    if (isThere(lane, count)) return true
+    if (isThere(lane, count, text)) return true
   }
   if (!mayWait || !platform.canBlock()) return false
   const started = nowMs()
   addTotal(words, header + LANE_WAITS, 1)
   try {
-    sleepUntilThere(lane, count, started, maxWaitMs)
+    sleepUntilThere(lane, count, text, started, maxWaitMs)
   } finally {
     Atomics.store(words, header + LANE_WAITING, 0)
     addTotal(words, header + LANE_WAIT_US, Math.round((nowMs() - started) * 1000))
@@ -66,7 +67,13 @@ export function waitForRoom(
   return true
 }
 
-function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: number): void {
+function sleepUntilThere(
+  lane: Lane,
+  count: number,
+  text: number,
+  started: number,
+  maxWaitMs: number,
+): void {
   const checkWait = limitsOf(lane, count, started, maxWaitMs)
   // Not for a little room: looking all the time would take the aggregator's line away from it.
   const worthIt = Math.max(count, lane.capacity >>> 1)
@@ -74,11 +81,12 @@ function sleepUntilThere(lane: Lane, count: number, started: number, maxWaitMs: 
     nap()
     if (roomNow(lane) >= worthIt) break
   }
-  if (isThere(lane, count) && (count === 0 || roomOf(lane) >= worthIt)) return
+  if (isThere(lane, count, text) && (count === 0 || roomOf(lane) >= worthIt)) return
   for (;;) {
     const left = started + maxWaitMs - nowMs()
     if (hostsAny()) pumpHosted()
-    if (sleepForRoom(lane, count, hostsAny() ? 1 : Math.max(0, Math.min(left, SLICE_MS)))) return
+    if (sleepForRoom(lane, count, text, hostsAny() ? 1 : Math.max(0, Math.min(left, SLICE_MS))))
+      return
     checkWait()
   }
 }
@@ -115,14 +123,15 @@ function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number)
 export function waitForRoomAsync(
   lane: Lane,
   count: number,
+  text: number,
   signal: AbortSignalLike | undefined,
 ): Promise<void> {
   return until(
     () => {
       checkLane(lane)
-      if (isThere(lane, count)) return true
+      if (isThere(lane, count, text)) return true
       if (hostsAny()) pumpHosted()
-      return isThere(lane, count)
+      return isThere(lane, count, text)
     },
     SLICE_MS,
     signal,
@@ -155,8 +164,8 @@ export function wouldBlockError(lane: Lane, count: number): DirtyRingError {
   return new DirtyRingError('ERR_DIRTYRING_WOULD_BLOCK', `writer ${lane.id}: ${state}. ${advice}`)
 }
 
-function isThere(lane: Lane, count: number): boolean {
-  const there = count === 0 ? publish(lane) : hasRoom(lane, count)
+function isThere(lane: Lane, count: number, text: number): boolean {
+  const there = count === 0 ? publish(lane) : hasRoom(lane, count, text)
   setDue(lane)
   return there
 }

@@ -411,7 +411,7 @@ export class Writer implements Markable, Disposable {
     }
     if (!lane.open || publish(lane)) return true
     if (isStopped(lane)) throw stoppedError(lane)
-    return waitForRoom(lane, 0, this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
+    return waitForRoom(lane, 0, 0, this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
   }
 
   /** Keys marked and not yet published, those of a running batch() included. */
@@ -451,7 +451,7 @@ export class Writer implements Markable, Disposable {
     const signal = signalOf(options)
     throwIfAborted(signal)
     this.#check()
-    await waitForRoomAsync(this.#lane, keys, signal)
+    await waitForRoomAsync(this.#lane, keys, 0, signal)
   }
 
   /** Whether the writer is closed, by close() or because its thread ends. */
@@ -527,7 +527,7 @@ export class Writer implements Markable, Disposable {
           ((lane.end - lane.batchStart) | 0) + count,
         )
       }
-      there = waitForRoom(lane, count, this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
+      there = waitForRoom(lane, count, 0, this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
       if (!there && this.#waiting.onFull === 'wait') throw wouldBlockError(lane, count)
       if (!there && lane.batching)
         throw stalledError(

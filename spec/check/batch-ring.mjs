@@ -20,6 +20,9 @@ const SMALL = { capacity: 2, laneCapacity: 2, maxWriters: 2 }
 const UNUSED = {
   epochSlots: 0,
   maxKeysPerEpoch: 0,
+  laneTextBytes: 0,
+  maxStringsPerEpoch: 0,
+  maxStringBytesPerEpoch: 0,
   flushIntervalMs: 0,
   maxWaitMs: 0,
   onFull: 'reject',

@@ -37,10 +37,14 @@ export const CORE = [
   'aggregator/state',
   'aggregator/step',
   'aggregator/effects',
+  'aggregator/open-epoch',
+  'aggregator/texts',
   'aggregator/table',
   'aggregator/wake',
   'aggregator/park',
   'set/kernel',
+  'set/sip',
+  'set/text-set',
   'tracker/outbox',
   'dictionary/core',
 ]
@@ -55,7 +59,7 @@ const AS_THEY_ARE = closureOf([...CORE, 'memory/memory', 'set/mix']).slice(CORE.
  * Functions that may be handed the words although they are not instrumented: they read what was
  * written once, before the handle left create().
  */
-const READ_SETUP_ONLY = new Set(['secretsAt'])
+const READ_SETUP_ONLY = new Set(['secretsAt', 'textSecretsAt'])
 
 const ATOMICS = new Map([
   ['load', 'aload'],

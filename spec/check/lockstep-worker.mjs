@@ -206,7 +206,7 @@ class RealWorld {
   *#makeRoom(lane, count) {
     for (;;) {
       if (yield* core.isStopped(lane)) return false
-      if (yield* core.sleepForRoom(lane, count, 10)) return true
+      if (yield* core.sleepForRoom(lane, count, 0, 10)) return true
     }
   }
 

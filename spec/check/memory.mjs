@@ -12,6 +12,9 @@ const SMALL = {
   maxWriters: 2,
   epochSlots: 3,
   maxKeysPerEpoch: 16,
+  laneTextBytes: 64,
+  maxStringsPerEpoch: 0,
+  maxStringBytesPerEpoch: 64,
   batchSize: 64,
   flushIntervalMs: 0,
   onFull: 'wait',
@@ -26,14 +29,17 @@ const SMALL = {
  */
 export function setUp(core, scenario) {
   /** @type {Record<string, any>} */
-  const { smallestTable, ...settings } = { ...SMALL, ...scenario.memory }
+  const { smallestTable, smallestTextTable, textStart = 0, ...settings } = { ...SMALL, ...scenario.memory }
   const made = core.createMemory(settings, core.secretsOf(7))
   const layout = {
     ...made.layout,
     smallestTable: smallestTable ?? Math.min(16, made.layout.largestTable),
+    smallestTextTable: smallestTextTable ?? Math.min(8, made.layout.largestTextTable),
   }
   const memory = { words: made.words, layout }
   drive(core.startAt(memory, scenario.start ?? {}))
+  for (let writer = 0; writer < layout.maxWriters; writer++)
+    memory.words[core.laneAt(layout, writer) + core.LANE_TEXT_READ] = textStart
   const seeded = []
   /** Keys that were published and taken before anything begins. */
   const seed = (keys) => {
@@ -57,15 +63,26 @@ export function setUp(core, scenario) {
   return { memory, settings, seeded }
 }
 
+/** Every word of it: a tag may lie anywhere. */
+const TEXT_RING = 'text ring'
+
 /**
  * The races that are meant to be, by name, with the reason; docs/memory-model.md says more. Any
  * other race fails.
  */
 export const BENIGN = [
+  {
+    name: TEXT_RING,
+    why: "the aggregator looks at the tag behind a batch's last text: it is NO_TEXT, or names a later key, and the rest of that entry is not read",
+  },
   { name: 'LANE_ATTN', why: 'it only asks for a look; every publication looks again, atomically' },
   {
     name: 'LANE_STAGED_END',
     why: "a token's keys are ordered by its slot; a newer end is only larger, and the question is whether it is large enough",
+  },
+  {
+    name: 'LANE_TEXT',
+    why: 'the token of a batch with a text is ordered behind it; for a batch without, both answers do',
   },
   {
     name: 'LANE_PUBLISHED',
@@ -77,7 +94,9 @@ export const BENIGN = [
 export function racyWords(core, { layout }) {
   const racy = new Set()
   for (let writer = 0; writer < layout.maxWriters; writer++) {
-    for (const { name } of BENIGN) racy.add(core.laneAt(layout, writer) + core[name])
+    const lane = core.laneAt(layout, writer)
+    for (const { name } of BENIGN) if (name !== TEXT_RING) racy.add(lane + core[name])
+    for (let i = 0; i < layout.laneTextWords; i++) racy.add(lane + layout.laneText + i)
   }
   return (i) => racy.has(i)
 }
@@ -127,7 +146,17 @@ export function namer(core, { layout }) {
       .map(([name, at]) => [at, name.slice(5)]),
   )
   const header = new Map(
-    ['COUNT', 'GROWTH', 'ZERO', 'FLAGS', 'RESTORED'].map((name) => [core[`SLOT_${name}`], name]),
+    [
+      'COUNT',
+      'GROWTH',
+      'ZERO',
+      'FLAGS',
+      'RESTORED',
+      'TEXT_END',
+      'TEXT_GROWTH',
+      'TEXT_COUNT',
+      'TEXT_BYTES',
+    ].map((name) => [core[`SLOT_${name}`], name]),
   )
   return (i) => {
     if (i < layout.ring) {
@@ -140,16 +169,52 @@ export function namer(core, { layout }) {
     if (i < layout.epochs) {
       const writer = Math.floor((i - layout.lanes) / layout.laneStride)
       const at = (i - layout.lanes) % layout.laneStride
+      if (at >= layout.laneText) return `lane${writer}.text[${at - layout.laneText}]`
       if (at >= core.LANE_KEYS)
         return `lane${writer}.key[${(at - core.LANE_KEYS) >> 1}].${at & 1 ? 'hi' : 'lo'}`
       return `lane${writer}.${lane.get(at) ?? `header+${at}`}`
     }
     const slot = Math.floor((i - layout.epochs) / layout.epochStride)
     const at = (i - layout.epochs) % layout.epochStride
+    if (layout.arenaWords > 0 && at >= layout.textTable)
+      return `epoch${slot}.textCell[${(at - layout.textTable) >> 1}]`
+    if (layout.arenaWords > 0 && at >= layout.arena) return `epoch${slot}.arena[${at - layout.arena}]`
     if (at >= layout.table) return `epoch${slot}.cell[${(at - layout.table) >> 1}]`
     if (at >= layout.log) return `epoch${slot}.log[${(at - layout.log) >> 1}]`
     return `epoch${slot}.${header.get(at) ?? `header+${at}`}`
   }
+}
+
+/**
+ * A text of at most 16 ASCII characters as stageText() takes it. All texts have one hash, so that
+ * nothing depends on it; it is that of the number 7, too.
+ */
+export const HASH = [7, 0]
+export function textOf(name) {
+  const source = new Int32Array(Math.ceil(name.length / 4))
+  new Uint8Array(source.buffer).set([...name].map((char) => char.charCodeAt(0)))
+  return { source, head: name.length << 1 }
+}
+
+/** What the scenarios call a text. */
+export const textName = (name) => `'${name}'`
+
+/**
+ * The names of the texts in the records at [at .. end). `get` reads a word.
+ *
+ * @param {(i: number) => Generator<any, number>} get
+ */
+export function* textsIn(core, get, at, end) {
+  const names = []
+  while (at < end) {
+    const head = yield* get(at + core.HEAD_AT)
+    let name = ''
+    for (let k = 0; k < core.bytesOf(head); k++)
+      name += String.fromCharCode(((yield* get(at + 2 + (k >> 2))) >>> (8 * (k & 3))) & 255)
+    names.push(textName(name))
+    at += 2 + ((core.bytesOf(head) + 3) >> 2)
+  }
+  return names
 }
 
 export const keyName = (lo, hi) => (hi === 0 ? `${lo >>> 0}` : `${hi >>> 0}:${lo >>> 0}`)

@@ -8,7 +8,7 @@
  * A thread whose name begins with "writer" can be killed; its exit is then the tracker's to see.
  * The aggregator is there by itself.
  */
-import { keyName, noClock } from './memory.mjs'
+import { HASH, keyName, noClock, textName, textOf, textsIn } from './memory.mjs'
 import { attempt, currentThread, drive, forget, say, until } from './parts.mjs'
 import { DEAD, Failure, mix, Planted, watchDirect } from './runtime.mjs'
 import { Tracker } from './tracker.mjs'
@@ -37,6 +37,9 @@ export class World {
      */
     this.marks = []
     this.groups = 0
+    /** By lane and end: the text that is, or is about to be, staged there. */
+    this.textsAt = new Map()
+    this.textEnds = new Map()
     /** Batches, and of each lane the one at hand. */
     this.batches = []
     this.batchOf = new Map()
@@ -185,12 +188,35 @@ export class World {
     return entry.sure
   }
 
-  /** Stage keys that go together; all or none. */
+  /** Stage one text. */
+  *markText(lane, name) {
+    const { source, head } = textOf(name)
+    const entry = this.#note(lane, name)
+    this.#noteText(lane, 0, head)
+    entry.sure = yield* this.core.stageText(lane, ...HASH, source, head)
+    this.#checkPublished(lane)
+    say(entry.sure)
+    forget(lane)
+    return entry.sure
+  }
+
+  *markTextWaiting(lane, name) {
+    while (!(yield* this.markText(lane, name))) {
+      const needed = this.core.textNeeded(lane, textOf(name).head)
+      if (!(yield* this.#makeRoom(lane, 1, needed))) return false
+    }
+    return true
+  }
+
+  /** Stage keys that go together, numbers or names of texts; all or none. */
   *markMany(lane, keys) {
     this.groups++
-    const entries = keys.map((key) => this.#note(lane, key, this.groups))
-    const lanes = keys.flatMap((key) => [key | 0, Math.floor(key / 2 ** 32) | 0])
-    const stored = yield* this.core.stageMany(lane, lanes, keys.length)
+    const entries = keys.map((key, i) => this.#note(lane, key, this.groups, i))
+    const lanes = keys.flatMap((key) =>
+      typeof key === 'string' ? HASH : [key | 0, Math.floor(key / 2 ** 32) | 0],
+    )
+    const texts = this.#listOf(lane, keys)
+    const stored = yield* this.core.stageMany(lane, lanes, keys.length, texts)
     for (const entry of entries) entry.sure = stored
     this.#checkPublished(lane)
     say(stored)
@@ -208,9 +234,29 @@ export class World {
   }
 
   *markManyWaiting(lane, keys) {
-    while (!(yield* this.markMany(lane, keys)))
-      if (!(yield* this.#makeRoom(lane, keys.length))) return false
+    while (!(yield* this.markMany(lane, keys))) {
+      const needed = this.#listOf(lane, keys)?.needed ?? 0
+      if (!(yield* this.#makeRoom(lane, keys.length, needed))) return false
+    }
     return true
+  }
+
+  /** The texts of a list, as stageMany() takes them. */
+  #listOf(lane, keys) {
+    const words = []
+    let largest = 0
+    for (const [i, key] of keys.entries()) {
+      if (typeof key !== 'string') continue
+      const { source, head } = textOf(key)
+      words.push(i, head, ...source)
+      largest = Math.max(largest, 2 + source.length)
+    }
+    if (words.length === 0) return undefined
+    return {
+      words: Int32Array.from(words),
+      size: words.length,
+      needed: words.length + largest + 1,
+    }
   }
 
   /**
@@ -289,11 +335,11 @@ export class World {
     return yield* this.#makeRoom(lane, 0)
   }
 
-  *#makeRoom(lane, count) {
+  *#makeRoom(lane, count, text = 0) {
     for (;;) {
-      forget(lane, [count])
+      forget(lane, [count, text])
       if (yield* this.core.isStopped(lane)) return false
-      if (yield* this.core.sleepForRoom(lane, count, 10)) {
+      if (yield* this.core.sleepForRoom(lane, count, text, 10)) {
         if (count === 0) this.#checkPublished(lane)
         say(count + 2)
         forget(lane)
@@ -334,9 +380,14 @@ export class World {
     return unharmed ? value : undefined
   }
 
-  #note(lane, key, group) {
+  #note(lane, key, group, index = 0) {
+    const isText = typeof key === 'string'
+    const name = isText ? textName(key) : keyName(key | 0, Math.floor(key / 2 ** 32) | 0)
+    const place = `${lane.id}:${(lane.end + index) | 0}`
+    if (isText) this.textsAt.set(place, name)
+    else this.textsAt.delete(place)
     const entry = {
-      key: keyName(key | 0, Math.floor(key / 2 ** 32) | 0),
+      key: name,
       writer: lane,
       sure: undefined,
       group,
@@ -347,6 +398,15 @@ export class World {
     if (batch !== undefined) batch.entries.push(entry)
     say(1)
     return entry
+  }
+
+  /** Where the lane's texts end if the key that is about to be staged at its end has this one. */
+  #noteText(lane, _index, head) {
+    const { core, layout, words } = this
+    const at = core.laneAt(layout, lane.id) + core.LANE_TEXT_READ
+    const place = lane.hasText ? lane.textEnd : words[at]
+    const needed = core.textNeeded({ ...lane, textEnd: place }, head)
+    this.textEnds.set(`${lane.id}:${lane.end}`, (place + needed - 1) | 0)
   }
 
   // ---------------------------------------------------------------------------------------- oracle
@@ -471,8 +531,9 @@ export class World {
     const keys = []
     const at = core.laneAt(layout, writer) + core.LANE_KEYS
     for (let k = 0; k < n; k++) {
-      const slot = at + (((this.ends[writer] + k) & (layout.laneCapacity - 1)) << 1)
-      keys.push(keyName(words[slot], words[slot + 1]))
+      const end = (this.ends[writer] + k) | 0
+      const slot = at + ((end & (layout.laneCapacity - 1)) << 1)
+      keys.push(this.textsAt.get(`${writer}:${end}`) ?? keyName(words[slot], words[slot + 1]))
     }
     this.ends[writer] = (this.ends[writer] + n) | 0
     return keys
@@ -480,11 +541,23 @@ export class World {
 
   #insert(keys) {
     const { open_, layout, core } = this
-    for (const key of keys) {
+    const isText = (key) => key.startsWith("'")
+    const held = (texts) => open_.keys.filter((key) => isText(key) === texts)
+    for (const key of keys.filter((each) => !isText(each))) {
       if (open_.has.has(key)) continue
-      if (open_.keys.length === layout.maxKeysPerEpoch) {
+      if (held(false).length === layout.maxKeysPerEpoch) {
         open_.flags |= core.FLAG_OVERFLOW
-        return
+        break
+      }
+      open_.has.add(key)
+      open_.keys.push(key)
+    }
+    for (const key of keys.filter(isText)) {
+      if (open_.has.has(key)) continue
+      const bytes = [...held(true), key].reduce((sum, each) => sum + each.length - 2, 0)
+      if (held(true).length === layout.maxStringsPerEpoch || bytes > layout.maxStringBytesPerEpoch) {
+        open_.flags |= core.FLAG_OVERFLOW
+        continue
       }
       open_.has.add(key)
       open_.keys.push(key)
@@ -545,6 +618,12 @@ export class World {
     const keys = []
     for (let k = 0; k < words[at + core.SLOT_COUNT]; k++)
       keys.push(keyName(words[at + layout.log + 2 * k], words[at + layout.log + 2 * k + 1]))
+    const arena = at + layout.arena
+    // eslint-disable-next-line require-yield
+    const get = function* (i) {
+      return words[i]
+    }
+    keys.push(...drive(textsIn(core, get, arena, arena + words[at + core.SLOT_TEXT_END])))
     return keys
   }
 
@@ -750,8 +829,25 @@ export class World {
       if (!stopped && (words[lane + core.LANE_OWNER] & core.THREAD_MASK) !== 0)
         throw new Failure('invariant', `lane ${writer} is never free again`)
     }
+    for (const [place, end] of stopped ? [] : this.#lastTexts()) {
+      const read = words[core.laneAt(layout, Number(place)) + core.LANE_TEXT_READ]
+      if (read !== end)
+        throw new Failure('invariant', `lane ${place}: text was read up to ${read}, not to ${end}`)
+    }
     if (a !== undefined && !stopped && core.distance(words[core.HEAD], a.head) !== 0)
       throw new Failure('invariant', 'the head is not where the aggregator is')
+  }
+
+  /** Of each lane whose last keys had a text: where that ends. */
+  #lastTexts() {
+    const { core, layout, words, textEnds } = this
+    const last = new Map()
+    for (const [place, end] of textEnds) {
+      const [writer, position] = place.split(':').map(Number)
+      const staged = words[core.laneAt(layout, writer) + core.LANE_STAGED_END]
+      if (((staged - position) | 0) > 0 && this.textsAt.has(place)) last.set(writer, end)
+    }
+    return last
   }
 
   #checkTable(slot) {
@@ -776,6 +872,17 @@ export class World {
       if (!drive(core.contains(set, words[set.log + 2 * k], words[set.log + 2 * k + 1])))
         throw new Failure('invariant', 'a key of the log is not in the table')
     }
+    const textEnd = words[at + core.SLOT_TEXT_END]
+    if (textEnd === 0) return
+    const textCells = layout.smallestTextTable * 2 ** words[at + core.SLOT_TEXT_GROWTH]
+    const found = new Set()
+    for (let k = 0; k < textCells; k++) found.add(words[at + layout.textTable + 2 * k] - 1)
+    found.delete(-1)
+    for (let place = 0; place < textEnd;) {
+      if (!found.delete(place)) throw new Failure('invariant', 'a text is not in the table')
+      place += core.recordWords(words[at + layout.arena + place + core.HEAD_AT])
+    }
+    if (found.size > 0) throw new Failure('invariant', 'the table names a text that is not there')
   }
 
   /** What an execution came to, for counting distinct ones. */

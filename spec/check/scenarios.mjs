@@ -11,6 +11,7 @@ import { scenarios as epochScenarios } from './scenarios/epochs.mjs'
 import { scenarios as exceptionScenarios } from './scenarios/exceptions.mjs'
 import { scenarios as parkingScenarios } from './scenarios/parking.mjs'
 import { scenarios as ringScenarios } from './scenarios/ring-and-lanes.mjs'
+import { scenarios as textScenarios } from './scenarios/texts.mjs'
 
 /** @type {import('./types.js').Scenario<any>[]} */
 export const scenarios = [
@@ -20,6 +21,7 @@ export const scenarios = [
   ...batchScenarios,
   ...parkingScenarios,
   ...exceptionScenarios,
+  ...textScenarios,
   ...dictionaryScenarios,
   ...batchRingScenarios,
 ]

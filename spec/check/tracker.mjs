@@ -1,4 +1,4 @@
-import { keyName } from './memory.mjs'
+import { keyName, textsIn } from './memory.mjs'
 import { currentThread, load, read, storesArrive, until } from './parts.mjs'
 import { Failure, learnOfEnd } from './runtime.mjs'
 
@@ -226,6 +226,9 @@ export class Tracker {
       const lo = yield* read(words, at + layout.log + 2 * k)
       keys.push(keyName(lo, yield* read(words, at + layout.log + 2 * k + 1)))
     }
+    const textEnd = yield* load(words, at + core.SLOT_TEXT_END)
+    const arena = at + layout.arena
+    keys.push(...(yield* textsIn(core, (i) => read(words, i), arena, arena + textEnd)))
     const flags = yield* read(words, at + core.SLOT_FLAGS)
     const expected = world.closed[this.sealedCount++]
     if (expected === undefined || expected.id !== id)

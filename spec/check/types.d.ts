@@ -24,10 +24,14 @@ type CoreName =
   | NamesOf<typeof import('../../lib/aggregator/park.js')>
   | NamesOf<typeof import('../../lib/aggregator/state.js')>
   | NamesOf<typeof import('../../lib/aggregator/step.js')>
+  | NamesOf<typeof import('../../lib/aggregator/open-epoch.js')>
   | NamesOf<typeof import('../../lib/aggregator/table.js')>
+  | NamesOf<typeof import('../../lib/aggregator/texts.js')>
   | NamesOf<typeof import('../../lib/aggregator/wake.js')>
   | NamesOf<typeof import('../../lib/set/kernel.js')>
   | NamesOf<typeof import('../../lib/set/mix.js')>
+  | NamesOf<typeof import('../../lib/set/sip.js')>
+  | NamesOf<typeof import('../../lib/set/text-set.js')>
   | NamesOf<typeof import('../../lib/tracker/outbox.js')>
   | NamesOf<typeof import('../../lib/dictionary/core.js')>
 

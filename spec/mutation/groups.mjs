@@ -5,7 +5,7 @@
  */
 export const GROUPS = {
   keys: {
-    mutate: ['lib/{keys,fingerprint,check,errors,support}.ts'],
+    mutate: ['lib/{keys,fingerprint,check,errors,support,byte-order,random-words}.ts'],
     specs: [
       'unit/keys',
       'unit/{errors,fingerprint}',
@@ -47,7 +47,12 @@ export const GROUPS = {
     ],
   },
   writer: {
-    mutate: ['lib/writer/*.ts', 'lib/platform/node.ts', 'lib/timers.ts'],
+    mutate: [
+      'lib/writer/*.ts',
+      'lib/{timers,wait-async,backoff,patience}.ts',
+      'lib/platform/*.ts',
+      '!lib/platform/address-space.ts',
+    ],
     specs: [
       'contract/{writers,writer-lifetimes,back-pressure,txn-buffer}',
       'contract/thread-writers',
@@ -57,7 +62,7 @@ export const GROUPS = {
       'contract/bad-{arguments,handles,keys}',
       'contract/options',
       'unit/{writer,txn-buffer,waiting,flush-clock,thread-end}',
-      'unit/{watch-workers,host-of-node,thread-numbers,timers}',
+      'unit/{watch-workers,host-of-node,host-of-page,thread-numbers,timers}',
     ],
   },
   tracker: {
@@ -65,7 +70,7 @@ export const GROUPS = {
     specs: [
       'contract/{epochs,overflow,advancing,epoch-loops}',
       'contract/flushed',
-      'contract/observing',
+      'contract/{observing,long-waits}',
       'contract/signals',
       'contract/{stop,last-epoch}',
       'contract/given-up',

@@ -306,7 +306,7 @@ describe.each(ends)('A lane whose ends begin at %d', (laneEnd) => {
       expect(roomOf(lane)).toBe(0)
       expect(stage(lane, 1, 1)).toBe(false)
       expect(takeAll(memory)).toEqual([keys])
-      expect(hasRoom(lane, 8)).toBe(true)
+      expect(hasRoom(lane, 8, 0)).toBe(true)
     }
   })
 
@@ -354,7 +354,7 @@ describe.each(ends)('A lane whose ends begin at %d', (laneEnd) => {
     stageMany(lane, lanesOf([1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n]), 8)
     takeAll(memory)
     const wait = jest.spyOn(Atomics, 'wait')
-    expect(sleepForRoom(lane, 8, 1000)).toBe(true)
+    expect(sleepForRoom(lane, 8, 0, 1000)).toBe(true)
     expect(wait).not.toHaveBeenCalled()
     wait.mockRestore()
     expect(roomOf(lane)).toBe(8)

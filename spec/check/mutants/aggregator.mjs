@@ -1,5 +1,5 @@
 /** Mutants of the aggregator's steps, its sets and its sleep; list.mjs says what a mutant is. */
-import { CONSUME, EFFECTS, PARK, RING, STATE, STEP } from './files.mjs'
+import { CONSUME, EFFECTS, OPEN_EPOCH, PARK, RING, STATE, STEP } from './files.mjs'
 
 export const mutants = [
   // ---------------------------------------------------------------------------------------- parking
@@ -143,7 +143,7 @@ export const mutants = [
   },
   {
     name: 'an epoch begins with the reasons of the one before',
-    edits: [{ file: STATE, find: '  a.growth = 0\n  a.flags = 0\n', replace: '  a.growth = 0\n' }],
+    edits: [{ file: STATE, find: '  a.flags = 0\n', replace: '' }],
     scenario: 'everything: one call makes one epoch inexact, and not the next one of its slot',
     with: { preemptions: 0, deaths: 0 },
   },
@@ -264,8 +264,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: 'if (a.readEnds[a.writer] !== start) return\n  if (!holds',
-        replace: 'if (!holds',
+        find: 'if (a.readEnds[a.writer] !== start) {',
+        replace: 'if (a.head < 0) {',
       },
     ],
     scenario: 'lane: full, with waiting',
@@ -273,16 +273,16 @@ export const mutants = [
   {
     name: 'recovery does not clear the table',
     model: true,
-    edits: [{ file: STATE, find: '  clearTable(a, 0, 2 ** (32 - a.set.shift))\n', replace: '' }],
+    edits: [
+      { file: STATE, find: '  clearCells(a, a.set.table, 2 ** (32 - a.set.shift))\n', replace: '' },
+    ],
     scenario:
       'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
     with: { preemptions: 0, deaths: 1 },
   },
   {
     name: 'recovery does not enter the log into the table',
-    edits: [
-      { file: STATE, find: '  reindex(a)\n  wakeEveryWriter(a)', replace: '  wakeEveryWriter(a)' },
-    ],
+    edits: [{ file: STATE, find: '  reindex(a)\n', replace: '' }],
     scenario:
       'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
     with: { preemptions: 0, deaths: 1 },
@@ -293,9 +293,8 @@ export const mutants = [
     edits: [
       {
         file: STATE,
-        find: '  recoverEpoch(a)\n  clearTable(a, 0, 2 ** (32 - a.set.shift))\n  reindex(a)\n',
-        replace:
-          '  if (a.openAt === 0) {\n    recoverEpoch(a)\n    clearTable(a, 0, 2 ** (32 - a.set.shift))\n    reindex(a)\n  }\n',
+        find: '  recoverEpoch(a)\n  wakeEveryWriter(a)',
+        replace: '  if (a.openAt === 0) recoverEpoch(a)\n  wakeEveryWriter(a)',
       },
     ],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
@@ -311,14 +310,14 @@ export const mutants = [
   // -------------------------------------------------------------------------------- sets and epochs
   {
     name: 'a table that grows is not cleared',
-    edits: [{ file: EFFECTS, find: '  clearTable(a, 0, cells)\n', replace: '' }],
+    edits: [{ file: OPEN_EPOCH, find: '  clearCells(a, set.table, cells)\n', replace: '' }],
     scenario: 'set: growth in a slot that is used again',
   },
   {
     name: 'a table that grows does not get the keys that are not counted yet',
     edits: [
       {
-        file: EFFECTS,
+        file: OPEN_EPOCH,
         find: '  reindex(a)\n  a.growth += by',
         replace:
           '  const all = set.count\n  set.count = words[a.openAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  a.growth += by',
@@ -329,7 +328,7 @@ export const mutants = [
   },
   {
     name: 'overflow is not said',
-    edits: [{ file: EFFECTS, find: 'raiseFlag(a, FLAG_OVERFLOW)\n', replace: '' }],
+    edits: [{ file: OPEN_EPOCH, find: 'raiseFlag(a, FLAG_OVERFLOW)\n', replace: '' }],
     scenario: 'set: overflow in the middle of a batch',
     with: { preemptions: 0, deaths: 0 },
   },
@@ -337,7 +336,7 @@ export const mutants = [
     name: 'key 0 is not said to be in',
     edits: [
       {
-        file: EFFECTS,
+        file: OPEN_EPOCH,
         find: 'words[openAt + SLOT_ZERO] = set.zero ? 1 : 0',
         replace: 'words[openAt + SLOT_ZERO] = 0',
       },
@@ -403,9 +402,9 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  publishCount(a)\n  raiseFlag(a, flags)\n  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)',
+        find: '  publishCount(a)\n  const arena',
         replace:
-          '  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)\n  publishCount(a)\n  raiseFlag(a, flags)',
+          '  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)\n  publishCount(a)\n  const arena',
       },
     ],
     scenario: 'restore: by an aggregator that dies',

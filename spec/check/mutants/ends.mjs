@@ -125,7 +125,7 @@ export const mutants = [
         file: LANE,
         find: '  const end = lane.end\n  const at = lane.keys + ((end & lane.mask) << 1)\n  words[at] = lo',
         replace:
-          '  if (words[lane.attnAt] !== lane.attn && !ready(lane, 1)) return false\n  const end = lane.end\n  const at = lane.keys + ((end & lane.mask) << 1)\n  words[at] = lo',
+          '  if (words[lane.attnAt] !== lane.attn && !ready(lane, 1, 0)) return false\n  const end = lane.end\n  const at = lane.keys + ((end & lane.mask) << 1)\n  words[at] = lo',
       },
       {
         file: LANE,

@@ -7,5 +7,6 @@ import { mutants as ofTheAggregator } from './aggregator.mjs'
 import { mutants as ofTheDictionary } from './dictionary.mjs'
 import { mutants as ofEnds } from './ends.mjs'
 import { mutants as ofTheRing } from './ring.mjs'
+import { mutants as ofTexts } from './texts.mjs'
 
-export const mutants = [...ofTheRing, ...ofTheAggregator, ...ofEnds, ...ofTheDictionary]
+export const mutants = [...ofTheRing, ...ofTheAggregator, ...ofEnds, ...ofTexts, ...ofTheDictionary]

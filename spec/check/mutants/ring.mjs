@@ -185,7 +185,7 @@ export const mutants = [
     edits: [
       {
         file: LANE,
-        find: 'if (((lane.readEnd - target) | 0) < 0 && Atomics',
+        find: 'if (isMissing && Atomics',
         replace: 'if (Atomics',
       },
     ],

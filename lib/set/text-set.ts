@@ -1,0 +1,156 @@
+import type { SharedWords } from '../memory/map.js'
+import { TEXT_HEADER, wordsFor } from '../memory/table-size.js'
+import { keyedHash } from './sip.js'
+
+/**
+ * A set of texts over an array of words. The arena holds the distinct texts in order of insertion
+ * and is the truth: records of a hash, a head, and the payload. The table is an index of the arena:
+ * open addressing, linear probing, cells of two words (place in the arena + 1, hash). A place of 0
+ * is an empty cell. Texts are equal if their heads and all their words are, whatever their hashes.
+ *
+ * A plain record over shared memory, as set/kernel.ts has one for numbers.
+ */
+export interface TextSet {
+  words: SharedWords
+  /** Word index of the arena's first record. */
+  arena: number
+  /** Word index of the table's first cell. */
+  table: number
+  /** 32 - log2(cells). */
+  shift: number
+  /** Texts that the table takes at its size. */
+  limit: number
+  /** Bytes that all texts together may have. */
+  readonly maxBytes: number
+  /** Texts in the arena, and their bytes. */
+  count: number
+  bytes: number
+  /** Words of the arena that the texts take. */
+  end: number
+  readonly key0: number
+  readonly key1: number
+}
+
+/**
+ * What follows a text's first word, the hash of a record or the tag of a lane's entry: its length in
+ * bytes << 1 | 1 for bytes, 0 for characters. Then comes the payload, padded with zeros.
+ */
+export const HEAD_AT = 1
+/** Bytes of a head's text. */
+export function bytesOf(head: number): number {
+  return head >>> 1
+}
+
+/** Words of a record, and of a lane's entry, for a head. */
+export function recordWords(head: number): number {
+  return TEXT_HEADER + wordsFor(bytesOf(head))
+}
+
+/**
+ * Inserts the texts at the places that words[list + from .. list + to) name. A text goes to the
+ * arena first, then to the table. Returns `to` if all texts are in. Otherwise returns the index of
+ * the first new text that the set has no room for: in the table if `count` is `limit`, otherwise in
+ * its bytes.
+ */
+export function insertTexts(set: TextSet, list: number, from: number, to: number): number {
+  const { words, arena, table, shift, limit, maxBytes, key0, key1 } = set
+  const mask = (1 << (32 - shift)) - 1
+  for (let i = from; i < to; i++) {
+    const at = words[list + i]
+    const head = words[at + HEAD_AT]
+    const length = head >>> 1
+    const payload = (length + 3) >>> 2
+    const hash = keyedHash(words, at + TEXT_HEADER, head, key0, key1)
+    const cell = findText(words, words, at, head, payload, hash, arena, table, hash >>> shift, mask)
+    if (cell < 0) continue
+    if (set.count === limit || set.bytes + length > maxBytes) return i
+    const record = arena + set.end
+    words[record] = hash
+    words[record + HEAD_AT] = head
+    for (let k = 0; k < payload; k++) words[record + TEXT_HEADER + k] = words[at + TEXT_HEADER + k]
+    words[cell] = set.end + 1
+    words[cell + 1] = hash
+    set.count++
+    set.bytes += length
+    set.end += TEXT_HEADER + payload
+  }
+  return to
+}
+
+/**
+ * Enters the records at [from .. to) of the arena into the table. The caller knows that they are
+ * distinct and new. Counts them.
+ */
+export function indexTexts(set: TextSet, from: number, to: number): void {
+  const { words, arena, table, shift } = set
+  const mask = (1 << (32 - shift)) - 1
+  for (let place = from; place < to;) {
+    const hash = words[arena + place]
+    const head = words[arena + place + HEAD_AT]
+    let x = hash >>> shift
+    while (words[table + (x << 1)] !== 0) x = (x + 1) & mask
+    words[table + (x << 1)] = place + 1
+    words[table + (x << 1) + 1] = hash
+    set.count++
+    set.bytes += bytesOf(head)
+    place += recordWords(head)
+  }
+}
+
+/**
+ * Tells whether a text is in. `key` is the text in the caller's own memory: its payload begins at
+ * `key[0]`. Any thread that has been given the set may call it.
+ */
+export function containsText(set: TextSet, key: Int32Array, head: number): boolean {
+  const { words, arena, table, shift, key0, key1 } = set
+  const hash = keyedHash(key as SharedWords, 0, head, key0, key1)
+  const payload = wordsFor(bytesOf(head))
+  const mask = (1 << (32 - shift)) - 1
+  const at = -TEXT_HEADER
+  return (
+    findText(
+      words,
+      key as SharedWords,
+      at,
+      head,
+      payload,
+      hash,
+      arena,
+      table,
+      hash >>> shift,
+      mask,
+    ) < 0
+  )
+}
+
+/**
+ * Looks for the text at source[at ..], from the cell `x` on. Returns the word index of the empty
+ * cell at which the search ended, or -1 if the text is in.
+ */
+function findText(
+  words: SharedWords,
+  source: SharedWords,
+  at: number,
+  head: number,
+  payload: number,
+  hash: number,
+  arena: number,
+  table: number,
+  x: number,
+  mask: number,
+): number {
+  for (;;) {
+    const cell = table + (x << 1)
+    const place = words[cell]
+    if (place === 0) return cell
+    if (words[cell + 1] === hash) {
+      const record = arena + place - 1
+      if (words[record + HEAD_AT] === head) {
+        let k = 0
+        while (k < payload && words[record + TEXT_HEADER + k] === source[at + TEXT_HEADER + k]) k++
+        if (k === payload) return -1
+      }
+    }
+    x = (x + 1) & mask
+  }
+}
