@@ -190,6 +190,11 @@ export function wordsOf(view: unknown, length: number): Int32Array {
   return new Int32Array(bufferGetter.call(view), offsetGetter.call(view), length)
 }
 
+/** The first `length` bytes of a Uint8Array, where they lie. */
+export function bytesOf(view: unknown, length: number): Uint8Array {
+  return new Uint8Array(bufferGetter.call(view), offsetGetter.call(view), length)
+}
+
 /**
  * What an error calls an argument; a number is its index in `keys`, put into words only when an
  * error needs them.

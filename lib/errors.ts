@@ -21,8 +21,7 @@
  * - `ERR_DIRTYRING_AGGREGATOR_FAILED`: the aggregator could not be started, or not be kept running
  * - `ERR_DIRTYRING_CORRUPT`: the shared memory holds a word that the library never writes there
  * - `ERR_DIRTYRING_DICTIONARY_FULL`: a KeyDictionary has no number, or no room for the bytes, left
- * - `ERR_DIRTYRING_UNSUPPORTED`: this host cannot run the library (it is big-endian), or a part of
- *   it (a KeyDictionary without TextEncoder)
+ * - `ERR_DIRTYRING_UNSUPPORTED`: this host cannot run the library (it is big-endian)
  * - `ERR_DIRTYRING_BUSY`: a running epochs() loop owns the epochs, or close() was called inside
  *   batch()
  * - `ERR_DIRTYRING_INEXACT`: the epoch is not exact, so a list of its keys would be incomplete

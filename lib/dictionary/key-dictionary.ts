@@ -11,6 +11,8 @@ import { checkHandle, checkVersion } from '../memory/handle.js'
 import type { SharedWords } from '../memory/map.js'
 import { allocate, checkHost } from '../memory/memory.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
+import { type Bytes, decodeBytes, decodeText } from '../text/decode.js'
+import { packBytes, packText, reserve, scratch } from '../text/encode.js'
 import {
   addKey,
   copyKey,
@@ -42,31 +44,6 @@ const HANDLES = {
   layout: 'dictionary layout',
 }
 
-/** A key on its way in or out, as words and as bytes. */
-const usual = new Int32Array(1024)
-const usualBytes = new Uint8Array(usual.buffer)
-let scratch = usual
-let scratchBytes = usualBytes
-
-// Made at the first use: some hosts (jsdom) have neither, and the rest of the library must load
-// there.
-let encoder: InstanceType<typeof TextEncoder> | undefined
-let decoder: InstanceType<typeof TextDecoder> | undefined
-
-/** Up to this length a loop is faster than a call of the encoder or of set() (Node 20). */
-const SHORT = 40
-
-// Called through here because V8 looks `key.charCodeAt` up anew for every character once it has met
-// more than four kinds of string there (Node 20).
-// eslint-disable-next-line @typescript-eslint/unbound-method
-const { charCodeAt } = String.prototype
-
-/**
- * A copy of bytes in memory that is not shared. Written so that TypeScript 5.4, where typed arrays
- * have no type parameter, reads it too; from 5.7 on it is `Uint8Array<ArrayBuffer>`.
- */
-type Bytes = ReturnType<Uint8Array['slice']>
-
 /**
  * What travels to other threads of this process, in workerData or postMessage, for
  * {@link KeyDictionary.attach} there.
@@ -78,9 +55,9 @@ export interface DictionaryHandle {
 
 /**
  * Gives strings or bytes small numbers, the same in all threads: mark the number, and read the key
- * back. Unlike a fingerprint it has no collisions and no bigints. A string is its UTF-8 bytes (a
- * lone surrogate counts as U+FFFD), so `'a'` and its one byte are one key. Nothing is ever removed,
- * so all keys have to fit.
+ * back. Unlike a fingerprint it has no collisions and no bigints. A string is its UTF-8 bytes, so
+ * `'a'` and its one byte are one key. A lone surrogate has three bytes of its own (WTF-8), so every
+ * string comes back as it was. Nothing is ever removed, so all keys have to fit.
  *
  * Numbers go up from 0. Any number of threads may use a dictionary at once, each through an object
  * of its own from {@link KeyDictionary.attach}; no thread waits for another one. A thread may be
@@ -219,7 +196,7 @@ export class KeyDictionary {
    */
   id(key: string | Uint8Array): number {
     const length = encode(key, this.#longest)
-    const id = length > this.#longest ? -1 : addKey(this.#d, scratch, length)
+    const id = length > this.#longest ? -1 : addKey(this.#d, scratch.words, length)
     if (id < 0) throw this.#full(length)
     return id
   }
@@ -234,13 +211,13 @@ export class KeyDictionary {
    */
   find(key: string | Uint8Array): number | undefined {
     const length = encode(key, this.#longest)
-    const id = length > this.#longest ? -1 : findKey(this.#d, scratch, length)
+    const id = length > this.#longest ? -1 : findKey(this.#d, scratch.words, length)
     return id < 0 ? undefined : id
   }
 
   /**
-   * Returns the key of a number as text. A lone surrogate comes back as U+FFFD, and so does each
-   * byte that is not UTF-8: for such keys use {@link KeyDictionary.bytes}.
+   * Returns the key of a number as text: a string as it was. Of a key that was bytes, each part that
+   * is no text comes back as U+FFFD: for such keys use {@link KeyDictionary.bytes}.
    *
    * @param id - What id() returned, in any thread.
    * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` if `id` is not a number.
@@ -248,12 +225,12 @@ export class KeyDictionary {
    */
   key(id: number): string {
     const length = this.#read(id)
-    decoder ??= newDecoder()
-    return decoder.decode(scratchBytes.subarray(0, length))
+    return decodeText(scratch.words, 0, length)
   }
 
   /**
-   * Returns the key of a number as bytes, a string as its UTF-8.
+   * Returns the key of a number as bytes, a string as its UTF-8 (as WTF-8 if it has lone
+   * surrogates).
    *
    * @param id - What id() returned, in any thread.
    * @returns A copy, in memory that is not shared.
@@ -261,7 +238,7 @@ export class KeyDictionary {
    */
   bytes(id: number): Bytes {
     const length = this.#read(id)
-    return scratchBytes.slice(0, length)
+    return decodeBytes(scratch.words, 0, length)
   }
 
   /** What console.log() prints: one line, and not the memory. */
@@ -279,7 +256,7 @@ export class KeyDictionary {
     if (record < 0) throw outOfRange('id', 'a number that id() returned', id)
     const length = lengthOf(d, record)
     reserve(length)
-    copyKey(d, record, scratch)
+    copyKey(d, record, scratch.words)
     return length
   }
 
@@ -298,87 +275,12 @@ export class KeyDictionary {
 }
 
 /**
- * Copies a key's bytes to the scratch, and fills the last word up with zeros. Returns how many
- * bytes. For a key of more than `most` bytes it only returns a number above that.
+ * Writes a key's bytes to the scratch, and returns how many. For a key of more than `most` bytes it
+ * only returns a number above that.
  */
 function encode(key: string | Uint8Array, most: number): number {
-  if (typeof key === 'string')
-    return key.length > SHORT ? encodeUtf8(key, most) : encodeShort(key, most)
+  if (typeof key === 'string') return key.length > most ? key.length : packText(key)
   if (typedArrayName(key) !== 'Uint8Array') throw invalidArg('key', 'a string or a Uint8Array', key)
-  return encodeBytes(key, most)
-}
-
-/** Nearly every key is short, and ASCII. */
-function encodeShort(key: string, most: number): number {
-  const { length } = key
-  reserve(length)
-  const wholeWords = length >>> 2
-  let i = 0
-  for (let word = 0; word < wholeWords; word++, i += 4) {
-    const a = charCodeAt.call(key, i)
-    const b = charCodeAt.call(key, i + 1)
-    const c = charCodeAt.call(key, i + 2)
-    const d = charCodeAt.call(key, i + 3)
-    if ((a | b | c | d) > 0x7f) return encodeUtf8(key, most)
-    scratch[word] = a | (b << 8) | (c << 16) | (d << 24)
-  }
-  let tail = 0
-  for (let shift = 0; i < length; i++, shift += 8) {
-    const unit = charCodeAt.call(key, i)
-    if (unit > 0x7f) return encodeUtf8(key, most)
-    tail |= unit << shift
-  }
-  scratch[wholeWords] = tail
-  return length
-}
-
-function encodeUtf8(key: string, most: number): number {
-  const { length } = key
-  if (length > most) return length
-  reserve(3 * length)
-  encoder ??= newEncoder()
-  const { written } = encoder.encodeInto(key, scratchBytes)
-  scratchBytes.fill(0, written, (written + 3) & ~3)
-  return written
-}
-
-function encodeBytes(key: Uint8Array, most: number): number {
   const length = viewLength(key, 'key')
-  if (length > most) return length
-  reserve(length)
-  if (length <= SHORT) for (let i = 0; i < length; i++) scratchBytes[i] = key[i]
-  else scratchBytes.set(key)
-  for (let i = length; (i & 3) !== 0; i++) scratchBytes[i] = 0
-  return length
-}
-
-function newEncoder(): InstanceType<typeof TextEncoder> {
-  if (typeof TextEncoder !== 'function') throw withoutEncoder('TextEncoder')
-  return new TextEncoder()
-}
-
-function newDecoder(): InstanceType<typeof TextDecoder> {
-  if (typeof TextDecoder !== 'function') throw withoutEncoder('TextDecoder')
-  return new TextDecoder('utf-8', { ignoreBOM: true })
-}
-
-function withoutEncoder(name: string): DirtyRingError {
-  return new DirtyRingError(
-    'ERR_DIRTYRING_UNSUPPORTED',
-    `a KeyDictionary needs ${name}, which this host does not have: define it as a global`,
-  )
-}
-
-/**
- * Makes room for `bytes` bytes, in whole words. A long key gets memory of its own, which the next
- * short key drops.
- */
-function reserve(bytes: number): void {
-  if (bytes > usualBytes.length) {
-    scratch = new Int32Array(Math.ceil(bytes / 4))
-    scratchBytes = new Uint8Array(scratch.buffer)
-  } else if (scratch !== usual) {
-    scratch = usual
-    scratchBytes = usualBytes
-  }
+  return length > most ? length : packBytes(key, length)
 }

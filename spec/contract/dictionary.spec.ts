@@ -6,17 +6,16 @@ import { D_SECRETS, hashOf, openDictionary } from '../../lib/dictionary/core.js'
 import { DirtyTracker, KeyDictionary } from '../../lib/index.js'
 import type { SharedWords } from '../../lib/memory/map.js'
 import { runProgram } from '../support/program.js'
+import { textOfWtf8, wtf8Of } from '../support/wtf8.js'
 
 const KILLS = 14
 const ROUNDS = 5
 
 type Key = string | Uint8Array
 
-const bytesOf = (key: Key): Uint8Array =>
-  typeof key === 'string' ? new TextEncoder().encode(key) : key
+const bytesOf = (key: Key): Uint8Array => (typeof key === 'string' ? wtf8Of(key) : key)
 const nameOf = (key: Key): string => Buffer.from(bytesOf(key)).toString('hex')
-const textOf = (key: Key): string =>
-  new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytesOf(key))
+const textOf = (key: Key): string => (typeof key === 'string' ? key : textOfWtf8(key))
 const wordsOf = (dictionary: KeyDictionary): SharedWords =>
   new Int32Array(
     (dictionary.handle as unknown as { buffer: SharedArrayBuffer }).buffer,
@@ -157,11 +156,15 @@ describe('KeyDictionary', () => {
     },
   )
 
-  it('takes a string for its UTF-8 bytes, a lone surrogate for U+FFFD', () => {
+  it('takes a string for its UTF-8 bytes, and tells lone surrogates apart', () => {
     const names = KeyDictionary.create({ maxKeys: 20 })
     expect(names.id('é')).toBe(names.id(new Uint8Array([0xc3, 0xa9])))
-    expect(names.id('a\ud800b')).toBe(names.id('a\ufffdb'))
-    expect(names.key(names.id('a\udc00b'))).toBe('a\ufffdb')
+    const texts = ['a\ufffdb', 'a\ud800b', 'a\udc00b', 'a\ud83d\ude00b', 'a\ude00\ud83db']
+    const ids = texts.map((text) => names.id(text))
+    expect(new Set(ids).size).toBe(texts.length)
+    expect(ids.map((id) => names.key(id))).toEqual(texts)
+    expect(names.bytes(ids[1])).toEqual(Uint8Array.of(0x61, 0xed, 0xa0, 0x80, 0x62))
+    expect(names.find(names.bytes(ids[1]))).toBe(ids[1])
     expect(names.key(names.id('\ufeffa'))).toBe('\ufeffa')
     expect(names.id('\ufeffa')).not.toBe(names.id('a'))
   })
@@ -514,12 +517,12 @@ describe('a KeyDictionary of many threads', () => {
 
 describe('a KeyDictionary with keys of many bytes', () => {
   /**
-   * The scratch for keys holds 4,096 bytes, and a character takes at most three bytes for each of
-   * its UTF-16 units.
+   * The scratch for keys holds 16,384 bytes, and a character takes at most three bytes for each of
+   * its UTF-16 units. Keys of 4,096 bytes are read back through memory of their own.
    */
   const lengths = [
     39, 40, 41, 42, 1023, 1024, 1025, 1364, 1365, 1366, 1367, 2047, 2048, 2049, 4095, 4096, 4097,
-    10_000,
+    5460, 5461, 5462, 10_000, 16_383, 16_384, 16_385,
   ]
 
   it.each(['a', 'é', '語', '\u{1f600}', '\ud800'])(
@@ -658,7 +661,7 @@ describe('a KeyDictionary whose keys meet in one place of its table', () => {
 })
 
 describe('a KeyDictionary and the first and the last character of each length in UTF-8', () => {
-  it('has the bytes that a TextEncoder gives, in keys of any length', () => {
+  it('has the bytes that a TextEncoder gives, or those of WTF-8, in keys of any length', () => {
     const points = [
       0, 0x7f, 0x80, 0x7ff, 0x800, 0xd7ff, 0xd800, 0xdfff, 0xe000, 0xffff, 0x10000, 0x10ffff,
     ]

@@ -1,0 +1,269 @@
+import { runInNewContext } from 'node:vm'
+import { afterEach, describe, expect, it, jest } from '@jest/globals'
+import fc from 'fast-check'
+import murmurhash from 'murmurhash3js-revisited'
+import { textOfWtf8, wtf8Of } from '../support/wtf8.js'
+
+type Text = typeof import('../../lib/text/encode.js') &
+  typeof import('../../lib/text/decode.js') &
+  Pick<typeof import('../../lib/text/murmur.js'), 'digest'> &
+  Pick<typeof import('../../lib/fingerprint.js'), 'fingerprint'>
+
+/** The hosts that the modules are loaded for: what each one lacks. */
+const HOSTS = {
+  'with all that Node has': {},
+  'without Buffer': { Buffer: undefined },
+  'without TextEncoder': { TextEncoder: undefined },
+  'without TextEncoder and isWellFormed()': { TextEncoder: undefined, isWellFormed: undefined },
+  'without TextDecoder': { TextDecoder: undefined },
+  'without Buffer and TextDecoder': { Buffer: undefined, TextDecoder: undefined },
+  'without Buffer and TextEncoder': { Buffer: undefined, TextEncoder: undefined },
+  'without any of them': { Buffer: undefined, TextEncoder: undefined, TextDecoder: undefined },
+  'whose TextEncoder and Buffer are made of other things': {
+    TextEncoder: () => undefined,
+    TextDecoder: class {
+      decode(): string {
+        return ''
+      }
+    },
+    Buffer: { from: () => new Uint8Array(4) },
+  },
+}
+
+async function load(lacks: Record<string, unknown>): Promise<Text> {
+  const isOfStrings = (name: string): boolean => name === 'isWellFormed'
+  const objectOf = (name: string): any => (isOfStrings(name) ? String.prototype : globalThis)
+  const before = Object.keys(lacks).map(
+    (name) => [name, Object.getOwnPropertyDescriptor(objectOf(name), name)!] as const,
+  )
+  for (const [name, value] of Object.entries(lacks))
+    Object.defineProperty(objectOf(name), name, { value, configurable: true, writable: true })
+  try {
+    jest.resetModules()
+    return {
+      ...(await import('../../lib/text/encode.js')),
+      ...(await import('../../lib/text/decode.js')),
+      digest: (await import('../../lib/text/murmur.js')).digest,
+      fingerprint: (await import('../../lib/fingerprint.js')).fingerprint,
+    }
+  } finally {
+    for (const [name, descriptor] of before) Object.defineProperty(objectOf(name), name, descriptor)
+  }
+}
+
+const reference = (bytes: Uint8Array): string =>
+  (murmurhash as { x86: { hash128(bytes: Uint8Array, seed: number): string } }).x86.hash128(
+    bytes,
+    0,
+  )
+
+/** What the scratch has, the zeros that fill up the last word included. */
+const wordsIn = ({ scratch }: Text, length: number): number[] =>
+  Array.from(scratch.words.subarray(0, (length + 3) >>> 2))
+const hexIn = ({ digest }: Text): string =>
+  Array.from(digest, (word) => (word >>> 0).toString(16).padStart(8, '0')).join('')
+
+function wordsOf(bytes: Uint8Array): Int32Array {
+  const words = new Int32Array((bytes.length + 3) >>> 2)
+  new Uint8Array(words.buffer).set(bytes)
+  return words
+}
+
+/** What is said of a key that was written: its length, its words, its digest. */
+function found(text: Text, length: number): object {
+  return { length, words: wordsIn(text, length), digest: hexIn(text) }
+}
+function expected(bytes: Uint8Array): object {
+  return { length: bytes.length, words: Array.from(wordsOf(bytes)), digest: reference(bytes) }
+}
+
+/** Words somewhere in shared memory, all else of which is ones. */
+function shared(bytes: Uint8Array, at: number): Int32Array {
+  const words = wordsOf(bytes)
+  const all = new Int32Array(new SharedArrayBuffer(4 * (words.length + at + 3))).fill(-1)
+  all.set(words, at)
+  return all
+}
+
+function check(text: Text, key: string): void {
+  const bytes = wtf8Of(key)
+  expect(found(text, text.encodeText(key))).toEqual(expected(bytes))
+  expect(text.packText(key)).toBe(bytes.length)
+  expect(wordsIn(text, bytes.length)).toEqual(Array.from(wordsOf(bytes)))
+  expect(text.decodeText(wordsOf(bytes), 0, bytes.length) === key).toBe(true)
+  expect(text.decodeText(shared(bytes, 5), 5, bytes.length) === key).toBe(true)
+  const copy = text.decodeBytes(shared(bytes, 3), 3, bytes.length)
+  expect([copy.buffer instanceof SharedArrayBuffer, copy.buffer.byteLength, copy.length]).toEqual([
+    false,
+    bytes.length,
+    bytes.length,
+  ])
+  expect(Buffer.compare(copy, bytes)).toBe(0)
+  const utf8 = new TextEncoder().encode(key)
+  expect(text.fingerprint(key)).toBe(text.fingerprint(utf8))
+}
+
+const LONE = ['\ud800', '\udbff', '\udc00', '\udfff', '\ud83d', '\ude00']
+/** UTF-16 units of every kind, those of pairs and halves of pairs most of all. */
+const anyText = fc
+  .array(
+    fc.oneof(
+      fc.integer({ min: 0, max: 0x7f }).map((unit) => String.fromCharCode(unit)),
+      fc.integer({ min: 0x80, max: 0xffff }).map((unit) => String.fromCharCode(unit)),
+      fc.constantFrom('é', '語', '😀', '\0', '\ufffd', '\ufeff', ...LONE),
+    ),
+    { maxLength: 60 },
+  )
+  .map((parts) => parts.join(''))
+
+afterEach(() => {
+  jest.resetModules()
+})
+
+describe.each(Object.entries(HOSTS))('text in a host %s', (_name, lacks) => {
+  it('is written as WTF-8, hashed, and read back as it was: ASCII of 0 to 200 characters', async () => {
+    const text = await load(lacks)
+    const all = Array.from({ length: 200 }, (_, i) => String.fromCharCode((i * 37) % 128)).join('')
+    for (let length = 0; length <= 200; length++) check(text, all.slice(0, length))
+  })
+
+  it('is written as WTF-8, hashed, and read back as it was: one other character anywhere', async () => {
+    const text = await load(lacks)
+    for (const other of ['\x7f', '\x80', 'é', '\u07ff', '\u0800', '語', '\uffff', '😀', ...LONE]) {
+      for (let length = 0; length < 34; length++)
+        for (const at of new Set([0, length >> 1, length]))
+          check(text, `${'x'.repeat(at)}${other}${'y'.repeat(length - at)}`)
+    }
+  })
+
+  it('is written as WTF-8, hashed, and read back as it was: any text', async () => {
+    const text = await load(lacks)
+    fc.assert(fc.property(anyText, (key) => check(text, key)))
+  })
+
+  it('is written as WTF-8, hashed, and read back as it was: sliced and concatenated text', async () => {
+    const text = await load(lacks)
+    const long = 'abcdefghijklmnopqrstuvwxyzäöü語😀'.repeat(20)
+    let rope = ''
+    for (let i = 0; i < 80; i++) {
+      check(text, long.slice(i, i + 2 * i))
+      rope = i % 2 === 0 ? rope + long.slice(i, i + 13) : `user:${i}:${rope}`
+      check(text, rope)
+    }
+  })
+
+  it.each(['x', 'é', '語', '😀', '\ud800', 'x\udc00', 'abc😀é語'])(
+    'is written as WTF-8, hashed, and read back as it was: long runs of %j',
+    async (part) => {
+      const text = await load(lacks)
+      for (const length of [4095, 4096, 4097, 5461, 5462, 8192, 8193, 16_383, 16_385, 65_536])
+        for (const before of ['', 'a', 'é'])
+          check(text, before + part.repeat(Math.ceil(length / part.length)).slice(0, length))
+    },
+  )
+
+  it('is written as WTF-8, hashed, and read back as it was: 1 MiB', async () => {
+    const text = await load(lacks)
+    check(text, 'key of many bytes, '.repeat(2 ** 16).slice(0, 2 ** 20))
+    check(text, `語${'x'.repeat(2 ** 20)}\ud800`)
+    check(text, 'x') // and nothing of it is left
+    expect(text.scratch.words.length).toBeLessThan(2 ** 16)
+  })
+
+  it('of bytes that are no WTF-8 has U+FFFD where the host has it', async () => {
+    const text = await load(lacks)
+    const byte = fc.oneof(
+      fc.integer({ min: 0, max: 0xff }),
+      fc.constantFrom(0x80, 0xbf, 0xc2, 0xe0, 0xed, 0xa0, 0xaf, 0xb0, 0xf0, 0x90, 0x8f, 0xf4),
+    )
+    const isSame = (bytes: Uint8Array): boolean =>
+      text.decodeText(shared(bytes, 1), 1, bytes.length) === textOfWtf8(bytes)
+    fc.assert(
+      fc.property(fc.array(byte, { maxLength: 40 }), (bytes) => isSame(Uint8Array.from(bytes))),
+      { numRuns: 500 },
+    )
+    for (const cut of ['é', '語', '😀'].map((one) => Buffer.from(one)))
+      for (let end = 0; end < cut.length; end++)
+        for (const after of ['', 'x', '語'])
+          expect(isSame(Uint8Array.from([...cut.subarray(0, end), ...Buffer.from(after)]))).toBe(
+            true,
+          )
+    // Two surrogates that would be a pair are no WTF-8.
+    const pair = Uint8Array.of(0xed, 0xa0, 0xbd, 0xed, 0xb8, 0x80)
+    expect(text.decodeText(wordsOf(pair), 0, 6)).toBe('\ufffd'.repeat(6))
+  })
+
+  it('that is bytes is copied and hashed wherever they lie, and given back', async () => {
+    const text = await load(lacks)
+    const lengths = [...Array(70).keys(), 127, 128, 129, 1000, 16_383, 16_384, 16_385, 2 ** 16 + 1]
+    for (const length of lengths) {
+      const bytes = Uint8Array.from({ length }, (_, i) => 255 - ((i * 7) % 251))
+      for (const offset of [0, 1, 2, 3, 4, 16]) {
+        for (const memory of [new ArrayBuffer(length + 20), new SharedArrayBuffer(length + 20)]) {
+          new Uint8Array(memory).fill(0xee)
+          const view = new Uint8Array(memory, offset, length)
+          view.set(bytes)
+          expect(found(text, text.encodeBytes(view, length))).toEqual(expected(bytes))
+          expect(text.packBytes(view, length)).toBe(length)
+          expect(wordsIn(text, length)).toEqual(Array.from(wordsOf(bytes)))
+          expect(text.fingerprint(view)).toBe(text.fingerprint(Buffer.from(bytes)))
+        }
+      }
+      expect(Buffer.compare(text.decodeBytes(shared(bytes, 2), 2, length), bytes)).toBe(0)
+    }
+    const elsewhere = runInNewContext('Uint8Array.from({ length: 99 }, (_, i) => i)') as Uint8Array
+    expect(found(text, text.encodeBytes(elsewhere, 99))).toEqual(
+      expected(Uint8Array.from({ length: 99 }, (_, i) => i)),
+    )
+  })
+
+  it('leaves nothing of a key for the next one', async () => {
+    const text = await load(lacks)
+    const keys = [
+      '',
+      'a',
+      'ab',
+      'abcde',
+      'é',
+      'x'.repeat(25),
+      '語'.repeat(9),
+      '\ud800',
+      'x'.repeat(16),
+    ]
+    for (const before of ['\uffff'.repeat(40), '\uffff'.repeat(5000), '\uffff'.repeat(20_000)]) {
+      for (const key of keys) {
+        text.encodeText(before)
+        check(text, key)
+        text.encodeText(before)
+        const bytes = wtf8Of(key)
+        expect(found(text, text.encodeBytes(bytes, bytes.length))).toEqual(expected(bytes))
+      }
+    }
+  })
+})
+
+describe('the writers of text', () => {
+  it('give different strings different bytes', async () => {
+    const text = await load({})
+    fc.assert(
+      fc.property(anyText, anyText, (one, other) => {
+        const bytes = (key: string): string => {
+          const length = text.encodeText(key)
+          return Buffer.from(text.scratch.bytes.subarray(0, length)).toString('hex')
+        }
+        expect(bytes(one) === bytes(other)).toBe(one === other)
+      }),
+    )
+  })
+
+  it('give the same bytes in every host', async () => {
+    const all: Text[] = []
+    for (const lacks of Object.values(HOSTS)) all.push(await load(lacks))
+    fc.assert(
+      fc.property(anyText, (key) => {
+        const [first, ...others] = all.map((text) => found(text, text.encodeText(key)))
+        for (const other of others) expect(other).toEqual(first)
+      }),
+    )
+  })
+})
