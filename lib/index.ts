@@ -1,7 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 export { DirtyRingError, isDirtyRingError, type ErrorCode } from './errors.js'
 export { fingerprint } from './fingerprint.js'
-export type { Fingerprint, Key, KeyList, ReadonlyBigints, ReadonlyPairs } from './keys.js'
+export type { Fingerprint, Key, KeyList, KeyOf, ReadonlyBigints, ReadonlyPairs } from './keys.js'
+export type { KeyKind } from './memory/settings.js'
 export {
   memoryFootprint,
   resolveOptions,

@@ -1,9 +1,13 @@
-// Turns the keys that callers pass into pairs: the low and the high half of 64 bits, as int32.
-// Every method that takes keys reads them here.
+// Turns the keys that callers pass into pairs, the low and the high half of 64 bits, as int32; and,
+// where texts are kept, into pairs and texts. Every method that takes keys reads them here.
 
 import { argumentName, isEngineError, typedArrayName, viewLength, wordsOf } from './check.js'
 import { invalidArg, isRevoked, outOfRange } from './errors.js'
 import { type Fingerprint, hashBytes, hashText } from './fingerprint.js'
+import type { KeyKind } from './memory/settings.js'
+import type { TextList } from './ring/lane.js'
+import { encodeBytes, encodeText, packBytes, packText, scratch } from './text/encode.js'
+import { digest } from './text/murmur.js'
 
 export type { Fingerprint }
 
@@ -13,10 +17,12 @@ export type { Fingerprint }
  * - number: an id, a whole number from 0 to 2^53-1. It is the key itself, and an epoch gives it
  *   back.
  * - bigint: the 64 bits of the key, 0n to 2^64-1. For a signed id pass `BigInt.asUintN(64, id)`.
- * - string or Uint8Array: the key is its {@link fingerprint} with seed 0. The text does not come
- *   back.
+ * - string or Uint8Array: the text, or the bytes, themselves. An epoch gives them back as they were
+ *   marked, lone surrogates included. A text and bytes of the same content are two keys. (With
+ *   `maxStringsPerEpoch: 0`, and in a FingerprintSet, the key is the {@link fingerprint} instead.)
  *
- * The id 7 and the bigint 7n are one key, and the string '7' is another. A value of another type is
+ * The id 7 and the bigint 7n are one key, and the string '7' is another. **Numeric keys up to
+ * 2^53-1 come back as numbers**, also those that were marked as bigints. A value of another type is
  * a TypeError `ERR_DIRTYRING_INVALID_ARG`. A number or bigint outside its range is a RangeError
  * `ERR_DIRTYRING_OUT_OF_RANGE`. Both store nothing.
  *
@@ -37,6 +43,27 @@ export type { Fingerprint }
  * ```
  */
 export type Key = number | bigint | string | Uint8Array
+
+/**
+ * The type of the keys that come back, by the kind that `create({ keys })` names.
+ *
+ * @example
+ * ```ts
+ * import type { KeyOf } from 'dirtyring'
+ *
+ * const path: KeyOf<'string'> = '/users/7'
+ * console.log(path) // /users/7
+ * ```
+ */
+export type KeyOf<Kind extends KeyKind> = Kind extends 'string'
+  ? string
+  : Kind extends 'number'
+    ? number
+    : Kind extends 'bigint'
+      ? bigint
+      : Kind extends 'bytes'
+        ? Uint8Array
+        : Key
 
 /**
  * Holds many keys. A string and a Uint8Array are not lists, because each of them is one key.
@@ -93,9 +120,157 @@ const MAX_BIGINT = 2n ** 64n - 1n
 const pairOfBigint = new Int32Array(2)
 const bigintBits = new BigUint64Array(pairOfBigint.buffer)
 
+/** A text's length in bytes << 1 | kind: what a lane and an epoch keep beside it. */
+const BYTES = 1
+
 /**
- * Writes one key as a pair: the low half to `out[at]`, the high half to `out[at + 1]`. Writes
- * nothing when it throws. Runs no code of the caller's.
+ * Takes the texts of a list that is read: each is prepared, and then added or left.
+ *
+ * @internal
+ */
+export interface TextSink {
+  /** Words that the texts added take. */
+  readonly size: number
+  /** Reads a text, and returns the words that it takes. `name` is as readKey() has it. */
+  prepare(key: string | Uint8Array, name: string | number): number
+  /** Adds the text prepared last, as the list's key `index`, with its pair at `out[at]`. */
+  add(index: number, out: Int32Array, at: number): void
+}
+
+/**
+ * The texts of a list of keys, in the form that a lane takes them.
+ *
+ * @internal
+ */
+export class Texts implements TextList, TextSink {
+  words = new Int32Array(64)
+  size = 0
+  needed = 0
+  readonly #longest: number
+  #largest = 0
+  #head = 0
+
+  /** `longest`: how many bytes a text may have. */
+  constructor(longest: number) {
+    this.#longest = longest
+  }
+
+  clear(): void {
+    this.size = 0
+    this.needed = 0
+    this.#largest = 0
+  }
+
+  /** Words that the encoded text takes. */
+  static sizeOf(head: number): number {
+    return 2 + (((head >>> 1) + 3) >>> 2)
+  }
+
+  prepare(key: string | Uint8Array, name: string | number): number {
+    this.#head = encodeKey(key, this.#longest, name)
+    return Texts.sizeOf(this.#head)
+  }
+
+  add(index: number, out: Int32Array, at: number): void {
+    out[at] = digest[0]
+    out[at + 1] = digest[1]
+    const head = this.#head
+    const end = this.size + Texts.sizeOf(head)
+    if (end > this.words.length) {
+      const larger = new Int32Array(Math.max(end, this.words.length * 2))
+      larger.set(this.words.subarray(0, this.size))
+      this.words = larger
+    }
+    const { words, size } = this
+    words[size] = index
+    words[size + 1] = head
+    for (let at = size + 2, i = 0; at < end; at++, i++) words[at] = scratch.words[i]
+    this.size = end
+    this.#largest = Math.max(this.#largest, end - size)
+    // Wherever the texts begin in the ring, one of them may have to skip less than its own size.
+    this.needed = end + this.#largest + 1
+  }
+}
+
+/**
+ * Encodes a text key into the scratch of text/encode.ts, with its digest. Returns its head.
+ *
+ * @param longest - How many bytes it may have.
+ * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for more.
+ * @internal
+ */
+export function encodeKey(
+  key: string | Uint8Array,
+  longest: number,
+  name: string | number = 'key',
+): number {
+  const isText = typeof key === 'string'
+  // A character has at least one byte, so a text that cannot fit is not encoded.
+  const least = isText ? key.length : viewLength(key, name)
+  if (least > longest) throw tooLong(name, longest, least)
+  const bytes = isText ? encodeText(key) : encodeBytes(key, least)
+  if (bytes > longest) throw tooLong(name, longest, bytes)
+  return (bytes << 1) | (isText ? 0 : BYTES)
+}
+
+/**
+ * Encodes a text key into the scratch of text/encode.ts, without its digest. Returns its head.
+ *
+ * @internal
+ */
+export function encodeForLookup(key: string | Uint8Array): number {
+  return typeof key === 'string'
+    ? packText(key) << 1
+    : (packBytes(key, viewLength(key, 'key')) << 1) | BYTES
+}
+
+function tooLong(name: string | number, longest: number, bytes: number): RangeError {
+  return outOfRange(
+    argumentName(name),
+    `a key of at most ${longest} bytes (half of laneTextBytes, less 16)`,
+    bytes,
+    'Raise laneTextBytes, or mark the fingerprint() of such a key.',
+  )
+}
+
+/**
+ * Whether a key is a text or bytes. Throws nothing, and runs no code of the caller's.
+ *
+ * @internal
+ */
+export function isTextKey(key: unknown): key is string | Uint8Array {
+  return typeof key === 'string' || typedArrayName(key) === 'Uint8Array'
+}
+
+/**
+ * Throws invalidArg unless a key is of the kind that the tracker was made with.
+ *
+ * @internal
+ */
+export function checkKind(key: unknown, kind: KeyKind, name: string | number = 'key'): void {
+  if (kind === 'any') return
+  const isOfKind = kind === 'bytes' ? typedArrayName(key) === 'Uint8Array' : typeof key === kind
+  if (!isOfKind) throw otherKind(kind, name, key)
+}
+
+/**
+ * The error for a key of another kind.
+ *
+ * @internal
+ */
+export function otherKind(kind: KeyKind, name: string | number, got: unknown): TypeError {
+  const expected = { any: 'a key', bytes: 'a Uint8Array' } as Readonly<Record<string, string>>
+  return invalidArg(
+    argumentName(name),
+    expected[kind] ?? `a ${kind}`,
+    got,
+    `The tracker was made with keys: '${kind}'.`,
+  )
+}
+
+/**
+ * Writes one key as a pair: the low half to `out[at]`, the high half to `out[at + 1]`. A text is
+ * written by its fingerprint. Writes nothing when it throws. Runs no code of the caller's.
  *
  * @param name - What an error calls the key. A number is its index in `keys`: only an error puts it
  * into words.
@@ -182,6 +357,12 @@ export interface KeySource {
   next: number
   /** Of a set: where the next key comes from. */
   values: SetValues | undefined
+  /** The next key, if it was read from a set and its text did not fit into the part before. */
+  held: readonly [Key] | undefined
+  /** Keys of another kind are refused. */
+  readonly only: KeyKind
+  /** The texts of the keys that were read last. Undefined: texts are read as fingerprints. */
+  readonly texts: TextSink | undefined
 }
 
 /** The values of a set, one after the other. */
@@ -197,100 +378,118 @@ interface SetValues {
  *
  * @internal
  */
-export function openKeys(keys: KeyList | ReadonlyBigints): KeySource {
+export function openKeys(
+  keys: KeyList | ReadonlyBigints,
+  only: KeyKind = 'any',
+  texts?: TextSink,
+): KeySource {
   const kind = listKind(keys)
+  if (kind === undefined) {
+    const hint = isKey(keys) ? 'To pass one key, wrap it in an array.' : ''
+    throw invalidArg(
+      'keys',
+      'a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys',
+      keys,
+      hint,
+    )
+  }
+  const count = countOf(keys, kind)
+  const pairs = kind === '64 bits' ? wordsOf(keys, count * 2) : undefined
+  if (count > 0 && kind === '64 bits') checkKind(0n, only, 'keys')
+  if (count > 0 && kind === 'ids') checkKind(0, only, 'keys')
+  return { keys, kind, count, pairs, next: 0, values: undefined, held: undefined, only, texts }
+}
+
+function countOf(keys: KeyList | ReadonlyBigints, kind: KeySource['kind']): number {
   switch (kind) {
-    case '64 bits': {
-      const count = viewLength(keys, 'keys')
-      return { keys, kind, count, pairs: wordsOf(keys, count * 2), next: 0, values: undefined }
-    }
+    case '64 bits':
     case 'ids':
-      return {
-        keys,
-        kind,
-        count: viewLength(keys, 'keys'),
-        pairs: undefined,
-        next: 0,
-        values: undefined,
-      }
+      return viewLength(keys, 'keys')
     case 'array':
-      return {
-        keys,
-        kind,
-        count: checkCount('keys.length', (keys as readonly Key[]).length),
-        pairs: undefined,
-        next: 0,
-        values: undefined,
-      }
+      return checkCount('keys.length', (keys as readonly Key[]).length)
     case 'set':
-      return {
-        keys,
-        kind,
-        count: sizeOf(keys as ReadonlySet<Key>),
-        pairs: undefined,
-        next: 0,
-        values: undefined,
-      }
-    case undefined: {
-      const hint = isKey(keys) ? 'To pass one key, wrap it in an array.' : ''
-      throw invalidArg(
-        'keys',
-        'a BigUint64Array, a BigInt64Array, a Uint32Array, an array or a Set of keys',
-        keys,
-        hint,
-      )
-    }
+      return sizeOf(keys as ReadonlySet<Key>)
   }
 }
 
 /**
- * Writes the list's next `count` keys as pairs, from `out[at]` on. Throws what readKey() throws,
- * with the index of the key. After the last key it throws invalidArg for a set that has more or
- * fewer values than its size says. `out` may be partly written then.
+ * Writes the list's next keys as pairs, from `out[at]` on: `count` of them, or fewer if their texts
+ * take more than `textWords`; at least one. Returns how many. Throws what readKey() throws, with the
+ * index of the key. After the last key it throws invalidArg for a set that has more or fewer values
+ * than its size says. `out` may be partly written then.
  *
  * @internal
  */
-export function readKeys(source: KeySource, out: Int32Array, at: number, count: number): void {
+export function readKeys(
+  source: KeySource,
+  out: Int32Array,
+  at: number,
+  count: number,
+  textWords = Infinity,
+): number {
   const { keys, kind, next } = source
-  source.next += count
   switch (kind) {
     case '64 bits':
       out.set(source.pairs!.subarray(next * 2, (next + count) * 2), at)
-      return
+      break
     case 'ids':
       for (let i = 0; i < count; i++) {
         out[at + 2 * i] = (keys as Uint32Array)[next + i]
         out[at + 2 * i + 1] = 0
       }
-      return
+      break
     case 'array':
-      for (let i = 0; i < count; i++)
-        readKey((keys as readonly Key[])[next + i], out, at + 2 * i, next + i)
-      return
     case 'set':
-      readValues(source, next, out, at, count)
+      return readEach(source, out, at, count, textWords)
   }
+  source.next = next + count
+  return count
 }
 
-function readValues(
+function readEach(
   source: KeySource,
-  first: number,
   out: Int32Array,
   at: number,
   count: number,
-): void {
-  const values = (source.values ??= valuesOf(source.keys as ReadonlySet<Key>))
+  textWords: number,
+): number {
+  const { keys, kind, texts, only, next } = source
+  const values = kind === 'set' ? (source.values ??= valuesOf(keys as ReadonlySet<Key>)) : undefined
   try {
     for (let i = 0; i < count; i++) {
-      const result = values.next()
-      if (result.done === true) throw otherSize(source, first + i)
-      readKey(result.value, out, at + 2 * i, first + i)
+      const index = next + i
+      let key: Key
+      if (values === undefined) {
+        key = (keys as readonly Key[])[index]
+      } else if (source.held !== undefined) {
+        ;[key] = source.held
+        source.held = undefined
+      } else {
+        const result = values.next()
+        if (result.done === true) throw otherSize(source, index)
+        key = result.value
+      }
+      if (only !== 'any') checkKind(key, only, index)
+      if (texts !== undefined && isTextKey(key)) {
+        const size = texts.prepare(key, index)
+        if (texts.size > 0 && texts.size + size > textWords) {
+          source.held = values === undefined ? undefined : [key]
+          source.next = index
+          return i
+        }
+        texts.add((at >>> 1) + i, out, at + 2 * i)
+      } else {
+        readKey(key, out, at + 2 * i, index)
+      }
     }
-    if (source.next === source.count && values.next().done !== true) throw otherSize(source, 'more')
+    source.next = next + count
+    if (values !== undefined && source.next === source.count && values.next().done !== true)
+      throw otherSize(source, 'more')
   } catch (error) {
-    values.close()
+    values?.close()
     throw error
   }
+  return count
 }
 
 function otherSize({ count }: KeySource, got: unknown): TypeError {
@@ -473,18 +672,18 @@ const HIGH_MAX = 0x1fffff
 export function idFrom(low: number, high: number): number {
   if (high <= HIGH_MAX) return high * TWO_POW_32 + low
   const advice =
-    'Text, bytes and large bigints come back as 64 bits: read them with for...of or `bigints`. ' +
-    'To get the text itself back, mark its number in a KeyDictionary.'
+    'Large bigints, and fingerprints, come back as 64 bits: read them with for...of or `bigints`.'
   throw outOfRange('key', 'an id from 0 to 2^53-1', bigintFrom(low, high), advice)
+}
+
+/** A pair (as uint32) back as a bigint. */
+export function bigintFrom(low: number, high: number): bigint {
+  pairOfBigint[0] = low
+  pairOfBigint[1] = high
+  return bigintBits[0]
 }
 
 /** A pair (as uint32) back as a key: a number up to 2^53 - 1, else a bigint. */
 export function keyFrom(low: number, high: number): number | bigint {
   return high <= HIGH_MAX ? high * TWO_POW_32 + low : bigintFrom(low, high)
-}
-
-function bigintFrom(low: number, high: number): bigint {
-  pairOfBigint[0] = low
-  pairOfBigint[1] = high
-  return bigintBits[0]
 }

@@ -2,7 +2,7 @@ import { checkBag, checkChoice, checkPowerOfTwo, checkWhole } from './check.js'
 import { outOfRange } from './errors.js'
 import { laneAt, layoutOf } from './memory/map.js'
 import { MAX_BYTES } from './memory/memory.js'
-import { type OptionRow, OPTIONS } from './memory/settings.js'
+import { type KeyKind, type OptionRow, OPTIONS } from './memory/settings.js'
 
 /**
  * Names a tracker to other threads. Pass it in workerData or by postMessage, and give it to
@@ -81,7 +81,12 @@ export interface TrackerOptions {
    */
   epochSlots?: number | undefined
   /**
-   * Distinct keys that an epoch holds exactly, 1 to 2^28. An epoch with more keys says
+   * The kind of keys: a key of another kind is a TypeError at the mark, so a stray number can't get
+   * among the strings of an epoch. Default 'any'.
+   */
+  keys?: KeyKind | undefined
+  /**
+   * Distinct numeric keys that an epoch holds exactly, 1 to 2^28. An epoch with more keys says
    * `exact: false`. Default 1,048,576. This option takes most of the memory: see memoryFootprint().
    */
   maxKeysPerEpoch?: number | undefined
@@ -186,7 +191,8 @@ export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
       'options',
       `of at most ${MAX_BYTES} bytes of shared memory`,
       total,
-      'Lower maxKeysPerEpoch, epochSlots, maxWriters or laneCapacity.',
+      'Lower maxKeysPerEpoch, maxStringsPerEpoch, maxStringBytesPerEpoch, epochSlots, maxWriters, ' +
+        'laneCapacity or laneTextBytes.',
     )
   }
   return resolved

@@ -7,6 +7,8 @@ import {
   GATHERED_TEXTS,
   LANE_KEYS,
   LANE_TEXT_BROKEN,
+  SLOT_TEXT_BYTES,
+  SLOT_TEXT_COUNT,
   SLOT_TEXT_END,
   SLOT_TEXT_GROWTH,
 } from '../memory/map.js'
@@ -186,6 +188,9 @@ export function reindexTexts(a: Aggregator, end: number): void {
 
 /** Stores where the texts end. From here on they are in, even if this thread dies. */
 function publishTexts(a: Aggregator): void {
-  const at = a.openAt + SLOT_TEXT_END
-  if (a.words[at] !== a.texts.end) Atomics.store(a.words, at, a.texts.end)
+  const { words, texts, openAt } = a
+  if (words[openAt + SLOT_TEXT_END] === texts.end) return
+  words[openAt + SLOT_TEXT_COUNT] = texts.count
+  words[openAt + SLOT_TEXT_BYTES] = texts.bytes
+  Atomics.store(words, openAt + SLOT_TEXT_END, texts.end)
 }

@@ -6,31 +6,40 @@ import type { Key, ReadonlyBigints, ReadonlyPairs } from '../keys.js'
  * - 'everything': a change was marked that no list of keys describes
  * - 'fault': a part of the aggregator's work failed again and again, and was given up
  * - 'unpublished': the tracker stopped while writers had keys staged
- * - 'overflow': more than `maxKeysPerEpoch` distinct keys
+ * - 'overflow': more distinct keys than `maxKeysPerEpoch`, `maxStringsPerEpoch` or
+ *   `maxStringBytesPerEpoch`
  *
  * An epoch with several reasons names the first of them in this order.
  */
 export type InexactReason = 'overflow' | 'everything' | 'unpublished' | 'fault'
 
 /**
- * What an epoch holds. If the epoch is not exact, some of its keys are missing in the list. Each
+ * What an epoch holds: numeric keys, and texts. If the epoch is not exact, some of its keys are missing in the list. Each
  * member that walks or lists the keys then throws `ERR_DIRTYRING_INEXACT` at once. `has()` always
  * answers, and `listed()` gives the part that is known.
  */
-export interface EpochKeys {
+export interface EpochKeys<K extends Key = Key> {
   /** Distinct keys listed: all of them if the epoch is exact, else a lower bound. */
   readonly size: number
-  /** Walks the keys in order of first mark: numbers up to 2^53-1, bigints above. */
-  [Symbol.iterator](): IterableIterator<number | bigint>
+  /** Walks the keys as they were marked: numbers, then texts, each in order of first mark. */
+  [Symbol.iterator](): IterableIterator<K>
   /** Walks the keys that are listed, exact or not. */
-  listed(): IterableIterator<number | bigint>
-  /** Walks the keys as numbers. RangeError at once when one of them is above 2^53-1. */
+  listed(): IterableIterator<K>
+  /**
+   * Walks the keys as numbers. RangeError at once when one of them is above 2^53-1 or a text.
+   */
   ids(): IterableIterator<number>
-  /** The keys as 64-bit numbers. */
+  /** Walks the keys as strings. RangeError at once when there are others. */
+  strings(): IterableIterator<string>
+  /** Walks the numeric keys of an epoch that may have both: numbers up to 2^53-1, bigints above. */
+  numbers(): IterableIterator<number | bigint>
+  /** Walks the strings and the bytes of an epoch that may have both. */
+  texts(): IterableIterator<string | Uint8Array>
+  /** The keys as 64-bit numbers. RangeError when there are texts. */
   readonly bigints: ReadonlyBigints
-  /** The keys as pairs: low, high, low, high and so on. */
+  /** The keys as pairs: low, high, low, high and so on. RangeError when there are texts. */
   readonly pairs: ReadonlyPairs
-  /** Calls `visit` for each key as a pair. */
+  /** Calls `visit` for each key as a pair. RangeError when there are texts. */
   forEachPair(visit: (low: number, high: number, index: number) => void): void
   /** Whether a key may have been marked. True for every key if the epoch is not exact. */
   has(key: Key): boolean
@@ -43,7 +52,7 @@ export interface EpochKeys {
 }
 
 /** What every reader of epochs hands out: the keys, and the two ways to settle them. */
-export interface Epoch extends EpochKeys, Disposable, AsyncDisposable {
+export interface Epoch<K extends Key = Key> extends EpochKeys<K>, Disposable, AsyncDisposable {
   /** The number of the epoch. */
   readonly id: number
   /** Whether the epoch is settled, and how. */

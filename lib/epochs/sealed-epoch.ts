@@ -1,8 +1,11 @@
 import { BY_LIBRARY, checkByLibrary, checkFunction } from '../check.js'
-import { DirtyRingError } from '../errors.js'
+import { DirtyRingError, outOfRange } from '../errors.js'
 import {
+  bigintFrom,
   checkPair,
+  encodeForLookup,
   idFrom,
+  isTextKey,
   type Key,
   keyFrom,
   readKey,
@@ -16,12 +19,18 @@ import {
   FLAG_OVERFLOW,
   FLAG_UNPUBLISHED,
   SECRETS,
+  TEXT_SECRETS,
 } from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
+import { settingsOf } from '../memory/settings.js'
 import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
+import { TEXT_HEADER } from '../memory/table-size.js'
 import { EPOCH_MASK } from '../ring/token.js'
 import { contains, type SetState, shiftFor } from '../set/kernel.js'
-import { secretsAt } from '../set/mix.js'
+import { secretsAt, textSecretsAt } from '../set/mix.js'
+import { bytesOf, containsText, HEAD_AT, recordWords, type TextSet } from '../set/text-set.js'
+import { decodeBytes, decodeText } from '../text/decode.js'
+import { scratch as encoded } from '../text/encode.js'
 import type { Epoch, InexactReason } from './epoch.js'
 
 const scratch = new Int32Array(2)
@@ -75,7 +84,7 @@ export let makeEpoch: (
  * await tracker.stop()
  * ```
  */
-export class SealedEpoch implements Epoch {
+export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   /**
    * The number of the epoch, from 0. An epoch whose advanceEpoch() was aborted after the cut is
    * handed out to no caller, and its number is skipped.
@@ -107,7 +116,9 @@ export class SealedEpoch implements Epoch {
   readonly #slot: number
   readonly #header: SlotHeader
   readonly #keeper: EpochKeeper
+  readonly #bigints: boolean
   #set: SetState | undefined
+  #texts: TextSet | undefined
   #state: 'sealed' | 'committed' | 'restored' = 'sealed'
   #restoring: Promise<void> | undefined
   /** For a twin: the epoch that it shows, and whether the twin may settle it. */
@@ -137,7 +148,8 @@ export class SealedEpoch implements Epoch {
     this.staged = staged
     this.last = last
     this.#header = header
-    this.size = header.count
+    this.size = header.count + header.textCount
+    this.#bigints = settingsOf(memory.words).keys === 'bigint'
     this.exact = flags === 0
     this.reason = reasonFor(flags)
   }
@@ -147,8 +159,8 @@ export class SealedEpoch implements Epoch {
    * also after the owner has settled the epoch. `commit()` and `restore()` on it do nothing until
    * `isOwner` is true; from then on they are the epoch's own.
    */
-  twin(isOwner: () => boolean): SealedEpoch {
-    const twin = new SealedEpoch(
+  twin(isOwner: () => boolean): SealedEpoch<K> {
+    const twin = new SealedEpoch<K>(
       BY_LIBRARY,
       this.#memory,
       this.#slot,
@@ -157,7 +169,7 @@ export class SealedEpoch implements Epoch {
       this.#keeper,
       this.last,
     )
-    twin.#original = { epoch: this, isOwner }
+    twin.#original = { epoch: this as unknown as SealedEpoch, isOwner }
     return twin
   }
 
@@ -172,17 +184,19 @@ export class SealedEpoch implements Epoch {
    * what must live longer (`slice()`). The view may be posted to a worker, which must be done with
    * it before the epoch is settled.
    *
+   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` when the epoch has text keys.
    * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
    */
   get bigints(): ReadonlyBigints {
-    this.#checkExact()
+    this.#checkNumeric('bigints')
     const { buffer, byteOffset } = this.#log()
-    return new BigUint64Array(buffer, byteOffset, this.size)
+    return new BigUint64Array(buffer, byteOffset, this.#header.count)
   }
 
   /**
    * The same memory as pairs: low, high, low, high and so on, without a bigint for each key.
    *
+   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` when the epoch has text keys.
    * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
    *
    * @example
@@ -195,7 +209,7 @@ export class SealedEpoch implements Epoch {
    * ```
    */
   get pairs(): ReadonlyPairs {
-    this.#checkExact()
+    this.#checkNumeric('pairs')
     return this.#pairs()
   }
 
@@ -203,11 +217,11 @@ export class SealedEpoch implements Epoch {
    * Walks the keys as numbers, in order of first mark. For callers that mark ids.
    *
    * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` at once, not half-way, when a key is above
-   * 2^53-1.
+   * 2^53-1 or a text.
    * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
    */
   ids(): IterableIterator<number> {
-    this.#checkExact()
+    this.#checkNumeric('ids()')
     const pairs = this.#pairs()
     for (let i = 1; i < pairs.length; i += 2)
       if (pairs[i] > MAX_HIGH) idFrom(pairs[i - 1], pairs[i])
@@ -226,15 +240,93 @@ export class SealedEpoch implements Epoch {
    *
    * @param visit - Receives the low and the high half, each 0 to 2^32-1, and the key's index.
    * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` if `visit` is not a function.
+   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` when the epoch has text keys.
    * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
    */
   forEachPair(visit: (low: number, high: number, index: number) => void): void {
     checkFunction('visit', visit)
-    this.#checkExact()
+    this.#checkNumeric('forEachPair()')
     const pairs = this.#pairs()
     for (let i = 0; i < pairs.length; i += 2) {
       this.#check()
       visit(pairs[i], pairs[i + 1], i >>> 1)
+    }
+  }
+
+  /**
+   * Walks the keys as strings, in order of first mark. For callers that mark strings.
+   *
+   * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` at once, not half-way, when the epoch has
+   * numeric keys or bytes.
+   * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
+   *
+   * @example
+   * ```js
+   * writer.mark('/users/7')
+   * await tracker.consume((epoch) => console.log(...epoch.strings())) // /users/7
+   * ```
+   */
+  strings(): IterableIterator<string> {
+    this.#checkExact()
+    const { count, textEnd } = this.#header
+    if (count > 0) throw otherKeys('strings()', `${count} numeric keys`)
+    const { words } = this.#memory
+    const arena = this.#arena()
+    for (let at = arena; at < arena + textEnd; at += recordWords(words[at + HEAD_AT]))
+      if ((words[at + HEAD_AT] & 1) !== 0) throw otherKeys('strings()', 'keys of bytes')
+    return this.#eachText() as IterableIterator<string>
+  }
+
+  /**
+   * Walks the numeric keys, in order of first mark: numbers up to 2^53-1, bigints above (always
+   * bigints with `keys: 'bigint'`). The epoch may have text keys beside them.
+   *
+   * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
+   *
+   * @example
+   * ```js
+   * writer.mark(42)
+   * writer.mark('/users/7')
+   * await tracker.consume((epoch) => {
+   *   console.log(...epoch.numbers(), ...epoch.texts()) // 42 /users/7
+   * })
+   * ```
+   */
+  numbers(): IterableIterator<number | bigint> {
+    this.#checkExact()
+    return this.#eachNumber(this.#pairs())
+  }
+
+  /**
+   * Walks the text keys, in order of first mark: strings, and copies of bytes. The epoch may have
+   * numeric keys beside them.
+   *
+   * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
+   */
+  texts(): IterableIterator<string | Uint8Array> {
+    this.#checkExact()
+    return this.#eachText()
+  }
+
+  *#eachText(): IterableIterator<string | Uint8Array> {
+    const { words } = this.#memory
+    const end = this.#arena() + this.#header.textEnd
+    for (let at = this.#arena(); at < end;) {
+      this.#check()
+      const head = words[at + HEAD_AT]
+      const payload = at + TEXT_HEADER
+      at += recordWords(head)
+      yield (head & 1) === 0
+        ? decodeText(words, payload, bytesOf(head))
+        : decodeBytes(words, payload, bytesOf(head))
+    }
+  }
+
+  *#eachNumber(pairs: Uint32Array): IterableIterator<number | bigint> {
+    const from = this.#bigints ? bigintFrom : keyFrom
+    for (let i = 0; i < pairs.length; i += 2) {
+      this.#check()
+      yield from(pairs[i], pairs[i + 1])
     }
   }
 
@@ -253,9 +345,9 @@ export class SealedEpoch implements Epoch {
    * })
    * ```
    */
-  listed(): IterableIterator<number | bigint> {
+  listed(): IterableIterator<K> {
     this.#check()
-    return this.#eachKey(this.#pairs())
+    return this.#eachKey()
   }
 
   /**
@@ -267,6 +359,7 @@ export class SealedEpoch implements Epoch {
    * @throws DirtyRingError `ERR_DIRTYRING_SETTLED`.
    */
   has(key: Key): boolean {
+    if (isTextKey(key) && this.#memory.layout.maxStringsPerEpoch > 0) return this.#hasText(key)
     readKey(key, scratch, 0)
     return this.#has(scratch[0], scratch[1])
   }
@@ -284,21 +377,21 @@ export class SealedEpoch implements Epoch {
   }
 
   /**
-   * Walks the keys in order of first mark: numbers up to 2^53-1, bigints above. `pairs` and `ids()`
-   * take a fraction of the time.
+   * Walks the keys as they were marked: first the numeric ones, then strings and copies of bytes,
+   * each in order of first mark. **A numeric key up to 2^53-1 comes back as a number, also if it was
+   * marked as a bigint**; with `keys: 'bigint'` all come back as bigints. `pairs` and `ids()` take a
+   * fraction of the time.
    *
    * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
    */
-  [Symbol.iterator](): IterableIterator<number | bigint> {
+  [Symbol.iterator](): IterableIterator<K> {
     this.#checkExact()
-    return this.#eachKey(this.#pairs())
+    return this.#eachKey()
   }
 
-  *#eachKey(pairs: Uint32Array): IterableIterator<number | bigint> {
-    for (let i = 0; i < pairs.length; i += 2) {
-      this.#check()
-      yield keyFrom(pairs[i], pairs[i + 1])
-    }
+  *#eachKey(): IterableIterator<K> {
+    if (this.#header.count > 0) yield* this.#eachNumber(this.#pairs()) as Iterable<K>
+    if (this.#header.textCount > 0) yield* this.#eachText() as Iterable<K>
   }
 
   /**
@@ -364,21 +457,42 @@ export class SealedEpoch implements Epoch {
   #has(low: number, high: number): boolean {
     this.#check()
     if (!this.exact) return true
-    if (this.size === 0) return false
+    if (this.#header.count === 0) return false
     this.#set ??= setOf(this.#memory, this.#slot, this.#header)
     return contains(this.#set, low, high)
   }
 
+  #hasText(key: string | Uint8Array): boolean {
+    this.#check()
+    const head = encodeForLookup(key)
+    if (!this.exact) return true
+    if (this.#header.textCount === 0) return false
+    this.#texts ??= textsOf(this.#memory, this.#slot, this.#header)
+    return containsText(this.#texts, encoded.words, head)
+  }
+
+  /** Word index of the first text. */
+  #arena(): number {
+    const { layout } = this.#memory
+    return epochAt(layout, this.#slot) + layout.arena
+  }
+
   #log(): { buffer: ArrayBufferLike; byteOffset: number } {
     this.#check()
-    if (this.size === 0) return { buffer: new ArrayBuffer(0), byteOffset: 0 }
+    if (this.#header.count === 0) return { buffer: new ArrayBuffer(0), byteOffset: 0 }
     const { words, layout } = this.#memory
     return { buffer: words.buffer, byteOffset: (epochAt(layout, this.#slot) + layout.log) * 4 }
   }
 
   #pairs(): Uint32Array {
     const { buffer, byteOffset } = this.#log()
-    return new Uint32Array(buffer, byteOffset, this.size * 2)
+    return new Uint32Array(buffer, byteOffset, this.#header.count * 2)
+  }
+
+  #checkNumeric(member: string): void {
+    this.#checkExact()
+    const { textCount } = this.#header
+    if (textCount > 0) throw otherKeys(member, `${textCount} text keys`)
   }
 
   #checkExact(): void {
@@ -408,6 +522,33 @@ export function cannotRestore({ id }: SealedEpoch): DirtyRingError {
     'ERR_DIRTYRING_STOPPED',
     `epoch ${id} cannot be restored, because the tracker has stopped; its keys stay readable`,
   )
+}
+
+/** The error of a member that cannot show every key. */
+function otherKeys(member: string, others: string): RangeError {
+  const advice =
+    'Read the numeric keys with numbers() and the others with texts(), or all with for...of. ' +
+    'To keep one kind out, pass the option keys to create().'
+  return outOfRange(`epoch.${member}`, 'of an epoch of that kind of keys only', others, advice)
+}
+
+/** The texts of a sealed slot, for lookups on any thread that the slot was handed to. */
+function textsOf(memory: Memory, slot: number, header: SlotHeader): TextSet {
+  const { words, layout } = memory
+  const at = epochAt(layout, slot)
+  checkIdentity(words)
+  return {
+    words,
+    arena: at + layout.arena,
+    table: at + layout.textTable,
+    shift: shiftFor(layout.smallestTextTable * 2 ** header.textGrowth),
+    limit: 0,
+    maxBytes: 0,
+    count: header.textCount,
+    bytes: header.textBytes,
+    end: header.textEnd,
+    ...textSecretsAt(words, TEXT_SECRETS),
+  }
 }
 
 /** The set of a sealed slot, for lookups on any thread that the slot was handed to. */

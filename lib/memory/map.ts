@@ -70,8 +70,10 @@ export const MAX_WAIT_MS = ON_FULL + 1
 export const LANE_TEXT_BYTES = MAX_WAIT_MS + 1
 export const MAX_STRINGS_PER_EPOCH = LANE_TEXT_BYTES + 1
 export const MAX_STRING_BYTES_PER_EPOCH = MAX_STRINGS_PER_EPOCH + 1
+/** 0 'any', or the only kind of keys: its index in the option's row. */
+export const KEY_KIND = MAX_STRING_BYTES_PER_EPOCH + 1
 /** Two random words: the tracker's identity (a buffer received twice is two objects). */
-export const TRACKER_ID = MAX_STRING_BYTES_PER_EPOCH + 1
+export const TRACKER_ID = KEY_KIND + 1
 /** The second of them. */
 export const TRACKER_ID_2 = TRACKER_ID + 1
 /** Thread id + 1 of the thread that called create(). */
@@ -303,7 +305,7 @@ export const SLOT_CHECK = SLOT_RESTORED + 1
 export const SLOT_TEXT_END = SLOT_CHECK + 1
 /** How often the table of the texts has doubled from its smallest size. */
 export const SLOT_TEXT_GROWTH = SLOT_TEXT_END + 1
-/** From the seal on: how many texts, and their bytes. */
+/** How many texts, and their bytes: once sealed; before, for those who only want to know. */
 export const SLOT_TEXT_COUNT = SLOT_TEXT_GROWTH + 1
 export const SLOT_TEXT_BYTES = SLOT_TEXT_COUNT + 1
 const SLOT_HEADER = LINE

@@ -8,6 +8,7 @@ import {
   CAPACITY,
   EPOCH_SLOTS,
   FLUSH_INTERVAL_MS,
+  KEY_KIND,
   LANE_CAPACITY,
   LANE_TEXT_BYTES,
   MAX_KEYS_PER_EPOCH,
@@ -45,6 +46,29 @@ export interface ChoiceRow extends Row {
   /** It may be a function instead. */
   readonly orFunction?: boolean
 }
+
+/**
+ * What `create({ keys })` allows. It is checked at every mark, and it is the type of what comes back.
+ * With 'number' all keys are ids. With 'bigint' every key comes back as a bigint. With 'any', the
+ * default, text comes back as text, and numbers as numbers where they fit.
+ *
+ * @example
+ * ```js
+ * import { DirtyTracker } from 'dirtyring'
+ *
+ * const tracker = await DirtyTracker.create({ keys: 'string' })
+ * const writer = tracker.openWriter()
+ * writer.mark('/users/7')
+ * try {
+ *   writer.mark(7)
+ * } catch (error) {
+ *   console.log(error.code) // ERR_DIRTYRING_INVALID_ARG
+ * }
+ * await tracker.consume((epoch) => console.log(...epoch)) // /users/7
+ * await tracker.stop()
+ * ```
+ */
+export type KeyKind = 'any' | 'string' | 'number' | 'bigint' | 'bytes'
 
 export type OptionRow = NumberRow | ChoiceRow
 
@@ -129,6 +153,11 @@ export const OPTIONS = {
     byDefault: 2 ** 25,
     unit: 'bytes',
     about: 'bytes of those text keys',
+  },
+  keys: {
+    word: KEY_KIND,
+    choices: ['any', 'string', 'number', 'bigint', 'bytes'],
+    about: 'the kind of keys; another kind is refused',
   },
   flushIntervalMs: {
     word: FLUSH_INTERVAL_MS,

@@ -17,9 +17,9 @@ export class Overflows {
   /** Distinct keys in the open epoch, and the epochs that had too many, the open one included. */
   get open(): { distinct: number; overflows: number } {
     const { memory, lifecycle } = this.#context
-    const { count, flags } = readSlot(memory, slotOfCur(readCur(memory.words)))
+    const { count, textCount, flags } = readSlot(memory, slotOfCur(readCur(memory.words)))
     const isOverflowing = lifecycle.phase !== 'stopped' && (flags & FLAG_OVERFLOW) !== 0
-    return { distinct: count, overflows: this.#count + (isOverflowing ? 1 : 0) }
+    return { distinct: count + textCount, overflows: this.#count + (isOverflowing ? 1 : 0) }
   }
 
   /** Counts epoch `id`, sealed in `slot`, if it has too many keys. */

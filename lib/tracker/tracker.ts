@@ -1,8 +1,10 @@
 import { BY_LIBRARY, checkByLibrary, checkWhole } from '../check.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { outOfRange } from '../errors.js'
+import type { Key, KeyOf } from '../keys.js'
 import { TRACKER_THREAD } from '../memory/map.js'
 import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
+import type { KeyKind } from '../memory/settings.js'
 import { TIMER_MS_MAX } from '../memory/settings.js'
 import { threadIdFor } from '../memory/thread.js'
 import {
@@ -61,7 +63,9 @@ export type { AdvanceOptions, EpochsOptions, StopOptions } from './call-options.
  * await tracker.stop()
  * ```
  */
-export class DirtyTracker implements EpochReader, AsyncDisposable {
+export class DirtyTracker<K extends Key = Key>
+  implements EpochReader<SealedEpoch<K>>, AsyncDisposable
+{
   /** Goes to other threads, in workerData or by postMessage. */
   readonly handle: TrackerHandle
   /** The options, every default filled in. */
@@ -134,13 +138,18 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
    * await tracker.stop()
    * ```
    */
-  static async create(options: TrackerOptions = {}): Promise<DirtyTracker> {
-    return DirtyTracker.createAt(options, {})
+  static async create<Kind extends KeyKind = 'any'>(
+    options: TrackerOptions & { keys?: Kind | undefined } = {},
+  ): Promise<DirtyTracker<KeyOf<Kind>>> {
+    return DirtyTracker.createAt<KeyOf<Kind>>(options, {})
   }
 
   /** @internal create(), with counters that begin elsewhere than at 0. */
-  static async createAt(options: TrackerOptions, start: Start): Promise<DirtyTracker> {
-    const tracker = new DirtyTracker(BY_LIBRARY, resolveOptions(options), start)
+  static async createAt<K extends Key = Key>(
+    options: TrackerOptions,
+    start: Start,
+  ): Promise<DirtyTracker<K>> {
+    const tracker = new DirtyTracker<K>(BY_LIBRARY, resolveOptions(options), start)
     await tracker.#host.start()
     tracker.#workers.watchAll()
     return tracker
@@ -276,8 +285,8 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
    * console.log(epoch.id, epoch.state) // 0 committed
    * ```
    */
-  async advanceEpoch(options: AdvanceOptions = {}): Promise<SealedEpoch> {
-    return this.#reader.advanceEpoch(options)
+  async advanceEpoch(options: AdvanceOptions = {}): Promise<SealedEpoch<K>> {
+    return this.#reader.advanceEpoch(options) as Promise<SealedEpoch<K>>
   }
 
   /**
@@ -309,8 +318,8 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
    * }
    * ```
    */
-  tryAdvanceEpoch(): Promise<SealedEpoch> | undefined {
-    return this.#reader.tryAdvanceEpoch()
+  tryAdvanceEpoch(): Promise<SealedEpoch<K>> | undefined {
+    return this.#reader.tryAdvanceEpoch() as Promise<SealedEpoch<K>> | undefined
   }
 
   /**
@@ -334,10 +343,10 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
    * ```
    */
   async consume<T>(
-    use: (epoch: SealedEpoch) => T | PromiseLike<T>,
+    use: (epoch: SealedEpoch<K>) => T | PromiseLike<T>,
     options: AdvanceOptions = {},
   ): Promise<T> {
-    return this.#reader.consume(use, options)
+    return this.#reader.consume(use as (epoch: SealedEpoch) => T | PromiseLike<T>, options)
   }
 
   /**
@@ -372,8 +381,8 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
    * }
    * ```
    */
-  epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch> {
-    return this.#reader.epochs(options)
+  epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch<K>> {
+    return this.#reader.epochs(options) as AsyncIterableIterator<SealedEpoch<K>>
   }
 
   /**
@@ -584,9 +593,10 @@ export class DirtyTracker implements EpochReader, AsyncDisposable {
    * console.log(last.size, last.exact, last.state) // 1 true committed
    * ```
    */
-  async stop(options: StopOptions = {}): Promise<SealedEpoch> {
+  async stop(options: StopOptions = {}): Promise<SealedEpoch<K>> {
     const { graceMs, consume } = checkStop(options)
-    return this.#reader.stop(consume, () => this.#sealLast(graceMs))
+    const last = this.#reader.stop(consume, () => this.#sealLast(graceMs))
+    return last as Promise<SealedEpoch<K>>
   }
 
   async #sealLast(graceMs: number): Promise<SealedEpoch> {

@@ -53,7 +53,7 @@ export function openWriter(handle: TrackerHandle): Writer {
 /** The same in memory that is attached already. */
 export function openWriterIn(memory: Memory): Writer {
   checkIdentity(memory.words)
-  const { batchSize, flushIntervalMs, onFull, maxWaitMs } = settingsOf(memory.words)
+  const { batchSize, flushIntervalMs, onFull, maxWaitMs, keys } = settingsOf(memory.words)
   const open = (): Lane | NoLane =>
     openLane(memory, threadIdFor(memory), batchSize, clockFor(flushIntervalMs), ancestorIds())
   let lane = open()
@@ -64,7 +64,7 @@ export function openWriterIn(memory: Memory): Writer {
   if (lane === 'stopped')
     throw new DirtyRingError('ERR_DIRTYRING_STOPPED', 'the tracker has stopped')
   if (lane === 'none-free') throw noWriterSlot(memory)
-  const writer = makeWriter(lane, { onFull, maxWaitMs })
+  const writer = makeWriter(lane, { onFull, maxWaitMs, keys })
   forgetStopped()
   addLane(lane)
   watchWorkersForWriter(memory, forgetStopped)

@@ -1,7 +1,8 @@
-import { checkWhole, isEngineError } from '../check.js'
+import { bytesOf, checkWhole, isEngineError, viewLength } from '../check.js'
 import { invalidArg, isRevoked, outOfRange } from '../errors.js'
 import {
   checkPair,
+  isTextKey,
   type Key,
   keyFrom,
   type KeyList,
@@ -12,7 +13,9 @@ import {
   readAll,
   readKey,
   type ReadonlyBigints,
+  type TextSink,
 } from '../keys.js'
+import type { Lane } from '../ring/lane.js'
 import { FingerprintSet } from '../set/fingerprint-set.js'
 import { isAtomic, laneOf, type Markable, partOf, type Writer } from './writer.js'
 
@@ -41,10 +44,15 @@ const KEYS_MAX = 2 ** 29
  */
 export class TxnBuffer implements Markable {
   #txnId: number | bigint
+  /** The keys in order; where a text stands, its pair is of no use. */
   #pairs: Int32Array
   #size = 0
+  /** The texts, and where each of them stands. */
+  #texts: (string | Uint8Array)[] = []
+  #textAt: number[] = []
   /** For has(): the first `#indexed` keys. Made at its first call. */
   #index: FingerprintSet | undefined
+  #textIndex: Set<string> | undefined
   #indexed = 0
 
   /**
@@ -82,7 +90,8 @@ export class TxnBuffer implements Markable {
    */
   mark(key: Key): boolean {
     this.#reserve(1)
-    readKey(key, this.#pairs, this.#size * 2)
+    if (isTextKey(key)) this.#addText(keep(key, 'key'), this.#size)
+    else readKey(key, this.#pairs, this.#size * 2)
     this.#size++
     return true
   }
@@ -112,9 +121,12 @@ export class TxnBuffer implements Markable {
    * @throws What {@link TxnBuffer.mark} throws.
    */
   markMany(keys: KeyList | ReadonlyBigints): boolean {
-    const source = openKeys(keys)
+    const list = new KeptTexts()
+    const source = openKeys(keys, 'any', list)
     checkCount(source.count)
-    this.#append(readAll(source), source.count)
+    const pairs = readAll(source)
+    const first = this.#append(pairs, source.count)
+    for (const [index, text] of list.texts) this.#addText(text, first + index)
     return true
   }
 
@@ -149,20 +161,30 @@ export class TxnBuffer implements Markable {
    * ```
    */
   has(key: Key): boolean {
-    const index = (this.#index ??= new FingerprintSet())
-    const found = index.has(key) // also checks the key
-    if (found || this.#indexed === this.#size) return found
-    index.addPairs(this.#pairs.subarray(this.#indexed * 2, this.#size * 2))
+    this.#indexAll()
+    if (isTextKey(key)) return this.#textIndex!.has(nameOf(keep(key, 'key')))
+    return this.#index!.has(key) // also checks the key
+  }
+
+  #indexAll(): void {
+    const numbers = (this.#index ??= new FingerprintSet())
+    const texts = (this.#textIndex ??= new Set())
+    let from = this.#indexed
+    for (let t = this.#textFrom(from); t <= this.#texts.length; t++) {
+      const to = t < this.#texts.length ? this.#textAt[t] : this.#size
+      numbers.addPairs(this.#pairs.subarray(from * 2, to * 2))
+      if (t < this.#texts.length) texts.add(nameOf(this.#texts[t]))
+      from = to + 1
+    }
     this.#indexed = this.#size
-    return index.has(key)
   }
 
   /**
-   * Walks the keys in the order in which they were marked: numbers up to 2^53-1, bigints above.
-   * Text comes back as its fingerprint.
+   * Walks the keys as they were marked, in their order: a numeric key up to 2^53-1 as a number, a
+   * larger one as a bigint.
    */
-  *[Symbol.iterator](): IterableIterator<number | bigint> {
-    for (let i = 0; i < this.#size; i++) yield this.#key(i)
+  *[Symbol.iterator](): IterableIterator<Key> {
+    for (let i = 0; i < this.#size; i++) yield this.#slice(i, i + 1)[0]
   }
 
   /**
@@ -170,15 +192,15 @@ export class TxnBuffer implements Markable {
    *
    * @returns The keys that it had, in the form and the order in which the iterator gives them.
    */
-  drain(): (number | bigint)[] {
-    const keys = Array.from({ length: this.#size }, (_, i) => this.#key(i))
-    this.#forget()
+  drain(): Key[] {
+    const keys = this.#slice(0, this.#size)
+    this.#forget(this.#size)
     return keys
   }
 
   /** Forgets the keys, because the transaction was rolled back. */
   clear(): void {
-    this.#forget()
+    this.#forget(this.#size)
   }
 
   /**
@@ -190,7 +212,7 @@ export class TxnBuffer implements Markable {
   reset(txnId: number | bigint = this.#txnId): void {
     checkTxnId(txnId)
     this.#txnId = txnId
-    this.#forget()
+    this.#forget(this.#size)
   }
 
   /**
@@ -209,12 +231,16 @@ export class TxnBuffer implements Markable {
     checkWriter(writer)
     // Once: another object with a method of that name may mark here meanwhile.
     const size = this.#size
-    const part = isAtomic(options) ? size : partOf(laneOf(writer))
+    const lane = isAtomic(options) ? undefined : laneOf(writer)
     let stored = 0
     try {
       do {
-        const end = Math.min(stored + part, size)
-        if (!writer.markPairs(this.#pairs.subarray(stored * 2, end * 2))) break
+        const end = lane === undefined ? size : this.#partEnd(stored, size, lane)
+        const isStored =
+          this.#textFrom(stored) === this.#textFrom(end)
+            ? writer.markPairs(this.#pairs.subarray(stored * 2, end * 2))
+            : writer.markMany(this.#slice(stored, end))
+        if (!isStored) break
         stored = end
       } while (stored < size)
     } catch (cause) {
@@ -222,32 +248,72 @@ export class TxnBuffer implements Markable {
       // A Proxy of a Writer, or another object with a method of that name.
       throw Object.assign(invalidArg('writer', 'a Writer', writer), { cause })
     } finally {
-      if (stored > 0) {
-        this.#pairs.copyWithin(0, stored * 2, this.#size * 2)
-        const left = Math.max(0, this.#size - stored)
-        this.#forget()
-        this.#size = left
-      }
+      if (stored > 0) this.#forget(stored)
     }
     return this.#size === 0
   }
 
-  #key(i: number): number | bigint {
-    return keyFrom(this.#pairs[i * 2] >>> 0, this.#pairs[i * 2 + 1] >>> 0)
+  /** Where a part from `from` on ends, of which a lane takes several. */
+  #partEnd(from: number, size: number, lane: Lane): number {
+    let left = lane.textWords >>> 2
+    const end = Math.min(from + partOf(lane), size)
+    for (let t = this.#textFrom(from); t < this.#texts.length && this.#textAt[t] < end; t++) {
+      // Three bytes a character are enough for any text.
+      left -= 3 + this.#texts[t].length
+      if (left < 0 && this.#textAt[t] > from) return this.#textAt[t]
+    }
+    return end
   }
 
-  #forget(): void {
-    this.#size = 0
+  /** The keys from .. to, as they were marked. */
+  #slice(from: number, to: number): Key[] {
+    const keys: Key[] = []
+    let t = this.#textFrom(from)
+    for (let i = from; i < to; i++) {
+      if (this.#textAt[t] === i) keys.push(this.#texts[t++])
+      else keys.push(keyFrom(this.#pairs[i * 2] >>> 0, this.#pairs[i * 2 + 1] >>> 0))
+    }
+    return keys
+  }
+
+  /** The index of the first text at or behind a key. */
+  #textFrom(at: number): number {
+    let low = 0
+    let high = this.#textAt.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#textAt[middle] < at) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  #addText(text: string | Uint8Array, at: number): void {
+    this.#texts.push(text)
+    this.#textAt.push(at)
+  }
+
+  /** Drops the first `count` keys. */
+  #forget(count: number): void {
+    const gone = this.#textFrom(count)
+    this.#pairs.copyWithin(0, count * 2, this.#size * 2)
+    this.#texts = this.#texts.slice(gone)
+    this.#textAt = this.#textAt.slice(gone).map((at) => at - count)
+    this.#size = Math.max(0, this.#size - count)
     if (this.#indexed === 0) return
     this.#indexed = 0
     this.#index?.clear()
+    this.#textIndex?.clear()
   }
 
-  #append(pairs: ArrayLike<number>, count: number): void {
+  /** Returns where the first of them stands. */
+  #append(pairs: ArrayLike<number>, count: number): number {
     // A getter or an iterator in a list may have marked here meanwhile: its keys come before these.
     this.#reserve(count)
-    this.#pairs.set(pairs, this.#size * 2)
+    const first = this.#size
+    this.#pairs.set(pairs, first * 2)
     this.#size += count
+    return first
   }
 
   #reserve(count: number): void {
@@ -259,6 +325,32 @@ export class TxnBuffer implements Markable {
     larger.set(this.#pairs.subarray(0, this.#size * 2))
     this.#pairs = larger
   }
+}
+
+/** The texts of a list, kept as they are. */
+class KeptTexts implements TextSink {
+  readonly size = 0
+  readonly texts: [index: number, text: string | Uint8Array][] = []
+  #prepared: string | Uint8Array = ''
+
+  prepare(key: string | Uint8Array, name: string | number): number {
+    this.#prepared = keep(key, name)
+    return 0
+  }
+
+  add(index: number): void {
+    this.texts.push([index, this.#prepared])
+  }
+}
+
+/** A text that changes no more: a copy of bytes, because their owner may write to them. */
+function keep(key: string | Uint8Array, name: string | number): string | Uint8Array {
+  return typeof key === 'string' ? key : bytesOf(key, viewLength(key, name)).slice()
+}
+
+/** A string that no other text has. */
+function nameOf(text: string | Uint8Array): string {
+  return typeof text === 'string' ? `s${text}` : `b${text.join()}`
 }
 
 function checkCount(count: number): void {

@@ -37,6 +37,13 @@ const SLICE_MS = 10
 /** Naps before a sleep, because a sleep costs both sides more: another thread has to end it. */
 const NAPS = 2
 
+/** When a call gives up that may wait more than once. */
+export interface WaitLimit {
+  /** Of performance.now(); undefined before its first wait. */
+  until: number | undefined
+  readonly maxWaitMs: number
+}
+
 /**
  * Waits until `count` keys have room (0: until what is staged is published). False when there is no
  * room, and this thread may not wait or is not to wait. Throws ERR_DIRTYRING_STALLED after
@@ -47,7 +54,7 @@ export function waitForRoom(
   count: number,
   text: number,
   mayWait: boolean,
-  maxWaitMs: number,
+  limit: WaitLimit,
 ): boolean {
   const { words, header } = lane
   if (hostsAny()) {
@@ -57,9 +64,10 @@ export function waitForRoom(
   }
   if (!mayWait || !platform.canBlock()) return false
   const started = nowMs()
+  limit.until ??= started + limit.maxWaitMs
   addTotal(words, header + LANE_WAITS, 1)
   try {
-    sleepUntilThere(lane, count, text, started, maxWaitMs)
+    sleepUntilThere(lane, count, text, started, limit)
   } finally {
     Atomics.store(words, header + LANE_WAITING, 0)
     addTotal(words, header + LANE_WAIT_US, Math.round((nowMs() - started) * 1000))
@@ -72,9 +80,9 @@ function sleepUntilThere(
   count: number,
   text: number,
   started: number,
-  maxWaitMs: number,
+  limit: WaitLimit,
 ): void {
-  const checkWait = limitsOf(lane, count, started, maxWaitMs)
+  const checkWait = limitsOf(lane, count, started, limit)
   // Not for a little room: looking all the time would take the aggregator's line away from it.
   const worthIt = Math.max(count, lane.capacity >>> 1)
   for (let i = 0; i < NAPS; i++) {
@@ -83,7 +91,7 @@ function sleepUntilThere(
   }
   if (isThere(lane, count, text) && (count === 0 || roomOf(lane) >= worthIt)) return
   for (;;) {
-    const left = started + maxWaitMs - nowMs()
+    const left = limit.until! - nowMs()
     if (hostsAny()) pumpHosted()
     if (sleepForRoom(lane, count, text, hostsAny() ? 1 : Math.max(0, Math.min(left, SLICE_MS))))
       return
@@ -97,7 +105,7 @@ function sleepUntilThere(
  * makes no progress for a while. A worker that is starting counts as progress: it starts without
  * this thread's help.
  */
-function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number): () => void {
+function limitsOf(lane: Lane, count: number, started: number, limit: WaitLimit): () => void {
   const isTrackerThread = lane.words[TRACKER_THREAD] === threadIdFor(lane.memory) + 1
   let progress = progressOf(lane)
   let progressAt = started
@@ -108,8 +116,8 @@ function limitsOf(lane: Lane, count: number, started: number, maxWaitMs: number)
       progress = progressOf(lane)
       progressAt = now
     }
-    if (now >= started + maxWaitMs)
-      throw stalledError(lane, count, `waited ${maxWaitMs} ms (maxWaitMs)`)
+    if (now >= limit.until!)
+      throw stalledError(lane, count, `waited ${limit.maxWaitMs} ms (maxWaitMs)`)
     const { noProgressMs } = patience
     if (isTrackerThread && now - progressAt >= noProgressMs) {
       const why = `the aggregator has made no progress for ${noProgressMs} ms`

@@ -11,9 +11,14 @@ import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import {
   badPair,
   checkFits,
+  checkKind,
+  encodeKey,
+  isHalf,
+  isTextKey,
   type Key,
   type KeyList,
   openKeys,
+  otherKind,
   pairCount,
   type Pairs,
   pairsFor,
@@ -21,8 +26,10 @@ import {
   readKey,
   readKeys,
   type ReadonlyBigints,
+  Texts,
 } from '../keys.js'
 import { LANE_REJECTED } from '../memory/map.js'
+import type { KeyKind } from '../memory/settings.js'
 import { addTotal } from '../memory/total.js'
 import { hostsAny, pumpHosted } from '../ring/hosted.js'
 import {
@@ -36,8 +43,14 @@ import {
   roomNow,
   stage,
   stageMany,
+  stageText,
+  textNeeded,
+  textRoomInBatch,
+  textRoomNow,
 } from '../ring/lane.js'
 import { type AbortSignalLike, signalOf, throwIfAborted } from '../signal.js'
+import { scratch as encoded } from '../text/encode.js'
+import { digest } from '../text/murmur.js'
 import { closeForGood, giveUp } from './lanes.js'
 import {
   closedError,
@@ -45,6 +58,7 @@ import {
   stoppedError,
   waitForRoom,
   waitForRoomAsync,
+  type WaitLimit,
   wouldBlockError,
 } from './wait.js'
 
@@ -58,14 +72,16 @@ const scratch = new Int32Array(2)
 export let laneOf: (writer: Writer) => Lane
 
 /** The constructor, for the modules that open writers. */
-export let makeWriter: (lane: Lane, waiting: Waiting) => Writer
+export let makeWriter: (lane: Lane, rules: Rules) => Writer
 
 /**
- * How a writer waits. The size of a batch, and when to publish it, are the lane's.
+ * How a writer waits, and what it takes. The size of a batch, and when to publish it, are the
+ * lane's.
  */
-export interface Waiting {
+export interface Rules {
   readonly onFull: 'wait' | 'reject'
   readonly maxWaitMs: number
+  readonly keys: KeyKind
 }
 
 /**
@@ -120,7 +136,12 @@ export class Writer implements Markable, Disposable {
    */
   readonly id: number
   readonly #lane: Lane
-  readonly #waiting: Waiting
+  readonly #rules: Rules
+  /** Whole numbers below 2^32 are keys: nearly every mark is one. */
+  readonly #takesIds: boolean
+  readonly #takesPairs: boolean
+  /** The texts of a list. Undefined if the lane keeps none: they are fingerprints then. */
+  readonly #texts: Texts | undefined
   #txnId: number | bigint | undefined
   /** A close() has begun and, because of an exception, not ended: the next one tries again. */
   #closing = false
@@ -131,14 +152,17 @@ export class Writer implements Markable, Disposable {
         throw invalidArg('writer', 'a Writer of this copy of the library', writer)
       return writer.#lane
     }
-    makeWriter = (lane, waiting) => new Writer(BY_LIBRARY, lane, waiting)
+    makeWriter = (lane, rules) => new Writer(BY_LIBRARY, lane, rules)
   }
 
-  private constructor(pass: typeof BY_LIBRARY, lane: Lane, waiting: Waiting) {
+  private constructor(pass: typeof BY_LIBRARY, lane: Lane, rules: Rules) {
     checkByLibrary(pass, 'Writer', 'Call openWriter(handle) or tracker.openWriter().')
     this.id = lane.id
     this.#lane = lane
-    this.#waiting = waiting
+    this.#rules = rules
+    this.#takesIds = rules.keys === 'any' || rules.keys === 'number'
+    this.#takesPairs = this.#takesIds || rules.keys === 'bigint'
+    this.#texts = lane.textWords > 0 ? new Texts(longestText(lane)) : undefined
   }
 
   /**
@@ -165,6 +189,9 @@ export class Writer implements Markable, Disposable {
    * ```
    */
   mark(key: Key): boolean {
+    if (typeof key === 'number' && key >>> 0 === key && this.#takesIds) return this.#stage(key, 0)
+    checkKind(key, this.#rules.keys)
+    if (this.#texts !== undefined && isTextKey(key)) return this.#stageText(key)
     readKey(key, scratch, 0)
     return this.#stage(scratch[0], scratch[1])
   }
@@ -194,10 +221,11 @@ export class Writer implements Markable, Disposable {
       typeof low === 'number' &&
       typeof high === 'number' &&
       (low >>> 0 === low || (low | 0) === low) &&
-      (high >>> 0 === high || (high | 0) === high)
+      (high >>> 0 === high || (high | 0) === high) &&
+      this.#takesPairs
     )
       return this.#stage(low, high)
-    throw badPair(low, high)
+    throw this.#badPair(low, high)
   }
 
   /**
@@ -223,25 +251,25 @@ export class Writer implements Markable, Disposable {
    */
   markMany(keys: KeyList | ReadonlyBigints, options?: { atomic?: boolean | undefined }): boolean {
     const atomic = isAtomic(options)
-    const source = openKeys(keys)
+    const texts = this.#texts === undefined ? undefined : new Texts(longestText(this.#lane))
+    const source = openKeys(keys, this.#rules.keys, texts)
     const { count } = source
-    const part = partOf(this.#lane)
-    if (atomic || count <= part) {
+    if (atomic) {
       checkFits('keys', count, this.#lane.capacity)
-      return this.#stageMany(readAll(source), count, 'keys')
+      return this.#stageMany(readAll(source), count, 'keys', texts)
     }
-    const scratch = source.pairs === undefined ? pairsFor(part) : undefined
-    for (let from = 0; from < count; from += part) {
-      const taken = Math.min(part, count - from)
-      if (scratch !== undefined) readKeys(source, scratch, 0, taken)
-      if (
-        !this.#stageMany(
-          scratch?.subarray(0, taken * 2) ?? source.pairs!.subarray(from * 2, (from + taken) * 2),
-          taken,
-          'keys',
-        )
-      )
-        return false
+    const part = partOf(this.#lane)
+    const scratch = source.pairs === undefined ? pairsFor(Math.min(part, count)) : undefined
+    for (let from = 0; from < count;) {
+      texts?.clear()
+      const most = Math.min(part, count - from)
+      const taken =
+        scratch === undefined
+          ? most
+          : readKeys(source, scratch, 0, most, this.#lane.textWords >>> 2)
+      const pairs = scratch ?? source.pairs!.subarray(from * 2, (from + taken) * 2)
+      if (!this.#stageMany(pairs, taken, 'keys', texts)) return false
+      from += taken
     }
     return true
   }
@@ -264,6 +292,7 @@ export class Writer implements Markable, Disposable {
   markPairs(pairs: Pairs, options?: { atomic?: boolean | undefined }): boolean {
     const atomic = isAtomic(options)
     const count = pairCount(pairs)
+    if (count > 0 && !this.#takesPairs) throw otherKind(this.#rules.keys, 'pairs', pairs)
     const part = partOf(this.#lane)
     if (atomic || count <= part) {
       checkFits('pairs', count, this.#lane.capacity)
@@ -411,7 +440,7 @@ export class Writer implements Markable, Disposable {
     }
     if (!lane.open || publish(lane)) return true
     if (isStopped(lane)) throw stoppedError(lane)
-    return waitForRoom(lane, 0, 0, this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
+    return waitForRoom(lane, 0, 0, this.#rules.onFull === 'wait', this.#limit())
   }
 
   /** Keys marked and not yet published, those of a running batch() included. */
@@ -428,10 +457,32 @@ export class Writer implements Markable, Disposable {
   }
 
   /**
+   * Bytes of text that can be marked now without waiting or refusal: as one text key, or as several
+   * that count 12 bytes more each. It holds until the next mark, as {@link Writer.room} does. 0 when
+   * closed or stopped, and with `maxStringsPerEpoch: 0`.
+   *
+   * @example
+   * ```js
+   * const path = '/users/7'
+   * if (writer.roomForText < 3 * path.length) await writer.waitForRoom(1, { textBytes: 3 * path.length })
+   * console.log(writer.mark(path)) // true
+   * ```
+   */
+  get roomForText(): number {
+    const lane = this.#lane
+    if (!lane.open || isStopped(lane) || this.#texts === undefined) return 0
+    // Any text of at most half of the room fits wherever it begins.
+    const words = (textRoomNow(lane) - 1) >> 1
+    return Math.max(0, Math.min((words - 2) * 4, longestText(lane)))
+  }
+
+  /**
    * Resolves when `keys` keys fit. Never blocks the thread; looks at least every 10 ms.
    *
    * @param keys - A whole number from 1 to `laneCapacity`, default 1.
-   * @param options - `signal`: when it aborts, the promise rejects with `signal.reason`.
+   * @param options - `textBytes`: as many bytes of text have to fit, as {@link Writer.roomForText}
+   * counts them; 0, the default, to laneTextBytes / 2 - 16. `signal`: when it aborts, the promise
+   * rejects with `signal.reason`.
    * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
    * @throws DirtyRingError `ERR_DIRTYRING_CLOSED` and `ERR_DIRTYRING_STOPPED`.
    *
@@ -444,14 +495,18 @@ export class Writer implements Markable, Disposable {
    */
   async waitForRoom(
     keys = 1,
-    options: { signal?: AbortSignalLike | undefined } = {},
+    options: { signal?: AbortSignalLike | undefined; textBytes?: number | undefined } = {},
   ): Promise<void> {
     const { capacity } = this.#lane
     checkWhole('keys', keys, 1, capacity, 'laneCapacity')
-    const signal = signalOf(options)
+    const signal = signalOf(options, 'textBytes')
+    const { textBytes = 0 } = options
+    checkWhole('options.textBytes', textBytes, 0, longestText(this.#lane))
     throwIfAborted(signal)
     this.#check()
-    await waitForRoomAsync(this.#lane, keys, 0, signal)
+    const text =
+      textBytes === 0 || this.#texts === undefined ? 0 : 2 * Texts.sizeOf(textBytes << 1) + 1
+    await waitForRoomAsync(this.#lane, keys, text, signal)
   }
 
   /** Whether the writer is closed, by close() or because its thread ends. */
@@ -499,23 +554,50 @@ export class Writer implements Markable, Disposable {
 
   #stage(low: number, high: number): boolean {
     if (stage(this.#lane, low, high)) return true
-    while (this.#makeRoom(1)) if (stage(this.#lane, low, high)) return true
+    const limit = this.#limit()
+    while (this.#makeRoom(1, limit, 0)) if (stage(this.#lane, low, high)) return true
     return false
   }
 
-  #stageMany(pairs: ArrayLike<number>, count: number, name: string): boolean {
+  #stageText(key: string | Uint8Array): boolean {
+    const lane = this.#lane
+    const longest = longestText(lane)
+    const limit = this.#limit()
+    for (;;) {
+      // Again after each wait: an aggregator on this thread may have run code that marks texts.
+      const head = encodeKey(key, longest)
+      if (stageText(lane, digest[0], digest[1], encoded.words, head)) return true
+      if (!this.#makeRoom(1, limit, textNeeded(lane, head))) return false
+    }
+  }
+
+  #stageMany(pairs: ArrayLike<number>, count: number, name: string, texts?: Texts): boolean {
     const lane = this.#lane
     this.#check()
     if (count === 0) return true
     if (count > lane.capacity)
       throw outOfRange(name, `at most ${lane.capacity} keys (laneCapacity)`, count)
-    if (stageMany(lane, pairs, count)) return true
-    while (this.#makeRoom(count)) if (stageMany(lane, pairs, count)) return true
+    const list = texts === undefined || texts.size === 0 ? undefined : texts
+    const text = list?.needed ?? 0
+    if (text > lane.textWords) throw tooMuchText(name, lane, text)
+    if (stageMany(lane, pairs, count, list)) return true
+    const limit = this.#limit()
+    while (this.#makeRoom(count, limit, text)) if (stageMany(lane, pairs, count, list)) return true
     return false
   }
 
+  /** When a call that waits gives up: all its waits together take maxWaitMs. */
+  #limit(): WaitLimit {
+    return { until: undefined, maxWaitMs: this.#rules.maxWaitMs }
+  }
+
+  #badPair(low: number, high: number): TypeError | RangeError {
+    const { keys } = this.#rules
+    return isHalf(low) && isHalf(high) ? otherKind(keys, 'low', low) : badPair(low, high)
+  }
+
   /** After a mark was refused: true when there is room now, false if nothing is to be stored. */
-  #makeRoom(count: number): boolean {
+  #makeRoom(count: number, limit: WaitLimit, text: number): boolean {
     const lane = this.#lane
     this.#check()
     let there = false
@@ -527,8 +609,9 @@ export class Writer implements Markable, Disposable {
           ((lane.end - lane.batchStart) | 0) + count,
         )
       }
-      there = waitForRoom(lane, count, 0, this.#waiting.onFull === 'wait', this.#waiting.maxWaitMs)
-      if (!there && this.#waiting.onFull === 'wait') throw wouldBlockError(lane, count)
+      if (lane.batching && textRoomInBatch(lane) < text) throw tooMuchText('use', lane, text)
+      there = waitForRoom(lane, count, text, this.#rules.onFull === 'wait', limit)
+      if (!there && this.#rules.onFull === 'wait') throw wouldBlockError(lane, count)
       if (!there && lane.batching)
         throw stalledError(
           lane,
@@ -554,6 +637,20 @@ export class Writer implements Markable, Disposable {
  */
 export function partOf(lane: Lane): number {
   return Math.max(1, lane.capacity >>> 2)
+}
+
+/** Bytes of the longest text key: with it any empty ring takes it, wherever it begins. */
+export function longestText(lane: Lane): number {
+  return lane.textWords * 2 - 16
+}
+
+function tooMuchText(name: string, lane: Lane, words: number): RangeError {
+  return outOfRange(
+    name,
+    `of at most ${lane.textWords * 4} bytes of text (laneTextBytes), the largest key counted twice`,
+    words * 4,
+    'Raise laneTextBytes, or mark in parts: { atomic: false }.',
+  )
 }
 
 /** The option `atomic` of a bag, checked. */
