@@ -220,9 +220,13 @@ function run(script, args, timeout, stderr = 'inherit') {
   const [file, argv] = rust
     ? [
         peers.rust,
-        [rust[1], args.distinct, args.count ?? (quick ? 20_000 : 8_000_000), args.writers ?? 1].map(
-          String,
-        ),
+        [
+          rust[1],
+          args.distinct,
+          args.count ?? (quick ? 20_000 : 8_000_000),
+          args.writers ?? 1,
+          args.text ?? '',
+        ].map(String),
       ]
     : [
         process.execPath,
