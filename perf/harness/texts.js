@@ -13,6 +13,10 @@ const WIDE_LENGTH = 16
 /** Of the built library: whether epochs hand back strings, and not their fingerprints. */
 export const hasStrings = 'strings' in SealedEpoch.prototype
 
+/** A note below what was measured without strings. */
+export const FINGERPRINTS_ONLY =
+  'This build marks text by its fingerprint: what dirtyring gives back here are no strings.'
+
 /** As it stands in tables. */
 export function nameOf(text) {
   return text === 'wide' ? '20 bytes, not all ASCII' : `${text} bytes`

@@ -34,8 +34,9 @@ if (isMainThread) {
   const { distinct, text, count } = args
   const streams = [uniformIds(count, distinct)]
   const { result, ...timed } = await timePipeline({ url: import.meta.url, kinds, args, streams })
-  const compared = Array.isArray(result) ? compare(result, streams[0], distinct, text) : result
-  report({ ...args, ...timed, ...compared, hasStrings })
+  const { back, ...more } = result
+  const compared = back === undefined ? {} : compare(back, streams[0], distinct, text)
+  report({ ...args, ...timed, ...compared, ...more, hasStrings })
   process.exit()
 } else {
   await writeStream(kinds)
@@ -60,10 +61,12 @@ async function dictionary({ distinct }) {
 
 /** An epoch of all that was sent, each key read back. */
 function epochsOf(tracker, handle, keysOf) {
+  const waits = () => tracker.stats().writers[0].waits
   let back
+  let before
   return {
     handles: [handle],
-    clear: () => undefined,
+    clear: () => void (before = waits()),
     async settle(_count, sent) {
       await sent
       await tracker.consume((epoch) => {
@@ -71,7 +74,7 @@ function epochsOf(tracker, handle, keysOf) {
         for (const key of keysOf(epoch)) back.push(key)
       })
     },
-    result: () => back,
+    result: () => ({ back, waits: waits() - before }),
   }
 }
 
@@ -118,7 +121,7 @@ function postMessages() {
       while (received < count) await new Promise((resolve) => (wake = resolve))
       back = listOf(set)
     },
-    result: () => back,
+    result: () => ({ back }),
   }
 }
 
@@ -142,7 +145,7 @@ function fillSet({ distinct, text }) {
   return (streams) => {
     const set = new Set()
     for (const ids of streams) for (let i = 0; i < ids.length; i++) set.add(table[ids[i]])
-    return listOf(set)
+    return { back: listOf(set) }
   }
 }
 

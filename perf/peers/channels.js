@@ -85,7 +85,7 @@ export const ringbufTexts = {
         back = []
         for (const key of set) back.push(key)
       },
-      result: () => back,
+      result: () => ({ back }),
     }
   },
   send(storage, buffer, { distinct, text }) {
