@@ -54,13 +54,19 @@ export function uniformIds(count, distinct, seed = 1) {
 
 /** Options of a tracker whose epochs hold so many of those texts. */
 export function roomFor(distinct, text) {
-  if (!hasStrings) return { maxKeysPerEpoch: 2 ** 21 }
-  // two words beside the payload, in each record
-  const bytes = distinct * (8 + Buffer.byteLength(textOf(0, text)) + 3)
+  if (!hasStrings) return {}
   return {
     maxStringsPerEpoch: 2 ** 21,
-    maxStringBytesPerEpoch: Math.max(2 ** 25, 2 ** Math.ceil(Math.log2(bytes))),
+    maxStringBytesPerEpoch: Math.max(
+      2 ** 25,
+      2 ** Math.ceil(Math.log2(storedBytes(distinct, text))),
+    ),
   }
+}
+
+/** So many texts, each padded to words behind two words. Epochs and dictionaries keep them so. */
+export function storedBytes(distinct, text) {
+  return distinct * (8 + 4 * Math.ceil(Buffer.byteLength(textOf(0, text)) / 4))
 }
 
 /** The keys of an epoch of texts; their fingerprints if the built library has no strings. */

@@ -17,11 +17,19 @@ import { isMainThread, parentPort } from 'node:worker_threads'
 import { DirtyTracker, KeyDictionary, openWriter } from '../../dist/index.js'
 import { args, report } from '../harness/args.js'
 import { onBatch, timePipeline, writeStream } from '../harness/pipeline.js'
-import { compare, hasStrings, roomFor, tableOf, textsIn, uniformIds } from '../harness/texts.js'
+import {
+  compare,
+  hasStrings,
+  roomFor,
+  storedBytes,
+  tableOf,
+  textsIn,
+  uniformIds,
+} from '../harness/texts.js'
 
 const kinds = {
-  dirtyring: { receive: dirtyring, send: marker, warmUps: 4 },
-  'dirtyring js': { receive: dirtyring, send: marker, warmUps: 4 },
+  dirtyring: { receive: dirtyring, send: marker, warmUps: 2 },
+  'dirtyring js': { receive: dirtyring, send: marker, warmUps: 2 },
   KeyDictionary: { receive: dictionary, send: numberer, warmUps: 2 },
   'postMessage, 64': { receive: postMessages, send: messenger(64), warmUps: 1 },
   'postMessage, 1,024': { receive: postMessages, send: messenger(1024), warmUps: 1 },
@@ -50,9 +58,12 @@ async function dirtyring({ kind, distinct, text }) {
   return epochsOf(tracker, tracker.handle, textsIn)
 }
 
-async function dictionary({ distinct }) {
+async function dictionary({ distinct, text }) {
   const tracker = await DirtyTracker.create()
-  const keys = KeyDictionary.create({ maxKeys: 2 * distinct })
+  const keys = KeyDictionary.create({
+    maxKeys: 2 * distinct,
+    maxBytes: 2 * storedBytes(distinct, text),
+  })
   const handles = { tracker: tracker.handle, keys: keys.handle }
   return epochsOf(tracker, handles, function* textsOf(epoch) {
     for (const id of epoch.ids()) yield keys.key(id)
