@@ -22,6 +22,11 @@ export function nameOf(text) {
   return text === 'wide' ? '20 bytes, not all ASCII' : `${text} bytes`
 }
 
+/** The text that a way is about whose name ends with it, behind a comma. */
+export function textIn(name) {
+  return TEXTS.find((text) => name?.endsWith(`, ${nameOf(text)}`))
+}
+
 /**
  * The text key of an id below 1,000,000. It is flat, as a key from a request is: one that V8 puts
  * together of two parts is copied at its first use.

@@ -29,7 +29,7 @@ const writer = tracker.openWriter()
 
 const ids = Array.from({ length: KEYS }, (_, i) => (i * 7919) % 2000)
 const bigints = ids.map((id) => fingerprint(`user:${id}`))
-const text = TEXTS.find((one) => args.name?.endsWith(nameOf(one)))
+const text = textIn(args.name)
 const texts = text === undefined ? [] : ids.map((id) => textOf(id, text))
 const bytes = texts.map((key) => Buffer.from(key))
 const many = BigUint64Array.from(bigints.slice(0, MANY))

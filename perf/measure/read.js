@@ -5,11 +5,11 @@
 import { DirtyTracker } from '../../dist/index.js'
 import { args, unlessQuick } from '../harness/args.js'
 import { bench } from '../harness/bench.js'
-import { nameOf, roomFor, tableOf, TEXTS, textsIn } from '../harness/texts.js'
+import { nameOf, roomFor, tableOf, textIn, TEXTS, textsIn } from '../harness/texts.js'
 
 const KEYS = unlessQuick(100_000, 1000)
 /** The text that a way is about; the epoch holds these keys only. */
-const text = TEXTS.find((one) => args.name?.endsWith(nameOf(one)))
+const text = textIn(args.name)
 const keys = text === undefined ? Array.from({ length: KEYS }, (_, id) => id) : tableOf(KEYS, text)
 const room = text === undefined ? {} : roomFor(KEYS, text)
 const tracker = await DirtyTracker.create({ aggregator: 'inline', ...room })
