@@ -8,7 +8,7 @@ import { DirtyTracker, fingerprint, TxnBuffer } from '../../dist/index.js'
 import { attachMemory } from '../../dist/memory/memory.js'
 import { args } from '../harness/args.js'
 import { bench, each } from '../harness/bench.js'
-import { hasStrings, nameOf, textOf, TEXTS } from '../harness/texts.js'
+import { hasStrings, nameOf, textIn, textOf, TEXTS } from '../harness/texts.js'
 
 const KEYS = 4096
 const MANY = 64
