@@ -6,6 +6,10 @@ import { bufferOver, encoder, type HostBuffer } from './host.js'
 import {
   absorb,
   begin,
+  C1,
+  C2,
+  C3,
+  C4,
   digest,
   finish,
   hashWords,
@@ -14,10 +18,6 @@ import {
   N3,
   N4,
   rotl,
-  scramble1,
-  scramble2,
-  scramble3,
-  scramble4,
 } from './murmur.js'
 
 /**
@@ -57,11 +57,9 @@ const { isWellFormed } = String.prototype as { isWellFormed?: (this: string) => 
  * with seed 0, is in `digest`.
  */
 export function encodeText(text: string): number {
-  if (text.length <= SHORT) {
-    const length = packAndHash(text, 0)
-    if (length >= 0) return length
-  }
-  const length = writeText(text)
+  const isShort = text.length <= SHORT
+  if (isShort && packAndHash(text, 0)) return text.length
+  const length = isShort ? writeUnits(text, 0, true) : writeText(text)
   hashWords(scratch.words, length, 0)
   return length
 }
@@ -75,21 +73,27 @@ export function encodeBytes(bytes: Uint8Array, length: number): number {
 
 /** encodeText() without the digest. */
 export function packText(text: string): number {
-  if (text.length <= SHORT) {
-    const length = pack(text)
-    if (length >= 0) return length
-  }
-  return writeText(text)
+  if (text.length > SHORT) return writeText(text)
+  return pack(text) ? text.length : writeUnits(text, 0, true)
 }
 
 /** encodeBytes() without the digest. */
 export function packBytes(bytes: Uint8Array, length: number): number {
   reserve(length)
-  const into = scratch.bytes
-  // First, so that the bytes that fill up the last word are zeros.
-  scratch.words[length >>> 2] = 0
-  if (length <= SHORT_BYTES) for (let i = 0; i < length; i++) into[i] = bytes[i]
-  else into.set(bytesOf(bytes, length))
+  const { words } = scratch
+  if (length > SHORT_BYTES) {
+    words[length >>> 2] = 0
+    scratch.bytes.set(bytesOf(bytes, length))
+    return length
+  }
+  // By shifts: a word that is read soon after its bytes were stored one by one has to wait for them.
+  const whole = length >>> 2
+  let i = 0
+  for (let at = 0; at < whole; at++, i += 4)
+    words[at] = bytes[i] | (bytes[i + 1] << 8) | (bytes[i + 2] << 16) | (bytes[i + 3] << 24)
+  let word = 0
+  for (let shift = 0; i < length; i++, shift += 8) word |= bytes[i] << shift
+  words[whole] = word
   return length
 }
 
@@ -99,13 +103,14 @@ export function packBytes(bytes: Uint8Array, length: number): number {
  */
 export function hashText(text: string, seed: number): void {
   const { length } = text
-  if (length <= SHORT && packAndHash(text, seed) >= 0) return
-  if (length > PIECE) {
+  if (length <= SHORT) {
+    if (!packAndHash(text, seed)) hashWords(usual, writeUnits(text, 0, false), seed)
+  } else if (length <= PIECE) {
+    reserve(3 * length)
+    hashWords(usual, writeUtf8(text, 0), seed)
+  } else {
     hashLongText(text, seed)
-    return
   }
-  reserve(3 * length)
-  hashWords(usual, writeUtf8(text, 0), seed)
 }
 
 /** The same for bytes, of which the caller has checked the length. */
@@ -135,8 +140,8 @@ function hashLongText(text: string, seed: number): void {
   finish(usual, 0, absorbed + filled)
 }
 
-/** Packs a short text's characters into words. -1 if they are not ASCII. */
-function pack(text: string): number {
+/** Packs a short text's characters into words. False if they are not ASCII. */
+function pack(text: string): boolean {
   const { length } = text
   if (scratch.words !== usual) reserve(0)
   const whole = length >>> 2
@@ -157,14 +162,14 @@ function pack(text: string): number {
     word |= unit << shift
   }
   usual[whole] = word
-  return all > 0x7f ? -1 : length
+  return all <= 0x7f
 }
 
 /**
  * pack(), and the digest in the same pass: 10 ns less than one after the other (16 characters,
  * Node 20).
  */
-function packAndHash(text: string, seed: number): number {
+function packAndHash(text: string, seed: number): boolean {
   const { length } = text
   if (scratch.words !== usual) reserve(0)
   let h1 = seed | 0
@@ -182,7 +187,7 @@ function packAndHash(text: string, seed: number): number {
     all = a | b | c | d
     let word = a | (b << 8) | (c << 16) | (d << 24)
     usual[0] = word
-    h1 = (Math.imul(rotl(h1 ^ scramble1(word), 19) + h2, 5) + N1) | 0
+    h1 = (Math.imul(rotl(h1 ^ Math.imul(rotl(Math.imul(word, C1), 15), C2), 19) + h2, 5) + N1) | 0
     a = charCodeAt.call(text, 4)
     b = charCodeAt.call(text, 5)
     c = charCodeAt.call(text, 6)
@@ -190,7 +195,7 @@ function packAndHash(text: string, seed: number): number {
     all |= a | b | c | d
     word = a | (b << 8) | (c << 16) | (d << 24)
     usual[1] = word
-    h2 = (Math.imul(rotl(h2 ^ scramble2(word), 17) + h3, 5) + N2) | 0
+    h2 = (Math.imul(rotl(h2 ^ Math.imul(rotl(Math.imul(word, C2), 16), C3), 17) + h3, 5) + N2) | 0
     a = charCodeAt.call(text, 8)
     b = charCodeAt.call(text, 9)
     c = charCodeAt.call(text, 10)
@@ -198,7 +203,7 @@ function packAndHash(text: string, seed: number): number {
     all |= a | b | c | d
     word = a | (b << 8) | (c << 16) | (d << 24)
     usual[2] = word
-    h3 = (Math.imul(rotl(h3 ^ scramble3(word), 15) + h4, 5) + N3) | 0
+    h3 = (Math.imul(rotl(h3 ^ Math.imul(rotl(Math.imul(word, C3), 17), C4), 15) + h4, 5) + N3) | 0
     a = charCodeAt.call(text, 12)
     b = charCodeAt.call(text, 13)
     c = charCodeAt.call(text, 14)
@@ -206,7 +211,8 @@ function packAndHash(text: string, seed: number): number {
     all |= a | b | c | d
     word = a | (b << 8) | (c << 16) | (d << 24)
     usual[3] = word
-    h4 = (Math.imul(rotl(h4 ^ scramble4(word), 13) + h1, 5) + N4) | 0
+    h4 = (Math.imul(rotl(h4 ^ Math.imul(rotl(Math.imul(word, C4), 18), C1), 13) + h1, 5) + N4) | 0
+    if (all > 0x7f) return false
     i = 16
     at = 4
   }
@@ -231,9 +237,9 @@ function packAndHash(text: string, seed: number): number {
     word |= unit << shift
   }
   usual[at] = word
-  if (all > 0x7f) return -1
+  if (all > 0x7f) return false
   finish(usual, first, length)
-  return length
+  return true
 }
 
 function writeText(text: string): number {
