@@ -150,7 +150,7 @@ describe.each(Object.entries(HOSTS))('text in a host %s', (_name, lacks) => {
   it('is written as WTF-8, hashed, and read back as it was: one other character anywhere', async () => {
     const text = await load(lacks)
     for (const other of ['\x7f', '\x80', 'é', '\u07ff', '\u0800', '語', '\uffff', '😀', ...LONE]) {
-      for (let length = 0; length < 34; length++)
+      for (let length = 0; length < 30; length++)
         for (const at of new Set([0, length >> 1, length]))
           check(text, `${'x'.repeat(at)}${other}${'y'.repeat(length - at)}`)
     }
@@ -181,14 +181,6 @@ describe.each(Object.entries(HOSTS))('text in a host %s', (_name, lacks) => {
           check(text, before + part.repeat(Math.ceil(length / part.length)).slice(0, length))
     },
   )
-
-  it('is written as WTF-8, hashed, and read back as it was: 1 MiB', async () => {
-    const text = await load(lacks)
-    check(text, 'key of many bytes, '.repeat(2 ** 16).slice(0, 2 ** 20))
-    check(text, `語${'x'.repeat(2 ** 16)}\ud800`)
-    check(text, 'x') // and nothing of it is left
-    expect(text.scratch.words.length).toBeLessThan(2 ** 16)
-  })
 
   it('of bytes that are no WTF-8 has U+FFFD where the host has it', async () => {
     const text = await load(lacks)
@@ -268,6 +260,17 @@ describe.each(Object.entries(HOSTS))('text in a host %s', (_name, lacks) => {
 })
 
 describe('the writers of text', () => {
+  it.each(['with all that Node has', 'without any of them'] as const)(
+    'take 1 MiB in a host %s, and drop the room for it at the next key',
+    async (name) => {
+      const text = await load(HOSTS[name])
+      check(text, 'key of many bytes, '.repeat(2 ** 16).slice(0, 2 ** 20))
+      check(text, `語${'x'.repeat(2 ** 16)}\ud800`)
+      check(text, 'x') // and nothing of it is left
+      expect(text.scratch.words.length).toBeLessThan(2 ** 16)
+    },
+  )
+
   it('give different strings different bytes', async () => {
     const text = await load({})
     fc.assert(
