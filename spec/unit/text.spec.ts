@@ -284,6 +284,20 @@ describe('the writers of text', () => {
     )
   })
 
+  it('write all of a text where the host stops early', async () => {
+    class TextEncoder {
+      encodeInto(text: string, into: Uint8Array): object {
+        return new globalThis.TextEncoder().encodeInto(text.slice(0, 20), into)
+      }
+    }
+    const text = await load({ TextEncoder })
+    expect(text.host.encoder).toBeInstanceOf(TextEncoder)
+    for (const part of ['x', 'é', '\ud800']) {
+      check(text, part.repeat(40))
+      check(text, part.repeat(9000))
+    }
+  })
+
   it.each(Object.entries(HOSTS))('are those that a host has %s', async (_name, lacks) => {
     const { host } = await load(lacks)
     expect([host.encoder, host.decoder, host.bufferOver].map((each) => each !== undefined)).toEqual(
