@@ -37,13 +37,13 @@ export interface TextSet {
  */
 export const HEAD_AT = 1
 /** Bytes of a head's text. */
-export function lengthOf(head: number): number {
+export function textBytesOf(head: number): number {
   return head >>> 1
 }
 
 /** Words of a record, and of a lane's entry, for a head. */
 export function recordWords(head: number): number {
-  return TEXT_HEADER + wordsFor(lengthOf(head))
+  return TEXT_HEADER + wordsFor(textBytesOf(head))
 }
 
 /**
@@ -92,7 +92,7 @@ export function indexTexts(set: TextSet, from: number, to: number): void {
     words[table + (x << 1)] = place + 1
     words[table + (x << 1) + 1] = hash
     set.count++
-    set.bytes += lengthOf(head)
+    set.bytes += textBytesOf(head)
     place += recordWords(head)
   }
 }
@@ -104,7 +104,7 @@ export function indexTexts(set: TextSet, from: number, to: number): void {
 export function containsText(set: TextSet, key: Int32Array, head: number): boolean {
   const { words, arena, table, shift, key0, key1 } = set
   const hash = keyedHash(key as SharedWords, 0, head, key0, key1)
-  const payload = wordsFor(lengthOf(head))
+  const payload = wordsFor(textBytesOf(head))
   const mask = (1 << (32 - shift)) - 1
   const at = -TEXT_HEADER
   return (
