@@ -101,7 +101,7 @@ describe("a page's host", () => {
 
   it('turns its event loop by a message, which no browser delays, or else by a timer', async () => {
     const { MessageChannel } = globalThis
-    const made: MessageChannel[] = []
+    const made: unknown[] = []
     const order: string[] = []
     try {
       page.MessageChannel = function () {
@@ -113,11 +113,14 @@ describe("a page's host", () => {
       await platform.turn()
       order.push('turn')
       expect([made.length, order]).toEqual([1, ['microtask', 'turn']])
+      page.Deno = {}
+      await platform.turn()
       page.MessageChannel = undefined
       await platform.turn()
       expect(made).toHaveLength(1)
     } finally {
       page.MessageChannel = MessageChannel
+      delete page.Deno
     }
   })
 
