@@ -109,8 +109,6 @@ export const OPTIONS = {
     max: 2 ** 26,
     isPowerOfTwo: true,
     byDefault: 2 ** 19,
-    unit: 'bytes',
-    about: 'text staged and in flight, of each writer',
   },
   epochSlots: {
     word: EPOCH_SLOTS,
@@ -129,21 +127,16 @@ export const OPTIONS = {
     min: 0,
     max: 2 ** 26,
     byDefault: 2 ** 20,
-    unit: 'keys',
-    about: 'distinct text keys that an epoch holds exactly; 0: text by its fingerprint',
   },
   maxStringBytesPerEpoch: {
     word: MAX_STRING_BYTES_PER_EPOCH,
     min: 1,
     max: 2 ** 31 - 1,
     byDefault: 2 ** 25,
-    unit: 'bytes',
-    about: 'bytes of those text keys',
   },
   keys: {
     word: KEY_KIND,
     choices: ['any', 'string', 'number', 'bigint', 'bytes'],
-    about: 'the kind of keys; another kind is refused',
   },
   flushIntervalMs: {
     word: FLUSH_INTERVAL_MS,
