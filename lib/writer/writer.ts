@@ -636,11 +636,12 @@ export class Writer implements Markable, Disposable {
       }
       if (lane.batching && textRoomInBatch(lane) < text) throw tooMuchText('use', lane, text)
       there = waitForRoom(lane, count, text, this.#rules.onFull === 'wait', limit)
-      if (!there && this.#rules.onFull === 'wait') throw wouldBlockError(lane, count)
+      if (!there && this.#rules.onFull === 'wait') throw wouldBlockError(lane, count, text)
       if (!there && lane.batching)
         throw stalledError(
           lane,
           count,
+          text,
           `onFull is 'reject', and inside batch() a mark must not be missed`,
         )
     } finally {
