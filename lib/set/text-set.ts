@@ -1,5 +1,6 @@
 import type { SharedWords } from '../memory/map.js'
 import { TEXT_HEADER, wordsFor } from '../memory/table-size.js'
+import type { NativeKernel } from './kernel.js'
 import { keyedHash } from './sip.js'
 
 /**
@@ -29,7 +30,12 @@ export interface TextSet {
   end: number
   readonly key0: number
   readonly key1: number
+  /** As in set/kernel.ts. */
+  native: NativeKernel | undefined
 }
+
+/** The most texts that a native kernel takes at once. */
+const NATIVE_TEXTS = 256
 
 /**
  * What follows a text's first word, the hash of a record or the tag of a lane's entry: its length in
@@ -53,6 +59,7 @@ export function recordWords(head: number): number {
  * its bytes.
  */
 export function insertTexts(set: TextSet, list: number, from: number, to: number): number {
+  if (set.native !== undefined) return insertNative(set, set.native, list, from, to)
   const { words, arena, table, shift, limit, maxBytes, key0, key1 } = set
   const mask = (1 << (32 - shift)) - 1
   for (let i = from; i < to; i++) {
@@ -77,12 +84,52 @@ export function insertTexts(set: TextSet, list: number, from: number, to: number
   return to
 }
 
+/** insertTexts() in WebAssembly. */
+function insertNative(
+  set: TextSet,
+  native: NativeKernel,
+  list: number,
+  from: number,
+  to: number,
+): number {
+  const { words, arena, table, shift, limit, maxBytes, key0, key1 } = set
+  while (from < to) {
+    const stop = Math.min(from + NATIVE_TEXTS, to)
+    const done = native.insertTexts(
+      (list + from) << 2,
+      (list + stop) << 2,
+      arena << 2,
+      (arena + set.end) << 2,
+      table << 2,
+      shift,
+      limit - set.count,
+      maxBytes - set.bytes,
+      key0,
+      key1,
+    )
+    const added = done & 0x1ff
+    set.count += added
+    for (let i = 0; i < added; i++) {
+      const head = words[arena + set.end + HEAD_AT]
+      set.bytes += bytesOf(head)
+      set.end += recordWords(head)
+    }
+    from += done >>> 9
+    if (from < stop) break
+  }
+  return from
+}
+
 /**
  * Enters the records at [from .. to) of the arena into the table. The caller knows that they are
- * distinct and new. Counts them.
+ * distinct and new, and counts them.
  */
 export function indexTexts(set: TextSet, from: number, to: number): void {
-  const { words, arena, table, shift } = set
+  const { words, arena, table, shift, native } = set
+  if (native !== undefined) {
+    native.indexTexts((arena + from) << 2, (arena + to) << 2, arena << 2, table << 2, shift)
+    return
+  }
   const mask = (1 << (32 - shift)) - 1
   for (let place = from; place < to;) {
     const hash = words[arena + place]
@@ -91,8 +138,6 @@ export function indexTexts(set: TextSet, from: number, to: number): void {
     while (words[table + (x << 1)] !== 0) x = (x + 1) & mask
     words[table + (x << 1)] = place + 1
     words[table + (x << 1) + 1] = hash
-    set.count++
-    set.bytes += bytesOf(head)
     place += recordWords(head)
   }
 }
