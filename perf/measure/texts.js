@@ -67,9 +67,7 @@ function prepare(distinct, bytes, isNative) {
   const scratch = table + 2 * cells
   const memory = reserveNative((scratch + SCRATCH_WORDS) * 4)
   const words = new Int32Array(memory.buffer)
-  const native = isNative
-    ? nativeKernel(memory, secretsAt(secrets, 0), scratch)
-    : undefined
+  const native = isNative ? nativeKernel(memory, secretsAt(secrets, 0), scratch) : undefined
   const random = randomFrom(1)
   const fill = (at, id) => {
     words[at] = id + 1

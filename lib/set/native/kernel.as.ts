@@ -347,7 +347,10 @@ export function insertTexts(
     let cell = homeCell(from, table, shift)
     let seen = load<u64>(cell)
     while (<u32>seen != 0) {
-      if (<u32>(seen >> 32) == hash && isRecordOf(before + (<usize>(<u32>seen) << 2), entry, head))
+      if (
+        <u32>(seen >> 32) == hash &&
+        isRecordOf(before + ((<usize>(<u32>seen)) << 2), entry, head)
+      )
         break
       cell += 8
       if (cell == tableEnd) cell = table
@@ -355,7 +358,7 @@ export function insertTexts(
     }
     if (<u32>seen != 0) continue
     const length = head >>> 1
-    if (added == texts || length > bytes) return (<i32>((place - list) >> 2) << 9) | added
+    if (added == texts || length > bytes) return ((<i32>((place - list) >> 2)) << 9) | added
     bytes -= length
     added++
     store<u64>(tail, (<u64>hash) | ((<u64>head) << 32))
@@ -369,7 +372,7 @@ export function insertTexts(
       tail += 4
     }
   }
-  return (<i32>((end - list) >> 2) << 9) | added
+  return ((<i32>((end - list) >> 2)) << 9) | added
 }
 
 /** The home cell of the hash at `at`. */
