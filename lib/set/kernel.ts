@@ -48,7 +48,7 @@ export interface NativeKernel {
   /** Not for key 0. Returns 1 if the key is in the table. */
   contains(lo: number, hi: number, table: number, shift: number): number
   /**
-   * Takes at most NATIVE_TEXTS texts, whose word indexes are at [list .. end). Their records go to
+   * Takes at most 256 texts, whose word indexes are at [list .. end). Their records go to
    * `tail`, while there is room for so many texts and bytes. Returns texts taken << 9 | new texts.
    */
   insertTexts(

@@ -34,9 +34,6 @@ export interface TextSet {
   native: NativeKernel | undefined
 }
 
-/** The most texts that a native kernel takes at once. */
-const NATIVE_TEXTS = 256
-
 /**
  * What follows a text's first word, the hash of a record or the tag of a lane's entry: its length in
  * bytes << 1 | 1 for bytes, 0 for characters. Then comes the payload, padded with zeros.
@@ -59,15 +56,50 @@ export function recordWords(head: number): number {
  * its bytes.
  */
 export function insertTexts(set: TextSet, list: number, from: number, to: number): number {
-  if (set.native !== undefined) return insertNative(set, set.native, list, from, to)
+  const { native } = set
+  while (from < to) {
+    const stop = Math.min(from + GROUP, to)
+    from =
+      native === undefined
+        ? insertGroup(set, list, from, stop)
+        : insertNative(set, native, list, from, stop)
+    if (from < stop) break
+  }
+  return from
+}
+
+/** The most texts whose hashes, and cells, are found together. */
+const GROUP = 256
+/** The hashes, and a place for what is loaded for the sake of loading it. */
+const hashes = new Int32Array(GROUP + 1)
+/** With a shift below this a table is larger than 1 MiB, and so than a core's own cache. */
+const FAR_SHIFT = 15
+
+/**
+ * First come all hashes. Of a table that does not fit the cache then come all home cells, and all
+ * records that those name, in loops so short that a processor has dozens of them on their way at
+ * once. (On the aggregator's own memory: no other thread writes it.)
+ */
+function insertGroup(set: TextSet, list: number, from: number, to: number): number {
   const { words, arena, table, shift, limit, maxBytes, key0, key1 } = set
   const mask = (1 << (32 - shift)) - 1
+  const n = to - from
+  for (let i = 0; i < n; i++) {
+    const at = words[list + from + i]
+    hashes[i] = keyedHash(words, at + TEXT_HEADER, words[at + HEAD_AT], key0, key1)
+  }
+  if (shift < FAR_SHIFT) {
+    let sum = 0
+    for (let i = 0; i < n; i++) sum |= words[table + ((hashes[i] >>> shift) << 1)]
+    for (let i = 0; i < n; i++) sum |= words[arena + words[table + ((hashes[i] >>> shift) << 1)]]
+    hashes[GROUP] = sum
+  }
   for (let i = from; i < to; i++) {
     const at = words[list + i]
     const head = words[at + HEAD_AT]
     const length = head >>> 1
     const payload = (length + 3) >>> 2
-    const hash = keyedHash(words, at + TEXT_HEADER, head, key0, key1)
+    const hash = hashes[i - from]
     const cell = findText(words, words, at, head, payload, hash, arena, table, hash >>> shift, mask)
     if (cell < 0) continue
     if (set.count === limit || set.bytes + length > maxBytes) return i
@@ -84,7 +116,7 @@ export function insertTexts(set: TextSet, list: number, from: number, to: number
   return to
 }
 
-/** insertTexts() in WebAssembly. */
+/** insertTexts() in WebAssembly, of a group. */
 function insertNative(
   set: TextSet,
   native: NativeKernel,
@@ -93,31 +125,26 @@ function insertNative(
   to: number,
 ): number {
   const { words, arena, table, shift, limit, maxBytes, key0, key1 } = set
-  while (from < to) {
-    const stop = Math.min(from + NATIVE_TEXTS, to)
-    const done = native.insertTexts(
-      (list + from) << 2,
-      (list + stop) << 2,
-      arena << 2,
-      (arena + set.end) << 2,
-      table << 2,
-      shift,
-      limit - set.count,
-      maxBytes - set.bytes,
-      key0,
-      key1,
-    )
-    const added = done & 0x1ff
-    set.count += added
-    for (let i = 0; i < added; i++) {
-      const head = words[arena + set.end + HEAD_AT]
-      set.bytes += bytesOf(head)
-      set.end += recordWords(head)
-    }
-    from += done >>> 9
-    if (from < stop) break
+  const done = native.insertTexts(
+    (list + from) << 2,
+    (list + to) << 2,
+    arena << 2,
+    (arena + set.end) << 2,
+    table << 2,
+    shift,
+    limit - set.count,
+    maxBytes - set.bytes,
+    key0,
+    key1,
+  )
+  const added = done & 0x1ff
+  set.count += added
+  for (let i = 0; i < added; i++) {
+    const head = words[arena + set.end + HEAD_AT]
+    set.bytes += bytesOf(head)
+    set.end += recordWords(head)
   }
-  return from
+  return from + (done >>> 9)
 }
 
 /**
