@@ -1,8 +1,8 @@
 import { checkByteOrder } from './byte-order.js'
 import { checkBag, typedArrayName, viewLength } from './check.js'
 import { invalidArg, outOfRange } from './errors.js'
-import { hashBytes as hashView, hashText as hashString } from './text/encode.js'
-import { digest as state } from './text/murmur.js'
+import { hashText as hashString } from './text/encode.js'
+import { digest as state, hashView } from './text/murmur.js'
 
 // When the library is loaded: a fingerprint must be the same on every machine.
 checkByteOrder()

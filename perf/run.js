@@ -14,7 +14,7 @@ import { questions } from './questions/index.js'
 
 const HELP = `Usage: npm run perf -- [options]
 
-  (none)               ask the default questions: under ten minutes
+  (none)               ask the default questions: a quarter of an hour
   --all                ask each question in full, with more rounds; continue a run that was cut off
   --only NAME,...      ask some questions only
   --rounds N           measure each figure N times (3; with --all 7)
@@ -220,9 +220,13 @@ function run(script, args, timeout, stderr = 'inherit') {
   const [file, argv] = rust
     ? [
         peers.rust,
-        [rust[1], args.distinct, args.count ?? (quick ? 20_000 : 8_000_000), args.writers ?? 1].map(
-          String,
-        ),
+        [
+          rust[1],
+          args.distinct,
+          args.count ?? (quick ? 20_000 : 8_000_000),
+          args.writers ?? 1,
+          args.text ?? '',
+        ].map(String),
       ]
     : [
         process.execPath,

@@ -40,13 +40,13 @@ export interface TextSet {
  */
 export const HEAD_AT = 1
 /** Bytes of a head's text. */
-export function bytesOf(head: number): number {
+export function textBytesOf(head: number): number {
   return head >>> 1
 }
 
 /** Words of a record, and of a lane's entry, for a head. */
 export function recordWords(head: number): number {
-  return TEXT_HEADER + wordsFor(bytesOf(head))
+  return TEXT_HEADER + wordsFor(textBytesOf(head))
 }
 
 /**
@@ -141,7 +141,7 @@ function insertNative(
   set.count += added
   for (let i = 0; i < added; i++) {
     const head = words[arena + set.end + HEAD_AT]
-    set.bytes += bytesOf(head)
+    set.bytes += textBytesOf(head)
     set.end += recordWords(head)
   }
   return from + (done >>> 9)
@@ -176,7 +176,7 @@ export function indexTexts(set: TextSet, from: number, to: number): void {
 export function containsText(set: TextSet, key: Int32Array, head: number): boolean {
   const { words, arena, table, shift, key0, key1 } = set
   const hash = keyedHash(key as SharedWords, 0, head, key0, key1)
-  const payload = wordsFor(bytesOf(head))
+  const payload = wordsFor(textBytesOf(head))
   const mask = (1 << (32 - shift)) - 1
   const at = -TEXT_HEADER
   return (
