@@ -100,8 +100,16 @@ function insertGroup(set: TextSet, list: number, from: number, to: number): numb
     const length = head >>> 1
     const payload = (length + 3) >>> 2
     const hash = hashes[i - from]
-    const cell = findText(words, words, at, head, payload, hash, arena, table, hash >>> shift, mask)
-    if (cell < 0) continue
+    let x = hash >>> shift
+    let cell = table + (x << 1)
+    let place = words[cell]
+    while (place !== 0) {
+      if (words[cell + 1] === hash && isRecordOf(words, arena + place - 1, words, at, head)) break
+      x = (x + 1) & mask
+      cell = table + (x << 1)
+      place = words[cell]
+    }
+    if (place !== 0) continue
     if (set.count === limit || set.bytes + length > maxBytes) return i
     const record = arena + set.end
     words[record] = hash
@@ -175,54 +183,34 @@ export function indexTexts(set: TextSet, from: number, to: number): void {
  */
 export function containsText(set: TextSet, key: Int32Array, head: number): boolean {
   const { words, arena, table, shift, key0, key1 } = set
-  const hash = keyedHash(key as SharedWords, 0, head, key0, key1)
-  const payload = wordsFor(textBytesOf(head))
+  const source = key as SharedWords
+  const hash = keyedHash(source, 0, head, key0, key1)
   const mask = (1 << (32 - shift)) - 1
-  const at = -TEXT_HEADER
-  return (
-    findText(
-      words,
-      key as SharedWords,
-      at,
-      head,
-      payload,
-      hash,
-      arena,
-      table,
-      hash >>> shift,
-      mask,
-    ) < 0
-  )
-}
-
-/**
- * Looks for the text at source[at ..], from the cell `x` on. Returns the word index of the empty
- * cell at which the search ended, or -1 if the text is in.
- */
-function findText(
-  words: SharedWords,
-  source: SharedWords,
-  at: number,
-  head: number,
-  payload: number,
-  hash: number,
-  arena: number,
-  table: number,
-  x: number,
-  mask: number,
-): number {
+  let x = hash >>> shift
   for (;;) {
     const cell = table + (x << 1)
     const place = words[cell]
-    if (place === 0) return cell
-    if (words[cell + 1] === hash) {
-      const record = arena + place - 1
-      if (words[record + HEAD_AT] === head) {
-        let k = 0
-        while (k < payload && words[record + TEXT_HEADER + k] === source[at + TEXT_HEADER + k]) k++
-        if (k === payload) return -1
-      }
-    }
+    if (place === 0) return false
+    if (
+      words[cell + 1] === hash &&
+      isRecordOf(words, arena + place - 1, source, -TEXT_HEADER, head)
+    )
+      return true
     x = (x + 1) & mask
   }
+}
+
+/** Tells whether the record at words[record] has this head, and the payload of source[at ..]. */
+function isRecordOf(
+  words: SharedWords,
+  record: number,
+  source: SharedWords,
+  at: number,
+  head: number,
+): boolean {
+  if (words[record + HEAD_AT] !== head) return false
+  const size = recordWords(head)
+  let k = TEXT_HEADER
+  while (k < size && words[record + k] === source[at + k]) k++
+  return k === size
 }

@@ -19,7 +19,7 @@ import { indexTexts, insertTexts, recordWords } from '../../dist/set/text-set.js
 import { args, report, unlessQuick } from '../harness/args.js'
 
 const COUNT = unlessQuick(1_000_000, 5_000)
-const ROUNDS = unlessQuick(5, 1)
+const ROUNDS = unlessQuick(args.rounds ?? 5, 1)
 /** Texts of a batch. */
 const BATCH = args.batch ?? GATHERED_MAX
 /** Doublings at once. */
