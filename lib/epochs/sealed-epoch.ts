@@ -547,6 +547,7 @@ function textsOf(memory: Memory, slot: number, header: SlotHeader): TextSet {
     count: header.textCount,
     bytes: header.textBytes,
     end: header.textEnd,
+    native: undefined,
     ...textSecretsAt(words, TEXT_SECRETS),
   }
 }
