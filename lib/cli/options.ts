@@ -140,11 +140,13 @@ function flagOf(option: string): string {
 const trackerOptions = Object.entries<OptionRow>(OPTIONS).map(trackerOption)
 
 export function demoOptionsHelp(): string {
-  const line = ({ name, value, byDefault, about }: Option): string =>
-    `  ${`--${name} <${value}>`.padEnd(30)}${about} (${byDefault})`
+  const flag = ({ name, value }: Option): string => `--${name} <${value}>`
+  const width = 2 + Math.max(...[...demoOptions, ...trackerOptions].map((o) => flag(o).length))
+  const line = (option: Option): string =>
+    `  ${flag(option).padEnd(width)}${option.about} (${option.byDefault})`
   return `Options (defaults in brackets):
 ${demoOptions.map(line).join('\n')}
-  ${'--plain'.padEnd(30)}one line an epoch, also on a terminal
+  ${'--plain'.padEnd(width)}one line an epoch, also on a terminal
 
 Options of the tracker:
 ${trackerOptions.map(line).join('\n')}`
