@@ -117,6 +117,7 @@ const demosOwn: { readonly [name in keyof TrackerOptions]?: Partial<Option> } = 
   maxWriters: { byDefault: `${OPTIONS.maxWriters.byDefault}, or writers + ${WRITERS_BESIDE}` },
   maxKeysPerEpoch: { byDefault: '95 % of rows' },
   aggregator: { value: 'worker|inline' },
+  keys: { value: 'any|number' },
 }
 
 function trackerOption([name, row]: [string, OptionRow]): Option {
@@ -247,7 +248,9 @@ function readTrackerOptions(values: Values, writers: number, rows: number): Trac
     const text = values[flagOf(name)]
     if (typeof text === 'string') options[name] = numberOrText(text)
   }
-  const { aggregator } = options
+  const { aggregator, keys } = options
+  if (keys !== undefined && keys !== 'any' && keys !== 'number')
+    throw mustBe('"--keys"', `'any' or 'number'`, values.keys)
   if (aggregator !== undefined && aggregator !== 'worker' && aggregator !== 'inline')
     throw mustBe('"--aggregator"', `'worker' or 'inline'`, values.aggregator)
   const { maxWriters } = resolved(options)
