@@ -130,6 +130,7 @@ describe('the command line', () => {
     [['demo', '--batch-size', 'abc'], '"--batch-size" must be a number, got "abc"'],
     [['demo', '--on-full', 'drop'], `"--on-full" must be 'wait' or 'reject', got "drop"`],
     [['demo', '--aggregator', 'none'], `"--aggregator" must be 'worker' or 'inline', got "none"`],
+    [['demo', '--keys', 'string'], `"--keys" must be 'any' or 'number', got "string"`],
     [['demo', '--max-writers', '4'], '"--max-writers" must be at least 7 for 4 writers, got 4'],
   ])('refuses %j in one line', async (args, message) => {
     expect(await dirtyring(args)).toEqual({
