@@ -93,10 +93,10 @@ const routes = {
 }
 
 const server = createServer((request, response) => {
-  const { pathname, searchParams } = new URL(request.url, 'http://localhost')
-  const route = routes[`${request.method} ${pathname}`]
+  const [path, query] = request.url.split('?')
+  const route = routes[`${request.method} ${path}`]
   if (route === undefined) response.writeHead(404).end()
-  else route(searchParams, response)
+  else route(new URLSearchParams(query), response)
 })
 server.listen(Number(values.port), '127.0.0.1', () => {
   console.log(`http://127.0.0.1:${server.address().port}`)

@@ -28,7 +28,7 @@ import { TEXT_HEADER } from '../memory/table-size.js'
 import { EPOCH_MASK } from '../ring/token.js'
 import { contains, type SetState, shiftFor } from '../set/kernel.js'
 import { secretsAt, textSecretsAt } from '../set/mix.js'
-import { bytesOf, containsText, HEAD_AT, recordWords, type TextSet } from '../set/text-set.js'
+import { containsText, HEAD_AT, recordWords, textBytesOf, type TextSet } from '../set/text-set.js'
 import { decodeBytes, decodeText } from '../text/decode.js'
 import { scratch as encoded } from '../text/encode.js'
 import type { Epoch, InexactReason } from './epoch.js'
@@ -317,8 +317,8 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
       const payload = at + TEXT_HEADER
       at += recordWords(head)
       yield (head & 1) === 0
-        ? decodeText(words, payload, bytesOf(head))
-        : decodeBytes(words, payload, bytesOf(head))
+        ? decodeText(words, payload, textBytesOf(head))
+        : decodeBytes(words, payload, textBytesOf(head))
     }
   }
 
@@ -547,6 +547,7 @@ function textsOf(memory: Memory, slot: number, header: SlotHeader): TextSet {
     count: header.textCount,
     bytes: header.textBytes,
     end: header.textEnd,
+    native: undefined,
     ...textSecretsAt(words, TEXT_SECRETS),
   }
 }

@@ -176,7 +176,10 @@ function writeUtf8(text: string, at: number): number {
   let end: number
   if (encoder !== undefined) {
     const into = at === 0 ? scratch.bytes : scratch.bytes.subarray(at)
-    end = at + encoder.encodeInto(text, into).written
+    const { read, written } = encoder.encodeInto(text, into)
+    // Without an error, a writer may stop early.
+    if (read !== text.length) return writeUnits(text, at, false)
+    end = at + written
   } else if (bufferOver !== undefined) {
     end = at + bufferOfScratch().write(text, at)
   } else {

@@ -15,6 +15,7 @@ export const digest = new Int32Array(4)
 // two): 11 ns a character instead of 3 (Node 20).
 // eslint-disable-next-line @typescript-eslint/unbound-method
 const { charCodeAt } = String.prototype
+
 // Not exported: the engine takes the value of an exported constant for one that changes (Node 20).
 const C1 = 0x239b961b
 const C2 = 0xab0e9789 | 0

@@ -209,10 +209,10 @@ export function* textsIn(core, get, at, end) {
   while (at < end) {
     const head = yield* get(at + core.HEAD_AT)
     let name = ''
-    for (let k = 0; k < core.bytesOf(head); k++)
+    for (let k = 0; k < core.textBytesOf(head); k++)
       name += String.fromCharCode(((yield* get(at + 2 + (k >> 2))) >>> (8 * (k & 3))) & 255)
     names.push(textName(name))
-    at += 2 + ((core.bytesOf(head) + 3) >> 2)
+    at += 2 + ((core.textBytesOf(head) + 3) >> 2)
   }
   return names
 }

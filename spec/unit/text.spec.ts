@@ -284,6 +284,21 @@ describe('the writers of text', () => {
     )
   })
 
+  it('write all of a text where the host stops early', async () => {
+    const real = new TextEncoder()
+    class EarlyEncoder {
+      encodeInto(text: string, into: Uint8Array): object {
+        return real.encodeInto(text.slice(0, 20), into)
+      }
+    }
+    const text = await load({ TextEncoder: EarlyEncoder })
+    expect(text.host.encoder).toBeInstanceOf(EarlyEncoder)
+    for (const part of ['x', 'é', '\ud800']) {
+      check(text, part.repeat(40))
+      check(text, part.repeat(9000))
+    }
+  })
+
   it.each(Object.entries(HOSTS))('are those that a host has %s', async (_name, lacks) => {
     const { host } = await load(lacks)
     expect([host.encoder, host.decoder, host.bufferOver].map((each) => each !== undefined)).toEqual(
