@@ -28,6 +28,7 @@ const HELP = `Usage: npm run perf -- [options]
     --epoch MS           time between two cuts (1000)
     --keys N             distinct keys that are marked (1e6)
     --skew X             how unevenly: 0 is uniform, 0.99 like a cache (0.99)
+    --text N             the keys are strings of N bytes; 0: they are numbers (0)
 
 Questions: QUESTIONS
 
@@ -51,6 +52,7 @@ const { values } = understood(() =>
       epoch: { type: 'string', default: '1000' },
       keys: { type: 'string', default: '1e6' },
       skew: { type: 'string', default: '0.99' },
+      text: { type: 'string', default: '0' },
     },
   }),
 )
@@ -66,8 +68,9 @@ const { chosen, rounds, load } = understood(() => ({
     writers: number('writers', 1, 64),
     rate: number('rate', 0, 1e9),
     epoch: number('epoch', 1, 60_000),
-    keys: number('keys', 1, 1e8),
+    keys: number('keys', 1, values.text === '0' ? 1e8 : 1e6),
     skew: skewNumber(),
+    text: values.text === '0' ? 0 : number('text', 8, 4096),
   },
 }))
 /** A measurement that takes longer hangs. */

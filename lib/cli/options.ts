@@ -139,6 +139,7 @@ const demosOwn: { readonly [name in keyof TrackerOptions]?: Partial<Option> } = 
   maxWriters: { byDefault: `${OPTIONS.maxWriters.byDefault}, or writers + ${WRITERS_BESIDE}` },
   maxKeysPerEpoch: { byDefault: '95 % of rows' },
   aggregator: { value: 'worker|inline' },
+  keys: { value: 'any|number' },
 }
 
 function trackerOption(name: keyof typeof OPTIONS): Option {
@@ -161,11 +162,13 @@ function flagOf(option: string): string {
 const trackerOptions = (Object.keys(OPTIONS) as (keyof typeof OPTIONS)[]).map(trackerOption)
 
 export function demoOptionsHelp(): string {
-  const line = ({ name, value, byDefault, about }: Option): string =>
-    `  ${`--${name} <${value}>`.padEnd(30)}${about} (${byDefault})`
+  const flag = ({ name, value }: Option): string => `--${name} <${value}>`
+  const width = 2 + Math.max(...[...demoOptions, ...trackerOptions].map((o) => flag(o).length))
+  const line = (option: Option): string =>
+    `  ${flag(option).padEnd(width)}${option.about} (${option.byDefault})`
   return `Options (defaults in brackets):
 ${demoOptions.map(line).join('\n')}
-  ${'--plain'.padEnd(30)}one line an epoch, also on a terminal
+  ${'--plain'.padEnd(width)}one line an epoch, also on a terminal
 
 Options of the tracker:
 ${trackerOptions.map(line).join('\n')}`
@@ -266,7 +269,9 @@ function readTrackerOptions(values: Values, writers: number, rows: number): Trac
     const text = values[flagOf(name)]
     if (typeof text === 'string') options[name] = numberOrText(text)
   }
-  const { aggregator } = options
+  const { aggregator, keys } = options
+  if (keys !== undefined && keys !== 'any' && keys !== 'number')
+    throw mustBe('"--keys"', `'any' or 'number'`, values.keys)
   if (aggregator !== undefined && aggregator !== 'worker' && aggregator !== 'inline')
     throw mustBe('"--aggregator"', `'worker' or 'inline'`, values.aggregator)
   const { maxWriters } = resolved(options)

@@ -24,7 +24,11 @@ export interface TrackerEvents {
     /** From the call of advanceEpoch() or stop() to the hand-out, in ms. */
     sealMs: number
   }
-  /** The open epoch has more than `maxKeysPerEpoch` distinct keys. Told once for each epoch. */
+  /**
+   * The open epoch has more than `maxKeysPerEpoch` distinct numeric keys, more than
+   * `maxStringsPerEpoch` texts, or more than `maxStringBytesPerEpoch` bytes of them. Told once for
+   * each epoch.
+   */
   overflow: {
     /** The epoch's number. */
     epoch: number

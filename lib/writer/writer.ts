@@ -123,9 +123,9 @@ export interface Markable {
  * const tracker = await DirtyTracker.create()
  * const writer = tracker.openWriter()
  * writer.mark(42) // an id of yours
- * writer.mark('user:7') // a string, by its fingerprint
+ * writer.mark('user:7') // a string
  * console.log(writer.staged, writer.flush(), writer.staged) // 2 true 0
- * await tracker.consume((epoch) => console.log(epoch.size)) // 2
+ * await tracker.consume((epoch) => console.log(...epoch)) // 42 user:7
  * await tracker.stop()
  * ```
  */
@@ -199,9 +199,9 @@ export class Writer implements Markable, Disposable {
    * import { fingerprint } from 'dirtyring'
    *
    * writer.mark(42) // an id
-   * writer.mark('user:7') // a string, by its fingerprint
-   * writer.mark(fingerprint('user:7', { seed: 1 })) // in a namespace of its own
-   * await tracker.consume((epoch) => console.log(epoch.size)) // 3
+   * writer.mark('user:7') // a string: it comes back as it is
+   * writer.mark(fingerprint('a long document')) // 64 bits, which do not lead back to the text
+   * await tracker.consume((epoch) => console.log(...epoch)) // 42 … user:7
    * ```
    */
   mark(key: Key): boolean {

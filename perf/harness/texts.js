@@ -105,7 +105,7 @@ export function compare(keys, sent, distinct, text) {
 }
 
 /** The id of a text key; undefined if it is none. */
-function idOf(key, text) {
+export function idOf(key, text) {
   const id = Number(key.slice(-DIGITS))
   return builtText(id, text) === key ? id : undefined
 }
