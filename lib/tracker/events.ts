@@ -24,10 +24,15 @@ export interface TrackerEvents {
     /** From the call of advanceEpoch() or stop() to the hand-out, in ms. */
     sealMs: number
   }
-  /** The open epoch has more than `maxKeysPerEpoch` distinct keys. Told once for each epoch. */
+  /**
+   * The open epoch has more than `maxKeysPerEpoch` distinct numeric keys, or more text keys than
+   * `maxStringsPerEpoch` or `maxStringBytesPerEpoch` allow. Told once for each epoch.
+   */
   overflow: {
     /** The epoch's number. */
     epoch: number
+    /** The option that was too small; one of them, if several were. */
+    limit: 'maxKeysPerEpoch' | 'maxStringsPerEpoch' | 'maxStringBytesPerEpoch'
     /** The option, in keys. */
     maxKeysPerEpoch: number
   }

@@ -146,7 +146,10 @@ describe('the built package, against the contract', () => {
       const answer: number = writer.batch(() => 42)
       writer.batch(() => { throw new Error('rolled back') })
       const later: Promise<number> = withWriter(tracker.handle, async () => 42)
-      for (const key of epoch) { const either: number | bigint = key }
+      for (const key of epoch) { const any: Key = key }
+      for (const key of epoch.numbers()) { const either: number | bigint = key }
+      for (const key of epoch.texts()) { const either: string | Uint8Array = key }
+      const paths: string[] = [...epoch.strings()]
       const copy: BigUint64Array = epoch.bigints.slice().sort()
       const body = new Response(names.bytes(0))
       function library(batch: { batch<T>(use: () => T): T }): void {}
