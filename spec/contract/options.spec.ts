@@ -57,7 +57,7 @@ describe('C11: options', () => {
         epochSlots: 2,
         batchSize: 1,
       }
-      if (name === 'maxKeysPerEpoch' && value === max) continue
+      if (/^max(Keys|StringBytes)PerEpoch$/.test(name) && value === max) continue
       expect(resolveOptions({ ...rest, [name]: value })).toMatchObject({ [name]: value })
     }
   })
@@ -224,6 +224,9 @@ describe('C11: options', () => {
         laneCapacity: 1024,
         maxWriters: 8,
         maxKeysPerEpoch: 4096,
+        laneTextBytes: 2 ** 16,
+        maxStringsPerEpoch: 4096,
+        maxStringBytesPerEpoch: 2 ** 18,
         flushIntervalMs: 0,
         aggregator: 'inline',
       }),

@@ -13,6 +13,9 @@ const SMALL: TrackerOptions = {
   laneCapacity: 1024,
   maxWriters: 8,
   maxKeysPerEpoch: 4096,
+  laneTextBytes: 2 ** 16,
+  maxStringsPerEpoch: 4096,
+  maxStringBytesPerEpoch: 2 ** 18,
   flushIntervalMs: 0,
 }
 
