@@ -501,7 +501,9 @@ export class Writer implements Markable, Disposable {
     checkWhole('keys', keys, 1, capacity, 'laneCapacity')
     const signal = signalOf(options, 'textBytes')
     const { textBytes = 0 } = options
-    checkWhole('options.textBytes', textBytes, 0, longestText(this.#lane))
+    // A tracker that keeps no texts has room for each: it marks their fingerprints.
+    const most = this.#texts === undefined ? Number.MAX_SAFE_INTEGER : longestText(this.#lane)
+    checkWhole('options.textBytes', textBytes, 0, most)
     throwIfAborted(signal)
     this.#check()
     const text =
