@@ -168,7 +168,7 @@ export function sortedListed(epoch: { listed(): Iterable<Key> }): number[] {
 /** A numeric key as a bigint. Fails for a text, which BigInt() might read as digits. */
 export function bigintOf(key: Key): bigint {
   if (typeof key === 'number' || typeof key === 'bigint') return BigInt(key)
-  throw new Error(`a text among numbers: ${key}`)
+  throw new Error(`among numbers: ${nameOf(key)}`)
 }
 
 /** A key's name: two keys have the same one if they are the same key. */

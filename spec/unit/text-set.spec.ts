@@ -19,7 +19,7 @@ import { type Encoded, encoded, TEXTS, twoOfOneKeyedHash } from '../support/text
 
 type Text = string | Uint8Array
 
-const secrets = textSecretsAt(secretsOf(7) as SharedWords, 5)
+const secrets = textSecretsAt(secretsOf(7), 5)
 
 /** A set, a list of places, and room for the texts that go in: all in one array, as in a tracker. */
 class Held {
