@@ -23,6 +23,8 @@ const GROUP: usize = 256 << 3
 const MASKED: usize = 64 << 3
 /** With a shift below this a table is larger than 1 MiB, and so than a core's own cache. */
 const FAR_SHIFT = 15
+/** The same for texts, whose records need as much again. */
+const TEXTS_FAR_SHIFT = 16
 
 /**
  * Call it once, before all else. scratch: byte address of 256 words that only the kernel writes.
@@ -330,7 +332,7 @@ export function insertTexts(
   }
   // A place is a word index + 1.
   const before = arena - 4
-  if (shift < FAR_SHIFT) {
+  if (shift < TEXTS_FAR_SHIFT) {
     let sum: u32 = 0
     for (let from = hashes; from < to; from += 4) sum |= load<u32>(homeCell(from, table, shift))
     for (let from = hashes; from < to; from += 4)
@@ -385,7 +387,7 @@ function homeCell(at: usize, table: usize, shift: i32): usize {
 export function indexTexts(at: usize, end: usize, arena: usize, table: usize, shift: i32): void {
   const tableEnd: usize = table + ((<usize>8) << (32 - shift))
   const before = arena - 4
-  if (shift < FAR_SHIFT) {
+  if (shift < TEXTS_FAR_SHIFT) {
     let sum: u32 = 0
     for (let record = at; record < end; record += sizeOf(load<u32>(record, 4)) + 8)
       sum |= load<u32>(homeCell(record, table, shift))
