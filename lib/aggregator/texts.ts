@@ -129,12 +129,18 @@ function insertGathered(a: Aggregator, n: number): void {
   const { texts } = a
   const { maxStringsPerEpoch } = a.memory.layout
   if (texts.end === 0) clearCells(a, texts.table, 2 ** (32 - texts.shift))
+  // Behind a text that is refused only one is tried, then two, because insertTexts() begins with all
+  // their hashes. Most of the next ones may be refused, too.
+  let run = n
   for (let i = 0; i < n;) {
-    i = insertTexts(texts, GATHERED_TEXTS, i, n)
-    if (i === n) return
-    if (texts.count === texts.limit && texts.count < maxStringsPerEpoch) {
+    const end = Math.min(i + run, n)
+    i = insertTexts(texts, GATHERED_TEXTS, i, end)
+    if (i === end) {
+      run *= 2
+    } else if (texts.count === texts.limit && texts.count < maxStringsPerEpoch) {
       growTexts(a)
     } else {
+      run = 1
       raiseFlag(a, FLAG_OVERFLOW)
       i++
     }

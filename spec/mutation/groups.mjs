@@ -17,7 +17,7 @@ export const GROUPS = {
   },
   set: {
     mutate: ['lib/set/**/*.ts', '!lib/set/native/{binary,kernel.as}.ts'],
-    specs: ['unit/set', 'unit/native'],
+    specs: ['unit/set', 'unit/native', 'unit/sip'],
   },
   dictionary: { mutate: ['lib/dictionary/*.ts'], specs: ['contract/dictionary'] },
   memory: {
@@ -44,6 +44,7 @@ export const GROUPS = {
       'contract/{stop,last-epoch}',
       'contract/wraps',
       'unit/{run,tokens}',
+      'unit/text-growth',
     ],
   },
   writer: {

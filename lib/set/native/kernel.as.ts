@@ -1,9 +1,9 @@
 /**
- * The set's loops of ../kernel.ts in WebAssembly, over the very same bytes: AssemblyScript, a
- * dialect of TypeScript that this project's tsc does not see. compile.js makes binary.ts of it.
- * Places are byte addresses; nothing is kept here but the secrets, and nothing is published:
- * results go back to the caller, who stores them. A decorator of AssemblyScript stands in a comment
- * that compile.js takes away, so that formatters can read the file.
+ * The loops of ../kernel.ts and ../text-set.ts in WebAssembly, over the very same bytes:
+ * AssemblyScript, a dialect of TypeScript that this project's tsc does not see. compile.js makes
+ * binary.ts of it. Places are byte addresses; nothing is kept here but the secrets, and nothing is
+ * published: results go back to the caller, who stores them. A decorator of AssemblyScript stands in
+ * a comment that compile.js takes away, so that formatters can read the file.
  */
 
 let seedLo: i32
@@ -309,8 +309,8 @@ function isRecordOf(record: usize, entry: usize, head: u32): bool {
  * the arena at `tail`, as long as there is room for so many texts and bytes, and into the table.
  * Returns texts taken << 9 | new texts.
  *
- * First come all hashes, then all home cells, then all records that those name, then the work: so a
- * processor has dozens of the cells, and then of the records, on their way at once.
+ * First come all hashes. Of a table that does not fit the cache then come all home cells, and all
+ * records that those name, as in findHomes(). Then comes the work.
  */
 export function insertTexts(
   list: usize,
