@@ -189,6 +189,7 @@ function seal(a: Aggregator, slot: number, epoch: number): void {
   words[at + SLOT_CHECK] = openCheckOf(epoch)
   const table = at + memory.layout.table
   for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0
+  a.lastTextGrowth = a.textGrowth
   a.lastGrowth = a.growth
   Atomics.store(words, CUR, curWord(epoch, slot))
   enterEpoch(a, epoch, slot)

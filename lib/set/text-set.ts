@@ -72,8 +72,8 @@ export function insertTexts(set: TextSet, list: number, from: number, to: number
 const GROUP = 256
 /** The hashes, and a place for what is loaded for the sake of loading it. */
 const hashes = new Int32Array(GROUP + 1)
-/** With a shift below this a table is larger than 1 MiB, and so than a core's own cache. */
-const FAR_SHIFT = 15
+/** With a shift below this a table and its records do not fit a core's own cache of 1 MiB. */
+const FAR_SHIFT = 16
 
 /**
  * First come all hashes. Of a table that does not fit the cache then come all home cells, and all
