@@ -191,6 +191,14 @@ export function indexLog(set: SetState, from: number, to: number): void {
   }
 }
 
+/** The home cell of a key that is not 0, as each loop here finds it. */
+export function homeOf(secrets: Secrets, shift: number, lo: number, hi: number): number {
+  const { seedLo, mulLo, seedHi, mulHi, mulMix } = secrets
+  const y = Math.imul(hi ^ seedHi, mulHi)
+  const x = Math.imul(lo ^ seedLo, mulLo) ^ ((y << 16) | (y >>> 16))
+  return Math.imul(((x << 11) | (x >>> 21)) ^ (x >>> 3), mulMix) >>> shift
+}
+
 /** Returns whether a key is in. Any thread that has been given the set may call it. */
 export function contains(set: SetState, lo: number, hi: number): boolean {
   if ((lo | hi) === 0) return set.zero

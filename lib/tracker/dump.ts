@@ -14,6 +14,8 @@ import {
   LANE_PUBLISHED,
   LANE_READ_END,
   LANE_STAGED_END,
+  LANE_TEXT,
+  LANE_TEXT_BROKEN,
   LANE_THREAD,
   LANE_WAITING,
   laneAt,
@@ -24,6 +26,9 @@ import {
   SLOT_COUNT,
   SLOT_FLAGS,
   SLOT_GROWTH,
+  SLOT_TEXT_BYTES,
+  SLOT_TEXT_COUNT,
+  SLOT_TEXT_END,
   slotAt,
   STOPPED,
   TAIL,
@@ -155,11 +160,13 @@ function lanes({ words, layout }: Memory): string[] {
     const waiting = Atomics.load(words, lane + LANE_WAITING)
     const waits =
       waiting === 0 ? '' : `, waits for ${waiting === WAIT_FOR_ROOM ? 'room' : 'a slot'}`
+    const texts = words[lane + LANE_TEXT] === 0 ? '' : ', has marked texts'
+    const broken = words[lane + LANE_TEXT_BROKEN] === 0 ? '' : ' that do not hold together'
     lines.push(
       `writer ${id}    thread ${words[lane + LANE_THREAD] - 1}, ` +
         `generation ${generationOf(owner)}: ` +
         `${(published - readEnd) | 0} keys in flight, ${(staged - published) | 0} staged, ` +
-        `of ${layout.laneCapacity}${waits}`,
+        `of ${layout.laneCapacity}${texts}${broken}${waits}`,
     )
   }
   return lines.length === 0 ? ['writers     none'] : lines
@@ -175,9 +182,14 @@ function epochs({ words, layout }: Memory): string[] {
     // Not checked, because it is only shown.
     const cells = layout.smallestTable * 2 ** words[at + SLOT_GROWTH]
     const name = slot === slotOfCur(cur) ? `open, epoch ${epochOfCur(cur)} (mod 2^19)` : 'not open'
+    // The count of texts may be left from an earlier epoch as long as no text is in this one.
+    const texts =
+      Atomics.load(words, at + SLOT_TEXT_END) === 0
+        ? ''
+        : `, ${words[at + SLOT_TEXT_COUNT]} texts of ${words[at + SLOT_TEXT_BYTES]} bytes`
     return (
       `epoch slot ${slot}  ${name}: ${Atomics.load(words, at + SLOT_COUNT)} keys, ` +
-      `${cells} cells${flags.length === 0 ? '' : `, ${flags.join(', ')}`}`
+      `${cells} cells${texts}${flags.length === 0 ? '' : `, ${flags.join(', ')}`}`
     )
   })
 }

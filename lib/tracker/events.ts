@@ -32,6 +32,8 @@ export interface TrackerEvents {
   overflow: {
     /** The epoch's number. */
     epoch: number
+    /** The option that was too small; one of them, if several were. */
+    limit: 'maxKeysPerEpoch' | 'maxStringsPerEpoch' | 'maxStringBytesPerEpoch'
     /** The option, in keys. */
     maxKeysPerEpoch: number
   }

@@ -1,7 +1,10 @@
 import { epochAt, FLAG_OVERFLOW, SLOT_FLAGS } from '../memory/map.js'
 import { readSlot } from '../memory/slot.js'
 import { EPOCH_MASK, epochOfCur, readCur, slotOfCur } from '../ring/token.js'
+import type { TrackerEvents } from './events.js'
 import type { Context } from './pending/kind.js'
+
+type Limit = TrackerEvents['overflow']['limit']
 
 /** Counts the epochs with too many keys, and tells listeners once of each. */
 export class Overflows {
@@ -27,7 +30,7 @@ export class Overflows {
     const { words, layout } = this.#context.memory
     if ((words[epochAt(layout, slot) + SLOT_FLAGS] & FLAG_OVERFLOW) === 0) return
     this.#count++
-    this.#tell(id)
+    this.#tell(id, this.#limitOf(slot) ?? 'maxStringBytesPerEpoch')
   }
 
   /** Tells listeners if the open epoch has too many keys. */
@@ -35,15 +38,33 @@ export class Overflows {
     const { memory, outbox, lifecycle } = this.#context
     const { words, layout } = memory
     const cur = readCur(words)
+    const slot = slotOfCur(cur)
     const isOpen = epochOfCur(cur) === (outbox.epoch & EPOCH_MASK) && lifecycle.phase !== 'stopped'
-    if (isOpen && (words[epochAt(layout, slotOfCur(cur)) + SLOT_FLAGS] & FLAG_OVERFLOW) !== 0)
-      this.#tell(outbox.epoch)
+    if (!isOpen || (words[epochAt(layout, slot) + SLOT_FLAGS] & FLAG_OVERFLOW) === 0) return
+    const limit = this.#limitOf(slot)
+    if (limit !== undefined) this.#tell(outbox.epoch, limit)
   }
 
-  #tell(epoch: number): void {
+  /**
+   * Returns the limit that such an epoch has passed. Undefined while the aggregator has raised the
+   * flag and has not stored the counts yet.
+   */
+  #limitOf(slot: number): Limit | undefined {
+    const { memory } = this.#context
+    const { maxKeysPerEpoch, maxStringsPerEpoch, maxStringBytesPerEpoch } = memory.layout
+    const { count, textCount, textBytes } = readSlot(memory, slot)
+    if (count === maxKeysPerEpoch) return 'maxKeysPerEpoch'
+    if (textCount === maxStringsPerEpoch && textCount > 0) return 'maxStringsPerEpoch'
+    // A text that had no room has at most half as many bytes as a lane's text ring.
+    const left = maxStringBytesPerEpoch - textBytes
+    return left < memory.layout.laneTextBytes / 2 ? 'maxStringBytesPerEpoch' : undefined
+  }
+
+  #tell(epoch: number, limit: Limit): void {
     if (epoch <= this.#told) return
     this.#told = epoch
     const { listeners, memory } = this.#context
-    listeners.tell('overflow', { epoch, maxKeysPerEpoch: memory.layout.maxKeysPerEpoch })
+    const { maxKeysPerEpoch } = memory.layout
+    listeners.tell('overflow', { epoch, limit, maxKeysPerEpoch })
   }
 }

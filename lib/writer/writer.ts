@@ -521,7 +521,9 @@ export class Writer implements Markable, Disposable {
     checkWhole('keys', keys, 1, capacity, 'laneCapacity')
     const signal = signalOf(options, 'textBytes')
     const { textBytes = 0 } = options
-    checkWhole('options.textBytes', textBytes, 0, longestText(this.#lane))
+    // A tracker that keeps no texts has room for each: it marks their fingerprints.
+    const most = this.#keepsText ? longestText(this.#lane) : Number.MAX_SAFE_INTEGER
+    checkWhole('options.textBytes', textBytes, 0, most)
     throwIfAborted(signal)
     this.#check()
     const text = textBytes === 0 || !this.#keepsText ? 0 : 2 * Texts.sizeOf(textBytes << 1) + 1

@@ -45,6 +45,7 @@ export const CORE = [
   'set/kernel',
   'set/sip',
   'set/text-set',
+  'epochs/live',
   'tracker/outbox',
   'dictionary/core',
 ]
@@ -615,11 +616,14 @@ export function buildCore(edits = []) {
   return folder
 }
 
-/** Every export of the instrumented core in one object, and the sites. */
+/**
+ * Every export of the instrumented core in one object, and the sites. Of two of one name, that of the
+ * core itself.
+ */
 export async function loadCore(edits = []) {
   const folder = buildCore(edits)
   const modules = await Promise.all(
-    [...CORE, ...AS_THEY_ARE].map((name) => import(pathToFileURL(join(folder, `${name}.js`)).href)),
+    [...AS_THEY_ARE, ...CORE].map((name) => import(pathToFileURL(join(folder, `${name}.js`)).href)),
   )
   return {
     ...Object.assign({}, ...modules),

@@ -7,7 +7,7 @@ import {
   TxnBuffer,
 } from '../../lib/index.js'
 import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
-import { openInline, thrown } from '../support/in-process.js'
+import { bigintOf, openInline, thrown } from '../support/in-process.js'
 
 describe('C11: invalid keys', () => {
   const wrong: [key: unknown, kind: { name: string; code: string }, part: string][] = [
@@ -309,7 +309,7 @@ describe('C11: a list whose keys run code of the caller', () => {
         txn.markMany(Uint32Array.from({ length: 100 }, (_, i) => 100 + i)),
       ),
     )
-    expect(txn.drain().map(BigInt)).toEqual([
+    expect(txn.drain().map(bigintOf)).toEqual([
       1n,
       ...Array.from({ length: 100 }, (_, i) => BigInt(100 + i)),
       10n,
@@ -317,7 +317,7 @@ describe('C11: a list whose keys run code of the caller', () => {
     ])
     txn.markMany([1, 2, 3])
     txn.markMany(listWith([10, 11], 0, () => txn.clear()))
-    expect(txn.drain().map(BigInt)).toEqual([10n, 11n])
+    expect(txn.drain().map(bigintOf)).toEqual([10n, 11n])
     const failing = listWith([10, 11], 1, () => {
       txn.mark(5)
       txn.mark(-1)
@@ -327,7 +327,7 @@ describe('C11: a list whose keys run code of the caller', () => {
       OUT_OF_RANGE,
       'got -1',
     )
-    expect(txn.drain().map(BigInt)).toEqual([5n])
+    expect(txn.drain().map(bigintOf)).toEqual([5n])
   })
 
   it('addMany(): what it adds to the same set counts for itself', () => {

@@ -10,6 +10,7 @@ import {
 } from '../../lib/index.js'
 import { LANE_ATTN, laneAt } from '../../lib/memory/map.js'
 import {
+  bigintOf,
   type Hand,
   isPending,
   nearTheEndOfTheStack,
@@ -413,7 +414,7 @@ describe('markEverything()', () => {
       epoch.exact,
       epoch.reason,
       epoch.has(12345),
-      ...Array.from(epoch.listed(), BigInt),
+      ...Array.from(epoch.listed(), bigintOf),
     ]).toEqual([false, 'everything', true, 1n])
     expect([(await second).exact, (await second).reason]).toEqual([true, undefined])
   })

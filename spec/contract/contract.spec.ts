@@ -42,8 +42,8 @@ describe('the built package, against the contract', () => {
     {
       what: 'a static of another name',
       file: 'tracker/tracker',
-      from: 'static create(',
-      to: 'static open(',
+      from: 'static create<',
+      to: 'static open<',
       says: "'create' is missing",
     },
     {
@@ -128,6 +128,18 @@ describe('the built package, against the contract', () => {
     ['a second argument of mark()', "writer.mark('users', 7)", 'Expected 1 arguments'],
     ['a seed by itself', "fingerprint('a', 7)", 'no properties in common'],
     ['the index as a seed', 'keys.map(fingerprint)', 'no properties in common'],
+    [
+      'a key of any kind where a string is wanted',
+      'for (const key of epoch) new Set<string>().delete(key)',
+      'not assignable',
+    ],
+    [
+      "a number of an epoch of keys: 'string'",
+      `DirtyTracker.create({ keys: 'string' }).then((dirty) =>
+        dirty.consume((each) => [...each].map((key): number => key)))`,
+      "'string' is not assignable to type 'number'",
+    ],
+    ['a kind of keys that there is not', "DirtyTracker.create({ keys: 'text' })", 'not assignable'],
     ['one key as a list', "writer.markMany('abc')", 'not assignable'],
     ['floats as pairs', 'writer.markPairs(new Float64Array(2))', 'not assignable'],
   ])('refuses %s', (_, program, says) => {
@@ -146,9 +158,30 @@ describe('the built package, against the contract', () => {
       const answer: number = writer.batch(() => 42)
       writer.batch(() => { throw new Error('rolled back') })
       const later: Promise<number> = withWriter(tracker.handle, async () => 42)
-      for (const key of epoch) { const either: number | bigint = key }
+      for (const key of epoch) { const any: Key = key }
+      for (const key of epoch.numbers()) { const either: number | bigint = key }
+      for (const key of epoch.texts()) { const either: string | Uint8Array = key }
+      const paths: string[] = [...epoch.strings()]
       const copy: BigUint64Array = epoch.bigints.slice().sort()
       const body = new Response(names.bytes(0))
+      const cache = new Map<string, number>()
+      async function typed(): Promise<void> {
+        const dirty = await DirtyTracker.create({ keys: 'string' })
+        await dirty.consume((each) => { for (const key of each) cache.delete(key) })
+        for await (const each of dirty.epochs({ everyMs: 100 }))
+          for (const key of each.listed()) cache.delete(key)
+        const taken = await dirty.tryAdvanceEpoch()
+        for (const key of taken ?? await dirty.advanceEpoch()) cache.delete(key)
+        for (const key of await dirty.stop()) cache.delete(key)
+        const ids = await DirtyTracker.create({ keys: 'number' })
+        for (const id of await ids.advanceEpoch()) id.toFixed()
+        const wide = await DirtyTracker.create({ keys: 'bigint', batchSize: 1 })
+        for (const key of await wide.advanceEpoch()) BigInt.asIntN(64, key)
+        const bytes = await DirtyTracker.create({ keys: 'bytes' })
+        for (const key of await bytes.advanceEpoch()) key.subarray(1)
+        const any: DirtyTracker = await DirtyTracker.create()
+      }
+      typed()
       function library(batch: { batch<T>(use: () => T): T }): void {}
       library(writer)
       export { dirty, reader, one, known, answer, later, copy, body }

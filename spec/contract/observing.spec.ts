@@ -121,8 +121,8 @@ describe('events', () => {
     writer.markMany([1, 2, 3])
     await tracker.stop()
     expect(told).toEqual([
-      { epoch: 0, maxKeysPerEpoch: 2 },
-      { epoch: 2, maxKeysPerEpoch: 2 },
+      { epoch: 0, limit: 'maxKeysPerEpoch', maxKeysPerEpoch: 2 },
+      { epoch: 2, limit: 'maxKeysPerEpoch', maxKeysPerEpoch: 2 },
     ])
   })
 
@@ -591,6 +591,24 @@ describe('dump()', () => {
     expect(tracker.dump()).toMatch(
       /^epoch slot 1 {2}open, epoch 1 .*: 1 keys, \d+ cells, everything$/m,
     )
+  })
+
+  it('shows which writers have marked texts, and how many texts each epoch has, and no text', async () => {
+    const { tracker, hand } = await openHeld({ batchSize: 1, epochSlots: 3 })
+    const [a, b] = [tracker.openWriter(), tracker.openWriter()]
+    a.mark('a secret')
+    a.mark(new TextEncoder().encode('too'))
+    b.mark(1)
+    const pending = tracker.advanceEpoch()
+    hand.run()
+    const text = tracker.dump()
+
+    expect(text).toMatch(/^writer 0 .* of 1024, has marked texts$/m)
+    expect(text).toMatch(/^writer 1 .* of 1024$/m)
+    expect(text).toMatch(/^epoch slot 0 {2}not open: 1 keys, \d+ cells, 2 texts of 11 bytes$/m)
+    expect(text).toMatch(/^epoch slot 1 {2}open, epoch 1 .*: 0 keys, \d+ cells$/m)
+    expect(text).not.toContain('secret')
+    await pending
   })
 })
 

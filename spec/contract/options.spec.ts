@@ -7,6 +7,7 @@ import {
   KeyDictionary,
   memoryFootprint,
   resolveOptions,
+  type TrackerOptions,
   TxnBuffer,
 } from '../../lib/index.js'
 import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
@@ -16,9 +17,12 @@ const numbers: [name: string, min: number, max: number, byDefault: number][] = [
   ['batchSize', 1, 16384, 64],
   ['capacity', 2, 2 ** 20, 1024],
   ['laneCapacity', 1, 2 ** 22, 16384],
+  ['laneTextBytes', 2 ** 10, 2 ** 26, 2 ** 19],
   ['maxWriters', 1, 1024, 32],
   ['epochSlots', 2, 16, 4],
   ['maxKeysPerEpoch', 1, 2 ** 28, 2 ** 20],
+  ['maxStringsPerEpoch', 0, 2 ** 26, 2 ** 20],
+  ['maxStringBytesPerEpoch', 1, 2 ** 31 - 1, 2 ** 25],
   ['flushIntervalMs', 0, 2 ** 31 - 1, 10],
   ['maxWaitMs', 0, 2 ** 31 - 1, 30_000],
 ]
@@ -27,13 +31,14 @@ describe('C11: options', () => {
   it('have the defaults that are written down', () => {
     expect(resolveOptions()).toEqual({
       ...Object.fromEntries(numbers.map(([name, , , byDefault]) => [name, byDefault])),
+      keys: 'any',
       onFull: 'wait',
       kernel: 'auto',
       aggregator: 'worker',
     })
     expect(resolveOptions({})).toEqual(resolveOptions())
     const none = Object.fromEntries(
-      [...numbers.map(([name]) => name), 'onFull', 'kernel', 'aggregator'].map((name) => [
+      [...numbers.map(([name]) => name), 'keys', 'onFull', 'kernel', 'aggregator'].map((name) => [
         name,
         undefined,
       ]),
@@ -48,10 +53,11 @@ describe('C11: options', () => {
         laneCapacity: name === 'batchSize' ? 16384 : 1,
         maxWriters: 1,
         maxKeysPerEpoch: 1,
+        maxStringsPerEpoch: name === 'maxStringBytesPerEpoch' ? 1 : 0,
         epochSlots: 2,
         batchSize: 1,
       }
-      if (name === 'maxKeysPerEpoch' && value === max) continue
+      if (/^max(Keys|StringBytes)PerEpoch$/.test(name) && value === max) continue
       expect(resolveOptions({ ...rest, [name]: value })).toMatchObject({ [name]: value })
     }
   })
@@ -94,6 +100,7 @@ describe('C11: options', () => {
     ['capacity', 2 ** 20 - 1],
     ['laneCapacity', 3],
     ['laneCapacity', 16383],
+    ['laneTextBytes', 2 ** 10 + 4],
   ])('%s: %d is no power of two, which is a RangeError', async (name, value) => {
     expectError(
       thrown(() => resolveOptions({ [name]: value })),
@@ -116,6 +123,7 @@ describe('C11: options', () => {
   })
 
   it.each([
+    ['keys', `'any', 'string', 'number', 'bigint' or 'bytes'`],
     ['onFull', `'wait' or 'reject'`],
     ['kernel', `'auto', 'wasm' or 'js'`],
     ['aggregator', `'worker', 'none', 'inline' or a function`],
@@ -216,6 +224,9 @@ describe('C11: options', () => {
         laneCapacity: 1024,
         maxWriters: 8,
         maxKeysPerEpoch: 4096,
+        laneTextBytes: 2 ** 16,
+        maxStringsPerEpoch: 4096,
+        maxStringBytesPerEpoch: 2 ** 18,
         flushIntervalMs: 0,
         aggregator: 'inline',
       }),
@@ -234,10 +245,23 @@ describe('memoryFootprint()', () => {
     { epochSlots: 16, maxKeysPerEpoch: 1000 },
   ]
 
-  it('is about 100 MiB by default', () => {
-    const { total } = memoryFootprint()
-    expect(total / 2 ** 20).toBeGreaterThan(90)
-    expect(total / 2 ** 20).toBeLessThan(110)
+  it('is about 350 MiB by default, and about 100 MiB without text', () => {
+    const mib = (options: TrackerOptions): number => memoryFootprint(options).total / 2 ** 20
+    expect(Math.abs(mib({}) - 350)).toBeLessThan(10)
+    expect(Math.abs(mib({ maxStringsPerEpoch: 0 }) - 100)).toBeLessThan(10)
+  })
+
+  it('holds as many texts of as many bytes as the options say, wherever they end in a word', () => {
+    const without = memoryFootprint({ maxStringsPerEpoch: 0 })
+    const texts = { maxStringsPerEpoch: 10_000, maxStringBytesPerEpoch: 70_001 }
+    const { perWriter, perEpoch } = memoryFootprint({ ...texts, laneTextBytes: 2 ** 12 })
+    expect(perWriter).toBe(without.perWriter + 2 ** 12)
+    // a hash and a head, up to three bytes of zeros, and two cells of two words
+    const least = 10_000 * (8 + 3 + 16) + 70_001
+    expect(perEpoch).toBeGreaterThanOrEqual(without.perEpoch + least)
+    expect(perEpoch).toBeLessThan(without.perEpoch + 2 * least)
+    // without texts the other two options reserve nothing
+    expect(memoryFootprint({ maxStringsPerEpoch: 0, laneTextBytes: 2 ** 26 })).toEqual(without)
   })
 
   it.each(cases)('is whole pages of 64 KiB, and its parts add up: %j', (options) => {

@@ -10,6 +10,7 @@ import {
   SLOT_FLAGS,
 } from '../../lib/memory/map.js'
 import {
+  bigintOf,
   holdAggregator,
   openHeld,
   openInline,
@@ -145,7 +146,7 @@ describe('growth and overflow', () => {
       ]) {
         expect(error.message).toContain(part)
       }
-      expect([epoch.size, [...Array.from(epoch.listed(), BigInt)], epoch.state]).toEqual([
+      expect([epoch.size, [...Array.from(epoch.listed(), bigintOf)], epoch.state]).toEqual([
         4,
         [0n, 1n, 2n, 3n],
         'sealed',
@@ -164,7 +165,7 @@ describe('growth and overflow', () => {
     const tracker = await openInline()
     tracker.markEverything()
     const epoch = await tracker.advanceEpoch()
-    expect([epoch.size, [...Array.from(epoch.listed(), BigInt)], epoch.has(1)]).toEqual([
+    expect([epoch.size, [...Array.from(epoch.listed(), bigintOf)], epoch.has(1)]).toEqual([
       0,
       [],
       true,

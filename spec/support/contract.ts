@@ -23,6 +23,7 @@ const options: ts.CompilerOptions = {
 const GIVEN = [
   'Fingerprint',
   'Key',
+  'KeyKind',
   'KeyList',
   'AbortSignalLike',
   'TrackerOptions',
@@ -144,7 +145,7 @@ function strictClass(declared: ts.ClassDeclaration): string {
     ts.canHaveModifiers(member) &&
     ts.getModifiers(member)?.some(({ kind }) => kind === ts.SyntaxKind.StaticKeyword)
   return [
-    `export interface ${name}${bases.length === 0 ? '' : ` extends ${bases.join(', ')}`} {`,
+    `export interface ${name}${typeParametersOf(declared)}${bases.length === 0 ? '' : ` extends ${bases.join(', ')}`} {`,
     ...membersOf(declared.members.filter((member) => !isStatic(member))),
     `}`,
     `export declare const ${name}: {`,
@@ -171,9 +172,15 @@ function membersOf(members: readonly ts.ClassElement[]): string[] {
 }
 
 function parametersOf(member: ts.MethodDeclaration | ts.ConstructorDeclaration): string {
-  const list = (nodes: ts.NodeArray<ts.Node> | undefined) =>
-    (nodes ?? []).map((node) => node.getText()).join(', ')
-  return `${member.typeParameters === undefined ? '' : `<${list(member.typeParameters)}>`}(${list(member.parameters)})`
+  return `${typeParametersOf(member)}(${listOf(member.parameters)})`
+}
+
+function typeParametersOf({ typeParameters }: ts.DeclarationWithTypeParameterChildren): string {
+  return typeParameters === undefined ? '' : `<${listOf(typeParameters)}>`
+}
+
+function listOf(nodes: ts.NodeArray<ts.Node>): string {
+  return nodes.map((node) => node.getText()).join(', ')
 }
 
 /** One assignment for each name, and for what users pass in one the other way round. */
@@ -186,7 +193,8 @@ function checksOf(contract: ts.SourceFile): string {
     lines.push(`export const check${lines.length}: ${target} = null! as ${source}`)
   for (const name of contractNames(contract)) {
     const { isValue, isType, isClass } = name
-    if (isType && !isClass) check(`contract.${name.text}`, `built.${name.text}`)
+    const type = `${name.text}${name.typeArguments}`
+    if (isType && !isClass) check(`contract.${type}`, `built.${type}`)
     if (isClass)
       check(`Pick<contract.${name.text}, keyof contract.${name.text}>`, `built.${name.text}`)
     if (isValue) check(`typeof contract.${name.text}`, `typeof built.${name.text}`)
@@ -200,6 +208,8 @@ interface Name {
   readonly isValue: boolean
   readonly isType: boolean
   readonly isClass: boolean
+  /** Its constraints, if it cannot be named without arguments. */
+  readonly typeArguments: string
 }
 
 function contractNames(contract: ts.SourceFile): Name[] {
@@ -210,7 +220,16 @@ function contractNames(contract: ts.SourceFile): Name[] {
     const isType =
       isClass || ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)
     const text = (statement as ts.DeclarationStatement).name?.getText()
-    if (text !== undefined) names.set(text, { text, isValue, isType, isClass })
+    if (text === undefined) continue
+    const typeArguments = isType ? argumentsFor(statement) : ''
+    names.set(text, { text, isValue, isType, isClass, typeArguments })
   }
   return [...names.values()]
+}
+
+function argumentsFor(declared: ts.DeclarationWithTypeParameterChildren): string {
+  const parameters: readonly ts.TypeParameterDeclaration[] = declared.typeParameters ?? []
+  if (parameters.every((parameter) => parameter.default !== undefined)) return ''
+  const constraints = parameters.map(({ constraint }) => constraint!.getText())
+  return `<${constraints.map((name) => `contract.${name}`).join(', ')}>`
 }

@@ -2,7 +2,7 @@ import { afterEach } from '@jest/globals'
 import { leaveRole, recover, takeRole } from '../../lib/aggregator/state.js'
 import { IDLE, step, WORKED } from '../../lib/aggregator/step.js'
 import { doChores } from '../../lib/aggregator/wake.js'
-import { DirtyTracker, type TrackerOptions } from '../../lib/index.js'
+import { DirtyTracker, type Key, type TrackerOptions } from '../../lib/index.js'
 import { attachMemory, type Memory } from '../../lib/memory/memory.js'
 import { threadIdFor } from '../../lib/memory/thread.js'
 import type { Start } from '../../lib/ring/start.js'
@@ -13,6 +13,9 @@ const SMALL: TrackerOptions = {
   laneCapacity: 1024,
   maxWriters: 8,
   maxKeysPerEpoch: 4096,
+  laneTextBytes: 2 ** 16,
+  maxStringsPerEpoch: 4096,
+  maxStringBytesPerEpoch: 2 ** 18,
   flushIntervalMs: 0,
 }
 
@@ -158,8 +161,20 @@ export function sortedIds(epoch: { ids(): Iterable<number> }): number[] {
 }
 
 /** What is listed of an epoch, exact or not, as ids in ascending order. */
-export function sortedListed(epoch: { listed(): Iterable<number | bigint> }): number[] {
-  return Array.from(epoch.listed(), Number).sort((a, b) => a - b)
+export function sortedListed(epoch: { listed(): Iterable<Key> }): number[] {
+  return Array.from(epoch.listed(), (key) => Number(bigintOf(key))).sort((a, b) => a - b)
+}
+
+/** A numeric key as a bigint. Fails for a text, which BigInt() might read as digits. */
+export function bigintOf(key: Key): bigint {
+  if (typeof key === 'number' || typeof key === 'bigint') return BigInt(key)
+  throw new Error(`among numbers: ${nameOf(key)}`)
+}
+
+/** A key's name: two keys have the same one if they are the same key. */
+export function nameOf(key: Key): string {
+  if (typeof key === 'string') return `text ${JSON.stringify(key)}`
+  return typeof key === 'object' ? `bytes ${key.join()}` : `number ${key}`
 }
 
 /** from, from + 1 … : so many. */

@@ -534,7 +534,7 @@ describe('messages name the usual way out', () => {
     const error = thrownBy(() => idFrom(0, 0x200000))
     expect(error).toEqual(outOfRange)
     expect(error.message).toMatch(
-      /^"key" must be an id from 0 to 2\^53-1, got 9007199254740992n\. Text, bytes and large bigints come back as 64 bits.*`bigints`.*KeyDictionary\.$/,
+      /^"key" must be an id from 0 to 2\^53-1, got 9007199254740992n\. Large bigints, and fingerprints, come back as 64 bits: .*for\.\.\.of or `bigints`\.$/,
     )
   })
 })

@@ -16,6 +16,7 @@ const LAYERS = [
   'memory/',
   'options.ts',
   'ring/',
+  'keys.ts',
   'set/',
   'dictionary/',
   'aggregator/',
