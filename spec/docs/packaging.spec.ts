@@ -191,7 +191,7 @@ describe('its declarations', () => {
       declare const signal: { aborted: boolean; addEventListener(type: 'abort', listener: () => void): void; removeEventListener(type: 'abort', listener: () => void): void }
       declare const maybe: number | undefined
 
-      export async function main(): Promise<(number | bigint)[]> {
+      export async function main(cache: Map<string, string>): Promise<Key[]> {
         const tracker: DirtyTracker = await DirtyTracker.create({ batchSize: maybe, aggregator: (handle: TrackerHandle) => handle })
         const writer: Writer = openWriter(tracker.handle)
         const keys: Key[] = [1, 2n, 'three', new Uint8Array(4)]
@@ -207,6 +207,11 @@ describe('its declarations', () => {
         const code: ErrorCode = new DirtyRingError('ERR_DIRTYRING_STOPPED', 'x').code
         void [stored, size, reason, code, memoryFootprint({ capacity: 4 }).total, resolveOptions().batchSize, runtimeSupport().wasm, BatchRing, FingerprintSet]
         await runAggregator(tracker.handle)
+        const typed: DirtyTracker<string> = await DirtyTracker.create({ keys: 'string' })
+        await typed.consume((sealed) => { for (const key of sealed) cache.delete(key) })
+        for await (const each of typed.epochs({ everyMs: 10 })) for (const key of each.listed()) cache.delete(key)
+        const ids: number[] = [...(await (await DirtyTracker.create({ keys: 'number' })).advanceEpoch())]
+        void ids
         return [...epoch, fingerprint('x')]
       }
     `)
@@ -228,6 +233,10 @@ describe('its declarations', () => {
     { name: 'a string for a list of keys', line: `openWriter({} as never).markMany('keys')` },
     { name: 'two numbers for one key', line: `openWriter({} as never).mark(1, 2)` },
     { name: 'an object for a handle', line: `openWriter({})` },
+    {
+      name: 'strings where an epoch may have all kinds of keys',
+      line: `void DirtyTracker.create().then(async (all) => { const keys: string[] = [...(await all.advanceEpoch())]; void keys })`,
+    },
   ])('refuse $name', ({ line }) => {
     const { status, stdout } = compile(
       `import { DirtyTracker, openWriter } from 'dirtyring'\n${line}\nexport { DirtyTracker, openWriter }`,
