@@ -5,6 +5,7 @@
  */
 import { costs, grouped, median, show } from '../harness/tables.js'
 import { nameOf, TEXTS } from '../harness/texts.js'
+import { cache } from './cache.js'
 import { bursts, workloads } from './loads.js'
 import { batch, pipeline, ring, SIZES, skew, strings, topologies } from './throughput.js'
 import { tune } from './tune.js'
@@ -14,6 +15,7 @@ const MIB = 2 ** 20
 export const questions = {
   pipeline,
   strings,
+  cache,
   topologies,
   skew,
   batch,
