@@ -190,6 +190,11 @@ export function wordsOf(view: unknown, length: number): Int32Array {
   return new Int32Array(bufferGetter.call(view), offsetGetter.call(view), length)
 }
 
+/** Whether a typed array begins at a whole word of its memory. */
+export function isAligned(view: unknown): boolean {
+  return (offsetGetter.call(view) & 3) === 0
+}
+
 /** The first `length` bytes of a Uint8Array, where they lie. */
 export function bytesOf(view: unknown, length: number): Uint8Array {
   return new Uint8Array(bufferGetter.call(view), offsetGetter.call(view), length)

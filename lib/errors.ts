@@ -192,6 +192,14 @@ export function corruptLane(readEnd: number, end: number): DirtyRingError {
   )
 }
 
+/** A lane whose texts do not hold together. */
+export function corruptTexts(writer: number): DirtyRingError {
+  return corruption(
+    `the texts in lane ${writer} do not follow each other as a writer stores them, which other ` +
+      'code has done. Close the writer and open another one',
+  )
+}
+
 /** An epoch slot whose header says what no part of the library writes there. */
 export function corruptSlot(slot: number, what: string): DirtyRingError {
   return corruption(`epoch slot ${slot} ${what}, ${NEVER_WRITTEN}`)

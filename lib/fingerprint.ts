@@ -1,8 +1,8 @@
 import { checkByteOrder } from './byte-order.js'
 import { checkBag, typedArrayName, viewLength } from './check.js'
 import { invalidArg, outOfRange } from './errors.js'
-import { hashBytes as hashView, hashText as hashString } from './text/encode.js'
-import { digest as state } from './text/murmur.js'
+import { hashText as hashString } from './text/encode.js'
+import { digest as state, hashView } from './text/murmur.js'
 
 // When the library is loaded: a fingerprint must be the same on every machine.
 checkByteOrder()
@@ -15,7 +15,8 @@ export type Fingerprint = bigint
 
 /**
  * Computes the 64-bit fingerprint of a string or of bytes: the first 64 bits of
- * MurmurHash3_x86_128. It is the same on every machine and in every version.
+ * MurmurHash3_x86_128. It is the same on every machine and in every version. It is for structures
+ * that are keyed by it: a tracker keeps text keys themselves and needs no fingerprint of them.
  *
  * In the reference implementation's words h1 is the low half and h2 the high half, both unsigned:
  * `h2 << 32n | h1`. That is bytes 0 to 7 of the digest, read as one little-endian number. A string
@@ -31,8 +32,7 @@ export type Fingerprint = bigint
  *
  * @param key - A string or a Uint8Array (a Buffer is one), of any length.
  * @param options - `seed`: a namespace, a whole number from 0 to 2^32-1, default 0. Methods that
- * take a text key use seed 0. To mark a key of another namespace, mark its fingerprint:
- * `writer.mark(fingerprint(key, { seed }))`.
+ * mark or look up a text by its fingerprint use seed 0.
  * @returns The fingerprint, which is a key itself.
  * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` for a key or a seed of another type, and for a
  * second argument that is not an options object.

@@ -123,6 +123,8 @@ const bigintBits = new BigUint64Array(pairOfBigint.buffer)
 /** A text's length in bytes << 1 | kind: what a lane and an epoch keep beside it. */
 const BYTES = 1
 
+const NO_WORDS = new Int32Array(0)
+
 /**
  * Takes the texts of a list that is read: each is prepared, and then added or left.
  *
@@ -143,7 +145,7 @@ export interface TextSink {
  * @internal
  */
 export class Texts implements TextList, TextSink {
-  words = new Int32Array(64)
+  words = NO_WORDS
   size = 0
   needed = 0
   readonly #longest: number
@@ -177,7 +179,7 @@ export class Texts implements TextList, TextSink {
     const head = this.#head
     const end = this.size + Texts.sizeOf(head)
     if (end > this.words.length) {
-      const larger = new Int32Array(Math.max(end, this.words.length * 2))
+      const larger = new Int32Array(Math.max(end, this.words.length * 2, 64))
       larger.set(this.words.subarray(0, this.size))
       this.words = larger
     }
@@ -254,18 +256,39 @@ export function checkKind(key: unknown, kind: KeyKind, name: string | number = '
 }
 
 /**
+ * The same for a pair, which is a numeric key: an id only if its high half is small enough.
+ *
+ * @internal
+ */
+export function checkPairOfKind(low: number, high: number, kind: KeyKind): void {
+  if (kind === 'string' || kind === 'bytes') throw otherKind(kind, 'low', low)
+  if (kind === 'number' && isHalf(high) && high >>> 0 > HIGH_MAX)
+    throw outOfRange('high', `at most ${HIGH_MAX}, the high half of 2^53-1`, high, MADE_WITH(kind))
+}
+
+/**
+ * The same for many pairs.
+ *
+ * @internal
+ */
+export function checkPairsOfKind(pairs: Pairs, kind: KeyKind): void {
+  const count = pairCount(pairs)
+  for (let i = 0; i < count; i++) checkPairOfKind(pairs[2 * i], pairs[2 * i + 1], kind)
+}
+
+/** The high half of 2^53 - 1. */
+const HIGH_MAX = 0x1fffff
+
+const MADE_WITH = (kind: KeyKind): string => `The tracker was made with keys: '${kind}'.`
+
+/**
  * The error for a key of another kind.
  *
  * @internal
  */
 export function otherKind(kind: KeyKind, name: string | number, got: unknown): TypeError {
   const expected = { any: 'a key', bytes: 'a Uint8Array' } as Readonly<Record<string, string>>
-  return invalidArg(
-    argumentName(name),
-    expected[kind] ?? `a ${kind}`,
-    got,
-    `The tracker was made with keys: '${kind}'.`,
-  )
+  return invalidArg(argumentName(name), expected[kind] ?? `a ${kind}`, got, MADE_WITH(kind))
 }
 
 /**
@@ -454,6 +477,7 @@ function readEach(
   textWords: number,
 ): number {
   const { keys, kind, texts, only, next } = source
+  const takesIds = only === 'any' || only === 'number'
   const values = kind === 'set' ? (source.values ??= valuesOf(keys as ReadonlySet<Key>)) : undefined
   try {
     for (let i = 0; i < count; i++) {
@@ -468,6 +492,11 @@ function readEach(
         const result = values.next()
         if (result.done === true) throw otherSize(source, index)
         key = result.value
+      }
+      if (typeof key === 'number' && key >>> 0 === key && takesIds) {
+        out[at + 2 * i] = key
+        out[at + 2 * i + 1] = 0
+        continue
       }
       if (only !== 'any') checkKind(key, only, index)
       if (texts !== undefined && isTextKey(key)) {
@@ -664,9 +693,6 @@ export function pairCount(pairs: Pairs): number {
     throw outOfRange('pairs', 'of an even length', length, 'Each key has a low and a high half.')
   return length / 2
 }
-
-/** The high half of 2^53 - 1. */
-const HIGH_MAX = 0x1fffff
 
 /** A pair (as uint32) back as the id that was marked. RangeError above 2^53 - 1. */
 export function idFrom(low: number, high: number): number {

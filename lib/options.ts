@@ -87,7 +87,7 @@ export interface TrackerOptions {
   keys?: KeyKind | undefined
   /**
    * Distinct numeric keys that an epoch holds exactly, 1 to 2^28. An epoch with more keys says
-   * `exact: false`. Default 1,048,576. This option takes most of the memory: see memoryFootprint().
+   * `exact: false`. Default 1,048,576. It takes 24 bytes or more a key: see memoryFootprint().
    */
   maxKeysPerEpoch?: number | undefined
   /**
@@ -152,9 +152,12 @@ export interface MemoryFootprint {
   lanes: number
   /** Bytes of all epoch slots: `epochSlots` × `perEpoch`. */
   epochs: number
-  /** Bytes of one writer's lane: 8 a key, and its header. */
+  /** Bytes of one writer's lane: 8 a key, `laneTextBytes`, and its header. */
   perWriter: number
-  /** Bytes of one epoch slot: its log, 8 a key, and its table at its largest. */
+  /**
+   * Bytes of one epoch slot: its log, 8 a key, and its table at its largest; for texts their bytes,
+   * 11 more each, and their table at its largest.
+   */
   perEpoch: number
 }
 

@@ -14,7 +14,7 @@ import { questions } from './questions/index.js'
 
 const HELP = `Usage: npm run perf -- [options]
 
-  (none)               ask the default questions: under ten minutes
+  (none)               ask the default questions: a quarter of an hour
   --all                ask each question in full, with more rounds; continue a run that was cut off
   --only NAME,...      ask some questions only
   --rounds N           measure each figure N times (3; with --all 7)
@@ -28,6 +28,7 @@ const HELP = `Usage: npm run perf -- [options]
     --epoch MS           time between two cuts (1000)
     --keys N             distinct keys that are marked (1e6)
     --skew X             how unevenly: 0 is uniform, 0.99 like a cache (0.99)
+    --text N             the keys are strings of N bytes; 0: they are numbers (0)
 
 Questions: QUESTIONS
 
@@ -51,6 +52,7 @@ const { values } = understood(() =>
       epoch: { type: 'string', default: '1000' },
       keys: { type: 'string', default: '1e6' },
       skew: { type: 'string', default: '0.99' },
+      text: { type: 'string', default: '0' },
     },
   }),
 )
@@ -66,8 +68,9 @@ const { chosen, rounds, load } = understood(() => ({
     writers: number('writers', 1, 64),
     rate: number('rate', 0, 1e9),
     epoch: number('epoch', 1, 60_000),
-    keys: number('keys', 1, 1e8),
+    keys: number('keys', 1, values.text === '0' ? 1e8 : 1e6),
     skew: skewNumber(),
+    text: values.text === '0' ? 0 : number('text', 8, 4096),
   },
 }))
 /** A measurement that takes longer hangs. */
@@ -220,9 +223,13 @@ function run(script, args, timeout, stderr = 'inherit') {
   const [file, argv] = rust
     ? [
         peers.rust,
-        [rust[1], args.distinct, args.count ?? (quick ? 20_000 : 8_000_000), args.writers ?? 1].map(
-          String,
-        ),
+        [
+          rust[1],
+          args.distinct,
+          args.count ?? (quick ? 20_000 : 8_000_000),
+          args.writers ?? 1,
+          args.text ?? '',
+        ].map(String),
       ]
     : [
         process.execPath,

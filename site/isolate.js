@@ -5,6 +5,8 @@
  * more. Where the headers are there already, it starts the module at once.
  */
 const TRIED = 'isolate.tried'
+/** A page that still lacks the headers so soon after it was loaded for them does not get them. */
+const TRIED_MS = 10_000
 
 if (typeof document === 'undefined') serve()
 else isolate()
@@ -33,8 +35,7 @@ async function withHeaders(request) {
 
 async function isolate() {
   const { src, dataset } = document.currentScript
-  if (globalThis.crossOriginIsolated) sessionStorage.removeItem(TRIED)
-  else if (await reloads(src)) return
+  if (!globalThis.crossOriginIsolated && (await reloads(src))) return
   const script = document.createElement('script')
   script.type = 'module'
   script.src = dataset.then
@@ -44,17 +45,18 @@ async function isolate() {
 /** Whether the page is about to be loaded once more, with the headers. */
 async function reloads(src) {
   const { serviceWorker } = navigator
-  if (serviceWorker === undefined || sessionStorage.getItem(TRIED) !== null) return false
   try {
-    await serviceWorker.register(src)
-    if (serviceWorker.controller === null)
+    if (Date.now() - Number(sessionStorage.getItem(TRIED)) < TRIED_MS) return false
+    const { active } = await serviceWorker.register(src)
+    // One that is active already takes over no page that was loaded without it: a hard reload.
+    if (active === null && serviceWorker.controller === null)
       await new Promise((resolve) =>
         serviceWorker.addEventListener('controllerchange', resolve, { once: true }),
       )
+    sessionStorage.setItem(TRIED, String(Date.now()))
   } catch {
     return false // the module says what it lacks
   }
-  sessionStorage.setItem(TRIED, 'yes') // never a third time
   location.reload()
   return true
 }

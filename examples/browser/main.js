@@ -10,8 +10,8 @@ const TYPES = { '.html': 'text/html', '.css': 'text/css', '.js': 'text/javascrip
 const files = await buildPage()
 
 const server = createServer((request, response) => {
-  const { pathname } = new URL(request.url, 'http://localhost')
-  const name = pathname === '/' ? 'index.html' : pathname.slice(1)
+  const [path] = request.url.split('?')
+  const name = path === '/' ? 'index.html' : path.slice(1)
   if (!Object.hasOwn(files, name)) return response.writeHead(404).end()
   response.writeHead(200, {
     'Content-Type': TYPES[extname(name)],

@@ -13,23 +13,23 @@ export class Cache {
    * The entry is in the cache before its value is loaded. If the value changes while it is loaded,
    * drop() finds the entry, and later readers load the new value.
    */
-  read(id) {
-    const cached = this.#entries.get(id)
+  read(key) {
+    const cached = this.#entries.get(key)
     if (cached !== undefined && Date.now() < cached.until) return cached.loading
     const entry = { until: Date.now() + this.#ttlMs, value: undefined }
-    entry.loading = this.#load(id).then(
+    entry.loading = this.#load(key).then(
       (value) => (entry.value = value),
       (error) => {
-        if (this.#entries.get(id) === entry) this.drop(id) // a failed load is not kept
+        if (this.#entries.get(key) === entry) this.drop(key) // a failed load is not kept
         throw error
       },
     )
-    this.#entries.set(id, entry)
+    this.#entries.set(key, entry)
     return entry.loading
   }
 
-  drop(id) {
-    this.#entries.delete(id)
+  drop(key) {
+    this.#entries.delete(key)
   }
 
   clear() {
@@ -37,8 +37,8 @@ export class Cache {
   }
 
   /** What a reader would be given now without a load, or undefined. */
-  peek(id) {
-    const cached = this.#entries.get(id)
+  peek(key) {
+    const cached = this.#entries.get(key)
     return cached !== undefined && Date.now() < cached.until ? cached.value : undefined
   }
 }

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { workerData } from 'node:worker_threads'
 import { openWriter } from 'dirtyring'
-import { getPrice, setPrice } from './store.js'
+import { getPrice, keyOf, setPrice } from './store.js'
 
 const { handle, store, isPaused } = workerData
 const dirty = openWriter(handle)
@@ -12,5 +12,5 @@ for (;;) {
   if (Atomics.load(isPaused, 0) === 1) continue
   const id = Math.floor(store.prices.length * Math.random())
   setPrice(store, id, getPrice(store, id) + 1 + Math.floor(100 * Math.random())) // the write,
-  dirty.mark(id) // then the mark
+  dirty.mark(keyOf(id)) // then the mark
 }

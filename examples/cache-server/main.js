@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker } from 'dirtyring'
 import { Cache } from './cache.js'
-import { createStore, getPrice } from './store.js'
+import { createStore, getPrice, idOf } from './store.js'
 import { Visitors } from './visitors.js'
 
 const { values } = parseArgs({
@@ -27,8 +27,8 @@ const IMPORTERS = 3
 const store = createStore(PRODUCTS)
 
 /** A slow query. */
-async function load(id) {
-  const price = getPrice(store, id)
+async function load(key) {
+  const price = getPrice(store, idOf(key))
   await sleep(3)
   return price
 }
@@ -36,7 +36,7 @@ async function load(id) {
 const caches = { ttl: new Cache(load, TTL_MS), dirtyring: new Cache(load) }
 
 // --------------------------------- the threads that write, and the cache that drops what they wrote
-const tracker = await DirtyTracker.create()
+const tracker = await DirtyTracker.create({ keys: 'string' })
 const isPaused = new Int32Array(new SharedArrayBuffer(4))
 for (let i = 0; i < IMPORTERS; i++) {
   const workerData = { handle: tracker.handle, store, isPaused }
@@ -45,7 +45,7 @@ for (let i = 0; i < IMPORTERS; i++) {
 
 async function dropWhatChanged() {
   for await (const epoch of tracker.epochs({ everyMs: EPOCH_MS })) {
-    if (epoch.exact) for (const id of epoch.ids()) caches.dirtyring.drop(id)
+    if (epoch.exact) for (const key of epoch) caches.dirtyring.drop(key)
     else caches.dirtyring.clear()
     epoch.commit()
   }
@@ -93,10 +93,10 @@ const routes = {
 }
 
 const server = createServer((request, response) => {
-  const { pathname, searchParams } = new URL(request.url, 'http://localhost')
-  const route = routes[`${request.method} ${pathname}`]
+  const [path, query] = request.url.split('?')
+  const route = routes[`${request.method} ${path}`]
   if (route === undefined) response.writeHead(404).end()
-  else route(searchParams, response)
+  else route(new URLSearchParams(query), response)
 })
 server.listen(Number(values.port), '127.0.0.1', () => {
   console.log(`http://127.0.0.1:${server.address().port}`)

@@ -13,6 +13,10 @@ export function setPrice(store, id, price) {
   Atomics.store(store.prices, id, price)
 }
 
+/** The key of a product, in the caches and in the epochs. */
+export const keyOf = (id) => `product:${id}`
+export const idOf = (key) => Number(key.slice('product:'.length))
+
 export const getPrice = (store, id) => Atomics.load(store.prices, id)
 
 /** How long a price has been out of date, in ms, or 0 if it is the store's. */

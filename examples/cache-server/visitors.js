@@ -1,6 +1,6 @@
 /** Readers of both caches, and counts of what they were given. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { staleMs } from './store.js'
+import { keyOf, staleMs } from './store.js'
 
 const newCounts = () => ({ answers: 0, loads: 0, stale: 0, oldestMs: 0 })
 
@@ -31,9 +31,9 @@ export class Visitors {
   }
 
   async read(name, id) {
-    const count = this.#counts[name]
-    if (this.#caches[name].peek(id) === undefined) count.loads++
-    const price = await this.#caches[name].read(id)
+    const [count, key] = [this.#counts[name], keyOf(id)]
+    if (this.#caches[name].peek(key) === undefined) count.loads++
+    const price = await this.#caches[name].read(key)
     const age = staleMs(this.#store, id, price)
     count.answers++
     if (age > 0) count.stale++
@@ -47,7 +47,7 @@ export class Visitors {
     this.#counts = this.#newCounts()
     const reports = Object.entries(this.#caches).map(([name, cache]) => {
       const ages = Array.from(this.#store.prices, (_, id) => {
-        const price = cache.peek(id)
+        const price = cache.peek(keyOf(id))
         return price === undefined ? -1 : staleMs(this.#store, id, price)
       })
       return [name, { ...counts[name], ages }]

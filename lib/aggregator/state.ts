@@ -163,6 +163,7 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     bytes: 0,
     end: 0,
     ...textSecretsAt(words, TEXT_SECRETS),
+    native: undefined,
   }
   const stagedSeen = new Int32Array(memory.layout.maxWriters)
   return {

@@ -61,6 +61,7 @@ export class Supervisor {
     const native = nativeKernel(memory.native, secretsAt(memory.words, SECRETS), KERNEL_SCRATCH)
     this.aggregator = takeRole(memory, threadId)
     this.aggregator.set.native = native
+    this.aggregator.texts.native = native
     Atomics.store(memory.words, RETRYING, 0)
   }
 

@@ -15,7 +15,7 @@ import {
 import { textsAt } from '../memory/table-size.js'
 import { NO_TEXT } from '../ring/token.js'
 import { shiftFor } from '../set/kernel.js'
-import { HEAD_AT, indexTexts, insertTexts, recordWords } from '../set/text-set.js'
+import { HEAD_AT, indexTexts, insertTexts, recordWords, textBytesOf } from '../set/text-set.js'
 import { insertKeys, raiseFlag } from './open-epoch.js'
 import type { Aggregator } from './state.js'
 import { clearCells, reportProgress } from './table.js'
@@ -176,7 +176,8 @@ export function reindexTexts(a: Aggregator, end: number): void {
     for (let i = 0; i < GATHERED_MAX && to < end; i++) {
       const head = words[texts.arena + to + HEAD_AT]
       to += recordWords(head)
-      if (head < 0 || to > end || texts.count + i >= texts.limit)
+      texts.bytes += textBytesOf(head)
+      if (head < 0 || to > end || ++texts.count > texts.limit)
         throw corruptSlot(a.slot, `has texts that do not hold together at word ${from}`)
     }
     indexTexts(texts, from, to)

@@ -49,6 +49,11 @@ export interface Diagnosis {
     readonly maxWriters: number
     readonly epochSlots: number
     readonly maxKeysPerEpoch: number
+    readonly laneTextBytes: number
+    readonly maxStringsPerEpoch: number
+    readonly maxStringBytesPerEpoch: number
+    /** How many of the reserved bytes `maxStringsPerEpoch: 0` does without. */
+    readonly text: number
     /** 'wasm' or 'js'; null if no tracker could be created. */
     readonly kernel: string | null
     /**
@@ -79,7 +84,9 @@ export async function diagnose(): Promise<Diagnosis> {
   const { kernel, resident } = await measureMemory()
   await selfTest.run()
   const { steps, residentWithWorker } = selfTest
-  const { maxWriters, epochSlots, maxKeysPerEpoch } = resolveOptions()
+  const { maxWriters, epochSlots, maxKeysPerEpoch, ...options } = resolveOptions()
+  const { laneTextBytes, maxStringsPerEpoch, maxStringBytesPerEpoch } = options
+  const footprint = memoryFootprint()
   const allowed = process.constrainedMemory() as number | undefined
   const processors = os.cpus()
   return {
@@ -102,10 +109,14 @@ export async function diagnose(): Promise<Diagnosis> {
     },
     support: runtimeSupport(),
     defaults: {
-      footprint: memoryFootprint(),
+      footprint,
       maxWriters,
       epochSlots,
       maxKeysPerEpoch,
+      laneTextBytes,
+      maxStringsPerEpoch,
+      maxStringBytesPerEpoch,
+      text: footprint.total - memoryFootprint({ maxStringsPerEpoch: 0 }).total,
       kernel,
       resident,
       residentWithWorker,
@@ -146,6 +157,7 @@ class SelfTest {
       ['create a tracker', () => this.#create()],
       ['two workers mark', () => this.#mark()],
       ['an epoch', () => this.#takeEpoch()],
+      ['a string and bytes', () => this.#takeText()],
       ['a terminated worker', () => this.#killWorker()],
       ['a failed checkpoint', () => this.#failCheckpoint()],
       ['stop', () => this.#stop()],
@@ -208,6 +220,17 @@ class SelfTest {
       `${counted(2 * PUBLISHED, 'key')}, ` +
       `sealed in ${milliseconds(this.#tracker.stats().sealMs.max)}`
     )
+  }
+
+  async #takeText(): Promise<string> {
+    const marked = ['/användare/7', Uint8Array.of(0, 255)]
+    const writer = this.#tracker.openWriter()
+    writer.markMany([...marked, ...marked])
+    const epoch = await this.#tracker.advanceEpoch()
+    expectSame('text', [...epoch].map(String), marked.map(String))
+    epoch.commit()
+    writer.close()
+    return 'come back as they were marked'
   }
 
   async #killWorker(): Promise<string> {
@@ -297,6 +320,12 @@ export function diagnosisLines({
     line(
       '  epochs',
       `${bytes(footprint.epochs)}: ${defaults.epochSlots} slots, ${bytes(footprint.perEpoch)} each`,
+    ),
+    line(
+      '  for text',
+      `${bytes(defaults.text)} of it: ${bytes(defaults.laneTextBytes)} a writer, ` +
+        `${counted(defaults.maxStringsPerEpoch, 'text')} of ` +
+        `${bytes(defaults.maxStringBytesPerEpoch)} an epoch; none with maxStringsPerEpoch: 0`,
     ),
     line(
       'resident',

@@ -50,11 +50,11 @@ async function demo(settings: DemoSettings, isPlain: boolean): Promise<number> {
     }
     interrupted.abort(why)
   }
-  const colours = stdout.isTTY && (process.env.NO_COLOR ?? '') === ''
+  const colors = stdout.isTTY && (process.env.NO_COLOR ?? '') === ''
   const isLive = stdout.isTTY && process.env.TERM !== 'dumb' && !isPlain
   const show: Show = isLive
-    ? new LiveScreen(stdout, colours, stdin.isTTY ? { input: stdin, onEnd: interrupt } : undefined)
-    : new PlainLines((text) => void stdout.write(text), colours)
+    ? new LiveScreen(stdout, colors, stdin.isTTY ? { input: stdin, onEnd: interrupt } : undefined)
+    : new PlainLines((text) => void stdout.write(text), colors)
   process.on('SIGINT', () => interrupt('Ctrl-C'))
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => {

@@ -112,23 +112,45 @@ const demoOptions: readonly DemoOption[] = [
   },
 ]
 
+/** Of a tracker's options: what each is for, in one line, and the unit of a number. */
+const help: Readonly<Record<keyof typeof OPTIONS, Pick<Option, 'about'> & Partial<Option>>> = {
+  capacity: { value: 'batches', about: 'slots of the ring' },
+  maxWriters: { about: 'writers open at once' },
+  laneCapacity: { value: 'keys', about: 'staged and in flight, of each writer' },
+  batchSize: { value: 'keys', about: 'keys that a writer stages before it publishes' },
+  laneTextBytes: { value: 'bytes', about: 'text staged and in flight, of each writer' },
+  epochSlots: { about: 'epochs that exist at once' },
+  maxKeysPerEpoch: { value: 'keys', about: 'distinct keys that an epoch holds exactly' },
+  maxStringsPerEpoch: {
+    value: 'keys',
+    about: 'distinct text keys that an epoch holds exactly; 0: text by its fingerprint',
+  },
+  maxStringBytesPerEpoch: { value: 'bytes', about: 'bytes of those text keys' },
+  keys: { about: 'the kind of keys; another kind is refused' },
+  flushIntervalMs: { value: 'ms', about: 'a staged key is published after this; 0: never' },
+  onFull: { about: 'what a mark does when its lane is full' },
+  maxWaitMs: { value: 'ms', about: 'how long a mark waits for room' },
+  kernel: { about: 'what keeps the sets' },
+  aggregator: { about: 'the thread that runs the aggregator; inline: the main thread' },
+}
+
 /** Where the demo differs from a tracker's own defaults, or takes less. */
 const demosOwn: { readonly [name in keyof TrackerOptions]?: Partial<Option> } = {
   maxWriters: { byDefault: `${OPTIONS.maxWriters.byDefault}, or writers + ${WRITERS_BESIDE}` },
   maxKeysPerEpoch: { byDefault: '95 % of rows' },
   aggregator: { value: 'worker|inline' },
+  keys: { value: 'any|number' },
 }
 
-function trackerOption([name, row]: [string, OptionRow]): Option {
-  const valueAndDefault =
-    'choices' in row
-      ? { value: row.choices.join('|'), byDefault: row.choices[0] }
-      : { value: row.unit, byDefault: String(row.byDefault) }
+function trackerOption(name: keyof typeof OPTIONS): Option {
+  const row: OptionRow = OPTIONS[name]
   return {
     name: flagOf(name),
-    about: row.about,
-    ...valueAndDefault,
-    ...demosOwn[name as keyof TrackerOptions],
+    ...('choices' in row
+      ? { value: row.choices.join('|'), byDefault: row.choices[0] }
+      : { value: 'n', byDefault: String(row.byDefault) }),
+    ...help[name],
+    ...demosOwn[name],
   }
 }
 
@@ -137,14 +159,16 @@ function flagOf(option: string): string {
   return option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
-const trackerOptions = Object.entries<OptionRow>(OPTIONS).map(trackerOption)
+const trackerOptions = (Object.keys(OPTIONS) as (keyof typeof OPTIONS)[]).map(trackerOption)
 
 export function demoOptionsHelp(): string {
-  const line = ({ name, value, byDefault, about }: Option): string =>
-    `  ${`--${name} <${value}>`.padEnd(30)}${about} (${byDefault})`
+  const flag = ({ name, value }: Option): string => `--${name} <${value}>`
+  const width = 2 + Math.max(...[...demoOptions, ...trackerOptions].map((o) => flag(o).length))
+  const line = (option: Option): string =>
+    `  ${flag(option).padEnd(width)}${option.about} (${option.byDefault})`
   return `Options (defaults in brackets):
 ${demoOptions.map(line).join('\n')}
-  ${'--plain'.padEnd(30)}one line an epoch, also on a terminal
+  ${'--plain'.padEnd(width)}one line an epoch, also on a terminal
 
 Options of the tracker:
 ${trackerOptions.map(line).join('\n')}`
@@ -245,7 +269,9 @@ function readTrackerOptions(values: Values, writers: number, rows: number): Trac
     const text = values[flagOf(name)]
     if (typeof text === 'string') options[name] = numberOrText(text)
   }
-  const { aggregator } = options
+  const { aggregator, keys } = options
+  if (keys !== undefined && keys !== 'any' && keys !== 'number')
+    throw mustBe('"--keys"', `'any' or 'number'`, values.keys)
   if (aggregator !== undefined && aggregator !== 'worker' && aggregator !== 'inline')
     throw mustBe('"--aggregator"', `'worker' or 'inline'`, values.aggregator)
   const { maxWriters } = resolved(options)

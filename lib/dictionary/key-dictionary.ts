@@ -54,8 +54,9 @@ export interface DictionaryHandle {
 }
 
 /**
- * Gives strings or bytes small numbers, the same in all threads: mark the number, and read the key
- * back. Unlike a fingerprint it has no collisions and no bigints. A string is its UTF-8 bytes, so
+ * Gives strings or bytes small numbers, the same in all threads. It is for programs that need such a
+ * number: to index an array, or to pack a name into a pair. To get a string back from an epoch, mark
+ * the string itself. A dictionary has no collisions. A string is its UTF-8 bytes, so
  * `'a'` and its one byte are one key. A lone surrogate has three bytes of its own (WTF-8), so every
  * string comes back as it was. Nothing is ever removed, so all keys have to fit.
  *

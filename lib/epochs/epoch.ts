@@ -14,9 +14,10 @@ import type { Key, ReadonlyBigints, ReadonlyPairs } from '../keys.js'
 export type InexactReason = 'overflow' | 'everything' | 'unpublished' | 'fault'
 
 /**
- * What an epoch holds: numeric keys, and texts. If the epoch is not exact, some of its keys are missing in the list. Each
- * member that walks or lists the keys then throws `ERR_DIRTYRING_INEXACT` at once. `has()` always
- * answers, and `listed()` gives the part that is known.
+ * What an epoch holds: numeric keys, and texts. If the epoch is not exact, some of its keys are
+ * missing in the list. Each member that walks or lists the keys then throws
+ * `ERR_DIRTYRING_INEXACT` at once. `has()` always answers, and `listed()` gives the part that is
+ * known.
  */
 export interface EpochKeys<K extends Key = Key> {
   /** Distinct keys listed: all of them if the epoch is exact, else a lower bound. */

@@ -1,5 +1,5 @@
 import { BY_LIBRARY, checkByLibrary, checkFunction } from '../check.js'
-import { DirtyRingError, outOfRange } from '../errors.js'
+import { DirtyRingError } from '../errors.js'
 import {
   bigintFrom,
   checkPair,
@@ -12,30 +12,30 @@ import {
   type ReadonlyBigints,
   type ReadonlyPairs,
 } from '../keys.js'
-import {
-  epochAt,
-  FLAG_EVERYTHING,
-  FLAG_FAULT,
-  FLAG_OVERFLOW,
-  FLAG_UNPUBLISHED,
-  SECRETS,
-  TEXT_SECRETS,
-} from '../memory/map.js'
-import { checkIdentity, type Memory } from '../memory/memory.js'
+import { epochAt } from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
 import { settingsOf } from '../memory/settings.js'
 import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
 import { EPOCH_MASK } from '../ring/token.js'
-import { contains, type SetState, shiftFor } from '../set/kernel.js'
-import { secretsAt, textSecretsAt } from '../set/mix.js'
-import { bytesOf, containsText, HEAD_AT, recordWords, type TextSet } from '../set/text-set.js'
-import { decodeBytes, decodeText } from '../text/decode.js'
+import { contains, type SetState } from '../set/kernel.js'
+import { containsText, HEAD_AT, recordWords, type TextSet } from '../set/text-set.js'
 import { scratch as encoded } from '../text/encode.js'
+import {
+  checkIds,
+  checkNoTexts,
+  notExact,
+  otherKeys,
+  reasonFor,
+  setOf,
+  settled,
+  textFrom,
+  textsOf,
+} from './common.js'
 import type { Epoch, InexactReason } from './epoch.js'
+import { type EpochHandle, epochHandleOf } from './handle.js'
 
 const scratch = new Int32Array(2)
-/** High half of 2^53 - 1. */
-const MAX_HIGH = 0x1fffff
 
 /** What a sealed epoch asks of the tracker that handed it out. */
 export interface EpochKeeper {
@@ -62,7 +62,8 @@ export let makeEpoch: (
  * `bigints` and `pairs` are views on shared memory: do not use them after the epoch is settled.
  * Asking for them then throws `ERR_DIRTYRING_SETTLED`. Leaving a `using` scope without `commit()`
  * restores. An exact epoch without keys takes no slot, and need not be settled. An epoch belongs
- * to the tracker's thread; the views may be read by any thread.
+ * to the tracker's thread. Another thread reads its keys through `handle` and
+ * {@link attachEpoch}, which notices when the epoch is settled.
  *
  * If the epoch is not exact, some of its keys are missing in the list. Each member that walks or
  * lists the keys then throws `ERR_DIRTYRING_INEXACT` at once, because a caller would take the part
@@ -123,6 +124,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   #restoring: Promise<void> | undefined
   /** For a twin: the epoch that it shows, and whether the twin may settle it. */
   #original: { readonly epoch: SealedEpoch; readonly isOwner: () => boolean } | undefined
+  #handle: EpochHandle | undefined
 
   static {
     makeEpoch = (memory, slot, id, staged, keeper, last) =>
@@ -180,9 +182,27 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   }
 
   /**
+   * Goes to other threads of this process, in workerData or by postMessage: {@link attachEpoch}
+   * reads the keys there. Commit when that thread says that it is done.
+   */
+  get handle(): EpochHandle {
+    const original = this.#original
+    if (original?.isOwner() === true) return original.epoch.handle
+    // No epoch comes after the one that a twin shows, so its slot is never used again.
+    this.#handle ??= epochHandleOf(
+      this.#memory,
+      this.#slot,
+      this.id,
+      this.#header,
+      original !== undefined,
+    )
+    return this.#handle
+  }
+
+  /**
    * The keys in order of first mark, as 64-bit numbers: a read-only view on shared memory. Copy
    * what must live longer (`slice()`). The view may be posted to a worker, which must be done with
-   * it before the epoch is settled.
+   * it before the epoch is settled; better post `handle`.
    *
    * @throws RangeError `ERR_DIRTYRING_OUT_OF_RANGE` when the epoch has text keys.
    * @throws DirtyRingError `ERR_DIRTYRING_SETTLED` and `ERR_DIRTYRING_INEXACT`.
@@ -223,8 +243,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   ids(): IterableIterator<number> {
     this.#checkNumeric('ids()')
     const pairs = this.#pairs()
-    for (let i = 1; i < pairs.length; i += 2)
-      if (pairs[i] > MAX_HIGH) idFrom(pairs[i - 1], pairs[i])
+    checkIds(pairs)
     return this.#eachId(pairs)
   }
 
@@ -316,9 +335,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
       const head = words[at + HEAD_AT]
       const payload = at + TEXT_HEADER
       at += recordWords(head)
-      yield (head & 1) === 0
-        ? decodeText(words, payload, bytesOf(head))
-        : decodeBytes(words, payload, bytesOf(head))
+      yield textFrom(words, payload, head)
     }
   }
 
@@ -491,28 +508,17 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
 
   #checkNumeric(member: string): void {
     this.#checkExact()
-    const { textCount } = this.#header
-    if (textCount > 0) throw otherKeys(member, `${textCount} text keys`)
+    checkNoTexts(member, this.#header)
   }
 
   #checkExact(): void {
     this.#check()
-    if (this.exact) return
-    const why = `epoch ${this.id} is not exact ('${this.reason}'), so the list is incomplete`
-    const advice = 'Ask has() for each row that you hold, or treat all rows as dirty'
-    throw new DirtyRingError(
-      'ERR_DIRTYRING_INEXACT',
-      `${why}. ${advice}; listed() gives the part that is known`,
-    )
+    if (!this.exact) throw notExact(this.id, this.reason)
   }
 
   #check(): void {
     const { state } = this
-    if (state === 'sealed') return
-    throw new DirtyRingError(
-      'ERR_DIRTYRING_SETTLED',
-      `epoch ${this.id} is ${state}: its keys are gone; copy what must live longer`,
-    )
+    if (state !== 'sealed') throw settled(this.id, state)
   }
 }
 
@@ -522,57 +528,4 @@ export function cannotRestore({ id }: SealedEpoch): DirtyRingError {
     'ERR_DIRTYRING_STOPPED',
     `epoch ${id} cannot be restored, because the tracker has stopped; its keys stay readable`,
   )
-}
-
-/** The error of a member that cannot show every key. */
-function otherKeys(member: string, others: string): RangeError {
-  const advice =
-    'Read the numeric keys with numbers() and the others with texts(), or all with for...of. ' +
-    'To keep one kind out, pass the option keys to create().'
-  return outOfRange(`epoch.${member}`, 'of an epoch of that kind of keys only', others, advice)
-}
-
-/** The texts of a sealed slot, for lookups on any thread that the slot was handed to. */
-function textsOf(memory: Memory, slot: number, header: SlotHeader): TextSet {
-  const { words, layout } = memory
-  const at = epochAt(layout, slot)
-  checkIdentity(words)
-  return {
-    words,
-    arena: at + layout.arena,
-    table: at + layout.textTable,
-    shift: shiftFor(layout.smallestTextTable * 2 ** header.textGrowth),
-    limit: 0,
-    maxBytes: 0,
-    count: header.textCount,
-    bytes: header.textBytes,
-    end: header.textEnd,
-    ...textSecretsAt(words, TEXT_SECRETS),
-  }
-}
-
-/** The set of a sealed slot, for lookups on any thread that the slot was handed to. */
-function setOf(memory: Memory, slot: number, { count, growth, zero }: SlotHeader): SetState {
-  const { words, layout } = memory
-  const at = epochAt(layout, slot)
-  checkIdentity(words)
-  return {
-    words,
-    log: at + layout.log,
-    table: at + layout.table,
-    shift: shiftFor(layout.smallestTable * 2 ** growth),
-    limit: 0,
-    count,
-    zero,
-    native: undefined,
-    ...secretsAt(words, SECRETS),
-  }
-}
-
-function reasonFor(flags: number): InexactReason | undefined {
-  if ((flags & FLAG_EVERYTHING) !== 0) return 'everything'
-  if ((flags & FLAG_FAULT) !== 0) return 'fault'
-  if ((flags & FLAG_UNPUBLISHED) !== 0) return 'unpublished'
-  if ((flags & FLAG_OVERFLOW) !== 0) return 'overflow'
-  return undefined
 }

@@ -284,7 +284,8 @@ export const WAIT_FOR_SLOT = 1
 export const WAIT_FOR_ROOM = 2
 
 // ----------------------------------------------------------------------------------- an epoch slot
-// Only the aggregator writes these words. Other threads read them once CUR has moved on.
+// Only the aggregator writes these words, SLOT_STAMP excepted. Other threads read them once CUR has
+// moved on.
 
 /** Keys in the log. */
 export const SLOT_COUNT = 0
@@ -308,7 +309,13 @@ export const SLOT_TEXT_GROWTH = SLOT_TEXT_END + 1
 /** How many texts, and their bytes: once sealed; before, for those who only want to know. */
 export const SLOT_TEXT_COUNT = SLOT_TEXT_GROWTH + 1
 export const SLOT_TEXT_BYTES = SLOT_TEXT_COUNT + 1
-const SLOT_HEADER = LINE
+/**
+ * Tracker: names the epoch that is sealed here, from the hand-out until it is settled (stampOf() in
+ * memory/slot.ts); otherwise 0. Taken back before the slot is free. A reader on another thread
+ * believes what it has copied out of the slot if the stamp is still that of its epoch.
+ */
+export const SLOT_STAMP = SLOT_COUNT + LINE
+const SLOT_HEADER = SLOT_STAMP + LINE
 
 export const FLAG_OVERFLOW = 1
 export const FLAG_EVERYTHING = 2

@@ -2,7 +2,7 @@ import { checkByteOrder } from '../byte-order.js'
 import { isPowerOfTwo } from '../check.js'
 import { badHandle, DirtyRingError, outOfRange } from '../errors.js'
 import { randomWords } from '../random-words.js'
-import { checkHandle, checkVersion, isSharedBuffer } from './handle.js'
+import { checkHandle, checkVersion, type HandleKind, isSharedBuffer } from './handle.js'
 import {
   CHUNKS,
   EPOCH_SLOTS,
@@ -83,17 +83,20 @@ export function handleOf(memory: Memory): MemoryHandle {
   return { dirtyring: VERSION_VALUE, buffer: memory.words.buffer, native: memory.native }
 }
 
+/** The three kinds of handles that have such a memory. An epoch's handle has its tracker's. */
+export type MemoryOwner = 'tracker' | 'ring' | 'epoch'
+
+export function handleKind(of: MemoryOwner): HandleKind {
+  const versionName = of === 'epoch' ? 'dirtyringEpoch' : 'dirtyring'
+  return { of, versionName, version: VERSION_VALUE, layout: 'memory layout' }
+}
+
 /**
  * Checks a handle from outside the library, and computes the layout of its memory. `what` names the
  * argument's source in messages.
  */
-export function attachMemory(handle: unknown, what: 'tracker' | 'ring'): Memory {
-  const kind = {
-    of: what,
-    versionName: 'dirtyring',
-    version: VERSION_VALUE,
-    layout: 'memory layout',
-  }
+export function attachMemory(handle: unknown, what: MemoryOwner): Memory {
+  const kind = handleKind(what)
   const { buffer, native } = checkHandle(handle, kind)
   const bytes = buffer.byteLength
   if (bytes < BYTES_PER_CHUNK) {

@@ -1,7 +1,8 @@
 /**
  * The table of a tracker's options. From it follow what create() takes and stores, what a thread
  * that attaches reads back, and what `dirtyring demo --help` lists. A new option is a row here, a
- * word in map.ts if other threads need it, and a documented member of TrackerOptions.
+ * word in map.ts if other threads need it, a documented member of TrackerOptions, and a line of help
+ * in cli/options.ts. The help is not here, because a page that marks would load it.
  */
 import {
   BATCH_SIZE,
@@ -23,8 +24,6 @@ import {
 interface Row {
   /** The word of the identity that holds it. Without one, only the tracker's thread knows it. */
   readonly word?: number
-  /** What it is for, in one line. */
-  readonly about: string
 }
 
 /** A whole number. */
@@ -37,7 +36,6 @@ export interface NumberRow extends Row {
   readonly isPowerOfTwo?: boolean
   /** Or `max`, where that is less. */
   readonly byDefault: number
-  readonly unit: string
 }
 
 /** One of a few words, of which the first is the default; stored as its index. */
@@ -84,16 +82,12 @@ export const OPTIONS = {
     max: 2 ** 20,
     isPowerOfTwo: true,
     byDefault: 1024,
-    unit: 'batches',
-    about: 'slots of the ring',
   },
   maxWriters: {
     word: MAX_WRITERS,
     min: 1,
     max: 1024,
     byDefault: 32,
-    unit: 'n',
-    about: 'writers open at once',
   },
   laneCapacity: {
     word: LANE_CAPACITY,
@@ -101,8 +95,6 @@ export const OPTIONS = {
     max: ({ maxWriters }) => 2 ** (LANES_KEYS_MAX_LOG2 - Math.ceil(Math.log2(maxWriters))),
     isPowerOfTwo: true,
     byDefault: 16384,
-    unit: 'keys',
-    about: 'staged and in flight, of each writer',
   },
   batchSize: {
     word: BATCH_SIZE,
@@ -110,8 +102,6 @@ export const OPTIONS = {
     max: ({ laneCapacity }) => laneCapacity,
     maxName: 'laneCapacity',
     byDefault: 64,
-    unit: 'keys',
-    about: 'keys that a writer stages before it publishes',
   },
   laneTextBytes: {
     word: LANE_TEXT_BYTES,
@@ -119,72 +109,55 @@ export const OPTIONS = {
     max: 2 ** 26,
     isPowerOfTwo: true,
     byDefault: 2 ** 19,
-    unit: 'bytes',
-    about: 'text staged and in flight, of each writer',
   },
   epochSlots: {
     word: EPOCH_SLOTS,
     min: 2,
     max: 16,
     byDefault: 4,
-    unit: 'n',
-    about: 'epochs that exist at once',
   },
   maxKeysPerEpoch: {
     word: MAX_KEYS_PER_EPOCH,
     min: 1,
     max: 2 ** 28,
     byDefault: 2 ** 20,
-    unit: 'keys',
-    about: 'distinct keys that an epoch holds exactly',
   },
   maxStringsPerEpoch: {
     word: MAX_STRINGS_PER_EPOCH,
     min: 0,
     max: 2 ** 26,
     byDefault: 2 ** 20,
-    unit: 'keys',
-    about: 'distinct text keys that an epoch holds exactly; 0: text by its fingerprint',
   },
   maxStringBytesPerEpoch: {
     word: MAX_STRING_BYTES_PER_EPOCH,
     min: 1,
     max: 2 ** 31 - 1,
     byDefault: 2 ** 25,
-    unit: 'bytes',
-    about: 'bytes of those text keys',
   },
   keys: {
     word: KEY_KIND,
     choices: ['any', 'string', 'number', 'bigint', 'bytes'],
-    about: 'the kind of keys; another kind is refused',
   },
   flushIntervalMs: {
     word: FLUSH_INTERVAL_MS,
     min: 0,
     max: TIMER_MS_MAX,
     byDefault: 10,
-    unit: 'ms',
-    about: 'a staged key is published after this; 0: never',
   },
   onFull: {
     word: ON_FULL,
     choices: ['wait', 'reject'],
-    about: 'what a mark does when its lane is full',
   },
   maxWaitMs: {
     word: MAX_WAIT_MS,
     min: 0,
     max: TIMER_MS_MAX,
     byDefault: 30_000,
-    unit: 'ms',
-    about: 'how long a mark waits for room',
   },
-  kernel: { choices: ['auto', 'wasm', 'js'], about: 'what keeps the sets' },
+  kernel: { choices: ['auto', 'wasm', 'js'] },
   aggregator: {
     choices: ['worker', 'none', 'inline'],
     orFunction: true,
-    about: 'the thread that runs the aggregator; inline: the main thread',
   },
 } as const satisfies Readonly<Record<string, OptionRow>>
 

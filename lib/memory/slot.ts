@@ -5,6 +5,7 @@ import {
   FLAG_FAULT,
   FLAG_OVERFLOW,
   FLAG_UNPUBLISHED,
+  type Layout,
   SLOT_CHECK,
   SLOT_COUNT,
   SLOT_FLAGS,
@@ -55,25 +56,12 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
   const growth = words[at + SLOT_GROWTH]
   const zero = words[at + SLOT_ZERO]
   const flags = words[at + SLOT_FLAGS]
-  const cells = layout.smallestTable * 2 ** growth
-  if (growth < 0 || cells > layout.largestTable)
-    throw corruptSlot(slot, `has a table that has doubled ${growth} times`)
-  if (count < 0 || count > keysAt(layout, cells))
-    throw corruptSlot(slot, `has ${count} keys in a table of ${cells} cells`)
-  if ((flags & ~FLAGS) !== 0 || (zero & ~1) !== 0)
-    throw corruptSlot(slot, `has flags ${flags}, ${zero}`)
   const textEnd = Atomics.load(words, at + SLOT_TEXT_END)
   const textGrowth = words[at + SLOT_TEXT_GROWTH]
   const textCount = words[at + SLOT_TEXT_COUNT]
   const textBytes = words[at + SLOT_TEXT_BYTES]
-  const textCells = layout.smallestTextTable * 2 ** textGrowth
-  if (textGrowth < 0 || textCells > layout.largestTextTable)
-    throw corruptSlot(slot, `has a table of texts that has doubled ${textGrowth} times`)
-  if (textEnd < 0 || textEnd > layout.arenaWords)
-    throw corruptSlot(slot, `has ${textEnd} words of text, of ${layout.arenaWords} that it can`)
-  if (textCount < 0 || textCount > textsAt(layout, textCells))
-    throw corruptSlot(slot, `has ${textCount} texts in a table of ${textCells} cells`)
-  return {
+  if ((zero & ~1) !== 0) throw corruptSlot(slot, `has a flag ${zero} for key 0`)
+  const header: SlotHeader = {
     count,
     growth,
     zero: zero === 1,
@@ -83,6 +71,36 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
     textCount,
     textBytes,
   }
+  const fault = faultOf(layout, header)
+  if (fault !== undefined) throw corruptSlot(slot, fault)
+  return header
+}
+
+/** What is wrong with a header that the library cannot have made; undefined: nothing. */
+export function faultOf(layout: Layout, header: SlotHeader): string | undefined {
+  const { count, growth, flags, textEnd, textGrowth, textCount } = header
+  const cells = layout.smallestTable * 2 ** growth
+  if (growth < 0 || cells > layout.largestTable)
+    return `has a table that has doubled ${growth} times`
+  if (count < 0 || count > keysAt(layout, cells))
+    return `has ${count} keys in a table of ${cells} cells`
+  if ((flags & ~FLAGS) !== 0) return `has flags ${flags}`
+  const textCells = layout.smallestTextTable * 2 ** textGrowth
+  if (textGrowth < 0 || textCells > layout.largestTextTable)
+    return `has a table of texts that has doubled ${textGrowth} times`
+  if (textEnd < 0 || textEnd > layout.arenaWords)
+    return `has ${textEnd} words of text, of ${layout.arenaWords} that it can`
+  if (textCount < 0 || textCount > textsAt(layout, textCells))
+    return `has ${textCount} texts in a table of ${textCells} cells`
+  return undefined
+}
+
+/**
+ * The SLOT_STAMP of an epoch: never 0, and the same for two epochs only if 2^32 - 1 lie between
+ * them. Epochs in tokens repeat after 2^19, which is too soon: a reader may hold a handle for hours.
+ */
+export function stampOf(epoch: number): number {
+  return ((epoch % 0xffffffff) + 1) | 0
 }
 
 /**

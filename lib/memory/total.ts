@@ -8,7 +8,7 @@ import type { SharedWords } from './map.js'
  * looks again if hi ≠ hi′. (Leslie Lamport's rule of 1977 for reading while another writes.) A read
  * of `lo` during a store is a benign race: each value it held was the total at some moment.
  */
-const LO = 1
+export const LO = 1
 const HI_AGAIN = 2
 
 /**
@@ -38,6 +38,13 @@ export function beginTotal(words: SharedWords, at: number, value: number): void 
 /** The total modulo 2^32, for the thread that adds to it: whether it has moved. */
 export function lowOf(words: SharedWords, at: number): number {
   return words[at + LO]
+}
+
+/** After the low word of a total has gone from 2^32 - 1 to 0: carries. */
+export function carryTotal(words: SharedWords, at: number): void {
+  const hi = words[at] + 1
+  Atomics.store(words, at, hi)
+  Atomics.store(words, at + HI_AGAIN, hi)
 }
 
 /** Adds to a total that this thread alone adds to. */

@@ -10,8 +10,7 @@ import { adoptWebWorker, endWebWorker, onWebHandle, startWebWorker } from './web
  * postHandle().
  */
 export function startWorker(code: string): AggregatorThread {
-  const threads = threadsOfNode()
-  return threads === undefined ? startWebWorker(code) : startThread(threads, code)
+  return threadsOfNode === undefined ? startWebWorker(code) : startThread(threadsOfNode, code)
 }
 
 /**
@@ -20,19 +19,17 @@ export function startWorker(code: string): AggregatorThread {
  * both kinds.
  */
 export function adoptWorker(worker: unknown): AggregatorThread | undefined {
-  const threads = threadsOfNode()
-  const thread = threads === undefined ? undefined : adoptThread(threads, worker)
+  const thread = threadsOfNode === undefined ? undefined : adoptThread(threadsOfNode, worker)
   return thread ?? adoptWebWorker(worker)
 }
 
 /** In a worker: calls back once, with the handle that postHandle() sends. */
 export function onHandle(listener: HandleListener): void {
-  const threads = threadsOfNode()
-  if (threads === undefined) onWebHandle(listener)
-  else onThreadHandle(threads, listener)
+  if (threadsOfNode === undefined) onWebHandle(listener)
+  else onThreadHandle(threadsOfNode, listener)
 }
 
 /** In a worker that the library started: ends it. A thread of Node ends by itself. */
 export function endWorker(): void {
-  if (threadsOfNode() === undefined) endWebWorker()
+  if (threadsOfNode === undefined) endWebWorker()
 }

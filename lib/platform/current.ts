@@ -7,9 +7,5 @@ import { webPlatform } from './web.js'
  * Chosen when the library is loaded, by what the host has: a bundler that is told nothing, or is
  * told of another host than the one that runs its output, chooses nothing.
  */
-export const platform: Platform = choose()
-
-function choose(): Platform {
-  const threads = threadsOfNode()
-  return threads === undefined ? webPlatform() : nodePlatform(threads)
-}
+export const platform: Platform =
+  threadsOfNode === undefined ? webPlatform() : nodePlatform(threadsOfNode)

@@ -12,6 +12,9 @@ import {
 
 type Worker = WorkerThreads.Worker
 
+/** As it was when the library was loaded. A page has none. */
+const { process } = globalThis
+
 /** A Web Worker of Bun, which has a thread id and tells its end. */
 interface BunWorker {
   readonly threadId: number
@@ -162,10 +165,21 @@ function isBunWorker(worker: unknown): worker is BunWorker {
 
 /** A thread of Node as the aggregator's worker. */
 export function startThread(threads: typeof WorkerThreads, code: string): AggregatorThread {
-  const worker = new threads.Worker(code, { eval: true, name: WORKER_NAME })
+  let worker: Worker
+  try {
+    worker = new threads.Worker(code, { eval: true, name: WORKER_NAME })
+  } catch (cause) {
+    throw (cause as NodeJS.ErrnoException).code === 'ERR_ACCESS_DENIED'
+      ? new Error(FORBIDDEN, { cause })
+      : cause
+  }
   worker.unref()
   return aggregatorThread(worker, true)
 }
+
+const FORBIDDEN =
+  "Node's permissions forbid threads. " +
+  'Start Node with --allow-worker, or pass aggregator: "inline"'
 
 /** A worker of the user's as the aggregator's; undefined if it has ended, or is none. */
 export function adoptThread(

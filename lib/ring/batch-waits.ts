@@ -47,7 +47,7 @@ export function waitForBatch(memory: Memory, ms: number): boolean {
 
 /**
  * Yields what `take` returns, and sleeps without blocking the thread while that is undefined. Ends
- * when the signal aborts, and when the caller has called return().
+ * when the signal aborts, and when the caller has called return() or throw().
  */
 export function walkBatches<T>(
   memory: Memory,
@@ -61,12 +61,27 @@ export function walkBatches<T>(
     sleepAsync(memory, ms, signal, (own) => (wake = own)),
   )
   const end = batches.return.bind(batches)
-  batches.return = (value) => {
+  const fail = batches.throw.bind(batches)
+  /** A next() that is pending ends now, not with the next batch. */
+  const leave = (): void => {
     isReturned = true
-    wake?.() // a next() that is pending ends now, not with the next batch
-    return end(value)
+    wake?.()
   }
-  return batches
+  // Defined, not assigned: under --frozen-intrinsics an assignment throws.
+  return Object.defineProperties(batches, {
+    return: {
+      value: (value: undefined) => {
+        leave()
+        return end(value)
+      },
+    },
+    throw: {
+      value: (error: unknown) => {
+        leave()
+        return fail(error)
+      },
+    },
+  })
 }
 
 async function* generate<T>(

@@ -32,7 +32,7 @@ import {
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { TEXT_HEADER, wordsFor } from '../memory/table-size.js'
-import { addTotal } from '../memory/total.js'
+import { addTotal, carryTotal, LO } from '../memory/total.js'
 import { storeAncestors } from './ancestors.js'
 import { lookAgain, push, readEndOf, wakeAggregator } from './ring.js'
 import {
@@ -74,6 +74,8 @@ export interface Lane {
    */
   readonly attnAt: number
   readonly stagedAt: number
+  /** Word index of the low word of LANE_SUPPRESSED. */
+  readonly suppressedAt: number
   /** Word index of the lane's first key. */
   readonly keys: number
   readonly capacity: number
@@ -209,6 +211,7 @@ export function openLane(
       header,
       attnAt: header + LANE_ATTN,
       stagedAt: header + LANE_STAGED_END,
+      suppressedAt: header + LANE_SUPPRESSED + LO,
       keys: header + LANE_KEYS,
       capacity: layout.laneCapacity,
       mask: layout.laneCapacity - 1,
@@ -329,7 +332,10 @@ export function stageText(
   lane.end = (end + 1) | 0
   words[lane.stagedAt] = lane.end
   const isTextDue = ((next - lane.textTryAt) | 0) >= 0
-  if (isTextDue) lane.tryAt = lane.end
+  if (isTextDue) {
+    lane.tryAt = lane.end
+    lane.textTryAt = (next + (lane.textWords >>> 2)) | 0
+  }
   if (isTextDue || ((lane.end - lane.due) | 0) >= 0 || words[lane.attnAt] !== lane.attn)
     return afterStaging(lane, end)
   return true
@@ -348,22 +354,35 @@ export interface TextList {
 /**
  * Stages `count` keys, given as pairs low, high, low, high …; they are published together. Returns
  * false and stores nothing if they do not fit now. Keys that were staged before go into the same
- * token, or into an earlier one. `texts` are those of the keys that are texts.
+ * token, or into an earlier one. `texts` are those of the keys that are texts. `areIds`: the keys are
+ * given as their low halves alone.
  */
 export function stageMany(
   lane: Lane,
   keys: ArrayLike<number>,
   count: number,
   texts?: TextList,
+  areIds = false,
 ): boolean {
   const needed = texts === undefined ? 0 : texts.needed
   if (needed > 0 && !lane.hasText) beginText(lane)
   if (!ready(lane, count, needed)) return false
   const { words, mask, end, text } = lane
-  for (let i = 0; i < count; i++) {
-    const at = lane.keys + (((end + i) & mask) << 1)
-    words[at] = keys[2 * i]
-    words[at + 1] = keys[2 * i + 1]
+  const first = end & mask
+  if (areIds) {
+    for (let i = 0; i < count; i++) {
+      const at = lane.keys + (((end + i) & mask) << 1)
+      words[at] = keys[i]
+      words[at + 1] = 0
+    }
+  } else if (isBlock(keys, count) && first + count <= lane.capacity) {
+    storeBlock(words, lane.keys + (first << 1), keys)
+  } else {
+    for (let i = 0; i < count; i++) {
+      const at = lane.keys + (((end + i) & mask) << 1)
+      words[at] = keys[2 * i]
+      words[at + 1] = keys[2 * i + 1]
+    }
   }
   const { textWords } = lane
   let place = lane.textEnd
@@ -390,6 +409,23 @@ export function stageMany(
   lane.tryAt = next
   lane.due = next
   return afterStaging(lane, end)
+}
+
+/** Pairs from which on the host copies them faster than a loop does. */
+const BLOCK = 16
+
+/** Tells whether `keys` are just these pairs, in a form that the host can copy. */
+function isBlock(keys: ArrayLike<number>, count: number): keys is Int32Array | Uint32Array {
+  return (
+    count >= BLOCK &&
+    keys.length === count * 2 &&
+    (keys instanceof Int32Array || keys instanceof Uint32Array)
+  )
+}
+
+/** Stores a whole block, in any order. (In the checker it is a loop: see instrument.mjs.) */
+function storeBlock(words: SharedWords, at: number, block: Int32Array | Uint32Array): void {
+  words.set(block, at)
 }
 
 /**
@@ -695,7 +731,8 @@ const BATCHES_WITHOUT = 240
 
 /**
  * Tells whether a key is staged and not published. It looks at one place only, so it can miss the
- * key. If it does not find the key, it notes that the key will be staged at `end`.
+ * key. If it does not find the key, it notes that the key will be staged at `end`. It costs about
+ * what storing the key does: it has no call but at a carry.
  */
 function isStaged(lane: Lane, recent: Int32Array, lo: number, hi: number): boolean {
   const { words } = lane
@@ -706,7 +743,9 @@ function isStaged(lane: Lane, recent: Int32Array, lo: number, hi: number): boole
     const at = lane.keys + ((place & lane.mask) << 1)
     if (words[at] === lo && words[at + 1] === hi) {
       lane.suppressed++
-      addTotal(words, lane.header + LANE_SUPPRESSED, 1)
+      const total = (words[lane.suppressedAt] + 1) | 0
+      words[lane.suppressedAt] = total
+      if (total === 0) carryTotal(words, lane.header + LANE_SUPPRESSED)
       return true
     }
   }
@@ -755,7 +794,6 @@ function afterStaging(lane: Lane, before: number): boolean {
   if (isDue || attn !== lane.attn) {
     const published = publish(lane)
     if (published) lane.attn = attn
-    if (isDue) lane.textTryAt = (lane.textEnd + (lane.textWords >>> 2)) | 0
     if (isDue && !lane.batching && --lane.untilReview === 0) reviewRecent(lane)
     if (lane.end === lane.published) return true
     if (((lane.end - lane.tryAt) | 0) >= 0) lane.tryAt = (lane.end + lane.batchSize) | 0

@@ -26,8 +26,9 @@ const KEYS_MAX = 2 ** 28
 const STAGING = 8192
 
 /**
- * Holds distinct 64-bit keys in typed arrays, in order of insertion. It grows, and it is seeded, so
- * that an attacker cannot choose keys that crowd.
+ * Holds distinct 64-bit keys in typed arrays, in order of insertion. A text goes in by its
+ * `fingerprint()`, and does not come back. The set grows, and it is seeded, so that an attacker
+ * cannot choose keys that crowd.
  *
  * It also serves a second, slower consumer: add each epoch's keys to a set of its own. Use a set on
  * one thread.

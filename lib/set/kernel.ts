@@ -47,6 +47,24 @@ export interface NativeKernel {
   indexLog(at: number, end: number, table: number, shift: number): number
   /** Not for key 0. Returns 1 if the key is in the table. */
   contains(lo: number, hi: number, table: number, shift: number): number
+  /**
+   * Takes at most 256 texts, whose word indexes are at [list .. end). Their records go to
+   * `tail`, while there is room for so many texts and bytes. Returns texts taken << 9 | new texts.
+   */
+  insertTexts(
+    list: number,
+    end: number,
+    arena: number,
+    tail: number,
+    table: number,
+    shift: number,
+    texts: number,
+    bytes: number,
+    key0: number,
+    key1: number,
+  ): number
+  /** Enters the records at [at .. end). */
+  indexTexts(at: number, end: number, arena: number, table: number, shift: number): void
   clear(at: number, end: number): void
 }
 
@@ -171,6 +189,14 @@ export function indexLog(set: SetState, from: number, to: number): void {
     words[cell] = lo
     words[cell + 1] = hi
   }
+}
+
+/** The home cell of a key that is not 0, as each loop here finds it. */
+export function homeOf(secrets: Secrets, shift: number, lo: number, hi: number): number {
+  const { seedLo, mulLo, seedHi, mulHi, mulMix } = secrets
+  const y = Math.imul(hi ^ seedHi, mulHi)
+  const x = Math.imul(lo ^ seedLo, mulLo) ^ ((y << 16) | (y >>> 16))
+  return Math.imul(((x << 11) | (x >>> 21)) ^ (x >>> 3), mulMix) >>> shift
 }
 
 /** Returns whether a key is in. Any thread that has been given the set may call it. */

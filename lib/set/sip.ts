@@ -6,8 +6,8 @@ import type { SharedWords } from '../memory/map.js'
  *
  * Takes the words of a text or of bytes from `at` on, `lengthAndKind >>> 1` bytes, the last word
  * filled up with zeros. The last block is `lengthAndKind` itself: it has 32 bits, where the
- * original has 8 bits of the length above up to three bytes. So texts that differ in their zeros at
- * the end, or only in their kind, differ.
+ * original has 8 bits of the length above up to three bytes. So a text with more zeros at its end,
+ * and the same bytes of another kind, have another last block.
  */
 export function keyedHash(
   words: SharedWords,

@@ -1,5 +1,6 @@
 import type { SharedWords } from '../memory/map.js'
 import { TEXT_HEADER, wordsFor } from '../memory/table-size.js'
+import type { NativeKernel } from './kernel.js'
 import { keyedHash } from './sip.js'
 
 /**
@@ -29,6 +30,8 @@ export interface TextSet {
   end: number
   readonly key0: number
   readonly key1: number
+  /** As in set/kernel.ts. */
+  native: NativeKernel | undefined
 }
 
 /**
@@ -37,13 +40,13 @@ export interface TextSet {
  */
 export const HEAD_AT = 1
 /** Bytes of a head's text. */
-export function bytesOf(head: number): number {
+export function textBytesOf(head: number): number {
   return head >>> 1
 }
 
 /** Words of a record, and of a lane's entry, for a head. */
 export function recordWords(head: number): number {
-  return TEXT_HEADER + wordsFor(bytesOf(head))
+  return TEXT_HEADER + wordsFor(textBytesOf(head))
 }
 
 /**
@@ -53,16 +56,60 @@ export function recordWords(head: number): number {
  * its bytes.
  */
 export function insertTexts(set: TextSet, list: number, from: number, to: number): number {
+  const { native } = set
+  while (from < to) {
+    const stop = Math.min(from + GROUP, to)
+    from =
+      native === undefined
+        ? insertGroup(set, list, from, stop)
+        : insertNative(set, native, list, from, stop)
+    if (from < stop) break
+  }
+  return from
+}
+
+/** The most texts whose hashes, and cells, are found together. */
+const GROUP = 256
+/** The hashes, and a place for what is loaded for the sake of loading it. */
+const hashes = new Int32Array(GROUP + 1)
+/** With a shift below this a table is larger than 1 MiB, and so than a core's own cache. */
+const FAR_SHIFT = 15
+
+/**
+ * First come all hashes. Of a table that does not fit the cache then come all home cells, and all
+ * records that those name, in loops so short that a processor has dozens of them on their way at
+ * once. (On the aggregator's own memory: no other thread writes it.)
+ */
+function insertGroup(set: TextSet, list: number, from: number, to: number): number {
   const { words, arena, table, shift, limit, maxBytes, key0, key1 } = set
   const mask = (1 << (32 - shift)) - 1
+  const n = to - from
+  for (let i = 0; i < n; i++) {
+    const at = words[list + from + i]
+    hashes[i] = keyedHash(words, at + TEXT_HEADER, words[at + HEAD_AT], key0, key1)
+  }
+  if (shift < FAR_SHIFT) {
+    let sum = 0
+    for (let i = 0; i < n; i++) sum |= words[table + ((hashes[i] >>> shift) << 1)]
+    for (let i = 0; i < n; i++) sum |= words[arena + words[table + ((hashes[i] >>> shift) << 1)]]
+    hashes[GROUP] = sum
+  }
   for (let i = from; i < to; i++) {
     const at = words[list + i]
     const head = words[at + HEAD_AT]
     const length = head >>> 1
     const payload = (length + 3) >>> 2
-    const hash = keyedHash(words, at + TEXT_HEADER, head, key0, key1)
-    const cell = findText(words, words, at, head, payload, hash, arena, table, hash >>> shift, mask)
-    if (cell < 0) continue
+    const hash = hashes[i - from]
+    let x = hash >>> shift
+    let cell = table + (x << 1)
+    let place = words[cell]
+    while (place !== 0) {
+      if (words[cell + 1] === hash && isRecordOf(words, arena + place - 1, words, at, head)) break
+      x = (x + 1) & mask
+      cell = table + (x << 1)
+      place = words[cell]
+    }
+    if (place !== 0) continue
     if (set.count === limit || set.bytes + length > maxBytes) return i
     const record = arena + set.end
     words[record] = hash
@@ -77,12 +124,47 @@ export function insertTexts(set: TextSet, list: number, from: number, to: number
   return to
 }
 
+/** insertTexts() in WebAssembly, of a group. */
+function insertNative(
+  set: TextSet,
+  native: NativeKernel,
+  list: number,
+  from: number,
+  to: number,
+): number {
+  const { words, arena, table, shift, limit, maxBytes, key0, key1 } = set
+  const done = native.insertTexts(
+    (list + from) << 2,
+    (list + to) << 2,
+    arena << 2,
+    (arena + set.end) << 2,
+    table << 2,
+    shift,
+    limit - set.count,
+    maxBytes - set.bytes,
+    key0,
+    key1,
+  )
+  const added = done & 0x1ff
+  set.count += added
+  for (let i = 0; i < added; i++) {
+    const head = words[arena + set.end + HEAD_AT]
+    set.bytes += textBytesOf(head)
+    set.end += recordWords(head)
+  }
+  return from + (done >>> 9)
+}
+
 /**
  * Enters the records at [from .. to) of the arena into the table. The caller knows that they are
- * distinct and new. Counts them.
+ * distinct and new, and counts them.
  */
 export function indexTexts(set: TextSet, from: number, to: number): void {
-  const { words, arena, table, shift } = set
+  const { words, arena, table, shift, native } = set
+  if (native !== undefined) {
+    native.indexTexts((arena + from) << 2, (arena + to) << 2, arena << 2, table << 2, shift)
+    return
+  }
   const mask = (1 << (32 - shift)) - 1
   for (let place = from; place < to;) {
     const hash = words[arena + place]
@@ -91,8 +173,6 @@ export function indexTexts(set: TextSet, from: number, to: number): void {
     while (words[table + (x << 1)] !== 0) x = (x + 1) & mask
     words[table + (x << 1)] = place + 1
     words[table + (x << 1) + 1] = hash
-    set.count++
-    set.bytes += bytesOf(head)
     place += recordWords(head)
   }
 }
@@ -103,54 +183,34 @@ export function indexTexts(set: TextSet, from: number, to: number): void {
  */
 export function containsText(set: TextSet, key: Int32Array, head: number): boolean {
   const { words, arena, table, shift, key0, key1 } = set
-  const hash = keyedHash(key as SharedWords, 0, head, key0, key1)
-  const payload = wordsFor(bytesOf(head))
+  const source = key as SharedWords
+  const hash = keyedHash(source, 0, head, key0, key1)
   const mask = (1 << (32 - shift)) - 1
-  const at = -TEXT_HEADER
-  return (
-    findText(
-      words,
-      key as SharedWords,
-      at,
-      head,
-      payload,
-      hash,
-      arena,
-      table,
-      hash >>> shift,
-      mask,
-    ) < 0
-  )
-}
-
-/**
- * Looks for the text at source[at ..], from the cell `x` on. Returns the word index of the empty
- * cell at which the search ended, or -1 if the text is in.
- */
-function findText(
-  words: SharedWords,
-  source: SharedWords,
-  at: number,
-  head: number,
-  payload: number,
-  hash: number,
-  arena: number,
-  table: number,
-  x: number,
-  mask: number,
-): number {
+  let x = hash >>> shift
   for (;;) {
     const cell = table + (x << 1)
     const place = words[cell]
-    if (place === 0) return cell
-    if (words[cell + 1] === hash) {
-      const record = arena + place - 1
-      if (words[record + HEAD_AT] === head) {
-        let k = 0
-        while (k < payload && words[record + TEXT_HEADER + k] === source[at + TEXT_HEADER + k]) k++
-        if (k === payload) return -1
-      }
-    }
+    if (place === 0) return false
+    if (
+      words[cell + 1] === hash &&
+      isRecordOf(words, arena + place - 1, source, -TEXT_HEADER, head)
+    )
+      return true
     x = (x + 1) & mask
   }
+}
+
+/** Tells whether the record at words[record] has this head, and the payload of source[at ..]. */
+function isRecordOf(
+  words: SharedWords,
+  record: number,
+  source: SharedWords,
+  at: number,
+  head: number,
+): boolean {
+  if (words[record + HEAD_AT] !== head) return false
+  const size = recordWords(head)
+  let k = TEXT_HEADER
+  while (k < size && words[record + k] === source[at + k]) k++
+  return k === size
 }

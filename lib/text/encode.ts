@@ -3,22 +3,7 @@
 
 import { bytesOf } from '../check.js'
 import { bufferOver, encoder, type HostBuffer } from './host.js'
-import {
-  absorb,
-  begin,
-  digest,
-  finish,
-  hashWords,
-  N1,
-  N2,
-  N3,
-  N4,
-  rotl,
-  scramble1,
-  scramble2,
-  scramble3,
-  scramble4,
-} from './murmur.js'
+import { absorb, begin, finish, hashAscii, hashWords } from './murmur.js'
 
 /**
  * UTF-16 units of a long text that are encoded at a time where only its fingerprint is wanted. Each
@@ -44,11 +29,8 @@ export const scratch = {
   bytes: usualBytes,
 }
 
-// Called through here because V8 looks `text.charCodeAt` up anew for every character once it has
-// met more than four kinds of string there (flat, sliced, concatenated, interned, of one byte or
-// two): 11 ns a character instead of 3 (Node 20).
 // eslint-disable-next-line @typescript-eslint/unbound-method
-const { charCodeAt } = String.prototype
+const { charCodeAt } = String.prototype // see murmur.ts
 const { isWellFormed } = String.prototype as { isWellFormed?: (this: string) => boolean }
 
 /**
@@ -57,11 +39,12 @@ const { isWellFormed } = String.prototype as { isWellFormed?: (this: string) => 
  * with seed 0, is in `digest`.
  */
 export function encodeText(text: string): number {
-  if (text.length <= SHORT) {
-    const length = packAndHash(text, 0)
-    if (length >= 0) return length
+  const isShort = text.length <= SHORT
+  if (isShort) {
+    reserve(0)
+    if (hashAscii(text, usual, 0)) return text.length
   }
-  const length = writeText(text)
+  const length = isShort ? writeUnits(text, 0, true) : writeText(text)
   hashWords(scratch.words, length, 0)
   return length
 }
@@ -75,21 +58,27 @@ export function encodeBytes(bytes: Uint8Array, length: number): number {
 
 /** encodeText() without the digest. */
 export function packText(text: string): number {
-  if (text.length <= SHORT) {
-    const length = pack(text)
-    if (length >= 0) return length
-  }
-  return writeText(text)
+  if (text.length > SHORT) return writeText(text)
+  return pack(text) ? text.length : writeUnits(text, 0, true)
 }
 
 /** encodeBytes() without the digest. */
 export function packBytes(bytes: Uint8Array, length: number): number {
   reserve(length)
-  const into = scratch.bytes
-  // First, so that the bytes that fill up the last word are zeros.
-  scratch.words[length >>> 2] = 0
-  if (length <= SHORT_BYTES) for (let i = 0; i < length; i++) into[i] = bytes[i]
-  else into.set(bytesOf(bytes, length))
+  const { words } = scratch
+  if (length > SHORT_BYTES) {
+    words[length >>> 2] = 0
+    scratch.bytes.set(bytesOf(bytes, length))
+    return length
+  }
+  // By shifts: a word that is read soon after its bytes were stored one by one has to wait for them.
+  const whole = length >>> 2
+  let i = 0
+  for (let at = 0; at < whole; at++, i += 4)
+    words[at] = bytes[i] | (bytes[i + 1] << 8) | (bytes[i + 2] << 16) | (bytes[i + 3] << 24)
+  let word = 0
+  for (let shift = 0; i < length; i++, shift += 8) word |= bytes[i] << shift
+  words[whole] = word
   return length
 }
 
@@ -99,19 +88,15 @@ export function packBytes(bytes: Uint8Array, length: number): number {
  */
 export function hashText(text: string, seed: number): void {
   const { length } = text
-  if (length <= SHORT && packAndHash(text, seed) >= 0) return
-  if (length > PIECE) {
+  if (length <= SHORT) {
+    reserve(0)
+    if (!hashAscii(text, usual, seed)) hashWords(usual, writeUnits(text, 0, false), seed)
+  } else if (length <= PIECE) {
+    reserve(3 * length)
+    hashWords(usual, writeUtf8(text, 0), seed)
+  } else {
     hashLongText(text, seed)
-    return
   }
-  reserve(3 * length)
-  hashWords(usual, writeUtf8(text, 0), seed)
-}
-
-/** The same for bytes, of which the caller has checked the length. */
-export function hashBytes(bytes: Uint8Array, length: number, seed: number): void {
-  packBytes(bytes, length)
-  hashWords(scratch.words, length, seed)
 }
 
 /** Piece by piece: what does not fill a block goes before the next piece. */
@@ -135,10 +120,10 @@ function hashLongText(text: string, seed: number): void {
   finish(usual, 0, absorbed + filled)
 }
 
-/** Packs a short text's characters into words. -1 if they are not ASCII. */
-function pack(text: string): number {
+/** Packs a short text's characters into words. False if they are not ASCII. */
+function pack(text: string): boolean {
   const { length } = text
-  if (scratch.words !== usual) reserve(0)
+  reserve(0)
   const whole = length >>> 2
   let all = 0
   let i = 0
@@ -147,7 +132,7 @@ function pack(text: string): number {
     const b = charCodeAt.call(text, i + 1)
     const c = charCodeAt.call(text, i + 2)
     const d = charCodeAt.call(text, i + 3)
-    all |= a | b | c | d
+    if ((a | b | c | d) > 0x7f) return false
     usual[at] = a | (b << 8) | (c << 16) | (d << 24)
   }
   let word = 0
@@ -157,83 +142,7 @@ function pack(text: string): number {
     word |= unit << shift
   }
   usual[whole] = word
-  return all > 0x7f ? -1 : length
-}
-
-/**
- * pack(), and the digest in the same pass: 10 ns less than one after the other (16 characters,
- * Node 20).
- */
-function packAndHash(text: string, seed: number): number {
-  const { length } = text
-  if (scratch.words !== usual) reserve(0)
-  let h1 = seed | 0
-  let h2 = h1
-  let h3 = h1
-  let h4 = h1
-  let all = 0
-  let i = 0
-  let at = 0
-  if (length >= 16) {
-    let a = charCodeAt.call(text, 0)
-    let b = charCodeAt.call(text, 1)
-    let c = charCodeAt.call(text, 2)
-    let d = charCodeAt.call(text, 3)
-    all = a | b | c | d
-    let word = a | (b << 8) | (c << 16) | (d << 24)
-    usual[0] = word
-    h1 = (Math.imul(rotl(h1 ^ scramble1(word), 19) + h2, 5) + N1) | 0
-    a = charCodeAt.call(text, 4)
-    b = charCodeAt.call(text, 5)
-    c = charCodeAt.call(text, 6)
-    d = charCodeAt.call(text, 7)
-    all |= a | b | c | d
-    word = a | (b << 8) | (c << 16) | (d << 24)
-    usual[1] = word
-    h2 = (Math.imul(rotl(h2 ^ scramble2(word), 17) + h3, 5) + N2) | 0
-    a = charCodeAt.call(text, 8)
-    b = charCodeAt.call(text, 9)
-    c = charCodeAt.call(text, 10)
-    d = charCodeAt.call(text, 11)
-    all |= a | b | c | d
-    word = a | (b << 8) | (c << 16) | (d << 24)
-    usual[2] = word
-    h3 = (Math.imul(rotl(h3 ^ scramble3(word), 15) + h4, 5) + N3) | 0
-    a = charCodeAt.call(text, 12)
-    b = charCodeAt.call(text, 13)
-    c = charCodeAt.call(text, 14)
-    d = charCodeAt.call(text, 15)
-    all |= a | b | c | d
-    word = a | (b << 8) | (c << 16) | (d << 24)
-    usual[3] = word
-    h4 = (Math.imul(rotl(h4 ^ scramble4(word), 13) + h1, 5) + N4) | 0
-    i = 16
-    at = 4
-  }
-  digest[0] = h1
-  digest[1] = h2
-  digest[2] = h3
-  digest[3] = h4
-  const first = at
-  const whole = length & ~3
-  for (; i < whole; i += 4) {
-    const a = charCodeAt.call(text, i)
-    const b = charCodeAt.call(text, i + 1)
-    const c = charCodeAt.call(text, i + 2)
-    const d = charCodeAt.call(text, i + 3)
-    all |= a | b | c | d
-    usual[at++] = a | (b << 8) | (c << 16) | (d << 24)
-  }
-  let word = 0
-  for (let shift = 0; i < length; i++, shift += 8) {
-    const unit = charCodeAt.call(text, i)
-    all |= unit
-    word |= unit << shift
-  }
-  usual[at] = word
-  if (all > 0x7f) return -1
-  finish(usual, first, length)
-  return length
+  return all <= 0x7f
 }
 
 function writeText(text: string): number {
@@ -267,7 +176,10 @@ function writeUtf8(text: string, at: number): number {
   let end: number
   if (encoder !== undefined) {
     const into = at === 0 ? scratch.bytes : scratch.bytes.subarray(at)
-    end = at + encoder.encodeInto(text, into).written
+    const { read, written } = encoder.encodeInto(text, into)
+    // Without an error, a writer may stop early.
+    if (read !== text.length) return writeUnits(text, at, false)
+    end = at + written
   } else if (bufferOver !== undefined) {
     end = at + bufferOfScratch().write(text, at)
   } else {

@@ -25,8 +25,9 @@ export interface TrackerEvents {
     sealMs: number
   }
   /**
-   * The open epoch has more than `maxKeysPerEpoch` distinct numeric keys, or more text keys than
-   * `maxStringsPerEpoch` or `maxStringBytesPerEpoch` allow. Told once for each epoch.
+   * The open epoch has more than `maxKeysPerEpoch` distinct numeric keys, more than
+   * `maxStringsPerEpoch` texts, or more than `maxStringBytesPerEpoch` bytes of them. Told once for
+   * each epoch.
    */
   overflow: {
     /** The epoch's number. */

@@ -13,8 +13,10 @@ import {
   LISTENING,
   type SharedWords,
   SLOT_RESTORED,
+  SLOT_STAMP,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { stampOf } from '../memory/slot.js'
 import { push, settledTail } from '../ring/ring.js'
 import {
   type ControlKind,
@@ -249,8 +251,15 @@ export function requestStop(o: Outbox): void {
   o.queue.push(outgoing(STOP, {}))
 }
 
-/** Frees an epoch slot whose keys are no longer needed: for the seal that waits longest, if any. */
+/**
+ * Frees an epoch slot whose keys are no longer needed: for the seal that waits longest, if any.
+ *
+ * Takes the stamp back first, because from here on the slot may be used again. It is an exchange,
+ * which sees the checks that readers made before: so what they had copied until then is ordered
+ * before all that is written into the slot later.
+ */
 export function freeSlot(o: Outbox, slot: number): void {
+  Atomics.exchange(o.words, epochAt(o.memory.layout, slot) + SLOT_STAMP, 0)
   const next = o.isClosing ? undefined : o.waiting.shift()
   if (next === undefined) o.freeSlots.push(slot)
   else o.queue.push(outgoing(SEAL, { slot, ticket: next }))
@@ -364,7 +373,8 @@ export function refuseMarks(o: Outbox): void {
 // --------------------------------------------------------------------------- what has come to pass
 
 /**
- * Takes the oldest seal in the ring, once the aggregator has executed it. Its epoch may be read.
+ * Takes the oldest seal in the ring, once the aggregator has executed it. Its epoch may be read, by
+ * other threads too.
  */
 export function takeSealed(o: Outbox): Sealing | undefined {
   if (o.sealing.length === 0) return undefined
@@ -375,7 +385,14 @@ export function takeSealed(o: Outbox): Sealing | undefined {
   )
     throw corruptCur(cur)
   if (epochDistance(epochOfCur(cur), (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined
-  return o.sealing.shift()
+  const sealing = o.sealing.shift()!
+  if (!sealing.abandoned) stamp(o, sealing.slot, sealing.id)
+  return sealing
+}
+
+/** From here on other threads may read the epoch that is sealed in the slot. */
+function stamp(o: Outbox, slot: number, id: number): void {
+  Atomics.store(o.words, epochAt(o.memory.layout, slot) + SLOT_STAMP, stampOf(id))
 }
 
 /** Takes a restore that is done, and frees its slot. */
@@ -424,4 +441,11 @@ export function takeDrained(o: Outbox): Draining | undefined {
 /** Whether the aggregator has executed STOP. The open epoch is then the last one. */
 export function isFinished(o: Outbox): boolean {
   return Atomics.load(o.words, FINISHED) !== 0
+}
+
+/** Takes the last epoch, once the aggregator has executed STOP: its number and its slot. */
+export function takeLast(o: Outbox): { readonly id: number; readonly slot: number } | undefined {
+  if (!isFinished(o)) return undefined
+  stamp(o, o.openSlot, o.epoch)
+  return { id: o.epoch, slot: o.openSlot }
 }

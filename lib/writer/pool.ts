@@ -92,7 +92,7 @@ export function withWriter<T>(handle: TrackerHandle, use: (writer: Writer) => T)
     // A batch() around this call takes the marks along.
     if (laneOf(writer).batching) return
     if (!writer.flush())
-      throw stalledError(laneOf(writer), 0, 'the ring is full, and this thread may not wait')
+      throw stalledError(laneOf(writer), 0, 0, 'the ring is full, and this thread may not wait')
   }
   let result: T
   try {

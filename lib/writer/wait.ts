@@ -1,8 +1,9 @@
-import { DirtyRingError } from '../errors.js'
+import { corruptTexts, DirtyRingError } from '../errors.js'
 import { cannotContinue } from '../memory/failure.js'
 import {
   FAILED,
   HEAD,
+  LANE_TEXT_BROKEN,
   LANE_WAIT_US,
   LANE_WAITING,
   LANE_WAITS,
@@ -82,7 +83,7 @@ function sleepUntilThere(
   started: number,
   limit: WaitLimit,
 ): void {
-  const checkWait = limitsOf(lane, count, started, limit)
+  const checkWait = limitsOf(lane, count, text, started, limit)
   // Not for a little room: looking all the time would take the aggregator's line away from it.
   const worthIt = Math.max(count, lane.capacity >>> 1)
   for (let i = 0; i < NAPS; i++) {
@@ -105,24 +106,30 @@ function sleepUntilThere(
  * makes no progress for a while. A worker that is starting counts as progress: it starts without
  * this thread's help.
  */
-function limitsOf(lane: Lane, count: number, started: number, limit: WaitLimit): () => void {
+function limitsOf(
+  lane: Lane,
+  count: number,
+  text: number,
+  started: number,
+  limit: WaitLimit,
+): () => void {
   const isTrackerThread = lane.words[TRACKER_THREAD] === threadIdFor(lane.memory) + 1
   let progress = progressOf(lane)
   let progressAt = started
   return () => {
-    checkLane(lane)
+    checkLane(lane, text)
     const now = nowMs()
     if (progressOf(lane) !== progress || isStarting(lane)) {
       progress = progressOf(lane)
       progressAt = now
     }
     if (now >= limit.until!)
-      throw stalledError(lane, count, `waited ${limit.maxWaitMs} ms (maxWaitMs)`)
+      throw stalledError(lane, count, text, `waited ${limit.maxWaitMs} ms (maxWaitMs)`)
     const { noProgressMs } = patience
     if (isTrackerThread && now - progressAt >= noProgressMs) {
       const why = `the aggregator has made no progress for ${noProgressMs} ms`
       const advice = 'this thread cannot start it again while it sleeps'
-      throw stalledError(lane, count, `${why}, and ${advice}`)
+      throw stalledError(lane, count, text, `${why}, and ${advice}`)
     }
   }
 }
@@ -136,7 +143,7 @@ export function waitForRoomAsync(
 ): Promise<void> {
   return until(
     () => {
-      checkLane(lane)
+      checkLane(lane, text)
       if (isThere(lane, count, text)) return true
       if (hostsAny()) pumpHosted()
       return isThere(lane, count, text)
@@ -146,9 +153,12 @@ export function waitForRoomAsync(
   )
 }
 
-function checkLane(lane: Lane): void {
+function checkLane(lane: Lane, text: number): void {
+  const { words, header } = lane
   if (!lane.open) throw closedError(lane)
   if (isStopped(lane)) throw stoppedError(lane)
+  // The aggregator does not know where the next text lies, so no room for texts can come.
+  if (text > 0 && words[header + LANE_TEXT_BROKEN] !== 0) throw corruptTexts(lane.id)
   if (Atomics.load(lane.words, FAILED) !== 0) throw cannotContinue(lane.words)
 }
 
@@ -165,11 +175,16 @@ export function closedError(lane: Lane): DirtyRingError {
 }
 
 /** With onFull 'wait', on a thread that may not sleep. */
-export function wouldBlockError(lane: Lane, count: number): DirtyRingError {
-  const wanted = `no room for ${count} keys in its lane of ${lane.capacity}`
-  const state = `${wanted}, and this thread may not sleep; nothing of this call was stored`
+export function wouldBlockError(lane: Lane, count: number, text: number): DirtyRingError {
+  const state = `no ${roomFor(lane, count, text)}, and this thread may not sleep; nothing of this call was stored`
   const advice = `Await writer.waitForRoom() first, or choose onFull: 'reject'.`
   return new DirtyRingError('ERR_DIRTYRING_WOULD_BLOCK', `writer ${lane.id}: ${state}. ${advice}`)
+}
+
+function roomFor(lane: Lane, count: number, text: number): string {
+  if (text === 0) return `room for ${count} keys in its lane of ${lane.capacity}`
+  const bytes = `${text * 4} bytes of text in its lane of ${lane.textWords * 4}`
+  return `room for ${count} keys in its lane of ${lane.capacity}, or for ${bytes}`
 }
 
 function isThere(lane: Lane, count: number, text: number): boolean {
@@ -200,9 +215,8 @@ export function stoppedError(lane: Lane): DirtyRingError {
   )
 }
 
-export function stalledError(lane: Lane, count: number, why: string): DirtyRingError {
-  const wanted =
-    count === 0 ? 'free slot in the ring' : `room for ${count} keys in its lane of ${lane.capacity}`
+export function stalledError(lane: Lane, count: number, text: number, why: string): DirtyRingError {
+  const wanted = count === 0 ? 'free slot in the ring' : roomFor(lane, count, text)
   const left = count === 0 ? 'what was marked stays staged' : 'nothing of this call was stored'
   return new DirtyRingError(
     'ERR_DIRTYRING_STALLED',

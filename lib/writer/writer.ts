@@ -12,13 +12,13 @@ import {
   badPair,
   checkFits,
   checkKind,
+  checkPairOfKind,
+  checkPairsOfKind,
   encodeKey,
-  isHalf,
   isTextKey,
   type Key,
   type KeyList,
   openKeys,
-  otherKind,
   pairCount,
   type Pairs,
   pairsFor,
@@ -123,9 +123,9 @@ export interface Markable {
  * const tracker = await DirtyTracker.create()
  * const writer = tracker.openWriter()
  * writer.mark(42) // an id of yours
- * writer.mark('user:7') // a string, by its fingerprint
+ * writer.mark('user:7') // a string
  * console.log(writer.staged, writer.flush(), writer.staged) // 2 true 0
- * await tracker.consume((epoch) => console.log(epoch.size)) // 2
+ * await tracker.consume((epoch) => console.log(...epoch)) // 42 user:7
  * await tracker.stop()
  * ```
  */
@@ -137,11 +137,8 @@ export class Writer implements Markable, Disposable {
   readonly id: number
   readonly #lane: Lane
   readonly #rules: Rules
-  /** Whole numbers below 2^32 are keys: nearly every mark is one. */
-  readonly #takesIds: boolean
-  readonly #takesPairs: boolean
-  /** The texts of a list. Undefined if the lane keeps none: they are fingerprints then. */
-  readonly #texts: Texts | undefined
+  /** Texts are kept. Otherwise they are marked by their fingerprint. */
+  readonly #keepsText: boolean
   #txnId: number | bigint | undefined
   /** A close() has begun and, because of an exception, not ended: the next one tries again. */
   #closing = false
@@ -152,7 +149,28 @@ export class Writer implements Markable, Disposable {
         throw invalidArg('writer', 'a Writer of this copy of the library', writer)
       return writer.#lane
     }
-    makeWriter = (lane, rules) => new Writer(BY_LIBRARY, lane, rules)
+    /**
+     * Apart, because a check of the kind in Writer's own methods would make each markPair() a
+     * quarter slower (Node 20).
+     */
+    class WriterOfKind extends Writer {
+      override mark(key: Key): boolean {
+        checkKind(key, this.#rules.keys)
+        return super.mark(key)
+      }
+
+      override markPair(low: number, high: number): boolean {
+        checkPairOfKind(low, high, this.#rules.keys)
+        return super.markPair(low, high)
+      }
+
+      override markPairs(pairs: Pairs, options?: { atomic?: boolean | undefined }): boolean {
+        checkPairsOfKind(pairs, this.#rules.keys)
+        return super.markPairs(pairs, options)
+      }
+    }
+    makeWriter = (lane, rules) =>
+      new (rules.keys === 'any' ? Writer : WriterOfKind)(BY_LIBRARY, lane, rules)
   }
 
   private constructor(pass: typeof BY_LIBRARY, lane: Lane, rules: Rules) {
@@ -160,9 +178,7 @@ export class Writer implements Markable, Disposable {
     this.id = lane.id
     this.#lane = lane
     this.#rules = rules
-    this.#takesIds = rules.keys === 'any' || rules.keys === 'number'
-    this.#takesPairs = this.#takesIds || rules.keys === 'bigint'
-    this.#texts = lane.textWords > 0 ? new Texts(longestText(lane)) : undefined
+    this.#keepsText = lane.textWords > 0
   }
 
   /**
@@ -183,15 +199,19 @@ export class Writer implements Markable, Disposable {
    * import { fingerprint } from 'dirtyring'
    *
    * writer.mark(42) // an id
-   * writer.mark('user:7') // a string, by its fingerprint
-   * writer.mark(fingerprint('user:7', { seed: 1 })) // in a namespace of its own
-   * await tracker.consume((epoch) => console.log(epoch.size)) // 3
+   * writer.mark('user:7') // a string: it comes back as it is
+   * writer.mark(fingerprint('a long document')) // 64 bits, which do not lead back to the text
+   * await tracker.consume((epoch) => console.log(...epoch)) // 42 … user:7
    * ```
    */
   mark(key: Key): boolean {
-    if (typeof key === 'number' && key >>> 0 === key && this.#takesIds) return this.#stage(key, 0)
-    checkKind(key, this.#rules.keys)
-    if (this.#texts !== undefined && isTextKey(key)) return this.#stageText(key)
+    // An id below 2^32 takes the short way: nearly every mark is one.
+    if (typeof key === 'number' && key >>> 0 === key) return this.#stage(key, 0)
+    return this.#markOther(key)
+  }
+
+  #markOther(key: Key): boolean {
+    if (typeof key !== 'number' && this.#keepsText && isTextKey(key)) return this.#stageText(key)
     readKey(key, scratch, 0)
     return this.#stage(scratch[0], scratch[1])
   }
@@ -221,11 +241,10 @@ export class Writer implements Markable, Disposable {
       typeof low === 'number' &&
       typeof high === 'number' &&
       (low >>> 0 === low || (low | 0) === low) &&
-      (high >>> 0 === high || (high | 0) === high) &&
-      this.#takesPairs
+      (high >>> 0 === high || (high | 0) === high)
     )
       return this.#stage(low, high)
-    throw this.#badPair(low, high)
+    throw badPair(low, high)
   }
 
   /**
@@ -251,11 +270,13 @@ export class Writer implements Markable, Disposable {
    */
   markMany(keys: KeyList | ReadonlyBigints, options?: { atomic?: boolean | undefined }): boolean {
     const atomic = isAtomic(options)
-    const texts = this.#texts === undefined ? undefined : new Texts(longestText(this.#lane))
+    const texts = this.#keepsText ? new Texts(longestText(this.#lane)) : undefined
     const source = openKeys(keys, this.#rules.keys, texts)
     const { count } = source
     if (atomic) {
       checkFits('keys', count, this.#lane.capacity)
+      if (source.kind === 'ids')
+        return this.#stageMany(source.keys as Uint32Array, count, 'keys', undefined, true)
       return this.#stageMany(readAll(source), count, 'keys', texts)
     }
     const part = partOf(this.#lane)
@@ -292,7 +313,6 @@ export class Writer implements Markable, Disposable {
   markPairs(pairs: Pairs, options?: { atomic?: boolean | undefined }): boolean {
     const atomic = isAtomic(options)
     const count = pairCount(pairs)
-    if (count > 0 && !this.#takesPairs) throw otherKind(this.#rules.keys, 'pairs', pairs)
     const part = partOf(this.#lane)
     if (atomic || count <= part) {
       checkFits('pairs', count, this.#lane.capacity)
@@ -470,7 +490,7 @@ export class Writer implements Markable, Disposable {
    */
   get roomForText(): number {
     const lane = this.#lane
-    if (!lane.open || isStopped(lane) || this.#texts === undefined) return 0
+    if (!lane.open || isStopped(lane) || !this.#keepsText) return 0
     // Any text of at most half of the room fits wherever it begins.
     const words = (textRoomNow(lane) - 1) >> 1
     return Math.max(0, Math.min((words - 2) * 4, longestText(lane)))
@@ -506,8 +526,7 @@ export class Writer implements Markable, Disposable {
     checkWhole('options.textBytes', textBytes, 0, most)
     throwIfAborted(signal)
     this.#check()
-    const text =
-      textBytes === 0 || this.#texts === undefined ? 0 : 2 * Texts.sizeOf(textBytes << 1) + 1
+    const text = textBytes === 0 || !this.#keepsText ? 0 : 2 * Texts.sizeOf(textBytes << 1) + 1
     await waitForRoomAsync(this.#lane, keys, text, signal)
   }
 
@@ -555,7 +574,10 @@ export class Writer implements Markable, Disposable {
   }
 
   #stage(low: number, high: number): boolean {
-    if (stage(this.#lane, low, high)) return true
+    return stage(this.#lane, low, high) || this.#stageOnceThereIsRoom(low, high)
+  }
+
+  #stageOnceThereIsRoom(low: number, high: number): boolean {
     const limit = this.#limit()
     while (this.#makeRoom(1, limit, 0)) if (stage(this.#lane, low, high)) return true
     return false
@@ -573,7 +595,14 @@ export class Writer implements Markable, Disposable {
     }
   }
 
-  #stageMany(pairs: ArrayLike<number>, count: number, name: string, texts?: Texts): boolean {
+  /** `areIds`: `keys` are ids and not pairs. */
+  #stageMany(
+    keys: ArrayLike<number>,
+    count: number,
+    name: string,
+    texts?: Texts,
+    areIds = false,
+  ): boolean {
     const lane = this.#lane
     this.#check()
     if (count === 0) return true
@@ -582,20 +611,16 @@ export class Writer implements Markable, Disposable {
     const list = texts === undefined || texts.size === 0 ? undefined : texts
     const text = list?.needed ?? 0
     if (text > lane.textWords) throw tooMuchText(name, lane, text)
-    if (stageMany(lane, pairs, count, list)) return true
+    if (stageMany(lane, keys, count, list, areIds)) return true
     const limit = this.#limit()
-    while (this.#makeRoom(count, limit, text)) if (stageMany(lane, pairs, count, list)) return true
+    while (this.#makeRoom(count, limit, text))
+      if (stageMany(lane, keys, count, list, areIds)) return true
     return false
   }
 
   /** When a call that waits gives up: all its waits together take maxWaitMs. */
   #limit(): WaitLimit {
     return { until: undefined, maxWaitMs: this.#rules.maxWaitMs }
-  }
-
-  #badPair(low: number, high: number): TypeError | RangeError {
-    const { keys } = this.#rules
-    return isHalf(low) && isHalf(high) ? otherKind(keys, 'low', low) : badPair(low, high)
   }
 
   /** After a mark was refused: true when there is room now, false if nothing is to be stored. */
@@ -613,11 +638,12 @@ export class Writer implements Markable, Disposable {
       }
       if (lane.batching && textRoomInBatch(lane) < text) throw tooMuchText('use', lane, text)
       there = waitForRoom(lane, count, text, this.#rules.onFull === 'wait', limit)
-      if (!there && this.#rules.onFull === 'wait') throw wouldBlockError(lane, count)
+      if (!there && this.#rules.onFull === 'wait') throw wouldBlockError(lane, count, text)
       if (!there && lane.batching)
         throw stalledError(
           lane,
           count,
+          text,
           `onFull is 'reject', and inside batch() a mark must not be missed`,
         )
     } finally {

@@ -40,6 +40,11 @@ export function everyKey(from, to) {
   return new BigUint64Array(lanes.buffer)
 }
 
+/** The id of a key, by its low lane. */
+export function idOfLane(low) {
+  return Math.imul(low, INVERSE_LO) - 1
+}
+
 /** Which ids were seen: what a plain Set would say, for less. */
 export class Seen {
   size = 0
@@ -51,12 +56,13 @@ export class Seen {
 
   /** lanes: lo, hi, lo, hi …, as in an epoch. */
   add(lanes) {
-    for (let i = 0; i < lanes.length; i += 2) {
-      const id = Math.imul(lanes[i], INVERSE_LO) - 1
-      if (this.#ids[id] === 0) {
-        this.#ids[id] = 1
-        this.size++
-      }
+    for (let i = 0; i < lanes.length; i += 2) this.addId(idOfLane(lanes[i]))
+  }
+
+  addId(id) {
+    if (this.#ids[id] === 0) {
+      this.#ids[id] = 1
+      this.size++
     }
   }
 

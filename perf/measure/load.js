@@ -4,7 +4,8 @@
  * marked, the cuts, what eight marks in a row take, waits, processor time, keys lost.
  *
  * kind: 'dirtyring', or a floor: 'Set<bigint>, a thread its own' (marks go into one that is thrown
- * away every epoch) or 'empty loop'. rate: marks a second, of all writers together; 0: as fast as
+ * away every epoch; Set<string> with text) or 'empty loop'. text: the keys are strings of so many
+ * bytes; 0: they are numbers. rate: marks a second, of all writers together; 0: as fast as
  * they go. burstMs: that rate in bursts so far apart. txn: marks are recorded, and published in
  * transactions of about so many. stallMs: once, the consumer holds an epoch for so long.
  */
@@ -13,7 +14,8 @@ import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { DirtyTracker, memoryFootprint, openWriter, TxnBuffer } from '../../dist/index.js'
 import { args, message, report, sleep, startThread, unlessQuick } from '../harness/args.js'
 import { Histogram } from '../harness/histogram.js'
-import { Seen, stream } from '../harness/keys.js'
+import { idOfLane, Seen, stream } from '../harness/keys.js'
+import { idOf, tableOf } from '../harness/texts.js'
 
 const GROUP = 8
 /** Marks between two turns of the event loop, of a writer that is as fast as it goes. */
@@ -32,6 +34,7 @@ if (isMainThread) {
       distinct: 100_000,
       epochMs: 100,
       stallMs: 0,
+      text: 0,
       seconds: 3,
       options: {},
       ...args,
@@ -71,11 +74,15 @@ async function lead(load) {
     if (ms !== undefined) cuts.add(ms * 1000)
     sizes.push(epoch.size)
     if (!epoch.exact) inexact++
-    seen.add(
-      epoch.exact
-        ? epoch.pairs
-        : new Uint32Array(BigUint64Array.from(epoch.listed(), BigInt).buffer),
-    )
+    if (load.text > 0) {
+      for (const key of epoch.exact ? epoch : epoch.listed()) seen.addId(idOf(key, load.text))
+    } else {
+      seen.add(
+        epoch.exact
+          ? epoch.pairs
+          : new Uint32Array(BigUint64Array.from(epoch.listed(), BigInt).buffer),
+      )
+    }
     if (stalled > 0) {
       await sleep(stalled)
       stalled = 0
@@ -152,8 +159,9 @@ async function write(load) {
 }
 
 /** { group(i, count): mark the stream's keys from i on; flush() } */
-function marking({ kind, handle, buffer, txn, epochMs }) {
+function marking({ kind, handle, buffer, txn, epochMs, text, distinct }) {
   const lanes = new Int32Array(buffer)
+  const names = text > 0 && kind !== 'empty loop' ? namesOf(lanes, distinct, text) : undefined
   if (kind === 'empty loop') {
     let sink = 0
     return {
@@ -163,8 +171,8 @@ function marking({ kind, handle, buffer, txn, epochMs }) {
       flush: () => sink,
     }
   }
-  if (kind === 'Set<bigint>, a thread its own') {
-    const keys = new BigUint64Array(buffer)
+  if (kind.startsWith('Set<')) {
+    const keys = names ?? new BigUint64Array(buffer)
     let set = new Set()
     setInterval(() => (set = new Set()), epochMs).unref()
     return {
@@ -175,6 +183,14 @@ function marking({ kind, handle, buffer, txn, epochMs }) {
     }
   }
   const writer = openWriter(handle)
+  if (names !== undefined) {
+    return {
+      group(i, count) {
+        for (let k = i; k < i + count; k++) writer.mark(names[k])
+      },
+      flush: () => writer.flush(),
+    }
+  }
   const buffered = new TxnBuffer(0)
   return {
     group:
@@ -188,6 +204,12 @@ function marking({ kind, handle, buffer, txn, epochMs }) {
           },
     flush: () => writer.flush(),
   }
+}
+
+/** The stream's keys as strings. */
+function namesOf(lanes, distinct, text) {
+  const table = tableOf(distinct, text)
+  return Array.from({ length: lanes.length / 2 }, (_, i) => table[idOfLane(lanes[2 * i])])
 }
 
 /**

@@ -6,7 +6,9 @@ import { recover, takeRole } from '../../dist/aggregator/state.js'
 import { IDLE, step } from '../../dist/aggregator/step.js'
 import { DirtyTracker, fingerprint, TxnBuffer } from '../../dist/index.js'
 import { attachMemory } from '../../dist/memory/memory.js'
+import { args } from '../harness/args.js'
 import { bench, each } from '../harness/bench.js'
+import { hasStrings, nameOf, textIn, textOf, TEXTS } from '../harness/texts.js'
 
 const KEYS = 4096
 const MANY = 64
@@ -19,6 +21,7 @@ const tracker = await DirtyTracker.create({
   aggregator: 'none',
   flushIntervalMs: 0,
   capacity: 2 * KEYS,
+  ...(hasStrings ? { laneTextBytes: 2 ** 21 } : {}),
 })
 const aggregator = takeRole(attachMemory(tracker.handle, 'tracker'), 1)
 recover(aggregator)
@@ -26,38 +29,48 @@ const writer = tracker.openWriter()
 
 const ids = Array.from({ length: KEYS }, (_, i) => (i * 7919) % 2000)
 const bigints = ids.map((id) => fingerprint(`user:${id}`))
-const texts = Object.fromEntries(
-  [8, 16, 32, 128].map((length) => [length, ids.map((id) => `${id}:`.padEnd(length, 'x'))]),
-)
-const bytes = Object.fromEntries(
-  Object.entries(texts).map(([length, strings]) => [
-    length,
-    strings.map((text) => Buffer.from(text)),
-  ]),
-)
+const text = textIn(args.name)
+const texts = text === undefined ? [] : ids.map((id) => textOf(id, text))
+const bytes = texts.map((key) => Buffer.from(key))
 const many = BigUint64Array.from(bigints.slice(0, MANY))
 const manyLanes = new Uint32Array(many.buffer)
+const manyIds = ids.slice(0, MANY)
+const manyWords = Uint32Array.from(manyIds)
+const manyTexts = texts.slice(0, MANY)
 const txn = new TxnBuffer(1)
 const markFew = () => {
   for (let i = 0; i < FEW; i++) writer.markPair(ids[i], i)
 }
+const markHot = () => {
+  for (let i = 0; i < MANY; i++) writer.markPair(7, 7)
+}
+const ofTexts = Object.fromEntries(
+  TEXTS.flatMap((one) => [
+    [`mark(string), ${nameOf(one)}`, (i) => writer.mark(texts[i])],
+    [`mark(bytes), ${nameOf(one)}`, (i) => writer.mark(bytes[i])],
+  ]),
+)
 
 bench(
   Object.fromEntries(
     Object.entries({
       'empty loop': (i) => ids[i],
       'markPair(low, high)': (i) => writer.markPair(ids[i], i),
-      'markPair(low, high), one hot key': () => writer.markPair(7, 7),
+      'markPair(low, high), one hot key, suppressed': () => writer.markPair(7, 7),
+      // Inside batch() no key is suppressed.
+      [`markPair(low, high), one hot key, stored: batch(fn) of ${MANY}`]: (i) =>
+        i % MANY === 0 && writer.batch(markHot),
       'mark(id)': (i) => writer.mark(ids[i]),
+      'mark(id), one hot key, suppressed': () => writer.mark(7),
       'mark(bigint)': (i) => writer.mark(bigints[i]),
-      'mark(string), 8 bytes': (i) => writer.mark(texts[8][i]),
-      'mark(string), 16 bytes': (i) => writer.mark(texts[16][i]),
-      'mark(string), 32 bytes': (i) => writer.mark(texts[32][i]),
-      'mark(string), 128 bytes': (i) => writer.mark(texts[128][i]),
-      'mark(bytes), 32 bytes': (i) => writer.mark(bytes[32][i]),
+      ...ofTexts,
       'markPair(low, high) and flush()': (i) => writer.markPair(ids[i], i) && writer.flush(),
       'flush(), nothing staged': () => writer.flush(),
       [`markMany(BigUint64Array of ${MANY})`]: (i) => i % MANY === 0 && writer.markMany(many),
+      [`markMany(${MANY} ids)`]: (i) => i % MANY === 0 && writer.markMany(manyIds),
+      [`markMany(Uint32Array of ${MANY} ids)`]: (i) => i % MANY === 0 && writer.markMany(manyWords),
+      [`markMany(${MANY} strings), ${nameOf(16)}`]: (i) =>
+        i % MANY === 0 && writer.markMany(manyTexts),
       [`markPairs(Uint32Array of ${MANY} keys)`]: (i) =>
         i % MANY === 0 && writer.markPairs(manyLanes),
       [`batch(fn) of ${FEW} marks`]: (i) => i % FEW === 0 && writer.batch(markFew),

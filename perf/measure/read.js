@@ -1,17 +1,42 @@
 /**
- * What a key costs that is read back from an epoch, in each of the ways there are. ns a key; see
- * bench.js.
+ * What a key costs that is read back from an epoch, in each of the ways there are: numbers, and
+ * texts of each kind. ns a key; see bench.js.
  */
 import { DirtyTracker } from '../../dist/index.js'
-import { unlessQuick } from '../harness/args.js'
+import { args, unlessQuick } from '../harness/args.js'
 import { bench } from '../harness/bench.js'
+import { nameOf, roomFor, tableOf, textIn, TEXTS, textsIn } from '../harness/texts.js'
 
 const KEYS = unlessQuick(100_000, 1000)
-const tracker = await DirtyTracker.create({ aggregator: 'inline' })
+/** The text that a way is about; the epoch holds these keys only. */
+const text = textIn(args.name)
+const keys = text === undefined ? Array.from({ length: KEYS }, (_, id) => id) : tableOf(KEYS, text)
+const room = text === undefined ? {} : roomFor(KEYS, text)
+const tracker = await DirtyTracker.create({ aggregator: 'inline', ...room })
 const writer = tracker.openWriter()
-for (let id = 0; id < KEYS; id++) writer.mark(id)
+for (const key of keys) writer.mark(key)
 const epoch = await tracker.advanceEpoch()
-const plain = new Set(epoch.bigints)
+if (epoch.size !== KEYS) throw new Error(`the epoch has ${epoch.size} keys of ${KEYS}`)
+const plain = new Set(text === undefined ? epoch.bigints : keys)
+
+const lastOf = (list) => {
+  let last
+  for (const key of list) last = key
+  return last
+}
+const countIn = (set) => {
+  let found = 0
+  for (let i = 0; i < KEYS; i++) if (set.has(keys[i])) found++
+  return found
+}
+const ofTexts = Object.fromEntries(
+  TEXTS.flatMap((one) => [
+    [`Set<string>, for of, ${nameOf(one)}`, () => lastOf(plain)],
+    [`strings(), ${nameOf(one)}`, () => lastOf(textsIn(epoch))],
+    [`Set<string>, has(string), ${nameOf(one)}`, () => countIn(plain)],
+    [`has(string), ${nameOf(one)}`, () => countIn(epoch)],
+  ]),
+)
 
 bench(
   {
@@ -20,11 +45,8 @@ bench(
       for (let i = 0; i < KEYS; i++) sum ^= i
       return sum
     },
-    'Set<bigint>, for of'() {
-      let last
-      for (const key of plain) last = key
-      return last
-    },
+    ...ofTexts,
+    'Set<bigint>, for of': () => lastOf(plain),
     lanes() {
       let sum = 0
       const lanes = epoch.pairs
@@ -33,8 +55,8 @@ bench(
     },
     keys() {
       let last
-      const keys = epoch.bigints
-      for (let i = 0; i < keys.length; i++) last = keys[i]
+      const bigints = epoch.bigints
+      for (let i = 0; i < bigints.length; i++) last = bigints[i]
       return last
     },
     'ids()'() {
@@ -42,11 +64,7 @@ bench(
       for (const id of epoch.ids()) sum ^= id
       return sum
     },
-    'for of'() {
-      let last
-      for (const key of epoch) last = key
-      return last
-    },
+    'for of': () => lastOf(epoch),
     'forEach()'() {
       let sum = 0
       epoch.forEachPair((lo, hi) => (sum ^= lo ^ hi))

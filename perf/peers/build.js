@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 
 const folder = fileURLToPath(new URL('.', import.meta.url))
 const JAVASCRIPT = ['ringbuf.js', 'multithreading']
-const RUST = ['rust siphash', 'rust identity']
+const RUST = ['rust siphash', 'rust identity', 'rust strings']
 /** Where Debian's librust-*-dev packages put the sources of crates. */
 const DEBIAN_CRATES = '/usr/share/cargo/registry'
 

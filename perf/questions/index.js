@@ -4,14 +4,16 @@
  * See ../harness/page.js for plots.
  */
 import { costs, grouped, median, show } from '../harness/tables.js'
+import { FINGERPRINTS_ONLY, hasStrings, nameOf, TEXTS } from '../harness/texts.js'
 import { bursts, workloads } from './loads.js'
-import { batch, pipeline, ring, SIZES, skew, topologies } from './throughput.js'
+import { batch, pipeline, ring, SIZES, skew, strings, topologies } from './throughput.js'
 import { tune } from './tune.js'
 
 const MIB = 2 ** 20
 
 export const questions = {
   pipeline,
+  strings,
   topologies,
   skew,
   batch,
@@ -41,6 +43,7 @@ function mark(ask) {
     'measure/mark.js',
     'A mark, on one thread with a lane of its own, publications included; what takes many, by the key',
     'ns a mark',
+    'markPair(low, high)',
   )
 }
 
@@ -61,17 +64,31 @@ function dictionary(ask) {
 
 /** What does it cost to read an epoch? */
 function read(ask) {
-  return micro(ask, 'measure/read.js', 'Reading a sealed epoch of 100,000 keys', 'ns a key')
+  return micro(
+    ask,
+    'measure/read.js',
+    'Reading a sealed epoch of 100,000 keys: numbers, or texts of so many bytes',
+    'ns a key',
+  )
 }
 
-/** Every way that a script has, each in a process of its own. */
-function micro({ measure, repeat, few }, script, title, unit) {
+/** Every way that a script has, each in a process of its own; `base`: beside it all are shown. */
+function micro({ measure, repeat, few }, script, title, unit, base) {
   const names = few(measure(script), -1)
   const runs = repeat(
     script,
     names.map((name) => ({ name })),
   )
-  return { title, rows: names.map((what, i) => ({ what, [unit]: show(runs[i], undefined, 2) })) }
+  const middles = runs.map((own) => median(own, (ns) => ns))
+  const least = middles[names.indexOf(base)]
+  return {
+    title,
+    rows: names.map((what, i) => ({
+      what,
+      [unit]: show(runs[i], undefined, 2),
+      ...(least === undefined ? {} : { [`of ${base}`]: (middles[i] / least).toFixed(2) }),
+    })),
+  }
 }
 
 /** What does the set cost by itself, just before its table grows and just after? */
@@ -292,29 +309,36 @@ function faults({ repeat, few, slow }) {
 /** What memory does an epoch touch? */
 function memory({ measure, few }) {
   const sizes = few([10_000, 100_000, 250_000, 524_288, 1_000_000, 4_000_000])
+  const variants = [
+    ...sizes.map((distinct) => ({ distinct, maxKeysPerEpoch: Math.max(2 ** 20, distinct) })),
+    ...few(TEXTS).map((text) => ({ distinct: sizes.includes(1e6) ? 1e6 : sizes[0], text })),
+  ]
   /** Below that, a process's own pages are more. */
   const worthSaying = 50_000
-  const rows = sizes.map((distinct) => {
-    const { reserved, created, lane, epoch, bigints, numbers } = measure('measure/memory.js', {
-      distinct,
-      maxKeysPerEpoch: Math.max(2 ** 20, distinct),
-    })
-    const aKey = (bytes) => (distinct < worthSaying ? '' : (bytes / distinct).toFixed(1))
+  const rows = variants.map((variant) => {
+    const { distinct, text } = variant
+    const run = measure('measure/memory.js', variant)
+    const mib = (bytes) => (bytes / MIB).toFixed(1)
+    const aKey = (bytes) =>
+      bytes === undefined || distinct < worthSaying ? '' : (bytes / distinct).toFixed(1)
     return {
       'distinct keys': grouped(distinct),
-      'reserved, MiB': (reserved / MIB).toFixed(1),
-      'resident: create()': (created / MIB).toFixed(1),
-      'a writer': (lane / MIB).toFixed(1),
-      'the epoch': (epoch / MIB).toFixed(1),
-      'bytes a key': aKey(epoch),
-      'Set<bigint>, bytes a key': aKey(bigints),
-      'Set<number>': aKey(numbers),
+      keys: text === undefined ? 'pairs' : `text, ${nameOf(text)}`,
+      'reserved, MiB': mib(run.reserved),
+      'resident: create()': mib(run.created),
+      'a writer': mib(run.lane),
+      'the epoch': mib(run.epoch),
+      'bytes a key': aKey(run.epoch),
+      'Set<bigint>, bytes a key': aKey(run.bigints),
+      'Set<number>': aKey(run.numbers),
+      'Set<string>': aKey(run.strings),
     }
   })
   return {
     title:
       'Memory: what is reserved (four epochs, 32 writers), and what becomes resident with one writer and one epoch of so many keys',
     rows,
+    notes: hasStrings ? [] : [FINGERPRINTS_ONLY],
   }
 }
 

@@ -3,6 +3,7 @@
  * pipeline.js.
  */
 import { costs, grouped, median, percent, rateOf, show } from '../harness/tables.js'
+import { FINGERPRINTS_ONLY, hasStrings, nameOf, TEXTS } from '../harness/texts.js'
 
 export const SIZES = [2_000, 100_000, 4_000_000]
 const ONE_THREAD = 'Set<bigint>, one thread'
@@ -74,6 +75,67 @@ export function pipeline({ repeat, attempt, few, slow, peers }) {
     rows,
     notes: ['lost: ids that were sent, and are not in the set'],
     plots: [{ kind: 'bars', title: 'M keys/s', values }],
+  }
+}
+
+/** Against others, when what was marked is text, and has to come back as text? */
+export function strings({ repeat, few, slow, peers, all, quick }) {
+  const kinds = [
+    'dirtyring',
+    'dirtyring js',
+    'KeyDictionary',
+    'postMessage, 64',
+    'postMessage, 1,024',
+    'ringbuf.js',
+    'rust strings',
+    'Set<string>, one thread',
+    'empty loop',
+  ]
+  const measured = kinds.filter((kind) => !peers.missing.has(kind))
+  const count = quick ? 20_000 : 2_000_000
+  const [sizes, usual] = [[20_000, 100_000, 1_000_000], 16]
+  // By size with the usual text, by text with the smallest size; the whole grid takes hours.
+  const loads = few([
+    ...sizes.map((distinct) => ({ distinct, text: usual })),
+    ...TEXTS.filter((text) => text !== usual).flatMap((text) =>
+      (all ? sizes : sizes.slice(0, 1)).map((distinct) => ({ distinct, text })),
+    ),
+  ])
+  const [bySize, byText] = [[], []]
+  const rows = loads.flatMap(({ distinct, text }) => {
+    const runs = repeat(
+      'measure/strings.js',
+      measured.map((kind) => ({ kind, distinct, text, count })),
+      text === usual && distinct === sizes[0] ? undefined : slow,
+    )
+    const rates = runs.map((own) => median(own, rateOf))
+    return kinds.map((kind) => {
+      const row = { 'distinct keys': distinct, key: nameOf(text), pipeline: kind }
+      const i = measured.indexOf(kind)
+      if (i === -1) return { ...row, 'M keys/s': `not measured here: ${peers.missing.get(kind)}` }
+      if (text === usual) bySize.push([`${grouped(distinct)} distinct keys`, kind, rates[i]])
+      if (distinct === sizes[0]) byText.push([nameOf(text), kind, rates[i]])
+      return {
+        ...row,
+        'M keys/s': show(runs[i], rateOf, rates[i] < 1 ? 3 : 1),
+        'dirtyring is × this': (rates[0] / rates[i]).toFixed(2),
+        ...costs(runs[i].map((run) => ({ ...run, lost: lostOf(run, runs[0][0]) }))),
+      }
+    })
+  })
+  const title = `${grouped(count)} text keys of one writer thread, until another thread has read the distinct ones back as strings`
+  return {
+    title,
+    rows,
+    notes: [
+      'KeyDictionary: its ids go through dirtyring; postMessage: arrays of 64 or of 1,024 strings into a Set<string>; ringbuf.js: UTF-8 into a Set<string>; rust strings: Vec<String> of 64 into a HashSet<String>',
+      'lost: keys that were sent and did not come back, or came back otherwise',
+      ...(hasStrings ? [] : [FINGERPRINTS_ONLY]),
+    ],
+    plots: [
+      { kind: 'bars', title: `M keys/s, ${nameOf(usual)}`, values: bySize },
+      { kind: 'bars', title: `M keys/s, ${grouped(sizes[0])} distinct keys`, values: byText },
+    ],
   }
 }
 

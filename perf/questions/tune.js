@@ -4,6 +4,7 @@
  */
 import { memoryFootprint } from '../../dist/index.js'
 import { grouped, percent } from '../harness/tables.js'
+import { storedBytes } from '../harness/texts.js'
 import { columns, histograms, SET } from './loads.js'
 
 /** Candidates of the grid; a default is among them. */
@@ -27,13 +28,14 @@ const FLAT_OUT_RATE = 1_000_000
 /** What a load costs: at a rate the processor's time, flat out the marks that it does not do. */
 const costColumn = (rate) => (rate === 0 ? 'M marks/s' : 'CPU, % of a core')
 
-export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys, skew } }) {
+export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys, skew, text } }) {
   const load = {
     writers,
     rate,
     epochMs,
     distinct: keys,
     skew,
+    text,
     seconds: Math.min(6, Math.max(2, (2.2 * epochMs) / 1000)),
   }
   const run = (options) => measure('measure/load.js', { ...load, options })
@@ -45,16 +47,16 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
 
   idleRun()
   // First: how many keys does an epoch have? As many as there are ids fit, whatever it says.
-  const sized = run({ maxKeysPerEpoch: Math.min(keys, 2 ** 26) })
+  const sized = run(roomFor(Math.min(keys, 2 ** 26), text))
   const common = {
     maxWriters: Math.max(4, powerOfTwo(writers * 2)),
-    maxKeysPerEpoch: powerOfTwo(sized.keysAnEpoch.max * HEADROOM),
+    ...roomFor(powerOfTwo(sized.keysAnEpoch.max * HEADROOM), text),
     flushIntervalMs: Math.min(10, Math.max(1, Math.round(epochMs / 4))),
   }
   const grid = few(BATCH_SIZES).flatMap((batchSize, i) => {
     if (i === BATCH_SIZES.length >> 1) idleRun()
     return few(LANE_CAPACITIES).map((laneCapacity) => {
-      const options = { ...common, batchSize, laneCapacity }
+      const options = { ...common, batchSize, laneCapacity, ...textRoomOf(laneCapacity, text) }
       return { batchSize, laneCapacity, options, result: run(options) }
     })
   })
@@ -80,7 +82,8 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
   const capacity = Math.max(64, powerOfTwo(2 * chosen.result.queuedPeak))
   const options = { ...chosen.options, capacity }
   const plainKernel = run({ ...options, kernel: 'js' })
-  const plainSet = measure('measure/load.js', { ...load, kind: SET })
+  const plainSetKind = text > 0 ? SET.replace('bigint', 'string') : SET
+  const plainSet = measure('measure/load.js', { ...load, kind: plainSetKind })
 
   const cost = (result) =>
     rate === 0
@@ -95,7 +98,8 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
     title:
       `${writers} writers, ` +
       `${rate === 0 ? 'as fast as they go' : `${grouped(rate)} marks/s`}, ` +
-      `an epoch every ${epochMs} ms, ${grouped(keys)} keys, skew ${skew}`,
+      `an epoch every ${epochMs} ms, ${grouped(keys)} keys` +
+      `${text > 0 ? ` of ${text} bytes` : ''}, skew ${skew}`,
     printed: ['batchSize', 'laneCapacity', costColumn(rate), 'stopped, %', 'visible p99, ms'],
     rows: [
       ...grid.map(({ batchSize, laneCapacity, result }) => ({
@@ -108,7 +112,7 @@ export function tune({ measure, few, load: { writers, rate, epoch: epochMs, keys
         'visible p50, ms': milliseconds(visible.get(batchSize).p50),
         'visible p99, ms': milliseconds(visible.get(batchSize).p99),
       })),
-      { batchSize: SET, ...row(plainSet) },
+      { batchSize: plainSetKind, ...row(plainSet) },
       { batchSize: 'empty loop', ...row(idleRuns[0]) },
     ],
     notes: [
@@ -208,7 +212,9 @@ function bestRate(grid) {
 
 /** The call to copy, in lines that fit. */
 function call(options) {
-  const lines = Object.entries(options).map(([name, value]) => `  ${name}: ${value},`)
+  const lines = Object.entries(options).map(
+    ([name, value]) => `  ${name}: ${typeof value === 'string' ? `'${value}'` : value},`,
+  )
   return ['await DirtyTracker.create({', ...lines, '})']
 }
 
@@ -216,6 +222,8 @@ function call(options) {
 function advice({ options, chosen, grid, visible, few, cost, cpu, plainKernel, sized }) {
   const { batchSize, laneCapacity, result } = chosen
   const mib = (each) => memoryFootprint(each).total / 2 ** 20
+  const isText = options.maxStringsPerEpoch > 0
+  const size = isText ? 'maxStringsPerEpoch' : 'maxKeysPerEpoch'
   const more = (name, value) => signedMib(mib({ ...options, [name]: value }) - mib(options))
   const at = (size, lane) =>
     grid.find((each) => each.batchSize === size && each.laneCapacity === lane).result
@@ -246,13 +254,36 @@ function advice({ options, chosen, grid, visible, few, cost, cpu, plainKernel, s
       }),
     `  capacity ${options.capacity * 4}: nothing while the ring is not full (at most ` +
       `${result.queuedPeak} batches were in it), ${more('capacity', options.capacity * 4)}`,
-    `  maxKeysPerEpoch ${options.maxKeysPerEpoch * 2}: epochs of twice the keys stay exact, ` +
-      more('maxKeysPerEpoch', options.maxKeysPerEpoch * 2),
+    `  ${size} ${options[size] * 2}: epochs of twice the keys stay exact` +
+      `${isText ? ' if their bytes fit' : ''}, ${more(size, options[size] * 2)}`,
+    ...(isText
+      ? [
+          `  maxStringBytesPerEpoch ${options.maxStringBytesPerEpoch * 2}: twice the bytes, ` +
+            more('maxStringBytesPerEpoch', options.maxStringBytesPerEpoch * 2),
+        ]
+      : ['  maxStringsPerEpoch: leave it out if you mark strings too (--text N measures them)']),
     `  epochSlots 5 instead of 4: one more epoch may be unsettled, ${more('epochSlots', 5)}`,
     `  maxWriters ${options.maxWriters * 2}: room for more workers, ` +
       more('maxWriters', options.maxWriters * 2),
     `  kernel 'js': ${cost(plainKernel)}`,
   ]
+}
+
+/** Options of a tracker whose epochs hold so many of the load's keys, and no others. */
+function roomFor(keys, text) {
+  if (text === 0) return { maxKeysPerEpoch: keys, maxStringsPerEpoch: 0 }
+  return {
+    keys: 'string',
+    maxKeysPerEpoch: 1,
+    maxStringsPerEpoch: keys,
+    maxStringBytesPerEpoch: powerOfTwo(keys * text),
+  }
+}
+
+/** A text ring that is full when the lane is. */
+function textRoomOf(laneCapacity, text) {
+  if (text === 0) return {}
+  return { laneTextBytes: Math.min(2 ** 26, powerOfTwo(laneCapacity * storedBytes(1, text))) }
 }
 
 /** The smallest that is at least so much. */

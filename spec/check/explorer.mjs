@@ -35,7 +35,7 @@ export class Subject {
     this.made = made
     this.memory = memory
     this.setup = memory.words.slice()
-    this.racy = this.model.racyWords(core, memory)
+    this.racy = this.model.racyWords(core, memory, scenario)
     this.unimportant = this.model.unimportantWords(core, memory)
     this.nameOf = this.model.namer(core, memory)
     this.users = new Int32Array(memory.words.length)

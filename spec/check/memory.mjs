@@ -29,7 +29,12 @@ const SMALL = {
  */
 export function setUp(core, scenario) {
   /** @type {Record<string, any>} */
-  const { smallestTable, smallestTextTable, textStart = 0, ...settings } = { ...SMALL, ...scenario.memory }
+  const {
+    smallestTable,
+    smallestTextTable,
+    textStart = 0,
+    ...settings
+  } = { ...SMALL, ...scenario.memory }
   const made = core.createMemory(settings, core.secretsOf(7))
   const layout = {
     ...made.layout,
@@ -65,6 +70,8 @@ export function setUp(core, scenario) {
 
 /** Every word of it: a tag may lie anywhere. */
 const TEXT_RING = 'text ring'
+/** Every word of the sealed ones. */
+const EPOCH_SLOTS = 'epoch slots'
 
 /**
  * The races that are meant to be, by name, with the reason; docs/memory-model.md says more. Any
@@ -74,6 +81,10 @@ export const BENIGN = [
   {
     name: TEXT_RING,
     why: "the aggregator looks at the tag behind a batch's last text: it is NO_TEXT, or names a later key, and the rest of that entry is not read",
+  },
+  {
+    name: EPOCH_SLOTS,
+    why: 'a reader on another thread believes what it has read only if the stamp is still there after it; only scenarios with `readers` have one',
   },
   { name: 'LANE_ATTN', why: 'it only asks for a look; every publication looks again, atomically' },
   {
@@ -91,14 +102,18 @@ export const BENIGN = [
 ]
 
 /** Says of a word whether a listed race is about it. */
-export function racyWords(core, { layout }) {
+export function racyWords(core, { layout }, { readers = false } = {}) {
   const racy = new Set()
   for (let writer = 0; writer < layout.maxWriters; writer++) {
     const lane = core.laneAt(layout, writer)
-    for (const { name } of BENIGN) if (name !== TEXT_RING) racy.add(lane + core[name])
+    for (const { name } of BENIGN) if (core[name] !== undefined) racy.add(lane + core[name])
     for (let i = 0; i < layout.laneTextWords; i++) racy.add(lane + layout.laneText + i)
   }
-  return (i) => racy.has(i)
+  // Its log and its table, its texts and theirs, and the stamp: never the words of its header.
+  const isRead = (at) => at >= layout.log || at === core.SLOT_STAMP
+  return (i) =>
+    racy.has(i) ||
+    (readers && i >= layout.epochs && isRead((i - layout.epochs) % layout.epochStride))
 }
 
 /** Statistics that decide nothing but themselves: two states that differ in them only are one. */
@@ -156,6 +171,7 @@ export function namer(core, { layout }) {
       'TEXT_GROWTH',
       'TEXT_COUNT',
       'TEXT_BYTES',
+      'STAMP',
     ].map((name) => [core[`SLOT_${name}`], name]),
   )
   return (i) => {
@@ -178,7 +194,8 @@ export function namer(core, { layout }) {
     const at = (i - layout.epochs) % layout.epochStride
     if (layout.arenaWords > 0 && at >= layout.textTable)
       return `epoch${slot}.textCell[${(at - layout.textTable) >> 1}]`
-    if (layout.arenaWords > 0 && at >= layout.arena) return `epoch${slot}.arena[${at - layout.arena}]`
+    if (layout.arenaWords > 0 && at >= layout.arena)
+      return `epoch${slot}.arena[${at - layout.arena}]`
     if (at >= layout.table) return `epoch${slot}.cell[${(at - layout.table) >> 1}]`
     if (at >= layout.log) return `epoch${slot}.log[${(at - layout.log) >> 1}]`
     return `epoch${slot}.${header.get(at) ?? `header+${at}`}`
@@ -209,10 +226,10 @@ export function* textsIn(core, get, at, end) {
   while (at < end) {
     const head = yield* get(at + core.HEAD_AT)
     let name = ''
-    for (let k = 0; k < core.bytesOf(head); k++)
+    for (let k = 0; k < core.textBytesOf(head); k++)
       name += String.fromCharCode(((yield* get(at + 2 + (k >> 2))) >>> (8 * (k & 3))) & 255)
     names.push(textName(name))
-    at += 2 + ((core.bytesOf(head) + 3) >> 2)
+    at += 2 + ((core.textBytesOf(head) + 3) >> 2)
   }
   return names
 }

@@ -10,7 +10,7 @@
  */
 import { HASH, keyName, noClock, textName, textOf, textsIn } from './memory.mjs'
 import { attempt, currentThread, drive, forget, say, until } from './parts.mjs'
-import { DEAD, Failure, mix, Planted, watchDirect } from './runtime.mjs'
+import { DEAD, Failure, learnOfMessage, mix, Planted, posted, watchDirect } from './runtime.mjs'
 import { Tracker } from './tracker.mjs'
 
 export { BENIGN, namer, racyWords, setUp, unimportantWords } from './memory.mjs'
@@ -47,6 +47,8 @@ export class World {
     this.everythings = []
     /** What the scenario's threads tell each other. @type {Record<string, any>} */
     this.results = {}
+    /** What one thread has posted to another. @type {{ message: any, clock: Int32Array }[]} */
+    this.messages = []
     this.exits = []
     this.aggregators = 0
     this.tracker = new Tracker(this)
@@ -373,6 +375,22 @@ export class World {
     say(1)
   }
 
+  /** postMessage(): from a thread to the reader. */
+  post(message) {
+    this.messages.push({ message, clock: posted(currentThread()) })
+    for (const char of JSON.stringify(message)) say(char.charCodeAt(0))
+    this.run.event()
+  }
+
+  /** Wait for the next message. */
+  *received() {
+    yield* this.untilSo(() => this.messages.length > 0)
+    const { message, clock } = this.messages.shift()
+    learnOfMessage(currentThread(), clock)
+    for (const char of JSON.stringify(message)) say(char.charCodeAt(0))
+    return message
+  }
+
   /** Do it with exceptions planted in it; after one, what it was about to tell is not known. */
   *tries(part) {
     const [unharmed, value] = yield* attempt(part)
@@ -555,7 +573,10 @@ export class World {
     for (const key of keys.filter(isText)) {
       if (open_.has.has(key)) continue
       const bytes = [...held(true), key].reduce((sum, each) => sum + each.length - 2, 0)
-      if (held(true).length === layout.maxStringsPerEpoch || bytes > layout.maxStringBytesPerEpoch) {
+      if (
+        held(true).length === layout.maxStringsPerEpoch ||
+        bytes > layout.maxStringBytesPerEpoch
+      ) {
         open_.flags |= core.FLAG_OVERFLOW
         continue
       }

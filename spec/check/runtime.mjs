@@ -711,6 +711,16 @@ export function learnOfEnd(thread, ended) {
   joinClock(thread.clock, ended.clock)
 }
 
+/** A message outside of shared memory: what its receiver learns of. */
+export function posted(thread) {
+  const clock = thread.clock.slice()
+  thread.clock[thread.id]++
+  return clock
+}
+export function learnOfMessage(thread, clock) {
+  joinClock(thread.clock, clock)
+}
+
 function acquire(thread, i) {
   const { clock } = thread
   const at = i * META + CARRIED

@@ -10,6 +10,7 @@ import { scenarios as endScenarios } from './scenarios/ends.mjs'
 import { scenarios as epochScenarios } from './scenarios/epochs.mjs'
 import { scenarios as exceptionScenarios } from './scenarios/exceptions.mjs'
 import { scenarios as parkingScenarios } from './scenarios/parking.mjs'
+import { scenarios as readerScenarios } from './scenarios/readers.mjs'
 import { scenarios as ringScenarios } from './scenarios/ring-and-lanes.mjs'
 import { scenarios as textScenarios } from './scenarios/texts.mjs'
 
@@ -22,6 +23,7 @@ export const scenarios = [
   ...parkingScenarios,
   ...exceptionScenarios,
   ...textScenarios,
+  ...readerScenarios,
   ...dictionaryScenarios,
   ...batchRingScenarios,
 ]

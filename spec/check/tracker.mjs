@@ -41,7 +41,7 @@ export class Tracker {
 
   /** The caller of a cut is aborted. */
   *abandon(ticket) {
-    this.world.core.abandonSeal(this.outbox, ticket)
+    yield* this.world.core.abandonSeal(this.outbox, ticket)
     yield* this.poke()
   }
 
@@ -56,8 +56,17 @@ export class Tracker {
     return yield* this.sealed(yield* this.seal())
   }
 
+  /** epoch.handle, posted to the reader: the header, and what the keys are, for its checks. */
+  *postHandle({ id, slot, keys }) {
+    const { core, memory, words, layout } = this.world
+    const header = yield* core.readSealedSlot(memory, slot, id & core.EPOCH_MASK)
+    const arena = core.epochAt(layout, slot) + layout.arena
+    const hash = header.textEnd > 0 ? words[arena] : 0
+    this.world.post({ id, slot, keys, header, hash })
+  }
+
   *commit(epoch) {
-    this.#freeSlot(epoch.slot)
+    yield* this.#freeSlot(epoch.slot)
     yield* this.poke()
   }
 
@@ -239,9 +248,9 @@ export class Tracker {
     return { id, slot, keys, exact: flags === 0 }
   }
 
-  #freeSlot(slot) {
+  *#freeSlot(slot) {
     this.held.delete(slot)
-    this.world.core.freeSlot(this.outbox, slot)
+    yield* this.world.core.freeSlot(this.outbox, slot)
   }
 
   *#reapThread(thread) {

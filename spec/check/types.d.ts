@@ -32,6 +32,7 @@ type CoreName =
   | NamesOf<typeof import('../../lib/set/mix.js')>
   | NamesOf<typeof import('../../lib/set/sip.js')>
   | NamesOf<typeof import('../../lib/set/text-set.js')>
+  | NamesOf<typeof import('../../lib/epochs/live.js')>
   | NamesOf<typeof import('../../lib/tracker/outbox.js')>
   | NamesOf<typeof import('../../lib/dictionary/core.js')>
 
@@ -63,6 +64,8 @@ export interface Scenario<W = World> {
   killAggregator?: boolean
   killWriters?: boolean
   repeats?: boolean
+  /** A thread reads epochs that may be settled meanwhile. */
+  readers?: boolean
   throws?: number
   /** Of a dictionary. */
   before?: string[]

@@ -272,6 +272,19 @@ describe('BatchRing: batches()', () => {
     expect(await pending).toEqual({ done: true, value: undefined })
   })
 
+  it('ends a next() that is pending when throw() is called, and takes no batch then', async () => {
+    const ring = BatchRing.create(SMALL)
+    const producer = ring.openProducer()
+    const batches = ring.batches()
+    const pending = batches.next()
+    expect(await isPending(pending)).toBe(true)
+    const failed = rejected(batches.throw!(new Error('mine')))
+    producer.push(batch(1))
+    expect(await pending).toEqual({ done: true, value: undefined })
+    expect(await failed).toEqual(new Error('mine'))
+    expect(drained(ring)).toEqual([[1]])
+  })
+
   it('leaves no listener on the signal', async () => {
     const ring = BatchRing.create(SMALL)
     const producer = ring.openProducer()

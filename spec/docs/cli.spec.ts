@@ -10,6 +10,7 @@ const steps = [
   'create a tracker',
   'two workers mark',
   'an epoch',
+  'a string and bytes',
   'a terminated worker',
   'a failed checkpoint',
   'stop',
@@ -28,6 +29,10 @@ describe('the doctor', () => {
     for (const name of ['shared memory', 'may block', 'waitAsync', 'WebAssembly'])
       expect(textOf(name)).toBe('yes')
     expect(textOf('reserved')).toBe(`${(memoryFootprint().total / 2 ** 20).toFixed(1)} MiB`)
+    expect(textOf('  for text')).toBe(
+      '252.0 MiB of it: 512 KiB a writer, 1,048,576 texts of 32.0 MiB an epoch; ' +
+        'none with maxStringsPerEpoch: 0',
+    )
     expect(textOf('resident')).toMatch(
       /^[\d.]+ [KM]iB when created; [\d.]+ MiB with its aggregator's worker/,
     )
@@ -48,7 +53,12 @@ describe('the doctor', () => {
       dirtyring: { version, layout: 2 },
       runtime: { node: process.versions.node, v8: process.versions.v8, arch: process.arch },
       support: { sharedMemory: true, canBlock: true, waitAsync: true, wasm: true },
-      defaults: { footprint: memoryFootprint(), kernel: 'wasm' },
+      defaults: {
+        footprint: memoryFootprint(),
+        text: memoryFootprint().total - memoryFootprint({ maxStringsPerEpoch: 0 }).total,
+        maxStringsPerEpoch: resolveOptions().maxStringsPerEpoch,
+        kernel: 'wasm',
+      },
     })
     expect(diagnosis.defaults.resident).toBeLessThan(memoryFootprint().total)
     expect(
@@ -120,6 +130,7 @@ describe('the command line', () => {
     [['demo', '--batch-size', 'abc'], '"--batch-size" must be a number, got "abc"'],
     [['demo', '--on-full', 'drop'], `"--on-full" must be 'wait' or 'reject', got "drop"`],
     [['demo', '--aggregator', 'none'], `"--aggregator" must be 'worker' or 'inline', got "none"`],
+    [['demo', '--keys', 'string'], `"--keys" must be 'any' or 'number', got "string"`],
     [['demo', '--max-writers', '4'], '"--max-writers" must be at least 7 for 4 writers, got 4'],
   ])('refuses %j in one line', async (args, message) => {
     expect(await dirtyring(args)).toEqual({

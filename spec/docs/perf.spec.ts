@@ -54,6 +54,7 @@ describe('the perf suite, each question in its smallest form', () => {
   it('has a floor beside every pipeline', () => {
     for (const name of [
       'pipeline',
+      'strings',
       'topologies',
       'skew',
       'batch',
@@ -71,6 +72,7 @@ describe('the perf suite, each question in its smallest form', () => {
   it('counts what was lost wherever keys go through a pipeline: nothing', () => {
     const names = [
       'pipeline',
+      'strings',
       'topologies',
       'skew',
       'batch',
@@ -89,7 +91,16 @@ describe('the perf suite, each question in its smallest form', () => {
   })
 
   it('counts processor time and waits beside them', () => {
-    for (const name of ['pipeline', 'topologies', 'skew', 'batch', 'bursts', 'workloads', 'tune']) {
+    for (const name of [
+      'pipeline',
+      'strings',
+      'topologies',
+      'skew',
+      'batch',
+      'bursts',
+      'workloads',
+      'tune',
+    ]) {
       const [row] = questions[name].rows
       expect([name, Object.keys(row)]).toEqual([
         name,

@@ -141,11 +141,11 @@ describe('the site', () => {
 
   const itIsSeen = reason === '' ? it : it.skip
   itIsSeen(
-    `gives the live page its memory without headers, and fits a phone and a desk, in Chromium${reason === '' ? '' : ` (not run: ${reason})`}`,
+    `gives the live page its memory without headers, after a hard reload too, and fits a phone and a desk, in Chromium${reason === '' ? '' : ` (not run: ${reason})`}`,
     async () => {
       const shown = ['index.html', 'documents/Tuning.html', 'documents/Live.html']
       const seen = pages().filter((name) => shown.includes(name) || name.startsWith('figures/'))
-      const { live, wide, problems } = await runProgram('site-pages', {
+      const { live, reloaded, wide, problems } = await runProgram('site-pages', {
         folder: served,
         path: '/a-path/',
         pages: [...seen, 'live/index.html'],
@@ -153,6 +153,7 @@ describe('the site', () => {
 
       expect(seen.length).toBeGreaterThan(3)
       expect(live).toEqual({ isolated: true, complains: false })
+      expect(reloaded).toEqual(live)
       expect(wide).toEqual([])
       expect(problems).toEqual([])
     },

@@ -117,6 +117,25 @@ describe('the example cache-server', () => {
       expect(await statusOf('/product?id=400')).toBe(400)
       expect(await statusOf('/product?id=7&cache=toString')).toBe(400)
       expect(await statusOf('/nothing')).toBe(404)
+      expect(await statusOf('//')).toBe(404)
+      expect(await statusOf('/')).toBe(200)
+    } finally {
+      await server.stop()
+    }
+  })
+})
+
+describe('the example browser', () => {
+  it('says what it does not have, and goes on', async () => {
+    const server = startExample('browser', ['--port', '0'])
+    try {
+      const address = await server.address
+      const statusOf = async (path: string) => (await fetch(address + path)).status
+
+      expect(await statusOf('/page.js?x=1')).toBe(200)
+      expect(await statusOf('/toString')).toBe(404)
+      expect(await statusOf('//')).toBe(404)
+      expect(await statusOf('/')).toBe(200)
     } finally {
       await server.stop()
     }

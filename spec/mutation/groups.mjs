@@ -5,10 +5,14 @@
  */
 export const GROUPS = {
   keys: {
-    mutate: ['lib/{keys,fingerprint,check,errors,support,byte-order,random-words}.ts'],
+    mutate: [
+      'lib/{keys,fingerprint,check,errors,support,byte-order,random-words}.ts',
+      'lib/text/*.ts',
+    ],
     specs: [
       'unit/keys',
-      'unit/{errors,fingerprint}',
+      'unit/{errors,fingerprint,text}',
+      'contract/strings',
       'contract/constructors',
       'contract/bad-{arguments,handles,keys}',
       'contract/options',
@@ -17,7 +21,7 @@ export const GROUPS = {
   },
   set: {
     mutate: ['lib/set/**/*.ts', '!lib/set/native/{binary,kernel.as}.ts'],
-    specs: ['unit/set', 'unit/native'],
+    specs: ['unit/{set,sip,text-set,native}'],
   },
   dictionary: { mutate: ['lib/dictionary/*.ts'], specs: ['contract/dictionary'] },
   memory: {
@@ -33,7 +37,12 @@ export const GROUPS = {
   },
   ring: {
     mutate: ['lib/ring/*.ts'],
-    specs: ['unit/lanes', 'unit/ring', 'contract/wraps', 'contract/batches', 'contract/batch-ring'],
+    specs: [
+      'unit/{lanes,ring,aggregator,supervisor}',
+      'unit/{waiting,thread-end,watch-workers,host-of-node}',
+      'contract/{wraps,batches,batch-ring,strings}',
+      'contract/{writers,writer-lifetimes,back-pressure,thread-writers}',
+    ],
   },
   aggregator: {
     mutate: ['lib/aggregator/*.ts', '!lib/aggregator/worker.ts'],
@@ -42,7 +51,7 @@ export const GROUPS = {
       'faults/faults',
       'contract/given-up',
       'contract/{stop,last-epoch}',
-      'contract/wraps',
+      'contract/{wraps,strings}',
       'unit/{run,tokens}',
     ],
   },

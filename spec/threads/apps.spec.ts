@@ -9,7 +9,7 @@ const runApp = (name: string, args: object = {}) => runProgram(`../apps/${name}`
 describe('an incremental backup of an LMDB store, cut inside its write lock', () => {
   it.each([
     { name: 'of rows by their ids', rounds: 500 },
-    { name: 'of rows by the fingerprints of their keys', rounds: 120, keys: 'names' },
+    { name: 'of rows by their names', rounds: 120, keys: 'names' },
     {
       name: 'with a ring of 2 batches, where a cut in time is not always possible',
       rounds: 120,
@@ -175,9 +175,9 @@ describe('a pool whose workers come and go', () => {
   )
 })
 
-describe('a dictionary of keys, marked by threads that are terminated', () => {
-  it('gives back each key that was marked, and no other', async () => {
-    const verdict = await runApp('key-dictionary')
+describe('string keys, marked by threads that are terminated', () => {
+  it('come back as they were marked, each of them, once in an epoch, and no other (C2, C8)', async () => {
+    const verdict = await runApp('text-keys')
 
     expect(verdict).toMatchObject({ lost: 0, invented: 0, twins: 0, left: 0, unsettled: 0 })
     expect(verdict.terminations).toBeGreaterThan(20)

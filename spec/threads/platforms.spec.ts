@@ -11,9 +11,10 @@ describe('a host', () => {
     })
   })
 
-  it('whose prototypes are frozen has healthy trackers that stop, and errors with their names', async () => {
+  it('whose prototypes are frozen has trackers that stop, rings that are walked, and errors with their names', async () => {
     expect(await runProgram('platforms', { case: 'frozen' })).toEqual({
       ids: [1],
+      words: ['5'],
       waiting: 'ERR_DIRTYRING_OUT_OF_RANGE',
       error: { name: 'DirtyRingError', code: 'ERR_DIRTYRING_STOPPED' },
       full: 'ERR_DIRTYRING_DICTIONARY_FULL',
@@ -35,6 +36,24 @@ describe('a host', () => {
         code: 'ERR_DIRTYRING_AGGREGATOR_FAILED',
         cause: expect.stringContaining('pass aggregator: "inline"'),
       },
+    })
+  })
+
+  it('whose process object goes away after the library was loaded runs both kinds of aggregator', async () => {
+    expect(await runProgram('platforms', { case: 'withoutProcess' })).toEqual([0, 1])
+  })
+
+  it('whose permissions forbid threads is told the two ways out, and one of them works', async () => {
+    const major = Number(process.versions.node.split('.')[0])
+    const permission = major < 24 ? '--experimental-permission' : '--permission'
+    const execArgv = [permission, '--allow-fs-read=*', '--allow-addons', '--allow-child-process']
+    expect(await runProgram('platforms', { case: 'withoutThreads' }, { execArgv })).toEqual({
+      code: 'ERR_DIRTYRING_AGGREGATOR_FAILED',
+      message:
+        "the aggregator cannot be started: Node's permissions forbid threads. " +
+        'Start Node with --allow-worker, or pass aggregator: "inline"',
+      cause: 'ERR_ACCESS_DENIED',
+      ids: [1],
     })
   })
 

@@ -7,6 +7,7 @@ import type { AggregatorThread, Platform } from '../../lib/platform/platform.js'
 /** The little of a Worker that the library uses, in sight of a spec. */
 class FakeWorker extends EventEmitter {
   static latest: FakeWorker | undefined
+  static refusal: Error | undefined
 
   threadId = 11
   readonly unref = jest.fn()
@@ -17,6 +18,7 @@ class FakeWorker extends EventEmitter {
 
   constructor(script?: string, options = {}) {
     super()
+    if (FakeWorker.refusal !== undefined) throw FakeWorker.refusal
     this.script = script
     this.options = options
     FakeWorker.latest = this
@@ -70,6 +72,7 @@ beforeEach(() => {
 afterEach(() => {
   jest.restoreAllMocks()
   process.removeAllListeners('worker')
+  FakeWorker.refusal = undefined
 })
 
 describe('the threads above a thread of Node', () => {
@@ -204,6 +207,13 @@ describe("the aggregator's thread, in Node", () => {
     expect(worker.postMessage.mock.calls).toEqual([
       [{ dirtyringAggregate: 'the handle', isAlone: true }],
     ])
+  })
+
+  it('names the ways out where permissions forbid threads, and lets other errors pass', async () => {
+    const other = (FakeWorker.refusal = new Error('other'))
+    expect(() => startThread(fake(), '')).toThrow(other)
+    FakeWorker.refusal = Object.assign(new Error('restricted'), { code: 'ERR_ACCESS_DENIED' })
+    expect(() => startThread(fake(), '')).toThrow(/--allow-worker, or pass aggregator: "inline"/)
   })
 
   it("may be a worker of the user's, which keeps no process alive from then on", async () => {

@@ -99,6 +99,31 @@ describe("a page's host", () => {
     expect(current.threadId).toBe(0)
   })
 
+  it('turns its event loop by a message, which no browser delays, or else by a timer', async () => {
+    const { MessageChannel } = globalThis
+    const made: unknown[] = []
+    const order: string[] = []
+    try {
+      page.MessageChannel = function () {
+        const channel = new MessageChannel()
+        made.push(channel)
+        return channel
+      }
+      void Promise.resolve().then(() => order.push('microtask'))
+      await platform.turn()
+      order.push('turn')
+      expect([made.length, order]).toEqual([1, ['microtask', 'turn']])
+      page.Deno = {}
+      await platform.turn()
+      page.MessageChannel = undefined
+      await platform.turn()
+      expect(made).toHaveLength(1)
+    } finally {
+      page.MessageChannel = MessageChannel
+      delete page.Deno
+    }
+  })
+
   it('starts each worker of the library from one address, at which the code is', () => {
     web.startWebWorker('the code')
     web.startWebWorker('the code').postHandle('the handle')
@@ -117,9 +142,11 @@ describe("a page's host", () => {
     const told = jest.fn()
     web.startWebWorker('').onExit(told)
     PageWorker.all[0].tell({ type: 'error' })
-    PageWorker.refusal = new Error('by a policy')
-    expect(() => web.startWebWorker('')).toThrow(wayOut)
-    expect(() => web.startWebWorker('')).toThrow('by a policy. If')
+    for (const message of ['by a policy', 'by a policy.']) {
+      PageWorker.refusal = new Error(message)
+      expect(() => web.startWebWorker('')).toThrow(wayOut)
+      expect(() => web.startWebWorker('')).toThrow('by a policy. If')
+    }
     jest.useRealTimers()
   })
 

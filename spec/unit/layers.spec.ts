@@ -8,8 +8,8 @@ const LIB = fileURLToPath(new URL('../../lib/', import.meta.url))
 
 /**
  * The layers of lib/, lowest first: a folder with all that is in it, or one file of lib/ itself. A
- * module may import from its own layer and from those below. Files of lib/ that are not named here
- * are the lowest layer, which all may use.
+ * module may import from its own layer and from those below. What is not named here (files of lib/
+ * itself, and text/) is the lowest layer, which all may use.
  */
 const LAYERS = [
   'platform/',

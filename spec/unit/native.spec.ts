@@ -7,21 +7,26 @@ import { IDLE, step } from '../../lib/aggregator/step.js'
 import { randomFrom } from '../../lib/demo/random.js'
 import { DirtyTracker, FingerprintSet } from '../../lib/index.js'
 import {
+  FLAG_OVERFLOW,
   IDENTITY_CHECK,
   KERNEL_SCRATCH,
   SECRETS,
   type SharedWords,
+  SLOT_TEXT_COUNT,
+  SLOT_TEXT_GROWTH,
   TRACKER_ID,
 } from '../../lib/memory/map.js'
 import { createMemory, type Memory } from '../../lib/memory/memory.js'
 import { cellsFor, keysFor } from '../../lib/memory/table-size.js'
 import { resolveOptions } from '../../lib/options.js'
-import { type Lane, openLane, publish, stage } from '../../lib/ring/lane.js'
+import { type Lane, openLane, publish, stage, stageText } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
-import { controlToken, epochPayload, SEAL } from '../../lib/ring/token.js'
+import { controlToken, epochPayload, RESTORE, SEAL } from '../../lib/ring/token.js'
 import { contains, indexLog, insertRun, type SetState, shiftFor } from '../../lib/set/kernel.js'
-import { secretsAt, secretsOf } from '../../lib/set/mix.js'
+import { secretsAt, secretsOf, textSecretsAt } from '../../lib/set/mix.js'
 import { nativeKernel, reserveNative, SCRATCH_WORDS } from '../../lib/set/native/native.js'
+import { keyedHash } from '../../lib/set/sip.js'
+import { indexTexts, insertTexts, recordWords, type TextSet } from '../../lib/set/text-set.js'
 import { lanesOf, noClock } from '../support/steps.js'
 
 const SOURCE = 16384
@@ -371,5 +376,269 @@ describe('The WebAssembly kernel at the end of its table', () => {
       }
       expectCrowd(sets, crowd)
     })
+  })
+})
+
+/** A text or bytes, as a lane's ring has it: the head, and the words padded with zeros. */
+interface Text {
+  readonly head: number
+  readonly words: Int32Array
+}
+
+function textOf(bytes: Uint8Array, isBytes = false): Text {
+  const words = new Int32Array((bytes.length + 3) >>> 2)
+  new Uint8Array(words.buffer).set(bytes)
+  return { head: (bytes.length << 1) | (isBytes ? 1 : 0), words }
+}
+
+/** Two texts of eight bytes with one keyed hash. Among 2^17 texts there are two, as good as surely. */
+function collidingTexts(key0: number, key1: number): Text[] {
+  const seen = new Map<number, number>()
+  const words = new Int32Array(2) as unknown as SharedWords
+  for (let n = 0; ; n++) {
+    words.set([n, 0x2e2e2e2e])
+    const hash = keyedHash(words, 0, 16, key0, key1)
+    const other = seen.get(hash)
+    if (other !== undefined)
+      return [other, n].map((first) => ({ head: 16, words: Int32Array.of(first, 0x2e2e2e2e) }))
+    seen.set(hash, n)
+  }
+}
+
+describe('The WebAssembly kernel of texts', () => {
+  const SEED = 5
+  const keys = textSecretsAt(secretsOf(SEED), 5)
+  const colliding = collidingTexts(keys.key0, keys.key1)
+  const LIST = 1024
+  const ENTRIES = 65536
+
+  /** The same empty set twice, what is inserted before it: in TypeScript, and in WebAssembly. */
+  function textTwins(cells: number, texts: number, maxBytes: number): TextSet[] {
+    const arena = LIST + ENTRIES
+    const table = arena + Math.ceil((maxBytes + 3 * texts) / 4) + 2 * texts
+    const size = table + cells * 2 + BEHIND
+    const memory = reserveNative((size + SCRATCH_WORDS) * 4)
+    const native = nativeKernel(memory, secretsAt(secretsOf(SEED), 0), size)
+    if (memory === undefined || native === undefined)
+      throw new Error('WebAssembly is not available')
+    const words = new Int32Array(memory.buffer, 0, size) as SharedWords
+    return [
+      { words: new Int32Array(size) as unknown as SharedWords, native: undefined },
+      { words, native },
+    ].map((kernel) => ({
+      arena,
+      table,
+      shift: 0,
+      limit: 0,
+      maxBytes,
+      count: 0,
+      bytes: 0,
+      end: 0,
+      ...keys,
+      ...kernel,
+    }))
+  }
+
+  function expectSameTexts([ts, wasm]: TextSet[]): void {
+    expect([wasm.count, wasm.bytes, wasm.end]).toEqual([ts.count, ts.bytes, ts.end])
+    expect(Buffer.compare(bytesOf(ts.words), bytesOf(wasm.words))).toBe(0)
+  }
+
+  /** Gives them a clear table of so many cells, full but for `free` of them, and fills it anew. */
+  function resize(sets: TextSet[], cells: number, free: number): void {
+    for (const set of sets) {
+      set.words.fill(0, set.table, set.table + cells * 2)
+      set.shift = shiftFor(cells)
+      set.limit = cells - free
+      for (let from = 0; from < set.end;) {
+        let to = from
+        for (let i = 0; i < 100 && to < set.end; i++)
+          to += recordWords(set.words[set.arena + to + 1])
+        indexTexts(set, from, to)
+        from = to
+      }
+    }
+    expectSameTexts(sets)
+  }
+
+  /**
+   * Inserts texts into both, which grow at their limit, up to so many cells. Returns how many had no
+   * room, and how often the table has grown.
+   */
+  function insertAll(
+    sets: TextSet[],
+    texts: readonly Text[],
+    largest: number,
+    free: number,
+  ): { refused: number; grown: number } {
+    for (const { words } of sets) {
+      let at = LIST
+      for (const [i, { head, words: payload }] of texts.entries()) {
+        words.set([i + 1, head, ...payload], at)
+        words[i] = at
+        at += 2 + payload.length
+      }
+      words[at] = -1
+      if (texts.length > LIST || at > LIST + ENTRIES) throw new Error('the texts are too many')
+    }
+    let refused = 0
+    let grown = 0
+    for (let i = 0; i < texts.length;) {
+      const [ts, wasm] = sets.map((set) => insertTexts(set, 0, i, texts.length))
+      expect(wasm).toBe(ts)
+      expectSameTexts(sets)
+      i = ts
+      const cells = cellsOf(sets[0])
+      if (i === texts.length) break
+      if (sets[0].count === sets[0].limit && cells < largest) {
+        resize(sets, cells * 4, free)
+        grown++
+      } else {
+        refused++
+        i++
+      }
+    }
+    return { refused, grown }
+  }
+
+  function cellsOf(set: TextSet): number {
+    return 2 ** (32 - set.shift)
+  }
+
+  const prefix = new Uint8Array(150).fill(0x61)
+  const oneText = fc.oneof(
+    fc.constantFrom(...colliding),
+    fc
+      .tuple(fc.uint8Array({ maxLength: 200 }), fc.boolean())
+      .map(([bytes, isBytes]) => textOf(bytes, isBytes)),
+    fc
+      .tuple(fc.nat(150), fc.nat(3), fc.nat(6))
+      .map(([length, byte, tail]) =>
+        textOf(Uint8Array.of(...prefix.subarray(0, length), ...new Uint8Array(tail).fill(byte, 1))),
+      ),
+    // Lengths at which the 64-bit steps end, and the same bytes with zeros behind them.
+    fc
+      .tuple(fc.nat(20), fc.constantFrom(0, 0xff), fc.boolean())
+      .map(([length, byte, isBytes]) => textOf(new Uint8Array(length).fill(byte), isBytes)),
+    fc.integer({ min: 200, max: 3000 }).map((length) => textOf(new Uint8Array(length).fill(7))),
+  )
+
+  it('leaves the very bytes that the TypeScript kernel leaves, and says the same', () => {
+    let [refused, grown] = [0, 0]
+    fc.assert(
+      fc.property(
+        fc.array(fc.array(oneText, { maxLength: 60 }), { maxLength: 6 }),
+        fc.constantFrom(1, 2),
+        fc.constantFrom(2, 20_000, 200_000),
+        (batches, free, maxBytes) => {
+          const sets = textTwins(256, 256, maxBytes)
+          resize(sets, 4, free)
+          const distinct = new Set<string>()
+          let none = 0
+          for (const batch of batches) {
+            const done = insertAll(sets, batch, 256, free)
+            none += done.refused
+            grown += done.grown
+            for (const { head, words } of batch) distinct.add(`${head} ${words.join()}`)
+          }
+          refused += none
+          if (none === 0) expect(sets[1].count).toBe(distinct.size)
+          else expect(sets[1].count).toBeLessThan(distinct.size)
+          resize(sets, cellsOf(sets[0]), free)
+        },
+      ),
+      { numRuns: 150 },
+    )
+    expect(refused).toBeGreaterThan(0)
+    expect(grown).toBeGreaterThan(0)
+  })
+
+  it('tells texts of one hash apart, in the cells next to each other', () => {
+    const sets = textTwins(16, 8, 100)
+    resize(sets, 16, 8)
+    insertAll(sets, [...colliding, ...colliding], 16, 8)
+    expect([sets[1].count, sets[1].end]).toEqual([2, 8])
+    const [first, second] = [0, 4].map((record) => sets[1].words[sets[1].arena + record])
+    expect(second).toBe(first)
+  })
+
+  // Beyond 2^17 cells the kernel fetches the cells and the records ahead of their use.
+  it.each([1024, 2 ** 18])('takes more than 256 texts in one call, in %d cells', (cells) => {
+    const sets = textTwins(cells, 1000, 32_000)
+    resize(sets, cells, 1)
+    const many = Array.from({ length: 700 }, (_, i) =>
+      textOf(Buffer.from(`user:${Math.imul(i % 611, 0x9e3779b1)}`.slice(0, 5 + (i % 13)))),
+    )
+    expect(insertAll(sets, [...colliding, ...many, ...colliding], cells, 1).refused).toBe(0)
+    expect(sets[1].count).toBeGreaterThan(450)
+    const before = sets[1].words.slice()
+    expect(insertAll(sets, [...colliding, ...many, ...colliding], cells, 1).refused).toBe(0)
+    expect(Buffer.compare(bytesOf(before), bytesOf(sets[1].words))).toBe(0)
+    resize(sets, cells, 1)
+    expect(Buffer.compare(bytesOf(before), bytesOf(sets[1].words))).toBe(0)
+  })
+
+  it('drives an aggregator through growth, overflow, seals, restores and recovery to the very memory that the TypeScript one leaves', () => {
+    const options = resolveOptions({
+      capacity: 8,
+      laneCapacity: 64,
+      laneTextBytes: 16384,
+      maxWriters: 1,
+      maxKeysPerEpoch: 3000,
+      maxStringsPerEpoch: 5000,
+      maxStringBytesPerEpoch: 120_000,
+      epochSlots: 3,
+    })
+    const memories: Memory[] = [createMemory(options, secretsOf(11))]
+    const reserved = reserveNative(memories[0].words.byteLength)
+    memories.push(createMemory(options, secretsOf(11), reserved))
+    const runs = memories.map((memory) => {
+      memory.words.fill(0, TRACKER_ID, TRACKER_ID + 2)
+      memory.words.fill(0, IDENTITY_CHECK, IDENTITY_CHECK + 1)
+      const aggregator = takeRole(memory, 1)
+      const secrets = secretsAt(memory.words, SECRETS)
+      const native = nativeKernel(memory.native, secrets, KERNEL_SCRATCH)
+      aggregator.set.native = native
+      aggregator.texts.native = native
+      recover(aggregator)
+      return { memory, aggregator, lane: openLane(memory, 2, 64, noClock) as Lane }
+    })
+    expect(runs.map(({ aggregator }) => aggregator.texts.native === undefined)).toEqual([
+      true,
+      false,
+    ])
+    const random = randomFrom(3)
+    const seen = { count: 0, growth: 0, flags: 0 }
+    for (let round = 0; round < 600; round++) {
+      const batch = Array.from({ length: 40 }, () => {
+        const id = Math.floor(random() * 2 ** (round < 400 ? 14 : 9))
+        return { id, text: textOf(Buffer.from(`${id}`.padEnd(id % 40, '.')), id % 3 === 0) }
+      })
+      const number = (round + 1) / 200
+      for (const { aggregator, lane, memory } of runs) {
+        for (const { id, text } of batch) {
+          if (id % 5 === 0) stage(lane, id, 0)
+          else stageText(lane, id, id, text.words, text.head)
+        }
+        publish(lane)
+        if (Number.isInteger(number)) {
+          push(memory, controlToken(SEAL, epochPayload(number % 3, number)))
+          push(memory, controlToken(RESTORE, epochPayload(number - 1, number - 1)))
+        }
+        while (step(aggregator) !== IDLE);
+        if (round % 97 === 0) recover(aggregator)
+        const { words } = memory
+        seen.count = Math.max(seen.count, words[aggregator.openAt + SLOT_TEXT_COUNT])
+        seen.growth = Math.max(seen.growth, words[aggregator.openAt + SLOT_TEXT_GROWTH])
+        seen.flags |= aggregator.flags
+      }
+      const [ts, wasm] = runs.map(({ aggregator }) => aggregator)
+      expect([wasm.texts.count, wasm.texts.end]).toEqual([ts.texts.count, ts.texts.end])
+    }
+    memories[1].words.fill(0, KERNEL_SCRATCH, KERNEL_SCRATCH + SCRATCH_WORDS)
+    const [ts, wasm] = memories.map(({ words }) => bytesOf(words))
+    expect(Buffer.compare(ts, wasm)).toBe(0)
+    expect(seen.count).toBeGreaterThan(4000)
+    expect(seen).toMatchObject({ growth: 4, flags: FLAG_OVERFLOW })
   })
 })

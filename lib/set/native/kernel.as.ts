@@ -233,3 +233,170 @@ export function contains(lo: i32, hi: i32, table: usize, shift: i32): i32 {
 export function clear(at: usize, end: usize): void {
   memory.fill(at, 0, end - at)
 }
+
+/** HalfSipHash-1-3 of ../sip.ts: the payload is at `at`, its length and kind are `head`. */
+// @inline
+function keyedHash(at: usize, head: u32, key0: i32, key1: i32): u32 {
+  let v0 = key0
+  let v1 = key1
+  let v2 = key0 ^ 0x6c796765
+  let v3 = key1 ^ 0x74656462
+  for (const end = at + sizeOf(head); at < end; at += 4) {
+    const word = load<i32>(at)
+    v3 ^= word
+    v0 += v1
+    v1 = rotl<i32>(v1, 5) ^ v0
+    v0 = rotl<i32>(v0, 16)
+    v2 += v3
+    v3 = rotl<i32>(v3, 8) ^ v2
+    v0 += v3
+    v3 = rotl<i32>(v3, 7) ^ v0
+    v2 += v1
+    v1 = rotl<i32>(v1, 13) ^ v2
+    v2 = rotl<i32>(v2, 16)
+    v0 ^= word
+  }
+  v3 ^= head
+  v0 += v1
+  v1 = rotl<i32>(v1, 5) ^ v0
+  v0 = rotl<i32>(v0, 16)
+  v2 += v3
+  v3 = rotl<i32>(v3, 8) ^ v2
+  v0 += v3
+  v3 = rotl<i32>(v3, 7) ^ v0
+  v2 += v1
+  v1 = rotl<i32>(v1, 13) ^ v2
+  v2 = rotl<i32>(v2, 16)
+  v0 ^= head
+  v2 ^= 0xff
+  for (let i = 0; i < 3; i++) {
+    v0 += v1
+    v1 = rotl<i32>(v1, 5) ^ v0
+    v0 = rotl<i32>(v0, 16)
+    v2 += v3
+    v3 = rotl<i32>(v3, 8) ^ v2
+    v0 += v3
+    v3 = rotl<i32>(v3, 7) ^ v0
+    v2 += v1
+    v1 = rotl<i32>(v1, 13) ^ v2
+    v2 = rotl<i32>(v2, 16)
+  }
+  return v1 ^ v3
+}
+
+/** Bytes that a head's payload takes, in whole words. */
+// @inline
+function sizeOf(head: u32): usize {
+  return ((head >>> 1) + 3) & ~3
+}
+
+/** Whether the record at `record` has this head, and the payload of the entry at `entry`. */
+// @inline
+function isRecordOf(record: usize, entry: usize, head: u32): bool {
+  if (load<u32>(record, 4) != head) return false
+  let left = sizeOf(head)
+  let different: u64 = 0
+  for (; left >= 8; left -= 8, record += 8, entry += 8)
+    different |= load<u64>(record, 8) ^ load<u64>(entry, 8)
+  if (left != 0) different |= load<u32>(record, 8) ^ load<u32>(entry, 8)
+  return different == 0
+}
+
+/**
+ * Insert the texts at the word indexes that are at [list .. end), 256 at most. The new ones go to
+ * the arena at `tail`, as long as there is room for so many texts and bytes, and into the table.
+ * Returns texts taken << 9 | new texts.
+ *
+ * First come all hashes, then all home cells, then all records that those name, then the work: so a
+ * processor has dozens of the cells, and then of the records, on their way at once.
+ */
+export function insertTexts(
+  list: usize,
+  end: usize,
+  arena: usize,
+  tail: usize,
+  table: usize,
+  shift: i32,
+  texts: i32,
+  bytes: u32,
+  key0: i32,
+  key1: i32,
+): i32 {
+  const hashes = scratch
+  let to = hashes
+  for (let place = list; place < end; place += 4, to += 4) {
+    const entry: usize = load<u32>(place) << 2
+    store<u32>(to, keyedHash(entry + 8, load<u32>(entry, 4), key0, key1))
+  }
+  // A place is a word index + 1.
+  const before = arena - 4
+  if (shift < FAR_SHIFT) {
+    let sum: u32 = 0
+    for (let from = hashes; from < to; from += 4) sum |= load<u32>(homeCell(from, table, shift))
+    for (let from = hashes; from < to; from += 4)
+      sum |= load<u32>(before + (load<u32>(homeCell(from, table, shift)) << 2))
+    sink = sum
+  }
+  const tableEnd: usize = table + ((<usize>8) << (32 - shift))
+  let added = 0
+  let from = hashes
+  for (let place = list; place < end; place += 4, from += 4) {
+    const entry: usize = load<u32>(place) << 2
+    const head = load<u32>(entry, 4)
+    const hash = load<u32>(from)
+    let cell = homeCell(from, table, shift)
+    let seen = load<u64>(cell)
+    while (<u32>seen != 0) {
+      if (
+        <u32>(seen >> 32) == hash &&
+        isRecordOf(before + ((<usize>(<u32>seen)) << 2), entry, head)
+      )
+        break
+      cell += 8
+      if (cell == tableEnd) cell = table
+      seen = load<u64>(cell)
+    }
+    if (<u32>seen != 0) continue
+    const length = head >>> 1
+    if (added == texts || length > bytes) return ((<i32>((place - list) >> 2)) << 9) | added
+    bytes -= length
+    added++
+    store<u64>(tail, (<u64>hash) | ((<u64>head) << 32))
+    store<u64>(cell, (<u64>((tail - before) >> 2)) | ((<u64>hash) << 32))
+    tail += 8
+    let payload = entry + 8
+    let left = sizeOf(head)
+    for (; left >= 8; left -= 8, tail += 8, payload += 8) store<u64>(tail, load<u64>(payload))
+    if (left != 0) {
+      store<u32>(tail, load<u32>(payload))
+      tail += 4
+    }
+  }
+  return ((<i32>((end - list) >> 2)) << 9) | added
+}
+
+/** The home cell of the hash at `at`. */
+// @inline
+function homeCell(at: usize, table: usize, shift: i32): usize {
+  return table + ((load<u32>(at) >>> shift) << 3)
+}
+
+/** Enter the records at [at .. end) of the arena, known to be distinct and absent, into the table. */
+export function indexTexts(at: usize, end: usize, arena: usize, table: usize, shift: i32): void {
+  const tableEnd: usize = table + ((<usize>8) << (32 - shift))
+  const before = arena - 4
+  if (shift < FAR_SHIFT) {
+    let sum: u32 = 0
+    for (let record = at; record < end; record += sizeOf(load<u32>(record, 4)) + 8)
+      sum |= load<u32>(homeCell(record, table, shift))
+    sink = sum
+  }
+  for (let record = at; record < end; record += sizeOf(load<u32>(record, 4)) + 8) {
+    let cell = homeCell(record, table, shift)
+    while (load<u32>(cell) != 0) {
+      cell += 8
+      if (cell == tableEnd) cell = table
+    }
+    store<u64>(cell, (<u64>((record - before) >> 2)) | ((<u64>load<u32>(record)) << 32))
+  }
+}

@@ -4,7 +4,7 @@ import type { Waiting } from '../../signal.js'
 import { nowMs } from '../../timers.js'
 import type { EpochCounts, HandedOut } from '../handed-out.js'
 import type { PendingCall } from '../long-waits.js'
-import { isFinished, requestStop, stagedKeys } from '../outbox.js'
+import { requestStop, stagedKeys, takeLast } from '../outbox.js'
 import type { Context, PendingKind } from './kind.js'
 
 /** A call of stop() that waits for the last epoch. */
@@ -46,17 +46,17 @@ export class LastSeal implements PendingKind {
     const stopping = this.#stopping
     // An aggregator that failed has delivered no last epoch.
     if (stopping === undefined || Atomics.load(memory.words, FAILED) !== 0) return
-    if (!isFinished(outbox)) return
+    const last = takeLast(outbox)
+    if (last === undefined) return
     this.#stopping = undefined
     const staged = stagedKeys(outbox)
     this.#counts.sealed++
     this.onFinish()
     try {
-      const { epoch: id, openSlot: slot } = outbox
       const sealMs = nowMs() - stopping.startedAt
-      const last = stopping.epochs.handOut({ id, slot, staged, sealMs, last: true })
+      const epoch = stopping.epochs.handOut({ ...last, staged, sealMs, last: true })
       lifecycle.finish()
-      stopping.resolve(last)
+      stopping.resolve(epoch)
     } catch (error) {
       stopping.reject(error)
     }

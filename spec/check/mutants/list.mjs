@@ -6,7 +6,15 @@
 import { mutants as ofTheAggregator } from './aggregator.mjs'
 import { mutants as ofTheDictionary } from './dictionary.mjs'
 import { mutants as ofEnds } from './ends.mjs'
+import { mutants as ofReaders } from './readers.mjs'
 import { mutants as ofTheRing } from './ring.mjs'
 import { mutants as ofTexts } from './texts.mjs'
 
-export const mutants = [...ofTheRing, ...ofTheAggregator, ...ofEnds, ...ofTexts, ...ofTheDictionary]
+export const mutants = [
+  ...ofTheRing,
+  ...ofTheAggregator,
+  ...ofEnds,
+  ...ofTexts,
+  ...ofReaders,
+  ...ofTheDictionary,
+]

@@ -101,9 +101,9 @@ export const mutants = [
     edits: [
       {
         file: LANE,
-        find: '  for (let i = 0; i < count; i++) {\n    const at = lane.keys',
+        find: '  const first = end & mask\n',
         replace:
-          '  lane.end = (end + count) | 0\n  words[lane.stagedAt] = lane.end\n  publish(lane)\n  for (let i = 0; i < count; i++) {\n    const at = lane.keys',
+          '  lane.end = (end + count) | 0\n  words[lane.stagedAt] = lane.end\n  publish(lane)\n  const first = end & mask\n',
       },
     ],
     scenario: 'lane: full, with waiting',

@@ -1,11 +1,11 @@
 /**
  * A cache of rendered pages in front of a shared store that other threads write to: every tick the
- * entries whose keys were written are dropped, by their fingerprints. An AbortSignal ends the
- * ticks, and stop() what is left. In the end each cached page has to be what the store would
+ * entries whose keys were written are dropped. An AbortSignal ends the ticks, and stop() what is
+ * left. In the end each cached page has to be what the store would
  * render.
  */
 import { Worker } from 'node:worker_threads'
-import { DirtyTracker, fingerprint } from 'dirtyring'
+import { DirtyTracker } from 'dirtyring'
 import { args, verdict } from '../programs/support.mjs'
 import { exitOf, randomFrom, sleep, within } from '../programs/threads.mjs'
 
@@ -28,11 +28,14 @@ const current = new Int32Array(new SharedArrayBuffer(pages * 4))
 const published = new Int32Array(new SharedArrayBuffer(pages * 4))
 const counts = new Int32Array(new SharedArrayBuffer(64))
 
-const tracker = await DirtyTracker.create({ maxWriters: WRITERS, maxKeysPerEpoch: pages })
+const tracker = await DirtyTracker.create({
+  keys: 'string',
+  maxWriters: WRITERS,
+  maxStringsPerEpoch: pages,
+})
 
 // --------------------------------------------------------------------------------------- the cache
 const names = Array.from({ length: pages }, (_, page) => `page:${page}`)
-const fingerprints = names.map((name) => fingerprint(name))
 const cache = new Map()
 
 const orders = {
@@ -41,7 +44,7 @@ const orders = {
    * the tick drops the entry, and no later reader gets it.
    */
   'entry first'(page) {
-    const key = fingerprints[page]
+    const key = names[page]
     const cached = cache.get(key)
     if (cached !== undefined) return cached.version ?? cached.rendering
     const entry = { version: undefined, rendering: undefined }
@@ -54,7 +57,7 @@ const orders = {
    * cache for good.
    */
   async 'render first'(page) {
-    const key = fingerprints[page]
+    const key = names[page]
     const cached = cache.get(key)
     if (cached !== undefined) return cached.version
     const version = await render(page)
@@ -77,7 +80,7 @@ function invalidate(epoch) {
     found.cleared++
     return
   }
-  for (const key of epoch.bigints) if (cache.delete(key)) found.dropped++
+  for (const key of epoch) if (cache.delete(key)) found.dropped++
 }
 
 // -------------------------------------------------------------------------------------- the oracle
@@ -149,7 +152,7 @@ const exitCodes = await Promise.all(exits)
 const last = await within(tracker.stop(), 'stop()')
 invalidate(last)
 last.commit()
-for (const [page, key] of fingerprints.entries()) {
+for (const [page, key] of names.entries()) {
   const cached = cache.get(key)?.version
   if (cached !== undefined) {
     found.cached++

@@ -3,7 +3,7 @@
  * one after it.
  */
 import { workerData } from 'node:worker_threads'
-import { fingerprint, openWriter, TxnBuffer } from 'dirtyring'
+import { openWriter, TxnBuffer } from 'dirtyring'
 import { open } from 'lmdb'
 import { pick, randomFrom } from '../programs/threads.mjs'
 
@@ -11,7 +11,6 @@ const { handle, location, counts, keys, writer, seed } = workerData
 const random = randomFrom(seed * 100 + writer)
 const store = open(location)
 const rows = store.openDB('rows')
-const names = store.openDB('names', { dupSort: true, keyEncoding: 'binary', encoding: 'string' })
 const dirty = openWriter(handle)
 
 const marksAfter = keys === 'ids' && writer === 2
@@ -25,10 +24,6 @@ function keyOfThisWriter() {
 function write(key) {
   if (random() < 0.1) rows.remove(key)
   else rows.put(key, { version: writer * 2 ** 32 + ++writes, text: 'x'.repeat(pick(random, 100)) })
-  if (keys === 'ids') return
-  const at = Buffer.alloc(8)
-  at.writeBigUInt64BE(fingerprint(key))
-  names.put(at, key)
 }
 
 const marks = new TxnBuffer(0)

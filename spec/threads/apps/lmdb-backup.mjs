@@ -19,11 +19,10 @@ const folder = mkdtempSync(join(tmpdir(), 'dirtyring-'))
 const location = { path: join(folder, 'store'), noSync: true }
 const store = open(location)
 const rows = store.openDB('rows')
-// Of each fingerprint all keys that have it: with one of them only, a collision would lose a key.
-const names = store.openDB('names', { dupSort: true, keyEncoding: 'binary', encoding: 'string' })
 const copy = open({ path: join(folder, 'copy'), noSync: true })
 
 const tracker = await DirtyTracker.create({
+  keys: keys === 'ids' ? 'number' : 'string',
   capacity,
   maxWriters: WRITERS,
   maxKeysPerEpoch: 10_000,
@@ -44,16 +43,6 @@ function cut() {
   })
 }
 
-const bigEndian = Buffer.alloc(8)
-
-function* keysOf(epoch, transaction) {
-  if (keys === 'ids') return yield* epoch.ids()
-  for (const fingerprint of epoch.bigints) {
-    bigEndian.writeBigUInt64BE(fingerprint)
-    yield* names.getValues(bigEndian, { transaction })
-  }
-}
-
 /**
  * Copies what has changed since the last one. Returns its keys, and looks at the snapshot with
  * `inspect` before it is let go.
@@ -68,7 +57,7 @@ async function backUp(inspect) {
   const epoch = await sealed
   const copied = new Set()
   copy.transactionSync(() => {
-    for (const key of keysOf(epoch, transaction)) {
+    for (const key of epoch) {
       const row = rows.get(key, { transaction })
       if (row === undefined) copy.remove(key)
       else copy.put(key, row)

@@ -24,13 +24,17 @@ function padding({ layout, words }) {
   ranges.push([layout.ring + layout.capacity, layout.lanes], [lanesEnd, layout.epochs])
   for (let writer = 0; writer < layout.maxWriters; writer++) {
     const lane = map.laneAt(layout, writer)
-    ranges.push([lane + map.LANE_KEYS + layout.laneCapacity * 2, lane + layout.laneStride])
+    const text = lane + layout.laneText
+    ranges.push([lane + map.LANE_KEYS + layout.laneCapacity * 2, text])
+    ranges.push([text + layout.laneTextWords, lane + layout.laneStride])
   }
   for (let slot = 0; slot < layout.epochSlots; slot++) {
     const at = map.epochAt(layout, slot)
-    ranges.push([at + map.SLOT_CHECK + 1, at + layout.log])
+    ranges.push([at + map.SLOT_TEXT_BYTES + 1, at + layout.log])
     ranges.push([at + layout.log + layout.maxKeysPerEpoch * 2, at + layout.table])
-    ranges.push([at + layout.table + layout.largestTable * 2, at + layout.epochStride])
+    ranges.push([at + layout.table + layout.largestTable * 2, at + layout.arena])
+    ranges.push([at + layout.arena + layout.arenaWords, at + layout.textTable])
+    ranges.push([at + layout.textTable + layout.largestTextTable * 2, at + layout.epochStride])
   }
   ranges.push([layout.epochs + layout.epochStride * layout.epochSlots, words.length])
   return ranges.filter(([from, to]) => to > from)

@@ -8,7 +8,8 @@ ROLE_ANCESTORS WAITERS LISTENING STARTING SIGNAL THREADS PANICS ITERATIONS RETRY
 FAILURES ERROR_LENGTH ERROR_TEXT`.split(/\s+/)
 const LANE =
   `LANE_ATTN LANE_OWNER LANE_THREAD LANE_ANCESTORS LANE_STAGED_END LANE_PUBLISHED LANE_EVERYTHING
-LANE_WAITING LANE_WAKE_AT LANE_READ_END LANE_HARVESTED LANE_WAKE LANE_IN_FLIGHT_PEAK`.split(/\s+/)
+LANE_WAITING LANE_WAKE_AT LANE_READ_END LANE_HARVESTED LANE_WAKE LANE_IN_FLIGHT_PEAK LANE_TEXT
+LANE_TEXT_READ LANE_TEXT_BROKEN`.split(/\s+/)
 const LANE_TOTALS = [
   'LANE_REJECTED',
   'LANE_SUPPRESSED',
@@ -17,14 +18,15 @@ const LANE_TOTALS = [
   'LANE_WAIT_US',
   'LANE_DELIVERED',
 ]
-const SLOT = ['SLOT_COUNT', 'SLOT_GROWTH', 'SLOT_ZERO', 'SLOT_FLAGS', 'SLOT_RESTORED', 'SLOT_CHECK']
+const SLOT = `SLOT_COUNT SLOT_GROWTH SLOT_ZERO SLOT_FLAGS SLOT_RESTORED SLOT_CHECK SLOT_TEXT_END
+SLOT_TEXT_GROWTH SLOT_TEXT_COUNT SLOT_TEXT_BYTES`.split(/\s+/)
 
 /** For each kind of word, a function that draws one: its index, and what it belongs to. */
 const PLACES = {
   identity: (memory, draw) => ({ at: draw(map.IDENTITY_CHECK + 1) }),
   control: (memory, draw) => named(draw, CONTROL, 0),
   intents: (memory, draw) => ({
-    at: map.INTENT_POSITION + draw(map.INTENT_CHECK - map.INTENT_POSITION + 1),
+    at: map.INTENT_POSITION + draw(map.INTENT_TEXT_END - map.INTENT_POSITION + 1),
   }),
   totals: (memory, draw) =>
     draw(2) === 0
@@ -50,6 +52,12 @@ const PLACES = {
       map.LANE_KEYS +
       draw(memory.layout.laneCapacity * 2),
   }),
+  'lane texts': ({ layout, words }, draw) => {
+    const lane = map.laneAt(layout, draw(layout.maxWriters))
+    const near = words[lane + map.LANE_TEXT_READ] + draw(16)
+    const at = draw(4) === 0 ? draw(layout.laneTextWords) : near & (layout.laneTextWords - 1)
+    return { at: lane + layout.laneText + at }
+  },
   'slot headers': (memory, draw) => {
     const slot = draw(memory.layout.epochSlots)
     return { ...named(draw, SLOT, map.epochAt(memory.layout, slot)), slot }
@@ -74,6 +82,18 @@ const PLACES = {
       slot,
     }
   },
+}
+
+/** Of the texts of an epoch. */
+for (const [kind, first] of [
+  ['arenas', 'arena'],
+  ['tables of texts', 'textTable'],
+]) {
+  PLACES[kind] = ({ layout }, draw) => {
+    const slot = draw(layout.epochSlots)
+    const words = kind === 'arenas' ? layout.arenaWords : layout.smallestTextTable * 2
+    return { at: map.epochAt(layout, slot) + layout[first] + draw(Math.min(words, 256)), slot }
+  }
 }
 
 /** The kinds of words that are corrupted. */

@@ -4,13 +4,15 @@
  */
 import * as map from '../../../dist/memory/map.js'
 import { attachMemory } from '../../../dist/memory/memory.js'
-import { openLane, publish, stage } from '../../../dist/ring/lane.js'
+import { openLane, publish, stage, stageText } from '../../../dist/ring/lane.js'
 import * as token from '../../../dist/ring/token.js'
+import { encodeText, scratch } from '../../../dist/text/encode.js'
+import { digest } from '../../../dist/text/murmur.js'
 import { DirtyTracker } from '../../../dist/tracker/tracker.js'
 import { Aggregator } from './aggregator.mjs'
 import { plantCanaries, storedCanary } from './canaries.mjs'
 import { corrupt, KINDS } from './corruptions.mjs'
-import { Expected } from './expected.mjs'
+import { Expected, textKey } from './expected.mjs'
 import { isCoded, isUsual, outcomeOf, Stopwatch, Wrong } from './outcomes.mjs'
 
 function seeded(seed) {
@@ -60,6 +62,9 @@ export class History {
       maxWriters: 1 + draw(4),
       epochSlots: 2 + draw(3),
       maxKeysPerEpoch: big ? 1200 : 16 + draw(240),
+      laneTextBytes: 2 ** (10 + draw(3)),
+      maxStringsPerEpoch: big ? 1200 : 16 + draw(240),
+      maxStringBytesPerEpoch: big ? 50_000 : 400 + draw(4000),
       batchSize: 1 + draw(Math.min(12, 2 ** laneBits)),
       flushIntervalMs: 0,
       onFull: 'reject',
@@ -78,6 +83,7 @@ export class History {
         : {}
     this.log(JSON.stringify({ kind: this.kind, options, start }))
     this.keys = big ? 1000 : 60
+    this.hasTexts = draw(3) !== 0
     this.tracker = await DirtyTracker.createAt(options, start)
     this.memory = attachMemory(this.tracker.handle, 'tracker')
     this.canaries = plantCanaries(this.memory)
@@ -164,7 +170,8 @@ export class History {
   }
 
   key() {
-    return this.draw(6) === 0 ? 0 : this.draw(this.keys)
+    const key = this.draw(6) === 0 ? 0 : this.draw(this.keys)
+    return this.hasTexts && this.draw(2) === 0 ? textKey(key) : key
   }
 
   note(pen, keys) {
@@ -212,7 +219,9 @@ export class History {
     const marks = []
     for (let left = this.draw(6); left > 0; left--) {
       const key = this.key()
-      if (!stage(lane, key, 0)) break
+      const isStored =
+        typeof key === 'number' ? stage(lane, key, 0) : stageEncoded(lane, encodeText(key))
+      if (!isStored) break
       marks.push(this.expected.add(key))
       if (this.draw(4) === 0) publish(lane)
     }
@@ -298,7 +307,7 @@ export class History {
   take(epoch, moment) {
     this.expected.check(epoch, moment)
     if (epoch.state !== 'sealed' || (epoch.exact && epoch.size === 0)) return
-    const log = epoch.exact ? epoch.pairs : undefined
+    const log = epoch.exact && [...epoch.texts()].length === 0 ? epoch.pairs : undefined
     this.epochs.push({ epoch, log, copy: log?.slice() })
   }
 
@@ -310,7 +319,7 @@ export class History {
   async restore() {
     const { epoch } = this.epochs.shift() ?? {}
     if (epoch === undefined) return
-    const keys = epoch.exact ? [...epoch.ids()] : []
+    const keys = epoch.exact ? [...epoch] : []
     const restoring = this.call('restore', () => epoch.restore())
     restoring.catch(() => undefined)
     for (const key of keys) this.expected.giveBack(key)
@@ -342,4 +351,8 @@ export class History {
     }
     return undefined
   }
+}
+
+function stageEncoded(lane, bytes) {
+  return stageText(lane, digest[0], digest[1], scratch.words, bytes << 1)
 }

@@ -17,6 +17,17 @@ export const UNDETECTABLE = [
     is: ({ kind }) => kind === 'tables',
   },
   {
+    what: 'a word of a text, or of what stands beside it, in a lane or in an epoch',
+    why: 'every text is a key, and its tag and its length stand nowhere else',
+    is: ({ kind }) => kind === 'lane texts' || kind === 'arenas' || kind === 'tables of texts',
+  },
+  {
+    what: 'whether a lane has texts, and where they begin and end',
+    why: 'both answers are right at some time, and only the texts say how far they reach',
+    is: ({ field, at }) =>
+      field === 'LANE_TEXT' || field === 'LANE_TEXT_READ' || at === map.INTENT_TEXT_END,
+  },
+  {
     what: 'a ring word that becomes another word which could stand there',
     why: 'a token is the only record of its batch, cut, restore or harvest',
     is: ({ kind, at, now, memory }) => kind === 'ring words' && isToken(memory, at, now),

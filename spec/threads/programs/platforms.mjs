@@ -55,7 +55,9 @@ const cases = {
       if (typeof value === 'function' && typeof value.prototype === 'object')
         Object.freeze(value.prototype)
     }
-    const { DirtyTracker, KeyDictionary } = await load()
+    for (const generator of [function* () {}, async function* () {}])
+      Object.freeze(Object.getPrototypeOf(generator.prototype)) // no global names it
+    const { BatchRing, DirtyTracker, KeyDictionary } = await load()
     const tracker = await within(DirtyTracker.create(options), 'create()')
     const writer = tracker.openWriter()
     writer.mark(1)
@@ -65,14 +67,60 @@ const cases = {
     const error = await Promise.resolve()
       .then(() => writer.mark(2))
       .catch((thrown) => thrown)
+    const ring = BatchRing.create({ capacity: 2, laneCapacity: 8 })
+    ring.openProducer().push(BigUint64Array.of(5n))
+    const words = []
+    for await (const { keys } of ring.batches()) {
+      words.push(...keys)
+      break
+    }
     return {
       ids: [...epoch.ids(), ...last.ids()],
+      words,
       waiting: await waiting,
       error: { name: error.name, code: error.code },
       full: await codeOf(() =>
         KeyDictionary.create({ maxKeys: 1, maxBytes: 8 }).id('a text that is longer'),
       ),
     }
+  },
+
+  /** Programs delete `process` so that other code takes their host for a browser. */
+  async withoutProcess() {
+    const { DirtyTracker } = await load()
+    const { process } = globalThis
+    delete globalThis.process
+    const ids = []
+    try {
+      for (const aggregator of ['worker', 'inline']) {
+        const tracker = await within(DirtyTracker.create({ ...options, aggregator }), 'create()')
+        tracker.openWriter().mark(ids.length)
+        tracker.watch(new Worker('', { eval: true }))
+        await within(
+          tracker.consume((epoch) => ids.push(...epoch.ids())),
+          'an epoch',
+        )
+        await within(tracker.stop(), 'stop()')
+      }
+    } finally {
+      globalThis.process = process
+    }
+    return ids
+  },
+
+  /** Node's permissions forbid threads. */
+  async withoutThreads() {
+    const { DirtyTracker } = await load()
+    const error = await within(DirtyTracker.create(options), 'create()').catch((thrown) => thrown)
+    const tracker = await DirtyTracker.create({ ...options, aggregator: 'inline' })
+    tracker.openWriter().mark(1)
+    let ids
+    await within(
+      tracker.consume((epoch) => (ids = [...epoch.ids()])),
+      'an epoch',
+    )
+    await within(tracker.stop(), 'stop()')
+    return { code: error.code, message: error.message, cause: error.cause?.cause?.code, ids }
   },
 
   /**

@@ -1,6 +1,7 @@
 /**
  * Looks at the built site in Chromium, from a server that sets no headers: whether the live example
- * gets shared memory and moves, and whether a page is wider than the screen of a phone or a desk.
+ * gets shared memory and moves, also after a hard reload, and whether a page is wider than the
+ * screen of a phone or a desk.
  */
 /* global crossOriginIsolated, document */
 import { openPage, withBrowser, withServer } from '../../support/browser.mjs'
@@ -14,26 +15,44 @@ const problems = []
 const result = await withServer(
   folder,
   ({ origin }) =>
-    withBrowser('chromium', async (browser) => {
-      const onText = (text) => problems.push(text)
-      const page = await openPage(browser, `${origin}${path}live/index.html`, { onText })
-      // The page is loaded once more when its service worker serves it.
-      await page.waitForFunction(
-        () =>
-          crossOriginIsolated &&
-          Number(document.querySelector('#marks output').textContent.replaceAll(',', '')) > 0,
-        { timeout: LIVE_MS_MAX, polling: 100 },
-      )
-      const live = await page.evaluate(() => ({
-        isolated: crossOriginIsolated,
-        complains: !document.querySelector('#problem').hidden,
-      }))
-      await page.close()
-      return { live, wide: await wideOnes(browser, origin, onText) }
-    }),
+    withBrowser(
+      'chromium',
+      async (browser) => {
+        const onText = (text) => problems.push(text)
+        const page = await openPage(browser, `${origin}${path}live/index.html`, { onText })
+        const live = await moving(page)
+        await page.close()
+        const again = await openPage(browser, `${origin}${path}live/index.html`, { onText })
+        await moving(again)
+        const session = await again.createCDPSession()
+        await Promise.all([
+          again.waitForNavigation({ timeout: LIVE_MS_MAX }),
+          session.send('Page.reload', { ignoreCache: true }), // past the service worker
+        ])
+        const reloaded = await moving(again)
+        await again.close()
+        return { live, reloaded, wide: await wideOnes(browser, origin, onText) }
+      },
+      // Puppeteer would go on with a page that a reload has left.
+      { args: ['--disable-features=BackForwardCache'] },
+    ),
   { headers: {} },
 )
 verdict({ ...result, problems })
+
+/** Waits until the live page has shared memory and moves. It is loaded once more meanwhile. */
+async function moving(page) {
+  await page.waitForFunction(
+    () =>
+      crossOriginIsolated &&
+      Number(document.querySelector('#marks output').textContent.replaceAll(',', '')) > 0,
+    { timeout: LIVE_MS_MAX, polling: 100 },
+  )
+  return page.evaluate(() => ({
+    isolated: crossOriginIsolated,
+    complains: !document.querySelector('#problem').hidden,
+  }))
+}
 
 /** Pages that have to be moved sideways to be read. */
 async function wideOnes(browser, origin, onText) {

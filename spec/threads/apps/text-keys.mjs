@@ -1,17 +1,16 @@
 /**
- * String keys there and back: threads mark the number that a KeyDictionary has for a key, and the
- * main thread reads the keys again, also those of threads that were terminated in the middle of it.
+ * String keys there and back: threads mark them, and the main thread reads them again, also those of
+ * threads that were terminated in the middle of a mark.
  */
 import { Worker } from 'node:worker_threads'
-import { DirtyTracker, KeyDictionary } from 'dirtyring'
+import { DirtyTracker } from 'dirtyring'
 import { args, verdict } from '../programs/support.mjs'
 import { exitOf, pick, randomFrom, sleep, until, within } from '../programs/threads.mjs'
 
 const { terminations = 20, seed = 1 } = args
 const WRITERS = 2
 
-const tracker = await DirtyTracker.create({ maxWriters: 2 * WRITERS })
-const names = KeyDictionary.create({ maxKeys: 2 ** 21, maxBytes: 2 ** 26 })
+const tracker = await DirtyTracker.create({ keys: 'string', maxWriters: 2 * WRITERS })
 
 /** Of each thread there was: how many keys it has marked, in calls that have returned. */
 const marked = new Int32Array(new SharedArrayBuffer((terminations + WRITERS) * 4))
@@ -19,26 +18,27 @@ let started = 0
 
 function start() {
   const writer = started++
-  const workerData = { handle: tracker.handle, names: names.handle, marked, writer }
-  const worker = new Worker(new URL('key-dictionary-writer.mjs', import.meta.url), { workerData })
+  const workerData = { handle: tracker.handle, marked, writer }
+  const worker = new Worker(new URL('text-keys-writer.mjs', import.meta.url), { workerData })
   return { worker, writer, exit: exitOf(worker) }
 }
 
 async function save() {
   await tracker.consume((epoch) => {
     found.epochs++
-    for (const id of epoch.ids()) check(id, names.key(id))
+    const keys = new Set(epoch)
+    found.twins += epoch.size - keys.size
+    keys.forEach(check)
   })
 }
 
 // -------------------------------------------------------------------------------------- the oracle
 const found = { epochs: 0, keys: 0, lost: 0, invented: 0, twins: 0 }
-const idOf = new Map()
+const seen = new Set()
 
-function check(id, key) {
-  if ((idOf.get(key) ?? id) !== id) found.twins++
-  if (idOf.has(key)) return
-  idOf.set(key, id)
+function check(key) {
+  if (seen.has(key)) return
+  seen.add(key)
   found.keys++
   const [, writer, n] = /^user:(\d+):(\d+)$/.exec(key) ?? /^(shared):(\d+)$/.exec(key) ?? []
   // one more than it has said, at most
@@ -64,9 +64,9 @@ await save()
 const last = await within(tracker.stop(), 'stop()')
 
 for (let writer = 0; writer < started; writer++) {
-  for (let n = 0; n < marked[writer]; n++) if (!idOf.has(`user:${writer}:${n}`)) found.lost++
+  for (let n = 0; n < marked[writer]; n++) if (!seen.has(`user:${writer}:${n}`)) found.lost++
 }
-for (let n = 0; n < 1000; n++) if (!idOf.has(`shared:${n}`)) found.lost++
+for (let n = 0; n < 1000; n++) if (!seen.has(`shared:${n}`)) found.lost++
 
 verdict({
   ...found,
@@ -74,7 +74,6 @@ verdict({
   terminations: started,
   marked: marked.reduce((sum, count) => sum + count, 0),
   harvested: tracker.stats().harvested,
-  unused: names.size - found.keys,
   left: last.size,
   unsettled: tracker.stats().unsettled.length,
 })

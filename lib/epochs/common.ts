@@ -1,0 +1,111 @@
+/** What SealedEpoch and AttachedEpoch have in common. */
+import { DirtyRingError, outOfRange } from '../errors.js'
+import { idFrom } from '../keys.js'
+import {
+  epochAt,
+  FLAG_EVERYTHING,
+  FLAG_FAULT,
+  FLAG_OVERFLOW,
+  FLAG_UNPUBLISHED,
+  SECRETS,
+  TEXT_SECRETS,
+} from '../memory/map.js'
+import { checkIdentity, type Memory } from '../memory/memory.js'
+import type { SlotHeader } from '../memory/slot.js'
+import { type SetState, shiftFor } from '../set/kernel.js'
+import { secretsAt, textSecretsAt } from '../set/mix.js'
+import { textBytesOf, type TextSet } from '../set/text-set.js'
+import { decodeBytes, decodeText } from '../text/decode.js'
+import type { InexactReason } from './epoch.js'
+
+/** High half of 2^53 - 1. */
+const MAX_HIGH = 0x1fffff
+
+/** Throws a RangeError if one of the pairs is no id. */
+export function checkIds(pairs: Uint32Array): void {
+  for (let i = 1; i < pairs.length; i += 2) if (pairs[i] > MAX_HIGH) idFrom(pairs[i - 1], pairs[i])
+}
+
+/** The text or the bytes whose payload begins at words[at]. */
+export function textFrom(words: Int32Array, at: number, head: number): string | Uint8Array {
+  return (head & 1) === 0
+    ? decodeText(words, at, textBytesOf(head))
+    : decodeBytes(words, at, textBytesOf(head))
+}
+
+export function reasonFor(flags: number): InexactReason | undefined {
+  if ((flags & FLAG_EVERYTHING) !== 0) return 'everything'
+  if ((flags & FLAG_FAULT) !== 0) return 'fault'
+  if ((flags & FLAG_UNPUBLISHED) !== 0) return 'unpublished'
+  if ((flags & FLAG_OVERFLOW) !== 0) return 'overflow'
+  return undefined
+}
+
+/** The error of a member that cannot show every key. */
+export function otherKeys(member: string, others: string): RangeError {
+  const advice =
+    'Read the numeric keys with numbers() and the others with texts(), or all with for...of. ' +
+    'To keep one kind out, pass the option keys to create().'
+  return outOfRange(`epoch.${member}`, 'of an epoch of that kind of keys only', others, advice)
+}
+
+/** Throws otherKeys() if the epoch has texts. */
+export function checkNoTexts(member: string, { textCount }: SlotHeader): void {
+  if (textCount > 0) throw otherKeys(member, `${textCount} text keys`)
+}
+
+/** The error of a member that walks or lists keys. */
+export function notExact(id: number, reason: InexactReason | undefined): DirtyRingError {
+  const why = `epoch ${id} is not exact ('${reason}'), so the list is incomplete`
+  const advice = 'Ask has() for each row that you hold, or treat all rows as dirty'
+  return new DirtyRingError(
+    'ERR_DIRTYRING_INEXACT',
+    `${why}. ${advice}; listed() gives the part that is known`,
+  )
+}
+
+/** The error of every member that reads keys. */
+export function settled(id: number, how: string): DirtyRingError {
+  return new DirtyRingError(
+    'ERR_DIRTYRING_SETTLED',
+    `epoch ${id} is ${how}: its keys are gone; copy what must live longer`,
+  )
+}
+
+/** The texts of a sealed slot, for lookups on any thread that the slot was handed to. */
+export function textsOf(memory: Memory, slot: number, header: SlotHeader): TextSet {
+  const { words, layout } = memory
+  const at = epochAt(layout, slot)
+  checkIdentity(words)
+  return {
+    words,
+    arena: at + layout.arena,
+    table: at + layout.textTable,
+    shift: shiftFor(layout.smallestTextTable * 2 ** header.textGrowth),
+    limit: 0,
+    maxBytes: 0,
+    count: header.textCount,
+    bytes: header.textBytes,
+    end: header.textEnd,
+    native: undefined,
+    ...textSecretsAt(words, TEXT_SECRETS),
+  }
+}
+
+/** The set of a sealed slot, for lookups on any thread that the slot was handed to. */
+export function setOf(memory: Memory, slot: number, { count, growth, zero }: SlotHeader): SetState {
+  const { words, layout } = memory
+  const at = epochAt(layout, slot)
+  checkIdentity(words)
+  return {
+    words,
+    log: at + layout.log,
+    table: at + layout.table,
+    shift: shiftFor(layout.smallestTable * 2 ** growth),
+    limit: 0,
+    count,
+    zero,
+    native: undefined,
+    ...secretsAt(words, SECRETS),
+  }
+}

@@ -1,0 +1,104 @@
+import { badHandle, isRevoked } from '../errors.js'
+import { checkVersion } from '../memory/handle.js'
+import { attachMemory, handleKind, type Memory } from '../memory/memory.js'
+import { faultOf, type SlotHeader } from '../memory/slot.js'
+
+/**
+ * What travels to other threads of this process, in workerData or postMessage, for
+ * {@link attachEpoch} there.
+ */
+export interface EpochHandle {
+  /** At compile time only, so that no other object is taken for a handle. */
+  readonly __brand: 'dirtyring.EpochHandle'
+}
+
+/** The numbers in a handle. The flags are there as numbers too. */
+const NUMBERS = [
+  'id',
+  'slot',
+  'isKept',
+  'count',
+  'growth',
+  'zero',
+  'flags',
+  'textEnd',
+  'textGrowth',
+  'textCount',
+  'textBytes',
+] as const
+
+type Numbers = Readonly<Record<(typeof NUMBERS)[number], number>>
+
+/** What a handle says. */
+export interface EpochParts {
+  readonly id: number
+  readonly slot: number
+  /** The slot is never used again. */
+  readonly isKept: boolean
+  readonly header: SlotHeader
+  /** Undefined for an exact epoch without keys, which has no slot. */
+  readonly memory: Memory | undefined
+}
+
+function isEmpty({ flags, count, textCount }: SlotHeader): boolean {
+  return flags === 0 && count + textCount === 0
+}
+
+/** The handle of a sealed epoch. All that is known of it but its keys travels by value. */
+export function epochHandleOf(
+  memory: Memory,
+  slot: number,
+  id: number,
+  header: SlotHeader,
+  isKept: boolean,
+): EpochHandle {
+  const numbers: Numbers = {
+    id,
+    slot,
+    isKept: isKept ? 1 : 0,
+    ...header,
+    zero: header.zero ? 1 : 0,
+  }
+  const buffer = isEmpty(header) ? undefined : memory.words.buffer
+  const { versionName, version } = handleKind('epoch')
+  const handle: unknown = { [versionName]: version, buffer, ...numbers }
+  return handle as EpochHandle
+}
+
+/**
+ * Checks a handle that some thread sent.
+ *
+ * @throws TypeError `ERR_DIRTYRING_BAD_HANDLE`, `ERR_DIRTYRING_VERSION`
+ */
+export function readEpochHandle(handle: unknown): EpochParts {
+  const numbers = numbersOf(handle)
+  if (numbers === undefined) {
+    attachMemory(handle, 'epoch') // says more about what is wrong, if the memory is
+    throw badHandle('"handle" must be epoch.handle, got one without what was known of the epoch')
+  }
+  const { id, slot, isKept, zero, ...counts } = numbers
+  const header: SlotHeader = { ...counts, zero: zero === 1 }
+  if (isEmpty(header)) {
+    const kind = handleKind('epoch')
+    checkVersion((handle as Readonly<Record<string, unknown>>)[kind.versionName], kind)
+    return { id, slot, isKept: false, header, memory: undefined }
+  }
+  const memory = attachMemory(handle, 'epoch')
+  const { layout } = memory
+  const fault = slot < layout.epochSlots ? faultOf(layout, header) : 'does not exist'
+  if (fault === undefined) return { id, slot, isKept: isKept === 1, header, memory }
+  throw badHandle(`"handle" must be epoch.handle, got one whose epoch slot ${slot} ${fault}`)
+}
+
+/** The numbers of a handle, or undefined if some are missing, or are not whole or below 0. */
+function numbersOf(handle: unknown): Numbers | undefined {
+  if (typeof handle !== 'object' || handle === null || isRevoked(handle)) return undefined
+  const given = handle as Readonly<Record<string, unknown>>
+  const numbers: Partial<Record<keyof Numbers, number>> = {}
+  for (const name of NUMBERS) {
+    const value = given[name]
+    if (!Number.isSafeInteger(value) || (value as number) < 0) return undefined
+    numbers[name] = value as number
+  }
+  return numbers as Numbers
+}
