@@ -522,7 +522,7 @@ export class Writer implements Markable, Disposable {
     const signal = signalOf(options, 'textBytes')
     const { textBytes = 0 } = options
     // A tracker that keeps no texts has room for each: it marks their fingerprints.
-    const most = this.#texts === undefined ? Number.MAX_SAFE_INTEGER : longestText(this.#lane)
+    const most = this.#keepsText ? longestText(this.#lane) : Number.MAX_SAFE_INTEGER
     checkWhole('options.textBytes', textBytes, 0, most)
     throwIfAborted(signal)
     this.#check()
