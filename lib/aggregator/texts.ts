@@ -104,13 +104,12 @@ function breakLane(a: Aggregator, lane: number): number {
   return -1
 }
 
-/** Inserts a sealed epoch's texts, the records at [arena .. end). */
+/** Inserts a sealed epoch's texts, the records at [arena .. end), which hold together. */
 export function insertRecords(a: Aggregator, arena: number, end: number): void {
   const { words } = a
   let texts = 0
   for (let at = arena; at < end;) {
     const size = recordWords(words[at + HEAD_AT])
-    if (words[at + HEAD_AT] < 0 || at + size > end) throw corruptSlot(a.slot, 'has a torn text')
     words[GATHERED_TEXTS + texts++] = at
     at += size
     if (texts < GATHERED_MAX && at < end) continue

@@ -178,6 +178,27 @@ export function indexTexts(set: TextSet, from: number, to: number): void {
 }
 
 /**
+ * Tells whether the records at words[arena .. end) are so many texts of so many bytes. A length that
+ * other code has changed would lead out of the arena, or make other texts of these.
+ */
+export function textsHold(
+  words: SharedWords,
+  arena: number,
+  end: number,
+  count: number,
+  bytes: number,
+): boolean {
+  let at = arena
+  while (at < end) {
+    const length = words[at + HEAD_AT] >>> 1
+    at += TEXT_HEADER + ((length + 3) >>> 2)
+    bytes -= length
+    count--
+  }
+  return at === end && count === 0 && bytes === 0
+}
+
+/**
  * Tells whether a text is in. `key` is the text in the caller's own memory: its payload begins at
  * `key[0]`. Any thread that has been given the set may call it.
  */

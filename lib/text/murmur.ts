@@ -17,14 +17,14 @@ export const digest = new Int32Array(4)
 const { charCodeAt } = String.prototype
 
 // Not exported: the engine takes the value of an exported constant for one that changes (Node 20).
-const C1 = 0x239b961b
-const C2 = 0xab0e9789 | 0
-const C3 = 0x38b34ae5
-const C4 = 0xa1e38b93 | 0
-const N1 = 0x561ccd1b
-const N2 = 0x0bcaa747
-const N3 = 0x96cd1c35 | 0
-const N4 = 0x32ac3b17
+export const C1 = 0x239b961b
+export const C2 = 0xab0e9789 | 0
+export const C3 = 0x38b34ae5
+export const C4 = 0xa1e38b93 | 0
+export const N1 = 0x561ccd1b
+export const N2 = 0x0bcaa747
+export const N3 = 0x96cd1c35 | 0
+export const N4 = 0x32ac3b17
 
 export function begin(seed: number): void {
   digest[0] = digest[1] = digest[2] = digest[3] = seed

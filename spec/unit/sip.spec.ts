@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
+import type { SharedWords } from '../../lib/memory/map.js'
 import { keyedHash } from '../../lib/set/sip.js'
 
 const rotl = (x: number, bits: number): number => ((x << bits) | (x >>> (32 - bits))) >>> 0
@@ -71,7 +72,9 @@ describe('the hash that places texts', () => {
           const byteLength = Math.max(0, 4 * key.length - missing)
           const lengthAndKind = (byteLength << 1) | Number(isBytes)
           const size = Math.ceil(byteLength / 4)
-          const words = new Int32Array(new SharedArrayBuffer(4 * (at + key.length + 2))).fill(-1)
+          const words = new Int32Array(new SharedArrayBuffer(4 * (at + key.length + 2))).fill(
+            -1,
+          ) as SharedWords
           words.set(key, at)
           const blocks = [...key.slice(0, size), lengthAndKind]
           expect(keyedHash(words, at, lengthAndKind, k0, k1)).toBe(
@@ -84,7 +87,7 @@ describe('the hash that places texts', () => {
   })
 
   it('tells texts apart by their kind and by zeros at their end, and depends on both secrets', () => {
-    const words = new Int32Array(4)
+    const words = new Int32Array(new SharedArrayBuffer(16)) as SharedWords
     const all = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16].flatMap((length) => [
       keyedHash(words, 0, length << 1, K0, K1),
       keyedHash(words, 0, (length << 1) | 1, K0, K1),
