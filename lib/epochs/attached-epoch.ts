@@ -94,7 +94,7 @@ const scratch = new Int32Array(2)
  *
  * parentPort.on('message', (handle) => {
  *   const epoch = attachEpoch(handle)
- *   for (const path of epoch.strings()) console.log('save', path) // save /users/7, save /users/9
+ *   for (const path of epoch.strings()) console.log('save', path) // save /users/7 | save /users/9
  *   parentPort.postMessage('saved')
  * })
  * ```
