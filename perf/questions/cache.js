@@ -30,6 +30,7 @@ export function cache({ repeat, few }) {
       'to a client: p50, ms': show(runs[i], ({ latencies }) => latencies.p50 / 1000),
       'p95, ms': show(runs[i], ({ latencies }) => latencies.p95 / 1000),
       'main thread, %': percent(median(runs[i], ({ mainShare }) => mainShare)),
+      'CPU µs a write': show(runs[i], ({ cpuSeconds, writes }) => (cpuSeconds * 1e6) / writes, 2),
       'changes missed': runs[i].reduce((sum, { missed }) => sum + missed, 0),
       inexact: runs[i].reduce((sum, { everything }) => sum + everything, 0),
       'lines of glue': linesOfCode(kind),
@@ -40,7 +41,7 @@ export function cache({ repeat, few }) {
       'A web cache: two workers write rows, the main thread drops the changed pages and tells two clients',
     rows,
     notes: [
-      'K writes/s: until each client has been told of the last one; to a client: from the write of a new row; main thread: what its event loop was busy',
+      'K writes/s: until each client has been told of the last one; to a client: from the write of a new row; main thread: what its event loop was busy; CPU: of the whole process, the clients included',
       'changes missed: rows whose last change a client was not told, all clients and runs together; inexact: how often a client was told that all may have changed',
       'lines of glue: of spec/threads/apps/web-cache-KIND.mjs, without comments and blank lines',
     ],
