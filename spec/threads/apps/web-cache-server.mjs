@@ -144,7 +144,7 @@ export async function runWebCache({
       }
     }
     store.end()
-    await until(() => threads.size === clients, 'the end of the workers', 60_000)
+    await until(() => threads.size === clients, 'the end of the workers', 200_000)
     await way.stop(changes)
     await received
     const { user, system } = process.cpuUsage(cpuBefore)
