@@ -28,7 +28,7 @@ describe('a host', () => {
         added: 2,
         fingerprint: true,
         ids: [0, 1, 0],
-        text: Array(2).fill('ERR_DIRTYRING_UNSUPPORTED'),
+        text: ['é', 'a'],
         pushed: true,
       },
       epoch: { has: [true, true, true, false], last: 0 },
