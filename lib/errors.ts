@@ -200,6 +200,11 @@ export function corruptTexts(writer: number): DirtyRingError {
   )
 }
 
+/** An epoch slot whose texts do not hold together. */
+export function corruptTextsOf(slot: number): DirtyRingError {
+  return corruptSlot(slot, 'has texts whose lengths do not add up')
+}
+
 /** An epoch slot whose header says what no part of the library writes there. */
 export function corruptSlot(slot: number, what: string): DirtyRingError {
   return corruption(`epoch slot ${slot} ${what}, ${NEVER_WRITTEN}`)

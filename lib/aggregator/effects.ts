@@ -1,4 +1,4 @@
-import { corrupt, type DirtyRingError } from '../errors.js'
+import { corrupt, corruptTextsOf, type DirtyRingError } from '../errors.js'
 import {
   BATCHES,
   CUR,
@@ -58,6 +58,7 @@ import {
   slotOfPayload,
   STOP,
 } from '../ring/token.js'
+import { textsHold } from '../set/text-set.js'
 import { insertKeys, publishCount, raiseFlag } from './open-epoch.js'
 import { type Aggregator, enterEpoch } from './state.js'
 import { insertMixed, insertRecords, passTexts } from './texts.js'
@@ -188,6 +189,7 @@ function seal(a: Aggregator, slot: number, epoch: number): void {
   words[at + SLOT_CHECK] = openCheckOf(epoch)
   const table = at + memory.layout.table
   for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0
+  a.lastTextGrowth = a.textGrowth
   a.lastGrowth = a.growth
   Atomics.store(words, CUR, curWord(epoch, slot))
   enterEpoch(a, epoch, slot)
@@ -226,13 +228,14 @@ export function storeSlot(a: Aggregator): void {
  */
 function restore(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
-  const { count, flags, textEnd } = readSealedSlot(memory, slot, epoch)
+  const { count, flags, textEnd, textCount, textBytes } = readSealedSlot(memory, slot, epoch)
   const at = epochAt(memory.layout, slot)
   if (Atomics.load(words, at + SLOT_RESTORED) === epoch + 1) return
+  const arena = at + memory.layout.arena
+  if (!textsHold(words, arena, arena + textEnd, textCount, textBytes)) throw corruptTextsOf(slot)
   const log = at + memory.layout.log
   insertKeys(a, log, log + count * 2)
   publishCount(a)
-  const arena = at + memory.layout.arena
   if (textEnd > 0) insertRecords(a, arena, arena + textEnd)
   raiseFlag(a, flags)
   Atomics.store(words, at + SLOT_RESTORED, epoch + 1)

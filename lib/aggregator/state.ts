@@ -79,9 +79,11 @@ export interface Aggregator {
   /** Its texts. */
   readonly texts: TextSet
   /**
-   * SLOT_GROWTH of the epoch before it, as far as this thread knows: a guess at what it will need.
+   * SLOT_GROWTH and SLOT_TEXT_GROWTH of the epoch before it, as far as this thread knows: a guess at
+   * what it will need.
    */
   lastGrowth: number
+  lastTextGrowth: number
   /**
    * The tokens in hand, as the INTENT words have them: position + 1 (0: none), how many, their
    * keys, and their writer's readEnd before them.
@@ -181,6 +183,7 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     set,
     texts,
     lastGrowth: 0,
+    lastTextGrowth: 0,
     intent: 0,
     tokens: 0,
     count: 0,

@@ -104,13 +104,12 @@ function breakLane(a: Aggregator, lane: number): number {
   return -1
 }
 
-/** Inserts a sealed epoch's texts, the records at [arena .. end). */
+/** Inserts a sealed epoch's texts, the records at [arena .. end), which hold together. */
 export function insertRecords(a: Aggregator, arena: number, end: number): void {
   const { words } = a
   let texts = 0
   for (let at = arena; at < end;) {
     const size = recordWords(words[at + HEAD_AT])
-    if (words[at + HEAD_AT] < 0 || at + size > end) throw corruptSlot(a.slot, 'has a torn text')
     words[GATHERED_TEXTS + texts++] = at
     at += size
     if (texts < GATHERED_MAX && at < end) continue
@@ -129,32 +128,50 @@ function insertGathered(a: Aggregator, n: number): void {
   const { texts } = a
   const { maxStringsPerEpoch } = a.memory.layout
   if (texts.end === 0) clearCells(a, texts.table, 2 ** (32 - texts.shift))
+  // Behind a text that is refused only one is tried, then two, because insertTexts() begins with all
+  // their hashes. Most of the next ones may be refused, too.
+  let run = n
   for (let i = 0; i < n;) {
-    i = insertTexts(texts, GATHERED_TEXTS, i, n)
-    if (i === n) return
-    if (texts.count === texts.limit && texts.count < maxStringsPerEpoch) {
+    const end = Math.min(i + run, n)
+    i = insertTexts(texts, GATHERED_TEXTS, i, end)
+    if (i === end) {
+      run *= 2
+    } else if (texts.count === texts.limit && texts.count < maxStringsPerEpoch) {
       growTexts(a)
     } else {
+      run = 1
       raiseFlag(a, FLAG_OVERFLOW)
       i++
     }
   }
 }
 
-/** Doublings at once. */
-const GROWTH = 2
-
-/** Makes the texts' table larger, in place, as grow() does for numbers. */
+/**
+ * Makes the texts' table larger, in place: as large as the last epoch's, if that takes four
+ * doublings at most, otherwise by three; by two if the last epoch's was no larger. The records are
+ * complete, those that are not published yet included. The new size is stored after the table.
+ */
 function growTexts(a: Aggregator): void {
   const { texts, words } = a
   const { largestTextTable } = a.memory.layout
   const cells = 2 ** (32 - texts.shift)
-  const larger = Math.min(cells * 2 ** GROWTH, largestTextTable)
+  const by = doublings(a.lastTextGrowth - a.textGrowth)
+  const larger = Math.min(cells * 2 ** by, largestTextTable)
   clearCells(a, texts.table, larger)
   setTextCells(a, larger)
   reindexTexts(a, texts.end)
   a.textGrowth += Math.log2(larger / cells)
   words[a.openAt + SLOT_TEXT_GROWTH] = a.textGrowth
+}
+
+/** Doublings at once, as open-epoch.ts has them; and without a guess. */
+const GROWTH_MAX = 3
+const GROWTH = 2
+
+/** `expected`: the doublings between a table and the last epoch's. */
+function doublings(expected: number): number {
+  if (expected > GROWTH_MAX + 1) return GROWTH_MAX
+  return expected > 0 ? expected : GROWTH
 }
 
 export function setTextCells(a: Aggregator, cells: number): void {

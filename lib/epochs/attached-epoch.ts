@@ -53,8 +53,9 @@ const BLOCK = 1024
 const scratch = new Int32Array(2)
 
 /**
- * Reads the keys of a sealed epoch on another thread: a checkpoint that a worker writes, a pool that
- * is told what changed. The members are those of {@link SealedEpoch}, and so are their errors.
+ * Reads the keys of a sealed epoch on another thread: for a checkpoint that a worker writes, or a
+ * pool that is told what changed. The members are those of {@link SealedEpoch}, and so are their
+ * errors.
  *
  * The epoch is settled by the tracker's thread as always, at any moment. Its keys are copied in
  * blocks of at most 4 KiB, and each block is checked before any of its keys is given. So once the
@@ -229,7 +230,7 @@ class AttachedEpoch implements EpochKeys {
     if (this.#header.textCount > 0) yield* this.#eachText()
   }
 
-  /** The pairs of the numeric keys, block by block, each checked. A block is valid until the next. */
+  /** The pairs of the numeric keys, in checked blocks. Each is valid until the next. */
   *#blocks(): IterableIterator<Uint32Array> {
     const { count } = this.#header
     if (this.#memory === undefined || count === 0) return

@@ -1,5 +1,5 @@
 import { BY_LIBRARY, checkByLibrary, checkFunction } from '../check.js'
-import { DirtyRingError } from '../errors.js'
+import { corruptTextsOf, DirtyRingError } from '../errors.js'
 import {
   bigintFrom,
   checkPair,
@@ -19,7 +19,7 @@ import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
 import { EPOCH_MASK } from '../ring/token.js'
 import { contains, type SetState } from '../set/kernel.js'
-import { containsText, HEAD_AT, recordWords, type TextSet } from '../set/text-set.js'
+import { containsText, HEAD_AT, recordWords, type TextSet,textsHold } from '../set/text-set.js'
 import { scratch as encoded } from '../text/encode.js'
 import {
   checkIds,
@@ -120,6 +120,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   readonly #bigints: boolean
   #set: SetState | undefined
   #texts: TextSet | undefined
+  #isChecked = false
   #state: 'sealed' | 'committed' | 'restored' = 'sealed'
   #restoring: Promise<void> | undefined
   /** For a twin: the epoch that it shows, and whether the twin may settle it. */
@@ -329,8 +330,9 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
 
   *#eachText(): IterableIterator<string | Uint8Array> {
     const { words } = this.#memory
-    const end = this.#arena() + this.#header.textEnd
-    for (let at = this.#arena(); at < end;) {
+    const arena = this.#arena()
+    const end = arena + this.#header.textEnd
+    for (let at = arena; at < end;) {
       this.#check()
       const head = words[at + HEAD_AT]
       const payload = at + TEXT_HEADER
@@ -488,10 +490,15 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
     return containsText(this.#texts, encoded.words, head)
   }
 
-  /** Word index of the first text. */
+  /** Word index of the first text. At the first call, checks that the texts hold together. */
   #arena(): number {
-    const { layout } = this.#memory
-    return epochAt(layout, this.#slot) + layout.arena
+    const { words, layout } = this.#memory
+    const { textEnd, textCount, textBytes } = this.#header
+    const arena = epochAt(layout, this.#slot) + layout.arena
+    if (!this.#isChecked && !textsHold(words, arena, arena + textEnd, textCount, textBytes))
+      throw corruptTextsOf(this.#slot)
+    this.#isChecked = true
+    return arena
   }
 
   #log(): { buffer: ArrayBufferLike; byteOffset: number } {

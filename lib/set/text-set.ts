@@ -72,8 +72,8 @@ export function insertTexts(set: TextSet, list: number, from: number, to: number
 const GROUP = 256
 /** The hashes, and a place for what is loaded for the sake of loading it. */
 const hashes = new Int32Array(GROUP + 1)
-/** With a shift below this a table is larger than 1 MiB, and so than a core's own cache. */
-const FAR_SHIFT = 15
+/** With a shift below this a table and its records do not fit a core's own cache of 1 MiB. */
+const FAR_SHIFT = 16
 
 /**
  * First come all hashes. Of a table that does not fit the cache then come all home cells, and all
@@ -175,6 +175,27 @@ export function indexTexts(set: TextSet, from: number, to: number): void {
     words[table + (x << 1) + 1] = hash
     place += recordWords(head)
   }
+}
+
+/**
+ * Tells whether the records at words[arena .. end) are so many texts of so many bytes. A length that
+ * other code has changed would lead out of the arena, or make other texts of these.
+ */
+export function textsHold(
+  words: SharedWords,
+  arena: number,
+  end: number,
+  count: number,
+  bytes: number,
+): boolean {
+  let at = arena
+  while (at < end) {
+    const length = words[at + HEAD_AT] >>> 1
+    at += TEXT_HEADER + ((length + 3) >>> 2)
+    bytes -= length
+    count--
+  }
+  return at === end && count === 0 && bytes === 0
 }
 
 /**

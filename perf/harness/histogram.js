@@ -22,7 +22,7 @@ export class Histogram {
   }
 
   /**
-   * { p50, p90, p99, p999, p9999, max, count, bins: [[from, count], ...] }, in µs; the bins that
+   * { p50, p90, p95, p99, p999, p9999, max, count, bins: [[from, count], ...] }, in µs; the bins that
    * are not empty. What travels between threads and lies in the results.
    */
   summary() {
@@ -33,6 +33,7 @@ export class Histogram {
     return {
       p50: this.#percentile(0.5),
       p90: this.#percentile(0.9),
+      p95: this.#percentile(0.95),
       p99: this.#percentile(0.99),
       p999: this.#percentile(0.999),
       p9999: this.#percentile(0.9999),

@@ -1,6 +1,5 @@
 /** Text keys, the same ones for the same arguments, whatever is measured with them. */
 import { randomFrom } from '../../dist/demo/random.js'
-import { fingerprint, SealedEpoch } from '../../dist/index.js'
 
 /** ASCII of so many characters, and 16 characters of which four are not ASCII. */
 export const TEXTS = [8, 16, 32, 128, 'wide']
@@ -9,13 +8,6 @@ const DIGITS = 6
 const HEAD = 'k:'
 const WIDE_HEAD = 'ключ:'
 const WIDE_LENGTH = 16
-
-/** Of the built library: whether epochs hand back strings, and not their fingerprints. */
-export const hasStrings = 'strings' in SealedEpoch.prototype
-
-/** A note below what was measured without strings. */
-export const FINGERPRINTS_ONLY =
-  'This build marks text by its fingerprint: what dirtyring gives back here are no strings.'
 
 /** As it stands in tables. */
 export function nameOf(text) {
@@ -59,7 +51,6 @@ export function uniformIds(count, distinct, seed = 1) {
 
 /** Options of a tracker whose epochs hold so many of those texts. */
 export function roomFor(distinct, text) {
-  if (!hasStrings) return {}
   return {
     maxStringsPerEpoch: 2 ** 21,
     maxStringBytesPerEpoch: Math.max(
@@ -72,11 +63,6 @@ export function roomFor(distinct, text) {
 /** So many texts, each padded to words behind two words. Epochs and dictionaries keep them so. */
 export function storedBytes(distinct, text) {
   return distinct * (8 + 4 * Math.ceil(Buffer.byteLength(textOf(0, text)) / 4))
-}
-
-/** The keys of an epoch of texts; their fingerprints if the built library has no strings. */
-export function textsIn(epoch) {
-  return hasStrings ? epoch.strings() : epoch
 }
 
 /**
@@ -92,10 +78,9 @@ export function compare(keys, sent, distinct, text) {
     states[id] = isSent
     expected++
   }
-  const ids = hasStrings ? undefined : idsByFingerprint(distinct, text)
   let [right, wrong] = [0, 0]
   for (const key of keys) {
-    const id = typeof key === 'string' ? idOf(key, text) : ids?.get(BigInt(key))
+    const id = idOf(key, text)
     if (states[id] === isSent) {
       states[id] = isBack
       right++
@@ -108,8 +93,4 @@ export function compare(keys, sent, distinct, text) {
 export function idOf(key, text) {
   const id = Number(key.slice(-DIGITS))
   return builtText(id, text) === key ? id : undefined
-}
-
-function idsByFingerprint(distinct, text) {
-  return new Map(Array.from({ length: distinct }, (_, id) => [fingerprint(textOf(id, text)), id]))
 }

@@ -8,7 +8,7 @@ import { DirtyTracker, fingerprint, TxnBuffer } from '../../dist/index.js'
 import { attachMemory } from '../../dist/memory/memory.js'
 import { args } from '../harness/args.js'
 import { bench, each } from '../harness/bench.js'
-import { hasStrings, nameOf, textIn, textOf, TEXTS } from '../harness/texts.js'
+import { nameOf, textIn, textOf, TEXTS } from '../harness/texts.js'
 
 const KEYS = 4096
 const MANY = 64
@@ -21,7 +21,7 @@ const tracker = await DirtyTracker.create({
   aggregator: 'none',
   flushIntervalMs: 0,
   capacity: 2 * KEYS,
-  ...(hasStrings ? { laneTextBytes: 2 ** 21 } : {}),
+  laneTextBytes: 2 ** 21,
 })
 const aggregator = takeRole(attachMemory(tracker.handle, 'tracker'), 1)
 recover(aggregator)

@@ -5,7 +5,7 @@
 import { DirtyTracker } from '../../dist/index.js'
 import { args, unlessQuick } from '../harness/args.js'
 import { bench } from '../harness/bench.js'
-import { nameOf, roomFor, tableOf, textIn, TEXTS, textsIn } from '../harness/texts.js'
+import { nameOf, roomFor, tableOf, textIn, TEXTS } from '../harness/texts.js'
 
 const KEYS = unlessQuick(100_000, 1000)
 /** The text that a way is about; the epoch holds these keys only. */
@@ -32,7 +32,7 @@ const countIn = (set) => {
 const ofTexts = Object.fromEntries(
   TEXTS.flatMap((one) => [
     [`Set<string>, for of, ${nameOf(one)}`, () => lastOf(plain)],
-    [`strings(), ${nameOf(one)}`, () => lastOf(textsIn(epoch))],
+    [`strings(), ${nameOf(one)}`, () => lastOf(epoch.strings())],
     [`Set<string>, has(string), ${nameOf(one)}`, () => countIn(plain)],
     [`has(string), ${nameOf(one)}`, () => countIn(epoch)],
   ]),

@@ -17,15 +17,7 @@ import { isMainThread, parentPort } from 'node:worker_threads'
 import { DirtyTracker, KeyDictionary, openWriter } from '../../dist/index.js'
 import { args, report } from '../harness/args.js'
 import { onBatch, timePipeline, writeStream } from '../harness/pipeline.js'
-import {
-  compare,
-  hasStrings,
-  roomFor,
-  storedBytes,
-  tableOf,
-  textsIn,
-  uniformIds,
-} from '../harness/texts.js'
+import { compare, roomFor, storedBytes, tableOf, uniformIds } from '../harness/texts.js'
 
 const kinds = {
   dirtyring: { receive: dirtyring, send: marker, warmUps: 2 },
@@ -44,7 +36,7 @@ if (isMainThread) {
   const { result, ...timed } = await timePipeline({ url: import.meta.url, kinds, args, streams })
   const { back, ...more } = result
   const compared = back === undefined ? {} : compare(back, streams[0], distinct, text)
-  report({ ...args, ...timed, ...compared, ...more, hasStrings })
+  report({ ...args, ...timed, ...compared, ...more })
   process.exit()
 } else {
   await writeStream(kinds)
@@ -55,7 +47,7 @@ async function dirtyring({ kind, distinct, text }) {
     kernel: kind === 'dirtyring js' ? 'js' : 'auto',
     ...roomFor(distinct, text),
   })
-  return epochsOf(tracker, tracker.handle, textsIn)
+  return epochsOf(tracker, tracker.handle, (epoch) => epoch.strings())
 }
 
 async function dictionary({ distinct, text }) {

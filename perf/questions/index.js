@@ -4,7 +4,8 @@
  * See ../harness/page.js for plots.
  */
 import { costs, grouped, median, show } from '../harness/tables.js'
-import { FINGERPRINTS_ONLY, hasStrings, nameOf, TEXTS } from '../harness/texts.js'
+import { nameOf, TEXTS } from '../harness/texts.js'
+import { cache } from './cache.js'
 import { bursts, workloads } from './loads.js'
 import { batch, pipeline, ring, SIZES, skew, strings, topologies } from './throughput.js'
 import { tune } from './tune.js'
@@ -14,6 +15,7 @@ const MIB = 2 ** 20
 export const questions = {
   pipeline,
   strings,
+  cache,
   topologies,
   skew,
   batch,
@@ -338,7 +340,6 @@ function memory({ measure, few }) {
     title:
       'Memory: what is reserved (four epochs, 32 writers), and what becomes resident with one writer and one epoch of so many keys',
     rows,
-    notes: hasStrings ? [] : [FINGERPRINTS_ONLY],
   }
 }
 

@@ -3,7 +3,7 @@
  * pipeline.js.
  */
 import { costs, grouped, median, percent, rateOf, show } from '../harness/tables.js'
-import { FINGERPRINTS_ONLY, hasStrings, nameOf, TEXTS } from '../harness/texts.js'
+import { nameOf, TEXTS } from '../harness/texts.js'
 
 export const SIZES = [2_000, 100_000, 4_000_000]
 const ONE_THREAD = 'Set<bigint>, one thread'
@@ -130,7 +130,6 @@ export function strings({ repeat, few, slow, peers, all, quick }) {
     notes: [
       'KeyDictionary: its ids go through dirtyring; postMessage: arrays of 64 or of 1,024 strings into a Set<string>; ringbuf.js: UTF-8 into a Set<string>; rust strings: Vec<String> of 64 into a HashSet<String>',
       'lost: keys that were sent and did not come back, or came back otherwise',
-      ...(hasStrings ? [] : [FINGERPRINTS_ONLY]),
     ],
     plots: [
       { kind: 'bars', title: `M keys/s, ${nameOf(usual)}`, values: bySize },

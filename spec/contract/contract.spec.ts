@@ -94,9 +94,9 @@ describe('the built package, against the contract', () => {
   })
 
   const HEAD = `
-    import { BatchProducer, BatchRing, DirtyTracker, FingerprintSet, fingerprint, KeyDictionary, openWriter,
+    import { attachEpoch, BatchProducer, BatchRing, DirtyTracker, FingerprintSet, fingerprint, KeyDictionary, openWriter,
       SealedEpoch, TxnBuffer, withWriter, Writer } from 'dirtyring'
-    import type { Epoch, EpochReader, Key, Markable } from 'dirtyring'
+    import type { Epoch, EpochKeys, EpochReader, Key, Markable } from 'dirtyring'
     declare const writer: Writer, txn: TxnBuffer, tracker: DirtyTracker, epoch: SealedEpoch
     declare const ring: BatchRing, names: KeyDictionary, set: FingerprintSet, keys: string[]
   `
@@ -114,6 +114,8 @@ describe('the built package, against the contract', () => {
     ['an object as a handle', 'openWriter({})', 'missing'],
     ["a ring's handle for a tracker's", 'openWriter(ring.handle)', 'not assignable'],
     ["a tracker's handle for a ring's", 'BatchRing.attach(tracker.handle)', 'not assignable'],
+    ["a tracker's handle for an epoch's", 'attachEpoch(tracker.handle)', 'not assignable'],
+    ["an epoch's handle for a tracker's", 'openWriter(epoch.handle)', 'not assignable'],
     ["a ring's handle for a dictionary's", 'KeyDictionary.attach(ring.handle)', 'not assignable'],
     [
       'an async function in batch()',
@@ -151,6 +153,7 @@ describe('the built package, against the contract', () => {
       const dirty: Markable[] = [writer, txn]
       const reader: EpochReader = tracker
       const one: Epoch = epoch
+      const elsewhere: EpochKeys = attachEpoch(epoch.handle)
       keys.forEach(writer.mark, writer)
       const known: string[] = keys.filter(epoch.has, epoch)
       writer.markMany(epoch.bigints) && writer.markPairs(epoch.pairs)
@@ -184,7 +187,7 @@ describe('the built package, against the contract', () => {
       typed()
       function library(batch: { batch<T>(use: () => T): T }): void {}
       library(writer)
-      export { dirty, reader, one, known, answer, later, copy, body }
+      export { dirty, reader, one, elsewhere, known, answer, later, copy, body }
     `
     expect(complaints(program)).toEqual([])
   })

@@ -53,6 +53,7 @@ export const GROUPS = {
       'contract/{stop,last-epoch}',
       'contract/{wraps,strings}',
       'unit/{run,tokens}',
+      'unit/text-growth',
     ],
   },
   writer: {

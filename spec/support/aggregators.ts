@@ -2,7 +2,7 @@ import { recover, takeRole } from '../../lib/aggregator/state.js'
 import { LOST_ROLE, step, WORKED } from '../../lib/aggregator/step.js'
 import { OWNER } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
-import { type Lane, openLane, publish, stageMany } from '../../lib/ring/lane.js'
+import { type Lane, openLane, publish, stage, stageMany, stageText } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
 import type { ControlKind } from '../../lib/ring/token.js'
 import {
@@ -14,6 +14,7 @@ import {
   SEAL,
 } from '../../lib/ring/token.js'
 import { lanesOf, noClock } from './steps.js'
+import { encoded } from './text-sets.js'
 
 export const THREAD = 3
 
@@ -25,6 +26,19 @@ export function open(memory: Memory, threadId = 9): Lane {
 
 export function send(lane: Lane, ...keys: bigint[]): void {
   if (!stageMany(lane, lanesOf(keys), keys.length) || !publish(lane)) throw new Error('no room')
+}
+
+/** Stages keys one by one, numbers and texts, and publishes none by itself. */
+export function stageKeys(lane: Lane, ...keys: (number | string)[]): void {
+  for (const key of keys) {
+    if (!(typeof key === 'number' ? stage(lane, key, 0) : stageOneText(lane, key)))
+      throw new Error('no room')
+  }
+}
+
+function stageOneText(lane: Lane, text: string): boolean {
+  const { words, head } = encoded(text)
+  return stageText(lane, text.length, -1, words, head) // any hash will do
 }
 
 export function control(memory: Memory, kind: number, payload = 0): void {

@@ -1,4 +1,14 @@
-import { absorb, begin, C1, C2, C3, C4, digest, N1, N2, N3, N4 } from '../../lib/text/murmur.js'
+import { absorb, begin, digest } from '../../lib/text/murmur.js'
+
+// The constants of MurmurHash3_x86_128.
+const C1 = 0x239b961b
+const C2 = 0xab0e9789
+const C3 = 0x38b34ae5
+const C4 = 0xa1e38b93
+const N1 = 0x561ccd1b
+const N2 = 0x0bcaa747
+const N3 = 0x96cd1c35
+const N4 = 0x32ac3b17
 
 /** The factor that undoes an odd one, modulo 2^32: each step doubles the bits that are right. */
 function inverseOf(factor: number): number {

@@ -28,6 +28,7 @@ const GIVEN = [
   'AbortSignalLike',
   'TrackerOptions',
   'TrackerHandle',
+  'EpochHandle',
   'DictionaryHandle',
   'RingHandle',
   'AdvanceOptions',

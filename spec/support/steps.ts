@@ -14,6 +14,7 @@ import {
   LANE_PUBLISHED,
   LANE_READ_END,
   LANE_STAGED_END,
+  LANE_TEXT_READ,
   LANE_THREAD,
   laneAt,
   type Layout,
@@ -22,6 +23,10 @@ import {
   SLOT_FLAGS,
   SLOT_GROWTH,
   SLOT_RESTORED,
+  SLOT_TEXT_BYTES,
+  SLOT_TEXT_COUNT,
+  SLOT_TEXT_END,
+  SLOT_TEXT_GROWTH,
   SLOT_ZERO,
   STOP_POSITION,
   STOPPED,
@@ -232,12 +237,27 @@ export function smallMemory({
   const layout: Layout = {
     ...memory.layout,
     smallestTable: Math.min(smallestTable, memory.layout.largestTable),
+    smallestTextTable: Math.min(smallestTable, memory.layout.largestTextTable),
   }
   return { words: memory.words, layout, native: undefined }
 }
 
 /** Looks after no lane. */
 export const noClock = { armed: true, arm: (): void => undefined }
+
+/** An epoch slot's texts in order, and their table; undefined without texts. */
+function textsIn({ words, layout }: Memory, slot: number) {
+  const at = epochAt(layout, slot)
+  const end = words[at + SLOT_TEXT_END]
+  if (end === 0) return undefined
+  const cells = layout.smallestTextTable * 2 ** words[at + SLOT_TEXT_GROWTH]
+  return {
+    count: words[at + SLOT_TEXT_COUNT],
+    bytes: words[at + SLOT_TEXT_BYTES],
+    arena: [...words.subarray(at + layout.arena, at + layout.arena + end)].join(),
+    cells: [...words.subarray(at + layout.textTable, at + layout.textTable + cells * 2)].join(),
+  }
+}
 
 /** The keys of an epoch slot's log, in order. */
 export function logOf({ words, layout }: Memory, slot: number): bigint[] {
@@ -268,6 +288,7 @@ export function picture(memory: Memory) {
     const cells = layout.smallestTable * 2 ** words[at + SLOT_GROWTH]
     return {
       keys: logOf(memory, slot).map(String),
+      texts: textsIn(memory, slot),
       cells: [...words.subarray(at + layout.table, at + layout.table + cells * 2)].join(),
       zero: words[at + SLOT_ZERO],
       flags: words[at + SLOT_FLAGS],
@@ -283,6 +304,7 @@ export function picture(memory: Memory) {
       published: words[at + LANE_PUBLISHED],
       readEnd: words[at + LANE_READ_END],
       delivered: readTotal(words, at + LANE_DELIVERED),
+      textRead: words[at + LANE_TEXT_READ],
       keys: keysIn(words, at + LANE_KEYS, layout.laneCapacity).map(String),
     }
   })

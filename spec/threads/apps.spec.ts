@@ -154,6 +154,33 @@ describe('transactions, and a checkpoint that fails in every third epoch', () =>
   })
 })
 
+describe('a checkpoint that a worker writes while the main thread goes on', () => {
+  it('has every row, also when checkpoints fail, and when the main thread does not wait for them (C7)', async () => {
+    const verdict = await runApp('worker-checkpoint')
+
+    expect(verdict).toMatchObject({
+      lost: 0,
+      invented: 0,
+      different: 0,
+      unsettled: 0,
+      last: 'committed',
+      exitCodes: [0, 0, 0],
+    })
+    expect(verdict.checkpoints).toBe(150)
+    for (const way of ['saved', 'failed', 'givenUp', 'settled', 'served', 'writes']) {
+      expect({ [way]: verdict[way] }).not.toEqual({ [way]: 0 })
+    }
+  })
+
+  it('lacks rows when the epoch is committed before they are saved, so that this proof can fail', async () => {
+    const verdict = await runApp('worker-checkpoint', { order: 'commit at once' })
+
+    expect(verdict.settled).toBeGreaterThan(0)
+    expect(verdict).toMatchObject({ invented: 0, different: 0 })
+    expect(verdict.lost).toBeGreaterThan(0)
+  })
+})
+
 describe('a pool whose workers come and go', () => {
   it.each(['piscina', 'tinypool'])(
     'has the keys of each finished task in the next epoch, and those of crashed ones (C8): %s',

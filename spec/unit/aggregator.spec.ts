@@ -11,12 +11,15 @@ import {
   FLAG_EVERYTHING,
   FLAG_OVERFLOW,
   FLAG_UNPUBLISHED,
+  GATHERED_KEYS,
+  GATHERED_MAX,
   HARVESTED,
   HEAD,
   KEYS,
   LANE_DELIVERED,
   LANE_OWNER,
   LANE_READ_END,
+  LANE_TEXT_READ,
   LANE_THREAD,
   LANE_WAKE,
   laneAt,
@@ -60,6 +63,7 @@ import {
   runToEnd,
   seal,
   send,
+  stageKeys,
   THREAD,
 } from '../support/aggregators.js'
 import {
@@ -238,6 +242,83 @@ const scenarios: Scenario[] = [
   },
 ]
 
+const TEXTS: MemoryOptions = { maxStringsPerEpoch: 8, maxStringBytesPerEpoch: 40 }
+
+const textScenarios: Scenario[] = [
+  {
+    name: 'batches of numbers and texts, across the end of the text ring',
+    options: TEXTS,
+    prepare(memory) {
+      const lane = open(memory)
+      // places are counted modulo 2^32, as the ends are
+      memory.words[lane.header + LANE_TEXT_READ] = -3
+      stageKeys(lane, 1, 'a', 'b', 0)
+      publish(lane)
+      run(memory)
+      stageKeys(lane, 'b', 2, 'seven c')
+      publish(lane)
+    },
+  },
+  {
+    name: 'texts that make their table grow',
+    options: TEXTS,
+    prepare(memory) {
+      const lane = open(memory)
+      stageKeys(lane, 'a', 'b', 'c', 'b', '')
+      publish(lane)
+    },
+  },
+  {
+    name: 'more texts, and more bytes of them, than an epoch holds',
+    options: { ...TEXTS, maxStringsPerEpoch: 3, maxStringBytesPerEpoch: 9 },
+    prepare(memory) {
+      const lane = open(memory)
+      stageKeys(lane, 'eight by', 'too', 'i')
+      publish(lane)
+      run(memory)
+      stageKeys(lane, '', 7, 'j', 'i')
+      publish(lane)
+    },
+  },
+  {
+    name: 'a seal between texts, and a restore of them',
+    options: TEXTS,
+    prepare(memory) {
+      const lane = open(memory)
+      stageKeys(lane, 'a', 1, 'bytes')
+      publish(lane)
+      seal(memory, 1)
+      stageKeys(lane, 'bytes', 'c')
+      publish(lane)
+      run(memory)
+      restore(memory, 0, -1)
+    },
+  },
+  {
+    name: 'a writer that closes with texts staged, and a dead one that is reaped',
+    options: TEXTS,
+    prepare(memory) {
+      const [first, second] = [open(memory), open(memory, 10)]
+      stageKeys(first, 'a', 1)
+      closeLane(first)
+      stageKeys(second, 'b', 'a')
+      control(memory, REAP, writerPayload(second.id, second.generation))
+    },
+  },
+  {
+    name: 'a lane whose texts do not hold together',
+    options: TEXTS,
+    prepare(memory) {
+      const lane = open(memory)
+      stageKeys(lane, 1, 'a', 2)
+      publish(lane)
+      memory.words[lane.text + 1] = 2 ** 20 // the length
+      stageKeys(lane, 'b')
+      closeLane(lane)
+    },
+  },
+]
+
 const belowWraps = (options: MemoryOptions, position: number): Start => {
   const { layout } = smallMemory(options)
   const below = 2 ** 32 - 1
@@ -257,14 +338,18 @@ const belowWraps = (options: MemoryOptions, position: number): Start => {
   }
 }
 
+/** The texts' own counter wraps in one of theirs. */
+const scenariosFor = (start: string): Scenario[] =>
+  start === 'from zero' ? [...scenarios, ...textScenarios] : scenarios
+
 const starts: [string, (options: MemoryOptions) => Start][] = [
   ['from zero', () => ({})],
   ['from just below every wrap', (options) => belowWraps(options, 2 ** 30 - 2)],
   ['from a little further below every wrap', (options) => belowWraps(options, 2 ** 30 - 5)],
 ]
 
-describe.each(starts)('C8: an aggregator %s', (_, startFor) => {
-  it.each(scenarios)(
+describe.each(starts)('C8: an aggregator %s', (name, startFor) => {
+  it.each(scenariosFor(name))(
     'that dies at any store, and its successors too, loses nothing and does nothing twice: $name',
     ({ options = {}, prepare }) => {
       const before = smallMemory({ ...options, start: startFor(options) })
@@ -286,6 +371,8 @@ describe.each(starts)('C8: an aggregator %s', (_, startFor) => {
           SIGNAL,
           QUEUED_PEAK,
           ...[0, 1].map((writer) => laneAt(raw.layout, writer) + LANE_WAKE),
+          // Nothing in these outlives a call.
+          ...Array.from({ length: 3 * GATHERED_MAX }, (_, i) => GATHERED_KEYS + i),
         ]),
         () => (ended = runToEnd(seen, raw)),
         () => {
@@ -298,7 +385,7 @@ describe.each(starts)('C8: an aggregator %s', (_, startFor) => {
     },
   )
 
-  it.each(scenarios)(
+  it.each(scenariosFor(name))(
     'that throws at any store contains it and does the same work: $name',
     ({ options = {}, prepare }) => {
       const before = smallMemory({ ...options, start: startFor(options) })

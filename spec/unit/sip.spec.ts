@@ -87,7 +87,7 @@ describe('the hash that places texts', () => {
   })
 
   it('tells texts apart by their kind and by zeros at their end, and depends on both secrets', () => {
-    const words = new Int32Array(4)
+    const words = new Int32Array(new SharedArrayBuffer(16)) as SharedWords
     const all = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16].flatMap((length) => [
       keyedHash(words, 0, length << 1, K0, K1),
       keyedHash(words, 0, (length << 1) | 1, K0, K1),

@@ -1,9 +1,9 @@
 /**
- * The set's loops of ../kernel.ts in WebAssembly, over the very same bytes: AssemblyScript, a
- * dialect of TypeScript that this project's tsc does not see. compile.js makes binary.ts of it.
- * Places are byte addresses; nothing is kept here but the secrets, and nothing is published:
- * results go back to the caller, who stores them. A decorator of AssemblyScript stands in a comment
- * that compile.js takes away, so that formatters can read the file.
+ * The loops of ../kernel.ts and ../text-set.ts in WebAssembly, over the very same bytes:
+ * AssemblyScript, a dialect of TypeScript that this project's tsc does not see. compile.js makes
+ * binary.ts of it. Places are byte addresses; nothing is kept here but the secrets, and nothing is
+ * published: results go back to the caller, who stores them. A decorator of AssemblyScript stands in
+ * a comment that compile.js takes away, so that formatters can read the file.
  */
 
 let seedLo: i32
@@ -23,6 +23,8 @@ const GROUP: usize = 256 << 3
 const MASKED: usize = 64 << 3
 /** With a shift below this a table is larger than 1 MiB, and so than a core's own cache. */
 const FAR_SHIFT = 15
+/** The same for texts, whose records need as much again. */
+const TEXTS_FAR_SHIFT = 16
 
 /**
  * Call it once, before all else. scratch: byte address of 256 words that only the kernel writes.
@@ -307,8 +309,8 @@ function isRecordOf(record: usize, entry: usize, head: u32): bool {
  * the arena at `tail`, as long as there is room for so many texts and bytes, and into the table.
  * Returns texts taken << 9 | new texts.
  *
- * First come all hashes, then all home cells, then all records that those name, then the work: so a
- * processor has dozens of the cells, and then of the records, on their way at once.
+ * First come all hashes. Of a table that does not fit the cache then come all home cells, and all
+ * records that those name, as in findHomes(). Then comes the work.
  */
 export function insertTexts(
   list: usize,
@@ -330,7 +332,7 @@ export function insertTexts(
   }
   // A place is a word index + 1.
   const before = arena - 4
-  if (shift < FAR_SHIFT) {
+  if (shift < TEXTS_FAR_SHIFT) {
     let sum: u32 = 0
     for (let from = hashes; from < to; from += 4) sum |= load<u32>(homeCell(from, table, shift))
     for (let from = hashes; from < to; from += 4)
@@ -385,7 +387,7 @@ function homeCell(at: usize, table: usize, shift: i32): usize {
 export function indexTexts(at: usize, end: usize, arena: usize, table: usize, shift: i32): void {
   const tableEnd: usize = table + ((<usize>8) << (32 - shift))
   const before = arena - 4
-  if (shift < FAR_SHIFT) {
+  if (shift < TEXTS_FAR_SHIFT) {
     let sum: u32 = 0
     for (let record = at; record < end; record += sizeOf(load<u32>(record, 4)) + 8)
       sum |= load<u32>(homeCell(record, table, shift))

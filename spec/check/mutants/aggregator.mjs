@@ -402,9 +402,9 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  publishCount(a)\n  const arena',
+        find: '  publishCount(a)\n  if (textEnd > 0)',
         replace:
-          '  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)\n  publishCount(a)\n  const arena',
+          '  Atomics.store(words, at + SLOT_RESTORED, epoch + 1)\n  publishCount(a)\n  if (textEnd > 0)',
       },
     ],
     scenario: 'restore: by an aggregator that dies',

@@ -30,7 +30,8 @@ function padding({ layout, words }) {
   }
   for (let slot = 0; slot < layout.epochSlots; slot++) {
     const at = map.epochAt(layout, slot)
-    ranges.push([at + map.SLOT_TEXT_BYTES + 1, at + layout.log])
+    ranges.push([at + map.SLOT_TEXT_BYTES + 1, at + map.SLOT_STAMP])
+    ranges.push([at + map.SLOT_STAMP + 1, at + layout.log])
     ranges.push([at + layout.log + layout.maxKeysPerEpoch * 2, at + layout.table])
     ranges.push([at + layout.table + layout.largestTable * 2, at + layout.arena])
     ranges.push([at + layout.arena + layout.arenaWords, at + layout.textTable])

@@ -19,7 +19,7 @@ const LANE_TOTALS = [
   'LANE_DELIVERED',
 ]
 const SLOT = `SLOT_COUNT SLOT_GROWTH SLOT_ZERO SLOT_FLAGS SLOT_RESTORED SLOT_CHECK SLOT_TEXT_END
-SLOT_TEXT_GROWTH SLOT_TEXT_COUNT SLOT_TEXT_BYTES`.split(/\s+/)
+SLOT_TEXT_GROWTH SLOT_TEXT_COUNT SLOT_TEXT_BYTES SLOT_STAMP`.split(/\s+/)
 
 /** For each kind of word, a function that draws one: its index, and what it belongs to. */
 const PLACES = {
