@@ -6,6 +6,18 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
+/**
+ * Stands for the code of the kernel, which a page would load twice: in this script and beside it.
+ * The thread that starts the script puts it in.
+ */
+const WITHOUT_KERNEL = {
+  name: 'without kernel',
+  setup: ({ onLoad }) =>
+    onLoad({ filter: /native.binary\.ts$/ }, () => ({
+      contents: `export const BINARY = '<kernel>'`,
+    })),
+}
+
 /** Runs as a classic script, as a module, and as CommonJS: it has no import, export or require. */
 export async function carriedText() {
   const { outputFiles } = await build({
@@ -16,6 +28,7 @@ export async function carriedText() {
     target: 'es2022',
     minify: true,
     legalComments: 'none',
+    plugins: [WITHOUT_KERNEL],
     footer: { js: '//# sourceURL=dirtyring-aggregator.js' },
     write: false,
   })

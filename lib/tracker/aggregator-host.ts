@@ -27,6 +27,7 @@ import { adoptWorker, startWorker } from '../platform/aggregator-worker.js'
 import type { AggregatorThread } from '../platform/platform.js'
 import { releaseRole } from '../ring/reap.js'
 import { distance } from '../ring/token.js'
+import { BINARY } from '../set/native/binary.js'
 import {
   clearInterval,
   clearTimeout,
@@ -353,7 +354,7 @@ export class AggregatorHost {
   async #newThread(): Promise<AggregatorThread> {
     if (typeof this.#kind !== 'function') {
       try {
-        return startWorker(CARRIED)
+        return startWorker(CARRIED.replace('<kernel>', BINARY))
       } catch (cause) {
         throw cannotStart(cause instanceof Error ? cause.message : String(cause), cause)
       }

@@ -167,6 +167,7 @@ const valid: Record<string, Valid> = {
   'DirtyTracker.drained(options)': onTracker({}),
   'DirtyTracker.on(event, listener)': onTracker('epoch', () => undefined),
   'DirtyTracker.stop(options)': onTracker({ graceMs: 0 }),
+  'attachEpoch(handle)': { args: (scene) => [scene.epoch.handle] },
   'openWriter(handle)': withHandle(),
   'threadWriter(handle)': withHandle(),
   'withWriter(handle, use)': withHandle(() => undefined),

@@ -78,7 +78,7 @@ export const GROUPS = {
   tracker: {
     mutate: ['lib/tracker/**/*.ts', 'lib/epochs/*.ts', 'lib/signal.ts'],
     specs: [
-      'contract/{epochs,overflow,advancing,epoch-loops}',
+      'contract/{epochs,attach-epoch,overflow,advancing,epoch-loops}',
       'contract/flushed',
       'contract/{observing,long-waits}',
       'contract/signals',

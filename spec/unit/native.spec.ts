@@ -562,6 +562,30 @@ describe('The WebAssembly kernel of texts', () => {
     expect(second).toBe(first)
   })
 
+  it.each([
+    ['their kind', [1, 2, 3], [1, 2, 3], true],
+    ['a zero at the end', [1, 2, 3, 0], [1, 2, 3], false],
+    ['all bytes', [1, 2], [], false],
+    ['the only word', [1, 2, 3, 4], [1, 2, 3, 5], false],
+    ['the first words', [1, 2, 3, 4, 5, 6, 7, 8], [9, 2, 3, 4, 5, 6, 7, 8], false],
+    ['the word behind the first two', [1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 5, 6, 7, 8], false],
+    ['the last word of three', [1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 5, 6, 7, 8, 10], false],
+  ])('compares texts of one hash: %s', (_, one, other, isBytes) => {
+    const sets = textTwins(16, 8, 100)
+    const [first, second] = [textOf(Uint8Array.from(one)), textOf(Uint8Array.from(other), isBytes)]
+    const words = second.words as unknown as SharedWords
+    for (const set of sets) {
+      // The first one lies there under the hash of the second.
+      const hash = keyedHash(words, 0, second.head, keys.key0, keys.key1)
+      set.words.set([hash, first.head, ...first.words], set.arena)
+      set.end = 2 + first.words.length
+      set.count = 1
+    }
+    resize(sets, 16, 8)
+    insertAll(sets, [second, second], 16, 8)
+    expect(sets[1].count).toBe(2)
+  })
+
   // Beyond 2^17 cells the kernel fetches the cells and the records ahead of their use.
   it.each([1024, 2 ** 18])('takes more than 256 texts in one call, in %d cells', (cells) => {
     const sets = textTwins(cells, 1000, 32_000)

@@ -1,5 +1,5 @@
 /**
- * What changed, by way of postMessage: arrays of 64 keys, or of those of 10 ms. The server's thread
+ * What changed, by way of postMessage: arrays of 64 keys, or of those of 10 ms when these are fewer. The server's thread
  * gathers them in a Set until it drops them.
  */
 import { parentPort } from 'node:worker_threads'
@@ -42,10 +42,12 @@ export function open() {
   }
   const timer = setInterval(post, 10)
   return {
-    mark(key) {
-      if (batch.push(key) === 64) post()
+    mark: (key) => batch.push(key),
+    batch(use) {
+      use()
+      // Not before all is written: the server could drop the key too early.
+      if (batch.length >= 64) post()
     },
-    batch: (use) => use(),
     close() {
       clearInterval(timer)
       post()

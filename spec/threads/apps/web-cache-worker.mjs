@@ -28,7 +28,7 @@ function transaction() {
   const rows = store.rows()
   for (let i = 0; i < ROWS; i++) {
     const draw = draws[drawn++ % draws.length]
-    const row = (draw < 0 ? store.newRow() : undefined) ?? Math.floor(rows * Math.abs(draw))
+    const row = draw < 0 ? (store.newRow() ?? 0) : Math.floor(rows * draw)
     if (forget === 0 || row % forget !== 0) changes.mark(keyOf(row))
     store.write(row)
   }
