@@ -279,6 +279,7 @@ export class Writer implements Markable, Disposable {
         return this.#stageMany(source.keys as Uint32Array, count, 'keys', undefined, true)
       return this.#stageMany(readAll(source), count, 'keys', texts)
     }
+    const limit = this.#limit()
     const part = partOf(this.#lane)
     const scratch = source.pairs === undefined ? pairsFor(Math.min(part, count)) : undefined
     for (let from = 0; from < count;) {
@@ -289,7 +290,7 @@ export class Writer implements Markable, Disposable {
           ? most
           : readKeys(source, scratch, 0, most, this.#lane.textWords >>> 2)
       const pairs = scratch ?? source.pairs!.subarray(from * 2, (from + taken) * 2)
-      if (!this.#stageMany(pairs, taken, 'keys', texts)) return false
+      if (!this.#stageMany(pairs, taken, 'keys', texts, false, limit)) return false
       from += taken
     }
     return true
@@ -319,10 +320,11 @@ export class Writer implements Markable, Disposable {
       return this.#stageMany(pairs, count, 'pairs')
     }
     const words = wordsOf(pairs, count * 2)
+    const limit = this.#limit()
     for (let from = 0; from < count; from += part) {
       const taken = Math.min(part, count - from)
-      if (!this.#stageMany(words.subarray(from * 2, (from + taken) * 2), taken, 'pairs'))
-        return false
+      const some = words.subarray(from * 2, (from + taken) * 2)
+      if (!this.#stageMany(some, taken, 'pairs', undefined, false, limit)) return false
     }
     return true
   }
@@ -602,6 +604,7 @@ export class Writer implements Markable, Disposable {
     name: string,
     texts?: Texts,
     areIds = false,
+    limit = this.#limit(),
   ): boolean {
     const lane = this.#lane
     this.#check()
@@ -612,7 +615,6 @@ export class Writer implements Markable, Disposable {
     const text = list?.needed ?? 0
     if (text > lane.textWords) throw tooMuchText(name, lane, text)
     if (stageMany(lane, keys, count, list, areIds)) return true
-    const limit = this.#limit()
     while (this.#makeRoom(count, limit, text))
       if (stageMany(lane, keys, count, list, areIds)) return true
     return false
