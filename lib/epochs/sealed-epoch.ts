@@ -19,7 +19,7 @@ import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
 import { EPOCH_MASK } from '../ring/token.js'
 import { contains, type SetState } from '../set/kernel.js'
-import { containsText, HEAD_AT, recordWords, type TextSet,textsHold } from '../set/text-set.js'
+import { containsText, HEAD_AT, recordWords, type TextSet, textsHold } from '../set/text-set.js'
 import { scratch as encoded } from '../text/encode.js'
 import {
   checkIds,
