@@ -34,20 +34,27 @@ export async function use(tracker: DirtyTracker): Promise<void> {
   writer[Symbol.dispose]()
   tracker.on('harvest', ({ keys }) => void keys)
   for await (const epoch of tracker.epochs({ everyMs: 1 })) {
-    const keys: (number | bigint)[] = [...epoch]
+    const keys: (number | bigint)[] = [...epoch.numbers()]
+    const all: Key[] = [...epoch]
     const [low]: Uint32Array | ReadonlyPairs = epoch.pairs
     const total: number = tracker.stats().bytes.total + keys.length + (low ?? 0)
-    void [options, total, resolveOptions(options), runtimeSupport().wasm]
+    void [options, all, total, resolveOptions(options), runtimeSupport().wasm]
     epoch.commit()
     await epoch[Symbol.asyncDispose]()
   }
   await runAggregator(tracker.handle)
 }
+export async function useStrings(cache: Map<string, number>): Promise<void> {
+  const tracker = await DirtyTracker.create({ keys: 'string' })
+  await tracker.consume((epoch) => {
+    for (const key of epoch) cache.delete(key)
+  })
+}
 `
 const NAMES =
   'BatchRing, DirtyTracker, FingerprintSet, KeyDictionary, TxnBuffer, fingerprint, openWriter, ' +
   'resolveOptions, runAggregator, runtimeSupport'
-const TYPES = 'ReadonlyPairs, TrackerOptions, Writer'
+const TYPES = 'Key, ReadonlyPairs, TrackerOptions, Writer'
 /** Prints "7". */
 const RUN = `
 export async function main(tracker: DirtyTracker): Promise<void> {

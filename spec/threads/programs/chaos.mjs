@@ -213,16 +213,24 @@ function save(epoch) {
     return
   }
   found.keys += epoch.size
-  epoch.forEachPair((lo, hi) => {
-    const isNumber = hi < journals.length && lo >= TEXTS && lo < KEYS
-    const [marker, key] = isNumber
-      ? [hi, lo]
-      : (markerOfText.get((BigInt(hi) << 32n) | BigInt(lo)) ?? [-1, 0])
+  for (const marked of epoch) {
+    const [marker, key] = placeOf(marked)
     const journal = journals[marker]
     if (journal === undefined || Atomics.load(journal.named, key) === 0)
-      blame(`epoch ${epoch.id} has the key ${lo}, ${hi}`)
+      blame(`epoch ${epoch.id} has the key ${marked}`)
     else journal.saved[key] = Atomics.load(journal.values, key)
-  })
+  }
+}
+
+/** The writer and the key of what was marked: a pair, a text, its bytes or its fingerprint. */
+function placeOf(marked) {
+  if (typeof marked === 'number') {
+    const [key, marker] = [marked % 2 ** 32, Math.floor(marked / 2 ** 32)]
+    if (marker < journals.length && key >= TEXTS && key < KEYS) return [marker, key]
+  }
+  const bits =
+    typeof marked === 'number' || typeof marked === 'bigint' ? BigInt(marked) : fingerprint(marked)
+  return markerOfText.get(bits) ?? [-1, 0]
 }
 
 /** Checkpoints begun, and the number of the last one that was saved. */
