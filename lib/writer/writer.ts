@@ -211,7 +211,12 @@ export class Writer implements Markable, Disposable {
   }
 
   #markOther(key: Key): boolean {
-    if (typeof key !== 'number' && this.#keepsText && isTextKey(key)) return this.#stageText(key)
+    if (typeof key === 'number') {
+      if (key >= 0 && key <= Number.MAX_SAFE_INTEGER && Math.floor(key) === key)
+        return this.#stage(key | 0, (key / 2 ** 32) | 0)
+    } else if (this.#keepsText && isTextKey(key)) {
+      return this.#stageText(key)
+    }
     readKey(key, scratch, 0)
     return this.#stage(scratch[0], scratch[1])
   }
