@@ -124,6 +124,8 @@ const bigintBits = new BigUint64Array(pairOfBigint.buffer)
 const BYTES = 1
 
 const NO_WORDS = new Int32Array(0)
+/** Room for the texts of a usual batch. */
+const FIRST_TEXT_WORDS = 512
 
 /**
  * Takes the texts of a list that is read: each is prepared, and then added or left.
@@ -179,7 +181,7 @@ export class Texts implements TextList, TextSink {
     const head = this.#head
     const end = this.size + Texts.sizeOf(head)
     if (end > this.words.length) {
-      const larger = new Int32Array(Math.max(end, this.words.length * 2, 64))
+      const larger = new Int32Array(Math.max(end, this.words.length * 2, FIRST_TEXT_WORDS))
       larger.set(this.words.subarray(0, this.size))
       this.words = larger
     }

@@ -11,7 +11,12 @@ describe('writers that are terminated while they mark', () => {
       options: { capacity: 4, batchSize: 1 },
       start: { generation: 2 ** 13 - 12, laneEnd: -1000 },
     },
-    { name: 'in atomic batches of 100 keys', group: 100 },
+    // An atomic batch stays staged, and is harvested, only while the ring is full.
+    {
+      name: 'in atomic batches of 100 keys, a ring of 8 batches',
+      options: { capacity: 8 },
+      group: 100,
+    },
     {
       name: 'in atomic batches of 37 keys, a ring of 4 batches, lanes of 256 keys',
       options: { capacity: 4, laneCapacity: 256 },
