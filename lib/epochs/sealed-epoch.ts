@@ -13,7 +13,7 @@ import {
   type ReadonlyPairs,
 } from '../keys.js'
 import { epochAt } from '../memory/map.js'
-import type { Memory } from '../memory/memory.js'
+import { checkIdentity, type Memory } from '../memory/memory.js'
 import { settingsOf } from '../memory/settings.js'
 import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
@@ -152,6 +152,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
     this.last = last
     this.#header = header
     this.size = header.count + header.textCount
+    checkIdentity(memory.words) // the kind of keys is in it
     this.#bigints = settingsOf(memory.words).keys === 'bigint'
     this.exact = flags === 0
     this.reason = reasonFor(flags)
