@@ -279,16 +279,12 @@ export function checkPairsOfKind(pairs: Pairs, kind: KeyKind): void {
 }
 
 /** The high half of 2^53 - 1. */
-const HIGH_MAX = 0x1fffff
+export const HIGH_MAX = 0x1fffff
 
 const MADE_WITH = (kind: KeyKind): string => `The tracker was made with keys: '${kind}'.`
 
-/**
- * The error for a key of another kind.
- *
- * @internal
- */
-export function otherKind(kind: KeyKind, name: string | number, got: unknown): TypeError {
+/** The error for a key of another kind. */
+function otherKind(kind: KeyKind, name: string | number, got: unknown): TypeError {
   const expected = { any: 'a key', bytes: 'a Uint8Array' } as Readonly<Record<string, string>>
   return invalidArg(argumentName(name), expected[kind] ?? `a ${kind}`, got, MADE_WITH(kind))
 }

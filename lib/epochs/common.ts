@@ -1,6 +1,6 @@
 /** What SealedEpoch and AttachedEpoch have in common. */
 import { DirtyRingError, outOfRange } from '../errors.js'
-import { idFrom } from '../keys.js'
+import { HIGH_MAX, idFrom } from '../keys.js'
 import {
   epochAt,
   FLAG_EVERYTHING,
@@ -18,12 +18,9 @@ import { textBytesOf, type TextSet } from '../set/text-set.js'
 import { decodeBytes, decodeText } from '../text/decode.js'
 import type { InexactReason } from './epoch.js'
 
-/** High half of 2^53 - 1. */
-const MAX_HIGH = 0x1fffff
-
 /** Throws a RangeError if one of the pairs is no id. */
 export function checkIds(pairs: Uint32Array): void {
-  for (let i = 1; i < pairs.length; i += 2) if (pairs[i] > MAX_HIGH) idFrom(pairs[i - 1], pairs[i])
+  for (let i = 1; i < pairs.length; i += 2) if (pairs[i] > HIGH_MAX) idFrom(pairs[i - 1], pairs[i])
 }
 
 /** The text or the bytes whose payload begins at words[at]. */
