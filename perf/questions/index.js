@@ -26,6 +26,7 @@ export const questions = {
   read,
   set,
   kernel,
+  filter,
   cycle,
   latency,
   seal,
@@ -158,6 +159,37 @@ function kernel({ repeat, few, slow }) {
     notes: [
       'Where a busy neighbour halves both, the two processors are two halves of one core: the pipeline cannot be faster than half of either.',
     ],
+  }
+}
+
+/** How often is has() of a superset wrong, and what does the filter cost? */
+function filter({ repeat, few, slow }) {
+  const sizes = few([4e6, 8e6, 10.7e6, 12.8e6, 16e6, 21e6, 32e6])
+  const variants = sizes.flatMap((keys) => [true, false].map((native) => ({ keys, native })))
+  const runs = repeat('measure/filter.js', variants, slow)
+  const percent = (part) => 100 * part
+  return {
+    title: 'The filter of an epoch that overflows: 16 MiB, as of 1,048,576 keys exactly',
+    rows: variants.map(({ keys, native }, i) => ({
+      'M keys': keys / 1e6,
+      kernel: native ? 'WebAssembly' : 'TypeScript',
+      'bits set, %': show(runs[i], ({ bitsSet }) => percent(bitsSet)),
+      'has() wrong, %': show(runs[i], ({ wrong }) => percent(wrong), 4),
+      'as the fill says': show(runs[i], ({ said }) => percent(said), 4),
+      'ns a new key': show(runs[i], ({ insert }) => insert),
+      'ns a has()': show(runs[i], ({ has }) => has),
+      'ms to unite two': show(runs[i], ({ uniteMs }) => uniteMs),
+      'ms to count': show(runs[i], ({ countMs }) => countMs),
+    })),
+    printed: [
+      'M keys',
+      'kernel',
+      'has() wrong, %',
+      'as the fill says',
+      'ns a new key',
+      'ms to unite two',
+    ],
+    notes: ['Numbers in a row go in; has() asks for pairs of another high half.'],
   }
 }
 

@@ -45,6 +45,7 @@ export const CORE = [
   'set/kernel',
   'set/sip',
   'set/text-set',
+  'set/filter',
   'epochs/live',
   'tracker/outbox',
   'dictionary/core',

@@ -32,6 +32,7 @@ type CoreName =
   | NamesOf<typeof import('../../lib/set/mix.js')>
   | NamesOf<typeof import('../../lib/set/sip.js')>
   | NamesOf<typeof import('../../lib/set/text-set.js')>
+  | NamesOf<typeof import('../../lib/set/filter.js')>
   | NamesOf<typeof import('../../lib/epochs/live.js')>
   | NamesOf<typeof import('../../lib/tracker/outbox.js')>
   | NamesOf<typeof import('../../lib/dictionary/core.js')>
