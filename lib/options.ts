@@ -87,7 +87,8 @@ export interface TrackerOptions {
   keys?: KeyKind | undefined
   /**
    * Distinct numeric keys that an epoch holds exactly, 1 to 2^28. An epoch with more keys says
-   * `exact: false`. Default 1,048,576. It takes 24 bytes or more a key: see memoryFootprint().
+   * `exact: false`, and is a superset: `has()` still tells its keys from others. Default 1,048,576. It
+   * takes 24 bytes or more a key: see memoryFootprint().
    */
   maxKeysPerEpoch?: number | undefined
   /**

@@ -5,6 +5,8 @@ import {
   epochAt,
   FLAG_EVERYTHING,
   FLAG_FAULT,
+  FORM_EXACT,
+  FORM_FILTER,
   HARVESTED,
   INTENT_BATCHES,
   INTENT_DELIVERED,
@@ -22,7 +24,9 @@ import {
   LANE_TEXT_READ,
   SLOT_CHECK,
   SLOT_COUNT,
+  SLOT_FILL,
   SLOT_FLAGS,
+  SLOT_FORM,
   SLOT_GROWTH,
   SLOT_RESTORED,
   SLOT_TEXT_BYTES,
@@ -59,8 +63,10 @@ import {
   STOP,
 } from '../ring/token.js'
 import { textsHold } from '../set/text-set.js'
-import { insertKeys, publishCount, raiseFlag } from './open-epoch.js'
+import { insertKeys } from './open-epoch.js'
+import { publishCount, publishFill, raiseFlag } from './publish.js'
 import { type Aggregator, enterEpoch } from './state.js'
+import { addFilter, turn } from './superset.js'
 import { insertMixed, insertRecords, passTexts } from './texts.js'
 import { signal } from './wake.js'
 
@@ -178,6 +184,8 @@ function seal(a: Aggregator, slot: number, epoch: number): void {
   storeSlot(a)
   const at = epochAt(memory.layout, slot)
   words[at + SLOT_ZERO] = 0
+  Atomics.store(words, at + SLOT_FORM, FORM_EXACT)
+  words[at + SLOT_FILL] = 0
   words[at + SLOT_FLAGS] = 0
   words[at + SLOT_GROWTH] = 0
   Atomics.store(words, at + SLOT_COUNT, 0)
@@ -210,6 +218,8 @@ export function storeSlot(a: Aggregator): void {
   words[openAt + SLOT_TEXT_BYTES] = texts.bytes
   Atomics.store(words, openAt + SLOT_TEXT_END, texts.end)
   publishCount(a)
+  Atomics.store(words, openAt + SLOT_FORM, a.form)
+  publishFill(a)
   words[openAt + SLOT_CHECK] = checkOf(a.epoch, {
     count: set.count,
     growth: a.growth,
@@ -219,16 +229,20 @@ export function storeSlot(a: Aggregator): void {
     textGrowth: a.textGrowth,
     textCount: texts.count,
     textBytes: texts.bytes,
+    form: a.form,
+    fill: a.filter.fill,
   })
 }
 
 /**
  * RESTORE(slot, epoch): puts a sealed epoch's keys, and its reasons not to be exact, into the open
- * epoch.
+ * epoch. A superset makes a superset of it. Before that come the keys that it lists, as long as the
+ * open epoch lists keys.
  */
 function restore(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
-  const { count, flags, textEnd, textCount, textBytes } = readSealedSlot(memory, slot, epoch)
+  const header = readSealedSlot(memory, slot, epoch)
+  const { count, flags, textEnd, textCount, textBytes } = header
   const at = epochAt(memory.layout, slot)
   if (Atomics.load(words, at + SLOT_RESTORED) === epoch + 1) return
   const arena = at + memory.layout.arena
@@ -237,6 +251,10 @@ function restore(a: Aggregator, slot: number, epoch: number): void {
   insertKeys(a, log, log + count * 2)
   publishCount(a)
   if (textEnd > 0) insertRecords(a, arena, arena + textEnd)
+  if (header.form === FORM_FILTER) {
+    turn(a)
+    addFilter(a, slot)
+  }
   raiseFlag(a, flags)
   Atomics.store(words, at + SLOT_RESTORED, epoch + 1)
 }

@@ -1,6 +1,7 @@
-import { corrupt, corruptCur, corruption, DirtyRingError } from '../errors.js'
+import { corrupt, corruptCur, corruption, corruptTextsOf, DirtyRingError } from '../errors.js'
 import {
   epochAt,
+  FORM_EXACT,
   HEAD,
   INTENT_CHECK,
   INTENT_COUNT,
@@ -20,7 +21,7 @@ import {
   TEXT_SECRETS,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { mixed, readOpenSlot } from '../memory/slot.js'
+import { mixed, readOpenSlot, type SlotHeader } from '../memory/slot.js'
 import { readEndOf } from '../ring/ring.js'
 import {
   advance,
@@ -42,23 +43,52 @@ import {
   STOP,
   tokenOf,
 } from '../ring/token.js'
+import { type Filter, filterCount, filterShift } from '../set/filter.js'
 import type { SetState } from '../set/kernel.js'
 import { secretsAt, textSecretsAt } from '../set/mix.js'
-import type { TextSet } from '../set/text-set.js'
+import { type TextSet, textsHold } from '../set/text-set.js'
 import { reindex, setCells } from './open-epoch.js'
+import { publishFill } from './publish.js'
+import { completeTurn } from './superset.js'
 import { clearCells } from './table.js'
 import { reindexTexts, setTextCells } from './texts.js'
 import { wakeEveryWriter } from './wake.js'
 
-/**
- * What the one thread that has the aggregator's role knows: copies of shared words, and what
- * follows from them. After a death on another thread, or an exception on this one, recover() makes
- * it anew and checks what it reads. In between this thread believes its copies. It alone writes the
- * words, so no part of the library has written a word that differs.
- */
-export interface Aggregator {
+/** An epoch slot that keys go into: its header as this thread knows it, and its sets. */
+export interface SlotState {
   readonly memory: Memory
   readonly words: SharedWords
+  /** The slot, and the word index of its header. */
+  slot: number
+  openAt: number
+  /** How often its tables have doubled, and its reasons not to be exact, FLAG_*. */
+  growth: number
+  textGrowth: number
+  flags: number
+  /** FORM_*. */
+  form: number
+  /** Its numbers. */
+  readonly set: SetState
+  /** Its texts. */
+  readonly texts: TextSet
+  /** Both, once the form is not EXACT any more. */
+  readonly filter: Filter
+  /**
+   * SLOT_GROWTH and SLOT_TEXT_GROWTH of the epoch before it, as far as this thread knows: a guess at
+   * what it will need.
+   */
+  lastGrowth: number
+  lastTextGrowth: number
+}
+
+/**
+ * What the one thread that has the aggregator's role knows: copies of shared words, and what
+ * follows from them. Its slot is that of the open epoch. After a death on another thread, or an
+ * exception on this one, recover() makes it anew and checks what it reads. In between this thread
+ * believes its copies. It alone writes the words, so no part of the library has written a word that
+ * differs.
+ */
+export interface Aggregator extends SlotState {
   /** Thread id + 1: what OWNER holds while the role is this thread's. */
   readonly owner: number
   /** Position of the next token. */
@@ -67,23 +97,6 @@ export interface Aggregator {
   stopPosition: number
   /** Number of the open epoch, modulo 2^19. */
   epoch: number
-  /** Its epoch slot, and the word index of that slot's header. */
-  slot: number
-  openAt: number
-  /** How often its tables have doubled, and its reasons not to be exact, FLAG_*. */
-  growth: number
-  textGrowth: number
-  flags: number
-  /** Its numbers. */
-  readonly set: SetState
-  /** Its texts. */
-  readonly texts: TextSet
-  /**
-   * SLOT_GROWTH and SLOT_TEXT_GROWTH of the epoch before it, as far as this thread knows: a guess at
-   * what it will need.
-   */
-  lastGrowth: number
-  lastTextGrowth: number
   /**
    * The tokens in hand, as the INTENT words have them: position + 1 (0: none), how many, their
    * keys, and their writer's readEnd before them.
@@ -167,6 +180,13 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     ...textSecretsAt(words, TEXT_SECRETS),
     native: undefined,
   }
+  const filter: Filter = {
+    words,
+    at: 0,
+    shift: filterShift(memory.layout.filterCells),
+    fill: 0,
+    native: undefined,
+  }
   const stagedSeen = new Int32Array(memory.layout.maxWriters)
   return {
     memory,
@@ -180,8 +200,10 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     growth: 0,
     textGrowth: 0,
     flags: 0,
+    form: FORM_EXACT,
     set,
     texts,
+    filter,
     lastGrowth: 0,
     lastTextGrowth: 0,
     intent: 0,
@@ -288,7 +310,10 @@ export function intentCheck(a: Aggregator): number {
   return mixed(mixed(mixed(a.intent, a.tokens), mixed(a.count, a.start)), a.textStart)
 }
 
-/** The open epoch, as shared memory has it. */
+/**
+ * The open epoch, as shared memory has it. A table is rebuilt. A filter is not, because it has keys
+ * that nothing else has; only a turn that is not over goes on.
+ */
 function recoverEpoch(a: Aggregator): void {
   const cur = readCur(a.words)
   const slot = slotOfCur(cur)
@@ -302,8 +327,13 @@ function recoverEpoch(a: Aggregator): void {
   enterEpoch(a, epoch, slot)
   a.growth = growth
   a.flags = flags
+  a.form = header.form
   a.set.count = count
   setCells(a, a.memory.layout.smallestTable * 2 ** growth)
+  if (a.form !== FORM_EXACT) {
+    recoverSuperset(a, header)
+    return
+  }
   clearCells(a, a.set.table, 2 ** (32 - a.set.shift))
   reindex(a)
   a.textGrowth = textGrowth
@@ -311,6 +341,23 @@ function recoverEpoch(a: Aggregator): void {
   if (header.textEnd === 0) return // the first text clears the table
   clearCells(a, a.texts.table, 2 ** (32 - a.texts.shift))
   reindexTexts(a, header.textEnd)
+}
+
+/** The rest of recoverEpoch() for an epoch that is full. */
+function recoverSuperset(a: Aggregator, header: SlotHeader): void {
+  const { set, texts, filter } = a
+  const { zero, textGrowth, textCount, textBytes, textEnd } = header
+  const { arena } = texts
+  if (!textsHold(a.words, arena, arena + textEnd, textCount, textBytes))
+    throw corruptTextsOf(a.slot)
+  set.zero = zero
+  a.textGrowth = textGrowth
+  texts.count = textCount
+  texts.bytes = textBytes
+  texts.end = textEnd
+  filterCount(filter)
+  completeTurn(a)
+  publishFill(a)
 }
 
 function isSealAtHead(a: Aggregator): boolean {
@@ -328,6 +375,9 @@ export function enterEpoch(a: Aggregator, epoch: number, slot: number): void {
   a.growth = 0
   a.textGrowth = 0
   a.flags = 0
+  a.form = FORM_EXACT
+  a.filter.at = a.openAt + layout.table
+  a.filter.fill = 0
   set.log = a.openAt + layout.log
   set.table = a.openAt + layout.table
   set.count = 0

@@ -62,6 +62,7 @@ export class Supervisor {
     this.aggregator = takeRole(memory, threadId)
     this.aggregator.set.native = native
     this.aggregator.texts.native = native
+    this.aggregator.filter.native = native
     Atomics.store(memory.words, RETRYING, 0)
   }
 

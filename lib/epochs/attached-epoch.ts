@@ -18,15 +18,20 @@ import type { Memory } from '../memory/memory.js'
 import { settingsOf } from '../memory/settings.js'
 import { type SlotHeader, stampOf } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
+import type { Filter } from '../set/filter.js'
 import type { SetState } from '../set/kernel.js'
 import { keyedHash } from '../set/sip.js'
 import { HEAD_AT, recordWords, type TextSet } from '../set/text-set.js'
 import { scratch as encoded } from '../text/encode.js'
+import { digest, hashWords } from '../text/murmur.js'
 import {
   checkIds,
   checkNoTexts,
+  falsePositivesIn,
+  filterOf,
   notExact,
   otherKeys,
+  precisionOf,
   reasonFor,
   setOf,
   settled,
@@ -39,6 +44,7 @@ import {
   type Answer,
   copyBlock,
   copyWords,
+  findFiltered,
   findNumber,
   findText,
   isLive,
@@ -61,7 +67,7 @@ const scratch = new Int32Array(2)
  * blocks of at most 4 KiB, and each block is checked before any of its keys is given. So once the
  * epoch is settled, a reader gets `ERR_DIRTYRING_SETTLED`, and never the keys of another epoch;
  * keys of a block that was copied before may still come. `bigints` and `pairs` are copies. `size`,
- * `exact` and `reason` are in the handle, and can always be read.
+ * `exact`, `reason`, `precision` and `falsePositives` are in the handle, and can always be read.
  *
  * @param handle - {@link SealedEpoch.handle}, from workerData or a message
  * @returns the keys, for this thread. The call does not throw when the epoch is settled; reading
@@ -108,6 +114,8 @@ class AttachedEpoch implements EpochKeys {
   readonly size: number
   readonly exact: boolean
   readonly reason: InexactReason | undefined
+  readonly precision: EpochKeys['precision']
+  readonly falsePositives: number
   readonly #id: number
   readonly #slot: number
   readonly #header: SlotHeader
@@ -118,6 +126,7 @@ class AttachedEpoch implements EpochKeys {
   readonly #hasTexts: boolean
   #set: SetState | undefined
   #texts: TextSet | undefined
+  #filter: Filter | undefined
 
   constructor({ id, slot, isKept, header, memory }: EpochParts) {
     this.#id = id
@@ -127,6 +136,8 @@ class AttachedEpoch implements EpochKeys {
     this.size = header.count + header.textCount
     this.exact = header.flags === 0
     this.reason = reasonFor(header.flags)
+    this.precision = precisionOf(header)
+    this.falsePositives = falsePositivesIn(memory?.layout, header)
     this.#live =
       memory === undefined
         ? undefined
@@ -265,7 +276,7 @@ class AttachedEpoch implements EpochKeys {
 
   #has(low: number, high: number): boolean {
     this.#check()
-    if (!this.exact) return true
+    if (!this.exact) return this.#mayHave(low, high)
     if (this.#memory === undefined || this.#header.count === 0) return false
     this.#set ??= setOf(this.#memory, this.#slot, this.#header)
     return this.#answer(findNumber(this.#live!, this.#set, low, high))
@@ -274,13 +285,23 @@ class AttachedEpoch implements EpochKeys {
   #hasText(key: string | Uint8Array): boolean {
     this.#check()
     const head = encodeForLookup(key)
-    if (!this.exact) return true
+    if (!this.exact) {
+      hashWords(encoded.words, head >>> 1, 0)
+      return this.#mayHave(digest[0], digest[1])
+    }
     if (this.#memory === undefined || this.#header.textCount === 0) return false
     this.#texts ??= textsOf(this.#memory, this.#slot, this.#header)
     const { key0, key1 } = this.#texts
     const { words } = encoded
     const hash = keyedHash(words as unknown as SharedWords, 0, head, key0, key1)
     return this.#answer(findText(this.#live!, this.#texts, words, head, hash))
+  }
+
+  /** has() of an epoch that is not exact, which always has a slot. */
+  #mayHave(low: number, high: number): boolean {
+    if (this.precision === 'everything') return true
+    this.#filter ??= filterOf(this.#memory!, this.#slot)
+    return this.#answer(findFiltered(this.#live!, this.#filter, low, high))
   }
 
   #answer(answer: Answer): boolean {

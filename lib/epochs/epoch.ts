@@ -42,7 +42,10 @@ export interface EpochKeys<K extends Key = Key> {
   readonly pairs: ReadonlyPairs
   /** Calls `visit` for each key as a pair. RangeError when there are texts. */
   forEachPair(visit: (low: number, high: number, index: number) => void): void
-  /** Whether a key may have been marked. True for every key if the epoch is not exact. */
+  /**
+   * Whether a key may have been marked: never false for one that was. `falsePositives` says how
+   * often it is true for another key.
+   */
   has(key: Key): boolean
   /** The same for a pair. */
   hasPair(low: number, high: number): boolean
@@ -50,6 +53,19 @@ export interface EpochKeys<K extends Key = Key> {
   readonly exact: boolean
   /** Why it is not. */
   readonly reason: InexactReason | undefined
+  /**
+   * What the keys are, compared with those that were marked:
+   *
+   * - 'exact': the list has all of them, and no other
+   * - 'superset': the list has a part of them. `has()` is true for each of them, and for a few others
+   * - 'everything': treat all keys as dirty; `has()` is true for every key
+   */
+  readonly precision: 'exact' | 'superset' | 'everything'
+  /**
+   * The probability that `has()` is true for a key that was not marked, 0 to 1: 0 if the epoch is
+   * exact, 1 for 'everything'.
+   */
+  readonly falsePositives: number
 }
 
 /** What every reader of epochs hands out: the keys, and the two ways to settle them. */

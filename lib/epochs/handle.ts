@@ -25,6 +25,8 @@ const NUMBERS = [
   'textGrowth',
   'textCount',
   'textBytes',
+  'form',
+  'fill',
 ] as const
 
 type Numbers = Readonly<Record<(typeof NUMBERS)[number], number>>

@@ -18,21 +18,26 @@ import { settingsOf } from '../memory/settings.js'
 import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
 import { EPOCH_MASK } from '../ring/token.js'
+import { type Filter, filterHas } from '../set/filter.js'
 import { contains, type SetState } from '../set/kernel.js'
 import { containsText, HEAD_AT, recordWords, type TextSet, textsHold } from '../set/text-set.js'
 import { scratch as encoded } from '../text/encode.js'
+import { digest, hashWords } from '../text/murmur.js'
 import {
   checkIds,
   checkNoTexts,
+  falsePositivesIn,
+  filterOf,
   notExact,
   otherKeys,
+  precisionOf,
   reasonFor,
   setOf,
   settled,
   textFrom,
   textsOf,
 } from './common.js'
-import type { Epoch, InexactReason } from './epoch.js'
+import type { Epoch, EpochKeys, InexactReason } from './epoch.js'
 import { type EpochHandle, epochHandleOf } from './handle.js'
 
 const scratch = new Int32Array(2)
@@ -94,13 +99,38 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   /** Distinct keys held: all of them if the epoch is exact, else a lower bound. */
   readonly size: number
   /**
-   * Whether the list of keys is complete. If it is not, treat every key as dirty; `reason` says
-   * why. `has()` is then true for every key, what lists the keys throws, and `listed()` gives the
-   * part that is known.
+   * Whether the list of keys is complete. If it is not, ask `has()` for each row that you hold, or
+   * treat every key as dirty; `reason` says why. What lists the keys then throws, and `listed()`
+   * gives the part that is known.
    */
   readonly exact: boolean
   /** Why the epoch is not exact; undefined if it is. */
   readonly reason: InexactReason | undefined
+  /**
+   * What the keys are, compared with what was marked. An epoch that only has too many keys is a
+   * 'superset': `has()` then still tells most clean keys from dirty ones. With so many keys that it
+   * could not (about 30 times `maxKeysPerEpoch`), and for every other reason, it is 'everything'.
+   */
+  readonly precision: EpochKeys['precision']
+  /**
+   * The probability that `has()` is true for a key that was not marked, from 0 to 1. It is 0 if the
+   * epoch is exact and 1 for 'everything'. A superset of twelve times `maxKeysPerEpoch` (of the
+   * default, 1,048,576) has 0.01. An estimate, for keys that were not chosen to collide.
+   *
+   * @example
+   * ```js
+   * import { DirtyTracker } from 'dirtyring'
+   * const tracker = await DirtyTracker.create({ maxKeysPerEpoch: 1000 })
+   * const writer = tracker.openWriter()
+   * for (let id = 0; id < 2000; id++) writer.mark(id)
+   * await tracker.consume((epoch) => {
+   *   console.log(epoch.precision, epoch.has(1999)) // superset true
+   *   console.log(epoch.falsePositives < 0.001) // true
+   * })
+   * await tracker.stop()
+   * ```
+   */
+  readonly falsePositives: number
   /**
    * Keys that open writers had marked and not published at the cut: a later epoch has them. Only an
    * indication, because writers go on meanwhile. 0 after `await tracker.flushed()` if no writer has
@@ -120,6 +150,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   readonly #bigints: boolean
   #set: SetState | undefined
   #texts: TextSet | undefined
+  #filter: Filter | undefined
   #isChecked = false
   #state: 'sealed' | 'committed' | 'restored' = 'sealed'
   #restoring: Promise<void> | undefined
@@ -156,6 +187,8 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
     this.#bigints = settingsOf(memory.words).keys === 'bigint'
     this.exact = flags === 0
     this.reason = reasonFor(flags)
+    this.precision = precisionOf(header)
+    this.falsePositives = falsePositivesIn(memory.layout, header)
   }
 
   /**
@@ -371,8 +404,9 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   }
 
   /**
-   * Tells whether a key is in the epoch. True for every key if the epoch is not exact. Further
-   * arguments are ignored, so `keys.filter(epoch.has, epoch)` keeps the dirty keys.
+   * Tells whether a key is in the epoch: never false for a key that was marked. If the epoch is not
+   * exact, it is also true for some other keys, or for all: see `falsePositives`. Further arguments
+   * are ignored, so `keys.filter(epoch.has, epoch)` keeps the dirty keys.
    *
    * @param key - In any form that `writer.mark()` takes.
    * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
@@ -476,7 +510,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
 
   #has(low: number, high: number): boolean {
     this.#check()
-    if (!this.exact) return true
+    if (!this.exact) return this.#mayHave(low, high)
     if (this.#header.count === 0) return false
     this.#set ??= setOf(this.#memory, this.#slot, this.#header)
     return contains(this.#set, low, high)
@@ -485,10 +519,20 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   #hasText(key: string | Uint8Array): boolean {
     this.#check()
     const head = encodeForLookup(key)
-    if (!this.exact) return true
+    if (!this.exact) {
+      hashWords(encoded.words, head >>> 1, 0)
+      return this.#mayHave(digest[0], digest[1])
+    }
     if (this.#header.textCount === 0) return false
     this.#texts ??= textsOf(this.#memory, this.#slot, this.#header)
     return containsText(this.#texts, encoded.words, head)
+  }
+
+  /** has() of an epoch that is not exact. */
+  #mayHave(low: number, high: number): boolean {
+    if (this.precision === 'everything') return true
+    this.#filter ??= filterOf(this.#memory, this.#slot)
+    return filterHas(this.#filter, low, high)
   }
 
   /** Word index of the first text. At the first call, checks that the texts hold together. */

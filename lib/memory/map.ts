@@ -17,7 +17,7 @@
  * "none", a word holds its value + 1.
  */
 
-import { arenaFor, cellsFor, SMALLEST_TABLE, textCellsFor } from './table-size.js'
+import { arenaFor, cellsFor, FILTER_CELLS_MAX, SMALLEST_TABLE, textCellsFor } from './table-size.js'
 
 declare const shared: unique symbol
 
@@ -309,6 +309,10 @@ export const SLOT_TEXT_GROWTH = SLOT_TEXT_END + 1
 /** How many texts, and their bytes: once sealed; before, for those who only want to know. */
 export const SLOT_TEXT_COUNT = SLOT_TEXT_GROWTH + 1
 export const SLOT_TEXT_BYTES = SLOT_TEXT_COUNT + 1
+/** Whether tables find the keys, or a filter does: FORM_*, in this order. */
+export const SLOT_FORM = SLOT_TEXT_BYTES + 1
+/** Bits of the filter that are set. */
+export const SLOT_FILL = SLOT_FORM + 1
 /**
  * Tracker: names the epoch that is sealed here, from the hand-out until it is settled (stampOf() in
  * memory/slot.ts); otherwise 0. Taken back before the slot is free. A reader on another thread
@@ -321,6 +325,17 @@ export const FLAG_OVERFLOW = 1
 export const FLAG_EVERYTHING = 2
 export const FLAG_UNPUBLISHED = 4
 export const FLAG_FAULT = 8
+/** So many bits of the filter are set that it says little. FLAG_OVERFLOW is set beside it. */
+export const FLAG_SATURATED = 16
+
+/** Tables. Log and arena have all keys. */
+export const FORM_EXACT = 0
+/** The memory is being cleared for the filter. Log and arena change no more. */
+export const FORM_CLEARING = 1
+/** The filter takes what log and arena hold. Nothing in it is cleared any more. */
+export const FORM_FILLING = 2
+/** A filter (set/filter.ts) of all numbers and texts. Log and arena have a part of them. */
+export const FORM_FILTER = 3
 
 // ---------------------------------------------------------------------------------------- geometry
 
@@ -358,6 +373,8 @@ export interface Layout extends Geometry {
   readonly table: number
   readonly smallestTable: number
   readonly largestTable: number
+  /** Of the filter of an epoch that is full, which lies where this table does: its size in cells. */
+  readonly filterCells: number
   /** From a lane's header; words of the text ring, 0 without texts. */
   readonly laneText: number
   readonly laneTextWords: number
@@ -400,6 +417,7 @@ export function layoutOf(geometry: Geometry): Layout {
     table,
     smallestTable: Math.min(SMALLEST_TABLE, largestTable),
     largestTable,
+    filterCells: Math.min(largestTable, FILTER_CELLS_MAX),
     laneText,
     laneTextWords,
     arena,

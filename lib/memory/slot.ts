@@ -4,11 +4,16 @@ import {
   FLAG_EVERYTHING,
   FLAG_FAULT,
   FLAG_OVERFLOW,
+  FLAG_SATURATED,
   FLAG_UNPUBLISHED,
+  FORM_EXACT,
+  FORM_FILTER,
   type Layout,
   SLOT_CHECK,
   SLOT_COUNT,
+  SLOT_FILL,
   SLOT_FLAGS,
+  SLOT_FORM,
   SLOT_GROWTH,
   SLOT_TEXT_BYTES,
   SLOT_TEXT_COUNT,
@@ -36,9 +41,13 @@ export interface SlotHeader {
   /** Texts, and their bytes: of a sealed epoch. */
   readonly textCount: number
   readonly textBytes: number
+  /** FORM_*. */
+  readonly form: number
+  /** Bits of the filter that are set. */
+  readonly fill: number
 }
 
-const FLAGS = FLAG_OVERFLOW | FLAG_EVERYTHING | FLAG_UNPUBLISHED | FLAG_FAULT
+const FLAGS = FLAG_OVERFLOW | FLAG_EVERYTHING | FLAG_UNPUBLISHED | FLAG_FAULT | FLAG_SATURATED
 
 /**
  * Reads the header of an epoch slot. All code that enters or reads a slot calls this or
@@ -53,6 +62,8 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
   const at = epochAt(layout, slot)
   // Load the count first, because the aggregator stores it last.
   const count = Atomics.load(words, at + SLOT_COUNT)
+  // The form before the flags, because the aggregator stores FLAG_OVERFLOW first.
+  const form = Atomics.load(words, at + SLOT_FORM)
   const growth = words[at + SLOT_GROWTH]
   const zero = words[at + SLOT_ZERO]
   const flags = words[at + SLOT_FLAGS]
@@ -60,6 +71,7 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
   const textGrowth = words[at + SLOT_TEXT_GROWTH]
   const textCount = words[at + SLOT_TEXT_COUNT]
   const textBytes = words[at + SLOT_TEXT_BYTES]
+  const fill = words[at + SLOT_FILL] >>> 0
   if ((zero & ~1) !== 0) throw corruptSlot(slot, `has a flag ${zero} for key 0`)
   const header: SlotHeader = {
     count,
@@ -70,6 +82,8 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
     textGrowth,
     textCount,
     textBytes,
+    form,
+    fill,
   }
   const fault = faultOf(layout, header)
   if (fault !== undefined) throw corruptSlot(slot, fault)
@@ -78,7 +92,7 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
 
 /** What is wrong with a header that the library cannot have made; undefined: nothing. */
 export function faultOf(layout: Layout, header: SlotHeader): string | undefined {
-  const { count, growth, flags, textEnd, textGrowth, textCount } = header
+  const { count, growth, flags, textEnd, textGrowth, textCount, form, fill } = header
   const cells = layout.smallestTable * 2 ** growth
   if (growth < 0 || cells > layout.largestTable)
     return `has a table that has doubled ${growth} times`
@@ -92,7 +106,17 @@ export function faultOf(layout: Layout, header: SlotHeader): string | undefined 
     return `has ${textEnd} words of text, of ${layout.arenaWords} that it can`
   if (textCount < 0 || textCount > textsAt(layout, textCells))
     return `has ${textCount} texts in a table of ${textCells} cells`
+  if (form < FORM_EXACT || form > FORM_FILTER) return `has form ${form}`
+  if (form !== FORM_EXACT && (flags & FLAG_OVERFLOW) === 0)
+    return `has form ${form}, and no overflow`
+  if (fill > filterBits(layout))
+    return `has a filter with ${fill} bits of ${filterBits(layout)} set`
   return undefined
+}
+
+/** The bits of a slot's filter. */
+export function filterBits(layout: Layout): number {
+  return layout.filterCells * 64
 }
 
 /**
@@ -112,7 +136,8 @@ export function stampOf(epoch: number): number {
 export function readSealedSlot(memory: Memory, slot: number, epoch: number): SlotHeader {
   const header = readSlot(memory, slot)
   const check = memory.words[epochAt(memory.layout, slot) + SLOT_CHECK]
-  if (check !== checkOf(epoch, header))
+  const isWhole = header.form === FORM_EXACT || header.form === FORM_FILTER
+  if (check !== checkOf(epoch, header) || !isWhole)
     throw corruptSlot(slot, `does not hold what was sealed as epoch ${epoch} (mod 2^19)`)
   return header
 }
@@ -144,7 +169,8 @@ export function openCheckOf(epoch: number): number {
 export function checkOf(epoch: number, header: SlotHeader): number {
   const { count, growth, zero, flags, textEnd, textGrowth, textCount, textBytes } = header
   const numbers = mixed(mixed(mixed(epoch, count), growth), (flags << 1) | (zero ? 1 : 0))
-  return mixed(mixed(mixed(mixed(numbers, textEnd), textGrowth), textCount), textBytes) | 1
+  const texts = mixed(mixed(mixed(mixed(numbers, textEnd), textGrowth), textCount), textBytes)
+  return mixed(mixed(texts, header.form), header.fill) | 1
 }
 
 /** A hash of two words. */

@@ -1,7 +1,7 @@
 import type { SharedWords } from '../memory/map.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
 import type { NativeKernel } from './kernel.js'
-import { HEAD_AT } from './text-set.js'
+import { HEAD_AT, recordWords } from './text-set.js'
 
 /**
  * A split-block Bloom filter over an array of words, in the form of Parquet and Impala. It finds
@@ -84,6 +84,19 @@ export function filterTexts(filter: Filter, list: number, from: number, to: numb
     return
   }
   filter.fill += native.filterTexts((list + from) << 2, (list + to) << 2, filter.at << 2, shift)
+}
+
+/** Inserts the texts of the records at words[at .. end), which hold together: 4,096 at most. */
+export function filterRecords(filter: Filter, at: number, end: number): void {
+  const { words, native, shift } = filter
+  if (native === undefined) {
+    for (; at < end; at += recordWords(words[at + HEAD_AT])) {
+      hashPayload(words, at + TEXT_HEADER, words[at + HEAD_AT], pair)
+      filter.fill += setBits(words, filter.at, shift, pair[0], pair[1])
+    }
+    return
+  }
+  filter.fill += native.filterRecords(at << 2, end << 2, filter.at << 2, shift)
 }
 
 const pair = new Int32Array(2)

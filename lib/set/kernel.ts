@@ -69,6 +69,7 @@ export interface NativeKernel {
   /** Of filter.ts. Each returns how many bits were not set, or are. At most 4,096 keys, or texts. */
   filterPairs(at: number, end: number, filter: number, shift: number): number
   filterTexts(list: number, end: number, filter: number, shift: number): number
+  filterRecords(at: number, end: number, filter: number, shift: number): number
   filterUnite(at: number, end: number, source: number): number
   filterCount(at: number, end: number): number
 }

@@ -37,6 +37,8 @@ export const CORE = [
   'aggregator/state',
   'aggregator/step',
   'aggregator/effects',
+  'aggregator/publish',
+  'aggregator/superset',
   'aggregator/open-epoch',
   'aggregator/texts',
   'aggregator/table',
@@ -55,7 +57,9 @@ export const CORE = [
  * These modules do not touch shared memory, or only before any other thread has it (memory.ts). The
  * core may not hand the words to them.
  */
-const AS_THEY_ARE = closureOf([...CORE, 'memory/memory', 'set/mix']).slice(CORE.length)
+const AS_THEY_ARE = closureOf([...CORE, 'memory/memory', 'set/mix', 'text/murmur']).slice(
+  CORE.length,
+)
 
 /**
  * Functions that may be handed the words although they are not instrumented: they read what was

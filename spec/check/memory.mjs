@@ -171,6 +171,8 @@ export function namer(core, { layout }) {
       'TEXT_GROWTH',
       'TEXT_COUNT',
       'TEXT_BYTES',
+      'FORM',
+      'FILL',
       'STAMP',
     ].map((name) => [core[`SLOT_${name}`], name]),
   )
@@ -211,6 +213,23 @@ export function textOf(name) {
   const source = new Int32Array(Math.ceil(name.length / 4))
   new Uint8Array(source.buffer).set([...name].map((char) => char.charCodeAt(0)))
   return { source, head: name.length << 1 }
+}
+
+/** The pair of a key, as a filter takes it. */
+export function pairOf(core, name) {
+  if (!name.startsWith("'")) {
+    const [lo, hi = 0] = name.split(':').map(Number).reverse()
+    return [lo | 0, hi | 0]
+  }
+  const { source, head } = textOf(name.slice(1, -1))
+  core.hashWords(source, head >>> 1, 0)
+  return [core.digest[0], core.digest[1]]
+}
+
+/** The filter of an epoch slot. */
+export function filterIn(core, { words, layout }, slot) {
+  const at = core.epochAt(layout, slot) + layout.table
+  return { words, at, shift: core.filterShift(layout.filterCells), fill: 0, native: undefined }
 }
 
 /** What the scenarios call a text. */

@@ -12,6 +12,7 @@ import { scenarios as exceptionScenarios } from './scenarios/exceptions.mjs'
 import { scenarios as parkingScenarios } from './scenarios/parking.mjs'
 import { scenarios as readerScenarios } from './scenarios/readers.mjs'
 import { scenarios as ringScenarios } from './scenarios/ring-and-lanes.mjs'
+import { scenarios as supersetScenarios } from './scenarios/supersets.mjs'
 import { scenarios as textScenarios } from './scenarios/texts.mjs'
 
 /** @type {import('./types.js').Scenario<any>[]} */
@@ -23,6 +24,7 @@ export const scenarios = [
   ...parkingScenarios,
   ...exceptionScenarios,
   ...textScenarios,
+  ...supersetScenarios,
   ...readerScenarios,
   ...dictionaryScenarios,
   ...batchRingScenarios,

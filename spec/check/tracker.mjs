@@ -243,6 +243,7 @@ export class Tracker {
     if (expected === undefined || expected.id !== id)
       throw new Failure('invariant', `epoch ${id} is handed out, which was never sealed`)
     world.checkEpoch(expected, keys, flags)
+    yield* world.checkFilter(expected, slot, yield* load(words, at + core.SLOT_FORM))
     expected.seen = true
     this.held.add(slot)
     return { id, slot, keys, exact: flags === 0 }

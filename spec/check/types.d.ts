@@ -24,12 +24,15 @@ type CoreName =
   | NamesOf<typeof import('../../lib/aggregator/park.js')>
   | NamesOf<typeof import('../../lib/aggregator/state.js')>
   | NamesOf<typeof import('../../lib/aggregator/step.js')>
+  | NamesOf<typeof import('../../lib/aggregator/publish.js')>
+  | NamesOf<typeof import('../../lib/aggregator/superset.js')>
   | NamesOf<typeof import('../../lib/aggregator/open-epoch.js')>
   | NamesOf<typeof import('../../lib/aggregator/table.js')>
   | NamesOf<typeof import('../../lib/aggregator/texts.js')>
   | NamesOf<typeof import('../../lib/aggregator/wake.js')>
   | NamesOf<typeof import('../../lib/set/kernel.js')>
   | NamesOf<typeof import('../../lib/set/mix.js')>
+  | NamesOf<typeof import('../../lib/text/murmur.js')>
   | NamesOf<typeof import('../../lib/set/sip.js')>
   | NamesOf<typeof import('../../lib/set/text-set.js')>
   | NamesOf<typeof import('../../lib/set/filter.js')>
@@ -67,6 +70,8 @@ export interface Scenario<W = World> {
   repeats?: boolean
   /** A thread reads epochs that may be settled meanwhile. */
   readers?: boolean
+  /** Keys that are in the filter of the first epoch, and not in its log. */
+  came?: string[]
   throws?: number
   /** Of a dictionary. */
   before?: string[]

@@ -489,6 +489,22 @@ export function filterTexts(list: usize, end: usize, filter: usize, shift: i32):
   return added
 }
 
+/** Insert the texts of the records at [at .. end), 4,096 at most. */
+export function filterRecords(at: usize, end: usize, filter: usize, shift: i32): i32 {
+  let added = 0
+  while (at < end) {
+    let to = scratch
+    for (; at < end && to < scratch + BLOCKS_GROUP; to += 8) {
+      const head = load<u32>(at, 4)
+      const hash = hashPayload(at + 8, head >>> 1)
+      store<u64>(to, blockOf(<i32>hash, <i32>(hash >> 32), filter, shift))
+      at += sizeOf(head) + 8
+    }
+    added += setBits(to, shift)
+  }
+  return added
+}
+
 /** Set at [at .. end) what is set from `source` on. Returns how many bits were not set. */
 export function filterUnite(at: usize, end: usize, source: usize): i32 {
   let added: u64 = 0

@@ -1,5 +1,15 @@
 /** Mutants of the aggregator's steps, its sets and its sleep; list.mjs says what a mutant is. */
-import { CONSUME, EFFECTS, OPEN_EPOCH, PARK, RING, STATE, STEP } from './files.mjs'
+import {
+  CONSUME,
+  EFFECTS,
+  OPEN_EPOCH,
+  PARK,
+  PUBLISH,
+  RING,
+  STATE,
+  STEP,
+  SUPERSET,
+} from './files.mjs'
 
 export const mutants = [
   // ---------------------------------------------------------------------------------------- parking
@@ -320,7 +330,7 @@ export const mutants = [
         file: OPEN_EPOCH,
         find: '  reindex(a)\n  a.growth += by',
         replace:
-          '  const all = set.count\n  set.count = words[a.openAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  a.growth += by',
+          '  const all = set.count\n  set.count = words[a.openAt]\n  reindex(a)\n  set.count = all\n  a.growth += by',
       },
     ],
     scenario: 'set: growth in the middle of a batch',
@@ -328,7 +338,7 @@ export const mutants = [
   },
   {
     name: 'overflow is not said',
-    edits: [{ file: OPEN_EPOCH, find: 'raiseFlag(a, FLAG_OVERFLOW)\n', replace: '' }],
+    edits: [{ file: SUPERSET, find: '  raiseFlag(a, FLAG_OVERFLOW)\n', replace: '' }],
     scenario: 'set: overflow in the middle of a batch',
     with: { preemptions: 0, deaths: 0 },
   },
@@ -336,7 +346,7 @@ export const mutants = [
     name: 'key 0 is not said to be in',
     edits: [
       {
-        file: OPEN_EPOCH,
+        file: PUBLISH,
         find: 'words[openAt + SLOT_ZERO] = set.zero ? 1 : 0',
         replace: 'words[openAt + SLOT_ZERO] = 0',
       },

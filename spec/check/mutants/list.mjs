@@ -8,6 +8,7 @@ import { mutants as ofTheDictionary } from './dictionary.mjs'
 import { mutants as ofEnds } from './ends.mjs'
 import { mutants as ofReaders } from './readers.mjs'
 import { mutants as ofTheRing } from './ring.mjs'
+import { mutants as ofSupersets } from './supersets.mjs'
 import { mutants as ofTexts } from './texts.mjs'
 
 export const mutants = [
@@ -15,6 +16,7 @@ export const mutants = [
   ...ofTheAggregator,
   ...ofEnds,
   ...ofTexts,
+  ...ofSupersets,
   ...ofReaders,
   ...ofTheDictionary,
 ]

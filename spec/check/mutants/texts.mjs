@@ -116,7 +116,7 @@ export const mutants = [
     edits: [
       {
         file: TEXTS,
-        find: '  if (texts.end === 0) clearCells(a, texts.table, 2 ** (32 - texts.shift))\n',
+        find: '  if (texts.end === 0 && a.form === FORM_EXACT)\n    clearCells(a, texts.table, 2 ** (32 - texts.shift))\n',
         replace: '',
       },
     ],
@@ -135,7 +135,7 @@ export const mutants = [
       {
         file: TEXTS,
         find: 'reindexTexts(a, texts.end)',
-        replace: 'reindexTexts(a, words[a.openAt + SLOT_TEXT_END])',
+        replace: 'reindexTexts(a, words[a.openAt + 6])', // SLOT_TEXT_END
       },
     ],
     scenario: AGAIN,
@@ -178,18 +178,6 @@ export const mutants = [
       { file: EFFECTS, find: '  Atomics.store(words, at + SLOT_TEXT_END, 0)\n', replace: '' },
     ],
     scenario: AGAIN,
-  },
-  {
-    name: 'a text that is too long ends the others of its batch',
-    edits: [
-      {
-        file: TEXTS,
-        find: '      raiseFlag(a, FLAG_OVERFLOW)\n      i++\n',
-        replace: '      raiseFlag(a, FLAG_OVERFLOW)\n      return\n',
-      },
-    ],
-    scenario: 'text: more than an epoch holds, and a shorter one after it',
-    with: { preemptions: 0, deaths: 0 },
   },
   {
     name: 'a restore does not take the texts',

@@ -1,0 +1,44 @@
+import {
+  SLOT_COUNT,
+  SLOT_FILL,
+  SLOT_FLAGS,
+  SLOT_TEXT_BYTES,
+  SLOT_TEXT_COUNT,
+  SLOT_TEXT_END,
+  SLOT_ZERO,
+} from '../memory/map.js'
+import type { SlotState } from './state.js'
+
+/** Notes why the epoch is not exact. */
+export function raiseFlag(a: SlotState, flags: number): void {
+  a.flags |= flags
+  a.words[a.openAt + SLOT_FLAGS] = a.flags
+}
+
+/** Stores the log's count. From here on the keys are in, even if this thread dies. */
+export function publishCount(a: SlotState): void {
+  const { words, set, openAt } = a
+  words[openAt + SLOT_ZERO] = set.zero ? 1 : 0
+  Atomics.store(words, openAt + SLOT_COUNT, set.count)
+}
+
+/** Stores where the texts end. From here on they are in, even if this thread dies. */
+export function publishTexts(a: SlotState): void {
+  if (a.words[a.openAt + SLOT_TEXT_END] !== a.texts.end) storeTexts(a)
+}
+
+/**
+ * The same, also if no text is new. An abandoned step may have left a count without its end, and a
+ * superset's count is believed.
+ */
+export function storeTexts(a: SlotState): void {
+  const { words, texts, openAt } = a
+  words[openAt + SLOT_TEXT_COUNT] = texts.count
+  words[openAt + SLOT_TEXT_BYTES] = texts.bytes
+  Atomics.store(words, openAt + SLOT_TEXT_END, texts.end)
+}
+
+/** Stores how many bits of the filter are set. No decision on keys depends on it. */
+export function publishFill(a: SlotState): void {
+  a.words[a.openAt + SLOT_FILL] = a.filter.fill | 0
+}
