@@ -77,9 +77,17 @@ export interface TrackerOptions {
   /** Writers open at once, 1 to 1024. Default 32. */
   maxWriters?: number | undefined
   /**
-   * Epochs that exist at once: one open, the others sealed and not yet settled. 2 to 16. Default 4.
+   * Epochs that exist at once: one open, the others sealed and not yet settled. 2 to 16. Default 4;
+   * with `maxConsumers` it is raised to what that needs.
    */
   epochSlots?: number | undefined
+  /**
+   * Named consumers that are open at once, 0 to 7. Default 0: the tracker itself is the one
+   * consumer. Above 0 each reader is named, and the tracker's own advanceEpoch(), consume() and
+   * epochs() throw. Each consumer takes two epoch slots, and two more are shared: all of them are
+   * in memoryFootprint().
+   */
+  maxConsumers?: number | undefined
   /**
    * The kind of keys: a key of another kind is a TypeError at the mark, so a stray number can't get
    * among the strings of an epoch. Default 'any'.
@@ -240,11 +248,12 @@ function valueOf(
     if (mayBeFunction && typeof value === 'function') return value
     return checkChoice(path, value, row.choices, mayBeFunction ? 'a function' : undefined)
   }
-  const { min, byDefault, isPowerOfTwo, maxName } = row
+  const { min, byDefault, isPowerOfTwo, maxName, atLeast } = row
   const max = typeof row.max === 'number' ? row.max : row.max(above as Record<string, number>)
-  if (value === undefined) return Math.min(byDefault, max)
-  if (isPowerOfTwo === true) return checkPowerOfTwo(path, value, min, max)
-  return checkWhole(path, value, min, max, maxName)
+  if (isPowerOfTwo === true && value !== undefined) return checkPowerOfTwo(path, value, min, max)
+  const chosen =
+    value === undefined ? Math.min(byDefault, max) : checkWhole(path, value, min, max, maxName)
+  return Math.max(chosen, atLeast?.(above as Record<string, number>) ?? min)
 }
 
 /**

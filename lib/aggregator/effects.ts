@@ -5,7 +5,6 @@ import {
   epochAt,
   FLAG_EVERYTHING,
   FLAG_FAULT,
-  FORM_EXACT,
   FORM_FILTER,
   HARVESTED,
   INTENT_BATCHES,
@@ -22,29 +21,19 @@ import {
   LANE_STAGED_END,
   LANE_TEXT,
   LANE_TEXT_READ,
-  SLOT_CHECK,
-  SLOT_COUNT,
-  SLOT_FILL,
-  SLOT_FLAGS,
-  SLOT_FORM,
-  SLOT_GROWTH,
   SLOT_RESTORED,
-  SLOT_TEXT_BYTES,
-  SLOT_TEXT_COUNT,
-  SLOT_TEXT_END,
-  SLOT_TEXT_GROWTH,
-  SLOT_ZERO,
   slotAt,
   STOP_POSITION,
   STOPPED,
 } from '../memory/map.js'
-import { checkOf, openCheckOf, readSealedSlot, readSlot } from '../memory/slot.js'
+import { openCheckOf, readSealedSlot, readSlot } from '../memory/slot.js'
 import { setTotal } from '../memory/total.js'
 import { freeLane } from '../ring/lane.js'
 import {
   advance,
   CLOSE,
   curWord,
+  EPOCH_MASK,
   epochDistance,
   epochOfPayload,
   EVERYTHING,
@@ -63,9 +52,10 @@ import {
   STOP,
 } from '../ring/token.js'
 import { textsHold } from '../set/text-set.js'
+import { beginMerges } from './merges.js'
 import { insertKeys } from './open-epoch.js'
-import { publishCount, publishFill, raiseFlag } from './publish.js'
-import { type Aggregator, enterEpoch } from './state.js'
+import { publishCount, raiseFlag } from './publish.js'
+import { type Aggregator, emptySlot, enterSlot, storeSlot } from './state.js'
 import { addFilter, turn } from './superset.js'
 import { insertMixed, insertRecords, passTexts } from './texts.js'
 import { signal } from './wake.js'
@@ -176,62 +166,20 @@ export function takeControl(a: Aggregator, token: number, lane: number): void {
  */
 function seal(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
-  // a predecessor did it, and died before it freed the token's ring slot
-  if (epoch === a.epoch && slot === a.slot) return
-  if (epochDistance(epoch, a.epoch) !== 1 || slot >= memory.layout.epochSlots || slot === a.slot) {
-    throw corruptToken(a)
+  const { layout } = memory
+  // otherwise a predecessor did it, and died before it freed the token's ring slot
+  if (epoch !== a.epoch || slot !== a.slot) {
+    if (epochDistance(epoch, a.epoch) !== 1 || slot >= layout.epochSlots || slot === a.slot)
+      throw corruptToken(a)
+    storeSlot(a, a.epoch)
+    emptySlot(a, slot, openCheckOf(epoch))
+    a.lastTextGrowth = a.textGrowth
+    a.lastGrowth = a.growth
+    Atomics.store(words, CUR, curWord(epoch, slot))
+    a.epoch = epoch
+    enterSlot(a, slot)
   }
-  storeSlot(a)
-  const at = epochAt(memory.layout, slot)
-  words[at + SLOT_ZERO] = 0
-  Atomics.store(words, at + SLOT_FORM, FORM_EXACT)
-  words[at + SLOT_FILL] = 0
-  words[at + SLOT_FLAGS] = 0
-  words[at + SLOT_GROWTH] = 0
-  Atomics.store(words, at + SLOT_COUNT, 0)
-  Atomics.store(words, at + SLOT_RESTORED, 0)
-  words[at + SLOT_TEXT_GROWTH] = 0
-  words[at + SLOT_TEXT_COUNT] = 0
-  words[at + SLOT_TEXT_BYTES] = 0
-  Atomics.store(words, at + SLOT_TEXT_END, 0)
-  words[at + SLOT_CHECK] = openCheckOf(epoch)
-  const table = at + memory.layout.table
-  for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0
-  a.lastTextGrowth = a.textGrowth
-  a.lastGrowth = a.growth
-  Atomics.store(words, CUR, curWord(epoch, slot))
-  enterEpoch(a, epoch, slot)
-}
-
-/**
- * Stores the open epoch's whole header, with the hash that seals it. The words come from this
- * thread's record. So a word that other code has changed is right again before a thread reads it.
- */
-export function storeSlot(a: Aggregator): void {
-  const { words, set, texts, openAt } = a
-  // The check of an open epoch, because the words below may be stored again, with another flag.
-  words[openAt + SLOT_CHECK] = openCheckOf(a.epoch)
-  words[openAt + SLOT_FLAGS] = a.flags
-  words[openAt + SLOT_GROWTH] = a.growth
-  words[openAt + SLOT_TEXT_GROWTH] = a.textGrowth
-  words[openAt + SLOT_TEXT_COUNT] = texts.count
-  words[openAt + SLOT_TEXT_BYTES] = texts.bytes
-  Atomics.store(words, openAt + SLOT_TEXT_END, texts.end)
-  publishCount(a)
-  Atomics.store(words, openAt + SLOT_FORM, a.form)
-  publishFill(a)
-  words[openAt + SLOT_CHECK] = checkOf(a.epoch, {
-    count: set.count,
-    growth: a.growth,
-    zero: set.zero,
-    flags: a.flags,
-    textEnd: texts.end,
-    textGrowth: a.textGrowth,
-    textCount: texts.count,
-    textBytes: texts.bytes,
-    form: a.form,
-    fill: a.filter.fill,
-  })
+  if (layout.maxConsumers > 0) beginMerges(a, (epoch - 1) & EPOCH_MASK)
 }
 
 /**

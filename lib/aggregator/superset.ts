@@ -99,15 +99,18 @@ export function addRecords(a: SlotState, at: number, end: number): void {
 
 /** Adds all that the filter of another slot has. Can be done again. */
 export function addFilter(a: SlotState, slot: number): void {
-  const { words, filter } = a
-  const { layout } = a.memory
-  const source = epochAt(layout, slot) + layout.table
-  const end = layout.filterCells * 2
+  const end = a.memory.layout.filterCells * 2
   for (let from = 0; from < end; from += STEP_WORDS) {
-    filterUnite(filter, source, from, Math.min(from + STEP_WORDS, end))
-    noteFill(a)
-    reportProgress(words)
+    addFilterPart(a, slot, from, Math.min(from + STEP_WORDS, end))
+    reportProgress(a.words)
   }
+}
+
+/** Adds the words [from .. end) of the filter of another slot. Can be done again. */
+export function addFilterPart(a: SlotState, slot: number, from: number, end: number): void {
+  const { layout } = a.memory
+  filterUnite(a.filter, epochAt(layout, slot) + layout.table, from, end)
+  noteFill(a)
 }
 
 function noteFill(a: SlotState): void {

@@ -72,8 +72,10 @@ export const MAX_STRINGS_PER_EPOCH = LANE_TEXT_BYTES + 1
 export const MAX_STRING_BYTES_PER_EPOCH = MAX_STRINGS_PER_EPOCH + 1
 /** 0 'any', or the only kind of keys: its index in the option's row. */
 export const KEY_KIND = MAX_STRING_BYTES_PER_EPOCH + 1
+/** Named consumers; 0: the tracker itself is the one consumer. */
+export const MAX_CONSUMERS = KEY_KIND + 1
 /** Two random words: the tracker's identity (a buffer received twice is two objects). */
-export const TRACKER_ID = KEY_KIND + 1
+export const TRACKER_ID = MAX_CONSUMERS + 1
 /** The second of them. */
 export const TRACKER_ID_2 = TRACKER_ID + 1
 /** Thread id + 1 of the thread that called create(). */
@@ -212,6 +214,33 @@ export const KERNEL_SCRATCH = ERROR_LENGTH + (ERROR_LINES + 1) * LINE
 export const GATHERED_KEYS = KERNEL_SCRATCH + 256
 export const GATHERED_TEXTS = GATHERED_KEYS + 2 * GATHERED_MAX
 
+/**
+ * Aggregator: the number of the epoch whose plan it took last (mod 2^19), + 1, stored last; 0 before
+ * the first one, and while the words below are being stored.
+ */
+export const JOB_EPOCH = GATHERED_TEXTS + GATHERED_MAX
+/** The merges of that plan that are done. */
+export const JOB_INDEX = JOB_EPOCH + 1
+/** Of the merge in hand: the keys, the words of texts and the words of the filter that are done. */
+export const JOB_KEYS = JOB_INDEX + 1
+export const JOB_TEXTS = JOB_KEYS + 1
+export const JOB_FILTER = JOB_TEXTS + 1
+/** How often that merge has failed. */
+export const JOB_FAILURES = JOB_FILTER + 1
+
+/** Tracker: what becomes of the epochs that are sealed, by their numbers modulo PLANS. */
+export const PLAN = JOB_EPOCH + LINE
+/** A power of two, and more than the cuts that may be in flight. */
+export const PLANS = 16
+/** A hash of the words below, and the epoch's number (mod 2^19). */
+export const PLAN_CHECK = 0
+/** How many merges, and how many of them the epoch that is handed out waits for: << 8. */
+export const PLAN_COUNTS = 1
+/** The merges: source | target << 4 | isNew << 8. */
+export const PLAN_MERGES = 2
+export const PLAN_MERGES_MAX = 14
+const PLAN_WORDS = PLAN_MERGES + PLAN_MERGES_MAX
+
 const RING = 2 * PAGE
 
 // ------------------------------------------------------------------------------------------ a lane
@@ -313,6 +342,10 @@ export const SLOT_TEXT_BYTES = SLOT_TEXT_COUNT + 1
 export const SLOT_FORM = SLOT_TEXT_BYTES + 1
 /** Bits of the filter that are set. */
 export const SLOT_FILL = SLOT_FORM + 1
+/** Of a sealed slot: the epoch (mod 2^19) that SLOT_CHECK is of. */
+export const SLOT_EPOCH = SLOT_FILL + 1
+/** 1 while epochs are merged into this slot: its tables may have keys that it does not count. */
+export const SLOT_DIRTY = SLOT_EPOCH + 1
 /**
  * Tracker: names the epoch that is sealed here, from the hand-out until it is settled (stampOf() in
  * memory/slot.ts); otherwise 0. Taken back before the slot is free. A reader on another thread
@@ -354,6 +387,7 @@ export interface Geometry {
   /** 0: there is no memory for texts, neither in lanes nor in epochs. */
   readonly maxStringsPerEpoch: number
   readonly maxStringBytesPerEpoch: number
+  readonly maxConsumers: number
 }
 
 /** Where everything is, in words. A plain record, made once for each attached memory. */
@@ -432,6 +466,11 @@ export function layoutOf(geometry: Geometry): Layout {
 /** Word index of the ring slot of a position. */
 export function slotAt(layout: Layout, position: number): number {
   return layout.ring + (position & (layout.capacity - 1))
+}
+
+/** Word index of the plan of an epoch. */
+export function planAt(epoch: number): number {
+  return PLAN + (epoch & (PLANS - 1)) * PLAN_WORDS
 }
 
 /** Word index of the WAITERS word that has a writer's bit. */

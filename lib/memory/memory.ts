@@ -173,7 +173,7 @@ export function sameMemory(a: Memory, b: Memory): boolean {
 
 function isGeometry(geometry: Geometry): boolean {
   const { capacity, laneCapacity, maxWriters, epochSlots, maxKeysPerEpoch } = geometry
-  const { laneTextBytes, maxStringsPerEpoch, maxStringBytesPerEpoch } = geometry
+  const { laneTextBytes, maxStringsPerEpoch, maxStringBytesPerEpoch, maxConsumers } = geometry
   const hasText = maxStringsPerEpoch > 0
   const powers =
     isPowerOfTwo(capacity) &&
@@ -187,7 +187,9 @@ function isGeometry(geometry: Geometry): boolean {
     epochSlots <= OPTIONS.epochSlots.max &&
     maxKeysPerEpoch >= 0 &&
     maxStringsPerEpoch >= 0 &&
-    maxStringBytesPerEpoch >= 0
+    maxStringBytesPerEpoch >= 0 &&
+    maxConsumers >= 0 &&
+    (maxConsumers === 0 || epochSlots >= 2 * maxConsumers + 2)
   )
 }
 

@@ -12,6 +12,7 @@ import {
   KEY_KIND,
   LANE_CAPACITY,
   LANE_TEXT_BYTES,
+  MAX_CONSUMERS,
   MAX_KEYS_PER_EPOCH,
   MAX_STRING_BYTES_PER_EPOCH,
   MAX_STRINGS_PER_EPOCH,
@@ -36,6 +37,8 @@ export interface NumberRow extends Row {
   readonly isPowerOfTwo?: boolean
   /** Or `max`, where that is less. */
   readonly byDefault: number
+  /** A value below it is raised to it: a function of the options in the rows above. */
+  readonly atLeast?: (above: Readonly<Record<string, number>>) => number
 }
 
 /** One of a few words, of which the first is the default; stored as its index. */
@@ -110,11 +113,18 @@ export const OPTIONS = {
     isPowerOfTwo: true,
     byDefault: 2 ** 19,
   },
+  maxConsumers: {
+    word: MAX_CONSUMERS,
+    min: 0,
+    max: 7,
+    byDefault: 0,
+  },
   epochSlots: {
     word: EPOCH_SLOTS,
     min: 2,
     max: 16,
     byDefault: 4,
+    atLeast: ({ maxConsumers }) => 2 * maxConsumers + 2,
   },
   maxKeysPerEpoch: {
     word: MAX_KEYS_PER_EPOCH,

@@ -3,6 +3,8 @@ import {
   epochAt,
   FINISHED,
   HEAD,
+  JOB_EPOCH,
+  JOB_INDEX,
   LANE_ATTN,
   LANE_EVERYTHING,
   LANE_HARVESTED,
@@ -11,11 +13,13 @@ import {
   LANE_STAGED_END,
   laneAt,
   LISTENING,
+  PLANS,
   type SharedWords,
   SLOT_RESTORED,
   SLOT_STAMP,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { storePlan } from '../memory/plan.js'
 import { stampOf } from '../memory/slot.js'
 import { push, settledTail } from '../ring/ring.js'
 import {
@@ -37,14 +41,19 @@ import {
   STOP,
   writerPayload,
 } from '../ring/token.js'
+import { newPlace, type Place, planCut, planLast } from './places.js'
+
+/** The caller's own: the object that waits for the outcome. */
+export interface Ticket {
+  /** The named consumer that a seal is for. */
+  readonly place?: Place | undefined
+}
 
 /**
  * The tracker thread's side of the protocol: the control tokens that go out in one order, and the
  * meaning of the aggregator's answers in shared memory. Only this thread sends SEAL, RESTORE, REAP,
  * EVERYTHING and STOP. These are plain functions over a plain record, so that the checker runs them
  * as they are. sender.ts adds the retries, pending/ the promises, control.ts the timers.
- *
- * A `ticket` is the caller's own: the object that waits for the outcome.
  */
 export interface Outbox {
   readonly memory: Memory
@@ -60,7 +69,9 @@ export interface Outbox {
   /** Control tokens that are not yet in the ring, oldest first. They never overtake each other. */
   readonly queue: Outgoing[]
   /** Tickets of the seals that wait for a free epoch slot, oldest first. */
-  readonly waiting: object[]
+  readonly waiting: Ticket[]
+  /** Of each named consumer. Without one, the tracker's own epochs take any slot. */
+  readonly places: Place[]
   /** Seals that are in the ring, oldest first. */
   readonly sealing: Sealing[]
   /** Restores that are not done. */
@@ -84,14 +95,17 @@ export interface Outgoing {
   readonly epoch: number
   readonly writer: number
   readonly generation: number
-  readonly ticket: object | undefined
+  readonly ticket: Ticket | undefined
 }
 
-/** A seal in the ring: epoch `id` was open in `slot` before it. */
+/** A seal in the ring: it seals epoch `id`, and what is handed out is in `slot`. */
 export interface Sealing {
-  readonly ticket: object
+  /** Undefined: no caller waits for it. */
+  readonly ticket: Ticket | undefined
   readonly id: number
   readonly slot: number
+  /** Merges that the hand-out waits for. */
+  readonly own: number
   /** Keys that writers had staged and not published when it went in. */
   staged: number
   /** Its caller was aborted: the keys go back into the open epoch. */
@@ -138,6 +152,7 @@ export function openOutbox(memory: Memory, firstEpoch: number): Outbox {
     freeSlots,
     queue: [],
     waiting: [],
+    places: [],
     sealing: [],
     restoring: [],
     reaping: [],
@@ -153,26 +168,47 @@ function outgoing(kind: ControlKind | typeof DRAIN, fields: Partial<Outgoing>): 
 
 // ------------------------------------------------------------------------------- what is asked for
 
+/** Cuts in flight at once, so that a plan is not overwritten before it is carried out. */
+const CUTS_MAX = PLANS / 2
+
 /** Whether requestSeal() puts its SEAL into the queue at once. */
-export function canSealNow(o: Outbox): boolean {
-  return o.waiting.length === 0 && o.freeSlots.length > 0
+export function canSealNow(o: Outbox, place?: Place): boolean {
+  if (place === undefined) return o.waiting.length === 0 && o.freeSlots.length > 0
+  return place.held < 0 && !hasCut(o, place)
+}
+
+/** Whether a consumer has a cut that is asked for, or not yet answered. */
+function hasCut(o: Outbox, place: Place): boolean {
+  const isIts = ({ ticket }: { ticket: Ticket | undefined }): boolean => ticket?.place === place
+  return (
+    o.waiting.some((ticket) => ticket.place === place) ||
+    o.queue.some(isIts) ||
+    o.sealing.some(isIts)
+  )
 }
 
 /** Seals the open epoch when a slot is free, in the order of the calls. */
-export function requestSeal(o: Outbox, ticket: object): void {
-  if (canSealNow(o)) o.queue.push(outgoing(SEAL, { slot: o.freeSlots.pop()!, ticket }))
-  else o.waiting.push(ticket)
+export function requestSeal(o: Outbox, ticket: Ticket): void {
+  if (!canSealNow(o, ticket.place)) o.waiting.push(ticket)
+  else queueSeal(o, ticket)
+}
+
+/** A named consumer's slots are found when the SEAL gets in, because others may cut before it. */
+function queueSeal(o: Outbox, ticket: Ticket): void {
+  const slot = ticket.place === undefined ? o.freeSlots.pop()! : -1
+  o.queue.push(outgoing(SEAL, { slot, ticket }))
 }
 
 /**
  * Makes the cut now. Returns false and leaves no trace if another token waits, if no epoch slot is
  * free, or if the ring is full.
  */
-export function trySeal(o: Outbox, ticket: object): boolean {
-  if (o.queue.length > 0 || o.isClosing || !canSealNow(o)) return false
-  requestSeal(o, ticket)
+export function trySeal(o: Outbox, ticket: Ticket): boolean {
+  if (o.queue.length > 0 || o.isClosing || !canSealNow(o, ticket.place)) return false
+  queueSeal(o, ticket)
   if (sendFirst(o)) return true
-  o.freeSlots.push(o.queue.pop()!.slot)
+  const { slot } = o.queue.pop()!
+  if (slot >= 0) o.freeSlots.push(slot)
   return false
 }
 
@@ -186,7 +222,7 @@ export const TOO_LATE = 2
 export type Abandoned = typeof WITHDRAWN | typeof GIVEN_BACK | typeof TOO_LATE
 
 /** The caller of a seal was aborted. */
-export function abandonSeal(o: Outbox, ticket: object): Abandoned {
+export function abandonSeal(o: Outbox, ticket: Ticket): Abandoned {
   const waiting = o.waiting.indexOf(ticket)
   if (waiting >= 0) {
     o.waiting.splice(waiting, 1)
@@ -194,14 +230,17 @@ export function abandonSeal(o: Outbox, ticket: object): Abandoned {
   }
   const queued = o.queue.findIndex((each) => each.ticket === ticket)
   if (queued >= 0) {
-    freeSlot(o, o.queue.splice(queued, 1)[0].slot)
+    const { slot } = o.queue.splice(queued, 1)[0]
+    if (slot >= 0) freeSlot(o, slot)
+    else admitWaiting(o)
     return WITHDRAWN
   }
   if (o.isStopping) return TOO_LATE
   const sealing = o.sealing.find((each) => each.ticket === ticket)
   if (sealing !== undefined && !sealing.abandoned) {
     sealing.abandoned = true
-    requestRestore(o, sealing.slot, sealing.id, undefined)
+    if (ticket.place === undefined) requestRestore(o, sealing.slot, sealing.id, undefined)
+    else restorePlace(o, ticket.place)
   }
   return GIVEN_BACK
 }
@@ -259,10 +298,99 @@ export function requestStop(o: Outbox): void {
  * before all that is written into the slot later.
  */
 export function freeSlot(o: Outbox, slot: number): void {
-  Atomics.exchange(o.words, epochAt(o.memory.layout, slot) + SLOT_STAMP, 0)
-  const next = o.isClosing ? undefined : o.waiting.shift()
+  takeStampBack(o, slot)
+  const next = o.isClosing || o.places.length > 0 ? undefined : o.waiting.shift()
   if (next === undefined) o.freeSlots.push(slot)
   else o.queue.push(outgoing(SEAL, { slot, ticket: next }))
+}
+
+function takeStampBack(o: Outbox, slot: number): void {
+  Atomics.exchange(o.words, epochAt(o.memory.layout, slot) + SLOT_STAMP, 0)
+}
+
+// ------------------------------------------------------------------------------- named consumers
+
+/**
+ * Opens a place. Unless it is fresh, makes a cut, so that nothing older is in the place's range. If
+ * that can't be done now, the range begins with the open epoch: some keys too many, and none too
+ * few.
+ */
+export function openPlace(o: Outbox, isFresh: boolean): Place {
+  const place = newPlace(isFresh)
+  if (!isFresh && o.queue.length === 0 && !o.isClosing) {
+    o.queue.push(outgoing(SEAL, { slot: -1 }))
+    if (!sendFirst(o)) o.queue.pop()
+  }
+  o.places.push(place)
+  return place
+}
+
+/** The consumer has dealt with what it holds. */
+export function commitPlace(o: Outbox, place: Place): void {
+  const { held } = place
+  place.held = -1
+  place.isFresh = false
+  if (held >= 0) freeSlot(o, held)
+  settled(o, place)
+}
+
+/**
+ * The consumer's next epoch has the keys of the one that it holds. From here on its slot may change,
+ * so readers lose it at once.
+ */
+export function restorePlace(o: Outbox, place: Place): void {
+  const { held } = place
+  place.held = -1
+  if (held < 0) return
+  if (place.isClosed) freeSlot(o, held)
+  else if (place.isFresh) {
+    freeSlot(o, held)
+    dropBacklog(o, place) // its next epoch says that everything has changed
+  } else {
+    takeStampBack(o, held)
+    if (place.backlog < 0) place.backlog = held
+    else place.older = held
+  }
+  settled(o, place)
+}
+
+/** Ends a place. What it holds stays readable until it is settled. */
+export function closePlace(o: Outbox, place: Place): void {
+  if (place.isClosed) return
+  place.isClosed = true
+  dropBacklog(o, place)
+  settled(o, place)
+}
+
+function dropBacklog(o: Outbox, place: Place): void {
+  const { backlog, older } = place
+  place.backlog = -1
+  place.older = -1
+  if (backlog >= 0) freeSlot(o, backlog)
+  if (older >= 0) freeSlot(o, older)
+}
+
+function settled(o: Outbox, place: Place): void {
+  if (place.isClosed && place.held < 0 && o.places.includes(place))
+    o.places.splice(o.places.indexOf(place), 1)
+  admitWaiting(o)
+}
+
+/** Queues the seals of consumers that waited until theirs was settled. */
+function admitWaiting(o: Outbox): void {
+  if (o.isClosing) return
+  for (let i = 0; i < o.waiting.length; i++) {
+    const ticket = o.waiting[i]
+    if (ticket.place === undefined || ticket.place.held >= 0) continue
+    o.waiting.splice(i, 1)
+    if (canSealNow(o, ticket.place)) queueSeal(o, ticket)
+    else o.waiting.splice(i, 0, ticket)
+  }
+}
+
+/** The slot of a place's last epoch, once the aggregator has executed STOP. */
+export function lastSlotOf(o: Outbox, place: Place): number {
+  return place.backlog >= 0 ? place.backlog : o.openSlot
 }
 
 // ----------------------------------------------------------------------------------- what goes out
@@ -277,19 +405,52 @@ export function sendFirst(o: Outbox): boolean {
   if (kind === DRAIN) {
     o.draining.push({ position: settledTail(memory), ticket: ticket! })
   } else if (kind === SEAL) {
-    if (!push(memory, controlToken(SEAL, epochPayload(slot, o.epoch + 1)))) return false
-    o.sealing.push({ ticket: ticket!, id: o.epoch, slot: o.openSlot, staged: 0, abandoned: false })
-    o.openSlot = slot
-    o.epoch++
+    if (!(slot < 0 ? sendPlanned(o, ticket) : sendSeal(o, slot, ticket, o.openSlot, 0)))
+      return false
   } else if (kind === RESTORE) {
     if (!push(memory, controlToken(RESTORE, epochPayload(slot, epoch)))) return false
   } else if (kind === REAP) {
     if (!push(memory, controlToken(REAP, writerPayload(writer, generation)))) return false
   } else {
     if (kind === STOP) refuseMarks(o)
+    if (kind === STOP && memory.layout.maxConsumers > 0)
+      storePlan(o.words, o.epoch & EPOCH_MASK, planLast(o.places, o.openSlot))
     if (!push(memory, controlToken(kind, 0))) return false
   }
   o.queue.shift()
+  return true
+}
+
+function sendSeal(
+  o: Outbox,
+  open: number,
+  ticket: Ticket | undefined,
+  promised: number,
+  own: number,
+): boolean {
+  if (!push(o.memory, controlToken(SEAL, epochPayload(open, o.epoch + 1)))) return false
+  const abandoned = ticket === undefined
+  o.sealing.push({ ticket, id: o.epoch, slot: promised, own, staged: 0, abandoned })
+  o.openSlot = open
+  o.epoch++
+  return true
+}
+
+/** Sends a SEAL with the plan for the epoch that it seals. */
+function sendPlanned(o: Outbox, ticket: Ticket | undefined): boolean {
+  if (o.sealing.length >= CUTS_MAX) return false
+  const place = ticket?.place
+  const plan = planCut(o.places, o.openSlot, o.freeSlots, place)
+  if (plan === undefined) return false
+  storePlan(o.words, o.epoch & EPOCH_MASK, plan)
+  if (!sendSeal(o, plan.open, ticket, plan.promised, plan.own)) return false
+  if (place !== undefined) {
+    place.held = plan.promised
+    place.backlog = -1
+    place.older = -1
+  }
+  for (const [other, backlog] of plan.backlogs) other.backlog = backlog
+  o.freeSlots.splice(0, o.freeSlots.length, ...plan.free)
   return true
 }
 
@@ -385,9 +546,20 @@ export function takeSealed(o: Outbox): Sealing | undefined {
   )
     throw corruptCur(cur)
   if (epochDistance(epochOfCur(cur), (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined
+  if (o.memory.layout.maxConsumers > 0 && !isMerged(o, o.sealing[0])) return undefined
   const sealing = o.sealing.shift()!
-  if (!sealing.abandoned) stamp(o, sealing.slot, sealing.id)
+  if (sealing.abandoned) admitWaiting(o)
+  else stamp(o, sealing.slot, sealing.id)
   return sealing
+}
+
+/** Whether the merges are made that a cut's hand-out waits for. */
+function isMerged(o: Outbox, { id, own }: Sealing): boolean {
+  const { words } = o
+  const job = Atomics.load(words, JOB_EPOCH)
+  if (job === 0) return false
+  const beyond = epochDistance(job - 1, id & EPOCH_MASK)
+  return beyond > 0 || (beyond === 0 && Atomics.load(words, JOB_INDEX) >= own)
 }
 
 /** From here on other threads may read the epoch that is sealed in the slot. */

@@ -26,6 +26,7 @@ const RUNTIME = pathToFileURL(join(ROOT, 'spec/check/runtime.mjs')).href
 export const CORE = [
   'memory/total',
   'memory/slot',
+  'memory/plan',
   'ring/token',
   'ring/start',
   'ring/ring',
@@ -37,6 +38,7 @@ export const CORE = [
   'aggregator/state',
   'aggregator/step',
   'aggregator/effects',
+  'aggregator/merges',
   'aggregator/publish',
   'aggregator/superset',
   'aggregator/open-epoch',

@@ -11,6 +11,7 @@ type CoreName =
   | NamesOf<typeof import('../../lib/memory/map.js')>
   | NamesOf<typeof import('../../lib/memory/memory.js')>
   | NamesOf<typeof import('../../lib/memory/slot.js')>
+  | NamesOf<typeof import('../../lib/memory/plan.js')>
   | NamesOf<typeof import('../../lib/memory/start.js')>
   | NamesOf<typeof import('../../lib/memory/total.js')>
   | NamesOf<typeof import('../../lib/ring/ancestors.js')>
@@ -22,6 +23,7 @@ type CoreName =
   | NamesOf<typeof import('../../lib/ring/token.js')>
   | NamesOf<typeof import('../../lib/aggregator/effects.js')>
   | NamesOf<typeof import('../../lib/aggregator/park.js')>
+  | NamesOf<typeof import('../../lib/aggregator/merges.js')>
   | NamesOf<typeof import('../../lib/aggregator/state.js')>
   | NamesOf<typeof import('../../lib/aggregator/step.js')>
   | NamesOf<typeof import('../../lib/aggregator/publish.js')>

@@ -225,6 +225,7 @@ export function smallMemory({
       laneTextBytes: 64,
       maxStringsPerEpoch: 0,
       maxStringBytesPerEpoch: 64,
+      maxConsumers: 0,
       batchSize: 8,
       flushIntervalMs: 0,
       onFull: 'reject',

@@ -6,6 +6,7 @@ import type { EpochCounts, HandedOut } from '../handed-out.js'
 import { stopped } from '../lifecycle.js'
 import { forSlot, type PendingCall } from '../long-waits.js'
 import { abandonSeal, canSealNow, requestSeal, takeSealed, TOO_LATE } from '../outbox.js'
+import type { Place } from '../places.js'
 import { SealTimes } from '../seal-times.js'
 import type { Sender } from '../sender.js'
 import type { Context, PendingKind } from './kind.js'
@@ -16,6 +17,8 @@ export interface Advance extends Waiting<SealedEpoch> {
   readonly startedAt: number
   /** The epochs that the calling reader was handed. The sealed epoch joins them. */
   readonly epochs: HandedOut
+  /** Of the named consumer that calls. */
+  readonly place?: Place | undefined
   /** Listeners were told that it waits for a slot. */
   isTold?: boolean
 }
@@ -109,7 +112,9 @@ export class Advances implements PendingKind {
 
   fail(reason: unknown): void {
     const { waiting, sealing } = this.#context.outbox
-    const inRing = sealing.map(({ ticket }) => ticket as Advance)
+    const inRing = sealing.flatMap(({ ticket }) =>
+      ticket === undefined ? [] : [ticket as Advance],
+    )
     for (const advance of [...(waiting as Advance[]), ...inRing, ...this.#queued()]) {
       this.abandon(advance)
       advance.reject(reason)
@@ -119,11 +124,14 @@ export class Advances implements PendingKind {
   waits(): PendingCall[] {
     const { waiting, sealing } = this.#context.outbox
     const call = 'advanceEpoch()'
+    const inRing = sealing
+      .filter(({ abandoned }) => !abandoned)
+      .map(({ ticket }) => ticket as Advance)
     const forWhat = (): string => forSlot(this.#unsettled())
     return [
       ...waiting.map((wait) => ({ call, wait, forWhat })),
       ...this.#queued().map((wait) => ({ call, wait })),
-      ...sealing.filter(({ abandoned }) => !abandoned).map(({ ticket: wait }) => ({ call, wait })),
+      ...inRing.map((wait) => ({ call, wait })),
     ]
   }
 
