@@ -3,7 +3,6 @@ import {
   BATCHES,
   CUR,
   epochAt,
-  FLAG_EVERYTHING,
   FLAG_FAULT,
   FORM_FILTER,
   HARVESTED,
@@ -54,7 +53,7 @@ import {
 import { textsHold } from '../set/text-set.js'
 import { beginMerges } from './merges.js'
 import { insertKeys } from './open-epoch.js'
-import { publishCount, raiseFlag } from './publish.js'
+import { publishCount, raiseEverything, raiseFlag, raiseFlags } from './publish.js'
 import { type Aggregator, emptySlot, enterSlot, storeSlot } from './state.js'
 import { addFilter, turn } from './superset.js'
 import { insertMixed, insertRecords, passTexts } from './texts.js'
@@ -137,7 +136,7 @@ export function takeControl(a: Aggregator, token: number, lane: number): void {
       restore(a, slotOfPayload(payload), epochOfPayload(payload))
       break
     case EVERYTHING:
-      raiseFlag(a, FLAG_EVERYTHING)
+      raiseEverything(a, payload + 1)
       break
     case CLOSE:
     case REAP:
@@ -190,7 +189,7 @@ function seal(a: Aggregator, slot: number, epoch: number): void {
 function restore(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
   const header = readSealedSlot(memory, slot, epoch)
-  const { count, flags, textEnd, textCount, textBytes } = header
+  const { count, textEnd, textCount, textBytes } = header
   const at = epochAt(memory.layout, slot)
   if (Atomics.load(words, at + SLOT_RESTORED) === epoch + 1) return
   const arena = at + memory.layout.arena
@@ -203,7 +202,7 @@ function restore(a: Aggregator, slot: number, epoch: number): void {
     turn(a)
     addFilter(a, slot)
   }
-  raiseFlag(a, flags)
+  raiseFlags(a, header)
   Atomics.store(words, at + SLOT_RESTORED, epoch + 1)
 }
 
@@ -222,7 +221,8 @@ function free(a: Aggregator, lane: number, generation: number): void {
     throw new Error(`a lane holds ${n} keys, of ${memory.layout.laneCapacity} that it can`)
   insertLane(a, lane, start, n)
   publishCount(a)
-  if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) raiseFlag(a, FLAG_EVERYTHING)
+  const everything = Atomics.load(words, lane + LANE_EVERYTHING)
+  if (everything !== 0) raiseEverything(a, everything)
   setTotal(words, HARVESTED, INTENT_HARVESTED, n)
   passKeys(a, lane, n)
   freeLane(words, lane, owner, n)

@@ -3,6 +3,8 @@ import {
   epochAt,
   FLAG_FAULT,
   FORM_FILTER,
+  GATHERED_KEYS,
+  GATHERED_MAX,
   JOB_EPOCH,
   JOB_FAILURES,
   JOB_FILTER,
@@ -15,12 +17,12 @@ import {
   SLOT_DIRTY,
   SLOT_EPOCH,
 } from '../memory/map.js'
-import { isNewTarget, readPlan, sourceOf, targetOf } from '../memory/plan.js'
+import { choiceOf, isNewTarget, readChoice, readPlan, sourceOf, targetOf } from '../memory/plan.js'
 import { openCheckOf, readSealedSlot, readSlot, type SlotHeader } from '../memory/slot.js'
 import { keysAt, textsAt } from '../memory/table-size.js'
 import { HEAD_AT, recordWords, textsHold } from '../set/text-set.js'
 import { insertKeys } from './open-epoch.js'
-import { publishCount, raiseFlag } from './publish.js'
+import { publishCount, raiseFlag, raiseFlags } from './publish.js'
 import { type Aggregator, emptySlot, enterSlot, loadSlot, rebuildSlot, storeSlot } from './state.js'
 import { addFilterPart, turn } from './superset.js'
 import { insertRecords } from './texts.js'
@@ -87,18 +89,20 @@ export function stepMerge(a: Aggregator): void {
     giveUp(a, slot, isNewTarget(merge))
     return
   }
+  const choice = choiceOf(merge)
+  if (target.slot < 0) a.chosen = choice < 0 ? undefined : readChoice(words, choice)
   const from = readSource(a, source)
   if (target.slot !== slot) enterTarget(a, slot, isNewTarget(merge), from)
   const at = epochAt(layout, source)
   if (words[JOB_KEYS] < from.count) {
     const done = Math.min(words[JOB_KEYS] + STEP_KEYS, from.count)
-    insertKeys(target, at + layout.log + words[JOB_KEYS] * 2, at + layout.log + done * 2)
+    insertChosen(a, at + layout.log + words[JOB_KEYS] * 2, at + layout.log + done * 2)
     publishCount(target)
     words[JOB_KEYS] = done
   } else if (words[JOB_TEXTS] < from.textEnd) {
     const arena = at + layout.arena
     const done = textsOfStep(a, arena, words[JOB_TEXTS], from.textEnd)
-    insertRecords(target, arena + words[JOB_TEXTS], arena + done)
+    if (wants(a, 0)) insertRecords(target, arena + words[JOB_TEXTS], arena + done)
     words[JOB_TEXTS] = done
   } else if (from.form === FORM_FILTER && words[JOB_FILTER] < layout.filterCells * 2) {
     turn(target)
@@ -106,9 +110,34 @@ export function stepMerge(a: Aggregator): void {
     addFilterPart(target, source, words[JOB_FILTER], done)
     words[JOB_FILTER] = done
   } else {
-    raiseFlag(target, from.flags)
+    raiseFlags(target, { ...from, namespaces: from.namespaces.filter((each) => wants(a, each)) })
     endMerge(a)
   }
+}
+
+/** Whether the consumer that the merge is for wants a namespace. Texts are in namespace 0. */
+function wants({ chosen }: Aggregator, namespace: number): boolean {
+  return chosen === undefined || chosen.includes(namespace)
+}
+
+/** Inserts those of the keys in words[at .. end) that are wanted. */
+function insertChosen(a: Aggregator, at: number, end: number): void {
+  const { words, target, chosen } = a
+  if (chosen === undefined) {
+    insertKeys(target, at, end)
+    return
+  }
+  let n = 0
+  for (; at < end; at += 2) {
+    if (!chosen.includes(words[at + 1] >>> 0)) continue
+    words[GATHERED_KEYS + n * 2] = words[at]
+    words[GATHERED_KEYS + n * 2 + 1] = words[at + 1]
+    n++
+    if (n < GATHERED_MAX) continue
+    insertKeys(target, GATHERED_KEYS, GATHERED_KEYS + n * 2)
+    n = 0
+  }
+  insertKeys(target, GATHERED_KEYS, GATHERED_KEYS + n * 2)
 }
 
 /** Where a step ends that begins so many words behind the arena's begin. */

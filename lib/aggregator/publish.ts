@@ -1,18 +1,52 @@
 import {
+  FLAG_EVERYTHING,
+  FLAG_NAMESPACES,
+  NAMESPACES_MAX,
   SLOT_COUNT,
   SLOT_FILL,
   SLOT_FLAGS,
+  SLOT_NAMESPACES,
   SLOT_TEXT_BYTES,
   SLOT_TEXT_COUNT,
   SLOT_TEXT_END,
   SLOT_ZERO,
 } from '../memory/map.js'
+import type { SlotHeader } from '../memory/slot.js'
 import type { SlotState } from './state.js'
 
 /** Notes why the epoch is not exact. */
 export function raiseFlag(a: SlotState, flags: number): void {
   a.flags |= flags
   a.words[a.openAt + SLOT_FLAGS] = a.flags
+}
+
+/**
+ * Notes that a namespace has changed as a whole. One more than there are places for makes it
+ * everything.
+ */
+export function raiseNamespace(a: SlotState, namespace: number): void {
+  const { words, openAt, namespaces } = a
+  if (namespaces.includes(namespace)) return
+  if (namespaces.length === NAMESPACES_MAX) {
+    raiseFlag(a, FLAG_EVERYTHING)
+    return
+  }
+  namespaces.push(namespace)
+  words[openAt + SLOT_NAMESPACES + namespaces.length] = namespace
+  words[openAt + SLOT_NAMESPACES] = namespaces.length
+  raiseFlag(a, FLAG_NAMESPACES)
+}
+
+/** Notes all that a sealed epoch says of why it is not exact. */
+export function raiseFlags(a: SlotState, { flags, namespaces }: SlotHeader): void {
+  raiseFlag(a, flags & ~FLAG_NAMESPACES)
+  for (const namespace of namespaces) raiseNamespace(a, namespace)
+}
+
+/** What EVERYTHING tokens and LANE_EVERYTHING say: 1 is everything, n + 2 is namespace n. */
+export function raiseEverything(a: SlotState, what: number): void {
+  if (what === 1) raiseFlag(a, FLAG_EVERYTHING)
+  else raiseNamespace(a, what - 2)
 }
 
 /** Stores the log's count. From here on the keys are in, even if this thread dies. */

@@ -22,6 +22,7 @@ import {
   SLOT_FLAGS,
   SLOT_FORM,
   SLOT_GROWTH,
+  SLOT_NAMESPACES,
   SLOT_RESTORED,
   SLOT_TEXT_BYTES,
   SLOT_TEXT_COUNT,
@@ -81,6 +82,8 @@ export interface SlotState {
   flags: number
   /** FORM_*. */
   form: number
+  /** Namespaces that have changed as a whole. */
+  readonly namespaces: number[]
   /** Its numbers. */
   readonly set: SetState
   /** Its texts. */
@@ -144,6 +147,8 @@ export interface Aggregator extends SlotState {
   jobEpoch: number
   mergesLeft: number
   readonly target: SlotState
+  /** The namespaces that its consumer wants; undefined: all. */
+  chosen: readonly number[] | undefined
   /** The step in hand is one of a merge, and not of the token at head. */
   isMerging: boolean
   /** Tokens handled since the last doChores(). */
@@ -199,6 +204,7 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     stagedSeen: new Int32Array(maxWriters),
     jobEpoch: 0,
     mergesLeft: 0,
+    chosen: undefined,
     isMerging: false,
     sinceChores: 0,
     skip: false,
@@ -216,6 +222,7 @@ function newSlotState(memory: Memory): SlotState {
     textGrowth: 0,
     flags: 0,
     form: FORM_EXACT,
+    namespaces: [],
     set: {
       words,
       log: 0,
@@ -363,6 +370,7 @@ export function loadSlot(a: SlotState, slot: number, header: SlotHeader): void {
   a.textGrowth = header.textGrowth
   a.flags = header.flags
   a.form = header.form
+  a.namespaces.push(...header.namespaces)
   a.filter.fill = header.fill
   set.count = header.count
   set.zero = header.zero
@@ -409,6 +417,7 @@ export function enterSlot(a: SlotState, slot: number): void {
   a.textGrowth = 0
   a.flags = 0
   a.form = FORM_EXACT
+  a.namespaces.length = 0
   a.filter.at = a.openAt + layout.table
   a.filter.fill = 0
   set.log = a.openAt + layout.log
@@ -431,6 +440,7 @@ export function emptySlot(a: SlotState, slot: number, check: number): void {
   words[at + SLOT_ZERO] = 0
   Atomics.store(words, at + SLOT_FORM, FORM_EXACT)
   words[at + SLOT_FILL] = 0
+  words[at + SLOT_NAMESPACES] = 0
   words[at + SLOT_FLAGS] = 0
   words[at + SLOT_GROWTH] = 0
   Atomics.store(words, at + SLOT_COUNT, 0)
@@ -455,6 +465,9 @@ export function storeSlot(a: SlotState, epoch: number): void {
   words[openAt + SLOT_CHECK] = openCheckOf(epoch)
   words[openAt + SLOT_EPOCH] = epoch
   words[openAt + SLOT_FLAGS] = a.flags
+  words[openAt + SLOT_NAMESPACES] = a.namespaces.length
+  for (let i = 0; i < a.namespaces.length; i++)
+    words[openAt + SLOT_NAMESPACES + 1 + i] = a.namespaces[i]
   words[openAt + SLOT_GROWTH] = a.growth
   words[openAt + SLOT_TEXT_GROWTH] = a.textGrowth
   words[openAt + SLOT_TEXT_COUNT] = texts.count
@@ -474,5 +487,6 @@ export function storeSlot(a: SlotState, epoch: number): void {
     textBytes: texts.bytes,
     form: a.form,
     fill: a.filter.fill,
+    namespaces: a.namespaces,
   })
 }

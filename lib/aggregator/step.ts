@@ -3,7 +3,6 @@ import {
   BATCHES,
   EVENTS,
   FINISHED,
-  FLAG_EVERYTHING,
   FLAG_UNPUBLISHED,
   HARVESTED,
   HEAD,
@@ -60,6 +59,7 @@ import {
 } from '../ring/token.js'
 import { abandon, hasText, holds, takeBatches, takeControl } from './effects.js'
 import { beginMerges, stepMerge } from './merges.js'
+import { raiseEverything } from './publish.js'
 import { type Aggregator, intentCheck, storeSlot } from './state.js'
 import { doChores, signal, wakeEveryWriter } from './wake.js'
 
@@ -294,7 +294,8 @@ function sealLast(a: Aggregator): void {
     const lane = laneAt(memory.layout, writer)
     if (!isOwned(Atomics.load(words, lane + LANE_OWNER))) continue
     if (words[lane + LANE_STAGED_END] !== a.readEnds[writer]) unpublished = true
-    if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) a.flags |= FLAG_EVERYTHING
+    const everything = Atomics.load(words, lane + LANE_EVERYTHING)
+    if (everything !== 0) raiseEverything(a, everything)
   }
   if (unpublished) a.flags |= FLAG_UNPUBLISHED
   storeSlot(a, a.epoch)

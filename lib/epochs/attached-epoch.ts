@@ -116,6 +116,7 @@ class AttachedEpoch implements EpochKeys {
   readonly reason: InexactReason | undefined
   readonly precision: EpochKeys['precision']
   readonly falsePositives: number
+  readonly everythingIn: readonly number[]
   readonly #id: number
   readonly #slot: number
   readonly #header: SlotHeader
@@ -138,6 +139,7 @@ class AttachedEpoch implements EpochKeys {
     this.reason = reasonFor(header.flags)
     this.precision = precisionOf(header)
     this.falsePositives = falsePositivesIn(memory?.layout, header)
+    this.everythingIn = header.namespaces
     this.#live =
       memory === undefined
         ? undefined
@@ -206,6 +208,10 @@ class AttachedEpoch implements EpochKeys {
   has(key: Key): boolean {
     if (this.#hasTexts && isTextKey(key)) return this.#hasText(key)
     readKey(key, scratch, 0)
+    if (isTextKey(key) && this.everythingIn.includes(0)) {
+      this.#check()
+      return true // its fingerprint tells no namespace
+    }
     return this.#has(scratch[0], scratch[1])
   }
 
@@ -276,7 +282,8 @@ class AttachedEpoch implements EpochKeys {
 
   #has(low: number, high: number): boolean {
     this.#check()
-    if (!this.exact) return this.#mayHave(low, high)
+    if (this.everythingIn.includes(high >>> 0)) return true
+    if (this.precision !== 'exact') return this.#mayHave(low, high)
     if (this.#memory === undefined || this.#header.count === 0) return false
     this.#set ??= setOf(this.#memory, this.#slot, this.#header)
     return this.#answer(findNumber(this.#live!, this.#set, low, high))
@@ -285,7 +292,8 @@ class AttachedEpoch implements EpochKeys {
   #hasText(key: string | Uint8Array): boolean {
     this.#check()
     const head = encodeForLookup(key)
-    if (!this.exact) {
+    if (this.everythingIn.includes(0)) return true
+    if (this.precision !== 'exact') {
       hashWords(encoded.words, head >>> 1, 0)
       return this.#mayHave(digest[0], digest[1])
     }
@@ -297,7 +305,7 @@ class AttachedEpoch implements EpochKeys {
     return this.#answer(findText(this.#live!, this.#texts, words, head, hash))
   }
 
-  /** has() of an epoch that is not exact, which always has a slot. */
+  /** has() of a superset, or of everything, which always has a slot. */
   #mayHave(low: number, high: number): boolean {
     if (this.precision === 'everything') return true
     this.#filter ??= filterOf(this.#memory!, this.#slot)

@@ -5,6 +5,7 @@ import {
   epochAt,
   FLAG_EVERYTHING,
   FLAG_FAULT,
+  FLAG_NAMESPACES,
   FLAG_OVERFLOW,
   FLAG_UNPUBLISHED,
   FORM_FILTER,
@@ -34,16 +35,18 @@ export function textFrom(words: Int32Array, at: number, head: number): string | 
 }
 
 export function reasonFor(flags: number): InexactReason | undefined {
-  if ((flags & FLAG_EVERYTHING) !== 0) return 'everything'
+  if ((flags & (FLAG_EVERYTHING | FLAG_NAMESPACES)) !== 0) return 'everything'
   if ((flags & FLAG_FAULT) !== 0) return 'fault'
   if ((flags & FLAG_UNPUBLISHED) !== 0) return 'unpublished'
   if ((flags & FLAG_OVERFLOW) !== 0) return 'overflow'
   return undefined
 }
 
+/** Of the keys outside of the namespaces that have changed as a whole. */
 export function precisionOf({ flags, form }: SlotHeader): EpochKeys['precision'] {
-  if (flags === 0) return 'exact'
-  return flags === FLAG_OVERFLOW && form === FORM_FILTER ? 'superset' : 'everything'
+  const others = flags & ~FLAG_NAMESPACES
+  if (others === 0) return 'exact'
+  return others === FLAG_OVERFLOW && form === FORM_FILTER ? 'superset' : 'everything'
 }
 
 /** The probability that has() is true for a key that was not marked. */

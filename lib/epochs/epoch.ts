@@ -3,7 +3,7 @@ import type { Key, ReadonlyBigints, ReadonlyPairs } from '../keys.js'
 /**
  * Says why an epoch is not exact:
  *
- * - 'everything': a change was marked that no list of keys describes
+ * - 'everything': a change was marked that no list of keys describes, of all keys or of a namespace
  * - 'fault': a part of the aggregator's work failed again and again, and was given up
  * - 'unpublished': the tracker stopped while writers had keys staged
  * - 'overflow': more distinct keys than `maxKeysPerEpoch`, `maxStringsPerEpoch` or
@@ -59,6 +59,8 @@ export interface EpochKeys<K extends Key = Key> {
    * - 'exact': the list has all of them, and no other
    * - 'superset': the list has a part of them. `has()` is true for each of them, and for a few others
    * - 'everything': treat all keys as dirty; `has()` is true for every key
+   *
+   * This is about the keys outside of `everythingIn`.
    */
   readonly precision: 'exact' | 'superset' | 'everything'
   /**
@@ -66,6 +68,11 @@ export interface EpochKeys<K extends Key = Key> {
    * exact, 1 for 'everything'.
    */
   readonly falsePositives: number
+  /**
+   * The namespaces that changed as a whole: `has()` is true for each of their keys. An epoch with
+   * any is not exact.
+   */
+  readonly everythingIn: readonly number[]
 }
 
 /** What every reader of epochs hands out: the keys, and the two ways to settle them. */

@@ -1,5 +1,6 @@
 import { badHandle, isRevoked } from '../errors.js'
 import { checkVersion } from '../memory/handle.js'
+import { NAMESPACES_MAX } from '../memory/map.js'
 import { attachMemory, handleKind, type Memory } from '../memory/memory.js'
 import { faultOf, type SlotHeader } from '../memory/slot.js'
 
@@ -61,9 +62,10 @@ export function epochHandleOf(
     ...header,
     zero: header.zero ? 1 : 0,
   }
+  const namespaces = [...header.namespaces]
   const buffer = isEmpty(header) ? undefined : memory.words.buffer
   const { versionName, version } = handleKind('epoch')
-  const handle: unknown = { [versionName]: version, buffer, ...numbers }
+  const handle: unknown = { [versionName]: version, buffer, ...numbers, namespaces }
   return handle as EpochHandle
 }
 
@@ -74,12 +76,13 @@ export function epochHandleOf(
  */
 export function readEpochHandle(handle: unknown): EpochParts {
   const numbers = numbersOf(handle)
-  if (numbers === undefined) {
+  const namespaces = namespacesOf(handle)
+  if (numbers === undefined || namespaces === undefined) {
     attachMemory(handle, 'epoch') // says more about what is wrong, if the memory is
     throw badHandle('"handle" must be epoch.handle, got one without what was known of the epoch')
   }
   const { id, slot, isKept, zero, ...counts } = numbers
-  const header: SlotHeader = { ...counts, zero: zero === 1 }
+  const header: SlotHeader = { ...counts, zero: zero === 1, namespaces }
   if (isEmpty(header)) {
     const kind = handleKind('epoch')
     checkVersion((handle as Readonly<Record<string, unknown>>)[kind.versionName], kind)
@@ -103,4 +106,12 @@ function numbersOf(handle: unknown): Numbers | undefined {
     numbers[name] = value as number
   }
   return numbers as Numbers
+}
+
+/** The namespaces of a handle, or undefined if they are not there. */
+function namespacesOf(handle: unknown): readonly number[] | undefined {
+  if (typeof handle !== 'object' || handle === null || isRevoked(handle)) return undefined
+  const { namespaces } = handle as { readonly namespaces?: unknown }
+  if (!Array.isArray(namespaces) || namespaces.length > NAMESPACES_MAX) return undefined
+  return namespaces.every(Number.isSafeInteger) ? (namespaces as readonly number[]) : undefined
 }

@@ -132,6 +132,11 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
    */
   readonly falsePositives: number
   /**
+   * The namespaces that changed as a whole, by `markEverything(namespace)`: `has()` is true for each
+   * of their keys. An epoch with any is not exact; `precision` is about the other keys.
+   */
+  readonly everythingIn: readonly number[]
+  /**
    * Keys that open writers had marked and not published at the cut: a later epoch has them. Only an
    * indication, because writers go on meanwhile. 0 after `await tracker.flushed()` if no writer has
    * marked since.
@@ -187,6 +192,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
     this.#bigints = settingsOf(memory.words).keys === 'bigint'
     this.exact = flags === 0
     this.reason = reasonFor(flags)
+    this.everythingIn = header.namespaces
     this.precision = precisionOf(header)
     this.falsePositives = falsePositivesIn(memory.layout, header)
   }
@@ -415,6 +421,10 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   has(key: Key): boolean {
     if (isTextKey(key) && this.#memory.layout.maxStringsPerEpoch > 0) return this.#hasText(key)
     readKey(key, scratch, 0)
+    if (isTextKey(key) && this.everythingIn.includes(0)) {
+      this.#check()
+      return true // its fingerprint tells no namespace
+    }
     return this.#has(scratch[0], scratch[1])
   }
 
@@ -510,7 +520,8 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
 
   #has(low: number, high: number): boolean {
     this.#check()
-    if (!this.exact) return this.#mayHave(low, high)
+    if (this.everythingIn.includes(high >>> 0)) return true
+    if (this.precision !== 'exact') return this.#mayHave(low, high)
     if (this.#header.count === 0) return false
     this.#set ??= setOf(this.#memory, this.#slot, this.#header)
     return contains(this.#set, low, high)
@@ -519,7 +530,8 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   #hasText(key: string | Uint8Array): boolean {
     this.#check()
     const head = encodeForLookup(key)
-    if (!this.exact) {
+    if (this.everythingIn.includes(0)) return true
+    if (this.precision !== 'exact') {
       hashWords(encoded.words, head >>> 1, 0)
       return this.#mayHave(digest[0], digest[1])
     }
@@ -528,7 +540,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
     return containsText(this.#texts, encoded.words, head)
   }
 
-  /** has() of an epoch that is not exact. */
+  /** has() of a superset, or of everything. */
   #mayHave(low: number, high: number): boolean {
     if (this.precision === 'everything') return true
     this.#filter ??= filterOf(this.#memory, this.#slot)

@@ -9,7 +9,7 @@
  * │        │ words   │     │                   │    keys   │    keys   │   │  log │ table  │   │   │
  * │        │         │     │                   │    text   │    text   │   │  arena, table │   │   │
  * └────────┴─────────┴─────┴───────────────────┴───────────┴───────────┴ … ┴───────────────┴ … ┴───┘
- * └─────── two pages ──────┘                                               └ page-aligned, 64 KiB
+ * └────── three pages ─────┘                                               └ page-aligned, 64 KiB
  * ```
  *
  * Words that different threads write lie at least one LINE (128 bytes: two cache lines, for the
@@ -236,12 +236,23 @@ export const PLANS = 16
 export const PLAN_CHECK = 0
 /** How many merges, and how many of them the epoch that is handed out waits for: << 8. */
 export const PLAN_COUNTS = 1
-/** The merges: source | target << 4 | isNew << 8. */
+/** The merges: source | target << 4 | isNew << 8 | (number of the choice + 1) << 9. */
 export const PLAN_MERGES = 2
 export const PLAN_MERGES_MAX = 14
 const PLAN_WORDS = PLAN_MERGES + PLAN_MERGES_MAX
 
-const RING = 2 * PAGE
+/**
+ * Tracker: the namespaces that a named consumer wants, by the number of its choice: how many, and
+ * which.
+ */
+export const CHOICES = PLAN + PLANS * PLAN_WORDS
+/** So many that one which was given up is used again only when no plan names it any more. */
+export const CHOICES_MAX = 20
+/** Numbers of namespaces that are kept apart, in an epoch slot and in a choice. */
+export const NAMESPACES_MAX = 24
+const CHOICE_WORDS = NAMESPACES_MAX + 1
+
+const RING = 3 * PAGE
 
 // ------------------------------------------------------------------------------------------ a lane
 
@@ -279,8 +290,8 @@ export const LANE_WAIT_US = LANE_WAITS + TOTAL
 /** Writer: the most keys that were in flight when it published. */
 export const LANE_IN_FLIGHT_PEAK = LANE_WAIT_US + TOTAL
 /**
- * Writer: 1 from markEverything() until the writer's EVERYTHING token is in the ring. A harvest
- * takes it along, and so does the end of the tracker.
+ * Writer: from markEverything() until the writer's EVERYTHING token is in the ring: 1, or the
+ * number of a namespace + 2. A harvest takes it along, and so does the end of the tracker.
  */
 export const LANE_EVERYTHING = LANE_IN_FLIGHT_PEAK + 1
 /** Writer: WAIT_FOR_SLOT or WAIT_FOR_ROOM while it waits, otherwise 0. */
@@ -346,12 +357,14 @@ export const SLOT_FILL = SLOT_FORM + 1
 export const SLOT_EPOCH = SLOT_FILL + 1
 /** 1 while epochs are merged into this slot: its tables may have keys that it does not count. */
 export const SLOT_DIRTY = SLOT_EPOCH + 1
+/** How many namespaces have changed as a whole, and their numbers behind that. */
+export const SLOT_NAMESPACES = SLOT_DIRTY + 1
 /**
  * Tracker: names the epoch that is sealed here, from the hand-out until it is settled (stampOf() in
  * memory/slot.ts); otherwise 0. Taken back before the slot is free. A reader on another thread
  * believes what it has copied out of the slot if the stamp is still that of its epoch.
  */
-export const SLOT_STAMP = SLOT_COUNT + LINE
+export const SLOT_STAMP = SLOT_COUNT + 2 * LINE
 const SLOT_HEADER = SLOT_STAMP + LINE
 
 export const FLAG_OVERFLOW = 1
@@ -360,6 +373,8 @@ export const FLAG_UNPUBLISHED = 4
 export const FLAG_FAULT = 8
 /** So many bits of the filter are set that it says little. FLAG_OVERFLOW is set beside it. */
 export const FLAG_SATURATED = 16
+/** Some namespaces have changed as a whole: see SLOT_NAMESPACES. */
+export const FLAG_NAMESPACES = 32
 
 /** Tables. Log and arena have all keys. */
 export const FORM_EXACT = 0
@@ -471,6 +486,11 @@ export function slotAt(layout: Layout, position: number): number {
 /** Word index of the plan of an epoch. */
 export function planAt(epoch: number): number {
   return PLAN + (epoch & (PLANS - 1)) * PLAN_WORDS
+}
+
+/** Word index of a consumer's choice of namespaces. */
+export function choiceAt(choice: number): number {
+  return CHOICES + choice * CHOICE_WORDS
 }
 
 /** Word index of the WAITERS word that has a writer's bit. */

@@ -1,5 +1,8 @@
 import { corruption } from '../errors.js'
 import {
+  choiceAt,
+  CHOICES_MAX,
+  NAMESPACES_MAX,
   PLAN_CHECK,
   PLAN_COUNTS,
   PLAN_MERGES,
@@ -21,9 +24,12 @@ export interface Plan {
   readonly own: number
 }
 
-/** Puts what is in one slot into another. isNew: what the other slot holds is of no use any more. */
-export function mergeWord(source: number, target: number, isNew: boolean): number {
-  return source | (target << 4) | (isNew ? 1 << 8 : 0)
+/**
+ * Puts what is in one slot into another. isNew: what the other slot holds is of no use any more.
+ * choice: the number of the namespaces that are wanted; -1: all.
+ */
+export function mergeWord(source: number, target: number, isNew: boolean, choice: number): number {
+  return source | (target << 4) | (isNew ? 1 << 8 : 0) | ((choice + 1) << 9)
 }
 
 export function sourceOf(merge: number): number {
@@ -36,6 +42,32 @@ export function targetOf(merge: number): number {
 
 export function isNewTarget(merge: number): boolean {
   return ((merge >>> 8) & 1) === 1
+}
+
+export function choiceOf(merge: number): number {
+  return (merge >>> 9) - 1
+}
+
+/** The tracker: stores which namespaces a consumer wants, before a plan names that choice. */
+export function storeChoice(
+  words: SharedWords,
+  choice: number,
+  namespaces: readonly number[],
+): void {
+  const at = choiceAt(choice)
+  words[at] = namespaces.length
+  for (let i = 0; i < namespaces.length; i++) words[at + 1 + i] = namespaces[i]
+}
+
+/** The aggregator: the namespaces of a choice. */
+export function readChoice(words: SharedWords, choice: number): readonly number[] {
+  const at = choiceAt(choice)
+  const count = choice < CHOICES_MAX ? words[at] : -1
+  if (count < 1 || count > NAMESPACES_MAX)
+    throw corruption(`choice ${choice} has ${count} namespaces`)
+  const namespaces: number[] = []
+  for (let i = 1; i <= count; i++) namespaces.push(words[at + i])
+  return namespaces
 }
 
 /**

@@ -3,18 +3,21 @@ import {
   epochAt,
   FLAG_EVERYTHING,
   FLAG_FAULT,
+  FLAG_NAMESPACES,
   FLAG_OVERFLOW,
   FLAG_SATURATED,
   FLAG_UNPUBLISHED,
   FORM_EXACT,
   FORM_FILTER,
   type Layout,
+  NAMESPACES_MAX,
   SLOT_CHECK,
   SLOT_COUNT,
   SLOT_FILL,
   SLOT_FLAGS,
   SLOT_FORM,
   SLOT_GROWTH,
+  SLOT_NAMESPACES,
   SLOT_TEXT_BYTES,
   SLOT_TEXT_COUNT,
   SLOT_TEXT_END,
@@ -23,6 +26,9 @@ import {
 } from './map.js'
 import type { Memory } from './memory.js'
 import { keysAt, textsAt } from './table-size.js'
+
+/** The largest number of a namespace. */
+export const NAMESPACE_MAX = 2 ** 22 - 1
 
 /** The header of an epoch slot, read and checked. */
 export interface SlotHeader {
@@ -45,9 +51,14 @@ export interface SlotHeader {
   readonly form: number
   /** Bits of the filter that are set. */
   readonly fill: number
+  /** Namespaces that have changed as a whole. */
+  readonly namespaces: readonly number[]
 }
 
-const FLAGS = FLAG_OVERFLOW | FLAG_EVERYTHING | FLAG_UNPUBLISHED | FLAG_FAULT | FLAG_SATURATED
+const FLAGS =
+  FLAG_OVERFLOW | FLAG_EVERYTHING | FLAG_UNPUBLISHED | FLAG_FAULT | FLAG_SATURATED | FLAG_NAMESPACES
+
+const NONE: readonly number[] = []
 
 /**
  * Reads the header of an epoch slot. All code that enters or reads a slot calls this or
@@ -84,15 +95,23 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
     textBytes,
     form,
     fill,
+    namespaces: (flags & FLAG_NAMESPACES) === 0 ? NONE : namespacesIn(words, at),
   }
   const fault = faultOf(layout, header)
   if (fault !== undefined) throw corruptSlot(slot, fault)
   return header
 }
 
+function namespacesIn(words: Memory['words'], at: number): readonly number[] {
+  const count = Math.min(words[at + SLOT_NAMESPACES], NAMESPACES_MAX)
+  const namespaces: number[] = []
+  for (let i = 1; i <= count; i++) namespaces.push(words[at + SLOT_NAMESPACES + i])
+  return namespaces
+}
+
 /** What is wrong with a header that the library cannot have made; undefined: nothing. */
 export function faultOf(layout: Layout, header: SlotHeader): string | undefined {
-  const { count, growth, flags, textEnd, textGrowth, textCount, form, fill } = header
+  const { count, growth, flags, textEnd, textGrowth, textCount, form, fill, namespaces } = header
   const cells = layout.smallestTable * 2 ** growth
   if (growth < 0 || cells > layout.largestTable)
     return `has a table that has doubled ${growth} times`
@@ -106,6 +125,10 @@ export function faultOf(layout: Layout, header: SlotHeader): string | undefined 
     return `has ${textEnd} words of text, of ${layout.arenaWords} that it can`
   if (textCount < 0 || textCount > textsAt(layout, textCells))
     return `has ${textCount} texts in a table of ${textCells} cells`
+  if (((flags & FLAG_NAMESPACES) !== 0) !== namespaces.length > 0)
+    return `has ${namespaces.length} namespaces, and flags ${flags}`
+  if (namespaces.some((namespace) => namespace < 0 || namespace > NAMESPACE_MAX))
+    return `has namespaces ${namespaces.join(', ')}`
   if (form < FORM_EXACT || form > FORM_FILTER) return `has form ${form}`
   if (form !== FORM_EXACT && (flags & FLAG_OVERFLOW) === 0)
     return `has form ${form}, and no overflow`
@@ -170,7 +193,9 @@ export function checkOf(epoch: number, header: SlotHeader): number {
   const { count, growth, zero, flags, textEnd, textGrowth, textCount, textBytes } = header
   const numbers = mixed(mixed(mixed(epoch, count), growth), (flags << 1) | (zero ? 1 : 0))
   const texts = mixed(mixed(mixed(mixed(numbers, textEnd), textGrowth), textCount), textBytes)
-  return mixed(mixed(texts, header.form), header.fill) | 1
+  let check = mixed(mixed(texts, header.form), header.fill)
+  for (const namespace of header.namespaces) check = mixed(check, namespace)
+  return check | 1
 }
 
 /** A hash of two words. */

@@ -91,9 +91,9 @@ export class Control implements Context {
     this.reaps.requestThread(threadId)
   }
 
-  /** Makes the open epoch say 'everything': no list of keys describes the change. */
-  markEverything(): void {
-    requestEverything(this.outbox)
+  /** Makes the open epoch say 'everything', of one namespace if there is one. */
+  markEverything(namespace: number | undefined): void {
+    requestEverything(this.outbox, namespace)
     this.poke()
   }
 

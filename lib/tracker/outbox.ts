@@ -19,7 +19,7 @@ import {
   SLOT_STAMP,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { storePlan } from '../memory/plan.js'
+import { storeChoice, storePlan } from '../memory/plan.js'
 import { stampOf } from '../memory/slot.js'
 import { push, settledTail } from '../ring/ring.js'
 import {
@@ -72,6 +72,8 @@ export interface Outbox {
   readonly waiting: Ticket[]
   /** Of each named consumer. Without one, the tracker's own epochs take any slot. */
   readonly places: Place[]
+  /** Of each choice of namespaces, the epoch up to which a plan may have named it. */
+  readonly chosenUntil: number[]
   /** Seals that are in the ring, oldest first. */
   readonly sealing: Sealing[]
   /** Restores that are not done. */
@@ -95,6 +97,8 @@ export interface Outgoing {
   readonly epoch: number
   readonly writer: number
   readonly generation: number
+  /** Of an EVERYTHING: 0, or the number of a namespace + 1. */
+  readonly what: number
   readonly ticket: Ticket | undefined
 }
 
@@ -153,6 +157,7 @@ export function openOutbox(memory: Memory, firstEpoch: number): Outbox {
     queue: [],
     waiting: [],
     places: [],
+    chosenUntil: [],
     sealing: [],
     restoring: [],
     reaping: [],
@@ -163,7 +168,16 @@ export function openOutbox(memory: Memory, firstEpoch: number): Outbox {
 }
 
 function outgoing(kind: ControlKind | typeof DRAIN, fields: Partial<Outgoing>): Outgoing {
-  return { kind, slot: 0, epoch: 0, writer: 0, generation: 0, ticket: undefined, ...fields }
+  return {
+    kind,
+    slot: 0,
+    epoch: 0,
+    writer: 0,
+    generation: 0,
+    what: 0,
+    ticket: undefined,
+    ...fields,
+  }
 }
 
 // ------------------------------------------------------------------------------- what is asked for
@@ -257,8 +271,8 @@ export function requestRestore(
   o.queue.push(outgoing(RESTORE, { slot, epoch, ticket }))
 }
 
-export function requestEverything(o: Outbox): void {
-  o.queue.push(outgoing(EVERYTHING, {}))
+export function requestEverything(o: Outbox, namespace?: number): void {
+  o.queue.push(outgoing(EVERYTHING, { what: namespace === undefined ? 0 : namespace + 1 }))
 }
 
 export function requestDrain(o: Outbox, ticket: object): void {
@@ -315,14 +329,26 @@ function takeStampBack(o: Outbox, slot: number): void {
  * that can't be done now, the range begins with the open epoch: some keys too many, and none too
  * few.
  */
-export function openPlace(o: Outbox, isFresh: boolean): Place {
-  const place = newPlace(isFresh)
+export function openPlace(o: Outbox, isFresh: boolean, namespaces?: readonly number[]): Place {
+  const place = newPlace(isFresh, namespaces === undefined ? -1 : chooseNamespaces(o, namespaces))
   if (!isFresh && o.queue.length === 0 && !o.isClosing) {
     o.queue.push(outgoing(SEAL, { slot: -1 }))
     if (!sendFirst(o)) o.queue.pop()
   }
   o.places.push(place)
   return place
+}
+
+/**
+ * Stores the namespaces that a consumer wants, under a number that no plan names which is still to be
+ * carried out. There are more numbers than places and cuts in flight together.
+ */
+function chooseNamespaces(o: Outbox, namespaces: readonly number[]): number {
+  const isTaken = (choice: number): boolean => o.places.some((place) => place.choice === choice)
+  let choice = 0
+  while (isTaken(choice) || (o.chosenUntil[choice] ?? -Infinity) > o.epoch - CUTS_MAX - 2) choice++
+  storeChoice(o.words, choice, namespaces)
+  return choice
 }
 
 /** The consumer has dealt with what it holds. */
@@ -371,8 +397,10 @@ function dropBacklog(o: Outbox, place: Place): void {
 }
 
 function settled(o: Outbox, place: Place): void {
-  if (place.isClosed && place.held < 0 && o.places.includes(place))
+  if (place.isClosed && place.held < 0 && o.places.includes(place)) {
     o.places.splice(o.places.indexOf(place), 1)
+    if (place.choice >= 0 && place.isPlanned) o.chosenUntil[place.choice] = o.epoch
+  }
   admitWaiting(o)
 }
 
@@ -401,7 +429,7 @@ export function lastSlotOf(o: Outbox, place: Place): number {
  */
 export function sendFirst(o: Outbox): boolean {
   const { memory } = o
-  const { kind, slot, epoch, writer, generation, ticket } = o.queue[0]
+  const { kind, slot, epoch, writer, generation, what, ticket } = o.queue[0]
   if (kind === DRAIN) {
     o.draining.push({ position: settledTail(memory), ticket: ticket! })
   } else if (kind === SEAL) {
@@ -413,9 +441,11 @@ export function sendFirst(o: Outbox): boolean {
     if (!push(memory, controlToken(REAP, writerPayload(writer, generation)))) return false
   } else {
     if (kind === STOP) refuseMarks(o)
-    if (kind === STOP && memory.layout.maxConsumers > 0)
-      storePlan(o.words, o.epoch & EPOCH_MASK, planLast(o.places, o.openSlot))
-    if (!push(memory, controlToken(kind, 0))) return false
+    const isPlanned = kind === STOP && memory.layout.maxConsumers > 0
+    const plan = isPlanned ? planLast(o.places, o.openSlot, o.freeSlots) : undefined
+    if (plan !== undefined) storePlan(o.words, o.epoch & EPOCH_MASK, plan)
+    if (!push(memory, controlToken(kind, what))) return false
+    for (const [place, backlog] of plan?.backlogs ?? []) place.backlog = backlog
   }
   o.queue.shift()
   return true
@@ -450,6 +480,7 @@ function sendPlanned(o: Outbox, ticket: Ticket | undefined): boolean {
     place.older = -1
   }
   for (const [other, backlog] of plan.backlogs) other.backlog = backlog
+  for (const each of o.places) each.isPlanned = true
   o.freeSlots.splice(0, o.freeSlots.length, ...plan.free)
   return true
 }

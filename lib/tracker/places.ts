@@ -22,10 +22,14 @@ export interface Place {
   isFresh: boolean
   /** Its owner has closed it: only what it holds is left of it. */
   isClosed: boolean
+  /** The number of the namespaces that it wants; -1: all. It is handed no slot that has others. */
+  readonly choice: number
+  /** A plan may have named its choice. */
+  isPlanned: boolean
 }
 
-export function newPlace(isFresh: boolean): Place {
-  return { held: -1, backlog: -1, older: -1, isFresh, isClosed: false }
+export function newPlace(isFresh: boolean, choice: number): Place {
+  return { held: -1, backlog: -1, older: -1, isFresh, isClosed: false, choice, isPlanned: false }
 }
 
 /** A cut: the plan for the aggregator, and where everything is once the token is in the ring. */
@@ -58,12 +62,21 @@ export function planCut(
   let promised = -1
   let isSealedTaken = false
   if (cutter !== undefined) {
-    const { backlog, older } = cutter
-    if (backlog >= 0) merges.push(mergeWord(sealed, backlog, false))
-    else isSealedTaken = true
-    promised = backlog >= 0 ? backlog : sealed
+    const { backlog, older, choice } = cutter
+    if (backlog >= 0) {
+      promised = backlog
+      merges.push(mergeWord(sealed, promised, false, choice))
+    } else if (choice < 0) {
+      promised = sealed
+      isSealedTaken = true
+    } else {
+      const next = free.pop()
+      if (next === undefined) return undefined
+      promised = next
+      merges.push(mergeWord(sealed, promised, true, choice))
+    }
     if (older >= 0) {
-      merges.push(mergeWord(older, promised, false))
+      merges.push(mergeWord(older, promised, false, choice))
       released.push(older)
     }
   }
@@ -72,15 +85,15 @@ export function planCut(
   for (const place of places) {
     if (place === cutter || place.isClosed || (place.isFresh && place.held < 0)) continue
     let target = place.backlog
-    if (target >= 0) merges.push(mergeWord(sealed, target, false))
-    else if (!isSealedTaken) {
+    if (target >= 0) merges.push(mergeWord(sealed, target, false, place.choice))
+    else if (!isSealedTaken && place.choice < 0) {
       target = sealed
       isSealedTaken = true
     } else {
       const next = free.pop()
       if (next === undefined) return undefined
       target = next
-      merges.push(mergeWord(sealed, target, true))
+      merges.push(mergeWord(sealed, target, true, place.choice))
     }
     backlogs.push([place, target])
   }
@@ -90,14 +103,24 @@ export function planCut(
 
 /**
  * Plans the last epoch: it goes into each backlog. A place without a backlog gets it as it is, and
- * several may, because no slot is used again.
+ * several may, because no slot is used again. One that wants some namespaces only gets a slot for
+ * them.
  */
-export function planLast(places: readonly Place[], sealed: number): Plan {
+export function planLast(
+  places: readonly Place[],
+  sealed: number,
+  freeSlots: readonly number[],
+): Plan & Pick<PlannedCut, 'backlogs'> {
+  const free = [...freeSlots]
   const merges: number[] = []
-  for (const { backlog, older, isClosed } of places) {
-    if (isClosed || backlog < 0) continue
-    merges.push(mergeWord(sealed, backlog, false))
-    if (older >= 0) merges.push(mergeWord(older, backlog, false))
+  const backlogs: [Place, number][] = []
+  for (const place of places) {
+    const { backlog, older, isClosed, choice } = place
+    if (isClosed || (backlog < 0 && choice < 0)) continue
+    const target = backlog < 0 ? free.pop()! : backlog
+    merges.push(mergeWord(sealed, target, backlog < 0, choice))
+    if (older >= 0) merges.push(mergeWord(older, target, false, choice))
+    backlogs.push([place, target])
   }
-  return { merges, own: merges.length }
+  return { merges, own: merges.length, backlogs }
 }

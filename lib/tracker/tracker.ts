@@ -6,6 +6,7 @@ import { TRACKER_THREAD } from '../memory/map.js'
 import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
 import type { KeyKind } from '../memory/settings.js'
 import { TIMER_MS_MAX } from '../memory/settings.js'
+import { NAMESPACE_MAX } from '../memory/slot.js'
 import { threadIdFor } from '../memory/thread.js'
 import {
   memoryFootprint,
@@ -446,7 +447,10 @@ export class DirtyTracker<K extends Key = Key>
    * says `exact: false`, reason 'everything'. Calls keep their order: an `advanceEpoch()` after it
    * has it. It cannot be refused.
    *
-   * @throws `ERR_DIRTYRING_STOPPED` after stop(), and the error that the tracker cannot recover
+   * @param namespace - only the pairs with this high half have changed: 0 to 2^22 - 1. Text keys and
+   * ids below 2^32 are in namespace 0. An epoch keeps 24 of them apart; with one more, everything
+   * has changed
+   * @throws TypeError and RangeError for another namespace; `ERR_DIRTYRING_STOPPED` after stop(), and the error that the tracker cannot recover
    * from
    *
    * @example
@@ -455,9 +459,10 @@ export class DirtyTracker<K extends Key = Key>
    * await tracker.consume(({ exact, reason }) => console.log(exact, reason)) // false everything
    * ```
    */
-  markEverything(): void {
+  markEverything(namespace?: number): void {
     this.#control.lifecycle.checkRunning()
-    this.#control.markEverything()
+    if (namespace !== undefined) checkWhole('namespace', namespace, 0, NAMESPACE_MAX)
+    this.#control.markEverything(namespace)
   }
 
   /**
