@@ -18,8 +18,10 @@ export type { Fingerprint }
  *   back.
  * - bigint: the 64 bits of the key, 0n to 2^64-1. For a signed id pass `BigInt.asUintN(64, id)`.
  * - string or Uint8Array: the text, or the bytes, themselves. An epoch gives them back as they were
- *   marked, lone surrogates included. A text and bytes of the same content are two keys. (With
- *   `maxStringsPerEpoch: 0`, and in a FingerprintSet, the key is the {@link fingerprint} instead.)
+ *   marked, lone surrogates included. A text and bytes of the same content are two keys. (In a
+ *   FingerprintSet, and where a tracker has no memory for text, the key is the {@link fingerprint}
+ *   instead. That is so with `maxStringsPerEpoch: 0`, and in `epoch.has()` with `keys: 'number'` or
+ *   'bigint'.)
  *
  * The id 7 and the bigint 7n are one key, and the string '7' is another. **Numeric keys up to
  * 2^53-1 come back as numbers**, also those that were marked as bigints. A value of another type is

@@ -36,6 +36,8 @@ export interface NumberRow extends Row {
   readonly isPowerOfTwo?: boolean
   /** Or `max`, where that is less. */
   readonly byDefault: number
+  /** It is about texts: 0 with a kind of keys that has none. */
+  readonly isOfText?: boolean
 }
 
 /** One of a few words, of which the first is the default; stored as its index. */
@@ -67,6 +69,11 @@ export interface ChoiceRow extends Row {
  * ```
  */
 export type KeyKind = 'any' | 'string' | 'number' | 'bigint' | 'bytes'
+
+/** Whether keys of a kind can be texts or bytes. */
+export function hasTexts(kind: KeyKind): boolean {
+  return kind !== 'number' && kind !== 'bigint'
+}
 
 export type OptionRow = NumberRow | ChoiceRow
 
@@ -122,21 +129,23 @@ export const OPTIONS = {
     max: 2 ** 28,
     byDefault: 2 ** 20,
   },
+  keys: {
+    word: KEY_KIND,
+    choices: ['any', 'string', 'number', 'bigint', 'bytes'],
+  },
   maxStringsPerEpoch: {
     word: MAX_STRINGS_PER_EPOCH,
     min: 0,
     max: 2 ** 26,
     byDefault: 2 ** 20,
+    isOfText: true,
   },
   maxStringBytesPerEpoch: {
     word: MAX_STRING_BYTES_PER_EPOCH,
     min: 1,
     max: 2 ** 31 - 1,
     byDefault: 2 ** 25,
-  },
-  keys: {
-    word: KEY_KIND,
-    choices: ['any', 'string', 'number', 'bigint', 'bytes'],
+    isOfText: true,
   },
   flushIntervalMs: {
     word: FLUSH_INTERVAL_MS,
