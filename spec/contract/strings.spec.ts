@@ -249,6 +249,27 @@ describe('an epoch with too much text', () => {
       [1, 2, '', 'abcdefgh', 'ij', bytes('')],
     ],
     [
+      'maxStringsPerEpoch',
+      { maxStringsPerEpoch: 2, maxKeysPerEpoch: 2 }, // the numbers just fit
+      ['a', 1, 2, 'b', 1],
+      ['c', 2, 'a'],
+      [1, 2, 'a', 'b'],
+    ],
+    [
+      'maxStringBytesPerEpoch',
+      { maxStringBytesPerEpoch: 10, maxKeysPerEpoch: 2 }, // the numbers just fit
+      ['abcdefgh', 1, 2, 'i'],
+      ['two', 2, 'i'],
+      [1, 2, 'abcdefgh', 'i'],
+    ],
+    [
+      'maxKeysPerEpoch',
+      { maxKeysPerEpoch: 2, maxStringsPerEpoch: 3, maxStringBytesPerEpoch: 12 },
+      ['abcdef', 1, 2, 'b', 1], // there is room for one more text
+      [3, 'b', 1],
+      [1, 2, 'abcdef', 'b'],
+    ],
+    [
       'maxKeysPerEpoch',
       { maxKeysPerEpoch: 2 },
       ['a', 1, 2, 'b', 1],
