@@ -686,6 +686,45 @@ describe('markMany() of texts', () => {
     expect([writer.staged, await take(tracker, hand)]).toEqual([0, []])
   })
 
+  it.each(['atomic', 'in parts'])(
+    'keeps a list whole whose getter marks texts of another list, or throws: %s',
+    async (how) => {
+      const tracker = await openInline()
+      const writer = tracker.openWriter()
+      const options = { atomic: how === 'atomic' }
+      const list = (name: string, inside: () => void, from: number): string[] => {
+        const keys = range(from, from + 40).map((i) => `${name} ${'x'.repeat(i)}`)
+        return Object.defineProperty([...keys], 20, { get: () => (inside(), keys[20]) })
+      }
+      const inner = (): unknown =>
+        writer.markMany(
+          list('inner', () => undefined, 0),
+          options,
+        )
+      const failing = (): never => {
+        throw new Error('from a getter')
+      }
+      expect(() => writer.markMany(list('refused', failing, 3), options)).toThrow('from a getter')
+      writer.markMany(
+        list('first', () => undefined, 5),
+        options,
+      )
+      writer.markMany(list('outer', inner, 7), options)
+      writer.markMany(
+        list('last', () => undefined, 1),
+        options,
+      )
+      const epoch = await tracker.advanceEpoch()
+      const plain = (name: string, from: number) => [...list(name, () => undefined, from)]
+      expect([...epoch.strings()]).toEqual([
+        ...plain('first', 5),
+        ...plain('inner', 0),
+        ...plain('outer', 7),
+        ...plain('last', 1),
+      ])
+    },
+  )
+
   it.each(['array', 'set'])('marks a long %s in parts with { atomic: false }', async (kind) => {
     const tracker = await openInline({ ...SMALL_RING, laneCapacity: 64, onFull: 'wait' })
     const writer = tracker.openWriter()
