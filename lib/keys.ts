@@ -288,14 +288,19 @@ export function checkKind(key: unknown, kind: KeyKind, name: string | number = '
 }
 
 /**
- * The same for a pair, which is a numeric key: an id only if its high half is small enough.
+ * The same for a pair, which is a numeric key: an id only if its high half is small enough. `index`:
+ * it is that pair of a list.
  *
  * @internal
  */
-export function checkPairOfKind(low: number, high: number, kind: KeyKind): void {
-  if (kind === 'string' || kind === 'bytes') throw otherKind(kind, 'low', low)
-  if (kind === 'number' && isHalf(high) && high >>> 0 > HIGH_MAX)
-    throw outOfRange('high', `at most ${HIGH_MAX}, the high half of 2^53-1`, high, MADE_WITH(kind))
+export function checkPairOfKind(low: number, high: number, kind: KeyKind, index?: number): void {
+  if (kind === 'string' || kind === 'bytes')
+    throw otherKind(kind, index === undefined ? 'low' : `pairs[${2 * index}]`, low)
+  if (kind === 'number' && isHalf(high) && high >>> 0 > HIGH_MAX) {
+    const name = index === undefined ? 'high' : `pairs[${2 * index + 1}]`
+    const most = `at most ${HIGH_MAX}, the high half of 2^53-1`
+    throw outOfRange(name, most, high, MADE_WITH(kind))
+  }
 }
 
 /**
@@ -305,7 +310,8 @@ export function checkPairOfKind(low: number, high: number, kind: KeyKind): void 
  */
 export function checkPairsOfKind(pairs: Pairs, kind: KeyKind): void {
   const count = pairCount(pairs)
-  for (let i = 0; i < count; i++) checkPairOfKind(pairs[2 * i], pairs[2 * i + 1], kind)
+  if (kind === 'bigint') return // each pair is one
+  for (let i = 0; i < count; i++) checkPairOfKind(pairs[2 * i], pairs[2 * i + 1], kind, i)
 }
 
 /** The high half of 2^53 - 1. */

@@ -887,18 +887,29 @@ describe('the option keys', () => {
         expect(epoch.has(key)).toBe(false) // a question is not a mark
       }
       const takesPairs = kind === 'any' || kind === 'number' || kind === 'bigint'
-      for (const mark of [
+      const marksOfPairs = [
         () => writer.markPair(7, 1),
         () => writer.markPairs(Uint32Array.of(7, 1)),
         () => writer.markPairs(Uint32Array.of(7, 1), { atomic: false }),
-      ])
+      ]
+      for (const mark of marksOfPairs)
         if (takesPairs) {
           expect(mark()).toBe(true)
           const id = 2 ** 32 + 7
           expect(await take(tracker)).toEqual([kind === 'bigint' ? BigInt(id) : id])
         } else {
-          expectError(thrown(mark), INVALID_ARG, `keys: '${kind}'`)
+          const of = kind === 'string' ? 'a string' : 'a Uint8Array'
+          const name = mark === marksOfPairs[0] ? 'low' : 'pairs[0]'
+          const parts = [`"${name}" must be ${of}, got 7`, `keys: '${kind}'`]
+          expectError(thrown(mark), INVALID_ARG, ...parts)
         }
+      if (kind === 'number')
+        expectError(
+          thrown(() => writer.markPairs(Uint32Array.of(7, 1, 8, 2 ** 21))),
+          OUT_OF_RANGE,
+          '"pairs[3]" must be at most 2097151',
+          `got ${2 ** 21}`,
+        )
       expect(writer.markMany([])).toBe(true)
       expect(await take(tracker)).toEqual([])
     },
