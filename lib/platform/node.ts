@@ -7,6 +7,7 @@ import {
   type HandleMessage,
   isHandleMessage,
   type Platform,
+  type Watching,
   WORKER_NAME,
 } from './platform.js'
 
@@ -29,19 +30,29 @@ const ANCESTRY = 'dirtyring.ancestry'
 
 /** Node, Bun and Deno. They give `node:worker_threads`: an import would stop bundlers for pages. */
 export function nodePlatform(threads: typeof WorkerThreads): Platform {
-  const { getEnvironmentData, setEnvironmentData, threadId } = threads
   const canBlock = mayBlock()
+  return {
+    threadId: threads.threadId,
+    ancestors: ancestorsOf(threads),
+    canBlock: () => canBlock,
+    turn: () => new Promise((resolve) => setImmediate(resolve)),
+  }
+}
+
+function ancestorsOf({ getEnvironmentData, threadId }: typeof WorkerThreads): readonly number[] {
+  const ancestry = (getEnvironmentData(ANCESTRY) ?? []) as unknown as readonly number[]
+  // If the first id is this thread's own, another copy of the library has left it here.
+  return ancestry[0] === threadId ? ancestry.slice(1) : ancestry
+}
+
+/** What they tell of the ends of threads. */
+export function nodeWatching(threads: typeof WorkerThreads): Watching {
+  const { setEnvironmentData, threadId } = threads
+  const ancestors = ancestorsOf(threads)
   const starts = new WorkerStarts()
   const endListeners = new Set<() => void>()
   /** The library adds one 'exit' listener to a worker: an emitter warns at its eleventh listener. */
   const exitListeners = new WeakMap<object, Set<(threadId: number) => void>>()
-  const ancestors = readAncestors()
-
-  function readAncestors(): readonly number[] {
-    const ancestry = (getEnvironmentData(ANCESTRY) ?? []) as unknown as readonly number[]
-    // If the first id is this thread's own, another copy of the library has left it here.
-    return ancestry[0] === threadId ? ancestry.slice(1) : ancestry
-  }
 
   const isThread = (worker: unknown): worker is Worker => worker instanceof threads.Worker
 
@@ -67,13 +78,9 @@ export function nodePlatform(threads: typeof WorkerThreads): Platform {
   }
 
   return {
-    threadId,
-    ancestors,
     announceParent() {
       setEnvironmentData(ANCESTRY, [threadId, ...ancestors])
     },
-    canBlock: () => canBlock,
-    turn: () => new Promise((resolve) => setImmediate(resolve)),
 
     watchWorker(worker, onExit) {
       if (!isThread(worker) && !isBunWorker(worker)) return undefined

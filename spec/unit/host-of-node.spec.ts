@@ -1,8 +1,14 @@
 import { EventEmitter } from 'node:events'
 import type * as WorkerThreads from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { adoptThread, nodePlatform, onThreadHandle, startThread } from '../../lib/platform/node.js'
-import type { AggregatorThread, Platform } from '../../lib/platform/platform.js'
+import {
+  adoptThread,
+  nodePlatform,
+  nodeWatching,
+  onThreadHandle,
+  startThread,
+} from '../../lib/platform/node.js'
+import type { AggregatorThread, Platform, Watching } from '../../lib/platform/platform.js'
 
 /** The little of a Worker that the library uses, in sight of a spec. */
 class FakeWorker extends EventEmitter {
@@ -39,8 +45,9 @@ interface Threads {
 const setEnvironmentData = jest.fn()
 
 /** The library's host, as a thread with number 7 loads it. */
-function load(threads: Partial<Threads> = {}): Platform {
-  return nodePlatform(fake(threads))
+function load(threads: Partial<Threads> = {}): Platform & Watching {
+  const node = fake(threads)
+  return { ...nodePlatform(node), ...nodeWatching(node) }
 }
 
 function fake(threads: Partial<Threads> = {}): typeof WorkerThreads {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import type { Platform } from '../../lib/platform/platform.js'
+import type { Platform, Watching } from '../../lib/platform/platform.js'
 import type * as Web from '../../lib/platform/web.js'
 
 interface PageEvent {
@@ -46,7 +46,7 @@ class PageWorker extends Ears {
 const page = globalThis as Record<string, unknown>
 const kept = new Map<string, unknown>()
 let scope: Ears
-let platform: Platform
+let platform: Platform & Watching
 let web: typeof Web
 let texts: string[]
 
@@ -70,7 +70,7 @@ beforeEach(async () => {
     page[name] = value
   }
   web = await import('../../lib/platform/web.js')
-  platform = web.webPlatform()
+  platform = { ...web.webPlatform(), ...web.webWatching() }
 })
 
 afterEach(() => {
