@@ -61,12 +61,6 @@ function withNumbers(context) {
         ? node
         : factory.createPropertyAssignment(node.name, literal(value, node.name.text))
     }
-    if (ts.isPropertyAccessExpression(node))
-      return factory.updatePropertyAccessExpression(
-        node,
-        ts.visitNode(node.expression, visit),
-        node.name,
-      )
     if (ts.isBinaryExpression(node)) {
       const value = valueOf(node)
       if (value !== undefined) return literal(value, node.getText())
@@ -106,15 +100,7 @@ function withoutNumbers(node) {
 
 /** Whether an identifier is read there, and does not name a member or a declaration. */
 function isUse(node) {
-  const { parent } = node
-  return !(
-    (ts.isPropertyAssignment(parent) && parent.name === node) ||
-    (ts.isBindingElement(parent) && (parent.name === node || parent.propertyName === node)) ||
-    (ts.isParameter(parent) && parent.name === node) ||
-    ts.isClassElement(parent) ||
-    ts.isImportSpecifier(parent) ||
-    ts.isExportSpecifier(parent)
-  )
+  return node.parent.name !== node && node.parent.propertyName !== node
 }
 
 /** The value of a constant that the source computes from numbers; undefined for anything else. */
