@@ -1,5 +1,5 @@
 /**
- * Bundles worker.ts, with all that it imports, into one script. As a program it writes the script
+ * Bundles alone.ts, with all that it imports, into one script. As a program it writes the script
  * into dist/aggregator/carried.js, which the library carries: node lib/aggregator/carry.js
  */
 import { writeFileSync } from 'node:fs'
@@ -22,7 +22,7 @@ const WITHOUT_KERNEL = {
 /** Runs as a classic script, as a module, and as CommonJS: it has no import, export or require. */
 export async function carriedText() {
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL('worker.ts', import.meta.url))],
+    entryPoints: [fileURLToPath(new URL('alone.ts', import.meta.url))],
     bundle: true,
     format: 'iife',
     platform: 'neutral',

@@ -181,7 +181,7 @@ export function startThread(threads: typeof WorkerThreads, code: string): Aggreg
       : cause
   }
   worker.unref()
-  return aggregatorThread(worker, true)
+  return aggregatorThread(worker)
 }
 
 const FORBIDDEN =
@@ -195,7 +195,7 @@ export function adoptThread(
 ): AggregatorThread | undefined {
   if (!(worker instanceof threads.Worker) || worker.threadId === -1) return undefined
   worker.unref()
-  return aggregatorThread(worker, false)
+  return aggregatorThread(worker)
 }
 
 export function onThreadHandle(threads: typeof WorkerThreads, listener: HandleListener): void {
@@ -204,11 +204,11 @@ export function onThreadHandle(threads: typeof WorkerThreads, listener: HandleLi
   parentPort.on('message', function receive(message: unknown) {
     if (!isHandleMessage(message)) return
     parentPort.off('message', receive)
-    listener(message.dirtyringAggregate, message.isAlone)
+    listener(message.dirtyringAggregate)
   })
 }
 
-function aggregatorThread(worker: Worker, isAlone: boolean): AggregatorThread {
+function aggregatorThread(worker: Worker): AggregatorThread {
   let cause = ''
   // Listen, because an error in the worker would end this process otherwise. The worker's exit
   // follows, and tells that the role is free.
@@ -218,7 +218,7 @@ function aggregatorThread(worker: Worker, isAlone: boolean): AggregatorThread {
   return {
     threadId: worker.threadId,
     postHandle(handle) {
-      worker.postMessage({ dirtyringAggregate: handle, isAlone } satisfies HandleMessage)
+      worker.postMessage({ dirtyringAggregate: handle } satisfies HandleMessage)
     },
     onExit(listener) {
       worker.once('exit', (code) => listener(cause === '' ? `exit code ${code}` : cause))

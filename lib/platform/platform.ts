@@ -56,6 +56,7 @@ export interface AggregatorThread {
    * Undefined if the host gives none. Such a host reports a worker's errors, but not its end.
    */
   readonly threadId: number | undefined
+  /** A worker of the library's gets the attached memory itself. */
   postHandle(handle: unknown): void
   /** Calls back once, when the worker runs no more code. `cause` says why it ended. */
   onExit(listener: (cause: string) => void): void
@@ -65,12 +66,9 @@ export interface AggregatorThread {
 /** The message of postHandle(). Its form tells it from other messages to a user's worker. */
 export interface HandleMessage {
   readonly dirtyringAggregate: unknown
-  /** The library started the worker. */
-  readonly isAlone: boolean
 }
 
-/** `isAlone` says that the library started this worker, for the aggregator only. */
-export type HandleListener = (handle: unknown, isAlone: boolean) => void
+export type HandleListener = (handle: unknown) => void
 
 export function isHandleMessage(message: unknown): message is HandleMessage {
   return typeof message === 'object' && message !== null && 'dirtyringAggregate' in message

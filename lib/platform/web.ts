@@ -139,7 +139,7 @@ export function onWebHandle(listener: HandleListener): void {
   const receive = (event: ScopeEvent): void => {
     if (!isHandleMessage(event.data)) return
     scope.removeEventListener('message', receive)
-    listener(event.data.dirtyringAggregate, event.data.isAlone)
+    listener(event.data.dirtyringAggregate)
   }
   scope.addEventListener('message', receive)
 }
@@ -196,7 +196,7 @@ function aggregatorThread(worker: WebWorker, isAlone: boolean, wayOut: string): 
   return {
     threadId: undefined,
     postHandle: (handle) =>
-      worker.postMessage({ dirtyringAggregate: handle, isAlone } satisfies HandleMessage),
+      worker.postMessage({ dirtyringAggregate: handle } satisfies HandleMessage),
     onExit: (listener) => (tell = listener),
     terminate() {
       if (isAlone) setTimeout(() => end('terminated'), CLOSING_MS)

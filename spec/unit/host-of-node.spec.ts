@@ -179,7 +179,7 @@ describe('the end of a thread of Node', () => {
 })
 
 describe("the handle that a tracker sends to a worker of the user's", () => {
-  const message = { dirtyringAggregate: 'the handle', isAlone: true }
+  const message = { dirtyringAggregate: 'the handle' }
 
   it('is taken once, and other messages are left alone', async () => {
     const port = new EventEmitter()
@@ -189,7 +189,7 @@ describe("the handle that a tracker sends to a worker of the user's", () => {
     expect(listener).not.toHaveBeenCalled()
     port.emit('message', message)
     port.emit('message', message)
-    expect(listener.mock.calls).toEqual([['the handle', true]])
+    expect(listener.mock.calls).toEqual([['the handle']])
     expect(port.listenerCount('message')).toBe(0)
   })
 
@@ -211,9 +211,7 @@ describe("the aggregator's thread, in Node", () => {
     expect(worker.unref).toHaveBeenCalledTimes(1)
     expect(seen.threadId).toBe(11)
     seen.postHandle('the handle')
-    expect(worker.postMessage.mock.calls).toEqual([
-      [{ dirtyringAggregate: 'the handle', isAlone: true }],
-    ])
+    expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 'the handle' }]])
   })
 
   it('names the ways out where permissions forbid threads, and lets other errors pass', async () => {
@@ -229,9 +227,7 @@ describe("the aggregator's thread, in Node", () => {
     const thread = adoptThread(threads, worker)!
     expect(worker.unref).toHaveBeenCalledTimes(1)
     thread.postHandle('the handle')
-    expect(worker.postMessage.mock.calls).toEqual([
-      [{ dirtyringAggregate: 'the handle', isAlone: false }],
-    ])
+    expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 'the handle' }]])
     await thread.terminate()
     expect(worker.terminate).toHaveBeenCalledTimes(1)
   })

@@ -132,7 +132,7 @@ describe("a page's host", () => {
       Array(2).fill(['blob:1', { type: 'module', name: 'dirtyring aggregator' }]),
     )
     expect(PageWorker.all[1].postMessage.mock.calls).toEqual([
-      [{ dirtyringAggregate: 'the handle', isAlone: true }],
+      [{ dirtyringAggregate: 'the handle' }],
     ])
   })
 
@@ -195,7 +195,7 @@ describe("a page's host", () => {
   it("takes a worker of the user's, and nothing that is none", () => {
     const worker = new PageWorker('', {})
     web.adoptWebWorker(worker)!.postHandle(1)
-    expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 1, isAlone: false }]])
+    expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 1 }]])
     const { addEventListener, postMessage } = worker
     for (const none of [undefined, null, 'text', {}, { addEventListener, postMessage }])
       expect(web.adoptWebWorker(none)).toBeUndefined()
@@ -218,13 +218,13 @@ describe("a page's host", () => {
   })
 
   it('takes one handle in a worker, and none in a page', () => {
-    const message = { type: 'message', data: { dirtyringAggregate: 'handle', isAlone: true } }
+    const message = { type: 'message', data: { dirtyringAggregate: 'handle' } }
     const told = jest.fn()
     web.onWebHandle(told)
     scope.tell({ type: 'message', data: 'another message' })
     scope.tell(message)
     scope.tell(message)
-    expect(told.mock.calls).toEqual([['handle', true]])
+    expect(told.mock.calls).toEqual([['handle']])
     page.document = {}
     web.onWebHandle(told)
     scope.tell(message)
