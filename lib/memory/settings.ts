@@ -33,6 +33,8 @@ export interface NumberRow {
   readonly isPowerOfTwo?: boolean
   /** Or `max`, where that is less. */
   readonly byDefault: number
+  /** It is about texts: 0 with a kind of keys that has none. */
+  readonly isOfText?: boolean
 }
 
 /** One of a few words, of which the first is the default; stored as its index. */
@@ -64,6 +66,11 @@ export interface ChoiceRow {
  * ```
  */
 export type KeyKind = 'any' | 'string' | 'number' | 'bigint' | 'bytes'
+
+/** Whether keys of a kind can be texts or bytes. */
+export function hasTexts(kind: KeyKind): boolean {
+  return kind !== 'number' && kind !== 'bigint'
+}
 
 export type OptionRow = NumberRow | ChoiceRow
 
@@ -138,18 +145,20 @@ export const OPTIONS = {
     max: 2 ** 28,
     byDefault: 2 ** 20,
   },
+  keys: {
+    choices: KEY_KINDS,
+  },
   maxStringsPerEpoch: {
     min: 0,
     max: 2 ** 26,
     byDefault: 2 ** 20,
+    isOfText: true,
   },
   maxStringBytesPerEpoch: {
     min: 1,
     max: 0x7fffffff,
     byDefault: 2 ** 25,
-  },
-  keys: {
-    choices: KEY_KINDS,
+    isOfText: true,
   },
   flushIntervalMs: {
     min: 0,

@@ -51,7 +51,7 @@ export function nodeWatching(threads: typeof WorkerThreads): Watching {
   const ancestors = ancestorsOf(threads)
   const starts = new WorkerStarts()
   const endListeners = new Set<() => void>()
-  /** The library adds one 'exit' listener to a worker: an emitter warns at its eleventh listener. */
+  /** Of each worker, those who wait for its end. */
   const exitListeners = new WeakMap<object, Set<(threadId: number) => void>>()
 
   const isThread = (worker: unknown): worker is Worker => worker instanceof threads.Worker
@@ -72,7 +72,7 @@ export function nodeWatching(threads: typeof WorkerThreads): Watching {
     const tell = (): void => {
       for (const listener of listeners) listener(id)
     }
-    if (isThread(worker)) worker.once('exit', tell)
+    if (isThread(worker)) shareListener(worker, 'exit', tell, 'once')
     else worker.addEventListener('close', tell, { once: true })
     return listeners
   }
@@ -106,7 +106,7 @@ export function nodeWatching(threads: typeof WorkerThreads): Watching {
     onThreadEnd({ end }) {
       // One hook serves all listeners of the thread.
       if (endListeners.size === 0)
-        process.once('exit', () => endListeners.forEach((each) => each()))
+        shareListener(process, 'exit', () => endListeners.forEach((each) => each()), 'once')
       endListeners.add(end)
     },
 
@@ -114,6 +114,34 @@ export function nodeWatching(threads: typeof WorkerThreads): Watching {
       process.emitWarning(message, 'DirtyRingWarning')
     },
   }
+}
+
+/** What an emitter's listener has whose calls all copies of the library on the thread share. */
+const SHARED = Symbol.for('dirtyring.listeners')
+
+type Listener = (value: unknown) => void
+
+/**
+ * Listens to an emitter of Node. The library has one listener there, which serves all trackers and
+ * all copies of the library, because an emitter prints a warning at its eleventh listener.
+ */
+function shareListener(
+  emitter: NodeJS.EventEmitter,
+  event: string,
+  listener: Listener,
+  how: 'on' | 'once',
+): void {
+  const there = emitter.listeners(event) as { readonly [SHARED]?: Set<Listener> }[]
+  const known = there.find((each) => each[SHARED] !== undefined)
+  if (known !== undefined) {
+    known[SHARED]!.add(listener)
+    return
+  }
+  const all = new Set([listener])
+  const tell = (value: unknown): void => {
+    for (const each of all) each(value)
+  }
+  emitter[how](event, Object.assign(tell, { [SHARED]: all }))
 }
 
 /** The workers that this thread starts. */
@@ -125,9 +153,8 @@ class WorkerStarts {
 
   constructor() {
     this.#channel = process.getBuiltinModule('node:diagnostics_channel')
-    // One listener serves all trackers, because the eleventh listener of an emitter prints a
-    // warning. Bun tells here of its Web Workers as well.
-    process.on('worker', (worker) => this.#note(worker))
+    // Bun tells here of its Web Workers as well.
+    shareListener(process, 'worker', (worker) => this.#note(worker as object), 'on')
   }
 
   idOf(worker: object): number | undefined {

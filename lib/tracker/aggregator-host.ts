@@ -362,8 +362,12 @@ export class AggregatorHost {
     }
     const worker: unknown = await this.#kind(handleOf(this.#memory) as unknown as TrackerHandle)
     const thread = adoptWorker(worker)
-    if (thread === undefined)
-      throw invalidArg('options.aggregator', 'a function that returns a Worker', worker)
+    if (thread === undefined) {
+      const advice = isWorkerThatEnded(worker)
+        ? 'This one has ended: start a new Worker at each call, and return it before it ends.'
+        : "Its script is import 'dirtyring/aggregator'."
+      throw invalidArg('options.aggregator', 'a function that returns a Worker', worker, advice)
+    }
     return thread
   }
 
@@ -438,6 +442,11 @@ export class AggregatorHost {
     if (announceSleep(supervisor.aggregator)) whenWoken(supervisor, again, idleMs)
     else queueMicrotask(again)
   }
+}
+
+/** -1 is Node's number of a thread that has ended. */
+function isWorkerThatEnded(worker: unknown): boolean {
+  return (worker as { threadId?: unknown } | null | undefined)?.threadId === -1
 }
 
 function cannotStart(why: string, cause?: unknown): DirtyRingError {

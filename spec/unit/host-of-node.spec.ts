@@ -9,6 +9,7 @@ import {
   startThread,
 } from '../../lib/platform/node.js'
 import type { AggregatorThread, Platform, Watching } from '../../lib/platform/platform.js'
+import { range } from '../support/in-process.js'
 
 /** The little of a Worker that the library uses, in sight of a spec. */
 class FakeWorker extends EventEmitter {
@@ -175,6 +176,37 @@ describe('the end of a thread of Node', () => {
     const [[, hook]] = once.mock.calls as unknown as [string, () => void][]
     hook()
     expect([first, second, pause].map(({ mock }) => mock.calls.length)).toEqual([1, 1, 0])
+  })
+})
+
+describe('eleven copies of the library on one thread of Node', () => {
+  it('listen to each emitter once, and hear of all that each of them listens to', () => {
+    once.mockRestore()
+    const hosts = range(0, 11).map(() => load())
+    const [starts, ends, threadEnds] = [jest.fn(), jest.fn(), jest.fn()]
+    for (const host of hosts) host.onWorkerStart(starts)
+    const worker = started()
+    const before = process.listenerCount('exit')
+    for (const host of hosts) {
+      host.watchWorker(worker, ends)
+      host.onThreadEnd({ end: threadEnds, pause: () => undefined })
+    }
+    expect([process.listenerCount('worker'), worker.listenerCount('exit')]).toEqual([1, 1])
+    expect(process.listenerCount('exit')).toBe(before + 1)
+    worker.end()
+    const hook = process.listeners('exit').at(-1)!
+    process.off('exit', hook)
+    hook(0)
+    expect([starts, ends, threadEnds].map(({ mock }) => mock.calls.length)).toEqual([11, 11, 11])
+  })
+
+  it('listen again where the program has taken all listeners away', () => {
+    load()
+    process.removeAllListeners('worker')
+    const heard = jest.fn()
+    load().onWorkerStart(heard)
+    const worker = started()
+    expect(heard.mock.calls).toEqual([[worker]])
   })
 })
 

@@ -78,6 +78,23 @@ const cases = {
     return { isTwo: one.DirtyTracker !== other.DirtyTracker, first, second }
   },
 
+  /** So many that an emitter would warn, if each of them listened to it. */
+  async many({ folders }) {
+    const warnings = []
+    process.on('warning', ({ name, message }) => warnings.push(`${name}: ${message}`))
+    const copies = await Promise.all(folders.map((folder) => import(entryOf(folder))))
+    const trackers = await Promise.all(
+      copies.map(({ DirtyTracker }) => DirtyTracker.create({ ...options, aggregator: 'inline' })),
+    )
+    const worker = marker(folders[0], trackers[0].handle, 0)
+    trackers.forEach((tracker) => tracker.watch(worker))
+    copies.forEach(({ openWriter }, i) => openWriter(trackers[i].handle).mark(i + 1))
+    await exitOf(worker)
+    const ids = []
+    for (const tracker of trackers) ids.push(idsOf(await within(tracker.stop(), 'stop()')))
+    return { isAnother: new Set(copies).size, ids, warnings }
+  },
+
   async layouts() {
     const tracker = raise('memory/map.js', 'VERSION_VALUE')
     const dictionary = raise('dictionary/core.js', 'DICTIONARY_VERSION')
@@ -108,4 +125,4 @@ const cases = {
   },
 }
 
-verdict(await cases[args.case]())
+verdict(await cases[args.case](args))
