@@ -25,7 +25,8 @@
  * - `ERR_DIRTYRING_BUSY`: a running epochs() loop owns the epochs, or close() was called inside
  *   batch()
  * - `ERR_DIRTYRING_INEXACT`: the epoch is not exact, so a list of its keys would be incomplete
- * - `ERR_DIRTYRING_WOULD_BLOCK`: the lane is full, and this thread may not sleep for room
+ * - `ERR_DIRTYRING_WOULD_BLOCK`: this thread may not sleep, and the lane is full, or `ring.wait()` has
+ *   found no batch
  *
  * @example
  * ```js

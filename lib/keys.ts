@@ -18,8 +18,10 @@ export type { Fingerprint }
  *   back.
  * - bigint: the 64 bits of the key, 0n to 2^64-1. For a signed id pass `BigInt.asUintN(64, id)`.
  * - string or Uint8Array: the text, or the bytes, themselves. An epoch gives them back as they were
- *   marked, lone surrogates included. A text and bytes of the same content are two keys. (With
- *   `maxStringsPerEpoch: 0`, and in a FingerprintSet, the key is the {@link fingerprint} instead.)
+ *   marked, lone surrogates included. A text and bytes of the same content are two keys. (In a
+ *   FingerprintSet, and where a tracker has no memory for text, the key is the {@link fingerprint}
+ *   instead. That is so with `maxStringsPerEpoch: 0`, and in `epoch.has()` with `keys: 'number'` or
+ *   'bigint'.)
  *
  * The id 7 and the bigint 7n are one key, and the string '7' is another. **Numeric keys up to
  * 2^53-1 come back as numbers**, also those that were marked as bigints. A value of another type is
@@ -123,22 +125,30 @@ const bigintBits = new BigUint64Array(pairOfBigint.buffer)
 /** A text's length in bytes << 1 | kind: what a lane and an epoch keep beside it. */
 const BYTES = 1
 
-const NO_WORDS = new Int32Array(0)
-/** Room for the texts of a usual batch. */
-const FIRST_TEXT_WORDS = 512
+/** Room for the texts of a usual batch, and for its keys. */
+const FIRST_TEXT_WORDS = 4096
+const FIRST_KEYS = 512
+/** What a thread keeps for its next list at most. */
+const SPARE_TEXT_WORDS = 2 ** 16
 
 /**
- * Takes the texts of a list that is read: each is prepared, and then added or left.
+ * Takes the texts of a list that is read.
  *
  * @internal
  */
 export interface TextSink {
-  /** Words that the texts added take. */
-  readonly size: number
-  /** Reads a text, and returns the words that it takes. `name` is as readKey() has it. */
-  prepare(key: string | Uint8Array, name: string | number): number
-  /** Adds the text prepared last, as the list's key `index`, with its pair at `out[at]`. */
-  add(index: number, out: Int32Array, at: number): void
+  /**
+   * Takes the text of the key whose pair goes to `out[at]`, and writes the pair. Returns false and
+   * takes nothing if all texts would take more than `most` words; the first always goes in. `name`
+   * is as readKey() has it.
+   */
+  take(
+    key: string | Uint8Array,
+    out: Int32Array,
+    at: number,
+    most: number,
+    name: string | number,
+  ): boolean
 }
 
 /**
@@ -147,21 +157,34 @@ export interface TextSink {
  * @internal
  */
 export class Texts implements TextList, TextSink {
-  words = NO_WORDS
+  words = new Int32Array(FIRST_TEXT_WORDS)
   size = 0
-  needed = 0
-  readonly #longest: number
+  /** Room for the pairs of the list's keys. */
+  readonly pairs = new Int32Array(2 * FIRST_KEYS)
+  #longest = 0
   #largest = 0
-  #head = 0
 
-  /** `longest`: how many bytes a text may have. */
-  constructor(longest: number) {
-    this.#longest = longest
+  /** Wherever the texts begin in the ring, one of them may have to skip less than its own size. */
+  get needed(): number {
+    return this.size === 0 ? 0 : this.size + this.#largest + 1
+  }
+
+  /** Texts that no other call has until giveBack(). `longest`: how many bytes each may have. */
+  static spare(longest: number): Texts {
+    const texts = spareTexts ?? new Texts()
+    spareTexts = undefined
+    texts.#longest = longest
+    texts.clear()
+    return texts
+  }
+
+  /** For the next spare() on this thread: so a list costs no allocation. */
+  static giveBack(texts: Texts): void {
+    if (texts.words.length <= SPARE_TEXT_WORDS) spareTexts = texts
   }
 
   clear(): void {
     this.size = 0
-    this.needed = 0
     this.#largest = 0
   }
 
@@ -170,31 +193,38 @@ export class Texts implements TextList, TextSink {
     return 2 + (((head >>> 1) + 3) >>> 2)
   }
 
-  prepare(key: string | Uint8Array, name: string | number): number {
-    this.#head = encodeKey(key, this.#longest, name)
-    return Texts.sizeOf(this.#head)
-  }
-
-  add(index: number, out: Int32Array, at: number): void {
+  take(
+    key: string | Uint8Array,
+    out: Int32Array,
+    at: number,
+    most: number,
+    name: string | number,
+  ): boolean {
+    const head = encodeKey(key, this.#longest, name)
+    const { size } = this
+    const end = size + Texts.sizeOf(head)
+    if (end > most && size > 0) return false
+    const words = end > this.words.length ? this.#grow(end) : this.words
+    const source = scratch.words
     out[at] = digest[0]
     out[at + 1] = digest[1]
-    const head = this.#head
-    const end = this.size + Texts.sizeOf(head)
-    if (end > this.words.length) {
-      const larger = new Int32Array(Math.max(end, this.words.length * 2, FIRST_TEXT_WORDS))
-      larger.set(this.words.subarray(0, this.size))
-      this.words = larger
-    }
-    const { words, size } = this
-    words[size] = index
+    words[size] = at >>> 1
     words[size + 1] = head
-    for (let at = size + 2, i = 0; at < end; at++, i++) words[at] = scratch.words[i]
+    for (let to = size + 2, i = 0; to < end; to++, i++) words[to] = source[i]
     this.size = end
-    this.#largest = Math.max(this.#largest, end - size)
-    // Wherever the texts begin in the ring, one of them may have to skip less than its own size.
-    this.needed = end + this.#largest + 1
+    if (end - size > this.#largest) this.#largest = end - size
+    return true
+  }
+
+  #grow(least: number): Int32Array {
+    const larger = new Int32Array(Math.max(least, this.words.length * 2))
+    larger.set(this.words.subarray(0, this.size))
+    this.words = larger
+    return larger
   }
 }
+
+let spareTexts: Texts | undefined
 
 /**
  * Encodes a text key into the scratch of text/encode.ts, with its digest. Returns its head.
@@ -258,14 +288,19 @@ export function checkKind(key: unknown, kind: KeyKind, name: string | number = '
 }
 
 /**
- * The same for a pair, which is a numeric key: an id only if its high half is small enough.
+ * The same for a pair, which is a numeric key: an id only if its high half is small enough. `index`:
+ * it is that pair of a list.
  *
  * @internal
  */
-export function checkPairOfKind(low: number, high: number, kind: KeyKind): void {
-  if (kind === 'string' || kind === 'bytes') throw otherKind(kind, 'low', low)
-  if (kind === 'number' && isHalf(high) && high >>> 0 > HIGH_MAX)
-    throw outOfRange('high', `at most ${HIGH_MAX}, the high half of 2^53-1`, high, MADE_WITH(kind))
+export function checkPairOfKind(low: number, high: number, kind: KeyKind, index?: number): void {
+  if (kind === 'string' || kind === 'bytes')
+    throw otherKind(kind, index === undefined ? 'low' : `pairs[${2 * index}]`, low)
+  if (kind === 'number' && isHalf(high) && high >>> 0 > HIGH_MAX) {
+    const name = index === undefined ? 'high' : `pairs[${2 * index + 1}]`
+    const most = `at most ${HIGH_MAX}, the high half of 2^53-1`
+    throw outOfRange(name, most, high, MADE_WITH(kind))
+  }
 }
 
 /**
@@ -275,7 +310,8 @@ export function checkPairOfKind(low: number, high: number, kind: KeyKind): void 
  */
 export function checkPairsOfKind(pairs: Pairs, kind: KeyKind): void {
   const count = pairCount(pairs)
-  for (let i = 0; i < count; i++) checkPairOfKind(pairs[2 * i], pairs[2 * i + 1], kind)
+  if (kind === 'bigint') return // each pair is one
+  for (let i = 0; i < count; i++) checkPairOfKind(pairs[2 * i], pairs[2 * i + 1], kind, i)
 }
 
 /** The high half of 2^53 - 1. */
@@ -498,13 +534,11 @@ function readEach(
       }
       if (only !== 'any') checkKind(key, only, index)
       if (texts !== undefined && isTextKey(key)) {
-        const size = texts.prepare(key, index)
-        if (texts.size > 0 && texts.size + size > textWords) {
+        if (!texts.take(key, out, at + 2 * i, textWords, index)) {
           source.held = values === undefined ? undefined : [key]
           source.next = index
           return i
         }
-        texts.add((at >>> 1) + i, out, at + 2 * i)
       } else {
         readKey(key, out, at + 2 * i, index)
       }
@@ -531,14 +565,18 @@ const FIRST_PART = 16384
 
 /**
  * All keys of a list as pairs. Those of 64-bit values stay where they lie; those of another list
- * are in a scratch that nothing else has. Throws what readKeys() throws, and outOfRange when this
- * machine lacks the memory.
+ * are in a scratch that nothing else has: in `room`, from its start, if they fit there. Throws what
+ * readKeys() throws, and outOfRange when this machine lacks the memory.
  *
  * @internal
  */
-export function readAll(source: KeySource): Int32Array {
+export function readAll(source: KeySource, room?: Int32Array): Int32Array {
   const { count, kind } = source
   if (source.pairs !== undefined) return source.pairs
+  if (room !== undefined && room.length >= 2 * count) {
+    readKeys(source, room, 0, count)
+    return room
+  }
   let pairs = pairsFor(kind === 'ids' ? count : Math.min(count, FIRST_PART))
   for (let done = 0; ;) {
     const end = pairs.length / 2

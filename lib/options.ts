@@ -2,7 +2,7 @@ import { checkBag, checkChoice, checkPowerOfTwo, checkWhole } from './check.js'
 import { outOfRange } from './errors.js'
 import { laneAt, layoutOf } from './memory/map.js'
 import { MAX_BYTES } from './memory/memory.js'
-import { type KeyKind, type OptionRow, OPTIONS } from './memory/settings.js'
+import { hasTexts, type KeyKind, type OptionRow, OPTIONS } from './memory/settings.js'
 
 /**
  * Names a tracker to other threads. Pass it in workerData or by postMessage, and give it to
@@ -90,7 +90,8 @@ export interface TrackerOptions {
   maxConsumers?: number | undefined
   /**
    * The kind of keys: a key of another kind is a TypeError at the mark, so a stray number can't get
-   * among the strings of an epoch. Default 'any'.
+   * among the strings of an epoch. With 'number' and 'bigint' the tracker reserves no memory for
+   * text. Default 'any'.
    */
   keys?: KeyKind | undefined
   /**
@@ -102,10 +103,15 @@ export interface TrackerOptions {
   /**
    * Distinct text keys that an epoch holds exactly, 0 to 2^26. An epoch with more says
    * `exact: false`. Default 1,048,576, reserved and not touched. With 0 there is no memory for text:
-   * a text key is then marked by its fingerprint, as a number, and does not come back.
+   * a text key is then marked by its fingerprint, as a number, and does not come back. With `keys:
+   * 'number'` and 'bigint' it is 0: a value given there is checked and has no effect, because no
+   * text key gets in.
    */
   maxStringsPerEpoch?: number | undefined
-  /** The bytes that these text keys may have together, 1 to 2^31 - 1. Default 2^25. */
+  /**
+   * The bytes that these text keys may have together, 1 to 2^31 - 1. Default 2^25. With `keys:
+   * 'number'` and 'bigint' it is 0, as maxStringsPerEpoch is.
+   */
   maxStringBytesPerEpoch?: number | undefined
   /**
    * In ms: the writer publishes a staged key after this time, once its thread's event loop turns.
@@ -249,6 +255,11 @@ function valueOf(
     return checkChoice(path, value, row.choices, mayBeFunction ? 'a function' : undefined)
   }
   const { min, byDefault, isPowerOfTwo, maxName, atLeast } = row
+  if (row.isOfText === true && !hasTexts(above['keys'] as KeyKind)) {
+    // 0 is taken too, because tracker.options says it.
+    if (value !== undefined) checkWhole(path, value, 0, row.max as number)
+    return 0
+  }
   const max = typeof row.max === 'number' ? row.max : row.max(above as Record<string, number>)
   if (isPowerOfTwo === true && value !== undefined) return checkPowerOfTwo(path, value, min, max)
   const chosen =

@@ -3,11 +3,14 @@
  * other threads, which live in real time: a test's fake timers, installed later, must not stop it.
  * Every module of the library takes them from here (a lint rule says so).
  */
-export const { setInterval, clearInterval } = globalThis
-
 export const [setTimeout, clearTimeout] = timeouts()
 
-/** The host's. An audio worklet has none: the engine's own wait takes their place there. */
+export const [setInterval, clearInterval] = intervals()
+
+/**
+ * The host's. An audio worklet and a `vm` context have none: the engine's own wait takes their
+ * place there.
+ */
 function timeouts(): [typeof globalThis.setTimeout, typeof globalThis.clearTimeout] {
   const host = globalThis as Partial<typeof globalThis>
   if (host.setTimeout !== undefined && host.clearTimeout !== undefined)
@@ -26,6 +29,28 @@ function timeouts(): [typeof globalThis.setTimeout, typeof globalThis.clearTimeo
     if (timer !== undefined) timer.isOver = true
   }
   return [wait as never, end as never]
+}
+
+/** The host's. Where it has none, setTimeout() again and again. */
+function intervals(): [typeof globalThis.setInterval, typeof globalThis.clearInterval] {
+  const host = globalThis as Partial<typeof globalThis>
+  if (host.setInterval !== undefined && host.clearInterval !== undefined)
+    return [host.setInterval, host.clearInterval]
+  const repeat = (callback: () => void, ms: number): { next: unknown } => {
+    const timer = { next: undefined as unknown }
+    const wait = (): void => {
+      timer.next = setTimeout(() => {
+        wait() // first, because the callback may end it or throw
+        callback()
+      }, ms)
+    }
+    wait()
+    return timer
+  }
+  const end = (timer: { next: unknown } | undefined): void => {
+    clearTimeout(timer?.next as never)
+  }
+  return [repeat as never, end as never]
 }
 
 /** The host's. A host without one gets a promise's microtask. */

@@ -325,7 +325,8 @@ export function diagnosisLines({
       '  for text',
       `${bytes(defaults.text)} of it: ${bytes(defaults.laneTextBytes)} a writer, ` +
         `${counted(defaults.maxStringsPerEpoch, 'text')} of ` +
-        `${bytes(defaults.maxStringBytesPerEpoch)} an epoch; none with maxStringsPerEpoch: 0`,
+        `${bytes(defaults.maxStringBytesPerEpoch)} an epoch; ` +
+        `none with maxStringsPerEpoch: 0, or keys: 'number' or 'bigint'`,
     ),
     line(
       'resident',

@@ -25,10 +25,10 @@ export function waitForBatch(memory: Memory, ms: number): boolean {
   if (findBatch(memory)) return true
   if (ms === 0) return false
   if (!platform.canBlock()) {
-    const advice = 'Use batches() or drain() on this thread.'
+    const advice = 'On this thread use batches(), or drain() now and then.'
     throw new DirtyRingError(
       'ERR_DIRTYRING_WOULD_BLOCK',
-      `there is no batch, and this thread may not sleep. ${advice}`,
+      `ring.wait(): there is no batch, and this thread may not sleep for one. ${advice}`,
     )
   }
   const end = nowMs() + ms

@@ -385,17 +385,19 @@ export function stageMany(
     }
   }
   const { textWords } = lane
+  const source = texts?.words
+  const size = texts === undefined ? 0 : texts.size
   let place = lane.textEnd
   // No call stands in this loop: an exception there would leave tags that name no staged key.
-  for (let i = 0; texts !== undefined && i < texts.size;) {
-    const head = texts.words[i + 1]
+  for (let i = 0; source !== undefined && i < size;) {
+    const head = source[i + 1]
     const payload = ((head >>> 1) + 3) >>> 2
     const offset = place & (textWords - 1)
     const isSkip = offset + TEXT_HEADER + payload > textWords
     const at = isSkip ? text : text + offset
-    const tag = ((end + texts.words[i]) & (2 * lane.capacity - 1)) + 1
+    const tag = ((end + source[i]) & (2 * lane.capacity - 1)) + 1
     words[at + 1] = head
-    for (let k = 0; k < payload; k++) words[at + TEXT_HEADER + k] = texts.words[i + TEXT_HEADER + k]
+    for (let k = 0; k < payload; k++) words[at + TEXT_HEADER + k] = source[i + TEXT_HEADER + k]
     place = (place + (isSkip ? textWords - offset : 0) + TEXT_HEADER + payload) | 0
     words[text + (place & (textWords - 1))] = NO_TEXT
     if (isSkip) words[at] = tag

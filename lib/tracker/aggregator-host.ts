@@ -344,7 +344,8 @@ export class AggregatorHost {
         if (wasUp) this.#onDeath(cause)
       })
       Atomics.store(words, STARTING, 1)
-      thread.postHandle(handleOf(this.#memory))
+      const isAdopted = typeof this.#kind === 'function'
+      thread.postHandle(isAdopted ? handleOf(this.#memory) : this.#memory)
       whenNotified(words, OWNER, 0, START_MS_MAX, (outcome) => {
         if (outcome === 'ok') settle(resolve)
       })
@@ -361,8 +362,12 @@ export class AggregatorHost {
     }
     const worker: unknown = await this.#kind(handleOf(this.#memory) as unknown as TrackerHandle)
     const thread = adoptWorker(worker)
-    if (thread === undefined)
-      throw invalidArg('options.aggregator', 'a function that returns a Worker', worker)
+    if (thread === undefined) {
+      const advice = isWorkerThatEnded(worker)
+        ? 'This one has ended: start a new Worker at each call, and return it before it ends.'
+        : "Its script is import 'dirtyring/aggregator'."
+      throw invalidArg('options.aggregator', 'a function that returns a Worker', worker, advice)
+    }
     return thread
   }
 
@@ -437,6 +442,11 @@ export class AggregatorHost {
     if (announceSleep(supervisor.aggregator)) whenWoken(supervisor, again, idleMs)
     else queueMicrotask(again)
   }
+}
+
+/** -1 is Node's number of a thread that has ended. */
+function isWorkerThatEnded(worker: unknown): boolean {
+  return (worker as { threadId?: unknown } | null | undefined)?.threadId === -1
 }
 
 function cannotStart(why: string, cause?: unknown): DirtyRingError {

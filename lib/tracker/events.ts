@@ -32,7 +32,10 @@ export interface TrackerEvents {
   overflow: {
     /** The epoch's number. */
     epoch: number
-    /** The option that was too small; one of them, if several were. */
+    /**
+     * The option that was too small. If the epoch has exactly as many numeric keys as it holds, and
+     * texts have reached one of their options too, it is the option for texts.
+     */
     limit: 'maxKeysPerEpoch' | 'maxStringsPerEpoch' | 'maxStringBytesPerEpoch'
     /** The option, in keys. */
     maxKeysPerEpoch: number

@@ -48,15 +48,21 @@ export class Overflows {
   /**
    * Returns the limit that such an epoch has passed. Undefined while the aggregator has raised the
    * flag and has not stored the counts yet.
+   *
+   * The counts say which limits the epoch has reached, and not which of them refused a key. So where
+   * numbers and texts have both reached theirs, this names the one for texts.
    */
   #limitOf(slot: number): Limit | undefined {
     const { memory } = this.#context
     const { maxKeysPerEpoch, maxStringsPerEpoch, maxStringBytesPerEpoch } = memory.layout
     const { count, textCount, textBytes } = readSlot(memory, slot)
-    if (count === maxKeysPerEpoch) return 'maxKeysPerEpoch'
     if (textCount === maxStringsPerEpoch && textCount > 0) return 'maxStringsPerEpoch'
-    // A text that had no room has at most half as many bytes as a lane's text ring.
     const left = maxStringBytesPerEpoch - textBytes
+    if (count === maxKeysPerEpoch) {
+      const isFull = left * textCount < textBytes // a text of the usual length has no room
+      return isFull ? 'maxStringBytesPerEpoch' : 'maxKeysPerEpoch'
+    }
+    // A text that had no room has at most half as many bytes as a lane's text ring.
     return left < memory.layout.laneTextBytes / 2 ? 'maxStringBytesPerEpoch' : undefined
   }
 

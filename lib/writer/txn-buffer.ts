@@ -329,17 +329,17 @@ export class TxnBuffer implements Markable {
 
 /** The texts of a list, kept as they are. */
 class KeptTexts implements TextSink {
-  readonly size = 0
   readonly texts: [index: number, text: string | Uint8Array][] = []
-  #prepared: string | Uint8Array = ''
 
-  prepare(key: string | Uint8Array, name: string | number): number {
-    this.#prepared = keep(key, name)
-    return 0
-  }
-
-  add(index: number): void {
-    this.texts.push([index, this.#prepared])
+  take(
+    key: string | Uint8Array,
+    _out: Int32Array,
+    at: number,
+    _most: number,
+    name: string | number,
+  ): boolean {
+    this.texts.push([at >>> 1, keep(key, name)])
+    return true
   }
 }
 

@@ -18,6 +18,7 @@ import {
   isTextKey,
   type Key,
   type KeyList,
+  type KeySource,
   openKeys,
   pairCount,
   type Pairs,
@@ -277,14 +278,19 @@ export class Writer implements Markable, Disposable {
    */
   markMany(keys: KeyList | ReadonlyBigints, options?: { atomic?: boolean | undefined }): boolean {
     const atomic = isAtomic(options)
-    const texts = this.#keepsText ? new Texts(longestText(this.#lane)) : undefined
-    const source = openKeys(keys, this.#rules.keys, texts)
+    const texts = this.#keepsText ? Texts.spare(longestText(this.#lane)) : undefined
+    const isStored = this.#markEach(openKeys(keys, this.#rules.keys, texts), atomic, texts)
+    if (texts !== undefined) Texts.giveBack(texts)
+    return isStored
+  }
+
+  #markEach(source: KeySource, atomic: boolean, texts: Texts | undefined): boolean {
     const { count } = source
     if (atomic) {
       checkFits('keys', count, this.#lane.capacity)
       if (source.kind === 'ids')
         return this.#stageMany(source.keys as Uint32Array, count, 'keys', undefined, true)
-      return this.#stageMany(readAll(source), count, 'keys', texts)
+      return this.#stageMany(readAll(source, texts?.pairs), count, 'keys', texts)
     }
     const limit = this.#limit()
     const part = partOf(this.#lane)

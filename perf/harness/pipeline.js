@@ -20,9 +20,35 @@ function isReport(value) {
   return value === READY || value?.startedAt !== undefined
 }
 
-/** Calls `take` with each batch that the writer posts. */
-export function onBatch(writer, take) {
-  writer.on('message', (value) => isReport(value) || take(value))
+/**
+ * What receive() returns for `count` writers that post their keys in batches, into one Set.
+ * `resultOf` reads the Set when all keys have arrived, in the time that is taken.
+ */
+export function postMessages(count, resultOf) {
+  const set = new Set()
+  let received = 0
+  let wake = () => undefined
+  let result
+  return {
+    handles: Array.from({ length: count }),
+    listen(writer) {
+      writer.on('message', (keys) => {
+        if (isReport(keys)) return
+        for (let i = 0; i < keys.length; i++) set.add(keys[i])
+        received += keys.length
+        wake()
+      })
+    },
+    clear() {
+      set.clear()
+      received = 0
+    },
+    async settle(count) {
+      while (received < count) await new Promise((resolve) => (wake = resolve))
+      result = resultOf(set)
+    },
+    result: () => result,
+  }
 }
 
 /** Times one kind of `kinds`; the streams are typed arrays of one length, on shared memory. */

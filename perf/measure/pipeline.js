@@ -16,14 +16,14 @@ import { isMainThread, parentPort } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../../dist/index.js'
 import { args as given, report, unlessQuick } from '../harness/args.js'
 import { Seen, stream } from '../harness/keys.js'
-import { onBatch, timePipeline, writeStream } from '../harness/pipeline.js'
+import { postMessages, timePipeline, writeStream } from '../harness/pipeline.js'
 
 const BATCH_OF_POST_MESSAGE = 1024
 
 const kinds = {
   dirtyring: { receive: dirtyring, send: marker, warmUps: 4 },
   'dirtyring js': { receive: dirtyring, send: marker, warmUps: 4 },
-  postMessage: { receive: postMessages, send: messenger, warmUps: 1 },
+  postMessage: { receive: keysOfMessages, send: messenger, warmUps: 1 },
   'ringbuf.js': { load: async () => (await import('../peers/channels.js')).ringbuf },
   'Set<bigint>, one thread': { alone: () => fillSet, warmUps: 1 },
   'empty loop': { alone: () => walk, warmUps: 4 },
@@ -141,28 +141,8 @@ async function dirtyring({ kind, writers, batchSize, capacity, laneCapacity }, s
   }
 }
 
-function postMessages({ writers }) {
-  const set = new Set()
-  let received = 0
-  let wake = () => undefined
-  return {
-    handles: Array.from({ length: writers }),
-    listen(writer) {
-      onBatch(writer, (keys) => {
-        for (let i = 0; i < keys.length; i++) set.add(keys[i])
-        received += keys.length
-        wake()
-      })
-    },
-    clear() {
-      set.clear()
-      received = 0
-    },
-    async settle(count) {
-      while (received < count) await new Promise((resolve) => (wake = resolve))
-    },
-    result: () => ({ distinctSeen: set.size }),
-  }
+function keysOfMessages({ writers }) {
+  return postMessages(writers, (set) => ({ distinctSeen: set.size }))
 }
 
 function marker(handle, buffer) {

@@ -16,15 +16,15 @@
 import { isMainThread, parentPort } from 'node:worker_threads'
 import { DirtyTracker, KeyDictionary, openWriter } from '../../dist/index.js'
 import { args, report } from '../harness/args.js'
-import { onBatch, timePipeline, writeStream } from '../harness/pipeline.js'
+import { postMessages, timePipeline, writeStream } from '../harness/pipeline.js'
 import { compare, roomFor, storedBytes, tableOf, uniformIds } from '../harness/texts.js'
 
 const kinds = {
   dirtyring: { receive: dirtyring, send: marker, warmUps: 2 },
   'dirtyring js': { receive: dirtyring, send: marker, warmUps: 2 },
   KeyDictionary: { receive: dictionary, send: numberer, warmUps: 2 },
-  'postMessage, 64': { receive: postMessages, send: messenger(64), warmUps: 1 },
-  'postMessage, 1,024': { receive: postMessages, send: messenger(1024), warmUps: 1 },
+  'postMessage, 64': { receive: keysOfMessages, send: messenger(64), warmUps: 1 },
+  'postMessage, 1,024': { receive: keysOfMessages, send: messenger(1024), warmUps: 1 },
   'ringbuf.js': { load: async () => (await import('../peers/channels.js')).ringbufTexts },
   'Set<string>, one thread': { alone: fillSet, warmUps: 1 },
   'empty loop': { alone: walk, warmUps: 4 },
@@ -102,30 +102,8 @@ function numberer(handles, buffer, { distinct, text }) {
   }
 }
 
-function postMessages() {
-  const set = new Set()
-  let received = 0
-  let wake = () => undefined
-  let back
-  return {
-    handles: [undefined],
-    listen(writer) {
-      onBatch(writer, (keys) => {
-        for (let i = 0; i < keys.length; i++) set.add(keys[i])
-        received += keys.length
-        wake()
-      })
-    },
-    clear() {
-      set.clear()
-      received = 0
-    },
-    async settle(count) {
-      while (received < count) await new Promise((resolve) => (wake = resolve))
-      back = listOf(set)
-    },
-    result: () => ({ back }),
-  }
+function keysOfMessages() {
+  return postMessages(1, (set) => ({ back: listOf(set) }))
 }
 
 function messenger(batchSize) {

@@ -157,7 +157,8 @@ describe('BatchRing: wait()', () => {
     expectError(
       thrown(() => ring.wait(1)),
       { name: 'DirtyRingError', code: 'ERR_DIRTYRING_WOULD_BLOCK' },
-      'Use batches() or drain() on this thread.',
+      'ring.wait(): there is no batch, and this thread may not sleep for one. ',
+      'On this thread use batches(), or drain() now and then.',
     )
     ring.openProducer().push(batch(1))
     expect(ring.wait()).toBe(true)

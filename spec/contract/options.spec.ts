@@ -215,6 +215,56 @@ describe('C11: options', () => {
     expect(resolveOptions(resolved)).toEqual(resolved)
   })
 
+  it.each(['number', 'bigint'] as const)(
+    "reserve no memory for text with keys: '%s', whatever maxStringsPerEpoch says",
+    async (keys) => {
+      const none = { maxStringsPerEpoch: 0, maxStringBytesPerEpoch: 0 }
+      const given = { maxStringsPerEpoch: 5, maxStringBytesPerEpoch: 2 ** 31 - 1 }
+      expect(resolveOptions({ keys })).toEqual({ ...resolveOptions(), ...none, keys })
+      expect(resolveOptions({ keys, ...given })).toEqual(resolveOptions({ keys }))
+      expect(resolveOptions(resolveOptions({ keys }))).toEqual(resolveOptions({ keys }))
+      expect(memoryFootprint({ keys })).toEqual(memoryFootprint({ maxStringsPerEpoch: 0 }))
+
+      const tracker = await openInline({ keys })
+      const writer = tracker.openWriter()
+      expect(tracker.options).toMatchObject(none)
+      expect(tracker.stats().bytes).toEqual(memoryFootprint(tracker.options))
+      const error = thrown(() => writer.mark('7'))
+      expectError(error, INVALID_ARG, '"key"', `a ${keys}, got "7"`, `made with keys: '${keys}'`)
+      const key = keys === 'number' ? 7 : 7n
+      expect([writer.mark(key), writer.roomForText]).toEqual([true, 0])
+      expect([...(await tracker.advanceEpoch())]).toEqual([key])
+    },
+  )
+
+  it.each([
+    ['maxStringsPerEpoch', 0, 2 ** 26],
+    ['maxStringBytesPerEpoch', 0, 2 ** 31 - 1],
+  ])("%s: is checked also where it has no effect, with keys: 'number'", (name, min, max) => {
+    for (const value of [-1, max + 1, 0.5])
+      expectError(
+        thrown(() => resolveOptions({ keys: 'number', [name]: value })),
+        OUT_OF_RANGE,
+        `"options.${name}"`,
+        `${min} to ${max}`,
+        `got ${value}`,
+      )
+    expectError(
+      thrown(() => resolveOptions({ keys: 'number', [name]: '1' } as never)),
+      INVALID_ARG,
+      `"options.${name}"`,
+    )
+  })
+
+  it('a kind of keys that does not exist is named before the options of text are looked at', () => {
+    const options = { keys: 'text', maxStringsPerEpoch: -1 } as never
+    expectError(
+      thrown(() => resolveOptions(options)),
+      OUT_OF_RANGE,
+      '"options.keys"',
+    )
+  })
+
   it('are on the tracker as resolved', async () => {
     const tracker = await openInline({ capacity: 8, batchSize: 7 })
     expect(tracker.options).toEqual(

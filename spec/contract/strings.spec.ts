@@ -249,6 +249,27 @@ describe('an epoch with too much text', () => {
       [1, '', 'abcdefgh'],
     ],
     [
+      'maxStringsPerEpoch',
+      { maxStringsPerEpoch: 2, maxKeysPerEpoch: 2 }, // the numbers just fit
+      ['a', 1, 2, 'b', 1],
+      ['c', 2, 'a'],
+      [1, 2, 'a', 'b'],
+    ],
+    [
+      'maxStringBytesPerEpoch',
+      { maxStringBytesPerEpoch: 10, maxKeysPerEpoch: 2 }, // the numbers just fit
+      ['abcdefgh', 1, 2, 'i'],
+      ['two', 2, 'i'],
+      [1, 2, 'abcdefgh', 'i'],
+    ],
+    [
+      'maxKeysPerEpoch',
+      { maxKeysPerEpoch: 2, maxStringsPerEpoch: 3, maxStringBytesPerEpoch: 12 },
+      ['abcdef', 1, 2, 'b', 1], // there is room for one more text
+      [3, 'b', 1],
+      [1, 2, 'abcdef', 'b'],
+    ],
+    [
       'maxKeysPerEpoch',
       { maxKeysPerEpoch: 2 },
       ['a', 1, 2, 'b', 1],
@@ -668,6 +689,45 @@ describe('markMany() of texts', () => {
     expect([writer.staged, await take(tracker, hand)]).toEqual([0, []])
   })
 
+  it.each(['atomic', 'in parts'])(
+    'keeps a list whole whose getter marks texts of another list, or throws: %s',
+    async (how) => {
+      const tracker = await openInline()
+      const writer = tracker.openWriter()
+      const options = { atomic: how === 'atomic' }
+      const list = (name: string, inside: () => void, from: number): string[] => {
+        const keys = range(from, from + 40).map((i) => `${name} ${'x'.repeat(i)}`)
+        return Object.defineProperty([...keys], 20, { get: () => (inside(), keys[20]) })
+      }
+      const inner = (): unknown =>
+        writer.markMany(
+          list('inner', () => undefined, 0),
+          options,
+        )
+      const failing = (): never => {
+        throw new Error('from a getter')
+      }
+      expect(() => writer.markMany(list('refused', failing, 3), options)).toThrow('from a getter')
+      writer.markMany(
+        list('first', () => undefined, 5),
+        options,
+      )
+      writer.markMany(list('outer', inner, 7), options)
+      writer.markMany(
+        list('last', () => undefined, 1),
+        options,
+      )
+      const epoch = await tracker.advanceEpoch()
+      const plain = (name: string, from: number) => [...list(name, () => undefined, from)]
+      expect([...epoch.strings()]).toEqual([
+        ...plain('first', 5),
+        ...plain('inner', 0),
+        ...plain('outer', 7),
+        ...plain('last', 1),
+      ])
+    },
+  )
+
   it.each(['array', 'set'])('marks a long %s in parts with { atomic: false }', async (kind) => {
     const tracker = await openInline({ ...SMALL_RING, laneCapacity: 64, onFull: 'wait' })
     const writer = tracker.openWriter()
@@ -830,18 +890,29 @@ describe('the option keys', () => {
         expect(epoch.has(key)).toBe(false) // a question is not a mark
       }
       const takesPairs = kind === 'any' || kind === 'number' || kind === 'bigint'
-      for (const mark of [
+      const marksOfPairs = [
         () => writer.markPair(7, 1),
         () => writer.markPairs(Uint32Array.of(7, 1)),
         () => writer.markPairs(Uint32Array.of(7, 1), { atomic: false }),
-      ])
+      ]
+      for (const mark of marksOfPairs)
         if (takesPairs) {
           expect(mark()).toBe(true)
           const id = 2 ** 32 + 7
           expect(await take(tracker)).toEqual([kind === 'bigint' ? BigInt(id) : id])
         } else {
-          expectError(thrown(mark), INVALID_ARG, `keys: '${kind}'`)
+          const of = kind === 'string' ? 'a string' : 'a Uint8Array'
+          const name = mark === marksOfPairs[0] ? 'low' : 'pairs[0]'
+          const parts = [`"${name}" must be ${of}, got 7`, `keys: '${kind}'`]
+          expectError(thrown(mark), INVALID_ARG, ...parts)
         }
+      if (kind === 'number')
+        expectError(
+          thrown(() => writer.markPairs(Uint32Array.of(7, 1, 8, 2 ** 21))),
+          OUT_OF_RANGE,
+          '"pairs[3]" must be at most 2097151',
+          `got ${2 ** 21}`,
+        )
       expect(writer.markMany([])).toBe(true)
       expect(await take(tracker)).toEqual([])
     },

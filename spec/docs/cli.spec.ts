@@ -31,7 +31,7 @@ describe('the doctor', () => {
     expect(textOf('reserved')).toBe(`${(memoryFootprint().total / 2 ** 20).toFixed(1)} MiB`)
     expect(textOf('  for text')).toBe(
       '252.0 MiB of it: 512 KiB a writer, 1,048,576 texts of 32.0 MiB an epoch; ' +
-        'none with maxStringsPerEpoch: 0',
+        `none with maxStringsPerEpoch: 0, or keys: 'number' or 'bigint'`,
     )
     expect(textOf('resident')).toMatch(
       /^[\d.]+ [KM]iB when created; [\d.]+ MiB with its aggregator's worker/,

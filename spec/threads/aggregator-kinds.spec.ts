@@ -79,7 +79,14 @@ describe('the option aggregator', () => {
   it('a function that gives no aggregator makes create() reject, and says why', async () => {
     const verdict = await runProgram('aggregators', { case: 'refused' })
 
+    const must = '"options.aggregator" must be a function that returns a Worker, got an instance of'
     expect(verdict).toEqual({
+      ended: [
+        INVALID,
+        `${must} Worker. This one has ended: start a new Worker at each call, and return it ` +
+          'before it ends.',
+      ],
+      noWorkerMessage: `${must} Object. Its script is import 'dirtyring/aggregator'.`,
       nothing: INVALID,
       noWorker: INVALID,
       throws: 'MINE',

@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { range } from '../support/in-process.js'
 import { pack, projectWith } from '../support/packed.mjs'
 import { runProgram } from '../support/program.js'
 
@@ -21,6 +22,17 @@ describe('two installations of the package in one process', () => {
       isTwo: true,
       first: [1, 2, 11, 12],
       second: [3, 4, 5, 13, 14],
+    })
+  })
+
+  it('or eleven, cause no warning of an emitter with too many listeners', async () => {
+    const folders = range(0, 11).map((i) => join(scratch, `copy-${i}`))
+    for (const folder of folders) cpSync(first, folder, { recursive: true })
+
+    expect(await runProgram('copies', { case: 'many', folders })).toEqual({
+      isAnother: 11,
+      ids: range(0, 11).map((i) => (i === 0 ? [0, 1] : [i + 1])),
+      warnings: [],
     })
   })
 

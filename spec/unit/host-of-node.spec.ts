@@ -1,8 +1,15 @@
 import { EventEmitter } from 'node:events'
 import type * as WorkerThreads from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { adoptThread, nodePlatform, onThreadHandle, startThread } from '../../lib/platform/node.js'
-import type { AggregatorThread, Platform } from '../../lib/platform/platform.js'
+import {
+  adoptThread,
+  nodePlatform,
+  nodeWatching,
+  onThreadHandle,
+  startThread,
+} from '../../lib/platform/node.js'
+import type { AggregatorThread, Platform, Watching } from '../../lib/platform/platform.js'
+import { range } from '../support/in-process.js'
 
 /** The little of a Worker that the library uses, in sight of a spec. */
 class FakeWorker extends EventEmitter {
@@ -39,8 +46,9 @@ interface Threads {
 const setEnvironmentData = jest.fn()
 
 /** The library's host, as a thread with number 7 loads it. */
-function load(threads: Partial<Threads> = {}): Platform {
-  return nodePlatform(fake(threads))
+function load(threads: Partial<Threads> = {}): Platform & Watching {
+  const node = fake(threads)
+  return { ...nodePlatform(node), ...nodeWatching(node) }
 }
 
 function fake(threads: Partial<Threads> = {}): typeof WorkerThreads {
@@ -171,8 +179,39 @@ describe('the end of a thread of Node', () => {
   })
 })
 
+describe('eleven copies of the library on one thread of Node', () => {
+  it('listen to each emitter once, and hear of all that each of them listens to', () => {
+    once.mockRestore()
+    const hosts = range(0, 11).map(() => load())
+    const [starts, ends, threadEnds] = [jest.fn(), jest.fn(), jest.fn()]
+    for (const host of hosts) host.onWorkerStart(starts)
+    const worker = started()
+    const before = process.listenerCount('exit')
+    for (const host of hosts) {
+      host.watchWorker(worker, ends)
+      host.onThreadEnd({ end: threadEnds, pause: () => undefined })
+    }
+    expect([process.listenerCount('worker'), worker.listenerCount('exit')]).toEqual([1, 1])
+    expect(process.listenerCount('exit')).toBe(before + 1)
+    worker.end()
+    const hook = process.listeners('exit').at(-1)!
+    process.off('exit', hook)
+    hook(0)
+    expect([starts, ends, threadEnds].map(({ mock }) => mock.calls.length)).toEqual([11, 11, 11])
+  })
+
+  it('listen again where the program has taken all listeners away', () => {
+    load()
+    process.removeAllListeners('worker')
+    const heard = jest.fn()
+    load().onWorkerStart(heard)
+    const worker = started()
+    expect(heard.mock.calls).toEqual([[worker]])
+  })
+})
+
 describe("the handle that a tracker sends to a worker of the user's", () => {
-  const message = { dirtyringAggregate: 'the handle', isAlone: true }
+  const message = { dirtyringAggregate: 'the handle' }
 
   it('is taken once, and other messages are left alone', async () => {
     const port = new EventEmitter()
@@ -182,7 +221,7 @@ describe("the handle that a tracker sends to a worker of the user's", () => {
     expect(listener).not.toHaveBeenCalled()
     port.emit('message', message)
     port.emit('message', message)
-    expect(listener.mock.calls).toEqual([['the handle', true]])
+    expect(listener.mock.calls).toEqual([['the handle']])
     expect(port.listenerCount('message')).toBe(0)
   })
 
@@ -204,9 +243,7 @@ describe("the aggregator's thread, in Node", () => {
     expect(worker.unref).toHaveBeenCalledTimes(1)
     expect(seen.threadId).toBe(11)
     seen.postHandle('the handle')
-    expect(worker.postMessage.mock.calls).toEqual([
-      [{ dirtyringAggregate: 'the handle', isAlone: true }],
-    ])
+    expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 'the handle' }]])
   })
 
   it('names the ways out where permissions forbid threads, and lets other errors pass', async () => {
@@ -222,9 +259,7 @@ describe("the aggregator's thread, in Node", () => {
     const thread = adoptThread(threads, worker)!
     expect(worker.unref).toHaveBeenCalledTimes(1)
     thread.postHandle('the handle')
-    expect(worker.postMessage.mock.calls).toEqual([
-      [{ dirtyringAggregate: 'the handle', isAlone: false }],
-    ])
+    expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 'the handle' }]])
     await thread.terminate()
     expect(worker.terminate).toHaveBeenCalledTimes(1)
   })

@@ -67,6 +67,24 @@ describe("the library's timers", () => {
     expect(order).toEqual([0, 20])
   })
 
+  it('call back again and again where the host has no intervals, until they are cleared', async () => {
+    const timers = await loadWithout('setInterval', 'clearInterval')
+    const order: string[] = []
+    await new Promise<void>((resolve) => {
+      timers.clearInterval(timers.setInterval(() => order.push('cleared'), 1))
+      const long = timers.setInterval(() => order.push('long'), 60_000)
+      const timer = timers.setInterval(() => {
+        order.push('again')
+        if (order.length < 3) return
+        timers.clearInterval(timer) // in its own callback
+        setTimeout(resolve, 20)
+      }, 1)
+      timers.clearInterval(long)
+      timers.clearInterval(undefined)
+    })
+    expect(order).toEqual(['again', 'again', 'again'])
+  })
+
   it('stand still while the date of a host without performance goes back', async () => {
     const dates = [1000, 400, 999, 1001]
     jest.spyOn(Date, 'now').mockImplementation(() => dates.shift()!)

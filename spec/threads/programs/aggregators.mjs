@@ -118,7 +118,13 @@ const cases = {
       ...few,
       aggregator: () => new Worker('throw new Error("no luck")', { eval: true }),
     }).catch((error) => error.message)
+    const messageFor = (worker) =>
+      DirtyTracker.create({ ...few, aggregator: () => worker }).catch((error) => error.message)
+    const ended = new Worker('', { eval: true })
+    await exitOf(ended)
     return {
+      ended: [await create(async () => ended), await messageFor(ended)],
+      noWorkerMessage: await messageFor({}),
       nothing: await create(() => undefined),
       noWorker: await create(() => ({ postMessage() {} })),
       throws: await create(() => {
