@@ -38,7 +38,10 @@ export function raiseNamespace(a: SlotState, namespace: number): void {
 }
 
 /** Notes all that a sealed epoch says of why it is not exact. */
-export function raiseFlags(a: SlotState, { flags, namespaces }: SlotHeader): void {
+export function raiseFlags(
+  a: SlotState,
+  { flags, namespaces }: Pick<SlotHeader, 'flags' | 'namespaces'>,
+): void {
   raiseFlag(a, flags & ~FLAG_NAMESPACES)
   for (const namespace of namespaces) raiseNamespace(a, namespace)
 }

@@ -211,7 +211,7 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
   }
 }
 
-function newSlotState(memory: Memory): SlotState {
+export function newSlotState(memory: Memory): SlotState {
   const { words, layout } = memory
   return {
     memory,

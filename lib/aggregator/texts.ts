@@ -119,6 +119,12 @@ export function insertRecords(a: SlotState, arena: number, end: number): void {
   publishTexts(a)
 }
 
+/** Inserts the texts whose places are gathered, and publishes them. */
+export function insertPlaces(a: SlotState, n: number): void {
+  insertGathered(a, n)
+  publishTexts(a)
+}
+
 /**
  * Inserts the texts whose places are gathered into the epoch. Grows their table if it is full. If
  * the epoch is full, turns it into a superset, which takes every text.

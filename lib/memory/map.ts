@@ -245,7 +245,7 @@ const PLAN_WORDS = PLAN_MERGES + PLAN_MERGES_MAX
  * Tracker: the namespaces that a named consumer wants, by the number of its choice: how many, and
  * which.
  */
-export const CHOICES = PLAN + PLANS * PLAN_WORDS
+export const CHOICE_TABLE = PLAN + PLANS * PLAN_WORDS
 /** So many that one which was given up is used again only when no plan names it any more. */
 export const CHOICES_MAX = 20
 /** Numbers of namespaces that are kept apart, in an epoch slot and in a choice. */
@@ -490,7 +490,7 @@ export function planAt(epoch: number): number {
 
 /** Word index of a consumer's choice of namespaces. */
 export function choiceAt(choice: number): number {
-  return CHOICES + choice * CHOICE_WORDS
+  return CHOICE_TABLE + choice * CHOICE_WORDS
 }
 
 /** Word index of the WAITERS word that has a writer's bit. */

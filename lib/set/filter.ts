@@ -188,6 +188,22 @@ export function filterCount(filter: Filter): void {
   filter.fill = fill
 }
 
+/**
+ * Adds all that a filter of any size has, whose words are the caller's own. The top bits of a hash
+ * choose the block: a smaller filter's block goes into each block that its keys may now choose, and
+ * several blocks of a larger filter go into one. `fill` does not change.
+ */
+export function filterFold(filter: Filter, other: Int32Array): void {
+  const { words, at } = filter
+  const blocks = filterWords(filter) / BLOCK_WORDS
+  const others = other.length / BLOCK_WORDS
+  for (let i = 0; i < Math.max(blocks, others); i++) {
+    const to = at + Math.floor((i * blocks) / Math.max(blocks, others)) * BLOCK_WORDS
+    const from = Math.floor((i * others) / Math.max(blocks, others)) * BLOCK_WORDS
+    for (let k = 0; k < BLOCK_WORDS; k++) words[to + k] |= other[from + k]
+  }
+}
+
 /** The bits that are set in a word. */
 function bitsOf(word: number): number {
   word -= (word >>> 1) & 0x55555555

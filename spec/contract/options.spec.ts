@@ -20,6 +20,7 @@ const numbers: [name: string, min: number, max: number, byDefault: number][] = [
   ['laneTextBytes', 2 ** 10, 2 ** 26, 2 ** 19],
   ['maxWriters', 1, 1024, 32],
   ['epochSlots', 2, 16, 4],
+  ['maxConsumers', 0, 7, 0],
   ['maxKeysPerEpoch', 1, 2 ** 28, 2 ** 20],
   ['maxStringsPerEpoch', 0, 2 ** 26, 2 ** 20],
   ['maxStringBytesPerEpoch', 1, 2 ** 31 - 1, 2 ** 25],
