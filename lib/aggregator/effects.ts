@@ -62,6 +62,7 @@ import {
   slotOfPayload,
   STOP,
 } from '../ring/token.js'
+import { filterWords } from '../set/filter.js'
 import { textsHold } from '../set/text-set.js'
 import { insertKeys } from './open-epoch.js'
 import { publishCount, publishFill, raiseFlag } from './publish.js'
@@ -253,7 +254,7 @@ function restore(a: Aggregator, slot: number, epoch: number): void {
   if (textEnd > 0) insertRecords(a, arena, arena + textEnd)
   if (header.form === FORM_FILTER) {
     turn(a)
-    addFilter(a, slot)
+    addFilter(a, slot, 0, filterWords(a.filter))
   }
   raiseFlag(a, flags)
   Atomics.store(words, at + SLOT_RESTORED, epoch + 1)

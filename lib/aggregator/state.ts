@@ -155,57 +155,12 @@ export function dropRole(words: SharedWords, owner: number): void {
 }
 
 function newAggregator(memory: Memory, owner: number): Aggregator {
-  const { words } = memory
-  const set: SetState = {
-    words,
-    log: 0,
-    table: 0,
-    shift: 0,
-    limit: 0,
-    count: 0,
-    zero: false,
-    native: undefined,
-    ...secretsAt(words, SECRETS),
-  }
-  const texts: TextSet = {
-    words,
-    arena: 0,
-    table: 0,
-    shift: 0,
-    limit: 0,
-    maxBytes: memory.layout.maxStringBytesPerEpoch,
-    count: 0,
-    bytes: 0,
-    end: 0,
-    ...textSecretsAt(words, TEXT_SECRETS),
-    native: undefined,
-  }
-  const filter: Filter = {
-    words,
-    at: 0,
-    shift: filterShift(memory.layout.filterCells),
-    fill: 0,
-    native: undefined,
-  }
-  const stagedSeen = new Int32Array(memory.layout.maxWriters)
   return {
-    memory,
-    words,
+    ...newSlotState(memory),
     owner,
     head: 0,
     stopPosition: -1,
     epoch: 0,
-    slot: 0,
-    openAt: 0,
-    growth: 0,
-    textGrowth: 0,
-    flags: 0,
-    form: FORM_EXACT,
-    set,
-    texts,
-    filter,
-    lastGrowth: 0,
-    lastTextGrowth: 0,
     intent: 0,
     tokens: 0,
     count: 0,
@@ -216,9 +171,51 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     writer: -1,
     readEnds: new Int32Array(memory.layout.maxWriters),
     textReads: new Int32Array(memory.layout.maxWriters),
-    stagedSeen,
+    stagedSeen: new Int32Array(memory.layout.maxWriters),
     sinceChores: 0,
     skip: false,
+  }
+}
+
+/** A state of no slot yet: see enterSlot() and recoverSlot(). */
+export function newSlotState(memory: Memory): SlotState {
+  const { words, layout } = memory
+  return {
+    memory,
+    words,
+    slot: 0,
+    openAt: 0,
+    growth: 0,
+    textGrowth: 0,
+    flags: 0,
+    form: FORM_EXACT,
+    set: {
+      words,
+      log: 0,
+      table: 0,
+      shift: 0,
+      limit: 0,
+      count: 0,
+      zero: false,
+      native: undefined,
+      ...secretsAt(words, SECRETS),
+    },
+    texts: {
+      words,
+      arena: 0,
+      table: 0,
+      shift: 0,
+      limit: 0,
+      maxBytes: layout.maxStringBytesPerEpoch,
+      count: 0,
+      bytes: 0,
+      end: 0,
+      ...textSecretsAt(words, TEXT_SECRETS),
+      native: undefined,
+    },
+    filter: { words, at: 0, shift: filterShift(layout.filterCells), fill: 0, native: undefined },
+    lastGrowth: 0,
+    lastTextGrowth: 0,
   }
 }
 
@@ -310,23 +307,29 @@ export function intentCheck(a: Aggregator): number {
   return mixed(mixed(mixed(a.intent, a.tokens), mixed(a.count, a.start)), a.textStart)
 }
 
-/**
- * The open epoch, as shared memory has it. A table is rebuilt. A filter is not, because it has keys
- * that nothing else has; only a turn that is not over goes on.
- */
+/** The open epoch, as shared memory has it. */
 function recoverEpoch(a: Aggregator): void {
   const cur = readCur(a.words)
   const slot = slotOfCur(cur)
   const epoch = epochOfCur(cur)
   if (!isCur(cur)) throw corruptCur(cur)
   const header = readOpenSlot(a.memory, slot, epoch)
-  const { count, growth, textGrowth, flags, isSealed } = header
-  if (isSealed && a.stopPosition < 0 && !isSealAtHead(a)) {
+  if (header.isSealed && a.stopPosition < 0 && !isSealAtHead(a)) {
     throw corruption(`CUR is ${cur}, and what that epoch's slot holds is sealed already`)
   }
-  enterEpoch(a, epoch, slot)
+  a.epoch = epoch
+  recoverSlot(a, slot, header)
+}
+
+/**
+ * The epoch in a slot, as its header and its memory have it. A table is rebuilt. A filter is not,
+ * because it has keys that nothing else has; only a turn that is not over goes on.
+ */
+export function recoverSlot(a: SlotState, slot: number, header: SlotHeader): void {
+  const { count, growth, textGrowth, textEnd } = header
+  enterSlot(a, slot)
   a.growth = growth
-  a.flags = flags
+  a.flags = header.flags
   a.form = header.form
   a.set.count = count
   setCells(a, a.memory.layout.smallestTable * 2 ** growth)
@@ -338,13 +341,13 @@ function recoverEpoch(a: Aggregator): void {
   reindex(a)
   a.textGrowth = textGrowth
   setTextCells(a, a.memory.layout.smallestTextTable * 2 ** textGrowth)
-  if (header.textEnd === 0) return // the first text clears the table
+  if (textEnd === 0) return // the first text clears the table
   clearCells(a, a.texts.table, 2 ** (32 - a.texts.shift))
-  reindexTexts(a, header.textEnd)
+  reindexTexts(a, textEnd)
 }
 
-/** The rest of recoverEpoch() for an epoch that is full. */
-function recoverSuperset(a: Aggregator, header: SlotHeader): void {
+/** The rest of recoverSlot() for an epoch that is full. */
+function recoverSuperset(a: SlotState, header: SlotHeader): void {
   const { set, texts, filter } = a
   const { zero, textGrowth, textCount, textBytes, textEnd } = header
   const { arena } = texts
@@ -367,10 +370,15 @@ function isSealAtHead(a: Aggregator): boolean {
 
 /** Points the state at an epoch without keys, in an epoch slot. */
 export function enterEpoch(a: Aggregator, epoch: number, slot: number): void {
+  a.epoch = epoch
+  enterSlot(a, slot)
+}
+
+/** Points the state at an epoch slot, as one without keys. */
+export function enterSlot(a: SlotState, slot: number): void {
   const { set, texts } = a
   const { layout } = a.memory
   a.slot = slot
-  a.epoch = epoch
   a.openAt = epochAt(layout, slot)
   a.growth = 0
   a.textGrowth = 0

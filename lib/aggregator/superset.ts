@@ -97,14 +97,13 @@ export function addRecords(a: SlotState, at: number, end: number): void {
   }
 }
 
-/** Adds all that the filter of another slot has. Can be done again. */
-export function addFilter(a: SlotState, slot: number): void {
+/** Adds the words [from .. to) of the filter of another slot. Can be done again. */
+export function addFilter(a: SlotState, slot: number, from: number, to: number): void {
   const { words, filter } = a
   const { layout } = a.memory
   const source = epochAt(layout, slot) + layout.table
-  const end = layout.filterCells * 2
-  for (let from = 0; from < end; from += STEP_WORDS) {
-    filterUnite(filter, source, from, Math.min(from + STEP_WORDS, end))
+  for (; from < to; from += STEP_WORDS) {
+    filterUnite(filter, source, from, Math.min(from + STEP_WORDS, to))
     noteFill(a)
     reportProgress(words)
   }
