@@ -50,6 +50,7 @@ import {
   slotOfPayload,
   STOP,
 } from '../ring/token.js'
+import { filterWords } from '../set/filter.js'
 import { textsHold } from '../set/text-set.js'
 import { beginMerges } from './merges.js'
 import { insertKeys } from './open-epoch.js'
@@ -200,7 +201,7 @@ function restore(a: Aggregator, slot: number, epoch: number): void {
   if (textEnd > 0) insertRecords(a, arena, arena + textEnd)
   if (header.form === FORM_FILTER) {
     turn(a)
-    addFilter(a, slot)
+    addFilter(a, slot, 0, filterWords(a.filter))
   }
   raiseFlags(a, header)
   Atomics.store(words, at + SLOT_RESTORED, epoch + 1)

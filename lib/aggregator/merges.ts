@@ -23,8 +23,8 @@ import { keysAt, textsAt } from '../memory/table-size.js'
 import { HEAD_AT, recordWords, textsHold } from '../set/text-set.js'
 import { insertKeys } from './open-epoch.js'
 import { publishCount, raiseFlag, raiseFlags } from './publish.js'
-import { type Aggregator, emptySlot, enterSlot, loadSlot, rebuildSlot, storeSlot } from './state.js'
-import { addFilterPart, turn } from './superset.js'
+import { type Aggregator, emptySlot, enterSlot, loadSlot, recoverSlot, storeSlot } from './state.js'
+import { addFilter, turn } from './superset.js'
 import { insertRecords } from './texts.js'
 import { signal } from './wake.js'
 
@@ -107,7 +107,7 @@ export function stepMerge(a: Aggregator): void {
   } else if (from.form === FORM_FILTER && words[JOB_FILTER] < layout.filterCells * 2) {
     turn(target)
     const done = Math.min(words[JOB_FILTER] + STEP_WORDS, layout.filterCells * 2)
-    addFilterPart(target, source, words[JOB_FILTER], done)
+    addFilter(target, source, words[JOB_FILTER], done)
     words[JOB_FILTER] = done
   } else {
     raiseFlags(target, { ...from, namespaces: from.namespaces.filter((each) => wants(a, each)) })
@@ -173,7 +173,7 @@ function enterTarget(a: Aggregator, slot: number, isNew: boolean, from: SlotHead
     emptySlot(a, slot, openCheckOf(a.jobEpoch))
     enterSlot(target, slot)
   } else if (wasDirty) {
-    rebuildSlot(target, slot, readSlot(memory, slot))
+    recoverSlot(target, slot, readSlot(memory, slot))
   } else {
     loadSlot(target, slot, readSealedSlot(memory, slot, words[at + SLOT_EPOCH]))
     words[at + SLOT_DIRTY] = 1
@@ -211,7 +211,7 @@ function giveUp(a: Aggregator, slot: number, isNew: boolean): void {
     emptySlot(a, slot, openCheckOf(a.jobEpoch))
     enterSlot(target, slot)
   } else if (target.slot !== slot) {
-    rebuildSlot(target, slot, readSlot(memory, slot))
+    recoverSlot(target, slot, readSlot(memory, slot))
   }
   raiseFlag(target, FLAG_FAULT)
   endMerge(a)

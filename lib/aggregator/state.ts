@@ -353,7 +353,7 @@ function recoverEpoch(a: Aggregator): void {
     throw corruption(`CUR is ${cur}, and what that epoch's slot holds is sealed already`)
   }
   a.epoch = epoch
-  rebuildSlot(a, slot, header)
+  recoverSlot(a, slot, header)
 }
 
 function isSealAtHead(a: Aggregator): boolean {
@@ -385,7 +385,7 @@ export function loadSlot(a: SlotState, slot: number, header: SlotHeader): void {
  * The same, whatever its tables hold. A table is rebuilt. A filter is not, because it has keys that
  * nothing else has; only a turn that is not over goes on.
  */
-export function rebuildSlot(a: SlotState, slot: number, header: SlotHeader): void {
+export function recoverSlot(a: SlotState, slot: number, header: SlotHeader): void {
   loadSlot(a, slot, header)
   const { set, texts, filter } = a
   const { textCount, textBytes, textEnd } = header

@@ -97,20 +97,16 @@ export function addRecords(a: SlotState, at: number, end: number): void {
   }
 }
 
-/** Adds all that the filter of another slot has. Can be done again. */
-export function addFilter(a: SlotState, slot: number): void {
-  const end = a.memory.layout.filterCells * 2
-  for (let from = 0; from < end; from += STEP_WORDS) {
-    addFilterPart(a, slot, from, Math.min(from + STEP_WORDS, end))
-    reportProgress(a.words)
-  }
-}
-
-/** Adds the words [from .. end) of the filter of another slot. Can be done again. */
-export function addFilterPart(a: SlotState, slot: number, from: number, end: number): void {
+/** Adds the words [from .. to) of the filter of another slot. Can be done again. */
+export function addFilter(a: SlotState, slot: number, from: number, to: number): void {
+  const { words, filter } = a
   const { layout } = a.memory
-  filterUnite(a.filter, epochAt(layout, slot) + layout.table, from, end)
-  noteFill(a)
+  const source = epochAt(layout, slot) + layout.table
+  for (; from < to; from += STEP_WORDS) {
+    filterUnite(filter, source, from, Math.min(from + STEP_WORDS, to))
+    noteFill(a)
+    reportProgress(words)
+  }
 }
 
 function noteFill(a: SlotState): void {

@@ -163,7 +163,9 @@ export const mutants = [
   },
   {
     name: 'a restore takes of a superset what it lists',
-    edits: [{ file: EFFECTS, find: '    addFilter(a, slot)\n', replace: '' }],
+    edits: [
+      { file: EFFECTS, find: '    addFilter(a, slot, 0, filterWords(a.filter))\n', replace: '' },
+    ],
     scenario: INTO_EXACT,
     with: { preemptions: 0, deaths: 0 },
   },
@@ -172,8 +174,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '    turn(a)\n    addFilter(a, slot)\n',
-        replace: '    addFilter(a, slot)\n    turn(a)\n',
+        find: '    turn(a)\n    addFilter(a, slot, 0, filterWords(a.filter))\n',
+        replace: '    addFilter(a, slot, 0, filterWords(a.filter))\n    turn(a)\n',
       },
     ],
     scenario: INTO_EXACT,

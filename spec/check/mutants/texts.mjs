@@ -159,9 +159,9 @@ export const mutants = [
     edits: [
       {
         file: STATE,
-        find: '  setTextCells(a, a.memory.layout.smallestTextTable * 2 ** textGrowth)\n  if (header.textEnd === 0) return // the first text clears the table\n',
+        find: '  setTextCells(a, a.memory.layout.smallestTextTable * 2 ** textGrowth)\n  if (textEnd === 0) return // the first text clears the table\n',
         replace:
-          '  if (header.textEnd === 0) return\n  setTextCells(a, a.memory.layout.smallestTextTable * 2 ** textGrowth)\n',
+          '  if (textEnd === 0) return\n  setTextCells(a, a.memory.layout.smallestTextTable * 2 ** textGrowth)\n',
       },
     ],
     scenario: 'text: exceptions of the aggregator',
