@@ -107,6 +107,8 @@ export interface Sealing {
   /** Undefined: no caller waits for it. */
   readonly ticket: Ticket | undefined
   readonly id: number
+  /** The slot of epoch `id`, while it is open. */
+  readonly sealed: number
   readonly slot: number
   /** Merges that the hand-out waits for. */
   readonly own: number
@@ -313,7 +315,8 @@ export function requestStop(o: Outbox): void {
  */
 export function freeSlot(o: Outbox, slot: number): void {
   takeStampBack(o, slot)
-  const next = o.isClosing || o.places.length > 0 ? undefined : o.waiting.shift()
+  const { maxConsumers } = o.memory.layout
+  const next = o.isClosing || maxConsumers > 0 ? undefined : o.waiting.shift()
   if (next === undefined) o.freeSlots.push(slot)
   else o.queue.push(outgoing(SEAL, { slot, ticket: next }))
 }
@@ -411,8 +414,12 @@ function admitWaiting(o: Outbox): void {
     const ticket = o.waiting[i]
     if (ticket.place === undefined || ticket.place.held >= 0) continue
     o.waiting.splice(i, 1)
-    if (canSealNow(o, ticket.place)) queueSeal(o, ticket)
-    else o.waiting.splice(i, 0, ticket)
+    if (canSealNow(o, ticket.place)) {
+      queueSeal(o, ticket)
+      i--
+    } else {
+      o.waiting.splice(i, 0, ticket)
+    }
   }
 }
 
@@ -460,7 +467,8 @@ function sendSeal(
 ): boolean {
   if (!push(o.memory, controlToken(SEAL, epochPayload(open, o.epoch + 1)))) return false
   const abandoned = ticket === undefined
-  o.sealing.push({ ticket, id: o.epoch, slot: promised, own, staged: 0, abandoned })
+  const { epoch: id, openSlot: sealed } = o
+  o.sealing.push({ ticket, id, sealed, slot: promised, own, staged: 0, abandoned })
   o.openSlot = open
   o.epoch++
   return true
@@ -573,7 +581,7 @@ export function takeSealed(o: Outbox): Sealing | undefined {
   const cur = readCur(o.words)
   if (
     cur !== curWord(o.epoch, o.openSlot) &&
-    !o.sealing.some(({ id, slot }) => cur === curWord(id, slot))
+    !o.sealing.some(({ id, sealed }) => cur === curWord(id, sealed))
   )
     throw corruptCur(cur)
   if (epochDistance(epochOfCur(cur), (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined
