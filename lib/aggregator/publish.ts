@@ -14,10 +14,15 @@ import {
 import type { SlotHeader } from '../memory/slot.js'
 import type { SlotState } from './state.js'
 
+/** Whether the epoch has neither keys nor a reason not to be exact. */
+export function isClean({ set, texts, flags }: SlotState): boolean {
+  return set.count === 0 && texts.end === 0 && flags === 0
+}
+
 /** Notes why the epoch is not exact. */
 export function raiseFlag(a: SlotState, flags: number): void {
   a.flags |= flags
-  a.words[a.openAt + SLOT_FLAGS] = a.flags
+  Atomics.store(a.words, a.openAt + SLOT_FLAGS, a.flags)
 }
 
 /**

@@ -67,7 +67,7 @@ import { publishCount, publishFill } from './publish.js'
 import { completeTurn } from './superset.js'
 import { clearCells } from './table.js'
 import { reindexTexts, setTextCells } from './texts.js'
-import { wakeEveryWriter } from './wake.js'
+import { signal, wakeEveryWriter } from './wake.js'
 
 /** An epoch slot that keys go into: its header as this thread knows it, and its sets. */
 export interface SlotState {
@@ -275,6 +275,7 @@ export function recover(a: Aggregator): void {
   recoverEpoch(a)
   recoverMerges(a)
   wakeEveryWriter(a)
+  signal(a) // what a predecessor did, and did not tell
 }
 
 /**
@@ -464,7 +465,7 @@ export function storeSlot(a: SlotState, epoch: number): void {
   // The check of an open epoch, because the words below may be stored again, with another flag.
   words[openAt + SLOT_CHECK] = openCheckOf(epoch)
   words[openAt + SLOT_EPOCH] = epoch
-  words[openAt + SLOT_FLAGS] = a.flags
+  Atomics.store(words, openAt + SLOT_FLAGS, a.flags)
   words[openAt + SLOT_NAMESPACES] = a.namespaces.length
   for (let i = 0; i < a.namespaces.length; i++)
     words[openAt + SLOT_NAMESPACES + 1 + i] = a.namespaces[i]

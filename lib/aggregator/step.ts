@@ -59,9 +59,9 @@ import {
 } from '../ring/token.js'
 import { abandon, hasText, holds, takeBatches, takeControl } from './effects.js'
 import { beginMerges, stepMerge } from './merges.js'
-import { raiseEverything } from './publish.js'
+import { isClean, raiseEverything } from './publish.js'
 import { type Aggregator, intentCheck, storeSlot } from './state.js'
-import { doChores, signal, wakeEveryWriter } from './wake.js'
+import { doChores, signal, tellDirty, wakeEveryWriter } from './wake.js'
 
 /** step(): the ring is empty. */
 export const IDLE = 0
@@ -192,9 +192,11 @@ function handle(a: Aggregator, token: number): number {
   const done = distance(head, a.intent - 1)
   setTotal(words, EVENTS, INTENT_EVENTS, tokens)
   const kind = kindOf(token)
+  const wasClean = isClean(a)
   if (a.skip && kind !== SEAL && kind !== STOP) abandon(a, token, lane)
   else if (isBatch(token)) takeBatches(a, lane)
   else takeControl(a, token, lane)
+  if (wasClean && !isClean(a)) tellDirty(a)
   return tokens - done
 }
 

@@ -186,6 +186,11 @@ export const LISTENING = WAITERS + LINE
  * room need not give up.
  */
 export const STARTING = LISTENING + 1
+/**
+ * Tracker sets it to 1 while an epochs() loop sleeps until something is marked. The aggregator
+ * takes it back when the open epoch begins to have something, and signals.
+ */
+export const DIRTY_WANTED = STARTING + 1
 /** Aggregator: counts its signals to the tracker, which sleeps on it. */
 export const SIGNAL = LISTENING + LINE
 /** Any thread: the last thread id drawn, where the platform gives none. */

@@ -30,6 +30,11 @@ export interface EpochsOptions {
    * last one. Default true.
    */
   skipEmpty?: boolean | undefined
+  /**
+   * Sleeps while nothing is marked, instead of a cut every `everyMs`. The first published key after
+   * a cut wakes the loop. Then it waits `everyMs`, so that marks gather, and cuts. Default false.
+   */
+  whenDirty?: boolean | undefined
 }
 
 /** Options of {@link DirtyTracker.stop}. */
@@ -64,11 +69,14 @@ export function checkEpochs(options: EpochsOptions): {
   everyMs: number
   signal: AbortSignalLike | undefined
   skipEmpty: boolean
+  whenDirty: boolean
 } {
-  const signal = signalOf(options, 'everyMs', 'skipEmpty')
+  const signal = signalOf(options, 'everyMs', 'skipEmpty', 'whenDirty')
   const everyMs = checkWhole('options.everyMs', options.everyMs, 0, TIMER_MS_MAX)
-  const { skipEmpty = true } = options
-  return { everyMs, signal, skipEmpty: checkBoolean('options.skipEmpty', skipEmpty) }
+  const { skipEmpty = true, whenDirty = false } = options
+  checkBoolean('options.skipEmpty', skipEmpty)
+  checkBoolean('options.whenDirty', whenDirty)
+  return { everyMs, signal, skipEmpty, whenDirty }
 }
 
 export function checkStop(options: StopOptions): {

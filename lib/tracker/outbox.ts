@@ -1,5 +1,6 @@
 import { corruptCur } from '../errors.js'
 import {
+  DIRTY_WANTED,
   epochAt,
   FINISHED,
   HEAD,
@@ -13,10 +14,15 @@ import {
   LANE_STAGED_END,
   laneAt,
   LISTENING,
+  PLAN_COUNTS,
+  planAt,
   PLANS,
   type SharedWords,
+  SLOT_COUNT,
+  SLOT_FLAGS,
   SLOT_RESTORED,
   SLOT_STAMP,
+  SLOT_TEXT_END,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
 import { storeChoice, storePlan } from '../memory/plan.js'
@@ -480,14 +486,19 @@ function sendPlanned(o: Outbox, ticket: Ticket | undefined): boolean {
   const place = ticket?.place
   const plan = planCut(o.places, o.openSlot, o.freeSlots, place)
   if (plan === undefined) return false
-  storePlan(o.words, o.epoch & EPOCH_MASK, plan)
+  const id = o.epoch
+  storePlan(o.words, id & EPOCH_MASK, plan)
   if (!sendSeal(o, plan.open, ticket, plan.promised, plan.own)) return false
   if (place !== undefined) {
     place.held = plan.promised
+    place.begun = id
     place.backlog = -1
     place.older = -1
   }
-  for (const [other, backlog] of plan.backlogs) other.backlog = backlog
+  for (const [other, backlog] of plan.backlogs) {
+    if (other.backlog < 0) other.begun = id
+    other.backlog = backlog
+  }
   for (const each of o.places) each.isPlanned = true
   o.freeSlots.splice(0, o.freeSlots.length, ...plan.free)
   return true
@@ -647,6 +658,53 @@ export function takeDrained(o: Outbox): Draining | undefined {
   return distance(Atomics.load(words, HEAD), o.draining[0].position) >= 0
     ? o.draining.shift()
     : undefined
+}
+
+/**
+ * Asks the aggregator to signal when the open epoch begins to have something, then looks whether
+ * there is something already. In this order, because a key that comes between the two is either
+ * seen or told (Dekker's handshake).
+ */
+export function wantDirty(o: Outbox, place?: Place): boolean {
+  Atomics.store(o.words, DIRTY_WANTED, 1)
+  return isDirty(o, place)
+}
+
+/**
+ * Whether a cut would give something, or STOP is near. Without a place: a cut by the tracker's own
+ * reader. False while the aggregator still has cuts before it: its signal follows.
+ */
+export function isDirty(o: Outbox, place?: Place): boolean {
+  if (o.isClosing) return true
+  if (place !== undefined && (place.isFresh || isBacklogDirty(o, place))) return true
+  // Before the cut is executed, the slot holds what an earlier epoch left there.
+  return readCur(o.words) === curWord(o.epoch, o.openSlot) && hasAny(o, o.openSlot)
+}
+
+/** A backlog only gains keys, so it can be read while more is merged into it. */
+function isBacklogDirty(o: Outbox, { backlog, older, begun }: Place): boolean {
+  if (backlog < 0 || lastMerged(o) < begun) return false
+  return hasAny(o, backlog) || (older >= 0 && hasAny(o, older))
+}
+
+function hasAny(o: Outbox, slot: number): boolean {
+  const { words } = o
+  const at = epochAt(o.memory.layout, slot)
+  return (
+    Atomics.load(words, at + SLOT_COUNT) !== 0 ||
+    Atomics.load(words, at + SLOT_TEXT_END) !== 0 ||
+    Atomics.load(words, at + SLOT_FLAGS) !== 0
+  )
+}
+
+/** The last epoch that is sealed and merged wherever its plan says; or one before it. */
+function lastMerged(o: Outbox): number {
+  const { words } = o
+  const job = Atomics.load(words, JOB_EPOCH)
+  if (job === 0) return -1
+  const id = o.epoch - epochDistance(o.epoch & EPOCH_MASK, job - 1)
+  const merges = words[planAt(id) + PLAN_COUNTS] & 0xff
+  return Atomics.load(words, JOB_INDEX) >= merges ? id : id - 1
 }
 
 /** Whether the aggregator has executed STOP. The open epoch is then the last one. */

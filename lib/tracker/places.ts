@@ -15,6 +15,8 @@ export interface Place {
   backlog: number
   /** Given back while there was a backlog: the next cut unites the two. */
   older: number
+  /** The number of the epoch whose cut gave it its slot in hand, or else its backlog. */
+  begun: number
   /**
    * It stands nowhere yet: its next epoch says that everything has changed. Before that one is in
    * its hand, no key is kept for it.
@@ -29,7 +31,16 @@ export interface Place {
 }
 
 export function newPlace(isFresh: boolean, choice: number): Place {
-  return { held: -1, backlog: -1, older: -1, isFresh, isClosed: false, choice, isPlanned: false }
+  return {
+    held: -1,
+    backlog: -1,
+    older: -1,
+    begun: -1,
+    isFresh,
+    isClosed: false,
+    choice,
+    isPlanned: false,
+  }
 }
 
 /** A cut: the plan for the aggregator, and where everything is once the token is in the ring. */

@@ -15,6 +15,10 @@ import type { HandedOut } from './handed-out.js'
 import { LastEpoch } from './last-epoch.js'
 import { Loop } from './loop.js'
 import type { Advance } from './pending/advances.js'
+import type { Place } from './places.js'
+
+/** When an epochs() loop cuts, and which epochs it yields. */
+type Pace = Pick<ReturnType<typeof checkEpochs>, 'everyMs' | 'skipEmpty' | 'whenDirty'>
 
 /**
  * Makes cuts, is handed the epochs, and settles them. It owns the epochs that it was handed, the
@@ -26,11 +30,14 @@ export class Reader {
   readonly epochsInHand: HandedOut
   readonly last = new LastEpoch()
   readonly #control: Control
+  /** Of a named consumer. */
+  readonly #place: Place | undefined
   /** The epochs() loop that has begun and not ended. */
   #loop: Loop | undefined
 
-  constructor(control: Control) {
+  constructor(control: Control, place?: Place) {
     this.#control = control
+    this.#place = place
     this.epochsInHand = control.openHandedOut()
   }
 
@@ -73,9 +80,9 @@ export class Reader {
   }
 
   epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch> {
-    const { everyMs, signal, skipEmpty } = checkEpochs(options)
+    const { signal, ...pace } = checkEpochs(options)
     const loop = new Loop(signal)
-    const epochs = this.#generate(everyMs, loop, skipEmpty)
+    const epochs = this.#generate(loop, pace)
     const end = epochs.return.bind(epochs)
     epochs.return = (value) => {
       loop.end()
@@ -107,17 +114,13 @@ export class Reader {
   }
 
   /** The generator behind epochs(): the epochs of #cuts(), then the last one if it owns that. */
-  async *#generate(
-    everyMs: number,
-    loop: Loop,
-    skipEmpty: boolean,
-  ): AsyncGenerator<SealedEpoch, void> {
+  async *#generate(loop: Loop, pace: Pace): AsyncGenerator<SealedEpoch, void> {
     const { last } = this
     if (loop.aborted || this.#control.lifecycle.isStopCalled) return
     this.#checkFree()
     this.#loop = loop
     try {
-      yield* this.#cuts(everyMs, loop, skipEmpty)
+      yield* this.#cuts(loop, pace)
       if (loop.aborted) return
       const epoch = await last.epoch!
       if (loop.aborted || last.owner !== loop) return
@@ -130,10 +133,17 @@ export class Reader {
   }
 
   /** The epochs before the last one. Ends when the loop is aborted, and when stop() is called. */
-  async *#cuts(everyMs: number, loop: Loop, skipEmpty: boolean): AsyncGenerator<SealedEpoch, void> {
-    const { lifecycle } = this.#control
+  async *#cuts(
+    loop: Loop,
+    { everyMs, skipEmpty, whenDirty }: Pace,
+  ): AsyncGenerator<SealedEpoch, void> {
+    const { lifecycle, sleepers } = this.#control
     let next = nowMs() + everyMs
     for (;;) {
+      if (whenDirty && !sleepers.isAwake(this.#place)) {
+        await this.#untilDirty(loop)
+        next = nowMs() + everyMs
+      }
       await this.#sleep(next - nowMs(), loop)
       if (loop.aborted || lifecycle.isStopCalled) return
       next = Math.max(next, nowMs()) + everyMs
@@ -172,6 +182,27 @@ export class Reader {
       const forget = lifecycle.onStop(wake)
       loop.addEventListener('abort', wake)
       if (isAborted(loop) || lifecycle.isStopCalled) wake()
+    })
+  }
+
+  /**
+   * Sleeps until the next epoch would have something, or until the loop is aborted, or until
+   * stop().
+   */
+  #untilDirty(loop: Loop): Promise<void> {
+    const { lifecycle, sleepers } = this.#control
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        loop.removeEventListener('abort', wake)
+        forget()
+        sleepers.delete(sleeper)
+        resolve()
+      }
+      const sleeper = { place: this.#place, wake }
+      const forget = lifecycle.onStop(wake)
+      loop.addEventListener('abort', wake)
+      if (isAborted(loop) || lifecycle.isStopCalled) wake()
+      else sleepers.add(sleeper)
     })
   }
 
