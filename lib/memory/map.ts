@@ -360,6 +360,11 @@ export const FLAG_UNPUBLISHED = 4
 export const FLAG_FAULT = 8
 /** So many bits of the filter are set that it says little. FLAG_OVERFLOW is set beside it. */
 export const FLAG_SATURATED = 16
+/**
+ * Only in copies of a header, never in shared memory: the consumer stands nowhere yet, so that all
+ * keys are dirty for it.
+ */
+export const FLAG_FRESH = 32
 
 /** Tables. Log and arena have all keys. */
 export const FORM_EXACT = 0
