@@ -5,6 +5,7 @@ import {
   epochAt,
   FLAG_EVERYTHING,
   FLAG_FAULT,
+  FLAG_FRESH,
   FLAG_NAMESPACES,
   FLAG_OVERFLOW,
   FLAG_UNPUBLISHED,
@@ -35,6 +36,7 @@ export function textFrom(words: Int32Array, at: number, head: number): string | 
 }
 
 export function reasonFor(flags: number): InexactReason | undefined {
+  if ((flags & FLAG_FRESH) !== 0) return 'fresh'
   if ((flags & (FLAG_EVERYTHING | FLAG_NAMESPACES)) !== 0) return 'everything'
   if ((flags & FLAG_FAULT) !== 0) return 'fault'
   if ((flags & FLAG_UNPUBLISHED) !== 0) return 'unpublished'

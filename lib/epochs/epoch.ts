@@ -1,8 +1,10 @@
 import type { Key, ReadonlyBigints, ReadonlyPairs } from '../keys.js'
+import type { Clock } from './clock.js'
 
 /**
  * Says why an epoch is not exact:
  *
+ * - 'fresh': the consumer's position can't be served, or it has none; see {@link Consumer}
  * - 'everything': a change was marked that no list of keys describes, of all keys or of a namespace
  * - 'fault': a part of the aggregator's work failed again and again, and was given up
  * - 'unpublished': the tracker stopped while writers had keys staged
@@ -11,7 +13,7 @@ import type { Key, ReadonlyBigints, ReadonlyPairs } from '../keys.js'
  *
  * An epoch with several reasons names the first of them in this order.
  */
-export type InexactReason = 'overflow' | 'everything' | 'unpublished' | 'fault'
+export type InexactReason = 'fresh' | 'overflow' | 'everything' | 'unpublished' | 'fault'
 
 /**
  * What an epoch holds: numeric keys, and texts. If the epoch is not exact, some of its keys are
@@ -83,6 +85,10 @@ export interface Epoch<K extends Key = Key> extends EpochKeys<K>, Disposable, As
   readonly state: 'sealed' | 'committed' | 'restored'
   /** Whether no epoch comes after it. */
   readonly last: boolean
+  /** Where its reader stands once this epoch is dealt with: to be stored with the data. */
+  readonly clock: Clock
+  /** Where its reader stood before; undefined: nowhere, so that the epoch is 'fresh'. */
+  readonly since: Clock | undefined
   /** Says that the keys were dealt with. */
   commit(): void
   /** Gives the keys back to the open epoch. */

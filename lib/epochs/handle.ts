@@ -1,6 +1,6 @@
 import { badHandle, isRevoked } from '../errors.js'
 import { checkVersion } from '../memory/handle.js'
-import { NAMESPACES_MAX } from '../memory/map.js'
+import { FLAG_FRESH, NAMESPACES_MAX } from '../memory/map.js'
 import { attachMemory, handleKind, type Memory } from '../memory/memory.js'
 import { faultOf, type SlotHeader } from '../memory/slot.js'
 
@@ -90,7 +90,8 @@ export function readEpochHandle(handle: unknown): EpochParts {
   }
   const memory = attachMemory(handle, 'epoch')
   const { layout } = memory
-  const fault = slot < layout.epochSlots ? faultOf(layout, header) : 'does not exist'
+  const stored = { ...header, flags: header.flags & ~FLAG_FRESH }
+  const fault = slot < layout.epochSlots ? faultOf(layout, stored) : 'does not exist'
   if (fault === undefined) return { id, slot, isKept: isKept === 1, header, memory }
   throw badHandle(`"handle" must be epoch.handle, got one whose epoch slot ${slot} ${fault}`)
 }

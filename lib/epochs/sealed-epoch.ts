@@ -12,7 +12,7 @@ import {
   type ReadonlyBigints,
   type ReadonlyPairs,
 } from '../keys.js'
-import { epochAt } from '../memory/map.js'
+import { epochAt, FLAG_FRESH, FORM_EXACT } from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
 import { settingsOf } from '../memory/settings.js'
 import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
@@ -23,6 +23,7 @@ import { contains, type SetState } from '../set/kernel.js'
 import { containsText, HEAD_AT, recordWords, type TextSet, textsHold } from '../set/text-set.js'
 import { scratch as encoded } from '../text/encode.js'
 import { digest, hashWords } from '../text/murmur.js'
+import { type Clock, clockOf } from './clock.js'
 import {
   checkIds,
   checkNoTexts,
@@ -50,15 +51,36 @@ export interface EpochKeeper {
   restore(epoch: SealedEpoch): Promise<void>
 }
 
+/** What an epoch is made of. */
+export interface SealedParts {
+  readonly memory: Memory
+  /** -1: it has no keys, and is settled from the beginning. */
+  readonly slot: number
+  readonly id: number
+  /** See {@link SealedEpoch.staged}. */
+  readonly staged: number
+  readonly keeper: EpochKeeper
+  readonly last: boolean
+  /** The epoch up to which its reader has dealt with all; undefined: the reader is fresh. */
+  readonly since: number | undefined
+}
+
 /** The constructor, for the tracker. */
-export let makeEpoch: (
-  memory: Memory,
-  slot: number,
-  id: number,
-  staged: number,
-  keeper: EpochKeeper,
-  last: boolean,
-) => SealedEpoch
+export let makeEpoch: (parts: SealedParts) => SealedEpoch
+
+const EMPTY: SlotHeader = {
+  count: 0,
+  growth: 0,
+  zero: false,
+  flags: 0,
+  textEnd: 0,
+  textGrowth: 0,
+  textCount: 0,
+  textBytes: 0,
+  form: FORM_EXACT,
+  fill: 0,
+  namespaces: [],
+}
 
 /**
  * Holds the distinct keys of a closed epoch until the consumer settles it. The first `commit()` or
@@ -148,6 +170,28 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
    * does not throw.
    */
   readonly last: boolean
+  /**
+   * Where the reader stands once this epoch is dealt with. Store it with the data, in the same
+   * transaction: {@link DirtyTracker.consumer} takes it as `since`.
+   *
+   * @example
+   * ```js
+   * import { DirtyTracker } from 'dirtyring'
+   * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
+   * const rows = tracker.consumer('rows', { from: 'now' })
+   * tracker.openWriter().mark(42)
+   * const stored = await rows.consume((epoch) => epoch.clock)
+   * console.log(rows.clock === stored) // true
+   * await tracker.stop()
+   * ```
+   */
+  readonly clock: Clock
+  /**
+   * Where the reader stood before: the clock of the last epoch that it has committed. Undefined if
+   * it stands nowhere yet; the epoch then has the reason 'fresh'.
+   */
+  readonly since: Clock | undefined
+  readonly #parts: SealedParts
   readonly #memory: Memory
   readonly #slot: number
   readonly #header: SlotHeader
@@ -164,28 +208,24 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   #handle: EpochHandle | undefined
 
   static {
-    makeEpoch = (memory, slot, id, staged, keeper, last) =>
-      new SealedEpoch(BY_LIBRARY, memory, slot, id, staged, keeper, last)
+    makeEpoch = (parts) => new SealedEpoch(BY_LIBRARY, parts)
   }
 
-  private constructor(
-    pass: typeof BY_LIBRARY,
-    memory: Memory,
-    slot: number,
-    id: number,
-    staged: number,
-    keeper: EpochKeeper,
-    last: boolean,
-  ) {
+  private constructor(pass: typeof BY_LIBRARY, parts: SealedParts) {
     checkByLibrary(pass, 'SealedEpoch', 'Call tracker.advanceEpoch() or tracker.consume().')
-    const header = readSealedSlot(memory, slot, id & EPOCH_MASK)
+    const { memory, slot, id, staged, keeper, last, since } = parts
+    const header = slot < 0 ? EMPTY : headerOf(parts)
     const { flags } = header
+    if (slot < 0) this.#state = 'committed'
+    this.#parts = parts
     this.#memory = memory
     this.#slot = slot
     this.#keeper = keeper
     this.id = id
     this.staged = staged
     this.last = last
+    this.clock = clockOf(memory.words, id)
+    this.since = since === undefined ? undefined : clockOf(memory.words, since)
     this.#header = header
     this.size = header.count + header.textCount
     checkIdentity(memory.words) // the kind of keys is in it
@@ -203,15 +243,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
    * `isOwner` is true; from then on they are the epoch's own.
    */
   twin(isOwner: () => boolean): SealedEpoch<K> {
-    const twin = new SealedEpoch<K>(
-      BY_LIBRARY,
-      this.#memory,
-      this.#slot,
-      this.id,
-      this.staged,
-      this.#keeper,
-      this.last,
-    )
+    const twin = new SealedEpoch<K>(BY_LIBRARY, this.#parts)
     twin.#original = { epoch: this as unknown as SealedEpoch, isOwner }
     return twin
   }
@@ -584,6 +616,12 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
     const { state } = this
     if (state !== 'sealed') throw settled(this.id, state)
   }
+}
+
+/** The header of its slot. For a reader that is fresh the epoch says so. */
+function headerOf({ memory, slot, id, since }: SealedParts): SlotHeader {
+  const header = readSealedSlot(memory, slot, id & EPOCH_MASK)
+  return since === undefined ? { ...header, flags: header.flags | FLAG_FRESH } : header
 }
 
 /** The error of a restore() after stop(). */

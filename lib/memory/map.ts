@@ -380,6 +380,11 @@ export const FLAG_FAULT = 8
 export const FLAG_SATURATED = 16
 /** Some namespaces have changed as a whole: see SLOT_NAMESPACES. */
 export const FLAG_NAMESPACES = 32
+/**
+ * Only in copies of a header, never in shared memory: the consumer stands nowhere yet, so that all
+ * keys are dirty for it.
+ */
+export const FLAG_FRESH = 64
 
 /** Tables. Log and arena have all keys. */
 export const FORM_EXACT = 0

@@ -230,6 +230,11 @@ export function falsePositivesOf(part: number): number {
   return Math.min(1, Math.max(sum, part ** BITS_PER_KEY))
 }
 
+/** About how many keys are in a filter of so many bits, of which this part is set. */
+export function keysIn(part: number, bits: number): number {
+  return (-bits / BITS_PER_KEY) * Math.log(1 - Math.min(part, 1 - 1 / bits))
+}
+
 /**
  * The pair of a text whose payload begins at words[at], to `out`: the first 64 bits of
  * MurmurHash3_x86_128 with seed 0, as text/murmur.ts has it for a writer's own memory.

@@ -2,6 +2,7 @@ import { checkBag, checkBoolean, checkChoice, checkFunction, checkWhole } from '
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { TIMER_MS_MAX } from '../memory/settings.js'
 import { type AbortSignalLike, signalOf } from '../signal.js'
+import type { Consumer } from './consumer.js'
 
 /** Options of {@link DirtyTracker.advanceEpoch} and {@link DirtyTracker.consume}. */
 export interface AdvanceOptions {
@@ -49,8 +50,11 @@ export interface StopOptions {
    * or rejects, stop() rejects with the same error, the epoch stays readable, and stop() may be
    * called again. It must not await another stop(), with `consume` or without, because that call
    * waits for this one.
+   *
+   * With named consumers it is called for each of them, one after the other. If it rejects for one
+   * of them, the others are dealt with before stop() rejects.
    */
-  consume?: ((epoch: SealedEpoch) => unknown) | undefined
+  consume?: ((epoch: SealedEpoch, consumer?: Consumer) => unknown) | undefined
 }
 
 /** How long stop() gives open writers to publish, by default. */

@@ -16,6 +16,7 @@ import type { Context, PendingKind } from './pending/kind.js'
 import { LastSeal } from './pending/last-seal.js'
 import { Reaps } from './pending/reaps.js'
 import { Restores } from './pending/restores.js'
+import type { Place } from './places.js'
 import { Sender } from './sender.js'
 import { Sleepers } from './sleepers.js'
 
@@ -55,7 +56,7 @@ export class Control implements Context {
 
   /** Every kind of pending thing, in the order in which promises are settled. */
   readonly #kinds: readonly PendingKind[]
-  readonly #handedOut: HandedOut[] = []
+  readonly #handedOut = new Set<HandedOut>()
   readonly #longWaits: LongWaits
   #poll: ReturnType<typeof setInterval> | undefined
   #isListening = false
@@ -81,16 +82,23 @@ export class Control implements Context {
     this.lastSeal.onFinish = () => this.reaps.fail(stopped())
   }
 
-  /** The place for the epochs of one more reader. */
-  openHandedOut(): HandedOut {
-    const epochs = new HandedOut(this, this.restores, this.overflows, this.counts)
-    this.#handedOut.push(epochs)
+  /** What holds the epochs of one more reader, which begins behind an epoch. */
+  openHandedOut(
+    position: number,
+    place?: Place,
+    onEmpty: (since: number, id: number) => void = () => undefined,
+  ): HandedOut {
+    const { restores, overflows, counts } = this
+    const onEnd = (ended: HandedOut): boolean => this.#handedOut.delete(ended)
+    const parts = { context: this, restores, overflows, counts, position, place, onEmpty, onEnd }
+    const epochs = new HandedOut(parts)
+    this.#handedOut.add(epochs)
     return epochs
   }
 
   /** Numbers of the epochs that readers were handed and have not settled, oldest first. */
   get unsettled(): number[] {
-    return this.#handedOut.flatMap((epochs) => epochs.unsettled).sort((a, b) => a - b)
+    return [...this.#handedOut].flatMap((epochs) => epochs.unsettled).sort((a, b) => a - b)
   }
 
   /** Harvests and frees every lane of a thread that has ended. */

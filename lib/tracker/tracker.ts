@@ -31,10 +31,13 @@ import {
   type EpochsOptions,
   type StopOptions,
 } from './call-options.js'
+import type { Consumer } from './consumer.js'
+import { type ConsumerOptions, Consumers } from './consumers.js'
 import { Control } from './control.js'
 import { dump } from './dump.js'
 import type { EpochReader } from './epoch-reader.js'
 import { Listeners, type TrackerEvents } from './events.js'
+import type { Cut } from './handed-out.js'
 import { Reader } from './reader.js'
 import { readShared, type TrackerStats } from './stats.js'
 import { sealLastEpoch } from './stop.js'
@@ -77,6 +80,7 @@ export class DirtyTracker<K extends Key = Key>
   readonly #listeners = new Listeners()
   readonly #control: Control
   readonly #reader: Reader
+  readonly #consumers: Consumers
   readonly #host: AggregatorHost
   readonly #takeover: Takeover
   readonly #watch: Watch
@@ -108,7 +112,11 @@ export class DirtyTracker<K extends Key = Key>
     this.handle = handleOf(memory) as unknown as TrackerHandle
     this.#memory = memory
     this.#control = new Control(memory, this.#listeners, start.epoch)
-    this.#reader = new Reader(this.#control)
+    this.#reader = new Reader(
+      this.#control,
+      this.#control.openHandedOut(start.epoch === undefined ? -1 : start.epoch - 1),
+    )
+    this.#consumers = new Consumers(this.#control, options.maxConsumers)
     this.#watch = new Watch(memory, this.#control, this.#listeners)
     this.#host = new AggregatorHost(memory, options.aggregator)
     this.#takeover = new Takeover(this.#control, this.#host)
@@ -287,6 +295,7 @@ export class DirtyTracker<K extends Key = Key>
    * ```
    */
   async advanceEpoch(options: AdvanceOptions = {}): Promise<SealedEpoch<K>> {
+    this.#consumers.checkNone()
     return this.#reader.advanceEpoch(options) as Promise<SealedEpoch<K>>
   }
 
@@ -320,6 +329,7 @@ export class DirtyTracker<K extends Key = Key>
    * ```
    */
   tryAdvanceEpoch(): Promise<SealedEpoch<K>> | undefined {
+    this.#consumers.checkNone()
     return this.#reader.tryAdvanceEpoch() as Promise<SealedEpoch<K>> | undefined
   }
 
@@ -347,6 +357,7 @@ export class DirtyTracker<K extends Key = Key>
     use: (epoch: SealedEpoch<K>) => T | PromiseLike<T>,
     options: AdvanceOptions = {},
   ): Promise<T> {
+    this.#consumers.checkNone()
     return this.#reader.consume(use as (epoch: SealedEpoch) => T | PromiseLike<T>, options)
   }
 
@@ -383,7 +394,48 @@ export class DirtyTracker<K extends Key = Key>
    * ```
    */
   epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch<K>> {
+    this.#consumers.checkNone()
     return this.#reader.epochs(options) as AsyncIterableIterator<SealedEpoch<K>>
+  }
+
+  /**
+   * Opens a named consumer, which reads epochs at its own pace. `maxConsumers` says how many may be
+   * open at once.
+   *
+   * With `since`, the clock that it has stored with its data, it goes on where it was. Without one,
+   * or with a clock that can't be served (of another tracker, too old, or any other text), it is
+   * fresh: its first epoch has the reason 'fresh' and `exact: false`. With `from: 'now'` it begins
+   * here: open it inside the store's write lock, where the full copy is made. The call makes a cut
+   * then, as tryAdvanceEpoch() does. If the ring has no room for that, the consumer gets some keys
+   * that were marked before.
+   *
+   * @param name - 1 to 128 characters; no open consumer has it
+   * @param options - see {@link ConsumerOptions}
+   * @returns the consumer
+   * @throws `ERR_DIRTYRING_CONSUMER_TAKEN` if an open consumer has the name,
+   * `ERR_DIRTYRING_NO_CONSUMER_SLOT` if `maxConsumers` consumers are open,
+   * `ERR_DIRTYRING_STOPPED` after stop(), the error that the tracker cannot recover from, TypeError
+   * and RangeError if an argument is not allowed
+   *
+   * @example
+   * ```js
+   * import { DirtyTracker } from 'dirtyring'
+   *
+   * const db = new Map() // your database
+   * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
+   * const rows = tracker.consumer('rows', { since: db.get('clock') })
+   * tracker.openWriter().mark(42)
+   * for (let i = 0; i < 2; i++) {
+   *   await rows.consume((epoch) => {
+   *     console.log(epoch.reason, epoch.has(42)) // fresh true | undefined false
+   *     db.set('clock', epoch.clock) // in the transaction that saves the rows
+   *   })
+   * }
+   * await tracker.stop()
+   * ```
+   */
+  consumer(name: string, options: ConsumerOptions = {}): Consumer<K> {
+    return this.#consumers.open(name, options) as unknown as Consumer<K>
   }
 
   /**
@@ -480,6 +532,7 @@ export class DirtyTracker<K extends Key = Key>
       ...overflows.open,
       unsettled,
       sealMs: advances.sealTimes.summary(),
+      consumers: this.#consumers.lags,
       bytes: memoryFootprint(this.options),
     }
   }
@@ -600,14 +653,19 @@ export class DirtyTracker<K extends Key = Key>
    */
   async stop(options: StopOptions = {}): Promise<SealedEpoch<K>> {
     const { graceMs, consume } = checkStop(options)
-    const last = this.#reader.stop(consume, () => this.#sealLast(graceMs))
+    const { epochsInHand } = this.#reader
+    const last =
+      this.options.maxConsumers > 0
+        ? this.#consumers.stop(consume, (handOut) => this.#sealLast(graceMs, handOut))
+        : this.#reader.stop(consume, () =>
+            this.#sealLast(graceMs, (cut) => epochsInHand.handOut(cut)),
+          )
     return last as Promise<SealedEpoch<K>>
   }
 
-  async #sealLast(graceMs: number): Promise<SealedEpoch> {
+  async #sealLast(graceMs: number, handOut: (last: Cut) => SealedEpoch): Promise<SealedEpoch> {
     try {
-      const { epochsInHand } = this.#reader
-      return await sealLastEpoch(this.#control, this.#takeover, epochsInHand, graceMs)
+      return await sealLastEpoch(this.#control, this.#takeover, handOut, graceMs)
     } finally {
       this.#workers.end()
       this.#watch.end()
@@ -623,6 +681,14 @@ export class DirtyTracker<K extends Key = Key>
   async [Symbol.asyncDispose](): Promise<void> {
     const wasStopCalled = this.#control.lifecycle.isStopCalled
     const last = await this.stop()
+    const { names, keys } = this.#consumers.left
+    if (!wasStopCalled && names.length > 0) {
+      const which = names.map((name) => JSON.stringify(name)).join(', ')
+      watching.warn(
+        `a tracker was disposed of with ${keys} keys in the last epochs of consumers ${which}. ` +
+          'Call stop() before, and settle them',
+      )
+    }
     const hasOwner = wasStopCalled || this.#reader.last.owner !== undefined
     if (hasOwner || (last.exact && last.size === 0)) return
     watching.warn(
