@@ -144,14 +144,22 @@ export interface TrackerOptions {
    *   loop turns, and when a writer of the same thread finds its lane full.
    */
   aggregator?: 'worker' | 'none' | 'inline' | ((handle: TrackerHandle) => unknown) | undefined
+  /**
+   * What {@link DirtyTracker.save} returned after the last clean stop: the consumers go on where
+   * they stood. Bytes that can't be used give a warning, and fresh consumers. Default undefined.
+   */
+  resume?: Uint8Array | undefined
 }
+
+/** The options that have a value in {@link ResolvedOptions}. */
+type Tuning = Omit<TrackerOptions, 'resume'>
 
 /**
  * Every option, none undefined. {@link resolveOptions} returns it, and {@link DirtyTracker.options}
  * holds it.
  */
 export type ResolvedOptions = {
-  readonly [K in keyof TrackerOptions]-?: Exclude<TrackerOptions[K], undefined>
+  readonly [K in keyof Tuning]-?: Exclude<TrackerOptions[K], undefined>
 }
 
 /**
@@ -202,7 +210,7 @@ export type RingOptions = Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'ma
  * ```
  */
 export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
-  const resolved = resolve(options, optionNames)
+  const resolved = resolve(options, optionNames, ['resume'])
   const { total } = footprintOf(resolved)
   if (total > MAX_BYTES) {
     throw outOfRange(
@@ -224,17 +232,16 @@ export function resolveRingOptions(
 }
 
 // The compiler refuses an option without a row here, and a row without an option below.
-const rows: Readonly<Record<keyof TrackerOptions, OptionRow>> = OPTIONS
-const optionNames: readonly (keyof TrackerOptions)[] = Object.keys(
-  OPTIONS,
-) as (keyof typeof OPTIONS)[]
+const rows: Readonly<Record<keyof Tuning, OptionRow>> = OPTIONS
+const optionNames: readonly (keyof Tuning)[] = Object.keys(OPTIONS) as (keyof typeof OPTIONS)[]
 
 /** The options of these names, in the order of their rows. */
-function resolve<K extends keyof TrackerOptions>(
+function resolve<K extends keyof Tuning>(
   options: unknown,
   names: readonly K[],
+  others: readonly 'resume'[] = [],
 ): Pick<ResolvedOptions, K> {
-  const bag = checkBag('options', options, names)
+  const bag = checkBag('options', options, [...names, ...others])
   const resolved: Record<string, unknown> = {}
   for (const name of names) resolved[name] = valueOf(name, bag[name], resolved)
   return resolved as Pick<ResolvedOptions, K>
@@ -242,7 +249,7 @@ function resolve<K extends keyof TrackerOptions>(
 
 /** The option's value, or its default. `above` are the values of the rows above it. */
 function valueOf(
-  name: keyof TrackerOptions,
+  name: keyof Tuning,
   value: unknown,
   above: Readonly<Record<string, unknown>>,
 ): unknown {

@@ -29,6 +29,7 @@ import {
   checkNoTexts,
   falsePositivesIn,
   filterOf,
+  namespaceSays,
   notExact,
   otherKeys,
   precisionOf,
@@ -282,7 +283,8 @@ class AttachedEpoch implements EpochKeys {
 
   #has(low: number, high: number): boolean {
     this.#check()
-    if (this.everythingIn.includes(high >>> 0)) return true
+    const known = namespaceSays(this.#header, high >>> 0)
+    if (known !== undefined) return known
     if (this.precision !== 'exact') return this.#mayHave(low, high)
     if (this.#memory === undefined || this.#header.count === 0) return false
     this.#set ??= setOf(this.#memory, this.#slot, this.#header)
@@ -292,7 +294,8 @@ class AttachedEpoch implements EpochKeys {
   #hasText(key: string | Uint8Array): boolean {
     this.#check()
     const head = encodeForLookup(key)
-    if (this.everythingIn.includes(0)) return true
+    const known = namespaceSays(this.#header, 0)
+    if (known !== undefined) return known
     if (this.precision !== 'exact') {
       hashWords(encoded.words, head >>> 1, 0)
       return this.#mayHave(digest[0], digest[1])

@@ -14,13 +14,20 @@ export function clockOf(words: SharedWords, epoch: number): Clock {
   return `${instanceOf(words)}.${epoch}`
 }
 
-/** The epoch of a clock; undefined for a clock of another tracker, and for any other text. */
-export function epochOfClock(words: SharedWords, clock: Clock): number | undefined {
+/** The two parts of a clock; undefined for any other text. */
+export function readClock(clock: Clock): { instance: string; epoch: number } | undefined {
   const [, instance, epoch] = FORM.exec(clock) ?? []
-  return instance === instanceOf(words) ? Number(epoch) : undefined
+  return instance === undefined ? undefined : { instance, epoch: Number(epoch) }
 }
 
-function instanceOf(words: SharedWords): string {
+/** The epoch of a clock; undefined for a clock of another tracker, and for any other text. */
+export function epochOfClock(words: SharedWords, clock: Clock): number | undefined {
+  const read = readClock(clock)
+  return read?.instance === instanceOf(words) ? read.epoch : undefined
+}
+
+/** What the clocks of a tracker begin with. */
+export function instanceOf(words: SharedWords): string {
   return hex(words[TRACKER_ID]) + hex(words[TRACKER_ID_2])
 }
 

@@ -44,6 +44,12 @@ export function reasonFor(flags: number): InexactReason | undefined {
   return undefined
 }
 
+/** has() of a key, where its namespace alone decides. */
+export function namespaceSays(header: SlotHeader, namespace: number): boolean | undefined {
+  if (header.wanted?.includes(namespace) === false) return false
+  return header.namespaces.includes(namespace) ? true : undefined
+}
+
 /** Of the keys outside of the namespaces that have changed as a whole. */
 export function precisionOf({ flags, form }: SlotHeader): EpochKeys['precision'] {
   const others = flags & ~FLAG_NAMESPACES

@@ -62,10 +62,10 @@ export function epochHandleOf(
     ...header,
     zero: header.zero ? 1 : 0,
   }
-  const namespaces = [...header.namespaces]
+  const [namespaces, wanted] = [[...header.namespaces], header.wanted]
   const buffer = isEmpty(header) ? undefined : memory.words.buffer
   const { versionName, version } = handleKind('epoch')
-  const handle: unknown = { [versionName]: version, buffer, ...numbers, namespaces }
+  const handle: unknown = { [versionName]: version, buffer, ...numbers, namespaces, wanted }
   return handle as EpochHandle
 }
 
@@ -76,13 +76,14 @@ export function epochHandleOf(
  */
 export function readEpochHandle(handle: unknown): EpochParts {
   const numbers = numbersOf(handle)
-  const namespaces = namespacesOf(handle)
+  const namespaces = namespacesOf(handle, 'namespaces')
+  const wanted = namespacesOf(handle, 'wanted')
   if (numbers === undefined || namespaces === undefined) {
     attachMemory(handle, 'epoch') // says more about what is wrong, if the memory is
     throw badHandle('"handle" must be epoch.handle, got one without what was known of the epoch')
   }
   const { id, slot, isKept, zero, ...counts } = numbers
-  const header: SlotHeader = { ...counts, zero: zero === 1, namespaces }
+  const header: SlotHeader = { ...counts, zero: zero === 1, namespaces, wanted }
   if (isEmpty(header)) {
     const kind = handleKind('epoch')
     checkVersion((handle as Readonly<Record<string, unknown>>)[kind.versionName], kind)
@@ -109,10 +110,13 @@ function numbersOf(handle: unknown): Numbers | undefined {
   return numbers as Numbers
 }
 
-/** The namespaces of a handle, or undefined if they are not there. */
-function namespacesOf(handle: unknown): readonly number[] | undefined {
+/** One of the two lists of namespaces in a handle, or undefined if it is not there. */
+function namespacesOf(
+  handle: unknown,
+  name: 'namespaces' | 'wanted',
+): readonly number[] | undefined {
   if (typeof handle !== 'object' || handle === null || isRevoked(handle)) return undefined
-  const { namespaces } = handle as { readonly namespaces?: unknown }
-  if (!Array.isArray(namespaces) || namespaces.length > NAMESPACES_MAX) return undefined
-  return namespaces.every(Number.isSafeInteger) ? (namespaces as readonly number[]) : undefined
+  const list = (handle as Readonly<Record<string, unknown>>)[name]
+  if (!Array.isArray(list) || list.length > NAMESPACES_MAX) return undefined
+  return list.every(Number.isSafeInteger) ? (list as readonly number[]) : undefined
 }

@@ -29,6 +29,7 @@ import {
   checkNoTexts,
   falsePositivesIn,
   filterOf,
+  namespaceSays,
   notExact,
   otherKeys,
   precisionOf,
@@ -63,6 +64,8 @@ export interface SealedParts {
   readonly last: boolean
   /** The epoch up to which its reader has dealt with all; undefined: the reader is fresh. */
   readonly since: number | undefined
+  /** The namespaces that its reader reads; undefined: all. */
+  readonly wanted?: readonly number[] | undefined
 }
 
 /** The constructor, for the tracker. */
@@ -552,7 +555,8 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
 
   #has(low: number, high: number): boolean {
     this.#check()
-    if (this.everythingIn.includes(high >>> 0)) return true
+    const known = namespaceSays(this.#header, high >>> 0)
+    if (known !== undefined) return known
     if (this.precision !== 'exact') return this.#mayHave(low, high)
     if (this.#header.count === 0) return false
     this.#set ??= setOf(this.#memory, this.#slot, this.#header)
@@ -562,7 +566,8 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   #hasText(key: string | Uint8Array): boolean {
     this.#check()
     const head = encodeForLookup(key)
-    if (this.everythingIn.includes(0)) return true
+    const known = namespaceSays(this.#header, 0)
+    if (known !== undefined) return known
     if (this.precision !== 'exact') {
       hashWords(encoded.words, head >>> 1, 0)
       return this.#mayHave(digest[0], digest[1])
@@ -618,10 +623,11 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   }
 }
 
-/** The header of its slot. For a reader that is fresh the epoch says so. */
-function headerOf({ memory, slot, id, since }: SealedParts): SlotHeader {
+/** The header of its slot, and what is known of its reader. */
+function headerOf({ memory, slot, id, since, wanted }: SealedParts): SlotHeader {
   const header = readSealedSlot(memory, slot, id & EPOCH_MASK)
-  return since === undefined ? { ...header, flags: header.flags | FLAG_FRESH } : header
+  const flags = since === undefined ? header.flags | FLAG_FRESH : header.flags
+  return { ...header, flags, wanted }
 }
 
 /** The error of a restore() after stop(). */

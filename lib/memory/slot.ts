@@ -53,6 +53,11 @@ export interface SlotHeader {
   readonly fill: number
   /** Namespaces that have changed as a whole. */
   readonly namespaces: readonly number[]
+  /**
+   * Only in copies of a header, never in shared memory: the namespaces that the consumer reads.
+   * Undefined: all.
+   */
+  readonly wanted?: readonly number[] | undefined
 }
 
 const FLAGS =

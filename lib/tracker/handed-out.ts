@@ -1,15 +1,19 @@
+import type { SlotContent } from '../aggregator/load.js'
 import {
   cannotRestore,
   type EpochKeeper,
   makeEpoch,
   type SealedEpoch,
 } from '../epochs/sealed-epoch.js'
+import { readSealedSlot } from '../memory/slot.js'
+import { EPOCH_MASK } from '../ring/token.js'
 import { nowMs } from '../timers.js'
 import { commitPlace, freeSlot, restorePlace, settleLast } from './outbox.js'
 import type { Overflows } from './overflows.js'
 import type { Context } from './pending/kind.js'
 import type { Restores } from './pending/restores.js'
 import type { Place } from './places.js'
+import { contentOf } from './saved.js'
 
 /** How many epochs the tracker has sealed, and how they were settled. */
 export interface EpochCounts {
@@ -77,6 +81,14 @@ export class HandedOut implements EpochKeeper {
     return [...this.#slots.keys()]
   }
 
+  /** What the epochs that are not settled hold. */
+  contents(): SlotContent[] {
+    const { memory } = this.#parts.context
+    return [...this.#slots].map(([{ id }, slot]) =>
+      contentOf(memory, slot, readSealedSlot(memory, slot, id & EPOCH_MASK)),
+    )
+  }
+
   /** The epoch up to which the reader has dealt with all; undefined while it is fresh. */
   get position(): number | undefined {
     return this.#parts.place?.isFresh === true ? undefined : this.#position
@@ -94,10 +106,11 @@ export class HandedOut implements EpochKeeper {
 
   /** An exact epoch without keys frees its slot at once. Throws if the slot is corrupt. */
   handOut({ id, slot, staged, sealMs, last }: Cut): SealedEpoch {
-    const { context, overflows, onEmpty } = this.#parts
+    const { context, overflows, onEmpty, place } = this.#parts
     const { memory, listeners } = context
     const since = this.position
-    const epoch = makeEpoch({ memory, slot, id, staged, keeper: this, last, since })
+    const wanted = place?.wanted
+    const epoch = makeEpoch({ memory, slot, id, staged, keeper: this, last, since, wanted })
     overflows.note(id, slot)
     const { size, exact } = epoch
     listeners.tell('epoch', { id, size, exact, sealMs })
@@ -106,7 +119,7 @@ export class HandedOut implements EpochKeeper {
       this.#free(slot, last)
       if (this.#slots.size > 0) return epoch
       this.#upToDateAt = cutAt
-      onEmpty(since!, id)
+      if (wanted === undefined) onEmpty(since!, id)
     } else {
       this.#slots.set(epoch, slot)
       this.#cutAt.set(epoch, cutAt)

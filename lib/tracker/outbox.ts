@@ -343,7 +343,8 @@ export function openPlace(
   isCut = !isFresh,
   namespaces?: readonly number[],
 ): Place {
-  const place = newPlace(isFresh, namespaces === undefined ? -1 : chooseNamespaces(o, namespaces))
+  const choice = namespaces === undefined ? -1 : chooseNamespaces(o, namespaces)
+  const place = newPlace(isFresh, choice, namespaces)
   if (isCut && o.queue.length === 0 && !o.isClosing) {
     o.queue.push(outgoing(SEAL, { slot: -1 }))
     if (!sendFirst(o)) o.queue.pop()

@@ -26,11 +26,17 @@ export interface Place {
   isClosed: boolean
   /** The number of the namespaces that it wants; -1: all. It is handed no slot that has others. */
   readonly choice: number
+  /** The namespaces themselves; undefined: all. */
+  readonly wanted: readonly number[] | undefined
   /** A plan may have named its choice. */
   isPlanned: boolean
 }
 
-export function newPlace(isFresh: boolean, choice: number): Place {
+export function newPlace(
+  isFresh: boolean,
+  choice: number,
+  wanted: readonly number[] | undefined,
+): Place {
   return {
     held: -1,
     backlog: -1,
@@ -39,6 +45,7 @@ export function newPlace(isFresh: boolean, choice: number): Place {
     isFresh,
     isClosed: false,
     choice,
+    wanted,
     isPlanned: false,
   }
 }

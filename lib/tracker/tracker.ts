@@ -1,6 +1,13 @@
-import { BY_LIBRARY, checkByLibrary, checkWhole } from '../check.js'
+import {
+  BY_LIBRARY,
+  bytesOf,
+  checkByLibrary,
+  checkWhole,
+  typedArrayName,
+  viewLength,
+} from '../check.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
-import { outOfRange } from '../errors.js'
+import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import type { Key, KeyOf } from '../keys.js'
 import { TRACKER_THREAD } from '../memory/map.js'
 import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
@@ -39,6 +46,7 @@ import type { EpochReader } from './epoch-reader.js'
 import { Listeners, type TrackerEvents } from './events.js'
 import type { Cut } from './handed-out.js'
 import { Reader } from './reader.js'
+import { decodeState, encodeState } from './saved.js'
 import { readShared, type TrackerStats } from './stats.js'
 import { sealLastEpoch } from './stop.js'
 import { Takeover } from './takeover.js'
@@ -158,10 +166,19 @@ export class DirtyTracker<K extends Key = Key>
     options: TrackerOptions,
     start: Start,
   ): Promise<DirtyTracker<K>> {
-    const tracker = new DirtyTracker<K>(BY_LIBRARY, resolveOptions(options), start)
+    const resolved = resolveOptions(options)
+    const resume = checkResume(options.resume)
+    const tracker = new DirtyTracker<K>(BY_LIBRARY, resolved, start)
+    if (resume !== undefined) tracker.#resume(resume)
     await tracker.#host.start()
     tracker.#workers.watchAll()
     return tracker
+  }
+
+  #resume(bytes: Uint8Array): void {
+    const state = decodeState(bytes)
+    if (typeof state !== 'string') this.#consumers.resume(state)
+    else watching.warn(`options.resume: the bytes ${state}. Each consumer is fresh`)
   }
 
   /** Number of the open epoch; the first is 0. */
@@ -675,6 +692,53 @@ export class DirtyTracker<K extends Key = Key>
   }
 
   /**
+   * After stop(): what the named consumers have not dealt with, and where they stand, for the option
+   * `resume` of the next tracker. In Node, `saveState()` and `loadState()` of 'dirtyring/node' keep
+   * it in a file.
+   *
+   * Resume from the same bytes once only. A consumer of the next tracker goes on if it is opened
+   * with the clock that it stored. Otherwise it is fresh.
+   *
+   * @returns bytes, a few more than the keys have
+   * @throws `ERR_DIRTYRING_BUSY` before stop() has resolved
+   *
+   * @example
+   * ```js
+   * import { DirtyTracker } from 'dirtyring'
+   *
+   * const options = { maxConsumers: 1 }
+   * const tracker = await DirtyTracker.create(options)
+   * const { clock } = tracker.consumer('index', { from: 'now' }) // stored with the index
+   * tracker.openWriter().mark('/users/7')
+   * await tracker.stop()
+   *
+   * const next = await DirtyTracker.create({ ...options, resume: tracker.save() })
+   * const index = next.consumer('index', { since: clock })
+   * await index.consume((epoch) => console.log(...epoch)) // /users/7
+   * await next.stop()
+   * ```
+   */
+  save(): Uint8Array {
+    if (this.#control.lifecycle.phase === 'stopped') return encodeState(this.#consumers.save())
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_BUSY',
+      'the tracker runs: await tracker.stop() before tracker.save()',
+    )
+  }
+
+  /**
+   * Drops a consumer that was resumed, and that the program does not open any more. Until then it
+   * counts for `maxConsumers`, and its backlog is kept.
+   *
+   * @param name - the consumer's name
+   * @returns false if no consumer of that name waits to be opened
+   * @throws TypeError if `name` is not allowed
+   */
+  forget(name: string): boolean {
+    return this.#consumers.forget(name)
+  }
+
+  /**
    * Calls stop(). A process warning says so if the last epoch has keys that no owner deals with:
    * stop() was not called before, and no epochs() loop runs.
    */
@@ -708,4 +772,12 @@ export class DirtyTracker<K extends Key = Key>
     ]
     return `DirtyTracker { ${parts.join(', ')} }`
   }
+}
+
+function checkResume(resume: unknown): Uint8Array | undefined {
+  if (resume === undefined) return undefined
+  if (typedArrayName(resume) === 'Uint8Array')
+    return bytesOf(resume, viewLength(resume, 'options.resume'))
+  const advice = 'Pass what tracker.save() returned, or undefined at the first start.'
+  throw invalidArg('options.resume', 'a Uint8Array, or undefined', resume, advice)
 }

@@ -160,3 +160,123 @@ describe('markEverything(namespace)', () => {
     })
   })
 })
+
+describe('consumer(name, { namespaces })', () => {
+  let tracker: DirtyTracker
+  let writer: Writer
+  beforeEach(async () => {
+    tracker = await DirtyTracker.create({
+      aggregator: 'inline',
+      maxConsumers: 3,
+      maxKeysPerEpoch: 64,
+    })
+    writer = tracker.openWriter()
+  })
+  afterEach(async () => {
+    await tracker.stop()
+  })
+
+  it('gets the keys of these namespaces only, and changes nothing for the others', async () => {
+    const two = tracker.consumer('two', { from: 'now', namespaces: [2, 2] })
+    const texts = tracker.consumer('texts', { from: 'now', namespaces: [0, 5] })
+    const all = tracker.consumer('all', { from: 'now' })
+    writer.markPair(1, 2)
+    writer.markPair(1, 3)
+    writer.markPair(0, 0)
+    writer.mark('text')
+    writer.markEverything(5)
+    writer.markEverything(2)
+    await two.consume((epoch) => {
+      expect([...epoch.listed()]).toEqual([2 * 2 ** 32 + 1])
+      expect(epoch.everythingIn).toEqual([2])
+      for (const keys of [epoch, attachEpoch(epoch.handle)]) {
+        expect([keys.hasPair(9, 2), keys.hasPair(1, 3), keys.hasPair(9, 5)]).toEqual([
+          true,
+          false,
+          false,
+        ])
+        expect([keys.has('text'), keys.has(0)]).toEqual([false, false])
+      }
+    })
+    writer.markPair(2, 3)
+    await texts.consume((epoch) => {
+      expect([...epoch.listed()]).toEqual([0, 'text'])
+      expect(epoch.everythingIn).toEqual([5])
+    })
+    await all.consume((epoch) => {
+      expect(epoch.size).toBe(5)
+      expect([...epoch.everythingIn].sort()).toEqual([2, 5])
+    })
+    await two.consume((epoch) => {
+      expect([epoch.exact, epoch.size]).toEqual([true, 0])
+    })
+  })
+
+  it('is a superset of them when an epoch overflows', async () => {
+    const two = tracker.consumer('two', { from: 'now', namespaces: [2] })
+    const all = tracker.consumer('all', { from: 'now' })
+    for (let i = 0; i < 100; i++) writer.markPair(i, 2 + (i & 1))
+    await all.consume((epoch) => {
+      expect(epoch.precision).toBe('superset')
+    })
+    await two.consume((epoch) => {
+      expect(epoch.precision).toBe('superset')
+      for (let i = 0; i < 100; i++)
+        for (const keys of [epoch, attachEpoch(epoch.handle)])
+          expect(keys.hasPair(i, 2 + (i & 1))).toBe((i & 1) === 0)
+    })
+  })
+
+  it('has a fresh epoch about its namespaces, and a last one with them', async () => {
+    const two = tracker.consumer('two', { namespaces: [2] })
+    writer.markPair(1, 3)
+    await two.consume((epoch) => {
+      expect([epoch.reason, epoch.hasPair(9, 2), epoch.hasPair(1, 3)]).toEqual([
+        'fresh',
+        true,
+        false,
+      ])
+    })
+    writer.markPair(4, 2)
+    writer.markPair(4, 3)
+    await tracker.stop()
+    const last = await two.advanceEpoch()
+    expect([last.last, ...last]).toEqual([true, 2 * 2 ** 32 + 4])
+    last.commit()
+  })
+
+  it('uses the number of a choice again only when no plan names it', async () => {
+    const all = tracker.consumer('all', { from: 'now' })
+    for (let i = 0; i < 100; i++) {
+      const some = tracker.consumer('some', { from: 'now', namespaces: [i] })
+      writer.markPair(7, i)
+      writer.markPair(7, i + 1)
+      if ((i & 1) === 0) await all.consume(() => undefined)
+      expect(await some.consume((epoch) => [...epoch])).toEqual([i * 2 ** 32 + 7])
+      some.close()
+    }
+  })
+
+  it.each([
+    [[], 'ERR_DIRTYRING_OUT_OF_RANGE'],
+    [Array.from({ length: 25 }, (_, i) => i), 'ERR_DIRTYRING_OUT_OF_RANGE'],
+    [[2 ** 22], 'ERR_DIRTYRING_OUT_OF_RANGE'],
+    [['2'], 'ERR_DIRTYRING_INVALID_ARG'],
+    [2, 'ERR_DIRTYRING_INVALID_ARG'],
+  ])('refuses %p', (namespaces, code) => {
+    expect(() => tracker.consumer('one', { namespaces: namespaces as never })).toThrow(
+      expect.objectContaining({ code }),
+    )
+  })
+
+  it('is refused where text is marked by its fingerprint', async () => {
+    const options = { aggregator: 'inline', maxConsumers: 1, maxStringsPerEpoch: 0 } as const
+    const other = await DirtyTracker.create(options)
+    expect(() => other.consumer('one', { namespaces: [1] })).toThrow(
+      expect.objectContaining({ code: 'ERR_DIRTYRING_OUT_OF_RANGE' }),
+    )
+    const numbers = await DirtyTracker.create({ ...options, keys: 'number' })
+    expect(numbers.consumer('one', { namespaces: [1] }).name).toBe('one')
+    await Promise.all([other.stop(), numbers.stop()])
+  })
+})
