@@ -18,7 +18,7 @@ export default {
     'lib/**/*.ts',
     '!lib/{cli,demo}/**',
     '!lib/platform/**',
-    '!lib/aggregator/worker.ts',
+    '!lib/aggregator/{alone,thread-error,worker}.ts',
   ],
   coverageReporters: ['text-summary'],
   // A little below what all specs together reach in this process. Programs that run the built

@@ -1,5 +1,5 @@
 import { BATCHES, PARKED } from '../memory/map.js'
-import { attachMemory, type Memory } from '../memory/memory.js'
+import { attachMemory, checkIdentity, type Memory } from '../memory/memory.js'
 import { ancestorIds, threadIdFor } from '../memory/thread.js'
 import { lowOf } from '../memory/total.js'
 import type { TrackerHandle } from '../options.js'
@@ -76,19 +76,19 @@ export function unhost(supervisor: Supervisor): void {
  * ```
  */
 export async function runAggregator(handle: TrackerHandle): Promise<void> {
-  return run(handle, SLEEP_MS_MAX)
+  return run(attachMemory(handle, 'tracker'), SLEEP_MS_MAX)
 }
 
 /**
  * The same in a worker that the library started: nothing else needs its event loop, so it sleeps
  * for longer.
  */
-export async function runAggregatorAlone(handle: unknown): Promise<void> {
-  return run(handle, SLEEP_MS_MAX_ALONE)
+export async function runAggregatorAlone(memory: Memory): Promise<void> {
+  checkIdentity(memory.words)
+  return run(memory, SLEEP_MS_MAX_ALONE)
 }
 
-async function run(handle: unknown, sleepMsMax: number): Promise<void> {
-  const memory = attachMemory(handle, 'tracker')
+async function run(memory: Memory, sleepMsMax: number): Promise<void> {
   const supervisor = host(memory)
   const { aggregator } = supervisor
   try {

@@ -22,7 +22,13 @@ import {
   VERSION,
   VERSION_VALUE,
 } from './map.js'
-import { OPTIONS, type Settings, settingsOf, storeSettings } from './settings.js'
+import {
+  EPOCH_SLOTS_MAX,
+  type Settings,
+  settingsOf,
+  storeSettings,
+  WRITERS_MAX,
+} from './settings.js'
 import { mixed, openCheckOf } from './slot.js'
 
 /**
@@ -181,10 +187,10 @@ function isGeometry(geometry: Geometry): boolean {
     (!hasText || (isPowerOfTwo(laneTextBytes) && laneTextBytes >= 4))
   return (
     powers &&
-    maxWriters >= OPTIONS.maxWriters.min &&
-    maxWriters <= OPTIONS.maxWriters.max &&
+    maxWriters >= 1 &&
+    maxWriters <= WRITERS_MAX &&
     epochSlots >= 0 &&
-    epochSlots <= OPTIONS.epochSlots.max &&
+    epochSlots <= EPOCH_SLOTS_MAX &&
     maxKeysPerEpoch >= 0 &&
     maxStringsPerEpoch >= 0 &&
     maxStringBytesPerEpoch >= 0

@@ -1,8 +1,10 @@
 /**
- * The table of a tracker's options. From it follow what create() takes and stores, what a thread
- * that attaches reads back, and what `dirtyring demo --help` lists. A new option is a row here, a
- * word in map.ts if other threads need it, a documented member of TrackerOptions, and a line of help
- * in cli/options.ts. The help is not here, because a page that marks would load it.
+ * The tables of a tracker's options. OPTIONS says what create() takes, and what
+ * `dirtyring demo --help` lists. WORDS says what create() stores, and what a thread that attaches
+ * reads back. A new option is a row in OPTIONS, a documented member of TrackerOptions, and a line of
+ * help in cli/options.ts. If other threads need it, it is also a row in WORDS, and a word in map.ts.
+ *
+ * WORDS and the help are apart from OPTIONS, because a page that only marks loads WORDS alone.
  */
 import {
   BATCH_SIZE,
@@ -21,13 +23,8 @@ import {
   type SharedWords,
 } from './map.js'
 
-interface Row {
-  /** The word of the identity that holds it. Without one, only the tracker's thread knows it. */
-  readonly word?: number
-}
-
 /** A whole number. */
-export interface NumberRow extends Row {
+export interface NumberRow {
   readonly min: number
   /** The largest value, or a function of the options in the rows above. */
   readonly max: number | ((above: Readonly<Record<string, number>>) => number)
@@ -39,7 +36,7 @@ export interface NumberRow extends Row {
 }
 
 /** One of a few words, of which the first is the default; stored as its index. */
-export interface ChoiceRow extends Row {
+export interface ChoiceRow {
   readonly choices: readonly string[]
   /** It may be a function instead. */
   readonly orFunction?: boolean
@@ -71,85 +68,98 @@ export type KeyKind = 'any' | 'string' | 'number' | 'bigint' | 'bytes'
 export type OptionRow = NumberRow | ChoiceRow
 
 /** 2^31 - 1: what a timer takes, in ms. */
-export const TIMER_MS_MAX = 2 ** 31 - 1
+export const TIMER_MS_MAX = 0x7fffffff
 /** All lanes together have at most so many keys. */
 const LANES_KEYS_MAX_LOG2 = 27
 
+export const WRITERS_MAX = 1024
+export const EPOCH_SLOTS_MAX = 16
+
+/** The word of the identity that holds an option. An option without one stays with the tracker. */
+const WORDS = {
+  capacity: CAPACITY,
+  maxWriters: MAX_WRITERS,
+  laneCapacity: LANE_CAPACITY,
+  batchSize: BATCH_SIZE,
+  laneTextBytes: LANE_TEXT_BYTES,
+  epochSlots: EPOCH_SLOTS,
+  maxKeysPerEpoch: MAX_KEYS_PER_EPOCH,
+  maxStringsPerEpoch: MAX_STRINGS_PER_EPOCH,
+  maxStringBytesPerEpoch: MAX_STRING_BYTES_PER_EPOCH,
+  keys: KEY_KIND,
+  flushIntervalMs: FLUSH_INTERVAL_MS,
+  onFull: ON_FULL,
+  maxWaitMs: MAX_WAIT_MS,
+} as const
+
+const KEY_KINDS = ['any', 'string', 'number', 'bigint', 'bytes'] as const
+const WHEN_FULL = ['wait', 'reject'] as const
+/** The options among them that are one of a few words. */
+const CHOICES = { keys: KEY_KINDS, onFull: WHEN_FULL }
+
+/** Reads no property, because bundlers would then keep it where nothing uses it. */
 export const OPTIONS = {
   capacity: {
-    word: CAPACITY,
     min: 2,
     max: 2 ** 20,
     isPowerOfTwo: true,
     byDefault: 1024,
   },
   maxWriters: {
-    word: MAX_WRITERS,
     min: 1,
-    max: 1024,
+    max: WRITERS_MAX,
     byDefault: 32,
   },
   laneCapacity: {
-    word: LANE_CAPACITY,
     min: 1,
     max: ({ maxWriters }) => 2 ** (LANES_KEYS_MAX_LOG2 - Math.ceil(Math.log2(maxWriters))),
     isPowerOfTwo: true,
     byDefault: 16384,
   },
   batchSize: {
-    word: BATCH_SIZE,
     min: 1,
     max: ({ laneCapacity }) => laneCapacity,
     maxName: 'laneCapacity',
     byDefault: 64,
   },
   laneTextBytes: {
-    word: LANE_TEXT_BYTES,
     min: 2 ** 10,
     max: 2 ** 26,
     isPowerOfTwo: true,
     byDefault: 2 ** 19,
   },
   epochSlots: {
-    word: EPOCH_SLOTS,
     min: 2,
-    max: 16,
+    max: EPOCH_SLOTS_MAX,
     byDefault: 4,
   },
   maxKeysPerEpoch: {
-    word: MAX_KEYS_PER_EPOCH,
     min: 1,
     max: 2 ** 28,
     byDefault: 2 ** 20,
   },
   maxStringsPerEpoch: {
-    word: MAX_STRINGS_PER_EPOCH,
     min: 0,
     max: 2 ** 26,
     byDefault: 2 ** 20,
   },
   maxStringBytesPerEpoch: {
-    word: MAX_STRING_BYTES_PER_EPOCH,
     min: 1,
-    max: 2 ** 31 - 1,
+    max: 0x7fffffff,
     byDefault: 2 ** 25,
   },
   keys: {
-    word: KEY_KIND,
-    choices: ['any', 'string', 'number', 'bigint', 'bytes'],
+    choices: KEY_KINDS,
   },
   flushIntervalMs: {
-    word: FLUSH_INTERVAL_MS,
     min: 0,
     max: TIMER_MS_MAX,
     byDefault: 10,
   },
   onFull: {
-    word: ON_FULL,
-    choices: ['wait', 'reject'],
+    choices: WHEN_FULL,
   },
   maxWaitMs: {
-    word: MAX_WAIT_MS,
     min: 0,
     max: TIMER_MS_MAX,
     byDefault: 30_000,
@@ -161,37 +171,32 @@ export const OPTIONS = {
   },
 } as const satisfies Readonly<Record<string, OptionRow>>
 
-type Options = typeof OPTIONS
-type StoredName = {
-  [K in keyof Options]: Options[K] extends { readonly word: number } ? K : never
-}[keyof Options]
-
 /** The options that create() stores, and that every thread that attaches reads. */
 export type Settings = {
-  readonly [K in StoredName]: Options[K] extends { readonly choices: readonly (infer Choice)[] }
-    ? Choice
+  readonly [K in keyof typeof WORDS]: K extends keyof typeof CHOICES
+    ? (typeof CHOICES)[K][number]
     : number
 }
 
-const stored = Object.entries<OptionRow>(OPTIONS).flatMap(([name, row]) =>
-  row.word === undefined
-    ? []
-    : [{ name, word: row.word, choices: 'choices' in row ? row.choices : undefined }],
-)
-
 /** Before any other thread has the memory. Of a setting that is missing the word stays 0. */
 export function storeSettings(words: SharedWords, settings: Partial<Settings>): void {
-  for (const { name, word, choices } of stored) {
-    const value = (settings as Readonly<Record<string, number | string | undefined>>)[name]
+  for (const [name, word] of Object.entries(WORDS)) {
+    const value = settings[name as keyof Settings]
     if (typeof value === 'number') words[word] = value
-    else if (value !== undefined) words[word] = choices!.indexOf(value)
+    else if (value !== undefined) words[word] = choicesOf(name)!.indexOf(value)
   }
 }
 
 /** As create() stored them. */
 export function settingsOf(words: SharedWords): Settings {
   const settings: Record<string, number | string> = {}
-  for (const { name, word, choices } of stored)
+  for (const [name, word] of Object.entries(WORDS)) {
+    const choices = choicesOf(name)
     settings[name] = choices === undefined ? words[word] : (choices[words[word]] ?? choices[0])
+  }
   return settings as Settings
+}
+
+function choicesOf(name: string): readonly string[] | undefined {
+  return (CHOICES as Readonly<Record<string, readonly string[] | undefined>>)[name]
 }

@@ -7,6 +7,7 @@ import {
   type HandleMessage,
   isHandleMessage,
   type Platform,
+  type Watching,
   WORKER_NAME,
 } from './platform.js'
 
@@ -29,19 +30,29 @@ const ANCESTRY = 'dirtyring.ancestry'
 
 /** Node, Bun and Deno. They give `node:worker_threads`: an import would stop bundlers for pages. */
 export function nodePlatform(threads: typeof WorkerThreads): Platform {
-  const { getEnvironmentData, setEnvironmentData, threadId } = threads
   const canBlock = mayBlock()
+  return {
+    threadId: threads.threadId,
+    ancestors: ancestorsOf(threads),
+    canBlock: () => canBlock,
+    turn: () => new Promise((resolve) => setImmediate(resolve)),
+  }
+}
+
+function ancestorsOf({ getEnvironmentData, threadId }: typeof WorkerThreads): readonly number[] {
+  const ancestry = (getEnvironmentData(ANCESTRY) ?? []) as unknown as readonly number[]
+  // If the first id is this thread's own, another copy of the library has left it here.
+  return ancestry[0] === threadId ? ancestry.slice(1) : ancestry
+}
+
+/** What they tell of the ends of threads. */
+export function nodeWatching(threads: typeof WorkerThreads): Watching {
+  const { setEnvironmentData, threadId } = threads
+  const ancestors = ancestorsOf(threads)
   const starts = new WorkerStarts()
   const endListeners = new Set<() => void>()
   /** The library adds one 'exit' listener to a worker: an emitter warns at its eleventh listener. */
   const exitListeners = new WeakMap<object, Set<(threadId: number) => void>>()
-  const ancestors = readAncestors()
-
-  function readAncestors(): readonly number[] {
-    const ancestry = (getEnvironmentData(ANCESTRY) ?? []) as unknown as readonly number[]
-    // If the first id is this thread's own, another copy of the library has left it here.
-    return ancestry[0] === threadId ? ancestry.slice(1) : ancestry
-  }
 
   const isThread = (worker: unknown): worker is Worker => worker instanceof threads.Worker
 
@@ -67,13 +78,9 @@ export function nodePlatform(threads: typeof WorkerThreads): Platform {
   }
 
   return {
-    threadId,
-    ancestors,
     announceParent() {
       setEnvironmentData(ANCESTRY, [threadId, ...ancestors])
     },
-    canBlock: () => canBlock,
-    turn: () => new Promise((resolve) => setImmediate(resolve)),
 
     watchWorker(worker, onExit) {
       if (!isThread(worker) && !isBunWorker(worker)) return undefined
@@ -174,7 +181,7 @@ export function startThread(threads: typeof WorkerThreads, code: string): Aggreg
       : cause
   }
   worker.unref()
-  return aggregatorThread(worker, true)
+  return aggregatorThread(worker)
 }
 
 const FORBIDDEN =
@@ -188,7 +195,7 @@ export function adoptThread(
 ): AggregatorThread | undefined {
   if (!(worker instanceof threads.Worker) || worker.threadId === -1) return undefined
   worker.unref()
-  return aggregatorThread(worker, false)
+  return aggregatorThread(worker)
 }
 
 export function onThreadHandle(threads: typeof WorkerThreads, listener: HandleListener): void {
@@ -197,11 +204,11 @@ export function onThreadHandle(threads: typeof WorkerThreads, listener: HandleLi
   parentPort.on('message', function receive(message: unknown) {
     if (!isHandleMessage(message)) return
     parentPort.off('message', receive)
-    listener(message.dirtyringAggregate, message.isAlone)
+    listener(message.dirtyringAggregate)
   })
 }
 
-function aggregatorThread(worker: Worker, isAlone: boolean): AggregatorThread {
+function aggregatorThread(worker: Worker): AggregatorThread {
   let cause = ''
   // Listen, because an error in the worker would end this process otherwise. The worker's exit
   // follows, and tells that the role is free.
@@ -211,7 +218,7 @@ function aggregatorThread(worker: Worker, isAlone: boolean): AggregatorThread {
   return {
     threadId: worker.threadId,
     postHandle(handle) {
-      worker.postMessage({ dirtyringAggregate: handle, isAlone } satisfies HandleMessage)
+      worker.postMessage({ dirtyringAggregate: handle } satisfies HandleMessage)
     },
     onExit(listener) {
       worker.once('exit', (code) => listener(cause === '' ? `exit code ${code}` : cause))

@@ -1,7 +1,7 @@
 /**
- * What the library needs of its host beyond the language. Each kind of host has one file that
- * implements it (node.ts, web.ts), and current.ts chooses. Beside timers.ts, no other file of the
- * library names a host's API.
+ * What every thread of the library needs of its host beyond the language. Each kind of host has one
+ * file that implements this and Watching (node.ts, web.ts). current.ts and watching.ts choose.
+ * Beside timers.ts, no other file of the library names a host's API.
  */
 export interface Platform {
   /**
@@ -14,12 +14,19 @@ export interface Platform {
    * thread below them, the nearest first.
    */
   readonly ancestors: readonly number[]
-  /** Tells this thread's number to the threads that it starts from now on, if the host can. */
-  announceParent(): void
   /** Whether this thread may sleep in Atomics.wait. */
   canBlock(): boolean
   /** Resolves after one turn of this thread's event loop. */
   turn(): Promise<void>
+}
+
+/**
+ * What a host tells of the ends of threads. Apart from Platform, because the aggregator's worker
+ * needs none of it.
+ */
+export interface Watching {
+  /** Tells this thread's number to the threads that it starts from now on, if the host can. */
+  announceParent(): void
   /**
    * Calls back once when a worker has ended, at once if it has ended already. Returns the function
    * that stops watching, or undefined if the value is not a worker. Throws if the host does not
@@ -49,6 +56,7 @@ export interface AggregatorThread {
    * Undefined if the host gives none. Such a host reports a worker's errors, but not its end.
    */
   readonly threadId: number | undefined
+  /** A worker of the library's gets the attached memory itself. */
   postHandle(handle: unknown): void
   /** Calls back once, when the worker runs no more code. `cause` says why it ended. */
   onExit(listener: (cause: string) => void): void
@@ -58,12 +66,9 @@ export interface AggregatorThread {
 /** The message of postHandle(). Its form tells it from other messages to a user's worker. */
 export interface HandleMessage {
   readonly dirtyringAggregate: unknown
-  /** The library started the worker. */
-  readonly isAlone: boolean
 }
 
-/** `isAlone` says that the library started this worker, for the aggregator only. */
-export type HandleListener = (handle: unknown, isAlone: boolean) => void
+export type HandleListener = (handle: unknown) => void
 
 export function isHandleMessage(message: unknown): message is HandleMessage {
   return typeof message === 'object' && message !== null && 'dirtyringAggregate' in message

@@ -6,6 +6,7 @@ import {
   type HandleMessage,
   isHandleMessage,
   type Platform,
+  type Watching,
   WORKER_NAME,
 } from './platform.js'
 
@@ -52,14 +53,20 @@ let address: string | undefined
 
 /** A page, or a worker of a page. */
 export function webPlatform(): Platform {
-  const scope = globalThis as unknown as Scope
   const canBlock = mayBlock()
   return {
     threadId: undefined,
     ancestors: [],
-    announceParent: () => undefined,
     canBlock: () => canBlock,
     turn: () => new Promise(afterTurn),
+  }
+}
+
+/** What such a host tells of the ends of threads. */
+export function webWatching(): Watching {
+  const scope = globalThis as unknown as Scope
+  return {
+    announceParent: () => undefined,
 
     watchWorker(worker) {
       if (!isWebWorker(worker)) return undefined
@@ -132,7 +139,7 @@ export function onWebHandle(listener: HandleListener): void {
   const receive = (event: ScopeEvent): void => {
     if (!isHandleMessage(event.data)) return
     scope.removeEventListener('message', receive)
-    listener(event.data.dirtyringAggregate, event.data.isAlone)
+    listener(event.data.dirtyringAggregate)
   }
   scope.addEventListener('message', receive)
 }
@@ -189,7 +196,7 @@ function aggregatorThread(worker: WebWorker, isAlone: boolean, wayOut: string): 
   return {
     threadId: undefined,
     postHandle: (handle) =>
-      worker.postMessage({ dirtyringAggregate: handle, isAlone } satisfies HandleMessage),
+      worker.postMessage({ dirtyringAggregate: handle } satisfies HandleMessage),
     onExit: (listener) => (tell = listener),
     terminate() {
       if (isAlone) setTimeout(() => end('terminated'), CLOSING_MS)

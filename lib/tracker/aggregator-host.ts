@@ -344,7 +344,8 @@ export class AggregatorHost {
         if (wasUp) this.#onDeath(cause)
       })
       Atomics.store(words, STARTING, 1)
-      thread.postHandle(handleOf(this.#memory))
+      const isAdopted = typeof this.#kind === 'function'
+      thread.postHandle(isAdopted ? handleOf(this.#memory) : this.#memory)
       whenNotified(words, OWNER, 0, START_MS_MAX, (outcome) => {
         if (outcome === 'ok') settle(resolve)
       })

@@ -1,5 +1,5 @@
 import { patience } from '../patience.js'
-import { platform } from '../platform/current.js'
+import { watching } from '../platform/watching.js'
 import { nowMs } from '../timers.js'
 import type { Listeners } from './events.js'
 
@@ -44,7 +44,7 @@ export class LongWaits {
       since.set(wait, from)
       if (now - from < patience.warningMs) continue
       if (!this.#told.has(call) && !late.has(call) && this.#listeners.count('stall') === 0) {
-        platform.warn(
+        watching.warn(
           `${call} has waited ${Math.round(patience.warningMs / 100) / 10} s ${forWhat()}`,
         )
       }

@@ -14,7 +14,7 @@ import {
   type TrackerHandle,
   type TrackerOptions,
 } from '../options.js'
-import { platform } from '../platform/current.js'
+import { watching } from '../platform/watching.js'
 import { type Start, startAt } from '../ring/start.js'
 import { randomSeed, secretsOf } from '../set/mix.js'
 import { LEFT_OVER, reserveNative } from '../set/native/native.js'
@@ -620,7 +620,7 @@ export class DirtyTracker<K extends Key = Key>
     const last = await this.stop()
     const hasOwner = wasStopCalled || this.#reader.last.owner !== undefined
     if (hasOwner || (last.exact && last.size === 0)) return
-    platform.warn(
+    watching.warn(
       `a tracker was disposed of with ${last.size} keys in its last epoch. ` +
         'Call stop() before, and settle the epoch that it gives you',
     )

@@ -1,5 +1,5 @@
 import { invalidArg } from '../errors.js'
-import { platform } from '../platform/current.js'
+import { watching } from '../platform/watching.js'
 
 /** The workers whose end the tracker is told of. */
 export class WatchedWorkers {
@@ -18,7 +18,7 @@ export class WatchedWorkers {
    * tells. The host reports a worker in the middle of the user's program: nothing may be thrown.
    */
   watchAll(): void {
-    this.#endAutomatic = platform.onWorkerStart((worker) => this.#tryWatch(worker))
+    this.#endAutomatic = watching.onWorkerStart((worker) => this.#tryWatch(worker))
   }
 
   watch(worker: unknown): void {
@@ -35,7 +35,7 @@ export class WatchedWorkers {
   #tryWatch(worker: unknown): boolean {
     // Not const: of a worker that has ended the host tells before it returns.
     let unwatch: (() => void) | undefined = undefined as (() => void) | undefined
-    unwatch = platform.watchWorker(worker, (threadId) => {
+    unwatch = watching.watchWorker(worker, (threadId) => {
       if (unwatch !== undefined) this.#unwatch.delete(unwatch)
       this.#onEnd(threadId)
     })

@@ -3,6 +3,7 @@
 import { LANE_WAKE } from '../memory/map.js'
 import { type Memory, sameMemory } from '../memory/memory.js'
 import { platform } from '../platform/current.js'
+import { watching } from '../platform/watching.js'
 import { hostsAny, pumpHosted } from '../ring/hosted.js'
 import { closeLane, isRingClosed, isStopped, type Lane, publish } from '../ring/lane.js'
 import { nowMs, setTimeout, unref } from '../timers.js'
@@ -27,7 +28,7 @@ export function addLane(lane: Lane): void {
   listen(lane)
   if (isHooked) return
   isHooked = true
-  platform.onThreadEnd({ end: endThread, pause: publishAll })
+  watching.onThreadEnd({ end: endThread, pause: publishAll })
 }
 
 /** Nothing is left to do for the lane at the thread's end. */

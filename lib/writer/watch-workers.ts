@@ -3,7 +3,7 @@ import { FINISHED, TRACKER_THREAD } from '../memory/map.js'
 import { attachMemory, type Memory } from '../memory/memory.js'
 import { threadIdFor } from '../memory/thread.js'
 import type { TrackerHandle } from '../options.js'
-import { platform } from '../platform/current.js'
+import { watching } from '../platform/watching.js'
 import { isOrphan, type Orphan, orphansOf, pushReap, releaseRole } from '../ring/reap.js'
 import { setTimeout, unref } from '../timers.js'
 import { whenNotified } from '../wait-async.js'
@@ -121,14 +121,14 @@ class WorkerWatch {
   constructor(memory: Memory, onEnd: () => void) {
     this.#memory = memory
     this.#onEnd = onEnd
-    platform.announceParent()
+    watching.announceParent()
     this.#listen()
   }
 
   /** Returns the function that lets the watch go. */
   hold(holder: object): () => void {
     this.#holders.add(holder)
-    this.#endStarts ??= platform.onWorkerStart((worker) => this.#watch(worker))
+    this.#endStarts ??= watching.onWorkerStart((worker) => this.#watch(worker))
     return () => {
       this.#holders.delete(holder)
       this.#endIfIdle()
@@ -136,7 +136,7 @@ class WorkerWatch {
   }
 
   #watch(worker: unknown): void {
-    const unwatch = platform.watchWorker(worker, (threadId) => {
+    const unwatch = watching.watchWorker(worker, (threadId) => {
       if (unwatch !== undefined) this.#unwatch.delete(unwatch)
       this.#bury(threadId)
       this.#endIfIdle()

@@ -158,7 +158,7 @@ export function topologies({ repeat, few, slow, all }) {
   )
   const variants = loads.flatMap((load) => [
     ...FLOORS.map((kind) => ({ kind, ...load, count: FEWER })),
-    ...few([1, 2, 3, 4, 8]).map((writers) => ({ kind: 'dirtyring', writers, ...load })),
+    ...few([1, 2, 4, 8, 12]).map((writers) => ({ kind: 'dirtyring', writers, ...load })),
   ])
   const runs = repeat('measure/pipeline.js', variants, slow)
   let single

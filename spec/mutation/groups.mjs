@@ -45,7 +45,7 @@ export const GROUPS = {
     ],
   },
   aggregator: {
-    mutate: ['lib/aggregator/*.ts', '!lib/aggregator/worker.ts'],
+    mutate: ['lib/aggregator/*.ts', '!lib/aggregator/{alone,thread-error,worker}.ts'],
     specs: [
       'unit/{aggregator,damaged-memory,supervisor}',
       'faults/faults',

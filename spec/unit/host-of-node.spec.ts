@@ -1,8 +1,14 @@
 import { EventEmitter } from 'node:events'
 import type * as WorkerThreads from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { adoptThread, nodePlatform, onThreadHandle, startThread } from '../../lib/platform/node.js'
-import type { AggregatorThread, Platform } from '../../lib/platform/platform.js'
+import {
+  adoptThread,
+  nodePlatform,
+  nodeWatching,
+  onThreadHandle,
+  startThread,
+} from '../../lib/platform/node.js'
+import type { AggregatorThread, Platform, Watching } from '../../lib/platform/platform.js'
 
 /** The little of a Worker that the library uses, in sight of a spec. */
 class FakeWorker extends EventEmitter {
@@ -39,8 +45,9 @@ interface Threads {
 const setEnvironmentData = jest.fn()
 
 /** The library's host, as a thread with number 7 loads it. */
-function load(threads: Partial<Threads> = {}): Platform {
-  return nodePlatform(fake(threads))
+function load(threads: Partial<Threads> = {}): Platform & Watching {
+  const node = fake(threads)
+  return { ...nodePlatform(node), ...nodeWatching(node) }
 }
 
 function fake(threads: Partial<Threads> = {}): typeof WorkerThreads {
@@ -172,7 +179,7 @@ describe('the end of a thread of Node', () => {
 })
 
 describe("the handle that a tracker sends to a worker of the user's", () => {
-  const message = { dirtyringAggregate: 'the handle', isAlone: true }
+  const message = { dirtyringAggregate: 'the handle' }
 
   it('is taken once, and other messages are left alone', async () => {
     const port = new EventEmitter()
@@ -182,7 +189,7 @@ describe("the handle that a tracker sends to a worker of the user's", () => {
     expect(listener).not.toHaveBeenCalled()
     port.emit('message', message)
     port.emit('message', message)
-    expect(listener.mock.calls).toEqual([['the handle', true]])
+    expect(listener.mock.calls).toEqual([['the handle']])
     expect(port.listenerCount('message')).toBe(0)
   })
 
@@ -204,9 +211,7 @@ describe("the aggregator's thread, in Node", () => {
     expect(worker.unref).toHaveBeenCalledTimes(1)
     expect(seen.threadId).toBe(11)
     seen.postHandle('the handle')
-    expect(worker.postMessage.mock.calls).toEqual([
-      [{ dirtyringAggregate: 'the handle', isAlone: true }],
-    ])
+    expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 'the handle' }]])
   })
 
   it('names the ways out where permissions forbid threads, and lets other errors pass', async () => {
@@ -222,9 +227,7 @@ describe("the aggregator's thread, in Node", () => {
     const thread = adoptThread(threads, worker)!
     expect(worker.unref).toHaveBeenCalledTimes(1)
     thread.postHandle('the handle')
-    expect(worker.postMessage.mock.calls).toEqual([
-      [{ dirtyringAggregate: 'the handle', isAlone: false }],
-    ])
+    expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 'the handle' }]])
     await thread.terminate()
     expect(worker.terminate).toHaveBeenCalledTimes(1)
   })

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import type { Platform } from '../../lib/platform/platform.js'
+import type { Platform, Watching } from '../../lib/platform/platform.js'
 import type * as Web from '../../lib/platform/web.js'
 
 interface PageEvent {
@@ -46,7 +46,7 @@ class PageWorker extends Ears {
 const page = globalThis as Record<string, unknown>
 const kept = new Map<string, unknown>()
 let scope: Ears
-let platform: Platform
+let platform: Platform & Watching
 let web: typeof Web
 let texts: string[]
 
@@ -70,7 +70,7 @@ beforeEach(async () => {
     page[name] = value
   }
   web = await import('../../lib/platform/web.js')
-  platform = web.webPlatform()
+  platform = { ...web.webPlatform(), ...web.webWatching() }
 })
 
 afterEach(() => {
@@ -132,7 +132,7 @@ describe("a page's host", () => {
       Array(2).fill(['blob:1', { type: 'module', name: 'dirtyring aggregator' }]),
     )
     expect(PageWorker.all[1].postMessage.mock.calls).toEqual([
-      [{ dirtyringAggregate: 'the handle', isAlone: true }],
+      [{ dirtyringAggregate: 'the handle' }],
     ])
   })
 
@@ -195,7 +195,7 @@ describe("a page's host", () => {
   it("takes a worker of the user's, and nothing that is none", () => {
     const worker = new PageWorker('', {})
     web.adoptWebWorker(worker)!.postHandle(1)
-    expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 1, isAlone: false }]])
+    expect(worker.postMessage.mock.calls).toEqual([[{ dirtyringAggregate: 1 }]])
     const { addEventListener, postMessage } = worker
     for (const none of [undefined, null, 'text', {}, { addEventListener, postMessage }])
       expect(web.adoptWebWorker(none)).toBeUndefined()
@@ -218,13 +218,13 @@ describe("a page's host", () => {
   })
 
   it('takes one handle in a worker, and none in a page', () => {
-    const message = { type: 'message', data: { dirtyringAggregate: 'handle', isAlone: true } }
+    const message = { type: 'message', data: { dirtyringAggregate: 'handle' } }
     const told = jest.fn()
     web.onWebHandle(told)
     scope.tell({ type: 'message', data: 'another message' })
     scope.tell(message)
     scope.tell(message)
-    expect(told.mock.calls).toEqual([['handle', true]])
+    expect(told.mock.calls).toEqual([['handle']])
     page.document = {}
     web.onWebHandle(told)
     scope.tell(message)

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { BatchRing, DirtyTracker } from '../../lib/index.js'
-import { FINISHED, HEAD, OWNER, PARKED, PROGRESS } from '../../lib/memory/map.js'
+import { CAPACITY, FINISHED, HEAD, OWNER, PARKED, PROGRESS } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import { controlToken, STOP } from '../../lib/ring/token.js'
 
@@ -221,10 +221,17 @@ describe("runAggregator(), on a thread that may block, and that is the user's", 
 })
 
 describe("the aggregator, on a thread that is its own and the library's", () => {
+  it('refuses a memory whose beginning has changed', async () => {
+    const words = memory.words.slice() as unknown as typeof memory.words
+    words[CAPACITY]++
+    const running = runAggregatorAlone({ ...memory, words })
+    await expect(running).rejects.toMatchObject({ code: 'ERR_DIRTYRING_CORRUPT' })
+  })
+
   it('sleeps twice as long each time, for a second at most', async () => {
     sleepsTake(5)
     script = Array(8).fill(nothing)
-    await runAggregatorAlone(tracker.handle)
+    await runAggregatorAlone(memory)
     const sleeps = log.filter((each) => each !== 'turn')
     expect(sleeps).toEqual([10, 20, 40, 80, 160, 320, 640, 1000, 1000].map((ms) => `sleep ${ms}`))
   })

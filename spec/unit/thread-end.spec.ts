@@ -20,8 +20,8 @@ for (let i = 0; i < 6; i++) {
   jest.resetModules()
   const ends: (() => void)[] = []
   const pauses: (() => void)[] = []
-  const { platform } = await import('../../lib/platform/current.js')
-  platform.onThreadEnd = ({ end, pause }) => {
+  const { watching } = await import('../../lib/platform/watching.js')
+  watching.onThreadEnd = ({ end, pause }) => {
     ends.push(end)
     pauses.push(pause)
   }

@@ -39,6 +39,7 @@ const { waitAsync } = Atomics
 const timers: { callback: () => void; ms: number }[] = []
 
 jest.unstable_mockModule('../../lib/platform/current.js', () => ({ platform }))
+jest.unstable_mockModule('../../lib/platform/watching.js', () => ({ watching: platform }))
 const real = await import('../../lib/timers.js')
 const retry = jest.fn((callback: () => void, ms: number) => {
   if (!isHeld) return real.setTimeout(callback, ms)

@@ -82,6 +82,6 @@ export function nativeKernel(
 /** Throws where WebAssembly is missing (a ReferenceError) or forbidden. */
 function moduleOf(): object {
   return (compiled ??= new WebAssembly.Module(
-    Uint8Array.from(atob(BINARY), (char) => char.charCodeAt(0)),
+    Uint8Array.from(BINARY.match(/../g)!, (byte) => parseInt(byte, 16)),
   ))
 }

@@ -2,7 +2,7 @@
  * Two installations of the package in one process. `first` and `second` are the folders of two
  * projects that have it; a case may change the second one before it is loaded.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
@@ -21,15 +21,26 @@ function marker(folder, handle, id) {
   return new Worker(code, { eval: true, workerData: { entry: entryOf(folder), handle, id } })
 }
 
-/** Raises a constant of the second installation by one. Returns its old and its new value. */
+/**
+ * Raises a constant of the second installation by one, where it is declared and where the build has
+ * written it. Returns its old and its new value.
+ */
 function raise(file, name) {
-  const path = join(args.second, 'node_modules/dirtyring/dist', file)
-  const text = readFileSync(path, 'utf8')
-  const found = [...text.matchAll(new RegExp(`^(export const ${name} = )(\\d+);$`, 'gm'))]
+  const dist = join(args.second, 'node_modules/dirtyring/dist')
+  const declared = new RegExp(`^export const ${name} = (\\d+);$`, 'gm')
+  const found = [...readFileSync(join(dist, file), 'utf8').matchAll(declared)]
   if (found.length !== 1) throw new Error(`${file} has ${found.length} times ${name}`)
-  const [[line, before, value]] = found
-  writeFileSync(path, text.replace(line, `${before}${Number(value) + 1};`))
-  return [Number(value), Number(value) + 1]
+  const value = Number(found[0][1])
+  for (const each of readdirSync(dist, { recursive: true })) {
+    if (!each.endsWith('.js')) continue
+    const path = join(dist, each)
+    const text = readFileSync(path, 'utf8')
+    const raised = text
+      .replace(declared, `export const ${name} = ${value + 1};`)
+      .replaceAll(`${value} /* ${name} */`, `${value + 1} /* ${name} */`)
+    if (raised !== text) writeFileSync(path, raised)
+  }
+  return [value, value + 1]
 }
 
 const messageOf = (call) => {
