@@ -440,7 +440,6 @@ function setTwo(block: usize, x: u32, salt0: u32, salt1: u32): i32 {
 }
 
 /** Sets the bits of the keys whose blocks are at [scratch .. end). Returns how many were not set. */
-// @inline
 function setBits(end: usize, shift: i32): i32 {
   if (shift < FILTER_FAR_SHIFT) {
     let sum: u64 = 0
@@ -479,11 +478,8 @@ export function filterTexts(list: usize, end: usize, filter: usize, shift: i32):
   while (list < end) {
     const stop = min(end - list, BLOCKS_GROUP >> 1) + list
     let to = scratch
-    for (; list < stop; list += 4, to += 8) {
-      const entry: usize = load<u32>(list) << 2
-      const hash = hashPayload(entry + 8, load<u32>(entry, 4) >>> 1)
-      store<u64>(to, blockOf(<i32>hash, <i32>(hash >> 32), filter, shift))
-    }
+    for (; list < stop; list += 4, to += 8)
+      storeBlockOf(to, (<usize>load<u32>(list)) << 2, filter, shift)
     added += setBits(to, shift)
   }
   return added
@@ -495,10 +491,8 @@ export function filterRecords(at: usize, end: usize, filter: usize, shift: i32):
   while (at < end) {
     let to = scratch
     for (; at < end && to < scratch + BLOCKS_GROUP; to += 8) {
-      const head = load<u32>(at, 4)
-      const hash = hashPayload(at + 8, head >>> 1)
-      store<u64>(to, blockOf(<i32>hash, <i32>(hash >> 32), filter, shift))
-      at += sizeOf(head) + 8
+      storeBlockOf(to, at, filter, shift)
+      at += sizeOf(load<u32>(at, 4)) + 8
     }
     added += setBits(to, shift)
   }
@@ -525,35 +519,36 @@ export function filterCount(at: usize, end: usize): i32 {
   return <i32>count
 }
 
-// @inline
 function mixed(word: u32, factor: u32, bits: u32, next: u32): u32 {
   return rotl<u32>(word * factor, bits) * next
 }
 
-/** The first 64 bits of MurmurHash3_x86_128: ../filter.ts. */
-function hashPayload(at: usize, length: u32): u64 {
+/** Stores the block of the text whose payload is at entry + 8, by its hash: ../filter.ts. */
+function storeBlockOf(to: usize, entry: usize, filter: usize, shift: i32): void {
+  const length = load<u32>(entry, 4) >>> 1
+  let at = entry + 8
   let h1: u32 = 0
   let h2: u32 = 0
   let h3: u32 = 0
   let h4: u32 = 0
-  for (const end = at + (length & ~15); at < end; at += 16) {
-    h1 =
-      (rotl<u32>(h1 ^ mixed(load<u32>(at), 0x239b961b, 15, 0xab0e9789), 19) + h2) * 5 + 0x561ccd1b
-    h2 =
-      (rotl<u32>(h2 ^ mixed(load<u32>(at, 4), 0xab0e9789, 16, 0x38b34ae5), 17) + h3) * 5 +
-      0x0bcaa747
-    h3 =
-      (rotl<u32>(h3 ^ mixed(load<u32>(at, 8), 0x38b34ae5, 17, 0xa1e38b93), 15) + h4) * 5 +
-      0x96cd1c35
-    h4 =
-      (rotl<u32>(h4 ^ mixed(load<u32>(at, 12), 0xa1e38b93, 18, 0x239b961b), 13) + h1) * 5 +
-      0x32ac3b17
+  let rest = length
+  for (;;) {
+    const k1 = rest > 0 ? mixed(load<u32>(at), 0x239b961b, 15, 0xab0e9789) : 0
+    const k2 = rest > 4 ? mixed(load<u32>(at, 4), 0xab0e9789, 16, 0x38b34ae5) : 0
+    const k3 = rest > 8 ? mixed(load<u32>(at, 8), 0x38b34ae5, 17, 0xa1e38b93) : 0
+    const k4 = rest > 12 ? mixed(load<u32>(at, 12), 0xa1e38b93, 18, 0x239b961b) : 0
+    h1 ^= k1
+    h2 ^= k2
+    h3 ^= k3
+    h4 ^= k4
+    if (rest < 16) break
+    h1 = (rotl<u32>(h1, 19) + (h2 ^ k2)) * 5 + 0x561ccd1b
+    h2 = (rotl<u32>(h2, 17) + (h3 ^ k3)) * 5 + 0x0bcaa747
+    h3 = (rotl<u32>(h3, 15) + (h4 ^ k4)) * 5 + 0x96cd1c35
+    h4 = (rotl<u32>(h4, 13) + h1) * 5 + 0x32ac3b17
+    at += 16
+    rest -= 16
   }
-  const rest = length & 15
-  if (rest > 0) h1 ^= mixed(load<u32>(at), 0x239b961b, 15, 0xab0e9789)
-  if (rest > 4) h2 ^= mixed(load<u32>(at, 4), 0xab0e9789, 16, 0x38b34ae5)
-  if (rest > 8) h3 ^= mixed(load<u32>(at, 8), 0x38b34ae5, 17, 0xa1e38b93)
-  if (rest > 12) h4 ^= mixed(load<u32>(at, 12), 0xa1e38b93, 18, 0x239b961b)
   h1 ^= length
   h2 ^= length
   h3 ^= length
@@ -563,5 +558,5 @@ function hashPayload(at: usize, length: u32): u64 {
   h3 = <u32>scatter(<i32>(h1 + h3))
   h4 = <u32>scatter(<i32>(h1 + h4))
   h1 = <u32>scatter(<i32>h1) + h2 + h3 + h4
-  return (<u64>h1) | ((<u64>(h1 + h2)) << 32)
+  store<u64>(to, blockOf(<i32>h1, <i32>(h1 + h2), filter, shift))
 }
