@@ -22,7 +22,7 @@ function checkSame(what, got, wanted) {
  * Reads the numbers and the texts of an epoch, a key a block, and the texts in one: each is right,
  * or the epoch is settled.
  */
-function* walks(w) {
+export function* walks(w) {
   const { core, layout } = w
   const message = yield* w.received()
   const { slot, keys, header } = message
@@ -50,7 +50,7 @@ function* walks(w) {
 }
 
 /** has(): a key of the epoch is in it, and the other is not. */
-const asks = (known, other) =>
+export const asks = (known, other) =>
   function* (w) {
     const { core, layout, words } = w
     const message = yield* w.received()
