@@ -105,6 +105,7 @@ export class Consumers {
     consumer.isClosed = true
     consumer.due = EMPTY
     yield* this.world.core.closePlace(this.outbox, consumer.place)
+    this.#checkSlots()
     yield* this.world.tracker.poke()
   }
 
@@ -169,6 +170,7 @@ export class Consumers {
   *handOut({ id, slot, ticket }) {
     const { core, memory } = this.world
     const { consumer } = ticket
+    this.#checkSlots()
     yield* core.readSealedSlot(memory, slot, id & core.EPOCH_MASK)
     const keys = yield* this.check(slot, id, consumer.promised)
     if (consumer.place.isFresh !== consumer.isFresh)
@@ -205,16 +207,21 @@ export class Consumers {
     return keys
   }
 
+  /** Each slot is in one place, and none is lost. */
+  #checkSlots() {
+    const { freeSlots, places, openSlot } = this.outbox
+    const used = places.flatMap(({ held, backlog, older }) => [held, backlog, older])
+    const all = [openSlot, ...freeSlots, ...used.filter((slot) => slot >= 0)]
+    if (new Set(all).size !== all.length || all.length !== this.world.layout.epochSlots)
+      throw new Failure('invariant', `the slots in use are ${all.sort().join(' ')}`)
+  }
+
   /** After the execution: what was cut and not handed out, and what is kept. */
   *checkEnd(stopped) {
     const { world, outbox } = this
     const { core, words, layout } = world
-    const { freeSlots, places, openSlot, sealing } = outbox
-    const used = places.flatMap(({ held, backlog, older }) => [held, backlog, older])
-    const all = [openSlot, ...freeSlots, ...used.filter((slot) => slot >= 0)]
-    if (new Set(all).size !== all.length || all.length !== layout.epochSlots)
-      throw new Failure('invariant', `the slots in use are ${all.sort().join(' ')}`)
-    for (const { id, slot, ticket, abandoned } of sealing)
+    this.#checkSlots()
+    for (const { id, slot, ticket, abandoned } of outbox.sealing)
       if (!abandoned) yield* this.check(slot, id, ticket.consumer.promised)
     for (const consumer of this.all) {
       const { place, due, isClosed } = consumer
@@ -222,12 +229,11 @@ export class Consumers {
       if (stopped) yield* this.last(consumer)
       else if (place.backlog < 0 && due.keys.size > 0)
         throw new Failure('invariant', `nothing is kept for consumer ${consumer.number}`)
-      else if (place.backlog >= 0 && place.older < 0)
-        yield* this.check(
-          place.backlog,
-          words[core.epochAt(layout, place.backlog) + core.SLOT_EPOCH],
-          due,
-        )
+      else if (place.backlog >= 0 && place.older < 0) {
+        const id = words[core.epochAt(layout, place.backlog) + core.SLOT_EPOCH]
+        yield* this.check(place.backlog, id, due)
+        if (!due.isSuperset) world.checkTable(place.backlog)
+      }
     }
   }
 }

@@ -790,7 +790,7 @@ export class World {
         throw new Failure('invariant', `markEverything() in epoch ${since} is in no epoch`)
     }
     if (this.open_.isSuperset) this.#checkFill(openSlot)
-    else this.#checkTable(openSlot)
+    else this.checkTable(openSlot)
 
     const delivered = new Map()
     for (const epoch of [...this.closed, this.open_])
@@ -915,7 +915,7 @@ export class World {
       throw new Failure('invariant', `a filter has ${filter.fill} bits, and says ${fill}`)
   }
 
-  #checkTable(slot) {
+  checkTable(slot) {
     const { core, layout, words } = this
     const at = core.epochAt(layout, slot)
     const cells = layout.smallestTable * 2 ** words[at + core.SLOT_GROWTH]

@@ -1,7 +1,7 @@
 /** Scenarios of several named consumers; ../scenarios.mjs says what a scenario is. */
 import { Failure } from '../runtime.mjs'
 import { inBatches } from './bodies.mjs'
-import { walks } from './readers.mjs'
+import { asks } from './readers.mjs'
 
 const SMALL = { capacity: 2, laneCapacity: 8, maxWriters: 1 }
 const TEXT = { maxStringsPerEpoch: 4, maxStringBytesPerEpoch: 24, laneTextBytes: 128 }
@@ -114,6 +114,25 @@ export const scenarios = [
         const tickets = []
         for (const consumer of w.consumers.all) tickets.push(yield* w.consumers.seal(consumer))
         for (const ticket of tickets) yield* w.consumers.sealed(ticket)
+      },
+    },
+  },
+  {
+    name: 'consumers: a slot is opened by the cut that follows its merges',
+    memory: SMALL,
+    consumers: 2,
+    quick: { preemptions: 0, deaths: 1 },
+    setUp: seeds(100, 101),
+    threads: {
+      *tracker(w) {
+        const [one, two] = w.consumers.all
+        yield* w.consumers.advance(one)
+        yield* w.consumers.restore(one)
+        yield* marks(w, 1)
+        const first = yield* w.consumers.seal(two)
+        const second = yield* w.consumers.seal(one)
+        yield* w.consumers.sealed(first)
+        yield* w.consumers.sealed(second)
       },
     },
   },
@@ -232,15 +251,15 @@ export const scenarios = [
     memory: { ...SMALL, capacity: 1 },
     consumers: 2,
     quick: { preemptions: 0, deaths: 1 },
-    setUp: seeds(100, 101),
     threads: {
       *tracker(w) {
         const [one, two] = w.consumers.all
-        const first = yield* w.consumers.seal(one)
-        const second = yield* w.consumers.seal(two) // it finds the ring full
-        yield* w.consumers.sealed(first)
+        yield* marks(w, 100, 101)
+        yield* w.consumers.advance(one)
+        yield* marks(w, 1)
+        const ticket = yield* w.consumers.seal(two) // it may find the ring full
         yield* w.consumers.restore(one)
-        yield* w.consumers.sealed(second)
+        yield* w.consumers.sealed(ticket)
         yield* w.consumers.advance(one)
       },
     },
@@ -305,6 +324,29 @@ export const scenarios = [
     },
   },
   {
+    name: 'consumers: a copy in a slot that is used again',
+    memory: SMALL,
+    consumers: 3,
+    repeats: true,
+    quick: { preemptions: 0, deaths: 0 },
+    setUp: seeds(100, 101),
+    threads: {
+      *tracker(w) {
+        for (let round = 0; round < 3; round++) {
+          yield* advanceAll(w, 0, 1, 2)
+          yield* marks(w, 100, 101)
+        }
+        const [one, two, three] = w.consumers.all
+        yield* w.consumers.close(two)
+        yield* w.consumers.close(three)
+        yield* w.consumers.open()
+        yield* w.consumers.open()
+        yield* marks(w, 101, 100)
+        yield* w.consumers.advance(one)
+      },
+    },
+  },
+  {
     name: 'consumers: texts of backlogs, by an aggregator that dies',
     memory: { ...SMALL, ...TEXT },
     consumers: 2,
@@ -359,7 +401,7 @@ export const scenarios = [
     },
   },
   {
-    name: 'reader: walks an epoch of a consumer that gives it back, and that is merged into',
+    name: 'reader: asks for a number in an epoch that a consumer gives back, and that is merged into',
     memory: { ...SMALL, laneCapacity: 2, maxKeysPerEpoch: 4 },
     consumers: 1,
     readers: true,
@@ -368,7 +410,7 @@ export const scenarios = [
     quick: { preemptions: 1, deaths: 0, stales: 1 },
     setUp: seeds(100, 101),
     threads: {
-      reader: walks,
+      reader: asks(100, 1),
       *tracker(w) {
         const [one] = w.consumers.all
         yield* w.tracker.postHandle(yield* w.consumers.advance(one))

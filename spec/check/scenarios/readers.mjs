@@ -22,7 +22,7 @@ function checkSame(what, got, wanted) {
  * Reads the numbers and the texts of an epoch, a key a block, and the texts in one: each is right,
  * or the epoch is settled.
  */
-export function* walks(w) {
+function* walks(w) {
   const { core, layout } = w
   const message = yield* w.received()
   const { slot, keys, header } = message
