@@ -52,6 +52,7 @@ export const CORE = [
   'set/filter',
   'epochs/live',
   'tracker/outbox',
+  'tracker/places',
   'dictionary/core',
 ]
 /**
@@ -92,6 +93,12 @@ const WRITTEN_OUT = [
   },
 ]
 
+/** Sizes of steps that no small scenario would reach. */
+const SCALED_DOWN = [
+  { file: 'aggregator/merges', find: 'const STEP_KEYS = 1024', replace: 'const STEP_KEYS = 2' },
+  { file: 'aggregator/merges', find: 'const STEP_WORDS = 65_536', replace: 'const STEP_WORDS = 8' },
+]
+
 /** TypeScript keeps it to itself. @type {(kind: ts.SyntaxKind) => boolean} */
 const isAssignmentOperator = /** @type {any} */ (ts).isAssignmentOperator
 
@@ -129,7 +136,7 @@ export function readSources(edits = []) {
   const sources = new Map(
     [...CORE, ...AS_THEY_ARE].map((name) => [name, readFileSync(libFile(name), 'utf8')]),
   )
-  for (const { file, find, replace } of [...WRITTEN_OUT, ...edits]) {
+  for (const { file, find, replace } of [...WRITTEN_OUT, ...SCALED_DOWN, ...edits]) {
     const text = sources.get(file)
     if (text === undefined) throw new Error(`an edit names ${file}, which is not in the core`)
     const parts = text.split(laidOutAnyhow(find))

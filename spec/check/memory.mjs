@@ -15,10 +15,16 @@ const SMALL = {
   laneTextBytes: 64,
   maxStringsPerEpoch: 0,
   maxStringBytesPerEpoch: 64,
+  maxConsumers: 0,
   batchSize: 64,
   flushIntervalMs: 0,
   onFull: 'wait',
   maxWaitMs: 1000,
+}
+
+/** A scenario with consumers has as many epoch slots as create() gives it. */
+function forConsumers({ consumers = 0 }) {
+  return consumers === 0 ? {} : { maxConsumers: consumers, epochSlots: 2 * consumers + 2 }
 }
 
 /**
@@ -34,7 +40,7 @@ export function setUp(core, scenario) {
     smallestTextTable,
     textStart = 0,
     ...settings
-  } = { ...SMALL, ...scenario.memory }
+  } = { ...SMALL, ...scenario.memory, ...forConsumers(scenario) }
   const made = core.createMemory(settings, core.secretsOf(7))
   const layout = {
     ...made.layout,
@@ -150,6 +156,12 @@ export function namer(core, { layout }) {
     'WAITERS',
     'LISTENING',
     'SIGNAL',
+    'JOB_EPOCH',
+    'JOB_INDEX',
+    'JOB_KEYS',
+    'JOB_TEXTS',
+    'JOB_FILTER',
+    'JOB_FAILURES',
   )
   for (const name of names) if (core[name] !== undefined) control.set(core[name], name)
   const lane = new Map(
@@ -173,6 +185,8 @@ export function namer(core, { layout }) {
       'TEXT_BYTES',
       'FORM',
       'FILL',
+      'EPOCH',
+      'DIRTY',
       'STAMP',
     ].map((name) => [core[`SLOT_${name}`], name]),
   )

@@ -8,6 +8,7 @@
  * A thread whose name begins with "writer" can be killed; its exit is then the tracker's to see.
  * The aggregator is there by itself.
  */
+import { Consumers } from './consumers.mjs'
 import { filterIn, HASH, keyName, noClock, pairOf, textName, textOf, textsIn } from './memory.mjs'
 import { attempt, currentThread, drive, forget, say, until } from './parts.mjs'
 import { DEAD, Failure, learnOfMessage, mix, Planted, posted, watchDirect } from './runtime.mjs'
@@ -57,6 +58,7 @@ export class World {
     this.exits = []
     this.aggregators = 0
     this.tracker = new Tracker(this)
+    this.consumers = new Consumers(this)
     this.aggregator = undefined
     this.opened = new Map()
     this.#startOracle()
@@ -127,7 +129,7 @@ export class World {
       return result
     }
     for (;;) {
-      forget(a, { recovered })
+      forget(a, a.target, { recovered })
       const [unharmed, result] = yield* attempt(round())
       if (!unharmed) {
         recovered = false
@@ -518,6 +520,7 @@ export class World {
         const slot = payload >>> core.EPOCH_BITS
         this.open_.slot = this.openSlot
         this.closed.push(this.open_)
+        this.run.known = mix(this.run.known, this.consumers.onSeal(this.open_))
         this.bySlot.set(this.openSlot, this.open_)
         this.open_ = newEpoch(this.open_.id + 1)
         this.openSlot = slot
@@ -778,6 +781,7 @@ export class World {
     this.checkEpoch(this.open_, this.logNow(openSlot), flags)
     const form = words[core.epochAt(layout, openSlot) + core.SLOT_FORM]
     drive(this.checkFilter(this.open_, openSlot, form))
+    if (this.consumers.all.length > 0) drive(this.consumers.checkEnd(stopped))
     for (const { since, sure } of this.everythings) {
       const isSaid = [...this.closed, this.open_].some(
         (epoch) => epoch.id >= since && (epoch.flags & core.FLAG_EVERYTHING) !== 0,
@@ -786,7 +790,7 @@ export class World {
         throw new Failure('invariant', `markEverything() in epoch ${since} is in no epoch`)
     }
     if (this.open_.isSuperset) this.#checkFill(openSlot)
-    else this.#checkTable(openSlot)
+    else this.checkTable(openSlot)
 
     const delivered = new Map()
     for (const epoch of [...this.closed, this.open_])
@@ -911,7 +915,7 @@ export class World {
       throw new Failure('invariant', `a filter has ${filter.fill} bits, and says ${fill}`)
   }
 
-  #checkTable(slot) {
+  checkTable(slot) {
     const { core, layout, words } = this
     const at = core.epochAt(layout, slot)
     const cells = layout.smallestTable * 2 ** words[at + core.SLOT_GROWTH]

@@ -6,6 +6,7 @@
 import { scenarios as batchRingScenarios } from './batch-ring.mjs'
 import { scenarios as dictionaryScenarios } from './dictionary.mjs'
 import { scenarios as batchScenarios } from './scenarios/batches.mjs'
+import { scenarios as consumerScenarios } from './scenarios/consumers.mjs'
 import { scenarios as endScenarios } from './scenarios/ends.mjs'
 import { scenarios as epochScenarios } from './scenarios/epochs.mjs'
 import { scenarios as exceptionScenarios } from './scenarios/exceptions.mjs'
@@ -25,6 +26,7 @@ export const scenarios = [
   ...exceptionScenarios,
   ...textScenarios,
   ...supersetScenarios,
+  ...consumerScenarios,
   ...readerScenarios,
   ...dictionaryScenarios,
   ...batchRingScenarios,

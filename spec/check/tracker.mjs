@@ -208,6 +208,8 @@ export class Tracker {
     yield* this.#flush()
     for (let sealed; (sealed = yield* core.takeSealed(outbox)) !== undefined;) {
       if (sealed.abandoned) this.sealedCount++
+      else if (sealed.ticket.consumer !== undefined)
+        sealed.ticket.epoch = yield* world.consumers.handOut(sealed)
       else sealed.ticket.epoch = yield* this.#handOut(sealed.id, sealed.slot)
     }
     for (let restored; (restored = yield* core.takeRestored(outbox)) !== undefined;) {
@@ -225,9 +227,8 @@ export class Tracker {
   }
 
   /** Read a sealed epoch as its users do, plainly: whatever is not ordered shows as a race. */
-  *#handOut(id, slot) {
-    const { world } = this
-    const { core, words, layout } = world
+  *readSlot(slot) {
+    const { core, words, layout } = this.world
     const at = core.epochAt(layout, slot)
     const count = yield* load(words, at + core.SLOT_COUNT)
     const keys = []
@@ -239,11 +240,17 @@ export class Tracker {
     const arena = at + layout.arena
     keys.push(...(yield* textsIn(core, (i) => read(words, i), arena, arena + textEnd)))
     const flags = yield* read(words, at + core.SLOT_FLAGS)
+    return { keys, flags, form: yield* load(words, at + core.SLOT_FORM) }
+  }
+
+  *#handOut(id, slot) {
+    const { world } = this
+    const { keys, flags, form } = yield* this.readSlot(slot)
     const expected = world.closed[this.sealedCount++]
     if (expected === undefined || expected.id !== id)
       throw new Failure('invariant', `epoch ${id} is handed out, which was never sealed`)
     world.checkEpoch(expected, keys, flags)
-    yield* world.checkFilter(expected, slot, yield* load(words, at + core.SLOT_FORM))
+    yield* world.checkFilter(expected, slot, form)
     expected.seen = true
     this.held.add(slot)
     return { id, slot, keys, exact: flags === 0 }

@@ -40,6 +40,7 @@ type CoreName =
   | NamesOf<typeof import('../../lib/set/filter.js')>
   | NamesOf<typeof import('../../lib/epochs/live.js')>
   | NamesOf<typeof import('../../lib/tracker/outbox.js')>
+  | NamesOf<typeof import('../../lib/tracker/places.js')>
   | NamesOf<typeof import('../../lib/dictionary/core.js')>
 
 /** The instrumented core: every export of its modules. */
@@ -75,6 +76,9 @@ export interface Scenario<W = World> {
   /** Keys that are in the filter of the first epoch, and not in its log. */
   came?: string[]
   throws?: number
+  /** Named consumers that are open when the threads begin, and whether they are fresh. */
+  consumers?: number
+  fresh?: boolean
   /** Of a dictionary. */
   before?: string[]
   keys?: Record<string, object>

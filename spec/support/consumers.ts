@@ -1,6 +1,8 @@
 import { expect } from '@jest/globals'
 import { type Aggregator, recover, takeRole } from '../../lib/aggregator/state.js'
 import { FINISHED_ALL, IDLE, LOST_ROLE, step } from '../../lib/aggregator/step.js'
+import { Supervisor } from '../../lib/aggregator/supervisor.js'
+import { filterOf, setOf, textsOf } from '../../lib/epochs/common.js'
 import {
   epochAt,
   FLAG_EVERYTHING,
@@ -10,14 +12,16 @@ import {
   FORM_EXACT,
   FORM_FILTER,
   OWNER,
+  SLOT_EPOCH,
   SLOT_TEXT_END,
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
-import { readSealedSlot } from '../../lib/memory/slot.js'
+import { readSealedSlot, type SlotHeader } from '../../lib/memory/slot.js'
 import { type Lane, publish, stage, stageText } from '../../lib/ring/lane.js'
 import { EPOCH_MASK, EVERYTHING } from '../../lib/ring/token.js'
-import { filterHas, filterShift } from '../../lib/set/filter.js'
-import { HEAD_AT, recordWords, textBytesOf } from '../../lib/set/text-set.js'
+import { filterHas } from '../../lib/set/filter.js'
+import { contains } from '../../lib/set/kernel.js'
+import { containsText, HEAD_AT, recordWords, textBytesOf } from '../../lib/set/text-set.js'
 import { digest, hashWords } from '../../lib/text/murmur.js'
 import {
   abandonSeal,
@@ -51,6 +55,9 @@ import {
   watched,
 } from './steps.js'
 import { encoded } from './text-sets.js'
+
+/** What interrupts the aggregator: nothing, its thread's death, or an exception that it contains. */
+export type Ends = 'never' | 'dies' | 'throws'
 
 /** A number below 2^31, or a text. */
 export type MarkedKey = number | string
@@ -86,18 +93,22 @@ export class Consumers {
   readonly outbox: Outbox
   readonly readers: Reader[] = []
   readonly lane: Lane
-  readonly #raw: Memory
+  readonly raw: Memory
   readonly #size: number
   #a: Aggregator | undefined
+  readonly #supervisor: Supervisor | undefined
   #staged: MarkedKey[] = []
   #open: Content = EMPTY
 
-  constructor(size: number, options: MemoryOptions = {}, canDie = false) {
+  constructor(size: number, options: MemoryOptions = {}, ends: Ends = 'never') {
     this.#size = size
-    this.#raw = smallMemory({ maxConsumers: size, epochSlots: 2 * size + 2, ...options })
-    this.memory = canDie ? watched(this.#raw) : this.#raw
-    this.outbox = openOutbox(this.#raw, options.start?.epoch ?? 0)
-    this.lane = open(this.#raw)
+    this.raw = smallMemory({ maxConsumers: size, epochSlots: 2 * size + 2, ...options })
+    this.memory = ends !== 'never' ? watched(this.raw) : this.raw
+    this.outbox = openOutbox(this.raw, options.start?.epoch ?? 0)
+    this.lane = open(this.raw)
+    let now = 0
+    if (ends === 'throws')
+      this.#supervisor = new Supervisor(this.memory, THREAD, () => (now += 2000))
   }
 
   /** Marks what the lane has room for, and publishes if the ring has. */
@@ -268,25 +279,40 @@ export class Consumers {
     }
   }
 
-  /** Makes so many steps. The thread dies where `deaths` says; then there is a successor. */
-  steps(most: number, deaths: readonly number[] = []): void {
-    const plan = interruptions(deaths)
+  /** Makes so many steps, interrupted at these stores. Returns how many of these were not reached. */
+  steps(most: number, stores: readonly number[] = []): number {
+    const plan = interruptions(stores)
     for (let i = 0; i < most; i++) {
       try {
         const result =
-          deaths.length === 0 ? this.#step() : watchAccesses(plan.watch, () => this.#step())
+          stores.length === 0 ? this.#step() : watchAccesses(plan.watch, () => this.#step())
         if (result === LOST_ROLE) throw new Error('the role was lost')
-        if (result === IDLE || result === FINISHED_ALL) return
+        if (result === IDLE || result === FINISHED_ALL) break
       } catch (error) {
         if (!(error instanceof Interrupted)) throw error
         this.#a = undefined
       }
     }
+    return plan.left
+  }
+
+  /** From the aggregator's death on there is a successor. */
+  dies(): void {
+    this.#a = undefined
+  }
+
+  /** Until nothing is left to do. */
+  stepsTo(end: typeof IDLE | typeof FINISHED_ALL): void {
+    for (let tries = 0, result = -1; result !== end; tries++) {
+      if (tries === 100_000) throw new Error('the aggregator comes to no end')
+      result = this.#step()
+    }
   }
 
   #step(): number {
+    if (this.#supervisor !== undefined) return this.#supervisor.run(1)
     if (this.#a === undefined) {
-      this.#raw.words[OWNER] = 0
+      this.raw.words[OWNER] = 0
       const a = takeRole(this.memory, THREAD)
       recover(a)
       this.#a = a
@@ -313,8 +339,7 @@ export class Consumers {
   }
 
   check(slot: number, id: number, content: Content): void {
-    const raw = this.#raw
-    const { layout } = raw
+    const raw = this.raw
     const header = readSealedSlot(raw, slot, id & EPOCH_MASK)
     const wanted = (content.isSuperset ? FLAG_OVERFLOW : 0) | content.flags
     expect({ id, flags: header.flags & ~FLAG_SATURATED }).toEqual({ id, flags: wanted })
@@ -322,18 +347,17 @@ export class Consumers {
     const listed: MarkedKey[] = [...logOf(raw, slot).map(Number), ...textsIn(raw, slot)]
     expect(new Set(listed).size).toBe(listed.length)
     const invented = listed.filter((key) => !content.keys.has(key))
-    const at = epochAt(layout, slot) + layout.table
-    const filter = {
-      words: raw.words,
-      at,
-      shift: filterShift(layout.filterCells),
-      fill: 0,
-      native: undefined,
-    }
-    const missing = [...content.keys].filter((key) =>
-      content.isSuperset ? !filterHas(filter, ...pairOf(key)) : !listed.includes(key),
-    )
-    expect({ id, invented, missing }).toEqual({ id, invented: [], missing: [] })
+    const has = lookup(raw, slot, header)
+    const missing = [...content.keys].filter((each) => !has(each))
+    const unlisted = content.isSuperset
+      ? []
+      : [...content.keys].filter((each) => !listed.includes(each))
+    expect({ id, invented, missing, unlisted }).toEqual({
+      id,
+      invented: [],
+      missing: [],
+      unlisted: [],
+    })
   }
 
   /** Each slot is in one place, and none is lost. */
@@ -347,6 +371,14 @@ export class Consumers {
 
   /** Stops, and checks the last epoch of each reader. */
   stop(deaths: readonly number[] = []): void {
+    this.beginStop(deaths)
+    this.steps(1000, deaths)
+    this.stepsTo(FINISHED_ALL)
+    this.checkLast()
+  }
+
+  /** Puts STOP into the ring. */
+  beginStop(deaths: readonly number[] = []): void {
     const { outbox } = this
     outbox.isClosing = true
     for (const ticket of outbox.waiting.splice(0)) {
@@ -354,17 +386,18 @@ export class Consumers {
       if (reader !== undefined) reader.ticket = undefined
     }
     requestStop(outbox)
+    this.send()
     for (let tries = 0; outbox.queue.length > 0; tries++) {
       expect(tries).toBeLessThan(100)
-      this.send()
       this.steps(1000, tries === 0 ? deaths : [])
       this.take()
     }
-    this.steps(1000, deaths)
-    this.steps(100_000)
+  }
+
+  checkLast(): void {
+    const { outbox } = this
     if (this.#staged.length > 0)
       this.#open = { ...this.#open, flags: this.#open.flags | FLAG_UNPUBLISHED }
-    expect(this.#step()).toBe(FINISHED_ALL)
     this.take()
     for (const reader of this.readers) {
       if (reader.answer !== undefined) this.checkHeld(reader)
@@ -374,6 +407,25 @@ export class Consumers {
           outbox.epoch,
           this.#unite(reader.due, this.#open),
         )
+    }
+  }
+
+  /** Checks what was cut and what is kept, once the aggregator has done all. Changes nothing. */
+  checkEach(): void {
+    const { outbox, raw } = this
+    const sealing = [...outbox.sealing]
+    for (const { id, slot, ticket } of sealing) {
+      expect(takeSealed(outbox)?.id).toBe(id)
+      const reader = this.readers.find((each) => each.ticket === ticket && ticket !== undefined)
+      if (reader !== undefined) this.check(slot, id, reader.held!)
+    }
+    expect(outbox.sealing).toEqual([])
+    outbox.sealing.push(...sealing)
+    for (const { place, due } of this.readers) {
+      const { backlog, older } = place
+      if (backlog < 0) expect(due).toEqual(EMPTY)
+      else if (older < 0)
+        this.check(backlog, raw.words[epochAt(raw.layout, backlog) + SLOT_EPOCH], due)
     }
   }
 
@@ -391,11 +443,23 @@ export class Consumers {
   }
 }
 
-function pairOf(key: MarkedKey): [number, number] {
-  if (typeof key === 'number') return [key, 0]
-  const { words, head } = encoded(key)
-  hashWords(words, head >>> 1, 0)
-  return [digest[0], digest[1]]
+/** has() of an epoch, as its readers ask: a filter once it is full, otherwise the tables. */
+function lookup(memory: Memory, slot: number, header: SlotHeader): (key: MarkedKey) => boolean {
+  if (header.form === FORM_FILTER) {
+    const filter = filterOf(memory, slot)
+    return (key) => {
+      if (typeof key === 'number') return filterHas(filter, key, 0)
+      const { words, head } = encoded(key)
+      hashWords(words, head >>> 1, 0)
+      return filterHas(filter, digest[0], digest[1])
+    }
+  }
+  const [set, texts] = [setOf(memory, slot, header), textsOf(memory, slot, header)]
+  return (key) => {
+    if (typeof key === 'number') return contains(set, key, 0)
+    const { words, head } = encoded(key)
+    return header.textCount > 0 && containsText(texts, words, head)
+  }
 }
 
 /** The texts that a slot lists. They are ASCII. */

@@ -4,6 +4,7 @@
  * out. `file` is a file of lib/, `find` must stand in it exactly once.
  */
 import { mutants as ofTheAggregator } from './aggregator.mjs'
+import { mutants as ofConsumers } from './consumers.mjs'
 import { mutants as ofTheDictionary } from './dictionary.mjs'
 import { mutants as ofEnds } from './ends.mjs'
 import { mutants as ofReaders } from './readers.mjs'
@@ -17,6 +18,7 @@ export const mutants = [
   ...ofEnds,
   ...ofTexts,
   ...ofSupersets,
+  ...ofConsumers,
   ...ofReaders,
   ...ofTheDictionary,
 ]

@@ -50,7 +50,7 @@ function* walks(w) {
 }
 
 /** has(): a key of the epoch is in it, and the other is not. */
-const asks = (known, other) =>
+export const asks = (known, other) =>
   function* (w) {
     const { core, layout, words } = w
     const message = yield* w.received()
