@@ -149,6 +149,7 @@ export function namer(core, { layout }) {
     'OWNER',
     'WAITERS',
     'LISTENING',
+    'DIRTY_WANTED',
     'SIGNAL',
   )
   for (const name of names) if (core[name] !== undefined) control.set(core[name], name)
