@@ -142,6 +142,7 @@ export class Tracker {
       isDirty = yield* core.wantDirty(outbox, place)
     }
     yield* this.wait(() => isDirty, look, false, false)
+    yield* core.forgetDirty(outbox)
   }
 
   /** STOP, behind everything else; back when nothing can be delivered any more. */
@@ -209,7 +210,7 @@ export class Tracker {
         return isSo()
       },
       {
-        event: true,
+        event: ends || this.world.scenario.exits === true, // a death, too, is an event
         polls: () => polls || queue.length > 0 || draining.length > 0,
         sleepOn: polls ? -1 : this.world.core.SIGNAL,
         ends,

@@ -40,6 +40,7 @@ type CoreName =
   | NamesOf<typeof import('../../lib/set/filter.js')>
   | NamesOf<typeof import('../../lib/epochs/live.js')>
   | NamesOf<typeof import('../../lib/tracker/outbox.js')>
+  | NamesOf<typeof import('../../lib/tracker/places.js')>
   | NamesOf<typeof import('../../lib/dictionary/core.js')>
 
 /** The instrumented core: every export of its modules. */

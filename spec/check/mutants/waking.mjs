@@ -49,7 +49,9 @@ export const mutants = [
   },
   {
     name: 'a successor does not tell what its predecessor did',
-    edits: [{ file: STATE, find: '  wakeEveryWriter(a)\n  signal(a)', replace: '  wakeEveryWriter(a)' }],
+    edits: [
+      { file: STATE, find: '  wakeEveryWriter(a)\n  signal(a)', replace: '  wakeEveryWriter(a)' },
+    ],
     scenario: BATCH,
   },
   {
@@ -98,14 +100,18 @@ export const mutants = [
   },
   {
     name: 'a backlog wakes no loop',
-    edits: [{ file: OUTBOX, find: '(place.isFresh || isBacklogDirty(o, place))', replace: 'place.isFresh' }],
+    edits: [
+      {
+        file: OUTBOX,
+        find: '(place.isFresh || isBacklogDirty(o, place))',
+        replace: 'place.isFresh',
+      },
+    ],
     scenario: 'waking: a consumer sleeps, and another one takes the key',
   },
   {
     name: 'a loop believes a backlog that is not merged yet',
-    edits: [
-      { file: OUTBOX, find: 'backlog < 0 || lastMerged(o) < begun', replace: 'backlog < 0' },
-    ],
+    edits: [{ file: OUTBOX, find: 'backlog < 0 || lastMerged(o) < begun', replace: 'backlog < 0' }],
     scenario: 'waking: a consumer sleeps, and another one takes the key',
   },
 ]
