@@ -6,7 +6,7 @@ describe('epochs({ whenDirty }) beside an aggregator and a writer on threads of 
     const { idle, seen, sealed, done } = await runProgram('when-dirty', {})
 
     expect(idle).toMatchObject({ tokens: 0, sealed: 0 })
-    expect(idle.waits).toBeLessThanOrEqual(3) // a look every 50 ms would be 20
+    expect(idle.looks).toBeLessThanOrEqual(3) // a look every 50 ms would be 20
     expect(seen).toEqual([1, 2, 3, 4, 5])
     expect(sealed).toBe(5)
     expect(done).toBe(true)

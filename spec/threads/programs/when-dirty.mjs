@@ -1,15 +1,16 @@
 /**
  * A loop of epochs({ whenDirty }) beside the aggregator's own worker and a writer's: how often the
- * tracker's thread wakes in a second without a mark, and what the loop is given, also after the
- * aggregator's worker has died. The process ends by itself when the loop does.
+ * tracker's thread looks in a second without a mark, and what the loop is given. The process ends by
+ * itself when the loop does.
  */
 import { DirtyTracker } from '../../../dist/index.js'
+import { DIRTY_WANTED } from '../../../dist/memory/map.js'
 import { Puppet } from './puppet.mjs'
 import { verdict } from './support.mjs'
 import { sleep } from './threads.mjs'
 
-let waits = 0
-const { waitAsync } = Atomics
+let looks = 0
+const { store } = Atomics
 const puppet = new Puppet()
 const tracker = await DirtyTracker.create({ maxKeysPerEpoch: 10_000 })
 await puppet.call('open', tracker.handle)
@@ -21,15 +22,15 @@ const epochs = tracker.epochs({ everyMs: 20, whenDirty: true })
 let next = epochs.next()
 await sleep(100)
 {
-  Atomics.waitAsync = (...args) => {
-    waits++
-    return waitAsync.apply(Atomics, args)
+  Atomics.store = (words, at, value) => {
+    if (at === DIRTY_WANTED) looks++
+    return store(words, at, value)
   }
   const { tokens, sealed } = tracker.stats()
   await sleep(1000)
-  Atomics.waitAsync = waitAsync
+  Atomics.store = store
   const after = tracker.stats()
-  idle = { waits, tokens: after.tokens - tokens, sealed: after.sealed - sealed }
+  idle = { looks, tokens: after.tokens - tokens, sealed: after.sealed - sealed }
 }
 for (let id = 1; id <= 5; id++) {
   await puppet.call('mark', id, 1)
