@@ -685,6 +685,11 @@ export function wantDirty(o: Outbox, place?: Place): boolean {
   return isDirty(o, place)
 }
 
+/** No loop sleeps any more, so the aggregator need not tell. */
+export function forgetDirty(o: Outbox): void {
+  Atomics.store(o.words, DIRTY_WANTED, 0)
+}
+
 /**
  * Whether a cut would give something, or STOP is near. Without a place: a cut by the tracker's own
  * reader. False while the aggregator still has cuts before it: its signal follows.

@@ -1,6 +1,6 @@
 import { clearInterval, setInterval } from '../timers.js'
 import { canWaitAsync } from '../wait-async.js'
-import { isDirty, wantDirty } from './outbox.js'
+import { forgetDirty, isDirty, wantDirty } from './outbox.js'
 import type { Context } from './pending/kind.js'
 import type { Place } from './places.js'
 
@@ -62,8 +62,8 @@ export class Sleepers {
   }
 
   delete(sleeper: Sleeper): void {
-    this.#asleep.delete(sleeper)
-    if (this.#asleep.size > 0) return
+    if (!this.#asleep.delete(sleeper) || this.#asleep.size > 0) return
+    forgetDirty(this.#context.outbox)
     clearInterval(this.#net)
     this.#net = undefined
   }

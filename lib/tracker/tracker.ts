@@ -388,6 +388,14 @@ export class DirtyTracker<K extends Key = Key>
    * stop() does not wait for the body, and the body may await stop(). With `stop({ consume })` the
    * loop ends without the last epoch.
    *
+   * With `whenDirty` the loop makes no cut while nothing is marked. The first key that is published
+   * after a cut wakes it. Then it waits `everyMs`, so that marks gather, and cuts. A key that is
+   * only staged does not wake it: the writer's `flushIntervalMs` publishes it. If a key comes while
+   * the body runs, the next cut comes `everyMs` after the last one, or at once if the body took
+   * longer. While the loop sleeps, the tracker's thread wakes once a second. The aggregator sleeps
+   * in pieces of up to 100 ms, as it does without a loop. On a host without `Atomics.waitAsync` the
+   * tracker's thread looks every 50 ms.
+   *
    * A running loop owns the epochs, from its first next() until it ends: by return, throw, abort,
    * or with the last epoch. Meanwhile advanceEpoch(), tryAdvanceEpoch(), consume() and a second
    * loop are `ERR_DIRTYRING_BUSY`. An iterator that is dropped without return() goes on owning

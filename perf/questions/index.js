@@ -395,12 +395,19 @@ function garbage({ measure, few }) {
 
 /** What does a tracker cost that has nothing to do? */
 function idle({ measure }) {
-  const rows = [true, false].map((floor) => {
-    const { share, rounds } = measure('measure/idle.js', { floor })
+  const kinds = {
+    'a process without one': { floor: true },
+    'an idle tracker': { floor: false },
+    'with a loop of epochs({ everyMs: 50 })': { floor: false, loop: 'cuts' },
+    'with a loop of epochs({ everyMs: 50, whenDirty: true })': { floor: false, loop: 'sleeps' },
+  }
+  const rows = Object.entries(kinds).map(([what, kind]) => {
+    const { share, rounds, tokens } = measure('measure/idle.js', kind)
     return {
-      what: floor ? 'a process without one' : 'an idle tracker',
+      what,
       '% of a core': (share * 100).toFixed(3),
       'rounds a second': rounds === undefined ? '' : rounds.toFixed(1),
+      'tokens a second': tokens === undefined ? '' : tokens.toFixed(1),
     }
   })
   return { title: 'An idle tracker, 5 s', rows }

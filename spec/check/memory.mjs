@@ -155,6 +155,7 @@ export function namer(core, { layout }) {
     'OWNER',
     'WAITERS',
     'LISTENING',
+    'DIRTY_WANTED',
     'SIGNAL',
     'JOB_EPOCH',
     'JOB_INDEX',

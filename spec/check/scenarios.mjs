@@ -15,6 +15,7 @@ import { scenarios as readerScenarios } from './scenarios/readers.mjs'
 import { scenarios as ringScenarios } from './scenarios/ring-and-lanes.mjs'
 import { scenarios as supersetScenarios } from './scenarios/supersets.mjs'
 import { scenarios as textScenarios } from './scenarios/texts.mjs'
+import { scenarios as wakingScenarios } from './scenarios/waking.mjs'
 
 /** @type {import('./types.js').Scenario<any>[]} */
 export const scenarios = [
@@ -23,6 +24,7 @@ export const scenarios = [
   ...endScenarios,
   ...batchScenarios,
   ...parkingScenarios,
+  ...wakingScenarios,
   ...exceptionScenarios,
   ...textScenarios,
   ...supersetScenarios,

@@ -128,6 +128,23 @@ export class Tracker {
     return yield* this.world.core.askToPublish(this.outbox)
   }
 
+  /**
+   * An epochs() loop sleeps until its next epoch would have something. Only a signal ends its
+   * sleep.
+   *
+   * @param {any} [place] of a named consumer
+   */
+  *untilDirty(place) {
+    const { core } = this.world
+    const { outbox } = this
+    let isDirty = false
+    const look = function* () {
+      isDirty = yield* core.wantDirty(outbox, place)
+    }
+    yield* this.wait(() => isDirty, look, false, false)
+    yield* core.forgetDirty(outbox)
+  }
+
   /** STOP, behind everything else; back when nothing can be delivered any more. */
   *stop() {
     const { core } = this.world
@@ -181,8 +198,9 @@ export class Tracker {
    * @param {() => boolean} isSo
    * @param {(() => Generator<any, any, any>) | undefined} [also]
    * @param {boolean} [polls]
+   * @param {boolean} [ends] the sleep has an end, should no signal come
    */
-  *wait(isSo, also, polls = false) {
+  *wait(isSo, also, polls = false, ends = true) {
     const poke = this.poke.bind(this)
     const { queue, draining } = this.outbox
     yield* until(
@@ -192,9 +210,10 @@ export class Tracker {
         return isSo()
       },
       {
-        event: true,
+        event: ends || this.world.scenario.exits === true, // a death, too, is an event
         polls: () => polls || queue.length > 0 || draining.length > 0,
         sleepOn: polls ? -1 : this.world.core.SIGNAL,
+        ends,
       },
     )
   }

@@ -11,6 +11,7 @@ import { mutants as ofReaders } from './readers.mjs'
 import { mutants as ofTheRing } from './ring.mjs'
 import { mutants as ofSupersets } from './supersets.mjs'
 import { mutants as ofTexts } from './texts.mjs'
+import { mutants as ofWaking } from './waking.mjs'
 
 export const mutants = [
   ...ofTheRing,
@@ -20,5 +21,6 @@ export const mutants = [
   ...ofSupersets,
   ...ofConsumers,
   ...ofReaders,
+  ...ofWaking,
   ...ofTheDictionary,
 ]
