@@ -100,11 +100,12 @@ export interface Outgoing {
   readonly ticket: Ticket | undefined
 }
 
-/** A seal in the ring: it seals epoch `id`, and what is handed out is in `slot`. */
+/** A seal in the ring: it seals epoch `id` in slot `sealed`. What is handed out is in `slot`. */
 export interface Sealing {
   /** Undefined: no caller waits for it. */
   readonly ticket: Ticket | undefined
   readonly id: number
+  readonly sealed: number
   readonly slot: number
   /** Merges that the hand-out waits for. */
   readonly own: number
@@ -444,7 +445,8 @@ function sendSeal(
 ): boolean {
   if (!push(o.memory, controlToken(SEAL, epochPayload(open, o.epoch + 1)))) return false
   const abandoned = ticket === undefined
-  o.sealing.push({ ticket, id: o.epoch, slot: promised, own, staged: 0, abandoned })
+  const sealed = o.openSlot
+  o.sealing.push({ ticket, id: o.epoch, sealed, slot: promised, own, staged: 0, abandoned })
   o.openSlot = open
   o.epoch++
   return true
@@ -556,7 +558,7 @@ export function takeSealed(o: Outbox): Sealing | undefined {
   const cur = readCur(o.words)
   if (
     cur !== curWord(o.epoch, o.openSlot) &&
-    !o.sealing.some(({ id, slot }) => cur === curWord(id, slot))
+    !o.sealing.some(({ id, sealed }) => cur === curWord(id, sealed))
   )
     throw corruptCur(cur)
   if (epochDistance(epochOfCur(cur), (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined
