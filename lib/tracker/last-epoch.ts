@@ -103,6 +103,7 @@ export class LastEpoch {
         await consume(epoch)
         epoch.commit()
       }
+      this.#isTaken = true
       return epoch
     } finally {
       if (this.owner === 'consume') this.owner = undefined

@@ -110,7 +110,7 @@ export interface Outgoing {
   readonly ticket: Ticket | undefined
 }
 
-/** A seal in the ring: it seals epoch `id`, and what is handed out is in `slot`. */
+/** A seal in the ring: it seals epoch `id` in slot `sealed`. What is handed out is in `slot`. */
 export interface Sealing {
   /** Undefined: no caller waits for it. */
   readonly ticket: Ticket | undefined

@@ -125,8 +125,8 @@ export class Reader {
     if (this.#isClosed) return
     this.#isClosed = true
     const { name, place } = this.#consumer!
-    this.#loop?.end()
     this.#control.advances.refuse(place, closed(name))
+    this.#loop?.end()
     closePlace(this.#control.outbox, place)
     this.epochsInHand.end()
     this.#control.poke()

@@ -69,11 +69,11 @@ export class Advances implements PendingKind {
     return isMade
   }
 
-  /** Ends all calls of a named consumer. */
+  /** Ends all calls of a named consumer, before one of them can be answered. */
   refuse(place: Place, reason: unknown): void {
     for (const advance of this.#all()) {
       if (advance.place !== place) continue
-      this.abandon(advance)
+      this.#abandon(advance)
       advance.reject(reason)
     }
   }
@@ -83,11 +83,16 @@ export class Advances implements PendingKind {
    * stop() no later epoch can take the keys.
    */
   abandon(advance: Advance): boolean {
+    const isInTime = this.#abandon(advance)
+    this.#context.poke()
+    return isInTime
+  }
+
+  #abandon(advance: Advance): boolean {
     const { outbox } = this.#context
     const isGivenBack = outbox.sealing.some((each) => each.ticket === advance && !each.abandoned)
     const how = abandonSeal(outbox, advance)
     if (isGivenBack && how === GIVEN_BACK) this.#counts.restored++
-    this.#context.poke()
     return how !== TOO_LATE
   }
 
@@ -104,6 +109,7 @@ export class Advances implements PendingKind {
       if (sealed.abandoned) continue
       const { id, slot, staged } = sealed
       const advance = sealed.ticket as Advance
+      if (advance.place?.isClosed === true) continue // too late to abandon it
       const sealMs = nowMs() - advance.startedAt
       this.sealTimes.add(sealMs)
       try {
