@@ -19,6 +19,7 @@ const numbers: [name: string, min: number, max: number, byDefault: number][] = [
   ['laneCapacity', 1, 2 ** 22, 16384],
   ['laneTextBytes', 2 ** 10, 2 ** 26, 2 ** 19],
   ['maxWriters', 1, 1024, 32],
+  ['maxConsumers', 0, 7, 0],
   ['epochSlots', 2, 16, 4],
   ['maxConsumers', 0, 7, 0],
   ['maxKeysPerEpoch', 1, 2 ** 28, 2 ** 20],
