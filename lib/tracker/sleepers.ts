@@ -9,7 +9,7 @@ export interface Sleeper {
   /** Of a named consumer's loop. */
   readonly place: Place | undefined
   /** Ends the sleep. May be called again. */
-  wake(): void
+  readonly wake: () => void
 }
 
 /**
