@@ -136,9 +136,11 @@ export class Supervisor {
     this.#note(error)
     if (failures >= FAILURES_MAX) {
       const kind = kindOf(tokenOf(Atomics.load(words, slotAt(memory.layout, head))))
-      if (kind === SEAL || kind === STOP) Atomics.store(words, FAILED, CANNOT_SEAL)
+      if (kind === SEAL || kind === STOP) {
+        Atomics.store(words, FAILED, CANNOT_SEAL)
+        signal(this.aggregator)
+      }
     }
-    if (Atomics.load(words, FAILED) !== 0) signal(this.aggregator)
     // At the last failure the token is given up: that need not wait for better times.
     const ms = failures === FAILURES_MAX ? BACKOFF_MS_MIN : backoffMs(this.#failuresInARow)
     this.#backOff(ms)
