@@ -17,8 +17,8 @@ import { digest, hashWords } from '../text/murmur.js'
  *
  * All words are little-endian, as all that the library keeps.
  */
-const MAGIC = 0x54535244
-const VERSION = 1
+const STATE_MAGIC = 0x54535244
+const STATE_VERSION = 1
 const HEADER_WORDS = 5
 
 /** A tracker that has stopped, and the number of its last epoch: clocks up to there can be served. */
@@ -83,8 +83,8 @@ export function encodeState({ lineage, consumers }: SavedState): Uint8Array {
   const size = parts.reduce((sum, { length }) => sum + length, HEADER_WORDS + listWords)
   const words = new Int32Array(size)
   const bytes = new Uint8Array(words.buffer)
-  words[0] = MAGIC
-  words[1] = VERSION
+  words[0] = STATE_MAGIC
+  words[1] = STATE_VERSION
   words[4] = listWords
   bytes.fill(0x20, HEADER_WORDS * 4, (HEADER_WORDS + listWords) * 4)
   bytes.set(list, HEADER_WORDS * 4)
@@ -101,7 +101,7 @@ export function encodeState({ lineage, consumers }: SavedState): Uint8Array {
 
 function hashRest(words: Int32Array): void {
   const rest = words.subarray(4)
-  hashWords(rest, rest.length * 4, VERSION)
+  hashWords(rest, rest.length * 4, STATE_VERSION)
 }
 
 /** The state in these bytes, or what is wrong with them. */
@@ -109,8 +109,9 @@ export function decodeState(bytes: Uint8Array): SavedState | string {
   if (bytes.length < HEADER_WORDS * 4 || bytes.length % 4 !== 0)
     return `have a length of ${bytes.length}`
   const words = new Int32Array(bytes.slice().buffer)
-  if (words[0] !== MAGIC) return 'were not made by tracker.save()'
-  if (words[1] !== VERSION) return `are of version ${words[1]}, and this is version ${VERSION}`
+  if (words[0] !== STATE_MAGIC) return 'were not made by tracker.save()'
+  if (words[1] !== STATE_VERSION)
+    return `are of version ${words[1]}, and this is version ${STATE_VERSION}`
   hashRest(words)
   if (words[2] !== digest[0] || words[3] !== digest[1]) return 'are damaged'
   // From here on nothing is wrong that a caller did not make so on purpose.

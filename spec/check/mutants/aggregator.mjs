@@ -147,7 +147,13 @@ export const mutants = [
   },
   {
     name: 'a seal leaves no hash in its slot',
-    edits: [{ file: EFFECTS, find: '  storeSlot(a)\n  const at', replace: '  const at' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: '    storeSlot(a, a.epoch)\n    emptySlot(',
+        replace: '    emptySlot(',
+      },
+    ],
     scenario: 'restore: by an aggregator that dies',
     with: { preemptions: 0 },
   },
@@ -284,7 +290,7 @@ export const mutants = [
     name: 'recovery does not clear the table',
     model: true,
     edits: [
-      { file: STATE, find: '  clearCells(a, a.set.table, 2 ** (32 - a.set.shift))\n', replace: '' },
+      { file: STATE, find: '  clearCells(a, set.table, 2 ** (32 - set.shift))\n', replace: '' },
     ],
     scenario:
       'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
@@ -303,8 +309,8 @@ export const mutants = [
     edits: [
       {
         file: STATE,
-        find: '  recoverEpoch(a)\n  wakeEveryWriter(a)',
-        replace: '  if (a.openAt === 0) recoverEpoch(a)\n  wakeEveryWriter(a)',
+        find: '  recoverEpoch(a)\n  recoverMerges(a)',
+        replace: '  if (a.openAt === 0) recoverEpoch(a)\n  recoverMerges(a)',
       },
     ],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
@@ -312,7 +318,13 @@ export const mutants = [
   },
   {
     name: 'recovery does not ask the log for key 0',
-    edits: [{ file: STATE, find: '  set.zero = false\n', replace: '' }],
+    edits: [
+      {
+        file: STATE,
+        find: '  set.zero = false\n  clearCells(a, set.table',
+        replace: '  clearCells(a, set.table',
+      },
+    ],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
     with: { preemptions: 0, deaths: 0, throws: 1 },
   },
@@ -359,8 +371,9 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  words[at + SLOT_ZERO] = 0\n',
-        replace: '  Atomics.store(words, CUR, curWord(epoch, slot))\n  words[at + SLOT_ZERO] = 0\n',
+        find: '    emptySlot(a, slot, openCheckOf(epoch))\n',
+        replace:
+          '    Atomics.store(words, CUR, curWord(epoch, slot))\n    emptySlot(a, slot, openCheckOf(epoch))\n',
       },
     ],
     scenario: 'seal: without writers, by an aggregator that dies',
@@ -371,8 +384,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: 'if (epoch === a.epoch && slot === a.slot) return\n',
-        replace: '',
+        find: 'if (epoch !== a.epoch || slot !== a.slot) {',
+        replace: 'if (epoch >= 0) {',
       },
     ],
     scenario: 'seal: without writers, by an aggregator that dies',
@@ -380,7 +393,7 @@ export const mutants = [
   },
   {
     name: 'a slot that is used again keeps its flags',
-    edits: [{ file: EFFECTS, find: '  words[at + SLOT_FLAGS] = 0\n', replace: '' }],
+    edits: [{ file: STATE, find: '  words[at + SLOT_FLAGS] = 0\n', replace: '' }],
     scenario: 'everything: one call makes one epoch inexact, and not the next one of its slot',
     with: { preemptions: 0, deaths: 0 },
   },
@@ -388,7 +401,7 @@ export const mutants = [
     name: 'a slot that is used again keeps its table',
     edits: [
       {
-        file: EFFECTS,
+        file: STATE,
         find: 'for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0',
         replace: 'words[table] = 0',
       },

@@ -266,13 +266,13 @@ export const mutants = [
     edits: [
       {
         file: OUTBOX,
-        find: '    o.openSlot = slot\n    o.epoch++\n',
-        replace: '    o.openSlot = slot\n',
+        find: '  o.openSlot = open\n  o.epoch++\n',
+        replace: '  o.openSlot = open\n',
       },
       {
         file: OUTBOX,
-        find: '  if (canSealNow(o)) o.queue.push(',
-        replace: '  o.epoch++\n  if (canSealNow(o)) o.queue.push(',
+        find: '  const slot = ticket.place === undefined ?',
+        replace: '  o.epoch++\n  const slot = ticket.place === undefined ?',
       },
     ],
     scenario: 'cut: its caller is aborted before it, and after it',

@@ -185,7 +185,7 @@ export const mutants = [
     name: 'a slot that is used again keeps its form',
     edits: [
       {
-        file: EFFECTS,
+        file: STATE,
         find: '  Atomics.store(words, at + SLOT_FORM, FORM_EXACT)\n',
         replace: '',
       },

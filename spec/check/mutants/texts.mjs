@@ -147,7 +147,7 @@ export const mutants = [
     edits: [
       {
         file: STATE,
-        find: '  clearCells(a, a.texts.table, 2 ** (32 - a.texts.shift))\n',
+        find: '  clearCells(a, texts.table, 2 ** (32 - texts.shift))\n',
         replace: '',
       },
     ],
@@ -159,9 +159,9 @@ export const mutants = [
     edits: [
       {
         file: STATE,
-        find: '  setTextCells(a, a.memory.layout.smallestTextTable * 2 ** textGrowth)\n  if (textEnd === 0) return // the first text clears the table\n',
+        find: '  setTextCells(a, layout.smallestTextTable * 2 ** header.textGrowth)\n',
         replace:
-          '  if (textEnd === 0) return\n  setTextCells(a, a.memory.layout.smallestTextTable * 2 ** textGrowth)\n',
+          '  if (header.textEnd > 0) setTextCells(a, layout.smallestTextTable * 2 ** header.textGrowth)\n',
       },
     ],
     scenario: 'text: exceptions of the aggregator',
@@ -174,9 +174,7 @@ export const mutants = [
   },
   {
     name: 'a slot that is used again keeps the end of its old texts',
-    edits: [
-      { file: EFFECTS, find: '  Atomics.store(words, at + SLOT_TEXT_END, 0)\n', replace: '' },
-    ],
+    edits: [{ file: STATE, find: '  Atomics.store(words, at + SLOT_TEXT_END, 0)\n', replace: '' }],
     scenario: AGAIN,
   },
   {
