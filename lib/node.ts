@@ -16,14 +16,16 @@ import type { DirtyTracker } from './tracker/tracker.js'
  *
  * @example
  * ```js
+ * import { tmpdir } from 'node:os'
+ * import { join } from 'node:path'
  * import { DirtyTracker } from 'dirtyring'
  * import { loadState, saveState } from 'dirtyring/node'
  *
- * const resume = await loadState('dirtyring.state')
- * const tracker = await DirtyTracker.create({ maxConsumers: 1, resume })
+ * const path = join(tmpdir(), 'dirtyring.state') // better beside the data
+ * const tracker = await DirtyTracker.create({ maxConsumers: 1, resume: await loadState(path) })
  * // …
  * await tracker.stop()
- * await saveState('dirtyring.state', tracker)
+ * await saveState(path, tracker)
  * ```
  */
 export async function saveState(
