@@ -510,7 +510,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   /**
    * Gives the keys back, because they were not dealt with: they join the open epoch. A later
    * `advanceEpoch()` has them, also when it is called before this promise resolves. Does nothing
-   * after commit().
+   * after commit(). Those of a named consumer are in its next epoch, and in no other consumer's.
    *
    * @returns A promise that resolves when the keys are in the open epoch.
    * @throws DirtyRingError `ERR_DIRTYRING_STOPPED` after stop(), because no epoch is open then; and

@@ -13,6 +13,8 @@ import {
   INTENT_COUNT,
   INTENT_POSITION,
   INTENT_TOKENS,
+  JOB_EPOCH,
+  JOB_INDEX,
   LANE_OWNER,
   LANE_PUBLISHED,
   LANE_READ_END,
@@ -26,6 +28,8 @@ import {
   OWNER,
   PANICS,
   PARKED,
+  PLAN_COUNTS,
+  planAt,
   type SharedWords,
   SLOT_COUNT,
   SLOT_FILL,
@@ -96,7 +100,13 @@ const FLAGS: readonly [bit: number, name: string][] = [
 
 /** Shows the shared memory as text: numbers and states, no key. */
 export function dump(memory: Memory): string {
-  return [...control(memory), ...ring(memory), ...lanes(memory), ...epochs(memory)].join('\n')
+  return [
+    ...control(memory),
+    ...merges(memory),
+    ...ring(memory),
+    ...lanes(memory),
+    ...epochs(memory),
+  ].join('\n')
 }
 
 function control({ words, layout }: Memory): string[] {
@@ -116,6 +126,18 @@ function control({ words, layout }: Memory): string[] {
     `dirtyring memory, version ${words[VERSION]}, ${layout.size * 4} bytes`,
     `aggregator  ${states.join(', ')}; ${words[PANICS]} panics; tokens last in hand: ${intent}`,
   ]
+}
+
+/** What is left of the work behind the last cut, where there are named consumers. */
+function merges({ words, layout }: Memory): string[] {
+  if (layout.maxConsumers === 0) return []
+  const epoch = Atomics.load(words, JOB_EPOCH)
+  const job =
+    epoch === 0
+      ? 'no cut yet'
+      : `behind epoch ${epoch - 1} (mod 2^19): ${words[JOB_INDEX]} merges made, ` +
+        `${words[planAt(epoch - 1) + PLAN_COUNTS] & 0xff} planned`
+  return [`consumers   at most ${layout.maxConsumers}; ${job}`]
 }
 
 function ring({ words, layout }: Memory): string[] {

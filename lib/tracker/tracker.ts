@@ -293,7 +293,8 @@ export class DirtyTracker<K extends Key = Key>
    * late. `onBusy` says what to do when no epoch slot is free
    * @returns a promise of the sealed epoch, for `commit()` or `restore()`
    * @throws (rejects with) `signal.reason` if aborted; `ERR_DIRTYRING_NO_EPOCH_SLOT` if no slot is
-   * free and `onBusy` is 'reject'; `ERR_DIRTYRING_BUSY` while an epochs() loop runs;
+   * free and `onBusy` is 'reject'; `ERR_DIRTYRING_BUSY` while an epochs() loop runs, and with
+   * `maxConsumers` above 0, because then consumer() gives the readers;
    * `ERR_DIRTYRING_STOPPED` after stop(); `ERR_DIRTYRING_AGGREGATOR_FAILED` or
    * `ERR_DIRTYRING_CORRUPT` if the aggregator cannot continue; TypeError and RangeError if an
    * option is not allowed
@@ -589,7 +590,11 @@ export class DirtyTracker<K extends Key = Key>
    * ```
    */
   dump(): string {
-    return dump(this.#memory)
+    const consumers = this.#consumers.lags.map(
+      ({ name, keys, epochs, precision }) =>
+        `consumer    ${JSON.stringify(name)}: ${keys} keys of ${epochs} epochs wait, ${precision}`,
+    )
+    return [dump(this.#memory), ...consumers].join('\n')
   }
 
   /**
@@ -653,6 +658,10 @@ export class DirtyTracker<K extends Key = Key>
    *   asks for the next one. stop() does not wait for that, and resolves with a read-only copy. If
    *   the loop ends before it got the epoch, the copy's `commit()` settles it.
    * - Else the caller.
+   *
+   * With named consumers each of them has a last epoch of its own, with the same owners: `consume`,
+   * its running loop, or the caller of its next advanceEpoch(). The caller of stop() then gets an
+   * epoch that has no keys and is settled.
    *
    * A second stop() is the first. `consume` of a later call is called if the epoch is not settled
    * yet.

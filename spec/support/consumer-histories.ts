@@ -239,6 +239,7 @@ export class ConsumerTrial {
         break
       case 'reopen':
         await this.#takeAll(seat!)
+        this.#mark(7 * event.who, 3, false)
         this.#close(seat!)
         this.#open(seat!, 'clock')
         break
