@@ -80,6 +80,8 @@ export interface Outbox {
   readonly reaping: Reaping[]
   /** Drains that have a position, lowest first. */
   readonly draining: Draining[]
+  /** The slots of last epochs that consumers were handed and have not settled. */
+  readonly lasts: number[]
   /** A slot that becomes free goes to no waiting seal any more. */
   isClosing: boolean
   /** STOP is queued, or in the ring: no token comes behind it. */
@@ -98,12 +100,11 @@ export interface Outgoing {
   readonly ticket: Ticket | undefined
 }
 
-/** A seal in the ring: it seals epoch `id`, and what is handed out is in `slot`. */
+/** A seal in the ring: it seals epoch `id` in slot `sealed`. What is handed out is in `slot`. */
 export interface Sealing {
   /** Undefined: no caller waits for it. */
   readonly ticket: Ticket | undefined
   readonly id: number
-  /** The slot of epoch `id`, while it is open. */
   readonly sealed: number
   readonly slot: number
   /** Merges that the hand-out waits for. */
@@ -159,6 +160,7 @@ export function openOutbox(memory: Memory, firstEpoch: number): Outbox {
     restoring: [],
     reaping: [],
     draining: [],
+    lasts: [],
     isClosing: false,
     isStopping: false,
   }
@@ -176,17 +178,13 @@ const CUTS_MAX = PLANS / 2
 /** Whether requestSeal() puts its SEAL into the queue at once. */
 export function canSealNow(o: Outbox, place?: Place): boolean {
   if (place === undefined) return o.waiting.length === 0 && o.freeSlots.length > 0
-  return place.held < 0 && !hasCut(o, place)
+  return isReady(o, place) && !o.waiting.some((ticket) => ticket.place === place)
 }
 
-/** Whether a consumer has a cut that is asked for, or not yet answered. */
-function hasCut(o: Outbox, place: Place): boolean {
+/** Whether a consumer has settled its last epoch, and has no cut that is not yet answered. */
+function isReady(o: Outbox, place: Place): boolean {
   const isIts = ({ ticket }: { ticket: Ticket | undefined }): boolean => ticket?.place === place
-  return (
-    o.waiting.some((ticket) => ticket.place === place) ||
-    o.queue.some(isIts) ||
-    o.sealing.some(isIts)
-  )
+  return place.held < 0 && !o.queue.some(isIts) && !o.sealing.some(isIts)
 }
 
 /** Seals the open epoch when a slot is free, in the order of the calls. */
@@ -301,8 +299,8 @@ export function requestStop(o: Outbox): void {
  */
 export function freeSlot(o: Outbox, slot: number): void {
   takeStampBack(o, slot)
-  const { maxConsumers } = o.memory.layout
-  const next = o.isClosing || maxConsumers > 0 ? undefined : o.waiting.shift()
+  const hasConsumers = o.memory.layout.maxConsumers > 0
+  const next = o.isClosing || hasConsumers ? undefined : o.waiting.shift()
   if (next === undefined) o.freeSlots.push(slot)
   else o.queue.push(outgoing(SEAL, { slot, ticket: next }))
 }
@@ -314,13 +312,13 @@ function takeStampBack(o: Outbox, slot: number): void {
 // ------------------------------------------------------------------------------- named consumers
 
 /**
- * Opens a place. Unless it is fresh, makes a cut, so that nothing older is in the place's range. If
- * that can't be done now, the range begins with the open epoch: some keys too many, and none too
- * few.
+ * Opens a place. If `isCut`, makes a cut before, so that nothing older is in the place's range. If
+ * that can't be done now, and without `isCut`, the range begins with the open epoch: then it has
+ * some keys too many, and none too few.
  */
-export function openPlace(o: Outbox, isFresh: boolean): Place {
+export function openPlace(o: Outbox, isFresh: boolean, isCut = !isFresh): Place {
   const place = newPlace(isFresh)
-  if (!isFresh && o.queue.length === 0 && !o.isClosing) {
+  if (isCut && o.queue.length === 0 && !o.isClosing) {
     o.queue.push(outgoing(SEAL, { slot: -1 }))
     if (!sendFirst(o)) o.queue.pop()
   }
@@ -384,20 +382,30 @@ function admitWaiting(o: Outbox): void {
   if (o.isClosing) return
   for (let i = 0; i < o.waiting.length; i++) {
     const ticket = o.waiting[i]
-    if (ticket.place === undefined || ticket.place.held >= 0) continue
-    o.waiting.splice(i, 1)
-    if (canSealNow(o, ticket.place)) {
-      queueSeal(o, ticket)
-      i--
-    } else {
-      o.waiting.splice(i, 0, ticket)
-    }
+    if (ticket.place === undefined || !isReady(o, ticket.place)) continue
+    o.waiting.splice(i--, 1)
+    queueSeal(o, ticket)
   }
 }
 
 /** The slot of a place's last epoch, once the aggregator has executed STOP. */
 export function lastSlotOf(o: Outbox, place: Place): number {
   return place.backlog >= 0 ? place.backlog : o.openSlot
+}
+
+/** Takes the slot of a place's last epoch for its hand-out. Several places may have the same one. */
+export function takeLastOf(o: Outbox, place: Place): number {
+  const slot = lastSlotOf(o, place)
+  place.backlog = -1 // closing the place leaves the epoch readable
+  o.lasts.push(slot)
+  stamp(o, slot, o.epoch)
+  return slot
+}
+
+/** A consumer has dealt with its last epoch. No later epoch uses the slot. */
+export function settleLast(o: Outbox, slot: number): void {
+  o.lasts.splice(o.lasts.indexOf(slot), 1)
+  if (!o.lasts.includes(slot)) takeStampBack(o, slot)
 }
 
 // ----------------------------------------------------------------------------------- what goes out
@@ -437,8 +445,8 @@ function sendSeal(
 ): boolean {
   if (!push(o.memory, controlToken(SEAL, epochPayload(open, o.epoch + 1)))) return false
   const abandoned = ticket === undefined
-  const { epoch: id, openSlot: sealed } = o
-  o.sealing.push({ ticket, id, sealed, slot: promised, own, staged: 0, abandoned })
+  const sealed = o.openSlot
+  o.sealing.push({ ticket, id: o.epoch, sealed, slot: promised, own, staged: 0, abandoned })
   o.openSlot = open
   o.epoch++
   return true
