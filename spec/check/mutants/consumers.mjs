@@ -296,6 +296,18 @@ export const mutants = [
     with: NONE,
   },
   {
+    name: 'a cut that waits stands in its own way',
+    edits: [
+      {
+        file: OUTBOX,
+        find: '!isReady(o, ticket.place)) continue',
+        replace: '!canSealNow(o, ticket.place)) continue',
+      },
+    ],
+    scenario: 'consumers: one asks for two epochs at once',
+    with: NONE,
+  },
+  {
     name: 'a consumer that has closed loses the slot of what it holds',
     edits: [
       {
