@@ -115,7 +115,6 @@ export interface Sealing {
   /** Undefined: no caller waits for it. */
   readonly ticket: Ticket | undefined
   readonly id: number
-  /** The slot of epoch `id`, while it is open. */
   readonly sealed: number
   readonly slot: number
   /** Merges that the hand-out waits for. */
@@ -488,8 +487,8 @@ function sendSeal(
 ): boolean {
   if (!push(o.memory, controlToken(SEAL, epochPayload(open, o.epoch + 1)))) return false
   const abandoned = ticket === undefined
-  const { epoch: id, openSlot: sealed } = o
-  o.sealing.push({ ticket, id, sealed, slot: promised, own, staged: 0, abandoned })
+  const sealed = o.openSlot
+  o.sealing.push({ ticket, id: o.epoch, sealed, slot: promised, own, staged: 0, abandoned })
   o.openSlot = open
   o.epoch++
   return true

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { FINISHED_ALL, IDLE } from '../../lib/aggregator/step.js'
 import { epochAt, FLAG_FAULT, HEAD, JOB_INDEX, PANICS, SLOT_FLAGS } from '../../lib/memory/map.js'
-import { takeSealed } from '../../lib/tracker/outbox.js'
+import { commitPlace, requestSeal, takeSealed, type Ticket } from '../../lib/tracker/outbox.js'
 import { Consumers, type Ends, type MarkedKey, type Reader } from '../support/consumers.js'
 import { logOf, type MemoryOptions, type OnAccess, watchAccesses } from '../support/steps.js'
 
@@ -309,6 +309,26 @@ describe('Several consumers', () => {
     expect([words[HEAD] - head, words[JOB_INDEX]]).toEqual([2, 0])
     consumers.stepsTo(IDLE)
     consumers.checkAll()
+  })
+
+  it('C14: a consumer that asks for two epochs at once gets one after the other', () => {
+    const consumers = new Consumers(2, { capacity: 16 })
+    const { outbox } = consumers
+    const { place } = consumers.open(false)!
+    consumers.stepsTo(IDLE)
+    consumers.take()
+    const tickets: Ticket[] = Array.from({ length: 3 }, () => ({ place }))
+    for (const ticket of tickets) requestSeal(outbox, ticket)
+    const answers = tickets.map(() => {
+      consumers.send()
+      consumers.stepsTo(IDLE)
+      const { ticket } = takeSealed(outbox)!
+      expect(takeSealed(outbox)).toBeUndefined()
+      commitPlace(outbox, place)
+      return ticket
+    })
+    expect(answers.map((ticket) => tickets.indexOf(ticket!))).toEqual([0, 1, 2])
+    consumers.checkSlots()
   })
 
   it('C14: a merge that fails eight times makes an epoch of its target that says so, and no other', () => {

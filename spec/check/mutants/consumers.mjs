@@ -92,9 +92,9 @@ export const mutants = [
     edits: [
       {
         file: OUTBOX,
-        find: '  storePlan(o.words, o.epoch & EPOCH_MASK, plan)\n  if (!sendSeal(o, plan.open, ticket, plan.promised, plan.own)) return false\n',
+        find: '  storePlan(o.words, id & EPOCH_MASK, plan)\n  if (!sendSeal(o, plan.open, ticket, plan.promised, plan.own)) return false\n',
         replace:
-          '  if (!sendSeal(o, plan.open, ticket, plan.promised, plan.own)) return false\n  storePlan(o.words, (o.epoch - 1) & EPOCH_MASK, plan)\n',
+          '  if (!sendSeal(o, plan.open, ticket, plan.promised, plan.own)) return false\n  storePlan(o.words, id & EPOCH_MASK, plan)\n',
       },
     ],
     scenario: FOLLOW,
@@ -111,9 +111,9 @@ export const mutants = [
     edits: [
       {
         file: PLACES,
-        find: '  const free = [...freeSlots]\n',
+        find: '  const free = [...freeSlots]\n  const open',
         replace:
-          '  const free = cutter !== undefined && cutter.older >= 0 ? [...freeSlots, cutter.older] : [...freeSlots]\n',
+          '  const free = cutter !== undefined && cutter.older >= 0 ? [...freeSlots, cutter.older] : [...freeSlots]\n  const open',
       },
     ],
     scenario: GIVEN_BACK,
@@ -206,7 +206,13 @@ export const mutants = [
   },
   {
     name: 'a merge leaves out why its source is not exact',
-    edits: [{ file: MERGES, find: '    raiseFlag(target, from.flags)\n', replace: '' }],
+    edits: [
+      {
+        file: MERGES,
+        find: '    raiseFlags(target, { ...from, namespaces: from.namespaces.filter((each) => wants(a, each)) })\n',
+        replace: '',
+      },
+    ],
     scenario: 'consumers: batches, a close and everything beside the steps of a merge',
     with: NONE,
   },
@@ -215,7 +221,7 @@ export const mutants = [
     edits: [
       {
         file: MERGES,
-        find: '    addFilterPart(target, source, words[JOB_FILTER], done)\n',
+        find: '    addFilter(target, source, words[JOB_FILTER], done)\n',
         replace: '',
       },
     ],
@@ -239,7 +245,7 @@ export const mutants = [
     edits: [
       {
         file: PLACES,
-        find: '      merges.push(mergeWord(older, promised, false))\n      released.push(older)\n',
+        find: '      merges.push(mergeWord(older, promised, false, choice))\n      released.push(older)\n',
         replace: '      released.push(older)\n',
       },
     ],
@@ -251,7 +257,7 @@ export const mutants = [
     edits: [
       {
         file: PLACES,
-        find: '    if (older >= 0) merges.push(mergeWord(older, backlog, false))\n',
+        find: '    if (older >= 0) merges.push(mergeWord(older, target, false, choice))\n',
         replace: '',
       },
     ],
@@ -296,6 +302,18 @@ export const mutants = [
     with: NONE,
   },
   {
+    name: 'a cut that waits stands in its own way',
+    edits: [
+      {
+        file: OUTBOX,
+        find: '!isReady(o, ticket.place)) continue',
+        replace: '!canSealNow(o, ticket.place)) continue',
+      },
+    ],
+    scenario: 'consumers: one asks for two epochs at once',
+    with: NONE,
+  },
+  {
     name: 'a consumer that has closed loses the slot of what it holds',
     edits: [
       {
@@ -312,9 +330,9 @@ export const mutants = [
     edits: [
       {
         file: OUTBOX,
-        find: '  storePlan(o.words, o.epoch & EPOCH_MASK, plan)\n  if (!sendSeal(',
+        find: '  storePlan(o.words, id & EPOCH_MASK, plan)\n  if (!sendSeal(',
         replace:
-          '  storePlan(o.words, o.epoch & EPOCH_MASK, plan)\n  o.freeSlots.splice(0, o.freeSlots.length, ...plan.free)\n  if (!sendSeal(',
+          '  storePlan(o.words, id & EPOCH_MASK, plan)\n  o.freeSlots.splice(0, o.freeSlots.length, ...plan.free)\n  if (!sendSeal(',
       },
     ],
     scenario: 'consumers: a cut waits in the queue, and who has a backlog changes meanwhile',

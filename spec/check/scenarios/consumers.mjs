@@ -191,6 +191,23 @@ export const scenarios = [
     },
   },
   {
+    name: 'consumers: one asks for two epochs at once',
+    memory: SMALL,
+    consumers: 2,
+    quick: { preemptions: 0, deaths: 1 },
+    setUp: seeds(100, 101),
+    threads: {
+      *tracker(w) {
+        const [one] = w.consumers.all
+        const first = yield* w.consumers.seal(one)
+        const second = yield* w.consumers.seal(one)
+        yield* w.consumers.sealed(first)
+        yield* w.consumers.commit(one)
+        yield* w.consumers.sealed(second)
+      },
+    },
+  },
+  {
     name: 'consumers: a cut is aborted in the ring, and asked for again',
     memory: SMALL,
     consumers: 2,
