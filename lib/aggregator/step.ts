@@ -104,7 +104,11 @@ export function step(a: Aggregator): StepResult {
   const { memory, words, head, stopPosition } = a
   if (a.mergesLeft > 0) {
     mergeOnce(a)
-    if (a.mergesLeft > 0 && !mayPassMerges(a)) return WORKED
+    if (a.mergesLeft > 0 && !mayPassMerges(a)) {
+      // The ring may stay as it is until all merges are made, and others wait for what was handled.
+      if (a.sinceChores > 0) doChores(a)
+      return WORKED
+    }
   }
   if (stopPosition >= 0 && head === advance(stopPosition, memory.layout.capacity - 1))
     return finish(a)

@@ -6,6 +6,7 @@
 import { costs, grouped, median, show } from '../harness/tables.js'
 import { nameOf, TEXTS } from '../harness/texts.js'
 import { cache } from './cache.js'
+import { consumers, merges } from './consumers.js'
 import { bursts, workloads } from './loads.js'
 import { batch, pipeline, ring, SIZES, skew, strings, topologies } from './throughput.js'
 import { tune } from './tune.js'
@@ -30,6 +31,8 @@ export const questions = {
   cycle,
   latency,
   seal,
+  consumers,
+  merges,
   bursts,
   workloads,
   faults,

@@ -814,6 +814,42 @@ describe('attachEpoch() of a consumer’s epoch', () => {
   )
 })
 
+describe('while merges are left', () => {
+  it('drained() waits for the tokens before it, and for no merge', async () => {
+    const { tracker, hand } = await openHeld({ maxConsumers: 2 })
+    const { words } = hand.memory
+    const writer = tracker.openWriter()
+    const [a] = ['a', 'b'].map((name) => tracker.consumer(name, { from: 'now' }))
+    const cut = async (from: number): Promise<SealedEpoch> => {
+      for (let i = 0; i < 4; i++) {
+        writer.markMany(range(from + i * 500, 500))
+        writer.flush()
+        hand.run()
+      }
+      return a.advanceEpoch()
+    }
+    const first = cut(0)
+    await turns(1)
+    hand.run()
+    ;(await first).commit()
+    const second = cut(2000)
+    await turns(1)
+    hand.run(1) // the seal; b's backlog takes the keys in steps
+    ;(await second).commit()
+    const made = words[JOB_INDEX]
+    writer.mark(1)
+    writer.flush()
+    const drained = tracker.drained()
+    hand.run(2)
+    await turns(5)
+
+    expect(words[JOB_INDEX]).toBe(made)
+    expect(await isPending(drained)).toBe(false)
+    hand.run()
+    expect(words[JOB_INDEX]).toBe(made + 1)
+  })
+})
+
 describe('lag and stats().consumers', () => {
   it('count what waits', async () => {
     const { tracker, mark, consumers } = await open(['a', 'b'])
