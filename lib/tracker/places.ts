@@ -32,11 +32,7 @@ export interface Place {
   isPlanned: boolean
 }
 
-export function newPlace(
-  isFresh: boolean,
-  choice: number,
-  wanted: readonly number[] | undefined,
-): Place {
+export function newPlace(isFresh: boolean, choice = -1, wanted?: readonly number[]): Place {
   return {
     held: -1,
     backlog: -1,
