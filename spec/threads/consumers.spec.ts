@@ -9,7 +9,7 @@ const runApp = (name: string, args: object = {}) =>
   runProgram(`../apps/${name}`, args, { timeoutMs: 120_000 })
 
 describe('a checkpoint, a search index and a cache of one store, whose writers are terminated', () => {
-  it('each equal the store in the end, also the index that was down for seconds (C2, C8)', async () => {
+  it('each equal the store in the end, also the index that was down for seconds (C8, C14, C15)', async () => {
     const verdict = await runApp('consumers')
 
     expect(verdict).toMatchObject({
@@ -45,7 +45,7 @@ describe('a checkpoint, a search index and a cache of one store, whose writers a
 })
 
 describe('a process with a checkpoint, which is killed with SIGKILL again and again', () => {
-  it('is fresh once after each start, then exact, and has every row (C7)', async () => {
+  it('is fresh once after each start, then exact, and has every row (C16)', async () => {
     const verdict = await runApp('consumers-restarts', { lives: 20 })
 
     expect(verdict).toMatchObject({
@@ -74,7 +74,7 @@ describe('a process with a checkpoint, which is killed with SIGKILL again and ag
 })
 
 describe('a process that saves the state of its consumers, and sometimes dies before', () => {
-  it('has none that is fresh after a clean restart, and only fresh ones after a crash', async () => {
+  it('has none that is fresh after a clean restart, and only fresh ones after a crash (C16)', async () => {
     const verdict = await runApp('consumers-restarts', { lives: 14, keeps: true })
 
     expect(verdict).toMatchObject({

@@ -10,7 +10,7 @@
  * key that no journal names (nothing invented).
  *
  * With `consumers` each of so many named consumers has a copy and a pace of its own. They commit,
- * restore and throw; two of seven also close, and open again.
+ * restore and throw; two of seven also close, and open again; one sleeps while nothing is marked.
  */
 import { Worker } from 'node:worker_threads'
 import { DirtyTracker, fingerprint } from '../../../dist/index.js'
@@ -217,6 +217,9 @@ async function liveAndDie(calls, isEnough) {
 const PACES = [1, 5, everyMs, 20, 60, 250, 1000]
 /** These close from time to time. A fresh epoch hides what is lost, so the others do not. */
 const CLOSING = [2, 4]
+/** This one has an epochs() loop that sleeps while nothing is marked. */
+const SLEEPING = 3
+const over = new AbortController()
 let mayBeInexact = false
 
 /**
@@ -235,6 +238,7 @@ class Reader {
     this.name = `consumer ${number}`
     this.everyMs = consumers === 0 ? everyMs : PACES[number]
     this.closes = CLOSING.includes(number)
+    this.sleeps = number === SLEEPING
     this.#source = consumers === 0 ? tracker : tracker.consumer(this.name, { from: 'now' })
     this.counts = { epochs: 0, restored: 0, thrown: 0, closed: 0, fresh: 0 }
   }
@@ -308,7 +312,42 @@ class Reader {
     this.#source = tracker.consumer(this.name, { since })
   }
 
+  /** Whether nothing waits for it: then a loop that sleeps yields nothing. */
+  get isUpToDate() {
+    const { keys, precision } = this.#source.lag
+    return keys === 0 && precision === 'exact'
+  }
+
+  /** A loop that sleeps, until it is all over, or until its body throws. */
+  async #sleepAndWake() {
+    const { everyMs } = this
+    for await (const epoch of this.#source.epochs({
+      everyMs,
+      whenDirty: true,
+      signal: over.signal,
+    })) {
+      const chance = random()
+      if (chance < 0.15) {
+        this.counts.restored++
+        found.restored++
+        await within(epoch.restore(), 'a restore', 60_000)
+      } else if (chance < 0.3) {
+        this.counts.thrown++
+        found.thrown++
+        throw new Error('the checkpoint fails')
+      } else {
+        this.save(epoch)
+        epoch.commit()
+      }
+    }
+  }
+
   async run() {
+    while (this.sleeps && !isOver) {
+      await this.#sleepAndWake().catch((error) => {
+        if (error.message !== 'the checkpoint fails') throw error
+      })
+    }
     while (!isOver) {
       const end = performance.now() + this.everyMs
       do await sleep(1)
@@ -339,7 +378,8 @@ async function check() {
   await within(tracker.drained(), 'drained()', 60_000)
   isChecking = true
   const begun = readers.map((reader) => reader.begun)
-  const isSaved = ({ number, lastSaved }) => lastSaved > begun[number]
+  const isSaved = (reader) =>
+    reader.sleeps ? reader.isUpToDate : reader.lastSaved > begun[reader.number]
   await until(() => readers.every(isSaved) || hasFailed, 'a checkpoint of each reader', 60_000)
   for (const [marker, { call, way, promised, saved }] of journals.entries()) {
     for (let key = 0; key < KEYS; key++) {
@@ -380,6 +420,7 @@ isQuiet = true
 await killing
 await check()
 isOver = true
+over.abort()
 await saving
 const { harvested, writers: lanes } = tracker.stats()
 for (const { id, open, threadId } of lanes)
