@@ -13,7 +13,7 @@
  * restore and throw; two of seven also close, and open again; one sleeps while nothing is marked.
  */
 import { Worker } from 'node:worker_threads'
-import { DirtyTracker, fingerprint } from '../../../dist/index.js'
+import { DirtyTracker, fingerprint, openWriter } from '../../../dist/index.js'
 import {
   AGGREGATOR_WAYS,
   CALLS,
@@ -220,15 +220,17 @@ const CLOSING = [2, 4]
 /** This one has an epochs() loop that sleeps while nothing is marked. */
 const SLEEPING = 3
 const over = new AbortController()
+/** A key of the main thread's, and the number of the last one that it has marked: see check(). */
+const PROBE = 2 ** 52
+let probes = 0
 let mayBeInexact = false
 
 /**
- * What reads epochs, and has a copy of its own: the tracker, or a named consumer. Checkpoints are
- * numbered as they begin.
+ * What reads epochs, and has a copy of its own: the tracker, or a named consumer.
  */
 class Reader {
-  begun = 0
-  lastSaved = 0
+  /** The last probe whose epoch is saved: so is all that was published before it. */
+  probed = 0
   #source
   #clock
   #isFirst = true
@@ -254,10 +256,15 @@ class Reader {
       found[isFresh ? 'fresh' : 'inexact']++
       for (const { values, saved } of journals)
         for (let key = 0; key < KEYS; key++) saved[number][key] = Atomics.load(values, key)
+      this.probed = probes
       return
     }
     found.keys += epoch.size
     for (const marked of epoch) {
+      if (typeof marked === 'number' && marked > PROBE && marked <= PROBE + probes) {
+        this.probed = Math.max(this.probed, marked - PROBE)
+        continue
+      }
       const [marker, key] = placeOf(marked)
       const journal = journals[marker]
       if (journal === undefined || Atomics.load(journal.named, key) === 0)
@@ -267,7 +274,6 @@ class Reader {
   }
 
   async checkpoint() {
-    const number = ++this.begun
     const chance = random()
     const what = `an epoch of ${this.name}`
     if (consumers > 0 && chance > 0.85) {
@@ -286,8 +292,10 @@ class Reader {
     if (chance < 0.2) {
       this.counts.restored++
       found.restored++
-      if (this.number === forgets) epoch.commit()
-      else await within(epoch.restore(), 'a restore', 60_000)
+      if (this.number === forgets) {
+        this.probed = probes
+        epoch.commit()
+      } else await within(epoch.restore(), 'a restore', 60_000)
       return
     }
     if (this.closes && chance < 0.3) {
@@ -298,7 +306,6 @@ class Reader {
     epoch.commit()
     this.#clock = epoch.clock
     this.#isFirst = false
-    this.lastSaved = number
   }
 
   /** Closes it in the middle of an epoch, and opens it again where its copy stands. */
@@ -310,12 +317,6 @@ class Reader {
     else epoch.restore()
     const since = this.#isFirst ? undefined : this.#clock
     this.#source = tracker.consumer(this.name, { since })
-  }
-
-  /** Whether nothing waits for it: then a loop that sleeps yields nothing. */
-  get isUpToDate() {
-    const { keys, precision } = this.#source.lag
-    return keys === 0 && precision === 'exact'
   }
 
   /** A loop that sleeps, until it is all over, or until its body throws. */
@@ -371,15 +372,18 @@ function placeOf(marked) {
 let isChecking = false
 
 /**
- * All writers so far are dead: what they were promised is in each copy after its next checkpoint
- * that is saved.
+ * All writers so far are dead: what they were promised is in each copy that has a key which is
+ * marked now.
  */
 async function check() {
   await within(tracker.drained(), 'drained()', 60_000)
   isChecking = true
-  const begun = readers.map((reader) => reader.begun)
-  const isSaved = (reader) =>
-    reader.sleeps ? reader.isUpToDate : reader.lastSaved > begun[reader.number]
+  const writer = openWriter(tracker.handle)
+  probes++
+  await until(() => writer.mark(PROBE + probes), 'the mark of a probe', 60_000)
+  await until(() => writer.flush(), 'the publication of a probe', 60_000)
+  writer.close()
+  const isSaved = ({ probed }) => probed === probes
   await until(() => readers.every(isSaved) || hasFailed, 'a checkpoint of each reader', 60_000)
   for (const [marker, { call, way, promised, saved }] of journals.entries()) {
     for (let key = 0; key < KEYS; key++) {
