@@ -23,6 +23,8 @@ export interface ConsumerLag {
   /**
    * About how many keys wait for it: in its epoch in hand, in its backlog and in the open epoch. A
    * key that is in two of them counts twice. In a superset the number is an estimate.
+   * For a moment after a cut by another consumer it may be too low, even 0: those keys are on their
+   * way into the backlog. `epochs` counts that cut at once.
    */
   keys: number
   /** Epochs that were sealed and that it has not committed. Without keys they count too. */
