@@ -15,7 +15,7 @@ import {
 } from '../keys.js'
 import { epochAt, type SharedWords, SLOT_STAMP } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { settingsOf } from '../memory/settings.js'
+import { hasTexts, settingsOf } from '../memory/settings.js'
 import { type SlotHeader, stampOf } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
 import type { Filter } from '../set/filter.js'
@@ -126,6 +126,8 @@ class AttachedEpoch implements EpochKeys {
   readonly #live: LiveSlot | undefined
   readonly #from: (low: number, high: number) => number | bigint
   readonly #hasTexts: boolean
+  /** Not where the kind of keys has no texts. */
+  readonly #mayHaveText: boolean
   #set: SetState | undefined
   #texts: TextSet | undefined
   #filter: Filter | undefined
@@ -151,6 +153,7 @@ class AttachedEpoch implements EpochKeys {
           }
     const keys = memory === undefined ? 'any' : settingsOf(memory.words).keys
     this.#from = keys === 'bigint' ? bigintFrom : keyFrom
+    this.#mayHaveText = hasTexts(keys)
     this.#hasTexts = memory !== undefined && memory.layout.maxStringsPerEpoch > 0
   }
 
@@ -208,6 +211,10 @@ class AttachedEpoch implements EpochKeys {
 
   has(key: Key): boolean {
     if (this.#hasTexts && isTextKey(key)) return this.#hasText(key)
+    if (isTextKey(key) && !this.#mayHaveText) {
+      this.#check()
+      return this.precision === 'everything' // the tracker refuses texts
+    }
     readKey(key, scratch, 0)
     if (isTextKey(key) && this.everythingIn.includes(0)) {
       this.#check()

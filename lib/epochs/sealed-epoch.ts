@@ -14,7 +14,7 @@ import {
 } from '../keys.js'
 import { epochAt, FLAG_FRESH, FORM_EXACT } from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
-import { settingsOf } from '../memory/settings.js'
+import { hasTexts, settingsOf } from '../memory/settings.js'
 import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
 import { EPOCH_MASK } from '../ring/token.js'
@@ -200,6 +200,8 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   readonly #header: SlotHeader
   readonly #keeper: EpochKeeper
   readonly #bigints: boolean
+  /** Not where the kind of keys has no texts. */
+  readonly #mayHaveText: boolean
   #set: SetState | undefined
   #texts: TextSet | undefined
   #filter: Filter | undefined
@@ -232,7 +234,9 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
     this.#header = header
     this.size = header.count + header.textCount
     checkIdentity(memory.words) // the kind of keys is in it
-    this.#bigints = settingsOf(memory.words).keys === 'bigint'
+    const { keys } = settingsOf(memory.words)
+    this.#bigints = keys === 'bigint'
+    this.#mayHaveText = hasTexts(keys)
     this.exact = flags === 0
     this.reason = reasonFor(flags)
     this.everythingIn = header.namespaces
@@ -455,6 +459,10 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
    */
   has(key: Key): boolean {
     if (isTextKey(key) && this.#memory.layout.maxStringsPerEpoch > 0) return this.#hasText(key)
+    if (isTextKey(key) && !this.#mayHaveText) {
+      this.#check()
+      return this.precision === 'everything' // the tracker refuses texts
+    }
     readKey(key, scratch, 0)
     if (isTextKey(key) && this.everythingIn.includes(0)) {
       this.#check()

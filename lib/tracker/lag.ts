@@ -3,6 +3,9 @@ import {
   epochAt,
   FLAG_OVERFLOW,
   FORM_EXACT,
+  PLAN_COUNTS,
+  PLAN_MERGES,
+  planAt,
   SLOT_COUNT,
   SLOT_FILL,
   SLOT_FLAGS,
@@ -11,11 +14,13 @@ import {
   SLOT_TEXT_END,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { sourceOf, targetOf } from '../memory/plan.js'
 import { filterBits } from '../memory/slot.js'
+import { EPOCH_MASK } from '../ring/token.js'
 import { keysIn } from '../set/filter.js'
 import { nowMs } from '../timers.js'
 import type { HandedOut } from './handed-out.js'
-import { lastSlotOf, type Outbox } from './outbox.js'
+import { lastMerged, lastSlotOf, type Outbox } from './outbox.js'
 import type { Place } from './places.js'
 
 /** How far a consumer is behind: see {@link Consumer.lag}. */
@@ -23,6 +28,7 @@ export interface ConsumerLag {
   /**
    * About how many keys wait for it: in its epoch in hand, in its backlog and in the open epoch. A
    * key that is in two of them counts twice. In a superset the number is an estimate.
+   * While keys are on their way into the backlog, some of them count twice, too.
    */
   keys: number
   /** Epochs that were sealed and that it has not committed. Without keys they count too. */
@@ -44,6 +50,7 @@ export function lagOf(outbox: Outbox, place: Place, epochs: HandedOut): Consumer
   if (inHand.length === 0) slots.push(place.held)
   const hasLast = epochs.begin > epoch || inHand.some(({ id }) => id === epoch)
   if (!hasLast) slots.push(openSlot)
+  for (const source of sourcesToCome(outbox, slots)) slots.push(source)
   for (const slot of slots) if (slot >= 0) parts.push(look(memory, slot))
   const isFresh = epochs.position === undefined
   const worst = Math.max(0, ...parts.map(({ precision }) => PRECISIONS.indexOf(precision)))
@@ -53,6 +60,23 @@ export function lagOf(outbox: Outbox, place: Place, epochs: HandedOut): Consumer
     ms: Math.max(0, nowMs() - epochs.upToDateAt),
     precision: isFresh ? 'everything' : PRECISIONS[worst],
   }
+}
+
+/** The slots that the aggregator may still have to merge into one of these, because of a cut. */
+function sourcesToCome(outbox: Outbox, targets: readonly number[]): number[] {
+  const { words, epoch } = outbox
+  const sources: number[] = []
+  // Between two jobs the aggregator names none: then look at the newest cut only.
+  const merged = lastMerged(outbox)
+  for (let id = merged < 0 ? Math.max(0, epoch - 1) : merged + 1; id < epoch; id++) {
+    const at = planAt(id & EPOCH_MASK)
+    const merges = words[at + PLAN_COUNTS] & 0xff
+    for (let i = 0; i < merges; i++) {
+      const merge = words[at + PLAN_MERGES + i]
+      if (targets.includes(targetOf(merge))) sources.push(sourceOf(merge))
+    }
+  }
+  return sources
 }
 
 /** The keys of a place's last epoch, before it is handed out. */

@@ -717,7 +717,7 @@ function hasAny(o: Outbox, slot: number): boolean {
 }
 
 /** The last epoch that is sealed and merged wherever its plan says; or one before it. */
-function lastMerged(o: Outbox): number {
+export function lastMerged(o: Outbox): number {
   const { words } = o
   const job = Atomics.load(words, JOB_EPOCH)
   if (job === 0) return -1

@@ -851,6 +851,22 @@ describe('while merges are left', () => {
 })
 
 describe('lag and stats().consumers', () => {
+  it('count keys that a cut by another consumer has put on their way', async () => {
+    const { tracker, mark, consumers } = await open(['a', 'b'])
+    const [a, b] = consumers
+    mark(1)
+    await take(a) // b has a backlog now, into which the aggregator merges what is sealed
+    mark(2, 3)
+    await tracker.drained()
+    expect(b.lag.keys).toBe(3)
+    const cut = a.tryAdvanceEpoch()!
+    expect(b.lag.keys).toBeGreaterThanOrEqual(3)
+    const epoch = await cut
+    await tracker.drained()
+    expect(b.lag).toMatchObject({ keys: 3, precision: 'exact' })
+    epoch.commit()
+  })
+
   it('count what waits', async () => {
     const { tracker, mark, consumers } = await open(['a', 'b'])
     const [a, b] = consumers
