@@ -12,8 +12,10 @@
  *   headers for it
  * - `ERR_DIRTYRING_NO_WRITER_SLOT`: `maxWriters` writers are open
  * - `ERR_DIRTYRING_NO_EPOCH_SLOT`: all `epochSlots` are taken, and `onBusy` is 'reject'
+ * - `ERR_DIRTYRING_NO_CONSUMER_SLOT`: `maxConsumers` named consumers are open
+ * - `ERR_DIRTYRING_CONSUMER_TAKEN`: an open consumer has that name
  * - `ERR_DIRTYRING_SETTLED`: the epoch was committed or restored, so its keys are gone
- * - `ERR_DIRTYRING_CLOSED`: the writer or the producer was closed
+ * - `ERR_DIRTYRING_CLOSED`: the writer, the producer or the consumer was closed
  * - `ERR_DIRTYRING_STOPPED`: the tracker has stopped
  * - `ERR_DIRTYRING_STALLED`: no room for a mark within `maxWaitMs`; nothing was stored
  * - `ERR_DIRTYRING_AGGREGATOR_TAKEN`: another thread runs this tracker's aggregator, or drains this
@@ -22,8 +24,8 @@
  * - `ERR_DIRTYRING_CORRUPT`: the shared memory holds a word that the library never writes there
  * - `ERR_DIRTYRING_DICTIONARY_FULL`: a KeyDictionary has no number, or no room for the bytes, left
  * - `ERR_DIRTYRING_UNSUPPORTED`: this host cannot run the library (it is big-endian)
- * - `ERR_DIRTYRING_BUSY`: a running epochs() loop owns the epochs, or close() was called inside
- *   batch()
+ * - `ERR_DIRTYRING_BUSY`: a running epochs() loop or named consumers own the epochs, or close() was
+ *   called inside batch()
  * - `ERR_DIRTYRING_INEXACT`: the epoch is not exact, so a list of its keys would be incomplete
  * - `ERR_DIRTYRING_WOULD_BLOCK`: this thread may not sleep, and the lane is full, or `ring.wait()` has
  *   found no batch
@@ -45,6 +47,8 @@ export type ErrorCode =
   | 'ERR_DIRTYRING_NO_SHARED_MEMORY'
   | 'ERR_DIRTYRING_NO_WRITER_SLOT'
   | 'ERR_DIRTYRING_NO_EPOCH_SLOT'
+  | 'ERR_DIRTYRING_NO_CONSUMER_SLOT'
+  | 'ERR_DIRTYRING_CONSUMER_TAKEN'
   | 'ERR_DIRTYRING_SETTLED'
   | 'ERR_DIRTYRING_CLOSED'
   | 'ERR_DIRTYRING_CORRUPT'

@@ -19,6 +19,9 @@ export {
   type EpochsOptions,
   type StopOptions,
 } from './tracker/tracker.js'
+export { Consumer } from './tracker/consumer.js'
+export type { ConsumerOptions } from './tracker/consumers.js'
+export type { ConsumerLag } from './tracker/lag.js'
 export type { EpochReader } from './tracker/epoch-reader.js'
 export type { TrackerEvents } from './tracker/events.js'
 export type { AggregatorHealth } from './tracker/aggregator-host.js'
@@ -28,6 +31,7 @@ export { threadWriter, withWriter } from './writer/pool.js'
 export { Writer, type Markable } from './writer/writer.js'
 export { watchWorkers } from './writer/watch-workers.js'
 export { TxnBuffer } from './writer/txn-buffer.js'
+export type { Clock } from './epochs/clock.js'
 export type { Epoch, EpochKeys, InexactReason } from './epochs/epoch.js'
 export { SealedEpoch } from './epochs/sealed-epoch.js'
 export { attachEpoch } from './epochs/attached-epoch.js'

@@ -77,9 +77,17 @@ export interface TrackerOptions {
   /** Writers open at once, 1 to 1024. Default 32. */
   maxWriters?: number | undefined
   /**
-   * Epochs that exist at once: one open, the others sealed and not yet settled. 2 to 16. Default 4.
+   * Epochs that exist at once: one open, the others sealed and not yet settled. 2 to 16. Default 4;
+   * with `maxConsumers` it is raised to what that needs.
    */
   epochSlots?: number | undefined
+  /**
+   * Named consumers that are open at once, 0 to 7. Default 0: the tracker itself is the one
+   * consumer. Above 0 each reader is named, and the tracker's own advanceEpoch(), consume() and
+   * epochs() throw. Each consumer takes two epoch slots, and two more are shared: all of them are
+   * in memoryFootprint().
+   */
+  maxConsumers?: number | undefined
   /**
    * The kind of keys: a key of another kind is a TypeError at the mark, so a stray number can't get
    * among the strings of an epoch. With 'number' and 'bigint' the tracker reserves no memory for
@@ -88,7 +96,8 @@ export interface TrackerOptions {
   keys?: KeyKind | undefined
   /**
    * Distinct numeric keys that an epoch holds exactly, 1 to 2^28. An epoch with more keys says
-   * `exact: false`. Default 1,048,576. It takes 24 bytes or more a key: see memoryFootprint().
+   * `exact: false`, and is a superset: `has()` still tells its keys from others. Default 1,048,576. It
+   * takes 24 bytes or more a key: see memoryFootprint().
    */
   maxKeysPerEpoch?: number | undefined
   /**
@@ -135,14 +144,22 @@ export interface TrackerOptions {
    *   loop turns, and when a writer of the same thread finds its lane full.
    */
   aggregator?: 'worker' | 'none' | 'inline' | ((handle: TrackerHandle) => unknown) | undefined
+  /**
+   * What {@link DirtyTracker.save} returned after the last clean stop: the consumers go on where
+   * they stood. Bytes that can't be used give a warning, and fresh consumers. Default undefined.
+   */
+  resume?: Uint8Array | undefined
 }
+
+/** The options that have a value in {@link ResolvedOptions}. */
+type Tuning = Omit<TrackerOptions, 'resume'>
 
 /**
  * Every option, none undefined. {@link resolveOptions} returns it, and {@link DirtyTracker.options}
  * holds it.
  */
 export type ResolvedOptions = {
-  readonly [K in keyof TrackerOptions]-?: Exclude<TrackerOptions[K], undefined>
+  readonly [K in keyof Tuning]-?: Exclude<TrackerOptions[K], undefined>
 }
 
 /**
@@ -193,7 +210,7 @@ export type RingOptions = Pick<TrackerOptions, 'capacity' | 'laneCapacity' | 'ma
  * ```
  */
 export function resolveOptions(options: TrackerOptions = {}): ResolvedOptions {
-  const resolved = resolve(options, optionNames)
+  const resolved = resolve(options, optionNames, ['resume'])
   const { total } = footprintOf(resolved)
   if (total > MAX_BYTES) {
     throw outOfRange(
@@ -215,17 +232,16 @@ export function resolveRingOptions(
 }
 
 // The compiler refuses an option without a row here, and a row without an option below.
-const rows: Readonly<Record<keyof TrackerOptions, OptionRow>> = OPTIONS
-const optionNames: readonly (keyof TrackerOptions)[] = Object.keys(
-  OPTIONS,
-) as (keyof typeof OPTIONS)[]
+const rows: Readonly<Record<keyof Tuning, OptionRow>> = OPTIONS
+const optionNames: readonly (keyof Tuning)[] = Object.keys(OPTIONS) as (keyof typeof OPTIONS)[]
 
 /** The options of these names, in the order of their rows. */
-function resolve<K extends keyof TrackerOptions>(
+function resolve<K extends keyof Tuning>(
   options: unknown,
   names: readonly K[],
+  others: readonly 'resume'[] = [],
 ): Pick<ResolvedOptions, K> {
-  const bag = checkBag('options', options, names)
+  const bag = checkBag('options', options, [...names, ...others])
   const resolved: Record<string, unknown> = {}
   for (const name of names) resolved[name] = valueOf(name, bag[name], resolved)
   return resolved as Pick<ResolvedOptions, K>
@@ -233,7 +249,7 @@ function resolve<K extends keyof TrackerOptions>(
 
 /** The option's value, or its default. `above` are the values of the rows above it. */
 function valueOf(
-  name: keyof TrackerOptions,
+  name: keyof Tuning,
   value: unknown,
   above: Readonly<Record<string, unknown>>,
 ): unknown {
@@ -245,16 +261,17 @@ function valueOf(
     if (mayBeFunction && typeof value === 'function') return value
     return checkChoice(path, value, row.choices, mayBeFunction ? 'a function' : undefined)
   }
-  const { min, byDefault, isPowerOfTwo, maxName } = row
+  const { min, byDefault, isPowerOfTwo, maxName, atLeast } = row
   if (row.isOfText === true && !hasTexts(above['keys'] as KeyKind)) {
     // 0 is taken too, because tracker.options says it.
     if (value !== undefined) checkWhole(path, value, 0, row.max as number)
     return 0
   }
   const max = typeof row.max === 'number' ? row.max : row.max(above as Record<string, number>)
-  if (value === undefined) return Math.min(byDefault, max)
-  if (isPowerOfTwo === true) return checkPowerOfTwo(path, value, min, max)
-  return checkWhole(path, value, min, max, maxName)
+  if (isPowerOfTwo === true && value !== undefined) return checkPowerOfTwo(path, value, min, max)
+  const chosen =
+    value === undefined ? Math.min(byDefault, max) : checkWhole(path, value, min, max, maxName)
+  return Math.max(chosen, atLeast?.(above as Record<string, number>) ?? min)
 }
 
 /**

@@ -3,8 +3,8 @@ import {
   BATCHES,
   CUR,
   epochAt,
-  FLAG_EVERYTHING,
   FLAG_FAULT,
+  FORM_FILTER,
   HARVESTED,
   INTENT_BATCHES,
   INTENT_DELIVERED,
@@ -20,27 +20,19 @@ import {
   LANE_STAGED_END,
   LANE_TEXT,
   LANE_TEXT_READ,
-  SLOT_CHECK,
-  SLOT_COUNT,
-  SLOT_FLAGS,
-  SLOT_GROWTH,
   SLOT_RESTORED,
-  SLOT_TEXT_BYTES,
-  SLOT_TEXT_COUNT,
-  SLOT_TEXT_END,
-  SLOT_TEXT_GROWTH,
-  SLOT_ZERO,
   slotAt,
   STOP_POSITION,
   STOPPED,
 } from '../memory/map.js'
-import { checkOf, openCheckOf, readSealedSlot, readSlot } from '../memory/slot.js'
+import { openCheckOf, readSealedSlot, readSlot } from '../memory/slot.js'
 import { setTotal } from '../memory/total.js'
 import { freeLane } from '../ring/lane.js'
 import {
   advance,
   CLOSE,
   curWord,
+  EPOCH_MASK,
   epochDistance,
   epochOfPayload,
   EVERYTHING,
@@ -58,9 +50,13 @@ import {
   slotOfPayload,
   STOP,
 } from '../ring/token.js'
+import { filterWords } from '../set/filter.js'
 import { textsHold } from '../set/text-set.js'
-import { insertKeys, publishCount, raiseFlag } from './open-epoch.js'
-import { type Aggregator, enterEpoch } from './state.js'
+import { beginMerges } from './merges.js'
+import { insertKeys } from './open-epoch.js'
+import { publishCount, raiseEverything, raiseFlag, raiseFlags } from './publish.js'
+import { type Aggregator, emptySlot, enterSlot, storeSlot } from './state.js'
+import { addFilter, turn } from './superset.js'
 import { insertMixed, insertRecords, passTexts } from './texts.js'
 import { signal } from './wake.js'
 
@@ -141,7 +137,7 @@ export function takeControl(a: Aggregator, token: number, lane: number): void {
       restore(a, slotOfPayload(payload), epochOfPayload(payload))
       break
     case EVERYTHING:
-      raiseFlag(a, FLAG_EVERYTHING)
+      raiseEverything(a, payload + 1)
       break
     case CLOSE:
     case REAP:
@@ -170,65 +166,31 @@ export function takeControl(a: Aggregator, token: number, lane: number): void {
  */
 function seal(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
-  // a predecessor did it, and died before it freed the token's ring slot
-  if (epoch === a.epoch && slot === a.slot) return
-  if (epochDistance(epoch, a.epoch) !== 1 || slot >= memory.layout.epochSlots || slot === a.slot) {
-    throw corruptToken(a)
+  const { layout } = memory
+  // otherwise a predecessor did it, and died before it freed the token's ring slot
+  if (epoch !== a.epoch || slot !== a.slot) {
+    if (epochDistance(epoch, a.epoch) !== 1 || slot >= layout.epochSlots || slot === a.slot)
+      throw corruptToken(a)
+    storeSlot(a, a.epoch)
+    emptySlot(a, slot, openCheckOf(epoch))
+    a.lastTextGrowth = a.textGrowth
+    a.lastGrowth = a.growth
+    Atomics.store(words, CUR, curWord(epoch, slot))
+    a.epoch = epoch
+    enterSlot(a, slot)
   }
-  storeSlot(a)
-  const at = epochAt(memory.layout, slot)
-  words[at + SLOT_ZERO] = 0
-  words[at + SLOT_FLAGS] = 0
-  words[at + SLOT_GROWTH] = 0
-  Atomics.store(words, at + SLOT_COUNT, 0)
-  Atomics.store(words, at + SLOT_RESTORED, 0)
-  words[at + SLOT_TEXT_GROWTH] = 0
-  words[at + SLOT_TEXT_COUNT] = 0
-  words[at + SLOT_TEXT_BYTES] = 0
-  Atomics.store(words, at + SLOT_TEXT_END, 0)
-  words[at + SLOT_CHECK] = openCheckOf(epoch)
-  const table = at + memory.layout.table
-  for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0
-  a.lastTextGrowth = a.textGrowth
-  a.lastGrowth = a.growth
-  Atomics.store(words, CUR, curWord(epoch, slot))
-  enterEpoch(a, epoch, slot)
-}
-
-/**
- * Stores the open epoch's whole header, with the hash that seals it. The words come from this
- * thread's record. So a word that other code has changed is right again before a thread reads it.
- */
-export function storeSlot(a: Aggregator): void {
-  const { words, set, texts, openAt } = a
-  // The check of an open epoch, because the words below may be stored again, with another flag.
-  words[openAt + SLOT_CHECK] = openCheckOf(a.epoch)
-  words[openAt + SLOT_FLAGS] = a.flags
-  words[openAt + SLOT_GROWTH] = a.growth
-  words[openAt + SLOT_TEXT_GROWTH] = a.textGrowth
-  words[openAt + SLOT_TEXT_COUNT] = texts.count
-  words[openAt + SLOT_TEXT_BYTES] = texts.bytes
-  Atomics.store(words, openAt + SLOT_TEXT_END, texts.end)
-  publishCount(a)
-  words[openAt + SLOT_CHECK] = checkOf(a.epoch, {
-    count: set.count,
-    growth: a.growth,
-    zero: set.zero,
-    flags: a.flags,
-    textEnd: texts.end,
-    textGrowth: a.textGrowth,
-    textCount: texts.count,
-    textBytes: texts.bytes,
-  })
+  if (layout.maxConsumers > 0) beginMerges(a, (epoch - 1) & EPOCH_MASK)
 }
 
 /**
  * RESTORE(slot, epoch): puts a sealed epoch's keys, and its reasons not to be exact, into the open
- * epoch.
+ * epoch. A superset makes a superset of it. Before that come the keys that it lists, as long as the
+ * open epoch lists keys.
  */
 function restore(a: Aggregator, slot: number, epoch: number): void {
   const { words, memory } = a
-  const { count, flags, textEnd, textCount, textBytes } = readSealedSlot(memory, slot, epoch)
+  const header = readSealedSlot(memory, slot, epoch)
+  const { count, textEnd, textCount, textBytes } = header
   const at = epochAt(memory.layout, slot)
   if (Atomics.load(words, at + SLOT_RESTORED) === epoch + 1) return
   const arena = at + memory.layout.arena
@@ -237,7 +199,11 @@ function restore(a: Aggregator, slot: number, epoch: number): void {
   insertKeys(a, log, log + count * 2)
   publishCount(a)
   if (textEnd > 0) insertRecords(a, arena, arena + textEnd)
-  raiseFlag(a, flags)
+  if (header.form === FORM_FILTER) {
+    turn(a)
+    addFilter(a, slot, 0, filterWords(a.filter))
+  }
+  raiseFlags(a, header)
   Atomics.store(words, at + SLOT_RESTORED, epoch + 1)
 }
 
@@ -256,7 +222,8 @@ function free(a: Aggregator, lane: number, generation: number): void {
     throw new Error(`a lane holds ${n} keys, of ${memory.layout.laneCapacity} that it can`)
   insertLane(a, lane, start, n)
   publishCount(a)
-  if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) raiseFlag(a, FLAG_EVERYTHING)
+  const everything = Atomics.load(words, lane + LANE_EVERYTHING)
+  if (everything !== 0) raiseEverything(a, everything)
   setTotal(words, HARVESTED, INTENT_HARVESTED, n)
   passKeys(a, lane, n)
   freeLane(words, lane, owner, n)

@@ -1,37 +1,31 @@
-import { FLAG_OVERFLOW, SLOT_COUNT, SLOT_FLAGS, SLOT_GROWTH, SLOT_ZERO } from '../memory/map.js'
+import { FORM_EXACT, SLOT_GROWTH } from '../memory/map.js'
 import { keysAt } from '../memory/table-size.js'
 import { indexLog, insertRun, shiftFor } from '../set/kernel.js'
-import type { Aggregator } from './state.js'
+import type { SlotState } from './state.js'
+import { addKeys, turn } from './superset.js'
 import { clearCells, reportProgress } from './table.js'
 
-/** Notes why the open epoch is not exact. */
-export function raiseFlag(a: Aggregator, flags: number): void {
-  a.flags |= flags
-  a.words[a.openAt + SLOT_FLAGS] = a.flags
-}
-
 /**
- * Inserts the keys in words[at .. end) into the open epoch. Grows the table if it is full; if the
- * epoch is full, raises FLAG_OVERFLOW.
+ * Inserts the keys in words[at .. end) into the epoch. Grows the table if it is full. If the epoch
+ * is full, turns it into a superset, which takes every key.
  */
-export function insertKeys(a: Aggregator, at: number, end: number): void {
+export function insertKeys(a: SlotState, at: number, end: number): void {
   const { words, set } = a
   const { maxKeysPerEpoch } = a.memory.layout
-  while (at < end) {
+  while (at < end && a.form === FORM_EXACT) {
     const stop = Math.min(at + 8192, end)
     at = insertRun(set, words, at, stop)
     if (at < stop) {
       if (set.count < maxKeysPerEpoch) {
         grow(a)
       } else {
-        // The epoch is full, and this key is not in it. No more keys go in.
-        raiseFlag(a, FLAG_OVERFLOW)
-        return
+        turn(a) // the epoch is full, and this key is not in it
       }
     } else if (at < end) {
       reportProgress(words)
     }
   }
+  if (at < end) addKeys(a, at, end)
 }
 
 /**
@@ -40,7 +34,7 @@ export function insertKeys(a: Aggregator, at: number, end: number): void {
  * The log is complete, keys that are not counted yet included. The new size is stored after the
  * table.
  */
-function grow(a: Aggregator): void {
+function grow(a: SlotState): void {
   const { words, set } = a
   const expected = a.lastGrowth - a.growth
   const by = expected <= GROWTH_MAX + 1 ? Math.max(1, expected) : GROWTH_MAX
@@ -58,20 +52,13 @@ function grow(a: Aggregator): void {
  */
 const GROWTH_MAX = 3
 
-/** Stores the log's count. From here on the keys are in, even if this thread dies. */
-export function publishCount(a: Aggregator): void {
-  const { words, set, openAt } = a
-  words[openAt + SLOT_ZERO] = set.zero ? 1 : 0
-  Atomics.store(words, openAt + SLOT_COUNT, set.count)
-}
-
-export function setCells(a: Aggregator, cells: number): void {
+export function setCells(a: SlotState, cells: number): void {
   a.set.shift = shiftFor(cells)
   a.set.limit = keysAt(a.memory.layout, cells)
 }
 
 /** Enters the whole log into the table, which is clear, and key 0 into the flag beside it. */
-export function reindex(a: Aggregator): void {
+export function reindex(a: SlotState): void {
   const { set } = a
   for (let from = 0; from < set.count; from += 4096) {
     indexLog(set, from, Math.min(from + 4096, set.count))

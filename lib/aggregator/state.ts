@@ -1,6 +1,7 @@
-import { corrupt, corruptCur, corruption, DirtyRingError } from '../errors.js'
+import { corrupt, corruptCur, corruption, corruptTextsOf, DirtyRingError } from '../errors.js'
 import {
   epochAt,
+  FORM_EXACT,
   HEAD,
   INTENT_CHECK,
   INTENT_COUNT,
@@ -14,13 +15,27 @@ import {
   OWNER,
   SECRETS,
   type SharedWords,
+  SLOT_CHECK,
+  SLOT_COUNT,
+  SLOT_EPOCH,
+  SLOT_FILL,
+  SLOT_FLAGS,
+  SLOT_FORM,
+  SLOT_GROWTH,
+  SLOT_NAMESPACES,
+  SLOT_RESTORED,
+  SLOT_TEXT_BYTES,
+  SLOT_TEXT_COUNT,
+  SLOT_TEXT_END,
+  SLOT_TEXT_GROWTH,
+  SLOT_ZERO,
   slotAt,
   STOP_POSITION,
   TAIL,
   TEXT_SECRETS,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { mixed, readOpenSlot } from '../memory/slot.js'
+import { checkOf, mixed, openCheckOf, readOpenSlot, type SlotHeader } from '../memory/slot.js'
 import { readEndOf } from '../ring/ring.js'
 import {
   advance,
@@ -42,23 +57,55 @@ import {
   STOP,
   tokenOf,
 } from '../ring/token.js'
+import { type Filter, filterCount, filterShift } from '../set/filter.js'
 import type { SetState } from '../set/kernel.js'
 import { secretsAt, textSecretsAt } from '../set/mix.js'
-import type { TextSet } from '../set/text-set.js'
+import { type TextSet, textsHold } from '../set/text-set.js'
+import { recoverMerges } from './merges.js'
 import { reindex, setCells } from './open-epoch.js'
+import { publishCount, publishFill } from './publish.js'
+import { completeTurn } from './superset.js'
 import { clearCells } from './table.js'
 import { reindexTexts, setTextCells } from './texts.js'
-import { wakeEveryWriter } from './wake.js'
+import { signal, wakeEveryWriter } from './wake.js'
+
+/** An epoch slot that keys go into: its header as this thread knows it, and its sets. */
+export interface SlotState {
+  readonly memory: Memory
+  readonly words: SharedWords
+  /** The slot, and the word index of its header. */
+  slot: number
+  openAt: number
+  /** How often its tables have doubled, and its reasons not to be exact, FLAG_*. */
+  growth: number
+  textGrowth: number
+  flags: number
+  /** FORM_*. */
+  form: number
+  /** Namespaces that have changed as a whole. */
+  readonly namespaces: number[]
+  /** Its numbers. */
+  readonly set: SetState
+  /** Its texts. */
+  readonly texts: TextSet
+  /** Both, once the form is not EXACT any more. */
+  readonly filter: Filter
+  /**
+   * SLOT_GROWTH and SLOT_TEXT_GROWTH of the epoch before it, as far as this thread knows: a guess at
+   * what it will need.
+   */
+  lastGrowth: number
+  lastTextGrowth: number
+}
 
 /**
  * What the one thread that has the aggregator's role knows: copies of shared words, and what
- * follows from them. After a death on another thread, or an exception on this one, recover() makes
- * it anew and checks what it reads. In between this thread believes its copies. It alone writes the
- * words, so no part of the library has written a word that differs.
+ * follows from them. Its slot is that of the open epoch. After a death on another thread, or an
+ * exception on this one, recover() makes it anew and checks what it reads. In between this thread
+ * believes its copies. It alone writes the words, so no part of the library has written a word that
+ * differs.
  */
-export interface Aggregator {
-  readonly memory: Memory
-  readonly words: SharedWords
+export interface Aggregator extends SlotState {
   /** Thread id + 1: what OWNER holds while the role is this thread's. */
   readonly owner: number
   /** Position of the next token. */
@@ -67,23 +114,6 @@ export interface Aggregator {
   stopPosition: number
   /** Number of the open epoch, modulo 2^19. */
   epoch: number
-  /** Its epoch slot, and the word index of that slot's header. */
-  slot: number
-  openAt: number
-  /** How often its tables have doubled, and its reasons not to be exact, FLAG_*. */
-  growth: number
-  textGrowth: number
-  flags: number
-  /** Its numbers. */
-  readonly set: SetState
-  /** Its texts. */
-  readonly texts: TextSet
-  /**
-   * SLOT_GROWTH and SLOT_TEXT_GROWTH of the epoch before it, as far as this thread knows: a guess at
-   * what it will need.
-   */
-  lastGrowth: number
-  lastTextGrowth: number
   /**
    * The tokens in hand, as the INTENT words have them: position + 1 (0: none), how many, their
    * keys, and their writer's readEnd before them.
@@ -110,6 +140,17 @@ export interface Aggregator {
    * writer, which costs both sides.
    */
   readonly stagedSeen: Int32Array
+  /**
+   * The merges behind the last cut (merges.ts): the epoch (mod 2^19) that it sealed, how many are
+   * not made, and the slot that takes the keys of the one in hand (-1: it is not entered yet).
+   */
+  jobEpoch: number
+  mergesLeft: number
+  readonly target: SlotState
+  /** The namespaces that its consumer wants; undefined: all. */
+  chosen: readonly number[] | undefined
+  /** The step in hand is one of a merge, and not of the token at head. */
+  isMerging: boolean
   /** Tokens handled since the last doChores(). */
   sinceChores: number
   /** Give up on the token at `head`: it has failed too often. */
@@ -142,48 +183,14 @@ export function dropRole(words: SharedWords, owner: number): void {
 }
 
 function newAggregator(memory: Memory, owner: number): Aggregator {
-  const { words } = memory
-  const set: SetState = {
-    words,
-    log: 0,
-    table: 0,
-    shift: 0,
-    limit: 0,
-    count: 0,
-    zero: false,
-    native: undefined,
-    ...secretsAt(words, SECRETS),
-  }
-  const texts: TextSet = {
-    words,
-    arena: 0,
-    table: 0,
-    shift: 0,
-    limit: 0,
-    maxBytes: memory.layout.maxStringBytesPerEpoch,
-    count: 0,
-    bytes: 0,
-    end: 0,
-    ...textSecretsAt(words, TEXT_SECRETS),
-    native: undefined,
-  }
-  const stagedSeen = new Int32Array(memory.layout.maxWriters)
+  const { maxWriters } = memory.layout
   return {
-    memory,
-    words,
+    ...newSlotState(memory),
+    target: newSlotState(memory),
     owner,
     head: 0,
     stopPosition: -1,
     epoch: 0,
-    slot: 0,
-    openAt: 0,
-    growth: 0,
-    textGrowth: 0,
-    flags: 0,
-    set,
-    texts,
-    lastGrowth: 0,
-    lastTextGrowth: 0,
     intent: 0,
     tokens: 0,
     count: 0,
@@ -192,11 +199,57 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     textEnd: 0,
     textAt: 0,
     writer: -1,
-    readEnds: new Int32Array(memory.layout.maxWriters),
-    textReads: new Int32Array(memory.layout.maxWriters),
-    stagedSeen,
+    readEnds: new Int32Array(maxWriters),
+    textReads: new Int32Array(maxWriters),
+    stagedSeen: new Int32Array(maxWriters),
+    jobEpoch: 0,
+    mergesLeft: 0,
+    chosen: undefined,
+    isMerging: false,
     sinceChores: 0,
     skip: false,
+  }
+}
+
+export function newSlotState(memory: Memory): SlotState {
+  const { words, layout } = memory
+  return {
+    memory,
+    words,
+    slot: -1,
+    openAt: 0,
+    growth: 0,
+    textGrowth: 0,
+    flags: 0,
+    form: FORM_EXACT,
+    namespaces: [],
+    set: {
+      words,
+      log: 0,
+      table: 0,
+      shift: 0,
+      limit: 0,
+      count: 0,
+      zero: false,
+      native: undefined,
+      ...secretsAt(words, SECRETS),
+    },
+    texts: {
+      words,
+      arena: 0,
+      table: 0,
+      shift: 0,
+      limit: 0,
+      maxBytes: layout.maxStringBytesPerEpoch,
+      count: 0,
+      bytes: 0,
+      end: 0,
+      ...textSecretsAt(words, TEXT_SECRETS),
+      native: undefined,
+    },
+    filter: { words, at: 0, shift: filterShift(layout.filterCells), fill: 0, native: undefined },
+    lastGrowth: 0,
+    lastTextGrowth: 0,
   }
 }
 
@@ -220,7 +273,9 @@ export function recover(a: Aggregator): void {
   }
   recoverIntent(a)
   recoverEpoch(a)
+  recoverMerges(a)
   wakeEveryWriter(a)
+  signal(a) // what a predecessor did, and did not tell
 }
 
 /**
@@ -295,22 +350,11 @@ function recoverEpoch(a: Aggregator): void {
   const epoch = epochOfCur(cur)
   if (!isCur(cur)) throw corruptCur(cur)
   const header = readOpenSlot(a.memory, slot, epoch)
-  const { count, growth, textGrowth, flags, isSealed } = header
-  if (isSealed && a.stopPosition < 0 && !isSealAtHead(a)) {
+  if (header.isSealed && a.stopPosition < 0 && !isSealAtHead(a)) {
     throw corruption(`CUR is ${cur}, and what that epoch's slot holds is sealed already`)
   }
-  enterEpoch(a, epoch, slot)
-  a.growth = growth
-  a.flags = flags
-  a.set.count = count
-  setCells(a, a.memory.layout.smallestTable * 2 ** growth)
-  clearCells(a, a.set.table, 2 ** (32 - a.set.shift))
-  reindex(a)
-  a.textGrowth = textGrowth
-  setTextCells(a, a.memory.layout.smallestTextTable * 2 ** textGrowth)
-  if (header.textEnd === 0) return // the first text clears the table
-  clearCells(a, a.texts.table, 2 ** (32 - a.texts.shift))
-  reindexTexts(a, header.textEnd)
+  a.epoch = epoch
+  recoverSlot(a, slot, header)
 }
 
 function isSealAtHead(a: Aggregator): boolean {
@@ -318,16 +362,65 @@ function isSealAtHead(a: Aggregator): boolean {
   return isFull(word) && kindOf(tokenOf(word)) === SEAL
 }
 
-/** Points the state at an epoch without keys, in an epoch slot. */
-export function enterEpoch(a: Aggregator, epoch: number, slot: number): void {
+/** Points the state at a slot whose tables hold exactly what its header counts. */
+export function loadSlot(a: SlotState, slot: number, header: SlotHeader): void {
+  const { set, texts } = a
+  const { layout } = a.memory
+  enterSlot(a, slot)
+  a.growth = header.growth
+  a.textGrowth = header.textGrowth
+  a.flags = header.flags
+  a.form = header.form
+  a.namespaces.push(...header.namespaces)
+  a.filter.fill = header.fill
+  set.count = header.count
+  set.zero = header.zero
+  setCells(a, layout.smallestTable * 2 ** header.growth)
+  texts.count = header.textCount
+  texts.bytes = header.textBytes
+  texts.end = header.textEnd
+  setTextCells(a, layout.smallestTextTable * 2 ** header.textGrowth)
+}
+
+/**
+ * The same, whatever its tables hold. A table is rebuilt. A filter is not, because it has keys that
+ * nothing else has; only a turn that is not over goes on.
+ */
+export function recoverSlot(a: SlotState, slot: number, header: SlotHeader): void {
+  loadSlot(a, slot, header)
+  const { set, texts, filter } = a
+  const { textCount, textBytes, textEnd } = header
+  if (a.form !== FORM_EXACT) {
+    if (!textsHold(a.words, texts.arena, texts.arena + textEnd, textCount, textBytes))
+      throw corruptTextsOf(slot)
+    filterCount(filter)
+    completeTurn(a)
+    publishFill(a)
+    return
+  }
+  set.zero = false
+  clearCells(a, set.table, 2 ** (32 - set.shift))
+  reindex(a)
+  texts.count = 0 // only the end is published for certain
+  texts.bytes = 0
+  if (textEnd === 0) return // the first text clears the table
+  clearCells(a, texts.table, 2 ** (32 - texts.shift))
+  reindexTexts(a, textEnd)
+}
+
+/** Points the state at a slot without keys. */
+export function enterSlot(a: SlotState, slot: number): void {
   const { set, texts } = a
   const { layout } = a.memory
   a.slot = slot
-  a.epoch = epoch
   a.openAt = epochAt(layout, slot)
   a.growth = 0
   a.textGrowth = 0
   a.flags = 0
+  a.form = FORM_EXACT
+  a.namespaces.length = 0
+  a.filter.at = a.openAt + layout.table
+  a.filter.fill = 0
   set.log = a.openAt + layout.log
   set.table = a.openAt + layout.table
   set.count = 0
@@ -339,4 +432,62 @@ export function enterEpoch(a: Aggregator, epoch: number, slot: number): void {
   texts.bytes = 0
   texts.end = 0
   setTextCells(a, layout.smallestTextTable)
+}
+
+/** Makes a slot one without keys, whatever it held. `check` is its SLOT_CHECK. */
+export function emptySlot(a: SlotState, slot: number, check: number): void {
+  const { words, memory } = a
+  const at = epochAt(memory.layout, slot)
+  words[at + SLOT_ZERO] = 0
+  Atomics.store(words, at + SLOT_FORM, FORM_EXACT)
+  words[at + SLOT_FILL] = 0
+  words[at + SLOT_NAMESPACES] = 0
+  words[at + SLOT_FLAGS] = 0
+  words[at + SLOT_GROWTH] = 0
+  Atomics.store(words, at + SLOT_COUNT, 0)
+  Atomics.store(words, at + SLOT_RESTORED, 0)
+  words[at + SLOT_TEXT_GROWTH] = 0
+  words[at + SLOT_TEXT_COUNT] = 0
+  words[at + SLOT_TEXT_BYTES] = 0
+  Atomics.store(words, at + SLOT_TEXT_END, 0)
+  words[at + SLOT_CHECK] = check
+  const table = at + memory.layout.table
+  for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0
+}
+
+/**
+ * Stores a slot's whole header, with the hash that seals it as that epoch (mod 2^19). The words come
+ * from this thread's record. So a word that other code has changed is right again before a thread
+ * reads it.
+ */
+export function storeSlot(a: SlotState, epoch: number): void {
+  const { words, set, texts, openAt } = a
+  // The check of an open epoch, because the words below may be stored again, with another flag.
+  words[openAt + SLOT_CHECK] = openCheckOf(epoch)
+  words[openAt + SLOT_EPOCH] = epoch
+  Atomics.store(words, openAt + SLOT_FLAGS, a.flags)
+  words[openAt + SLOT_NAMESPACES] = a.namespaces.length
+  for (let i = 0; i < a.namespaces.length; i++)
+    words[openAt + SLOT_NAMESPACES + 1 + i] = a.namespaces[i]
+  words[openAt + SLOT_GROWTH] = a.growth
+  words[openAt + SLOT_TEXT_GROWTH] = a.textGrowth
+  words[openAt + SLOT_TEXT_COUNT] = texts.count
+  words[openAt + SLOT_TEXT_BYTES] = texts.bytes
+  Atomics.store(words, openAt + SLOT_TEXT_END, texts.end)
+  publishCount(a)
+  Atomics.store(words, openAt + SLOT_FORM, a.form)
+  publishFill(a)
+  words[openAt + SLOT_CHECK] = checkOf(epoch, {
+    count: set.count,
+    growth: a.growth,
+    zero: set.zero,
+    flags: a.flags,
+    textEnd: texts.end,
+    textGrowth: a.textGrowth,
+    textCount: texts.count,
+    textBytes: texts.bytes,
+    form: a.form,
+    fill: a.filter.fill,
+    namespaces: a.namespaces,
+  })
 }

@@ -3,7 +3,6 @@ import {
   BATCHES,
   EVENTS,
   FINISHED,
-  FLAG_EVERYTHING,
   FLAG_UNPUBLISHED,
   HARVESTED,
   HEAD,
@@ -18,6 +17,7 @@ import {
   INTENT_START,
   INTENT_TEXT_START,
   INTENT_TOKENS,
+  JOB_EPOCH,
   KEYS,
   LANE_DELIVERED,
   LANE_EVERYTHING,
@@ -40,12 +40,14 @@ import {
   controlToken,
   distance,
   emptyWord,
+  EVERYTHING,
   fullWord,
   isBatch,
   isOwned,
   isSameWriter,
   kindOf,
   lapOf,
+  NOP,
   payloadOf,
   POISON,
   REAP,
@@ -55,9 +57,11 @@ import {
   tokenOf,
   writerOfPayload,
 } from '../ring/token.js'
-import { abandon, hasText, holds, storeSlot, takeBatches, takeControl } from './effects.js'
-import { type Aggregator, intentCheck } from './state.js'
-import { doChores, signal, wakeEveryWriter } from './wake.js'
+import { abandon, hasText, holds, takeBatches, takeControl } from './effects.js'
+import { beginMerges, stepMerge } from './merges.js'
+import { isClean, raiseEverything } from './publish.js'
+import { type Aggregator, intentCheck, storeSlot } from './state.js'
+import { doChores, signal, tellDirty, wakeEveryWriter } from './wake.js'
 
 /** step(): the ring is empty. */
 export const IDLE = 0
@@ -98,6 +102,14 @@ const RUN_KEYS = 1024
  */
 export function step(a: Aggregator): StepResult {
   const { memory, words, head, stopPosition } = a
+  if (a.mergesLeft > 0) {
+    mergeOnce(a)
+    if (a.mergesLeft > 0 && !mayPassMerges(a)) {
+      // The ring may stay as it is until all merges are made, and others wait for what was handled.
+      if (a.sinceChores > 0) doChores(a)
+      return WORKED
+    }
+  }
   if (stopPosition >= 0 && head === advance(stopPosition, memory.layout.capacity - 1))
     return finish(a)
   const stopping = stopPosition >= 0 && head !== advance(stopPosition, -1)
@@ -127,6 +139,26 @@ export function step(a: Aggregator): StepResult {
   a.sinceChores += tokens
   if (a.sinceChores >= TOKENS_PER_CHORES) doChores(a)
   return WORKED
+}
+
+function mergeOnce(a: Aggregator): void {
+  a.isMerging = true // an exception is then no fault of the token at head
+  stepMerge(a)
+  a.isMerging = false
+}
+
+/**
+ * Tells whether the token at head may be handled while merges are left: it then changes the open
+ * epoch only. All else waits for their end, because it may need their slots.
+ */
+function mayPassMerges(a: Aggregator): boolean {
+  const { memory, head } = a
+  const { layout } = memory
+  const word = Atomics.load(a.words, slotAt(layout, head))
+  if (classify(word, lapOf(head, layout.capacityBits), layout.capacityBits) !== TAKEN) return false
+  const token = tokenOf(word)
+  const kind = kindOf(token)
+  return isBatch(token) || kind === CLOSE || kind === REAP || kind === EVERYTHING || kind === NOP
 }
 
 /**
@@ -164,9 +196,11 @@ function handle(a: Aggregator, token: number): number {
   const done = distance(head, a.intent - 1)
   setTotal(words, EVENTS, INTENT_EVENTS, tokens)
   const kind = kindOf(token)
+  const wasClean = isClean(a)
   if (a.skip && kind !== SEAL && kind !== STOP) abandon(a, token, lane)
   else if (isBatch(token)) takeBatches(a, lane)
   else takeControl(a, token, lane)
+  if (wasClean && !isClean(a)) tellDirty(a)
   return tokens - done
 }
 
@@ -240,21 +274,35 @@ function moveHead(a: Aggregator, tokens: number): void {
   Atomics.store(a.words, HEAD, a.head)
 }
 
-/** Ends the last epoch: from here on no producer's compareExchange can succeed. */
+/**
+ * Ends the last epoch: from here on no producer's compareExchange can succeed. Then come the merges
+ * of the last epoch, if there are consumers to merge it for.
+ */
 function finish(a: Aggregator): StepResult {
+  const { words, memory } = a
+  const { maxConsumers } = memory.layout
+  if (maxConsumers === 0 || words[JOB_EPOCH] !== a.epoch + 1) {
+    sealLast(a)
+    if (maxConsumers > 0) beginMerges(a, a.epoch)
+    if (a.mergesLeft > 0) return WORKED
+  }
+  Atomics.store(words, FINISHED, 1)
+  doChores(a)
+  wakeEveryWriter(a)
+  signal(a)
+  return FINISHED_ALL
+}
+
+function sealLast(a: Aggregator): void {
   const { words, memory } = a
   let unpublished = false
   for (let writer = 0; writer < memory.layout.maxWriters; writer++) {
     const lane = laneAt(memory.layout, writer)
     if (!isOwned(Atomics.load(words, lane + LANE_OWNER))) continue
     if (words[lane + LANE_STAGED_END] !== a.readEnds[writer]) unpublished = true
-    if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) a.flags |= FLAG_EVERYTHING
+    const everything = Atomics.load(words, lane + LANE_EVERYTHING)
+    if (everything !== 0) raiseEverything(a, everything)
   }
   if (unpublished) a.flags |= FLAG_UNPUBLISHED
-  storeSlot(a)
-  Atomics.store(words, FINISHED, 1)
-  doChores(a)
-  wakeEveryWriter(a)
-  signal(a)
-  return FINISHED_ALL
+  storeSlot(a, a.epoch)
 }

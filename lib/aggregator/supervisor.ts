@@ -10,6 +10,7 @@ import {
   FAILURES,
   HEAD,
   ITERATIONS,
+  JOB_FAILURES,
   KERNEL_SCRATCH,
   PANICS,
   PARKED,
@@ -62,6 +63,10 @@ export class Supervisor {
     this.aggregator = takeRole(memory, threadId)
     this.aggregator.set.native = native
     this.aggregator.texts.native = native
+    this.aggregator.filter.native = native
+    this.aggregator.target.set.native = native
+    this.aggregator.target.texts.native = native
+    this.aggregator.target.filter.native = native
     Atomics.store(memory.words, RETRYING, 0)
   }
 
@@ -118,26 +123,51 @@ export class Supervisor {
 
   #contain(error: unknown): void {
     const { words, memory } = this.aggregator
+    if (this.aggregator.isMerging) {
+      this.#containMerge(error)
+      return
+    }
     const head = Atomics.load(words, HEAD)
     const failures = words[FAILED_AT] === head + 1 ? words[FAILURES] + 1 : 1
     // Another token's failures are no sign of how long this one will fail.
     this.#failuresInARow = failures === 1 ? 1 : this.#failuresInARow + 1
     words[FAILED_AT] = head + 1
     words[FAILURES] = failures
-    writeError(words, error)
-    Atomics.store(words, PANICS, words[PANICS] + 1)
-    if ((error as { code?: unknown }).code === 'ERR_DIRTYRING_CORRUPT')
-      Atomics.store(words, FAILED, CORRUPT_RING)
+    this.#note(error)
     if (failures >= FAILURES_MAX) {
       const kind = kindOf(tokenOf(Atomics.load(words, slotAt(memory.layout, head))))
-      if (kind === SEAL || kind === STOP) Atomics.store(words, FAILED, CANNOT_SEAL)
+      if (kind === SEAL || kind === STOP) {
+        Atomics.store(words, FAILED, CANNOT_SEAL)
+        signal(this.aggregator)
+      }
     }
-    // the tracker need not wait until it looks by itself
-    if (Atomics.load(words, FAILED) !== 0) signal(this.aggregator)
     // At the last failure the token is given up: that need not wait for better times.
     const ms = failures === FAILURES_MAX ? BACKOFF_MS_MIN : backoffMs(this.#failuresInARow)
+    this.#backOff(ms)
+  }
+
+  /** A merge has its own count: the token at head has not failed. */
+  #containMerge(error: unknown): void {
+    const { words } = this.aggregator
+    this.aggregator.isMerging = false
+    words[JOB_FAILURES] += 1
+    this.#note(error)
+    this.#backOff(backoffMs(words[JOB_FAILURES]))
+  }
+
+  #note(error: unknown): void {
+    const { words } = this.aggregator
+    writeError(words, error)
+    Atomics.store(words, PANICS, words[PANICS] + 1)
+    if ((error as { code?: unknown }).code === 'ERR_DIRTYRING_CORRUPT') {
+      Atomics.store(words, FAILED, CORRUPT_RING)
+      signal(this.aggregator) // the tracker need not wait until it looks by itself
+    }
+  }
+
+  #backOff(ms: number): void {
     this.retryAt = this.#now() + ms
-    Atomics.store(words, RETRYING, ms)
+    Atomics.store(this.aggregator.words, RETRYING, ms)
   }
 
   /** Sleeps until it is time to try again, in short slices. For a thread that may block. */

@@ -1,8 +1,8 @@
 import { PROGRESS, type SharedWords } from '../memory/map.js'
-import type { Aggregator } from './state.js'
+import type { SlotState } from './state.js'
 
-/** Empties the first cells of a table of the open epoch. */
-export function clearCells(a: Aggregator, table: number, cells: number): void {
+/** Empties the first cells of a table of an epoch. */
+export function clearCells(a: SlotState, table: number, cells: number): void {
   const { words } = a
   const end = table + cells * 2
   for (let at = table; at < end;) {

@@ -1,23 +1,22 @@
 import { corruptSlot } from '../errors.js'
 import {
   FLAG_FAULT,
-  FLAG_OVERFLOW,
+  FORM_EXACT,
   GATHERED_KEYS,
   GATHERED_MAX,
   GATHERED_TEXTS,
   LANE_KEYS,
   LANE_TEXT_BROKEN,
-  SLOT_TEXT_BYTES,
-  SLOT_TEXT_COUNT,
-  SLOT_TEXT_END,
   SLOT_TEXT_GROWTH,
 } from '../memory/map.js'
 import { textsAt } from '../memory/table-size.js'
 import { NO_TEXT } from '../ring/token.js'
 import { shiftFor } from '../set/kernel.js'
 import { HEAD_AT, indexTexts, insertTexts, recordWords, textBytesOf } from '../set/text-set.js'
-import { insertKeys, raiseFlag } from './open-epoch.js'
-import type { Aggregator } from './state.js'
+import { insertKeys } from './open-epoch.js'
+import { publishTexts, raiseFlag } from './publish.js'
+import type { Aggregator, SlotState } from './state.js'
+import { addTexts, turn } from './superset.js'
 import { clearCells, reportProgress } from './table.js'
 
 /**
@@ -105,7 +104,7 @@ function breakLane(a: Aggregator, lane: number): number {
 }
 
 /** Inserts a sealed epoch's texts, the records at [arena .. end), which hold together. */
-export function insertRecords(a: Aggregator, arena: number, end: number): void {
+export function insertRecords(a: SlotState, arena: number, end: number): void {
   const { words } = a
   let texts = 0
   for (let at = arena; at < end;) {
@@ -120,30 +119,28 @@ export function insertRecords(a: Aggregator, arena: number, end: number): void {
   publishTexts(a)
 }
 
+/** Inserts the texts whose places are gathered, and publishes them. */
+export function insertPlaces(a: SlotState, n: number): void {
+  insertGathered(a, n)
+  publishTexts(a)
+}
+
 /**
- * Inserts the texts whose places are gathered into the open epoch. Grows their table if it is full.
- * A text that the epoch has no room for raises FLAG_OVERFLOW, and a shorter one may still fit.
+ * Inserts the texts whose places are gathered into the epoch. Grows their table if it is full. If
+ * the epoch is full, turns it into a superset, which takes every text.
  */
-function insertGathered(a: Aggregator, n: number): void {
+function insertGathered(a: SlotState, n: number): void {
   const { texts } = a
   const { maxStringsPerEpoch } = a.memory.layout
-  if (texts.end === 0) clearCells(a, texts.table, 2 ** (32 - texts.shift))
-  // Behind a text that is refused only one is tried, then two, because insertTexts() begins with all
-  // their hashes. Most of the next ones may be refused, too.
-  let run = n
-  for (let i = 0; i < n;) {
-    const end = Math.min(i + run, n)
-    i = insertTexts(texts, GATHERED_TEXTS, i, end)
-    if (i === end) {
-      run *= 2
-    } else if (texts.count === texts.limit && texts.count < maxStringsPerEpoch) {
-      growTexts(a)
-    } else {
-      run = 1
-      raiseFlag(a, FLAG_OVERFLOW)
-      i++
-    }
+  if (texts.end === 0 && a.form === FORM_EXACT) clearCells(a, texts.table, 2 ** (32 - texts.shift))
+  let i = 0
+  while (i < n && a.form === FORM_EXACT) {
+    i = insertTexts(texts, GATHERED_TEXTS, i, n)
+    if (i === n) return
+    if (texts.count === texts.limit && texts.count < maxStringsPerEpoch) growTexts(a)
+    else turn(a) // no room for this text, in number or in bytes
   }
+  if (i < n) addTexts(a, GATHERED_TEXTS, i, n)
 }
 
 /**
@@ -151,7 +148,7 @@ function insertGathered(a: Aggregator, n: number): void {
  * doublings at most, otherwise by three; by two if the last epoch's was no larger. The records are
  * complete, those that are not published yet included. The new size is stored after the table.
  */
-function growTexts(a: Aggregator): void {
+function growTexts(a: SlotState): void {
   const { texts, words } = a
   const { largestTextTable } = a.memory.layout
   const cells = 2 ** (32 - texts.shift)
@@ -174,7 +171,7 @@ function doublings(expected: number): number {
   return expected > 0 ? expected : GROWTH
 }
 
-export function setTextCells(a: Aggregator, cells: number): void {
+export function setTextCells(a: SlotState, cells: number): void {
   a.texts.shift = shiftFor(cells)
   a.texts.limit = textsAt(a.memory.layout, cells)
 }
@@ -184,7 +181,7 @@ export function setTextCells(a: Aggregator, cells: number): void {
  *
  * @throws ERR_DIRTYRING_CORRUPT if the records do not hold together.
  */
-export function reindexTexts(a: Aggregator, end: number): void {
+export function reindexTexts(a: SlotState, end: number): void {
   const { texts, words } = a
   texts.count = 0
   texts.bytes = 0
@@ -202,13 +199,4 @@ export function reindexTexts(a: Aggregator, end: number): void {
     reportProgress(words)
   }
   texts.end = end
-}
-
-/** Stores where the texts end. From here on they are in, even if this thread dies. */
-function publishTexts(a: Aggregator): void {
-  const { words, texts, openAt } = a
-  if (words[openAt + SLOT_TEXT_END] === texts.end) return
-  words[openAt + SLOT_TEXT_COUNT] = texts.count
-  words[openAt + SLOT_TEXT_BYTES] = texts.bytes
-  Atomics.store(words, openAt + SLOT_TEXT_END, texts.end)
 }

@@ -1,5 +1,6 @@
 import {
   CUR,
+  DIRTY_WANTED,
   HEAD,
   LANE_WAITING,
   LANE_WAKE,
@@ -48,6 +49,15 @@ export function doChores(a: Aggregator): void {
  */
 export function wakeEveryWriter(a: Aggregator): void {
   for (let writer = 0; writer < a.memory.layout.maxWriters; writer++) wakeWriter(a, writer)
+}
+
+/**
+ * The open epoch was clean, and is not any more: tells the tracker, if a loop of it sleeps until
+ * then. Call this after the stores that say so. The tracker stores the word before it looks at
+ * them. So either the tracker sees them, or this exchange sees the 1 (Dekker's handshake).
+ */
+export function tellDirty(a: Aggregator): void {
+  if (Atomics.exchange(a.words, DIRTY_WANTED, 0) !== 0) signal(a)
 }
 
 /** Tells the tracker that something has happened that it may be waiting for. */

@@ -120,6 +120,7 @@ const help: Readonly<Record<keyof typeof OPTIONS, Pick<Option, 'about'> & Partia
   batchSize: { value: 'keys', about: 'keys that a writer stages before it publishes' },
   laneTextBytes: { value: 'bytes', about: 'text staged and in flight, of each writer' },
   epochSlots: { about: 'epochs that exist at once' },
+  maxConsumers: { about: 'named consumers open at once; 0: the tracker is the one' },
   maxKeysPerEpoch: { value: 'keys', about: 'distinct keys that an epoch holds exactly' },
   maxStringsPerEpoch: {
     value: 'keys',

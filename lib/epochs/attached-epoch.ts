@@ -15,18 +15,24 @@ import {
 } from '../keys.js'
 import { epochAt, type SharedWords, SLOT_STAMP } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { settingsOf } from '../memory/settings.js'
+import { hasTexts, settingsOf } from '../memory/settings.js'
 import { type SlotHeader, stampOf } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
+import type { Filter } from '../set/filter.js'
 import type { SetState } from '../set/kernel.js'
 import { keyedHash } from '../set/sip.js'
 import { HEAD_AT, recordWords, type TextSet } from '../set/text-set.js'
 import { scratch as encoded } from '../text/encode.js'
+import { digest, hashWords } from '../text/murmur.js'
 import {
   checkIds,
   checkNoTexts,
+  falsePositivesIn,
+  filterOf,
+  namespaceSays,
   notExact,
   otherKeys,
+  precisionOf,
   reasonFor,
   setOf,
   settled,
@@ -39,6 +45,7 @@ import {
   type Answer,
   copyBlock,
   copyWords,
+  findFiltered,
   findNumber,
   findText,
   isLive,
@@ -61,7 +68,7 @@ const scratch = new Int32Array(2)
  * blocks of at most 4 KiB, and each block is checked before any of its keys is given. So once the
  * epoch is settled, a reader gets `ERR_DIRTYRING_SETTLED`, and never the keys of another epoch;
  * keys of a block that was copied before may still come. `bigints` and `pairs` are copies. `size`,
- * `exact` and `reason` are in the handle, and can always be read.
+ * `exact`, `reason`, `precision` and `falsePositives` are in the handle, and can always be read.
  *
  * @param handle - {@link SealedEpoch.handle}, from workerData or a message
  * @returns the keys, for this thread. The call does not throw when the epoch is settled; reading
@@ -108,6 +115,9 @@ class AttachedEpoch implements EpochKeys {
   readonly size: number
   readonly exact: boolean
   readonly reason: InexactReason | undefined
+  readonly precision: EpochKeys['precision']
+  readonly falsePositives: number
+  readonly everythingIn: readonly number[]
   readonly #id: number
   readonly #slot: number
   readonly #header: SlotHeader
@@ -116,8 +126,11 @@ class AttachedEpoch implements EpochKeys {
   readonly #live: LiveSlot | undefined
   readonly #from: (low: number, high: number) => number | bigint
   readonly #hasTexts: boolean
+  /** Not where the kind of keys has no texts. */
+  readonly #mayHaveText: boolean
   #set: SetState | undefined
   #texts: TextSet | undefined
+  #filter: Filter | undefined
 
   constructor({ id, slot, isKept, header, memory }: EpochParts) {
     this.#id = id
@@ -127,6 +140,9 @@ class AttachedEpoch implements EpochKeys {
     this.size = header.count + header.textCount
     this.exact = header.flags === 0
     this.reason = reasonFor(header.flags)
+    this.precision = precisionOf(header)
+    this.falsePositives = falsePositivesIn(memory?.layout, header)
+    this.everythingIn = header.namespaces
     this.#live =
       memory === undefined
         ? undefined
@@ -137,6 +153,7 @@ class AttachedEpoch implements EpochKeys {
           }
     const keys = memory === undefined ? 'any' : settingsOf(memory.words).keys
     this.#from = keys === 'bigint' ? bigintFrom : keyFrom
+    this.#mayHaveText = hasTexts(keys)
     this.#hasTexts = memory !== undefined && memory.layout.maxStringsPerEpoch > 0
   }
 
@@ -194,7 +211,15 @@ class AttachedEpoch implements EpochKeys {
 
   has(key: Key): boolean {
     if (this.#hasTexts && isTextKey(key)) return this.#hasText(key)
+    if (isTextKey(key) && !this.#mayHaveText) {
+      this.#check()
+      return this.precision === 'everything' // the tracker refuses texts
+    }
     readKey(key, scratch, 0)
+    if (isTextKey(key) && this.everythingIn.includes(0)) {
+      this.#check()
+      return true // its fingerprint tells no namespace
+    }
     return this.#has(scratch[0], scratch[1])
   }
 
@@ -265,7 +290,9 @@ class AttachedEpoch implements EpochKeys {
 
   #has(low: number, high: number): boolean {
     this.#check()
-    if (!this.exact) return true
+    const known = namespaceSays(this.#header, high >>> 0)
+    if (known !== undefined) return known
+    if (this.precision !== 'exact') return this.#mayHave(low, high)
     if (this.#memory === undefined || this.#header.count === 0) return false
     this.#set ??= setOf(this.#memory, this.#slot, this.#header)
     return this.#answer(findNumber(this.#live!, this.#set, low, high))
@@ -274,13 +301,25 @@ class AttachedEpoch implements EpochKeys {
   #hasText(key: string | Uint8Array): boolean {
     this.#check()
     const head = encodeForLookup(key)
-    if (!this.exact) return true
+    const known = namespaceSays(this.#header, 0)
+    if (known !== undefined) return known
+    if (this.precision !== 'exact') {
+      hashWords(encoded.words, head >>> 1, 0)
+      return this.#mayHave(digest[0], digest[1])
+    }
     if (this.#memory === undefined || this.#header.textCount === 0) return false
     this.#texts ??= textsOf(this.#memory, this.#slot, this.#header)
     const { key0, key1 } = this.#texts
     const { words } = encoded
     const hash = keyedHash(words as unknown as SharedWords, 0, head, key0, key1)
     return this.#answer(findText(this.#live!, this.#texts, words, head, hash))
+  }
+
+  /** has() of a superset, or of everything, which always has a slot. */
+  #mayHave(low: number, high: number): boolean {
+    if (this.precision === 'everything') return true
+    this.#filter ??= filterOf(this.#memory!, this.#slot)
+    return this.#answer(findFiltered(this.#live!, this.#filter, low, high))
   }
 
   #answer(answer: Answer): boolean {

@@ -5,18 +5,23 @@ import {
   epochAt,
   FLAG_EVERYTHING,
   FLAG_FAULT,
+  FLAG_FRESH,
+  FLAG_NAMESPACES,
   FLAG_OVERFLOW,
   FLAG_UNPUBLISHED,
+  FORM_FILTER,
+  type Layout,
   SECRETS,
   TEXT_SECRETS,
 } from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
-import type { SlotHeader } from '../memory/slot.js'
+import { filterBits, type SlotHeader } from '../memory/slot.js'
+import { falsePositivesOf, type Filter, filterShift } from '../set/filter.js'
 import { type SetState, shiftFor } from '../set/kernel.js'
 import { secretsAt, textSecretsAt } from '../set/mix.js'
 import { textBytesOf, type TextSet } from '../set/text-set.js'
 import { decodeBytes, decodeText } from '../text/decode.js'
-import type { InexactReason } from './epoch.js'
+import type { EpochKeys, InexactReason } from './epoch.js'
 
 /** Throws a RangeError if one of the pairs is no id. */
 export function checkIds(pairs: Uint32Array): void {
@@ -31,11 +36,43 @@ export function textFrom(words: Int32Array, at: number, head: number): string | 
 }
 
 export function reasonFor(flags: number): InexactReason | undefined {
-  if ((flags & FLAG_EVERYTHING) !== 0) return 'everything'
+  if ((flags & FLAG_FRESH) !== 0) return 'fresh'
+  if ((flags & (FLAG_EVERYTHING | FLAG_NAMESPACES)) !== 0) return 'everything'
   if ((flags & FLAG_FAULT) !== 0) return 'fault'
   if ((flags & FLAG_UNPUBLISHED) !== 0) return 'unpublished'
   if ((flags & FLAG_OVERFLOW) !== 0) return 'overflow'
   return undefined
+}
+
+/** has() of a key, where its namespace alone decides. */
+export function namespaceSays(header: SlotHeader, namespace: number): boolean | undefined {
+  if (header.wanted?.includes(namespace) === false) return false
+  return header.namespaces.includes(namespace) ? true : undefined
+}
+
+/** Of the keys outside of the namespaces that have changed as a whole. */
+export function precisionOf({ flags, form }: SlotHeader): EpochKeys['precision'] {
+  const others = flags & ~FLAG_NAMESPACES
+  if (others === 0) return 'exact'
+  return others === FLAG_OVERFLOW && form === FORM_FILTER ? 'superset' : 'everything'
+}
+
+/** The probability that has() is true for a key that was not marked. */
+export function falsePositivesIn(layout: Layout | undefined, header: SlotHeader): number {
+  const precision = precisionOf(header)
+  if (precision !== 'superset' || layout === undefined) return precision === 'exact' ? 0 : 1
+  return falsePositivesOf(header.fill / filterBits(layout))
+}
+
+/** The filter of a sealed slot, for lookups on any thread that the slot was handed to. */
+export function filterOf({ words, layout }: Memory, slot: number): Filter {
+  return {
+    words,
+    at: epochAt(layout, slot) + layout.table,
+    shift: filterShift(layout.filterCells),
+    fill: 0,
+    native: undefined,
+  }
 }
 
 /** The error of a member that cannot show every key. */

@@ -1,5 +1,6 @@
 import { badHandle, isRevoked } from '../errors.js'
 import { checkVersion } from '../memory/handle.js'
+import { FLAG_FRESH, NAMESPACES_MAX } from '../memory/map.js'
 import { attachMemory, handleKind, type Memory } from '../memory/memory.js'
 import { faultOf, type SlotHeader } from '../memory/slot.js'
 
@@ -25,6 +26,8 @@ const NUMBERS = [
   'textGrowth',
   'textCount',
   'textBytes',
+  'form',
+  'fill',
 ] as const
 
 type Numbers = Readonly<Record<(typeof NUMBERS)[number], number>>
@@ -59,9 +62,10 @@ export function epochHandleOf(
     ...header,
     zero: header.zero ? 1 : 0,
   }
+  const [namespaces, wanted] = [[...header.namespaces], header.wanted]
   const buffer = isEmpty(header) ? undefined : memory.words.buffer
   const { versionName, version } = handleKind('epoch')
-  const handle: unknown = { [versionName]: version, buffer, ...numbers }
+  const handle: unknown = { [versionName]: version, buffer, ...numbers, namespaces, wanted }
   return handle as EpochHandle
 }
 
@@ -72,12 +76,14 @@ export function epochHandleOf(
  */
 export function readEpochHandle(handle: unknown): EpochParts {
   const numbers = numbersOf(handle)
-  if (numbers === undefined) {
+  const namespaces = namespacesOf(handle, 'namespaces')
+  const wanted = namespacesOf(handle, 'wanted')
+  if (numbers === undefined || namespaces === undefined) {
     attachMemory(handle, 'epoch') // says more about what is wrong, if the memory is
     throw badHandle('"handle" must be epoch.handle, got one without what was known of the epoch')
   }
   const { id, slot, isKept, zero, ...counts } = numbers
-  const header: SlotHeader = { ...counts, zero: zero === 1 }
+  const header: SlotHeader = { ...counts, zero: zero === 1, namespaces, wanted }
   if (isEmpty(header)) {
     const kind = handleKind('epoch')
     checkVersion((handle as Readonly<Record<string, unknown>>)[kind.versionName], kind)
@@ -85,7 +91,8 @@ export function readEpochHandle(handle: unknown): EpochParts {
   }
   const memory = attachMemory(handle, 'epoch')
   const { layout } = memory
-  const fault = slot < layout.epochSlots ? faultOf(layout, header) : 'does not exist'
+  const stored = { ...header, flags: header.flags & ~FLAG_FRESH }
+  const fault = slot < layout.epochSlots ? faultOf(layout, stored) : 'does not exist'
   if (fault === undefined) return { id, slot, isKept: isKept === 1, header, memory }
   throw badHandle(`"handle" must be epoch.handle, got one whose epoch slot ${slot} ${fault}`)
 }
@@ -101,4 +108,15 @@ function numbersOf(handle: unknown): Numbers | undefined {
     numbers[name] = value as number
   }
   return numbers as Numbers
+}
+
+/** One of the two lists of namespaces in a handle, or undefined if it is not there. */
+function namespacesOf(
+  handle: unknown,
+  name: 'namespaces' | 'wanted',
+): readonly number[] | undefined {
+  if (typeof handle !== 'object' || handle === null || isRevoked(handle)) return undefined
+  const list = (handle as Readonly<Record<string, unknown>>)[name]
+  if (!Array.isArray(list) || list.length > NAMESPACES_MAX) return undefined
+  return list.every(Number.isSafeInteger) ? (list as readonly number[]) : undefined
 }

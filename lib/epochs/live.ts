@@ -1,5 +1,6 @@
 import type { SharedWords } from '../memory/map.js'
 import { TEXT_HEADER, wordsFor } from '../memory/table-size.js'
+import { type Filter, filterHas } from '../set/filter.js'
 import { homeOf, type SetState } from '../set/kernel.js'
 import { HEAD_AT, textBytesOf, type TextSet } from '../set/text-set.js'
 
@@ -108,5 +109,11 @@ export function findText(
     }
     x = (x + 1) & mask
   }
+  return isLive(live) ? answer : SETTLED
+}
+
+/** Looks for a pair in the filter of a superset. */
+export function findFiltered(live: LiveSlot, filter: Filter, lo: number, hi: number): Answer {
+  const answer = filterHas(filter, lo, hi) ? PRESENT : ABSENT
   return isLive(live) ? answer : SETTLED
 }

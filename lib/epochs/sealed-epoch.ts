@@ -12,27 +12,34 @@ import {
   type ReadonlyBigints,
   type ReadonlyPairs,
 } from '../keys.js'
-import { epochAt } from '../memory/map.js'
+import { epochAt, FLAG_FRESH, FORM_EXACT } from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
-import { settingsOf } from '../memory/settings.js'
+import { hasTexts, settingsOf } from '../memory/settings.js'
 import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
 import { EPOCH_MASK } from '../ring/token.js'
+import { type Filter, filterHas } from '../set/filter.js'
 import { contains, type SetState } from '../set/kernel.js'
 import { containsText, HEAD_AT, recordWords, type TextSet, textsHold } from '../set/text-set.js'
 import { scratch as encoded } from '../text/encode.js'
+import { digest, hashWords } from '../text/murmur.js'
+import { type Clock, clockOf } from './clock.js'
 import {
   checkIds,
   checkNoTexts,
+  falsePositivesIn,
+  filterOf,
+  namespaceSays,
   notExact,
   otherKeys,
+  precisionOf,
   reasonFor,
   setOf,
   settled,
   textFrom,
   textsOf,
 } from './common.js'
-import type { Epoch, InexactReason } from './epoch.js'
+import type { Epoch, EpochKeys, InexactReason } from './epoch.js'
 import { type EpochHandle, epochHandleOf } from './handle.js'
 
 const scratch = new Int32Array(2)
@@ -45,15 +52,38 @@ export interface EpochKeeper {
   restore(epoch: SealedEpoch): Promise<void>
 }
 
+/** What an epoch is made of. */
+export interface SealedParts {
+  readonly memory: Memory
+  /** -1: it has no keys, and is settled from the beginning. */
+  readonly slot: number
+  readonly id: number
+  /** See {@link SealedEpoch.staged}. */
+  readonly staged: number
+  readonly keeper: EpochKeeper
+  readonly last: boolean
+  /** The epoch up to which its reader has dealt with all; undefined: the reader is fresh. */
+  readonly since: number | undefined
+  /** The namespaces that its reader reads; undefined: all. */
+  readonly wanted?: readonly number[] | undefined
+}
+
 /** The constructor, for the tracker. */
-export let makeEpoch: (
-  memory: Memory,
-  slot: number,
-  id: number,
-  staged: number,
-  keeper: EpochKeeper,
-  last: boolean,
-) => SealedEpoch
+export let makeEpoch: (parts: SealedParts) => SealedEpoch
+
+const EMPTY: SlotHeader = {
+  count: 0,
+  growth: 0,
+  zero: false,
+  flags: 0,
+  textEnd: 0,
+  textGrowth: 0,
+  textCount: 0,
+  textBytes: 0,
+  form: FORM_EXACT,
+  fill: 0,
+  namespaces: [],
+}
 
 /**
  * Holds the distinct keys of a closed epoch until the consumer settles it. The first `commit()` or
@@ -94,13 +124,43 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   /** Distinct keys held: all of them if the epoch is exact, else a lower bound. */
   readonly size: number
   /**
-   * Whether the list of keys is complete. If it is not, treat every key as dirty; `reason` says
-   * why. `has()` is then true for every key, what lists the keys throws, and `listed()` gives the
-   * part that is known.
+   * Whether the list of keys is complete. If it is not, ask `has()` for each row that you hold, or
+   * treat every key as dirty; `reason` says why. What lists the keys then throws, and `listed()`
+   * gives the part that is known.
    */
   readonly exact: boolean
   /** Why the epoch is not exact; undefined if it is. */
   readonly reason: InexactReason | undefined
+  /**
+   * What the keys are, compared with what was marked. An epoch that only has too many keys is a
+   * 'superset': `has()` then still tells most clean keys from dirty ones. With so many keys that it
+   * could not (about 30 times `maxKeysPerEpoch`), and for every other reason, it is 'everything'.
+   */
+  readonly precision: EpochKeys['precision']
+  /**
+   * The probability that `has()` is true for a key that was not marked, from 0 to 1. It is 0 if the
+   * epoch is exact and 1 for 'everything'. A superset of twelve times `maxKeysPerEpoch` (of the
+   * default, 1,048,576) has 0.01. An estimate, for keys that were not chosen to collide.
+   *
+   * @example
+   * ```js
+   * import { DirtyTracker } from 'dirtyring'
+   * const tracker = await DirtyTracker.create({ maxKeysPerEpoch: 1000 })
+   * const writer = tracker.openWriter()
+   * for (let id = 0; id < 2000; id++) writer.mark(id)
+   * await tracker.consume((epoch) => {
+   *   console.log(epoch.precision, epoch.has(1999)) // superset true
+   *   console.log(epoch.falsePositives < 0.001) // true
+   * })
+   * await tracker.stop()
+   * ```
+   */
+  readonly falsePositives: number
+  /**
+   * The namespaces that changed as a whole, by `markEverything(namespace)`: `has()` is true for each
+   * of their keys. An epoch with any is not exact; `precision` is about the other keys.
+   */
+  readonly everythingIn: readonly number[]
   /**
    * Keys that open writers had marked and not published at the cut: a later epoch has them. Only an
    * indication, because writers go on meanwhile. 0 after `await tracker.flushed()` if no writer has
@@ -113,13 +173,38 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
    * does not throw.
    */
   readonly last: boolean
+  /**
+   * Where the reader stands once this epoch is dealt with. Store it with the data, in the same
+   * transaction: {@link DirtyTracker.consumer} takes it as `since`.
+   *
+   * @example
+   * ```js
+   * import { DirtyTracker } from 'dirtyring'
+   * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
+   * const rows = tracker.consumer('rows', { from: 'now' })
+   * tracker.openWriter().mark(42)
+   * const stored = await rows.consume((epoch) => epoch.clock)
+   * console.log(rows.clock === stored) // true
+   * await tracker.stop()
+   * ```
+   */
+  readonly clock: Clock
+  /**
+   * Where the reader stood before: the clock of the last epoch that it has committed. Undefined if
+   * it stands nowhere yet; the epoch then has the reason 'fresh'.
+   */
+  readonly since: Clock | undefined
+  readonly #parts: SealedParts
   readonly #memory: Memory
   readonly #slot: number
   readonly #header: SlotHeader
   readonly #keeper: EpochKeeper
   readonly #bigints: boolean
+  /** Not where the kind of keys has no texts. */
+  readonly #mayHaveText: boolean
   #set: SetState | undefined
   #texts: TextSet | undefined
+  #filter: Filter | undefined
   #isChecked = false
   #state: 'sealed' | 'committed' | 'restored' = 'sealed'
   #restoring: Promise<void> | undefined
@@ -128,34 +213,35 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   #handle: EpochHandle | undefined
 
   static {
-    makeEpoch = (memory, slot, id, staged, keeper, last) =>
-      new SealedEpoch(BY_LIBRARY, memory, slot, id, staged, keeper, last)
+    makeEpoch = (parts) => new SealedEpoch(BY_LIBRARY, parts)
   }
 
-  private constructor(
-    pass: typeof BY_LIBRARY,
-    memory: Memory,
-    slot: number,
-    id: number,
-    staged: number,
-    keeper: EpochKeeper,
-    last: boolean,
-  ) {
+  private constructor(pass: typeof BY_LIBRARY, parts: SealedParts) {
     checkByLibrary(pass, 'SealedEpoch', 'Call tracker.advanceEpoch() or tracker.consume().')
-    const header = readSealedSlot(memory, slot, id & EPOCH_MASK)
+    const { memory, slot, id, staged, keeper, last, since } = parts
+    const header = slot < 0 ? EMPTY : headerOf(parts)
     const { flags } = header
+    if (slot < 0) this.#state = 'committed'
+    this.#parts = parts
     this.#memory = memory
     this.#slot = slot
     this.#keeper = keeper
     this.id = id
     this.staged = staged
     this.last = last
+    this.clock = clockOf(memory.words, id)
+    this.since = since === undefined ? undefined : clockOf(memory.words, since)
     this.#header = header
     this.size = header.count + header.textCount
     checkIdentity(memory.words) // the kind of keys is in it
-    this.#bigints = settingsOf(memory.words).keys === 'bigint'
+    const { keys } = settingsOf(memory.words)
+    this.#bigints = keys === 'bigint'
+    this.#mayHaveText = hasTexts(keys)
     this.exact = flags === 0
     this.reason = reasonFor(flags)
+    this.everythingIn = header.namespaces
+    this.precision = precisionOf(header)
+    this.falsePositives = falsePositivesIn(memory.layout, header)
   }
 
   /**
@@ -164,15 +250,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
    * `isOwner` is true; from then on they are the epoch's own.
    */
   twin(isOwner: () => boolean): SealedEpoch<K> {
-    const twin = new SealedEpoch<K>(
-      BY_LIBRARY,
-      this.#memory,
-      this.#slot,
-      this.id,
-      this.staged,
-      this.#keeper,
-      this.last,
-    )
+    const twin = new SealedEpoch<K>(BY_LIBRARY, this.#parts)
     twin.#original = { epoch: this as unknown as SealedEpoch, isOwner }
     return twin
   }
@@ -371,8 +449,9 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   }
 
   /**
-   * Tells whether a key is in the epoch. True for every key if the epoch is not exact. Further
-   * arguments are ignored, so `keys.filter(epoch.has, epoch)` keeps the dirty keys.
+   * Tells whether a key is in the epoch: never false for a key that was marked. If the epoch is not
+   * exact, it is also true for some other keys, or for all: see `falsePositives`. Further arguments
+   * are ignored, so `keys.filter(epoch.has, epoch)` keeps the dirty keys.
    *
    * @param key - In any form that `writer.mark()` takes.
    * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`.
@@ -380,7 +459,15 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
    */
   has(key: Key): boolean {
     if (isTextKey(key) && this.#memory.layout.maxStringsPerEpoch > 0) return this.#hasText(key)
+    if (isTextKey(key) && !this.#mayHaveText) {
+      this.#check()
+      return this.precision === 'everything' // the tracker refuses texts
+    }
     readKey(key, scratch, 0)
+    if (isTextKey(key) && this.everythingIn.includes(0)) {
+      this.#check()
+      return true // its fingerprint tells no namespace
+    }
     return this.#has(scratch[0], scratch[1])
   }
 
@@ -431,7 +518,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   /**
    * Gives the keys back, because they were not dealt with: they join the open epoch. A later
    * `advanceEpoch()` has them, also when it is called before this promise resolves. Does nothing
-   * after commit().
+   * after commit(). Those of a named consumer are in its next epoch, and in no other consumer's.
    *
    * @returns A promise that resolves when the keys are in the open epoch.
    * @throws DirtyRingError `ERR_DIRTYRING_STOPPED` after stop(), because no epoch is open then; and
@@ -476,7 +563,9 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
 
   #has(low: number, high: number): boolean {
     this.#check()
-    if (!this.exact) return true
+    const known = namespaceSays(this.#header, high >>> 0)
+    if (known !== undefined) return known
+    if (this.precision !== 'exact') return this.#mayHave(low, high)
     if (this.#header.count === 0) return false
     this.#set ??= setOf(this.#memory, this.#slot, this.#header)
     return contains(this.#set, low, high)
@@ -485,10 +574,22 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   #hasText(key: string | Uint8Array): boolean {
     this.#check()
     const head = encodeForLookup(key)
-    if (!this.exact) return true
+    const known = namespaceSays(this.#header, 0)
+    if (known !== undefined) return known
+    if (this.precision !== 'exact') {
+      hashWords(encoded.words, head >>> 1, 0)
+      return this.#mayHave(digest[0], digest[1])
+    }
     if (this.#header.textCount === 0) return false
     this.#texts ??= textsOf(this.#memory, this.#slot, this.#header)
     return containsText(this.#texts, encoded.words, head)
+  }
+
+  /** has() of a superset, or of everything. */
+  #mayHave(low: number, high: number): boolean {
+    if (this.precision === 'everything') return true
+    this.#filter ??= filterOf(this.#memory, this.#slot)
+    return filterHas(this.#filter, low, high)
   }
 
   /** Word index of the first text. At the first call, checks that the texts hold together. */
@@ -528,6 +629,13 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
     const { state } = this
     if (state !== 'sealed') throw settled(this.id, state)
   }
+}
+
+/** The header of its slot, and what is known of its reader. */
+function headerOf({ memory, slot, id, since, wanted }: SealedParts): SlotHeader {
+  const header = readSealedSlot(memory, slot, id & EPOCH_MASK)
+  const flags = since === undefined ? header.flags | FLAG_FRESH : header.flags
+  return { ...header, flags, wanted }
 }
 
 /** The error of a restore() after stop(). */

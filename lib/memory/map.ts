@@ -9,7 +9,7 @@
  * │        │ words   │     │                   │    keys   │    keys   │   │  log │ table  │   │   │
  * │        │         │     │                   │    text   │    text   │   │  arena, table │   │   │
  * └────────┴─────────┴─────┴───────────────────┴───────────┴───────────┴ … ┴───────────────┴ … ┴───┘
- * └─────── two pages ──────┘                                               └ page-aligned, 64 KiB
+ * └────── three pages ─────┘                                               └ page-aligned, 64 KiB
  * ```
  *
  * Words that different threads write lie at least one LINE (128 bytes: two cache lines, for the
@@ -17,7 +17,7 @@
  * "none", a word holds its value + 1.
  */
 
-import { arenaFor, cellsFor, SMALLEST_TABLE, textCellsFor } from './table-size.js'
+import { arenaFor, cellsFor, FILTER_CELLS_MAX, SMALLEST_TABLE, textCellsFor } from './table-size.js'
 
 declare const shared: unique symbol
 
@@ -72,8 +72,10 @@ export const MAX_STRINGS_PER_EPOCH = LANE_TEXT_BYTES + 1
 export const MAX_STRING_BYTES_PER_EPOCH = MAX_STRINGS_PER_EPOCH + 1
 /** 0 'any', or the only kind of keys: its index in the option's row. */
 export const KEY_KIND = MAX_STRING_BYTES_PER_EPOCH + 1
+/** Named consumers; 0: the tracker itself is the one consumer. */
+export const MAX_CONSUMERS = KEY_KIND + 1
 /** Two random words: the tracker's identity (a buffer received twice is two objects). */
-export const TRACKER_ID = KEY_KIND + 1
+export const TRACKER_ID = MAX_CONSUMERS + 1
 /** The second of them. */
 export const TRACKER_ID_2 = TRACKER_ID + 1
 /** Thread id + 1 of the thread that called create(). */
@@ -184,6 +186,11 @@ export const LISTENING = WAITERS + LINE
  * room need not give up.
  */
 export const STARTING = LISTENING + 1
+/**
+ * Tracker sets it to 1 while an epochs() loop sleeps until something is marked. The aggregator
+ * takes it back when the open epoch begins to have something, and signals.
+ */
+export const DIRTY_WANTED = STARTING + 1
 /** Aggregator: counts its signals to the tracker, which sleeps on it. */
 export const SIGNAL = LISTENING + LINE
 /** Any thread: the last thread id drawn, where the platform gives none. */
@@ -212,7 +219,45 @@ export const KERNEL_SCRATCH = ERROR_LENGTH + (ERROR_LINES + 1) * LINE
 export const GATHERED_KEYS = KERNEL_SCRATCH + 256
 export const GATHERED_TEXTS = GATHERED_KEYS + 2 * GATHERED_MAX
 
-const RING = 2 * PAGE
+/**
+ * Aggregator: the number of the epoch whose plan it took last (mod 2^19), + 1, stored last; 0 before
+ * the first one, and while the words below are being stored.
+ */
+export const JOB_EPOCH = GATHERED_TEXTS + GATHERED_MAX
+/** The merges of that plan that are done. */
+export const JOB_INDEX = JOB_EPOCH + 1
+/** Of the merge in hand: the keys, the words of texts and the words of the filter that are done. */
+export const JOB_KEYS = JOB_INDEX + 1
+export const JOB_TEXTS = JOB_KEYS + 1
+export const JOB_FILTER = JOB_TEXTS + 1
+/** How often that merge has failed. */
+export const JOB_FAILURES = JOB_FILTER + 1
+
+/** Tracker: what becomes of the epochs that are sealed, by their numbers modulo PLANS. */
+export const PLAN = JOB_EPOCH + LINE
+/** A power of two, and more than the cuts that may be in flight. */
+export const PLANS = 16
+/** A hash of the words below, and the epoch's number (mod 2^19). */
+export const PLAN_CHECK = 0
+/** How many merges, and how many of them the epoch that is handed out waits for: << 8. */
+export const PLAN_COUNTS = 1
+/** The merges: source | target << 4 | isNew << 8 | (number of the choice + 1) << 9. */
+export const PLAN_MERGES = 2
+export const PLAN_MERGES_MAX = 14
+const PLAN_WORDS = PLAN_MERGES + PLAN_MERGES_MAX
+
+/**
+ * Tracker: the namespaces that a named consumer wants, by the number of its choice: how many, and
+ * which.
+ */
+export const CHOICE_TABLE = PLAN + PLANS * PLAN_WORDS
+/** So many that one which was given up is used again only when no plan names it any more. */
+export const CHOICES_MAX = 20
+/** Numbers of namespaces that are kept apart, in an epoch slot and in a choice. */
+export const NAMESPACES_MAX = 24
+const CHOICE_WORDS = NAMESPACES_MAX + 1
+
+const RING = 3 * PAGE
 
 // ------------------------------------------------------------------------------------------ a lane
 
@@ -250,8 +295,8 @@ export const LANE_WAIT_US = LANE_WAITS + TOTAL
 /** Writer: the most keys that were in flight when it published. */
 export const LANE_IN_FLIGHT_PEAK = LANE_WAIT_US + TOTAL
 /**
- * Writer: 1 from markEverything() until the writer's EVERYTHING token is in the ring. A harvest
- * takes it along, and so does the end of the tracker.
+ * Writer: from markEverything() until the writer's EVERYTHING token is in the ring: 1, or the
+ * number of a namespace + 2. A harvest takes it along, and so does the end of the tracker.
  */
 export const LANE_EVERYTHING = LANE_IN_FLIGHT_PEAK + 1
 /** Writer: WAIT_FOR_SLOT or WAIT_FOR_ROOM while it waits, otherwise 0. */
@@ -309,18 +354,46 @@ export const SLOT_TEXT_GROWTH = SLOT_TEXT_END + 1
 /** How many texts, and their bytes: once sealed; before, for those who only want to know. */
 export const SLOT_TEXT_COUNT = SLOT_TEXT_GROWTH + 1
 export const SLOT_TEXT_BYTES = SLOT_TEXT_COUNT + 1
+/** Whether tables find the keys, or a filter does: FORM_*, in this order. */
+export const SLOT_FORM = SLOT_TEXT_BYTES + 1
+/** Bits of the filter that are set. */
+export const SLOT_FILL = SLOT_FORM + 1
+/** Of a sealed slot: the epoch (mod 2^19) that SLOT_CHECK is of. */
+export const SLOT_EPOCH = SLOT_FILL + 1
+/** 1 while epochs are merged into this slot: its tables may have keys that it does not count. */
+export const SLOT_DIRTY = SLOT_EPOCH + 1
+/** How many namespaces have changed as a whole, and their numbers behind that. */
+export const SLOT_NAMESPACES = SLOT_DIRTY + 1
 /**
  * Tracker: names the epoch that is sealed here, from the hand-out until it is settled (stampOf() in
  * memory/slot.ts); otherwise 0. Taken back before the slot is free. A reader on another thread
  * believes what it has copied out of the slot if the stamp is still that of its epoch.
  */
-export const SLOT_STAMP = SLOT_COUNT + LINE
+export const SLOT_STAMP = SLOT_COUNT + 2 * LINE
 const SLOT_HEADER = SLOT_STAMP + LINE
 
 export const FLAG_OVERFLOW = 1
 export const FLAG_EVERYTHING = 2
 export const FLAG_UNPUBLISHED = 4
 export const FLAG_FAULT = 8
+/** So many bits of the filter are set that it says little. FLAG_OVERFLOW is set beside it. */
+export const FLAG_SATURATED = 16
+/** Some namespaces have changed as a whole: see SLOT_NAMESPACES. */
+export const FLAG_NAMESPACES = 32
+/**
+ * Only in copies of a header, never in shared memory: the consumer stands nowhere yet, so that all
+ * keys are dirty for it.
+ */
+export const FLAG_FRESH = 64
+
+/** Tables. Log and arena have all keys. */
+export const FORM_EXACT = 0
+/** The memory is being cleared for the filter. Log and arena change no more. */
+export const FORM_CLEARING = 1
+/** The filter takes what log and arena hold. Nothing in it is cleared any more. */
+export const FORM_FILLING = 2
+/** A filter (set/filter.ts) of all numbers and texts. Log and arena have a part of them. */
+export const FORM_FILTER = 3
 
 // ---------------------------------------------------------------------------------------- geometry
 
@@ -339,6 +412,7 @@ export interface Geometry {
   /** 0: there is no memory for texts, neither in lanes nor in epochs. */
   readonly maxStringsPerEpoch: number
   readonly maxStringBytesPerEpoch: number
+  readonly maxConsumers: number
 }
 
 /** Where everything is, in words. A plain record, made once for each attached memory. */
@@ -358,6 +432,8 @@ export interface Layout extends Geometry {
   readonly table: number
   readonly smallestTable: number
   readonly largestTable: number
+  /** Of the filter of an epoch that is full, which lies where this table does: its size in cells. */
+  readonly filterCells: number
   /** From a lane's header; words of the text ring, 0 without texts. */
   readonly laneText: number
   readonly laneTextWords: number
@@ -400,6 +476,7 @@ export function layoutOf(geometry: Geometry): Layout {
     table,
     smallestTable: Math.min(SMALLEST_TABLE, largestTable),
     largestTable,
+    filterCells: Math.min(largestTable, FILTER_CELLS_MAX),
     laneText,
     laneTextWords,
     arena,
@@ -414,6 +491,16 @@ export function layoutOf(geometry: Geometry): Layout {
 /** Word index of the ring slot of a position. */
 export function slotAt(layout: Layout, position: number): number {
   return layout.ring + (position & (layout.capacity - 1))
+}
+
+/** Word index of the plan of an epoch. */
+export function planAt(epoch: number): number {
+  return PLAN + (epoch & (PLANS - 1)) * PLAN_WORDS
+}
+
+/** Word index of a consumer's choice of namespaces. */
+export function choiceAt(choice: number): number {
+  return CHOICE_TABLE + choice * CHOICE_WORDS
 }
 
 /** Word index of the WAITERS word that has a writer's bit. */

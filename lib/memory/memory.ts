@@ -179,7 +179,7 @@ export function sameMemory(a: Memory, b: Memory): boolean {
 
 function isGeometry(geometry: Geometry): boolean {
   const { capacity, laneCapacity, maxWriters, epochSlots, maxKeysPerEpoch } = geometry
-  const { laneTextBytes, maxStringsPerEpoch, maxStringBytesPerEpoch } = geometry
+  const { laneTextBytes, maxStringsPerEpoch, maxStringBytesPerEpoch, maxConsumers } = geometry
   const hasText = maxStringsPerEpoch > 0
   const powers =
     isPowerOfTwo(capacity) &&
@@ -193,7 +193,9 @@ function isGeometry(geometry: Geometry): boolean {
     epochSlots <= EPOCH_SLOTS_MAX &&
     maxKeysPerEpoch >= 0 &&
     maxStringsPerEpoch >= 0 &&
-    maxStringBytesPerEpoch >= 0
+    maxStringBytesPerEpoch >= 0 &&
+    maxConsumers >= 0 &&
+    (maxConsumers === 0 || epochSlots >= 2 * maxConsumers + 2)
   )
 }
 

@@ -14,6 +14,7 @@ import {
   KEY_KIND,
   LANE_CAPACITY,
   LANE_TEXT_BYTES,
+  MAX_CONSUMERS,
   MAX_KEYS_PER_EPOCH,
   MAX_STRING_BYTES_PER_EPOCH,
   MAX_STRINGS_PER_EPOCH,
@@ -33,6 +34,8 @@ export interface NumberRow {
   readonly isPowerOfTwo?: boolean
   /** Or `max`, where that is less. */
   readonly byDefault: number
+  /** A value below it is raised to it: a function of the options in the rows above. */
+  readonly atLeast?: (above: Readonly<Record<string, number>>) => number
   /** It is about texts: 0 with a kind of keys that has none. */
   readonly isOfText?: boolean
 }
@@ -90,6 +93,7 @@ const WORDS = {
   batchSize: BATCH_SIZE,
   laneTextBytes: LANE_TEXT_BYTES,
   epochSlots: EPOCH_SLOTS,
+  maxConsumers: MAX_CONSUMERS,
   maxKeysPerEpoch: MAX_KEYS_PER_EPOCH,
   maxStringsPerEpoch: MAX_STRINGS_PER_EPOCH,
   maxStringBytesPerEpoch: MAX_STRING_BYTES_PER_EPOCH,
@@ -135,10 +139,16 @@ export const OPTIONS = {
     isPowerOfTwo: true,
     byDefault: 2 ** 19,
   },
+  maxConsumers: {
+    min: 0,
+    max: 7,
+    byDefault: 0,
+  },
   epochSlots: {
     min: 2,
     max: EPOCH_SLOTS_MAX,
     byDefault: 4,
+    atLeast: ({ maxConsumers }) => 2 * maxConsumers + 2,
   },
   maxKeysPerEpoch: {
     min: 1,

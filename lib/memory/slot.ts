@@ -3,13 +3,21 @@ import {
   epochAt,
   FLAG_EVERYTHING,
   FLAG_FAULT,
+  FLAG_NAMESPACES,
   FLAG_OVERFLOW,
+  FLAG_SATURATED,
   FLAG_UNPUBLISHED,
+  FORM_EXACT,
+  FORM_FILTER,
   type Layout,
+  NAMESPACES_MAX,
   SLOT_CHECK,
   SLOT_COUNT,
+  SLOT_FILL,
   SLOT_FLAGS,
+  SLOT_FORM,
   SLOT_GROWTH,
+  SLOT_NAMESPACES,
   SLOT_TEXT_BYTES,
   SLOT_TEXT_COUNT,
   SLOT_TEXT_END,
@@ -18,6 +26,9 @@ import {
 } from './map.js'
 import type { Memory } from './memory.js'
 import { keysAt, textsAt } from './table-size.js'
+
+/** The largest number of a namespace. */
+export const NAMESPACE_MAX = 2 ** 22 - 1
 
 /** The header of an epoch slot, read and checked. */
 export interface SlotHeader {
@@ -36,9 +47,23 @@ export interface SlotHeader {
   /** Texts, and their bytes: of a sealed epoch. */
   readonly textCount: number
   readonly textBytes: number
+  /** FORM_*. */
+  readonly form: number
+  /** Bits of the filter that are set. */
+  readonly fill: number
+  /** Namespaces that have changed as a whole. */
+  readonly namespaces: readonly number[]
+  /**
+   * Only in copies of a header, never in shared memory: the namespaces that the consumer reads.
+   * Undefined: all.
+   */
+  readonly wanted?: readonly number[] | undefined
 }
 
-const FLAGS = FLAG_OVERFLOW | FLAG_EVERYTHING | FLAG_UNPUBLISHED | FLAG_FAULT
+const FLAGS =
+  FLAG_OVERFLOW | FLAG_EVERYTHING | FLAG_UNPUBLISHED | FLAG_FAULT | FLAG_SATURATED | FLAG_NAMESPACES
+
+const NONE: readonly number[] = []
 
 /**
  * Reads the header of an epoch slot. All code that enters or reads a slot calls this or
@@ -53,6 +78,8 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
   const at = epochAt(layout, slot)
   // Load the count first, because the aggregator stores it last.
   const count = Atomics.load(words, at + SLOT_COUNT)
+  // The form before the flags, because the aggregator stores FLAG_OVERFLOW first.
+  const form = Atomics.load(words, at + SLOT_FORM)
   const growth = words[at + SLOT_GROWTH]
   const zero = words[at + SLOT_ZERO]
   const flags = words[at + SLOT_FLAGS]
@@ -60,6 +87,7 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
   const textGrowth = words[at + SLOT_TEXT_GROWTH]
   const textCount = words[at + SLOT_TEXT_COUNT]
   const textBytes = words[at + SLOT_TEXT_BYTES]
+  const fill = words[at + SLOT_FILL] >>> 0
   if ((zero & ~1) !== 0) throw corruptSlot(slot, `has a flag ${zero} for key 0`)
   const header: SlotHeader = {
     count,
@@ -70,15 +98,25 @@ export function readSlot(memory: Memory, slot: number): SlotHeader {
     textGrowth,
     textCount,
     textBytes,
+    form,
+    fill,
+    namespaces: (flags & FLAG_NAMESPACES) === 0 ? NONE : namespacesIn(words, at),
   }
   const fault = faultOf(layout, header)
   if (fault !== undefined) throw corruptSlot(slot, fault)
   return header
 }
 
+function namespacesIn(words: Memory['words'], at: number): readonly number[] {
+  const count = Math.min(words[at + SLOT_NAMESPACES], NAMESPACES_MAX)
+  const namespaces: number[] = []
+  for (let i = 1; i <= count; i++) namespaces.push(words[at + SLOT_NAMESPACES + i])
+  return namespaces
+}
+
 /** What is wrong with a header that the library cannot have made; undefined: nothing. */
 export function faultOf(layout: Layout, header: SlotHeader): string | undefined {
-  const { count, growth, flags, textEnd, textGrowth, textCount } = header
+  const { count, growth, flags, textEnd, textGrowth, textCount, form, fill, namespaces } = header
   const cells = layout.smallestTable * 2 ** growth
   if (growth < 0 || cells > layout.largestTable)
     return `has a table that has doubled ${growth} times`
@@ -92,7 +130,21 @@ export function faultOf(layout: Layout, header: SlotHeader): string | undefined 
     return `has ${textEnd} words of text, of ${layout.arenaWords} that it can`
   if (textCount < 0 || textCount > textsAt(layout, textCells))
     return `has ${textCount} texts in a table of ${textCells} cells`
+  if (((flags & FLAG_NAMESPACES) !== 0) !== namespaces.length > 0)
+    return `has ${namespaces.length} namespaces, and flags ${flags}`
+  if (namespaces.some((namespace) => namespace < 0 || namespace > NAMESPACE_MAX))
+    return `has namespaces ${namespaces.join(', ')}`
+  if (form < FORM_EXACT || form > FORM_FILTER) return `has form ${form}`
+  if (form !== FORM_EXACT && (flags & FLAG_OVERFLOW) === 0)
+    return `has form ${form}, and no overflow`
+  if (fill > filterBits(layout))
+    return `has a filter with ${fill} bits of ${filterBits(layout)} set`
   return undefined
+}
+
+/** The bits of a slot's filter. */
+export function filterBits(layout: Layout): number {
+  return layout.filterCells * 64
 }
 
 /**
@@ -112,7 +164,8 @@ export function stampOf(epoch: number): number {
 export function readSealedSlot(memory: Memory, slot: number, epoch: number): SlotHeader {
   const header = readSlot(memory, slot)
   const check = memory.words[epochAt(memory.layout, slot) + SLOT_CHECK]
-  if (check !== checkOf(epoch, header))
+  const isWhole = header.form === FORM_EXACT || header.form === FORM_FILTER
+  if (check !== checkOf(epoch, header) || !isWhole)
     throw corruptSlot(slot, `does not hold what was sealed as epoch ${epoch} (mod 2^19)`)
   return header
 }
@@ -144,7 +197,10 @@ export function openCheckOf(epoch: number): number {
 export function checkOf(epoch: number, header: SlotHeader): number {
   const { count, growth, zero, flags, textEnd, textGrowth, textCount, textBytes } = header
   const numbers = mixed(mixed(mixed(epoch, count), growth), (flags << 1) | (zero ? 1 : 0))
-  return mixed(mixed(mixed(mixed(numbers, textEnd), textGrowth), textCount), textBytes) | 1
+  const texts = mixed(mixed(mixed(mixed(numbers, textEnd), textGrowth), textCount), textBytes)
+  let check = mixed(mixed(texts, header.form), header.fill)
+  for (const namespace of header.namespaces) check = mixed(check, namespace)
+  return check | 1
 }
 
 /** A hash of two words. */

@@ -6,6 +6,12 @@ export const SMALLEST_TABLE = 1024
  */
 const SPARSE_CELLS = 2 ** 18
 
+/**
+ * The most cells whose memory a filter takes: 256 MiB, so that a word counts its bits. An epoch of
+ * more than 2^24 keys has 32 bits a key or more all the same.
+ */
+export const FILTER_CELLS_MAX = 2 ** 25
+
 /** The keys that a table of so many cells takes before it has to grow. */
 export function keysFor(cells: number): number {
   return cells <= SPARSE_CELLS ? cells >>> 2 : cells >>> 1

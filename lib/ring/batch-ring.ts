@@ -52,6 +52,7 @@ const NO_EPOCHS = {
   laneTextBytes: 0,
   maxStringsPerEpoch: 0,
   maxStringBytesPerEpoch: 0,
+  maxConsumers: 0,
 }
 
 /**

@@ -101,7 +101,7 @@ export interface Lane {
    * What LANE_EVERYTHING holds: markEverything() was called, and its EVERYTHING token is not in the
    * ring yet.
    */
-  everything: boolean
+  everything: number
   /** End of the keys staged: what LANE_STAGED_END holds. */
   end: number
   /** End of the keys published: what LANE_PUBLISHED holds. */
@@ -223,7 +223,7 @@ export function openLane(
       open: true,
       batching: false,
       batchStart: end,
-      everything: false,
+      everything: 0,
       end,
       published: end,
       readEnd: end,
@@ -457,7 +457,7 @@ export function publishMany(lane: Lane, keys: ArrayLike<number>, count: number):
  * compareExchange and the next statement.
  */
 export function publish(lane: Lane): boolean {
-  if (lane.everything && !lane.batching && !pushEverything(lane)) return false
+  if (lane.everything !== 0 && !lane.batching && !pushEverything(lane)) return false
   const upTo = lane.batching ? lane.batchStart : lane.end
   const count = (upTo - lane.published) | 0
   if (count === 0) return true
@@ -523,20 +523,24 @@ export function textRoomInBatch(lane: Lane): number {
   return lane.textWords - ((lane.textEnd - lane.batchTextStart) | 0)
 }
 
+/** EVERYTHING of all keys, as LANE_EVERYTHING has it. */
+export const ALL = 1
+
 /**
- * Makes the open epoch say 'everything'. It needs no room, because LANE_EVERYTHING is 1 until the
- * EVERYTHING token is in the ring. A harvest and the aggregator's last look read that word. Inside
+ * Makes the open epoch say 'everything': ALL, or the number of a namespace + 2. It needs no room,
+ * because LANE_EVERYTHING holds it until the EVERYTHING token is in the ring. A harvest and the
+ * aggregator's last look read that word. It holds one thing: a second namespace makes it ALL. Inside
  * batch() the token goes out with the batch. If the tracker stops, returns false and marks nothing.
  */
-export function markEverything(lane: Lane): boolean {
+export function markEverything(lane: Lane, what: number): boolean {
   const { words } = lane
   if (isStopped(lane)) return false
-  Atomics.store(words, lane.header + LANE_EVERYTHING, 1)
-  lane.everything = true
+  lane.everything = lane.everything === 0 || lane.everything === what ? what : ALL
+  Atomics.store(words, lane.header + LANE_EVERYTHING, lane.everything)
   if (!lane.batching && pushEverything(lane)) return true
   if (isStopped(lane)) {
     // The aggregator's last look may have come before the word was stored.
-    lane.everything = false
+    lane.everything = 0
     Atomics.store(words, lane.header + LANE_EVERYTHING, 0)
     return false
   }
@@ -545,8 +549,8 @@ export function markEverything(lane: Lane): boolean {
 }
 
 function pushEverything(lane: Lane): boolean {
-  if (!push(lane.memory, controlToken(EVERYTHING, 0))) return false
-  lane.everything = false
+  if (!push(lane.memory, controlToken(EVERYTHING, lane.everything - 1))) return false
+  lane.everything = 0
   Atomics.store(lane.words, lane.header + LANE_EVERYTHING, 0)
   return true
 }

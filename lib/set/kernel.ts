@@ -66,6 +66,12 @@ export interface NativeKernel {
   /** Enters the records at [at .. end). */
   indexTexts(at: number, end: number, arena: number, table: number, shift: number): void
   clear(at: number, end: number): void
+  /** Of filter.ts. Each returns how many bits were not set, or are. At most 4,096 keys, or texts. */
+  filterPairs(at: number, end: number, filter: number, shift: number): number
+  filterTexts(list: number, end: number, filter: number, shift: number): number
+  filterRecords(at: number, end: number, filter: number, shift: number): number
+  filterUnite(at: number, end: number, source: number): number
+  filterCount(at: number, end: number): number
 }
 
 const NATIVE_RUN = 4096

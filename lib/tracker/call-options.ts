@@ -2,6 +2,7 @@ import { checkBag, checkBoolean, checkChoice, checkFunction, checkWhole } from '
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { TIMER_MS_MAX } from '../memory/settings.js'
 import { type AbortSignalLike, signalOf } from '../signal.js'
+import type { Consumer } from './consumer.js'
 
 /** Options of {@link DirtyTracker.advanceEpoch} and {@link DirtyTracker.consume}. */
 export interface AdvanceOptions {
@@ -30,6 +31,11 @@ export interface EpochsOptions {
    * last one. Default true.
    */
   skipEmpty?: boolean | undefined
+  /**
+   * Sleeps while nothing is marked, instead of a cut every `everyMs`. The first published key after
+   * a cut wakes the loop. Then it waits `everyMs`, so that marks gather, and cuts. Default false.
+   */
+  whenDirty?: boolean | undefined
 }
 
 /** Options of {@link DirtyTracker.stop}. */
@@ -44,8 +50,11 @@ export interface StopOptions {
    * or rejects, stop() rejects with the same error, the epoch stays readable, and stop() may be
    * called again. It must not await another stop(), with `consume` or without, because that call
    * waits for this one.
+   *
+   * With named consumers it is called for each of them, one after the other. If it rejects for one
+   * of them, the others are dealt with before stop() rejects.
    */
-  consume?: ((epoch: SealedEpoch) => unknown) | undefined
+  consume?: ((epoch: SealedEpoch, consumer?: Consumer) => unknown) | undefined
 }
 
 /** How long stop() gives open writers to publish, by default. */
@@ -64,11 +73,14 @@ export function checkEpochs(options: EpochsOptions): {
   everyMs: number
   signal: AbortSignalLike | undefined
   skipEmpty: boolean
+  whenDirty: boolean
 } {
-  const signal = signalOf(options, 'everyMs', 'skipEmpty')
+  const signal = signalOf(options, 'everyMs', 'skipEmpty', 'whenDirty')
   const everyMs = checkWhole('options.everyMs', options.everyMs, 0, TIMER_MS_MAX)
-  const { skipEmpty = true } = options
-  return { everyMs, signal, skipEmpty: checkBoolean('options.skipEmpty', skipEmpty) }
+  const { skipEmpty = true, whenDirty = false } = options
+  checkBoolean('options.skipEmpty', skipEmpty)
+  checkBoolean('options.whenDirty', whenDirty)
+  return { everyMs, signal, skipEmpty, whenDirty }
 }
 
 export function checkStop(options: StopOptions): {

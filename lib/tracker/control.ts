@@ -16,18 +16,23 @@ import type { Context, PendingKind } from './pending/kind.js'
 import { LastSeal } from './pending/last-seal.js'
 import { Reaps } from './pending/reaps.js'
 import { Restores } from './pending/restores.js'
+import type { Place } from './places.js'
 import { Sender } from './sender.js'
+import { Sleepers } from './sleepers.js'
 
 /**
  * How often the tracker looks by itself: an aggregator that dies between its store and its signal
  * wakes no other thread.
  */
 const POLL_MS = 50
+/** How long a wait for a signal lasts while loops sleep. Their own timer looks more often. */
+const LISTEN_MS = 10_000
 
 /**
  * The poll loop of the tracker's thread: sends control tokens, and settles promises by what the
  * aggregator answers in shared memory. While anything is pending it looks when the aggregator
- * signals, and every 50 ms.
+ * signals, and every 50 ms. While only epochs() loops sleep, it looks when the aggregator signals,
+ * and every second.
  */
 export class Control implements Context {
   readonly memory: Memory
@@ -43,14 +48,15 @@ export class Control implements Context {
   readonly drains: Drains
   readonly lastSeal: LastSeal
   readonly flushes: Flushes
-  /** Called now and then while something is pending. */
+  readonly sleepers: Sleepers
+  /** Called now and then while something is pending, or a loop sleeps. */
   onPoll: () => void = () => undefined
   /** What the aggregator does instead of an answer, in the form "for the aggregator, which …". */
   describeAggregator: () => string = () => 'for the aggregator'
 
   /** Every kind of pending thing, in the order in which promises are settled. */
   readonly #kinds: readonly PendingKind[]
-  readonly #handedOut: HandedOut[] = []
+  readonly #handedOut = new Set<HandedOut>()
   readonly #longWaits: LongWaits
   #poll: ReturnType<typeof setInterval> | undefined
   #isListening = false
@@ -70,20 +76,29 @@ export class Control implements Context {
       (this.lastSeal = new LastSeal(this, this.counts)),
       (this.flushes = new Flushes(this)),
     ]
+    this.sleepers = new Sleepers(this)
+    this.sleepers.onLook = () => this.onPoll()
     // A REAP that the aggregator gave up has no answer.
     this.lastSeal.onFinish = () => this.reaps.fail(stopped())
   }
 
-  /** The place for the epochs of one more reader. */
-  openHandedOut(): HandedOut {
-    const epochs = new HandedOut(this, this.restores, this.overflows, this.counts)
-    this.#handedOut.push(epochs)
+  /** What holds the epochs of one more reader, which begins behind an epoch. */
+  openHandedOut(
+    position: number,
+    place?: Place,
+    onEmpty: (since: number, id: number) => void = () => undefined,
+  ): HandedOut {
+    const { restores, overflows, counts } = this
+    const onEnd = (ended: HandedOut): boolean => this.#handedOut.delete(ended)
+    const parts = { context: this, restores, overflows, counts, position, place, onEmpty, onEnd }
+    const epochs = new HandedOut(parts)
+    this.#handedOut.add(epochs)
     return epochs
   }
 
   /** Numbers of the epochs that readers were handed and have not settled, oldest first. */
   get unsettled(): number[] {
-    return this.#handedOut.flatMap((epochs) => epochs.unsettled).sort((a, b) => a - b)
+    return [...this.#handedOut].flatMap((epochs) => epochs.unsettled).sort((a, b) => a - b)
   }
 
   /** Harvests and frees every lane of a thread that has ended. */
@@ -91,9 +106,9 @@ export class Control implements Context {
     this.reaps.requestThread(threadId)
   }
 
-  /** Makes the open epoch say 'everything': no list of keys describes the change. */
-  markEverything(): void {
-    requestEverything(this.outbox)
+  /** Makes the open epoch say 'everything', of one namespace if there is one. */
+  markEverything(namespace: number | undefined): void {
+    requestEverything(this.outbox, namespace)
     this.poke()
   }
 
@@ -120,6 +135,7 @@ export class Control implements Context {
   fail(reason: unknown): void {
     if (!this.lifecycle.fail(reason)) return
     for (const kind of this.#kinds) kind.fail(reason)
+    this.sleepers.fail()
   }
 
   /**
@@ -138,10 +154,12 @@ export class Control implements Context {
     }
     // After collect(): answers that came before the failure are still valid.
     if (Atomics.load(words, FAILED) !== 0) this.fail(cannotContinue(words))
+    this.sleepers.look()
     if (!this.#isPending()) {
       if (this.#poll !== undefined) this.lookForLongWaits()
       clearInterval(this.#poll)
       this.#poll = undefined
+      if (!this.sleepers.isEmpty) this.#listen(heard, LISTEN_MS)
       return
     }
     this.#poll ??= setInterval(() => {
@@ -153,7 +171,7 @@ export class Control implements Context {
     // what follows an abort.
     if (this.#kinds.some(({ isAwaited }) => isAwaited)) ref(this.#poll)
     else unref(this.#poll)
-    this.#listen(heard)
+    this.#listen(heard, POLL_MS)
   }
 
   #isPending(): boolean {
@@ -177,10 +195,10 @@ export class Control implements Context {
     this.advances.lookForStalls(ms)
   }
 
-  #listen(heard: number): void {
+  #listen(heard: number, ms: number): void {
     if (this.#isListening) return
     // If the host cannot notify this thread, only the interval looks.
-    this.#isListening = whenNotified(this.memory.words, SIGNAL, heard, POLL_MS, () => {
+    this.#isListening = whenNotified(this.memory.words, SIGNAL, heard, ms, () => {
       this.#isListening = false
       this.poke()
     })

@@ -5,11 +5,16 @@ import {
   FLAG_EVERYTHING,
   FLAG_FAULT,
   FLAG_OVERFLOW,
+  FLAG_SATURATED,
   FLAG_UNPUBLISHED,
+  FORM_EXACT,
+  FORM_FILTER,
   HEAD,
   INTENT_COUNT,
   INTENT_POSITION,
   INTENT_TOKENS,
+  JOB_EPOCH,
+  JOB_INDEX,
   LANE_OWNER,
   LANE_PUBLISHED,
   LANE_READ_END,
@@ -23,8 +28,13 @@ import {
   OWNER,
   PANICS,
   PARKED,
+  PLAN_COUNTS,
+  planAt,
+  type SharedWords,
   SLOT_COUNT,
+  SLOT_FILL,
   SLOT_FLAGS,
+  SLOT_FORM,
   SLOT_GROWTH,
   SLOT_TEXT_BYTES,
   SLOT_TEXT_COUNT,
@@ -36,6 +46,7 @@ import {
   WAIT_FOR_ROOM,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { filterBits } from '../memory/slot.js'
 import {
   advance,
   batchCount,
@@ -84,11 +95,18 @@ const FLAGS: readonly [bit: number, name: string][] = [
   [FLAG_EVERYTHING, 'everything'],
   [FLAG_UNPUBLISHED, 'unpublished'],
   [FLAG_FAULT, 'fault'],
+  [FLAG_SATURATED, 'saturated'],
 ]
 
 /** Shows the shared memory as text: numbers and states, no key. */
 export function dump(memory: Memory): string {
-  return [...control(memory), ...ring(memory), ...lanes(memory), ...epochs(memory)].join('\n')
+  return [
+    ...control(memory),
+    ...merges(memory),
+    ...ring(memory),
+    ...lanes(memory),
+    ...epochs(memory),
+  ].join('\n')
 }
 
 function control({ words, layout }: Memory): string[] {
@@ -108,6 +126,18 @@ function control({ words, layout }: Memory): string[] {
     `dirtyring memory, version ${words[VERSION]}, ${layout.size * 4} bytes`,
     `aggregator  ${states.join(', ')}; ${words[PANICS]} panics; tokens last in hand: ${intent}`,
   ]
+}
+
+/** What is left of the work behind the last cut, where there are named consumers. */
+function merges({ words, layout }: Memory): string[] {
+  if (layout.maxConsumers === 0) return []
+  const epoch = Atomics.load(words, JOB_EPOCH)
+  const job =
+    epoch === 0
+      ? 'no cut yet'
+      : `behind epoch ${epoch - 1} (mod 2^19): ${words[JOB_INDEX]} merges made, ` +
+        `${words[planAt(epoch - 1) + PLAN_COUNTS] & 0xff} planned`
+  return [`consumers   at most ${layout.maxConsumers}; ${job}`]
 }
 
 function ring({ words, layout }: Memory): string[] {
@@ -172,6 +202,15 @@ function lanes({ words, layout }: Memory): string[] {
   return lines.length === 0 ? ['writers     none'] : lines
 }
 
+/** The table of an epoch slot, or its filter. Not checked, because it is only shown. */
+function formOf(layout: Layout, words: SharedWords, at: number): string {
+  const form = Atomics.load(words, at + SLOT_FORM)
+  if (form === FORM_EXACT) return `${layout.smallestTable * 2 ** words[at + SLOT_GROWTH]} cells`
+  const part = (words[at + SLOT_FILL] >>> 0) / filterBits(layout)
+  const turning = form === FORM_FILTER ? '' : ' (turning)'
+  return `a filter with ${(100 * part).toFixed(1)} % of its bits set${turning}`
+}
+
 function epochs({ words, layout }: Memory): string[] {
   const cur = readCur(words)
   return Array.from({ length: layout.epochSlots }, (_, slot) => {
@@ -179,8 +218,7 @@ function epochs({ words, layout }: Memory): string[] {
     const flags = FLAGS.filter(([bit]) => (words[at + SLOT_FLAGS] & bit) !== 0).map(
       ([, name]) => name,
     )
-    // Not checked, because it is only shown.
-    const cells = layout.smallestTable * 2 ** words[at + SLOT_GROWTH]
+    const form = formOf(layout, words, at)
     const name = slot === slotOfCur(cur) ? `open, epoch ${epochOfCur(cur)} (mod 2^19)` : 'not open'
     // The count of texts may be left from an earlier epoch as long as no text is in this one.
     const texts =
@@ -189,7 +227,7 @@ function epochs({ words, layout }: Memory): string[] {
         : `, ${words[at + SLOT_TEXT_COUNT]} texts of ${words[at + SLOT_TEXT_BYTES]} bytes`
     return (
       `epoch slot ${slot}  ${name}: ${Atomics.load(words, at + SLOT_COUNT)} keys, ` +
-      `${cells} cells${texts}${flags.length === 0 ? '' : `, ${flags.join(', ')}`}`
+      `${form}${texts}${flags.length === 0 ? '' : `, ${flags.join(', ')}`}`
     )
   })
 }

@@ -19,15 +19,15 @@ export interface TrackerEvents {
     id: number
     /** Distinct keys in it. */
     size: number
-    /** If false, treat every key as dirty. */
+    /** If false, its list of keys has a part of them. */
     exact: boolean
     /** From the call of advanceEpoch() or stop() to the hand-out, in ms. */
     sealMs: number
   }
   /**
    * The open epoch has more than `maxKeysPerEpoch` distinct numeric keys, more than
-   * `maxStringsPerEpoch` texts, or more than `maxStringBytesPerEpoch` bytes of them. Told once for
-   * each epoch.
+   * `maxStringsPerEpoch` texts, or more than `maxStringBytesPerEpoch` bytes of them. It becomes a
+   * superset. Told once for each epoch.
    */
   overflow: {
     /** The epoch's number. */

@@ -1,13 +1,19 @@
+import type { SlotContent } from '../aggregator/load.js'
 import {
   cannotRestore,
   type EpochKeeper,
   makeEpoch,
   type SealedEpoch,
 } from '../epochs/sealed-epoch.js'
-import { freeSlot } from './outbox.js'
+import { readSealedSlot } from '../memory/slot.js'
+import { EPOCH_MASK } from '../ring/token.js'
+import { nowMs } from '../timers.js'
+import { commitPlace, freeSlot, restorePlace, settleLast } from './outbox.js'
 import type { Overflows } from './overflows.js'
 import type { Context } from './pending/kind.js'
 import type { Restores } from './pending/restores.js'
+import type { Place } from './places.js'
+import { contentOf } from './saved.js'
 
 /** How many epochs the tracker has sealed, and how they were settled. */
 export interface EpochCounts {
@@ -28,22 +34,41 @@ export interface Cut {
   readonly last: boolean
 }
 
+/** What the epochs of one reader work with. */
+export interface HandedOutParts {
+  readonly context: Context
+  readonly restores: Restores
+  readonly overflows: Overflows
+  readonly counts: EpochCounts
+  /** Of a named consumer. */
+  readonly place: Place | undefined
+  /** The reader has dealt with all epochs up to this one. */
+  readonly position: number
+  /** Called when an epoch is exact and has no keys: nothing was marked after `since`, up to `id`. */
+  readonly onEmpty: (since: number, id: number) => void
+  /** Called when the reader takes no more epochs, and has settled those that it was handed. */
+  readonly onEnd: (epochs: HandedOut) => void
+}
+
 /**
  * The epochs that one reader was handed and has not settled, each with its epoch slot. A reader
  * settles its own epochs only: those of other readers are in other objects of this class.
  */
 export class HandedOut implements EpochKeeper {
-  readonly #context: Context
-  readonly #restores: Restores
-  readonly #overflows: Overflows
-  readonly #counts: EpochCounts
+  readonly #parts: HandedOutParts
   readonly #slots = new Map<SealedEpoch, number>()
+  #position: number
+  /** The last epoch that was committed. One before it may still be in hand. */
+  #committed: number
+  /** For each epoch that may be committed, nowMs() at its cut. */
+  readonly #cutAt = new Map<SealedEpoch, number>()
+  #upToDateAt = nowMs()
+  #isEnded = false
 
-  constructor(context: Context, restores: Restores, overflows: Overflows, counts: EpochCounts) {
-    this.#context = context
-    this.#restores = restores
-    this.#overflows = overflows
-    this.#counts = counts
+  constructor(parts: HandedOutParts) {
+    this.#parts = parts
+    this.#position = parts.position
+    this.#committed = parts.position
   }
 
   /** Numbers of the epochs, oldest first. */
@@ -51,40 +76,127 @@ export class HandedOut implements EpochKeeper {
     return [...this.#slots.keys()].map(({ id }) => id)
   }
 
+  /** The epochs that are not settled. */
+  get epochs(): SealedEpoch[] {
+    return [...this.#slots.keys()]
+  }
+
+  /** What the epochs that are not settled hold. */
+  contents(): SlotContent[] {
+    const { memory } = this.#parts.context
+    return [...this.#slots].map(([{ id }, slot]) =>
+      contentOf(memory, slot, readSealedSlot(memory, slot, id & EPOCH_MASK)),
+    )
+  }
+
+  /** The epoch up to which the reader has dealt with all; undefined while it is fresh. */
+  get position(): number | undefined {
+    return this.#parts.place?.isFresh === true ? undefined : this.#position
+  }
+
+  /** All epochs since this one are not dealt with; also while the reader is fresh. */
+  get begin(): number {
+    return this.#position + 1
+  }
+
+  /** nowMs() when all that was marked before was dealt with. While it is fresh: when it opened. */
+  get upToDateAt(): number {
+    return this.#upToDateAt
+  }
+
   /** An exact epoch without keys frees its slot at once. Throws if the slot is corrupt. */
   handOut({ id, slot, staged, sealMs, last }: Cut): SealedEpoch {
-    const { memory, outbox, listeners } = this.#context
-    const epoch = makeEpoch(memory, slot, id, staged, this, last)
-    this.#overflows.note(id, slot)
+    const { context, overflows, onEmpty, place } = this.#parts
+    const { memory, listeners } = context
+    const since = this.position
+    const wanted = place?.wanted
+    const epoch = makeEpoch({ memory, slot, id, staged, keeper: this, last, since, wanted })
+    overflows.note(id, slot)
     const { size, exact } = epoch
     listeners.tell('epoch', { id, size, exact, sealMs })
-    if (exact && size === 0) freeSlot(outbox, slot)
-    else this.#slots.set(epoch, slot)
+    const cutAt = nowMs() - sealMs
+    if (exact && size === 0) {
+      this.#free(slot, last)
+      if (this.#slots.size > 0) return epoch
+      this.#upToDateAt = cutAt
+      if (wanted === undefined) onEmpty(since!, id)
+    } else {
+      this.#slots.set(epoch, slot)
+      this.#cutAt.set(epoch, cutAt)
+    }
     return epoch
   }
 
   commit(epoch: SealedEpoch): void {
+    const { context, counts } = this.#parts
     const slot = this.#slots.get(epoch)
-    this.#counts.committed++
+    counts.committed++
     if (slot === undefined) return
     this.#slots.delete(epoch)
-    freeSlot(this.#context.outbox, slot)
-    this.#context.poke()
+    this.#committed = Math.max(this.#committed, epoch.id)
+    this.#move()
+    this.#upToDateAt = Math.max(this.#upToDateAt, this.#cutAt.get(epoch) ?? 0)
+    this.#cutAt.delete(epoch)
+    this.#free(slot, epoch.last)
+    this.#mayEnd()
+    context.poke()
   }
 
   restore(epoch: SealedEpoch): Promise<void> {
-    const { outbox, lifecycle } = this.#context
+    const { context, counts, restores, place } = this.#parts
+    const { outbox, lifecycle } = context
     const slot = this.#slots.get(epoch)
     if (slot === undefined) {
-      this.#counts.restored++
+      counts.restored++
       return Promise.resolve() // exact and without keys: nothing to give back
     }
-    if (outbox.isClosing) throw cannotRestore(epoch)
+    if (outbox.isClosing && place?.isClosed !== true) throw cannotRestore(epoch)
     if (lifecycle.failure !== undefined) throw lifecycle.failure as Error
     this.#slots.delete(epoch)
-    this.#counts.restored++
-    const restored = this.#restores.request(slot, epoch.id)
-    restored.catch(() => this.#slots.set(epoch, slot)) // its keys are where they were
+    counts.restored++
+    if (place !== undefined) {
+      this.#cutAt.delete(epoch)
+      this.#move()
+      this.#mayEnd()
+      restorePlace(outbox, place)
+      context.poke()
+      return Promise.resolve()
+    }
+    const restored = restores.request(slot, epoch.id)
+    restored.then(
+      () => {
+        this.#cutAt.delete(epoch)
+        this.#move() // what it gives back is in a later epoch
+      },
+      () => this.#slots.set(epoch, slot), // its keys are where they were
+    )
     return restored
+  }
+
+  /** The reader takes no more epochs. */
+  end(): void {
+    this.#isEnded = true
+    this.#mayEnd()
+  }
+
+  #mayEnd(): void {
+    if (this.#isEnded && this.#slots.size === 0) this.#parts.onEnd(this)
+  }
+
+  /** The position never passes an epoch that is in hand. */
+  #move(): void {
+    if (this.unsettled.every((id) => id > this.#committed)) this.#position = this.#committed
+  }
+
+  #free(slot: number, last: boolean): void {
+    const { context, place } = this.#parts
+    if (place === undefined) freeSlot(context.outbox, slot)
+    else if (last) this.#settleLast(slot, place)
+    else commitPlace(context.outbox, place)
+  }
+
+  #settleLast(slot: number, place: Place): void {
+    place.isFresh = false
+    settleLast(this.#parts.context.outbox, slot)
   }
 }

@@ -1,8 +1,11 @@
 import { corruptCur } from '../errors.js'
 import {
+  DIRTY_WANTED,
   epochAt,
   FINISHED,
   HEAD,
+  JOB_EPOCH,
+  JOB_INDEX,
   LANE_ATTN,
   LANE_EVERYTHING,
   LANE_HARVESTED,
@@ -11,11 +14,18 @@ import {
   LANE_STAGED_END,
   laneAt,
   LISTENING,
+  PLAN_COUNTS,
+  planAt,
+  PLANS,
   type SharedWords,
+  SLOT_COUNT,
+  SLOT_FLAGS,
   SLOT_RESTORED,
   SLOT_STAMP,
+  SLOT_TEXT_END,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { storeChoice, storePlan } from '../memory/plan.js'
 import { stampOf } from '../memory/slot.js'
 import { push, settledTail } from '../ring/ring.js'
 import {
@@ -37,14 +47,19 @@ import {
   STOP,
   writerPayload,
 } from '../ring/token.js'
+import { newPlace, type Place, planCut, planLast } from './places.js'
+
+/** The caller's own: the object that waits for the outcome. */
+export interface Ticket {
+  /** The named consumer that a seal is for. */
+  readonly place?: Place | undefined
+}
 
 /**
  * The tracker thread's side of the protocol: the control tokens that go out in one order, and the
  * meaning of the aggregator's answers in shared memory. Only this thread sends SEAL, RESTORE, REAP,
  * EVERYTHING and STOP. These are plain functions over a plain record, so that the checker runs them
  * as they are. sender.ts adds the retries, pending/ the promises, control.ts the timers.
- *
- * A `ticket` is the caller's own: the object that waits for the outcome.
  */
 export interface Outbox {
   readonly memory: Memory
@@ -60,7 +75,11 @@ export interface Outbox {
   /** Control tokens that are not yet in the ring, oldest first. They never overtake each other. */
   readonly queue: Outgoing[]
   /** Tickets of the seals that wait for a free epoch slot, oldest first. */
-  readonly waiting: object[]
+  readonly waiting: Ticket[]
+  /** Of each named consumer. Without one, the tracker's own epochs take any slot. */
+  readonly places: Place[]
+  /** Of each choice of namespaces, the epoch up to which a plan may have named it. */
+  readonly chosenUntil: number[]
   /** Seals that are in the ring, oldest first. */
   readonly sealing: Sealing[]
   /** Restores that are not done. */
@@ -69,6 +88,8 @@ export interface Outbox {
   readonly reaping: Reaping[]
   /** Drains that have a position, lowest first. */
   readonly draining: Draining[]
+  /** The slots of last epochs that consumers were handed and have not settled. */
+  readonly lasts: number[]
   /** A slot that becomes free goes to no waiting seal any more. */
   isClosing: boolean
   /** STOP is queued, or in the ring: no token comes behind it. */
@@ -84,14 +105,20 @@ export interface Outgoing {
   readonly epoch: number
   readonly writer: number
   readonly generation: number
-  readonly ticket: object | undefined
+  /** Of an EVERYTHING: 0, or the number of a namespace + 1. */
+  readonly what: number
+  readonly ticket: Ticket | undefined
 }
 
-/** A seal in the ring: epoch `id` was open in `slot` before it. */
+/** A seal in the ring: it seals epoch `id` in slot `sealed`. What is handed out is in `slot`. */
 export interface Sealing {
-  readonly ticket: object
+  /** Undefined: no caller waits for it. */
+  readonly ticket: Ticket | undefined
   readonly id: number
+  readonly sealed: number
   readonly slot: number
+  /** Merges that the hand-out waits for. */
+  readonly own: number
   /** Keys that writers had staged and not published when it went in. */
   staged: number
   /** Its caller was aborted: the keys go back into the open epoch. */
@@ -138,41 +165,70 @@ export function openOutbox(memory: Memory, firstEpoch: number): Outbox {
     freeSlots,
     queue: [],
     waiting: [],
+    places: [],
+    chosenUntil: [],
     sealing: [],
     restoring: [],
     reaping: [],
     draining: [],
+    lasts: [],
     isClosing: false,
     isStopping: false,
   }
 }
 
 function outgoing(kind: ControlKind | typeof DRAIN, fields: Partial<Outgoing>): Outgoing {
-  return { kind, slot: 0, epoch: 0, writer: 0, generation: 0, ticket: undefined, ...fields }
+  return {
+    kind,
+    slot: 0,
+    epoch: 0,
+    writer: 0,
+    generation: 0,
+    what: 0,
+    ticket: undefined,
+    ...fields,
+  }
 }
 
 // ------------------------------------------------------------------------------- what is asked for
 
+/** Cuts in flight at once, so that a plan is not overwritten before it is carried out. */
+const CUTS_MAX = PLANS / 2
+
 /** Whether requestSeal() puts its SEAL into the queue at once. */
-export function canSealNow(o: Outbox): boolean {
-  return o.waiting.length === 0 && o.freeSlots.length > 0
+export function canSealNow(o: Outbox, place?: Place): boolean {
+  if (place === undefined) return o.waiting.length === 0 && o.freeSlots.length > 0
+  return isReady(o, place) && !o.waiting.some((ticket) => ticket.place === place)
+}
+
+/** Whether a consumer has settled its last epoch, and has no cut that is not yet answered. */
+function isReady(o: Outbox, place: Place): boolean {
+  const isIts = ({ ticket }: { ticket: Ticket | undefined }): boolean => ticket?.place === place
+  return place.held < 0 && !o.queue.some(isIts) && !o.sealing.some(isIts)
 }
 
 /** Seals the open epoch when a slot is free, in the order of the calls. */
-export function requestSeal(o: Outbox, ticket: object): void {
-  if (canSealNow(o)) o.queue.push(outgoing(SEAL, { slot: o.freeSlots.pop()!, ticket }))
-  else o.waiting.push(ticket)
+export function requestSeal(o: Outbox, ticket: Ticket): void {
+  if (!canSealNow(o, ticket.place)) o.waiting.push(ticket)
+  else queueSeal(o, ticket)
+}
+
+/** A named consumer's slots are found when the SEAL gets in, because others may cut before it. */
+function queueSeal(o: Outbox, ticket: Ticket): void {
+  const slot = ticket.place === undefined ? o.freeSlots.pop()! : -1
+  o.queue.push(outgoing(SEAL, { slot, ticket }))
 }
 
 /**
  * Makes the cut now. Returns false and leaves no trace if another token waits, if no epoch slot is
  * free, or if the ring is full.
  */
-export function trySeal(o: Outbox, ticket: object): boolean {
-  if (o.queue.length > 0 || o.isClosing || !canSealNow(o)) return false
-  requestSeal(o, ticket)
+export function trySeal(o: Outbox, ticket: Ticket): boolean {
+  if (o.queue.length > 0 || o.isClosing || !canSealNow(o, ticket.place)) return false
+  queueSeal(o, ticket)
   if (sendFirst(o)) return true
-  o.freeSlots.push(o.queue.pop()!.slot)
+  const { slot } = o.queue.pop()!
+  if (slot >= 0) o.freeSlots.push(slot)
   return false
 }
 
@@ -186,7 +242,7 @@ export const TOO_LATE = 2
 export type Abandoned = typeof WITHDRAWN | typeof GIVEN_BACK | typeof TOO_LATE
 
 /** The caller of a seal was aborted. */
-export function abandonSeal(o: Outbox, ticket: object): Abandoned {
+export function abandonSeal(o: Outbox, ticket: Ticket): Abandoned {
   const waiting = o.waiting.indexOf(ticket)
   if (waiting >= 0) {
     o.waiting.splice(waiting, 1)
@@ -194,14 +250,17 @@ export function abandonSeal(o: Outbox, ticket: object): Abandoned {
   }
   const queued = o.queue.findIndex((each) => each.ticket === ticket)
   if (queued >= 0) {
-    freeSlot(o, o.queue.splice(queued, 1)[0].slot)
+    const { slot } = o.queue.splice(queued, 1)[0]
+    if (slot >= 0) freeSlot(o, slot)
+    else admitWaiting(o)
     return WITHDRAWN
   }
   if (o.isStopping) return TOO_LATE
   const sealing = o.sealing.find((each) => each.ticket === ticket)
   if (sealing !== undefined && !sealing.abandoned) {
     sealing.abandoned = true
-    requestRestore(o, sealing.slot, sealing.id, undefined)
+    if (ticket.place === undefined) requestRestore(o, sealing.slot, sealing.id, undefined)
+    else restorePlace(o, ticket.place)
   }
   return GIVEN_BACK
 }
@@ -218,8 +277,8 @@ export function requestRestore(
   o.queue.push(outgoing(RESTORE, { slot, epoch, ticket }))
 }
 
-export function requestEverything(o: Outbox): void {
-  o.queue.push(outgoing(EVERYTHING, {}))
+export function requestEverything(o: Outbox, namespace?: number): void {
+  o.queue.push(outgoing(EVERYTHING, { what: namespace === undefined ? 0 : namespace + 1 }))
 }
 
 export function requestDrain(o: Outbox, ticket: object): void {
@@ -259,10 +318,134 @@ export function requestStop(o: Outbox): void {
  * before all that is written into the slot later.
  */
 export function freeSlot(o: Outbox, slot: number): void {
-  Atomics.exchange(o.words, epochAt(o.memory.layout, slot) + SLOT_STAMP, 0)
-  const next = o.isClosing ? undefined : o.waiting.shift()
+  takeStampBack(o, slot)
+  const hasConsumers = o.memory.layout.maxConsumers > 0
+  const next = o.isClosing || hasConsumers ? undefined : o.waiting.shift()
   if (next === undefined) o.freeSlots.push(slot)
   else o.queue.push(outgoing(SEAL, { slot, ticket: next }))
+}
+
+function takeStampBack(o: Outbox, slot: number): void {
+  Atomics.exchange(o.words, epochAt(o.memory.layout, slot) + SLOT_STAMP, 0)
+}
+
+// ------------------------------------------------------------------------------- named consumers
+
+/**
+ * Opens a place. If `isCut`, makes a cut before, so that nothing older is in the place's range. If
+ * that can't be done now, and without `isCut`, the range begins with the open epoch: then it has
+ * some keys too many, and none too few.
+ */
+export function openPlace(
+  o: Outbox,
+  isFresh: boolean,
+  isCut = !isFresh,
+  namespaces?: readonly number[],
+): Place {
+  const choice = namespaces === undefined ? -1 : chooseNamespaces(o, namespaces)
+  const place = newPlace(isFresh, choice, namespaces)
+  if (isCut && o.queue.length === 0 && !o.isClosing) {
+    o.queue.push(outgoing(SEAL, { slot: -1 }))
+    if (!sendFirst(o)) o.queue.pop()
+  }
+  o.places.push(place)
+  return place
+}
+
+/**
+ * Stores the namespaces that a consumer wants, under a number that no plan names which is still to be
+ * carried out. There are more numbers than places and cuts in flight together.
+ */
+function chooseNamespaces(o: Outbox, namespaces: readonly number[]): number {
+  const isTaken = (choice: number): boolean => o.places.some((place) => place.choice === choice)
+  let choice = 0
+  while (isTaken(choice) || (o.chosenUntil[choice] ?? -Infinity) > o.epoch - CUTS_MAX - 2) choice++
+  storeChoice(o.words, choice, namespaces)
+  return choice
+}
+
+/** The consumer has dealt with what it holds. */
+export function commitPlace(o: Outbox, place: Place): void {
+  const { held } = place
+  place.held = -1
+  place.isFresh = false
+  if (held >= 0) freeSlot(o, held)
+  settled(o, place)
+}
+
+/**
+ * The consumer's next epoch has the keys of the one that it holds. From here on its slot may change,
+ * so readers lose it at once.
+ */
+export function restorePlace(o: Outbox, place: Place): void {
+  const { held } = place
+  place.held = -1
+  if (held < 0) return
+  if (place.isClosed) freeSlot(o, held)
+  else if (place.isFresh) {
+    freeSlot(o, held)
+    dropBacklog(o, place) // its next epoch says that everything has changed
+  } else {
+    takeStampBack(o, held)
+    if (place.backlog < 0) place.backlog = held
+    else place.older = held
+  }
+  settled(o, place)
+}
+
+/** Ends a place. What it holds stays readable until it is settled. */
+export function closePlace(o: Outbox, place: Place): void {
+  if (place.isClosed) return
+  place.isClosed = true
+  dropBacklog(o, place)
+  settled(o, place)
+}
+
+function dropBacklog(o: Outbox, place: Place): void {
+  const { backlog, older } = place
+  place.backlog = -1
+  place.older = -1
+  if (backlog >= 0) freeSlot(o, backlog)
+  if (older >= 0) freeSlot(o, older)
+}
+
+function settled(o: Outbox, place: Place): void {
+  if (place.isClosed && place.held < 0 && o.places.includes(place)) {
+    o.places.splice(o.places.indexOf(place), 1)
+    if (place.choice >= 0 && place.isPlanned) o.chosenUntil[place.choice] = o.epoch
+  }
+  admitWaiting(o)
+}
+
+/** Queues the seals of consumers that waited until theirs was settled. */
+function admitWaiting(o: Outbox): void {
+  if (o.isClosing) return
+  for (let i = 0; i < o.waiting.length; i++) {
+    const ticket = o.waiting[i]
+    if (ticket.place === undefined || !isReady(o, ticket.place)) continue
+    o.waiting.splice(i--, 1)
+    queueSeal(o, ticket)
+  }
+}
+
+/** The slot of a place's last epoch, once the aggregator has executed STOP. */
+export function lastSlotOf(o: Outbox, place: Place): number {
+  return place.backlog >= 0 ? place.backlog : o.openSlot
+}
+
+/** Takes the slot of a place's last epoch for its hand-out. Several places may have the same one. */
+export function takeLastOf(o: Outbox, place: Place): number {
+  const slot = lastSlotOf(o, place)
+  place.backlog = -1 // closing the place leaves the epoch readable
+  o.lasts.push(slot)
+  stamp(o, slot, o.epoch)
+  return slot
+}
+
+/** A consumer has dealt with its last epoch. No later epoch uses the slot. */
+export function settleLast(o: Outbox, slot: number): void {
+  o.lasts.splice(o.lasts.indexOf(slot), 1)
+  if (!o.lasts.includes(slot)) takeStampBack(o, slot)
 }
 
 // ----------------------------------------------------------------------------------- what goes out
@@ -273,23 +456,65 @@ export function freeSlot(o: Outbox, slot: number): void {
  */
 export function sendFirst(o: Outbox): boolean {
   const { memory } = o
-  const { kind, slot, epoch, writer, generation, ticket } = o.queue[0]
+  const { kind, slot, epoch, writer, generation, what, ticket } = o.queue[0]
   if (kind === DRAIN) {
     o.draining.push({ position: settledTail(memory), ticket: ticket! })
   } else if (kind === SEAL) {
-    if (!push(memory, controlToken(SEAL, epochPayload(slot, o.epoch + 1)))) return false
-    o.sealing.push({ ticket: ticket!, id: o.epoch, slot: o.openSlot, staged: 0, abandoned: false })
-    o.openSlot = slot
-    o.epoch++
+    if (!(slot < 0 ? sendPlanned(o, ticket) : sendSeal(o, slot, ticket, o.openSlot, 0)))
+      return false
   } else if (kind === RESTORE) {
     if (!push(memory, controlToken(RESTORE, epochPayload(slot, epoch)))) return false
   } else if (kind === REAP) {
     if (!push(memory, controlToken(REAP, writerPayload(writer, generation)))) return false
   } else {
     if (kind === STOP) refuseMarks(o)
-    if (!push(memory, controlToken(kind, 0))) return false
+    const isPlanned = kind === STOP && memory.layout.maxConsumers > 0
+    const plan = isPlanned ? planLast(o.places, o.openSlot, o.freeSlots) : undefined
+    if (plan !== undefined) storePlan(o.words, o.epoch & EPOCH_MASK, plan)
+    if (!push(memory, controlToken(kind, what))) return false
+    for (const [place, backlog] of plan?.backlogs ?? []) place.backlog = backlog
   }
   o.queue.shift()
+  return true
+}
+
+function sendSeal(
+  o: Outbox,
+  open: number,
+  ticket: Ticket | undefined,
+  promised: number,
+  own: number,
+): boolean {
+  if (!push(o.memory, controlToken(SEAL, epochPayload(open, o.epoch + 1)))) return false
+  const abandoned = ticket === undefined
+  const sealed = o.openSlot
+  o.sealing.push({ ticket, id: o.epoch, sealed, slot: promised, own, staged: 0, abandoned })
+  o.openSlot = open
+  o.epoch++
+  return true
+}
+
+/** Sends a SEAL with the plan for the epoch that it seals. */
+function sendPlanned(o: Outbox, ticket: Ticket | undefined): boolean {
+  if (o.sealing.length >= CUTS_MAX) return false
+  const place = ticket?.place
+  const plan = planCut(o.places, o.openSlot, o.freeSlots, place)
+  if (plan === undefined) return false
+  const id = o.epoch
+  storePlan(o.words, id & EPOCH_MASK, plan)
+  if (!sendSeal(o, plan.open, ticket, plan.promised, plan.own)) return false
+  if (place !== undefined) {
+    place.held = plan.promised
+    place.begun = id
+    place.backlog = -1
+    place.older = -1
+  }
+  for (const [other, backlog] of plan.backlogs) {
+    if (other.backlog < 0) other.begun = id
+    other.backlog = backlog
+  }
+  for (const each of o.places) each.isPlanned = true
+  o.freeSlots.splice(0, o.freeSlots.length, ...plan.free)
   return true
 }
 
@@ -381,13 +606,24 @@ export function takeSealed(o: Outbox): Sealing | undefined {
   const cur = readCur(o.words)
   if (
     cur !== curWord(o.epoch, o.openSlot) &&
-    !o.sealing.some(({ id, slot }) => cur === curWord(id, slot))
+    !o.sealing.some(({ id, sealed }) => cur === curWord(id, sealed))
   )
     throw corruptCur(cur)
   if (epochDistance(epochOfCur(cur), (o.sealing[0].id + 1) & EPOCH_MASK) < 0) return undefined
+  if (o.memory.layout.maxConsumers > 0 && !isMerged(o, o.sealing[0])) return undefined
   const sealing = o.sealing.shift()!
-  if (!sealing.abandoned) stamp(o, sealing.slot, sealing.id)
+  if (sealing.abandoned) admitWaiting(o)
+  else stamp(o, sealing.slot, sealing.id)
   return sealing
+}
+
+/** Whether the merges are made that a cut's hand-out waits for. */
+function isMerged(o: Outbox, { id, own }: Sealing): boolean {
+  const { words } = o
+  const job = Atomics.load(words, JOB_EPOCH)
+  if (job === 0) return false
+  const beyond = epochDistance(job - 1, id & EPOCH_MASK)
+  return beyond > 0 || (beyond === 0 && Atomics.load(words, JOB_INDEX) >= own)
 }
 
 /** From here on other threads may read the epoch that is sealed in the slot. */
@@ -436,6 +672,58 @@ export function takeDrained(o: Outbox): Draining | undefined {
   return distance(Atomics.load(words, HEAD), o.draining[0].position) >= 0
     ? o.draining.shift()
     : undefined
+}
+
+/**
+ * Asks the aggregator to signal when the open epoch begins to have something, then looks whether
+ * there is something already. In this order, because a key that comes between the two is either
+ * seen or told (Dekker's handshake).
+ */
+export function wantDirty(o: Outbox, place?: Place): boolean {
+  Atomics.store(o.words, DIRTY_WANTED, 1)
+  return isDirty(o, place)
+}
+
+/** No loop sleeps any more, so the aggregator need not tell. */
+export function forgetDirty(o: Outbox): void {
+  Atomics.store(o.words, DIRTY_WANTED, 0)
+}
+
+/**
+ * Whether a cut would give something, or STOP is near. Without a place: a cut by the tracker's own
+ * reader. False while the aggregator still has cuts before it: its signal follows.
+ */
+export function isDirty(o: Outbox, place?: Place): boolean {
+  if (o.isClosing) return true
+  if (place !== undefined && (place.isFresh || isBacklogDirty(o, place))) return true
+  // Before the cut is executed, the slot holds what an earlier epoch left there.
+  return readCur(o.words) === curWord(o.epoch, o.openSlot) && hasAny(o, o.openSlot)
+}
+
+/** A backlog only gains keys, so it can be read while more is merged into it. */
+function isBacklogDirty(o: Outbox, { backlog, older, begun }: Place): boolean {
+  if (backlog < 0 || lastMerged(o) < begun) return false
+  return hasAny(o, backlog) || (older >= 0 && hasAny(o, older))
+}
+
+function hasAny(o: Outbox, slot: number): boolean {
+  const { words } = o
+  const at = epochAt(o.memory.layout, slot)
+  return (
+    Atomics.load(words, at + SLOT_COUNT) !== 0 ||
+    Atomics.load(words, at + SLOT_TEXT_END) !== 0 ||
+    Atomics.load(words, at + SLOT_FLAGS) !== 0
+  )
+}
+
+/** The last epoch that is sealed and merged wherever its plan says; or one before it. */
+export function lastMerged(o: Outbox): number {
+  const { words } = o
+  const job = Atomics.load(words, JOB_EPOCH)
+  if (job === 0) return -1
+  const id = o.epoch - epochDistance(o.epoch & EPOCH_MASK, job - 1)
+  const merges = words[planAt(id) + PLAN_COUNTS] & 0xff
+  return Atomics.load(words, JOB_INDEX) >= merges ? id : id - 1
 }
 
 /** Whether the aggregator has executed STOP. The open epoch is then the last one. */

@@ -1,6 +1,6 @@
 import { SEAL } from '../ring/token.js'
 import { setTimeout, unref } from '../timers.js'
-import { sendFirst, stagedKeys, trySeal } from './outbox.js'
+import { sendFirst, stagedKeys, type Ticket, trySeal } from './outbox.js'
 import type { Context } from './pending/kind.js'
 
 /** How soon a token that found the ring full is tried again. */
@@ -38,15 +38,20 @@ export class Sender {
     )
   }
 
-  /** Makes a cut now. If the cut would have to wait, returns false and changes nothing. */
-  trySeal(ticket: object): boolean {
+  /**
+   * Makes a cut now. If the cut would have to wait, returns false and changes nothing. For a named
+   * consumer, an aggregator on this very thread works only if the cut can't be made otherwise: it
+   * may have to merge epochs, and the caller may hold a lock.
+   */
+  trySeal(ticket: Ticket): boolean {
     const { outbox, lifecycle } = this.#context
     if (lifecycle.failure !== undefined) return false
-    this.flush()
+    if (ticket.place === undefined) this.flush()
     let isMade: boolean
     try {
       isMade = trySeal(outbox, ticket)
       if (!isMade) {
+        if (ticket.place !== undefined) this.flush()
         this.onPush()
         isMade = trySeal(outbox, ticket)
       }

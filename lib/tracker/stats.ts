@@ -24,6 +24,7 @@ import type { Memory } from '../memory/memory.js'
 import { readTotal } from '../memory/total.js'
 import type { MemoryFootprint } from '../options.js'
 import { distance, isOwned } from '../ring/token.js'
+import type { ConsumerLag } from './lag.js'
 
 /**
  * Tells what one writer has done, by its number: all the threads that had this number since the
@@ -117,6 +118,11 @@ export interface TrackerStats {
     /** The longest. */
     max: number
   }
+  /** The named consumers that are open, and how far each is behind: see {@link Consumer.lag}. */
+  consumers: ({
+    /** The name that it was opened with. */
+    name: string
+  } & ConsumerLag)[]
   /** Every writer that was opened, by number. */
   writers: WriterStats[]
   /** Bytes of shared memory reserved. */

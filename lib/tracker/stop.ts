@@ -4,7 +4,7 @@ import { FAILED } from '../memory/map.js'
 import { nowMs, setTimeout } from '../timers.js'
 import { forgetStopped, publishOwn } from '../writer/lanes.js'
 import type { Control } from './control.js'
-import type { HandedOut } from './handed-out.js'
+import type { Cut } from './handed-out.js'
 import type { Takeover } from './takeover.js'
 
 const GRACE_POLL_MS = 1
@@ -18,13 +18,13 @@ const STORE_MS = 1
  * Seals the last epoch: writers publish, marks are refused, STOP goes in. Each step moves the
  * tracker's phase (lifecycle.ts).
  *
- * @param epochs - of the reader that gets the last one
+ * @param handOut - hands the last epoch out
  * @param graceMs - the time for writers to publish
  */
 export async function sealLastEpoch(
   control: Control,
   takeover: Takeover,
-  epochs: HandedOut,
+  handOut: (last: Cut) => SealedEpoch,
   graceMs: number,
 ): Promise<SealedEpoch> {
   const { words } = control.memory
@@ -42,7 +42,7 @@ export async function sealLastEpoch(
     await untilPublished(control, takeover, startedAt + graceMs)
     if (Atomics.load(words, FAILED) !== 0) throw cannotContinue(words)
     lifecycle.beginLastEpoch()
-    const last = control.lastSeal.request(startedAt, epochs)
+    const last = control.lastSeal.request(startedAt, handOut)
     takeover.ifAlone()
     return await last
   } catch (reason) {

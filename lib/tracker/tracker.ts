@@ -1,11 +1,19 @@
-import { BY_LIBRARY, checkByLibrary, checkWhole } from '../check.js'
+import {
+  BY_LIBRARY,
+  bytesOf,
+  checkByLibrary,
+  checkWhole,
+  typedArrayName,
+  viewLength,
+} from '../check.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
-import { outOfRange } from '../errors.js'
+import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
 import type { Key, KeyOf } from '../keys.js'
 import { TRACKER_THREAD } from '../memory/map.js'
 import { checkHost, createMemory, handleOf, type Memory } from '../memory/memory.js'
 import type { KeyKind } from '../memory/settings.js'
 import { TIMER_MS_MAX } from '../memory/settings.js'
+import { NAMESPACE_MAX } from '../memory/slot.js'
 import { threadIdFor } from '../memory/thread.js'
 import {
   memoryFootprint,
@@ -30,11 +38,15 @@ import {
   type EpochsOptions,
   type StopOptions,
 } from './call-options.js'
+import type { Consumer } from './consumer.js'
+import { type ConsumerOptions, Consumers } from './consumers.js'
 import { Control } from './control.js'
 import { dump } from './dump.js'
 import type { EpochReader } from './epoch-reader.js'
 import { Listeners, type TrackerEvents } from './events.js'
+import type { Cut } from './handed-out.js'
 import { Reader } from './reader.js'
+import { decodeState, encodeState } from './saved.js'
 import { readShared, type TrackerStats } from './stats.js'
 import { sealLastEpoch } from './stop.js'
 import { Takeover } from './takeover.js'
@@ -76,6 +88,7 @@ export class DirtyTracker<K extends Key = Key>
   readonly #listeners = new Listeners()
   readonly #control: Control
   readonly #reader: Reader
+  readonly #consumers: Consumers
   readonly #host: AggregatorHost
   readonly #takeover: Takeover
   readonly #watch: Watch
@@ -107,7 +120,11 @@ export class DirtyTracker<K extends Key = Key>
     this.handle = handleOf(memory) as unknown as TrackerHandle
     this.#memory = memory
     this.#control = new Control(memory, this.#listeners, start.epoch)
-    this.#reader = new Reader(this.#control)
+    this.#reader = new Reader(
+      this.#control,
+      this.#control.openHandedOut(start.epoch === undefined ? -1 : start.epoch - 1),
+    )
+    this.#consumers = new Consumers(this.#control, options.maxConsumers)
     this.#watch = new Watch(memory, this.#control, this.#listeners)
     this.#host = new AggregatorHost(memory, options.aggregator)
     this.#takeover = new Takeover(this.#control, this.#host)
@@ -149,10 +166,19 @@ export class DirtyTracker<K extends Key = Key>
     options: TrackerOptions,
     start: Start,
   ): Promise<DirtyTracker<K>> {
-    const tracker = new DirtyTracker<K>(BY_LIBRARY, resolveOptions(options), start)
+    const resolved = resolveOptions(options)
+    const resume = checkResume(options.resume)
+    const tracker = new DirtyTracker<K>(BY_LIBRARY, resolved, start)
+    if (resume !== undefined) tracker.#resume(resume)
     await tracker.#host.start()
     tracker.#workers.watchAll()
     return tracker
+  }
+
+  #resume(bytes: Uint8Array): void {
+    const state = decodeState(bytes)
+    if (typeof state !== 'string') this.#consumers.resume(state)
+    else watching.warn(`options.resume: the bytes ${state}. Each consumer is fresh`)
   }
 
   /** Number of the open epoch; the first is 0. */
@@ -267,7 +293,8 @@ export class DirtyTracker<K extends Key = Key>
    * late. `onBusy` says what to do when no epoch slot is free
    * @returns a promise of the sealed epoch, for `commit()` or `restore()`
    * @throws (rejects with) `signal.reason` if aborted; `ERR_DIRTYRING_NO_EPOCH_SLOT` if no slot is
-   * free and `onBusy` is 'reject'; `ERR_DIRTYRING_BUSY` while an epochs() loop runs;
+   * free and `onBusy` is 'reject'; `ERR_DIRTYRING_BUSY` while an epochs() loop runs, and with
+   * `maxConsumers` above 0, because then consumer() gives the readers;
    * `ERR_DIRTYRING_STOPPED` after stop(); `ERR_DIRTYRING_AGGREGATOR_FAILED` or
    * `ERR_DIRTYRING_CORRUPT` if the aggregator cannot continue; TypeError and RangeError if an
    * option is not allowed
@@ -286,6 +313,7 @@ export class DirtyTracker<K extends Key = Key>
    * ```
    */
   async advanceEpoch(options: AdvanceOptions = {}): Promise<SealedEpoch<K>> {
+    this.#consumers.checkNone()
     return this.#reader.advanceEpoch(options) as Promise<SealedEpoch<K>>
   }
 
@@ -319,6 +347,7 @@ export class DirtyTracker<K extends Key = Key>
    * ```
    */
   tryAdvanceEpoch(): Promise<SealedEpoch<K>> | undefined {
+    this.#consumers.checkNone()
     return this.#reader.tryAdvanceEpoch() as Promise<SealedEpoch<K>> | undefined
   }
 
@@ -346,6 +375,7 @@ export class DirtyTracker<K extends Key = Key>
     use: (epoch: SealedEpoch<K>) => T | PromiseLike<T>,
     options: AdvanceOptions = {},
   ): Promise<T> {
+    this.#consumers.checkNone()
     return this.#reader.consume(use as (epoch: SealedEpoch) => T | PromiseLike<T>, options)
   }
 
@@ -358,6 +388,14 @@ export class DirtyTracker<K extends Key = Key>
    * (`epoch.last`), also when it is empty or not exact, so that one loop deals with every key.
    * stop() does not wait for the body, and the body may await stop(). With `stop({ consume })` the
    * loop ends without the last epoch.
+   *
+   * With `whenDirty` the loop makes no cut while nothing is marked. The first key that is published
+   * after a cut wakes it. Then it waits `everyMs`, so that marks gather, and cuts. A key that is
+   * only staged does not wake it: the writer's `flushIntervalMs` publishes it. If a key comes while
+   * the body runs, the next cut comes `everyMs` after the last one, or at once if the body took
+   * longer. While the loop sleeps, the tracker's thread wakes once a second. The aggregator sleeps
+   * in pieces of up to 100 ms, as it does without a loop. On a host without `Atomics.waitAsync` the
+   * tracker's thread looks every 50 ms.
    *
    * A running loop owns the epochs, from its first next() until it ends: by return, throw, abort,
    * or with the last epoch. Meanwhile advanceEpoch(), tryAdvanceEpoch(), consume() and a second
@@ -382,7 +420,48 @@ export class DirtyTracker<K extends Key = Key>
    * ```
    */
   epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch<K>> {
+    this.#consumers.checkNone()
     return this.#reader.epochs(options) as AsyncIterableIterator<SealedEpoch<K>>
+  }
+
+  /**
+   * Opens a named consumer, which reads epochs at its own pace. `maxConsumers` says how many may be
+   * open at once.
+   *
+   * With `since`, the clock that it has stored with its data, it goes on where it was. Without one,
+   * or with a clock that can't be served (of another tracker, too old, or any other text), it is
+   * fresh: its first epoch has the reason 'fresh' and `exact: false`. With `from: 'now'` it begins
+   * here: open it inside the store's write lock, where the full copy is made. The call makes a cut
+   * then, as tryAdvanceEpoch() does. If the ring has no room for that, the consumer gets some keys
+   * that were marked before.
+   *
+   * @param name - 1 to 128 characters; no open consumer has it
+   * @param options - see {@link ConsumerOptions}
+   * @returns the consumer
+   * @throws `ERR_DIRTYRING_CONSUMER_TAKEN` if an open consumer has the name,
+   * `ERR_DIRTYRING_NO_CONSUMER_SLOT` if `maxConsumers` consumers are open,
+   * `ERR_DIRTYRING_STOPPED` after stop(), the error that the tracker cannot recover from, TypeError
+   * and RangeError if an argument is not allowed
+   *
+   * @example
+   * ```js
+   * import { DirtyTracker } from 'dirtyring'
+   *
+   * const db = new Map() // your database
+   * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
+   * const rows = tracker.consumer('rows', { since: db.get('clock') })
+   * tracker.openWriter().mark(42)
+   * for (let i = 0; i < 2; i++) {
+   *   await rows.consume((epoch) => {
+   *     console.log(epoch.reason, epoch.has(42)) // fresh true | undefined false
+   *     db.set('clock', epoch.clock) // in the transaction that saves the rows
+   *   })
+   * }
+   * await tracker.stop()
+   * ```
+   */
+  consumer(name: string, options: ConsumerOptions = {}): Consumer<K> {
+    return this.#consumers.open(name, options) as unknown as Consumer<K>
   }
 
   /**
@@ -446,7 +525,10 @@ export class DirtyTracker<K extends Key = Key>
    * says `exact: false`, reason 'everything'. Calls keep their order: an `advanceEpoch()` after it
    * has it. It cannot be refused.
    *
-   * @throws `ERR_DIRTYRING_STOPPED` after stop(), and the error that the tracker cannot recover
+   * @param namespace - only the pairs with this high half have changed: 0 to 2^22 - 1. Text keys and
+   * ids below 2^32 are in namespace 0. An epoch keeps 24 of them apart; with one more, everything
+   * has changed
+   * @throws TypeError and RangeError for another namespace; `ERR_DIRTYRING_STOPPED` after stop(), and the error that the tracker cannot recover
    * from
    *
    * @example
@@ -455,9 +537,10 @@ export class DirtyTracker<K extends Key = Key>
    * await tracker.consume(({ exact, reason }) => console.log(exact, reason)) // false everything
    * ```
    */
-  markEverything(): void {
+  markEverything(namespace?: number): void {
     this.#control.lifecycle.checkRunning()
-    this.#control.markEverything()
+    if (namespace !== undefined) checkWhole('namespace', namespace, 0, NAMESPACE_MAX)
+    this.#control.markEverything(namespace)
   }
 
   /**
@@ -475,6 +558,7 @@ export class DirtyTracker<K extends Key = Key>
       ...overflows.open,
       unsettled,
       sealMs: advances.sealTimes.summary(),
+      consumers: this.#consumers.lags,
       bytes: memoryFootprint(this.options),
     }
   }
@@ -506,7 +590,11 @@ export class DirtyTracker<K extends Key = Key>
    * ```
    */
   dump(): string {
-    return dump(this.#memory)
+    const consumers = this.#consumers.lags.map(
+      ({ name, keys, epochs, precision }) =>
+        `consumer    ${JSON.stringify(name)}: ${keys} keys of ${epochs} epochs wait, ${precision}`,
+    )
+    return [dump(this.#memory), ...consumers].join('\n')
   }
 
   /**
@@ -571,6 +659,10 @@ export class DirtyTracker<K extends Key = Key>
    *   the loop ends before it got the epoch, the copy's `commit()` settles it.
    * - Else the caller.
    *
+   * With named consumers each of them has a last epoch of its own, with the same owners: `consume`,
+   * its running loop, or the caller of its next advanceEpoch(). The caller of stop() then gets an
+   * epoch that has no keys and is settled.
+   *
    * A second stop() is the first. `consume` of a later call is called if the epoch is not settled
    * yet.
    *
@@ -595,14 +687,19 @@ export class DirtyTracker<K extends Key = Key>
    */
   async stop(options: StopOptions = {}): Promise<SealedEpoch<K>> {
     const { graceMs, consume } = checkStop(options)
-    const last = this.#reader.stop(consume, () => this.#sealLast(graceMs))
+    const { epochsInHand } = this.#reader
+    const last =
+      this.options.maxConsumers > 0
+        ? this.#consumers.stop(consume, (handOut) => this.#sealLast(graceMs, handOut))
+        : this.#reader.stop(consume, () =>
+            this.#sealLast(graceMs, (cut) => epochsInHand.handOut(cut)),
+          )
     return last as Promise<SealedEpoch<K>>
   }
 
-  async #sealLast(graceMs: number): Promise<SealedEpoch> {
+  async #sealLast(graceMs: number, handOut: (last: Cut) => SealedEpoch): Promise<SealedEpoch> {
     try {
-      const { epochsInHand } = this.#reader
-      return await sealLastEpoch(this.#control, this.#takeover, epochsInHand, graceMs)
+      return await sealLastEpoch(this.#control, this.#takeover, handOut, graceMs)
     } finally {
       this.#workers.end()
       this.#watch.end()
@@ -612,12 +709,67 @@ export class DirtyTracker<K extends Key = Key>
   }
 
   /**
+   * After stop(): what the named consumers have not dealt with, and where they stand, for the option
+   * `resume` of the next tracker. In Node, `saveState()` and `loadState()` of 'dirtyring/node' keep
+   * it in a file.
+   *
+   * Resume from the same bytes once only. A consumer of the next tracker goes on if it is opened
+   * with the clock that it stored. Otherwise it is fresh.
+   *
+   * @returns bytes, a few more than the keys have
+   * @throws `ERR_DIRTYRING_BUSY` before stop() has resolved
+   *
+   * @example
+   * ```js
+   * import { DirtyTracker } from 'dirtyring'
+   *
+   * const options = { maxConsumers: 1 }
+   * const tracker = await DirtyTracker.create(options)
+   * const { clock } = tracker.consumer('index', { from: 'now' }) // stored with the index
+   * tracker.openWriter().mark('/users/7')
+   * await tracker.stop()
+   *
+   * const next = await DirtyTracker.create({ ...options, resume: tracker.save() })
+   * const index = next.consumer('index', { since: clock })
+   * await index.consume((epoch) => console.log(...epoch)) // /users/7
+   * await next.stop()
+   * ```
+   */
+  save(): Uint8Array {
+    if (this.#control.lifecycle.phase === 'stopped') return encodeState(this.#consumers.save())
+    throw new DirtyRingError(
+      'ERR_DIRTYRING_BUSY',
+      'the tracker runs: await tracker.stop() before tracker.save()',
+    )
+  }
+
+  /**
+   * Drops a consumer that was resumed, and that the program does not open any more. Until then it
+   * counts for `maxConsumers`, and its backlog is kept.
+   *
+   * @param name - the consumer's name
+   * @returns false if no consumer of that name waits to be opened
+   * @throws TypeError if `name` is not allowed
+   */
+  forget(name: string): boolean {
+    return this.#consumers.forget(name)
+  }
+
+  /**
    * Calls stop(). A process warning says so if the last epoch has keys that no owner deals with:
    * stop() was not called before, and no epochs() loop runs.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     const wasStopCalled = this.#control.lifecycle.isStopCalled
     const last = await this.stop()
+    const { names, keys } = this.#consumers.left
+    if (!wasStopCalled && names.length > 0) {
+      const which = names.map((name) => JSON.stringify(name)).join(', ')
+      watching.warn(
+        `a tracker was disposed of with ${keys} keys in the last epochs of consumers ${which}. ` +
+          'Call stop() before, and settle them',
+      )
+    }
     const hasOwner = wasStopCalled || this.#reader.last.owner !== undefined
     if (hasOwner || (last.exact && last.size === 0)) return
     watching.warn(
@@ -637,4 +789,12 @@ export class DirtyTracker<K extends Key = Key>
     ]
     return `DirtyTracker { ${parts.join(', ')} }`
   }
+}
+
+function checkResume(resume: unknown): Uint8Array | undefined {
+  if (resume === undefined) return undefined
+  if (typedArrayName(resume) === 'Uint8Array')
+    return bytesOf(resume, viewLength(resume, 'options.resume'))
+  const advice = 'Pass what tracker.save() returned, or undefined at the first start.'
+  throw invalidArg('options.resume', 'a Uint8Array, or undefined', resume, advice)
 }

@@ -59,7 +59,7 @@ export function publishOwn(memory: Memory): boolean {
   let isAll = true
   for (const lane of openLanes) {
     if (
-      (lane.end === lane.published && !lane.everything) ||
+      (lane.end === lane.published && lane.everything === 0) ||
       !sameMemory(lane.memory, memory) ||
       publish(lane)
     )

@@ -31,9 +31,11 @@ import {
 } from '../keys.js'
 import { LANE_REJECTED } from '../memory/map.js'
 import type { KeyKind } from '../memory/settings.js'
+import { NAMESPACE_MAX } from '../memory/slot.js'
 import { addTotal } from '../memory/total.js'
 import { hostsAny, pumpHosted } from '../ring/hosted.js'
 import {
+  ALL,
   beginBatch,
   endBatch,
   isStopped,
@@ -405,6 +407,11 @@ export class Writer implements Markable, Disposable {
    * says `exact: false`, reason 'everything'. The call needs no room, so it cannot be refused: a
    * full ring delays it, a batch() takes it along, and so does a harvest.
    *
+   * @param namespace - Only the pairs with this high half have changed: 0 to 2^22-1. Text keys and
+   * ids below 2^32 are in namespace 0. An epoch keeps 24 of them apart; with one more, everything
+   * has changed.
+   * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE` for
+   * another namespace.
    * @throws DirtyRingError `ERR_DIRTYRING_CLOSED`, `ERR_DIRTYRING_STOPPED`,
    * `ERR_DIRTYRING_CORRUPT`.
    *
@@ -412,13 +419,19 @@ export class Writer implements Markable, Disposable {
    * ```js
    * writer.markEverything()
    * await tracker.consume((epoch) => console.log(epoch.exact, epoch.reason)) // false everything
+   * writer.markEverything(2)
+   * await tracker.consume((epoch) => {
+   *   console.log(epoch.everythingIn, epoch.hasPair(7, 2), epoch.hasPair(7, 3)) // [ 2 ] true false
+   * })
    * ```
    */
-  markEverything(): void {
+  markEverything(namespace?: number): void {
     const lane = this.#lane
     this.#check()
-    if (!markEverything(lane)) throw stoppedError(lane)
-    if (lane.everything && !lane.batching && hostsAny()) {
+    if (namespace !== undefined) checkWhole('namespace', namespace, 0, NAMESPACE_MAX)
+    if (!markEverything(lane, namespace === undefined ? ALL : namespace + 2))
+      throw stoppedError(lane)
+    if (lane.everything !== 0 && !lane.batching && hostsAny()) {
       pumpHosted()
       publish(lane)
     }

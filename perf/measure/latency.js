@@ -5,7 +5,7 @@
  * row take, beside the same eight calls of an empty function, in the same thread, paced alike; and,
  * with `visible`, how long it is from a mark until its key is in the set, when the writer publishes
  * after `flushIntervalMs` at the latest. Tables grow under way, at 1 million distinct keys to their
- * full size.
+ * full size. With `consumers`, so many named consumers cut in turn.
  */
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { DirtyTracker, openWriter } from '../../dist/index.js'
@@ -36,9 +36,17 @@ if (isMainThread) {
     visible: false,
     floor: false,
     seconds: 3,
+    maxKeysPerEpoch: 2 ** 22,
+    consumers: 0,
     ...args,
   }
-  const tracker = await DirtyTracker.create({ maxKeysPerEpoch: 2 ** 22, batchSize: load.batchSize })
+  const { maxKeysPerEpoch, batchSize, consumers: maxConsumers } = load
+  const tracker = await DirtyTracker.create({ maxKeysPerEpoch, batchSize, maxConsumers })
+  const readers = Array.from({ length: maxConsumers }, (_, i) =>
+    tracker.consumer(`consumer ${i}`, { from: 'now' }),
+  )
+  if (maxConsumers === 0) readers.push(tracker)
+  let turn = 0
   const worker = startThread(import.meta.url, { ...load, handle: tracker.handle })
   const cuts = new Histogram()
   const echo = load.floor ? echoWorker() : undefined
@@ -50,7 +58,9 @@ if (isMainThread) {
     await sleep(load.everyMs)
     const began = performance.now()
     echo?.postMessage('there')
-    const epoch = await (echo === undefined ? tracker.advanceEpoch() : message(echo))
+    const epoch = await (echo === undefined
+      ? readers[turn++ % readers.length].advanceEpoch()
+      : message(echo))
     if (isTimed) cuts.add((performance.now() - began) * 1000)
     if (echo === undefined) epoch.commit()
   }

@@ -6,6 +6,7 @@
 import { costs, grouped, median, show } from '../harness/tables.js'
 import { nameOf, TEXTS } from '../harness/texts.js'
 import { cache } from './cache.js'
+import { consumers, merges } from './consumers.js'
 import { bursts, workloads } from './loads.js'
 import { batch, pipeline, ring, SIZES, skew, strings, topologies } from './throughput.js'
 import { tune } from './tune.js'
@@ -26,9 +27,12 @@ export const questions = {
   read,
   set,
   kernel,
+  filter,
   cycle,
   latency,
   seal,
+  consumers,
+  merges,
   bursts,
   workloads,
   faults,
@@ -158,6 +162,37 @@ function kernel({ repeat, few, slow }) {
     notes: [
       'Where a busy neighbour halves both, the two processors are two halves of one core: the pipeline cannot be faster than half of either.',
     ],
+  }
+}
+
+/** How often is has() of a superset wrong, and what does the filter cost? */
+function filter({ repeat, few, slow }) {
+  const sizes = few([4e6, 8e6, 10.7e6, 12.8e6, 16e6, 21e6, 32e6])
+  const variants = sizes.flatMap((keys) => [true, false].map((native) => ({ keys, native })))
+  const runs = repeat('measure/filter.js', variants, slow)
+  const percent = (part) => 100 * part
+  return {
+    title: 'The filter of an epoch that overflows: 16 MiB, as of 1,048,576 keys exactly',
+    rows: variants.map(({ keys, native }, i) => ({
+      'M keys': keys / 1e6,
+      kernel: native ? 'WebAssembly' : 'TypeScript',
+      'bits set, %': show(runs[i], ({ bitsSet }) => percent(bitsSet)),
+      'has() wrong, %': show(runs[i], ({ wrong }) => percent(wrong), 4),
+      'as the fill says': show(runs[i], ({ said }) => percent(said), 4),
+      'ns a new key': show(runs[i], ({ insert }) => insert),
+      'ns a has()': show(runs[i], ({ has }) => has),
+      'ms to unite two': show(runs[i], ({ uniteMs }) => uniteMs),
+      'ms to count': show(runs[i], ({ countMs }) => countMs),
+    })),
+    printed: [
+      'M keys',
+      'kernel',
+      'has() wrong, %',
+      'as the fill says',
+      'ns a new key',
+      'ms to unite two',
+    ],
+    notes: ['Numbers in a row go in; has() asks for pairs of another high half.'],
   }
 }
 
@@ -363,12 +398,19 @@ function garbage({ measure, few }) {
 
 /** What does a tracker cost that has nothing to do? */
 function idle({ measure }) {
-  const rows = [true, false].map((floor) => {
-    const { share, rounds } = measure('measure/idle.js', { floor })
+  const kinds = {
+    'a process without one': { floor: true },
+    'an idle tracker': { floor: false },
+    'with a loop of epochs({ everyMs: 50 })': { floor: false, loop: 'cuts' },
+    'with a loop of epochs({ everyMs: 50, whenDirty: true })': { floor: false, loop: 'sleeps' },
+  }
+  const rows = Object.entries(kinds).map(([what, kind]) => {
+    const { share, rounds, tokens } = measure('measure/idle.js', kind)
     return {
-      what: floor ? 'a process without one' : 'an idle tracker',
+      what,
       '% of a core': (share * 100).toFixed(3),
       'rounds a second': rounds === undefined ? '' : rounds.toFixed(1),
+      'tokens a second': tokens === undefined ? '' : tokens.toFixed(1),
     }
   })
   return { title: 'An idle tracker, 5 s', rows }

@@ -158,6 +158,9 @@ class RealWorld {
 
   checkEpoch() {}
 
+  /** No epoch of these scenarios is a superset. */
+  *checkFilter() {}
+
   *open() {
     const lane = this.opened ?? (yield* openLane())
     this.opened = undefined

@@ -15,10 +15,16 @@ const SMALL = {
   laneTextBytes: 64,
   maxStringsPerEpoch: 0,
   maxStringBytesPerEpoch: 64,
+  maxConsumers: 0,
   batchSize: 64,
   flushIntervalMs: 0,
   onFull: 'wait',
   maxWaitMs: 1000,
+}
+
+/** A scenario with consumers has as many epoch slots as create() gives it. */
+function forConsumers({ consumers = 0 }) {
+  return consumers === 0 ? {} : { maxConsumers: consumers, epochSlots: 2 * consumers + 2 }
 }
 
 /**
@@ -34,7 +40,7 @@ export function setUp(core, scenario) {
     smallestTextTable,
     textStart = 0,
     ...settings
-  } = { ...SMALL, ...scenario.memory }
+  } = { ...SMALL, ...scenario.memory, ...forConsumers(scenario) }
   const made = core.createMemory(settings, core.secretsOf(7))
   const layout = {
     ...made.layout,
@@ -149,7 +155,14 @@ export function namer(core, { layout }) {
     'OWNER',
     'WAITERS',
     'LISTENING',
+    'DIRTY_WANTED',
     'SIGNAL',
+    'JOB_EPOCH',
+    'JOB_INDEX',
+    'JOB_KEYS',
+    'JOB_TEXTS',
+    'JOB_FILTER',
+    'JOB_FAILURES',
   )
   for (const name of names) if (core[name] !== undefined) control.set(core[name], name)
   const lane = new Map(
@@ -171,6 +184,10 @@ export function namer(core, { layout }) {
       'TEXT_GROWTH',
       'TEXT_COUNT',
       'TEXT_BYTES',
+      'FORM',
+      'FILL',
+      'EPOCH',
+      'DIRTY',
       'STAMP',
     ].map((name) => [core[`SLOT_${name}`], name]),
   )
@@ -211,6 +228,23 @@ export function textOf(name) {
   const source = new Int32Array(Math.ceil(name.length / 4))
   new Uint8Array(source.buffer).set([...name].map((char) => char.charCodeAt(0)))
   return { source, head: name.length << 1 }
+}
+
+/** The pair of a key, as a filter takes it. */
+export function pairOf(core, name) {
+  if (!name.startsWith("'")) {
+    const [lo, hi = 0] = name.split(':').map(Number).reverse()
+    return [lo | 0, hi | 0]
+  }
+  const { source, head } = textOf(name.slice(1, -1))
+  core.hashWords(source, head >>> 1, 0)
+  return [core.digest[0], core.digest[1]]
+}
+
+/** The filter of an epoch slot. */
+export function filterIn(core, { words, layout }, slot) {
+  const at = core.epochAt(layout, slot) + layout.table
+  return { words, at, shift: core.filterShift(layout.filterCells), fill: 0, native: undefined }
 }
 
 /** What the scenarios call a text. */

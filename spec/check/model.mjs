@@ -8,12 +8,18 @@
  * A thread whose name begins with "writer" can be killed; its exit is then the tracker's to see.
  * The aggregator is there by itself.
  */
-import { HASH, keyName, noClock, textName, textOf, textsIn } from './memory.mjs'
+import { Consumers } from './consumers.mjs'
+import { filterIn, HASH, keyName, noClock, pairOf, textName, textOf, textsIn } from './memory.mjs'
 import { attempt, currentThread, drive, forget, say, until } from './parts.mjs'
 import { DEAD, Failure, learnOfMessage, mix, Planted, posted, watchDirect } from './runtime.mjs'
 import { Tracker } from './tracker.mjs'
 
 export { BENIGN, namer, racyWords, setUp, unimportantWords } from './memory.mjs'
+
+/** What an epoch has to hold: the keys that it lists, and those that only its filter has. */
+function newEpoch(id) {
+  return { id, keys: [], has: new Set(), beyond: new Set(), isSuperset: false, flags: 0 }
+}
 
 export class World {
   /**
@@ -52,6 +58,7 @@ export class World {
     this.exits = []
     this.aggregators = 0
     this.tracker = new Tracker(this)
+    this.consumers = new Consumers(this)
     this.aggregator = undefined
     this.opened = new Map()
     this.#startOracle()
@@ -122,7 +129,7 @@ export class World {
       return result
     }
     for (;;) {
-      forget(a, { recovered })
+      forget(a, a.target, { recovered })
       const [unharmed, result] = yield* attempt(round())
       if (!unharmed) {
         recovered = false
@@ -434,7 +441,7 @@ export class World {
   #startOracle() {
     const { layout, scenario, words, core } = this
     this.fills = []
-    this.open_ = { id: scenario.start?.epoch ?? 0, keys: [], has: new Set(), flags: 0 }
+    this.open_ = newEpoch(scenario.start?.epoch ?? 0)
     this.closed = []
     this.bySlot = new Map()
     this.openSlot = 0
@@ -451,9 +458,13 @@ export class World {
     this.startEnds = this.ends.slice()
     this.counts = { events: 0, batches: 0, keys: 0, harvested: 0 }
     this.stopped = false
-    for (const key of this.seeded) {
-      this.open_.keys.push(key)
-      this.open_.has.add(key)
+    this.#insert(this.seeded)
+    for (const key of this.seeded)
+      this.marks.push({ key, writer: this, sure: true, since: this.open_.id })
+    for (const key of scenario.came ?? []) {
+      this.open_.isSuperset = true
+      this.open_.flags |= core.FLAG_OVERFLOW
+      this.open_.beyond.add(key)
       this.marks.push({ key, writer: this, sure: true, since: this.open_.id })
     }
     this.before = {}
@@ -509,8 +520,9 @@ export class World {
         const slot = payload >>> core.EPOCH_BITS
         this.open_.slot = this.openSlot
         this.closed.push(this.open_)
+        this.run.known = mix(this.run.known, this.consumers.onSeal(this.open_))
         this.bySlot.set(this.openSlot, this.open_)
-        this.open_ = { id: this.open_.id + 1, keys: [], has: new Set(), flags: 0 }
+        this.open_ = newEpoch(this.open_.id + 1)
         this.openSlot = slot
         break
       }
@@ -518,6 +530,8 @@ export class World {
         const source = this.bySlot.get(payload >>> core.EPOCH_BITS)
         this.#insert(source.keys)
         this.open_.flags |= source.flags
+        this.open_.isSuperset ||= source.isSuperset
+        for (const key of source.beyond) this.open_.beyond.add(key)
         break
       }
       case core.EVERYTHING:
@@ -561,27 +575,23 @@ export class World {
     const { open_, layout, core } = this
     const isText = (key) => key.startsWith("'")
     const held = (texts) => open_.keys.filter((key) => isText(key) === texts)
-    for (const key of keys.filter((each) => !isText(each))) {
-      if (open_.has.has(key)) continue
-      if (held(false).length === layout.maxKeysPerEpoch) {
-        open_.flags |= core.FLAG_OVERFLOW
-        break
-      }
-      open_.has.add(key)
-      open_.keys.push(key)
-    }
-    for (const key of keys.filter(isText)) {
-      if (open_.has.has(key)) continue
+    const fits = (key) => {
+      if (!isText(key)) return held(false).length < layout.maxKeysPerEpoch
       const bytes = [...held(true), key].reduce((sum, each) => sum + each.length - 2, 0)
-      if (
-        held(true).length === layout.maxStringsPerEpoch ||
-        bytes > layout.maxStringBytesPerEpoch
-      ) {
+      return held(true).length < layout.maxStringsPerEpoch && bytes <= layout.maxStringBytesPerEpoch
+    }
+    for (const key of [...keys.filter((each) => !isText(each)), ...keys.filter(isText)]) {
+      if (open_.has.has(key)) continue
+      if (!open_.isSuperset && !fits(key)) {
+        open_.isSuperset = true
         open_.flags |= core.FLAG_OVERFLOW
-        continue
       }
-      open_.has.add(key)
-      open_.keys.push(key)
+      if (open_.isSuperset) {
+        open_.beyond.add(key)
+      } else {
+        open_.has.add(key)
+        open_.keys.push(key)
+      }
     }
   }
 
@@ -631,6 +641,19 @@ export class World {
         'invariant',
         `epoch ${expected.id} should have flags ${expected.flags}, and has ${flags}`,
       )
+  }
+
+  /** The form of an epoch; has() of a superset is true for each key that it has to hold. */
+  *checkFilter(expected, slot, form) {
+    const { core } = this
+    const wanted = expected.isSuperset ? core.FORM_FILTER : core.FORM_EXACT
+    if (form !== wanted)
+      throw new Failure('invariant', `epoch ${expected.id} has form ${form}, not ${wanted}`)
+    if (!expected.isSuperset) return
+    const filter = filterIn(core, this, slot)
+    for (const key of [...expected.keys, ...expected.beyond])
+      if (!(yield* core.filterHas(filter, ...pairOf(core, key))))
+        throw new Failure('invariant', `epoch ${expected.id} is a superset without ${key}`)
   }
 
   logNow(slot) {
@@ -731,6 +754,8 @@ export class World {
           this.logNow(expected.slot),
           words[core.epochAt(layout, expected.slot) + core.SLOT_FLAGS],
         )
+        const form = words[core.epochAt(layout, expected.slot) + core.SLOT_FORM]
+        drive(this.checkFilter(expected, expected.slot, form))
       }
     }
     // Keys that could not be published any more when the tracker stopped stay where they are, and
@@ -754,6 +779,9 @@ export class World {
     const mayBeSaid = stopped ? flags & (core.FLAG_UNPUBLISHED | core.FLAG_EVERYTHING) : 0
     this.open_.flags |= mayBeSaid
     this.checkEpoch(this.open_, this.logNow(openSlot), flags)
+    const form = words[core.epochAt(layout, openSlot) + core.SLOT_FORM]
+    drive(this.checkFilter(this.open_, openSlot, form))
+    if (this.consumers.all.length > 0) drive(this.consumers.checkEnd(stopped))
     for (const { since, sure } of this.everythings) {
       const isSaid = [...this.closed, this.open_].some(
         (epoch) => epoch.id >= since && (epoch.flags & core.FLAG_EVERYTHING) !== 0,
@@ -761,24 +789,23 @@ export class World {
       if (sure === true && !isSaid)
         throw new Failure('invariant', `markEverything() in epoch ${since} is in no epoch`)
     }
-    this.#checkTable(openSlot)
+    if (this.open_.isSuperset) this.#checkFill(openSlot)
+    else this.checkTable(openSlot)
 
     const delivered = new Map()
     for (const epoch of [...this.closed, this.open_])
-      for (const key of epoch.keys) if (!delivered.has(key)) delivered.set(key, epoch.id)
-    const overflowed = [...this.closed, this.open_].some(
-      (epoch) => (epoch.flags & core.FLAG_OVERFLOW) !== 0,
-    )
+      for (const key of [...epoch.keys, ...epoch.beyond])
+        if (!delivered.has(key)) delivered.set(key, epoch.id)
     const known = new Set(this.marks.map(({ key }) => key))
     for (const key of delivered.keys())
       if (!known.has(key))
         throw new Failure('invariant', `${key} was never marked, and is delivered`)
     const lastOf = new Map()
     for (const epoch of [...this.closed, this.open_])
-      for (const key of epoch.keys) lastOf.set(key, epoch.id)
+      for (const key of [...epoch.keys, ...epoch.beyond]) lastOf.set(key, epoch.id)
     const untold = []
     for (const { key, sure, since } of this.marks) {
-      if (sure !== true || overflowed) continue
+      if (sure !== true) continue
       if (delivered.has(key)) {
         if (lastOf.get(key) >= since || left.has(key)) continue
         throw new Failure(
@@ -871,7 +898,24 @@ export class World {
     return last
   }
 
-  #checkTable(slot) {
+  /** The bits of the filter are those of the keys that it has to hold, and no others. */
+  #checkFill(slot) {
+    const { core, words, layout, open_ } = this
+    const at = core.epochAt(layout, slot) + layout.table
+    const own = { ...filterIn(core, this, slot), words: new Int32Array(layout.size) }
+    for (const key of [...open_.keys, ...open_.beyond])
+      drive(core.filterPairs(own, new Int32Array(pairOf(core, key)), 0, 2))
+    for (let i = at; i < at + layout.filterCells * 2; i++)
+      if (own.words[i] !== words[i])
+        throw new Failure('invariant', `a filter has ${words[i]} at ${i}, and not ${own.words[i]}`)
+    const filter = filterIn(core, this, slot)
+    drive(core.filterCount(filter))
+    const fill = words[core.epochAt(layout, slot) + core.SLOT_FILL]
+    if (fill !== filter.fill)
+      throw new Failure('invariant', `a filter has ${filter.fill} bits, and says ${fill}`)
+  }
+
+  checkTable(slot) {
     const { core, layout, words } = this
     const at = core.epochAt(layout, slot)
     const cells = layout.smallestTable * 2 ** words[at + core.SLOT_GROWTH]
@@ -915,7 +959,10 @@ export class World {
       )
       .join(' ')
     const epochs = [...this.closed, this.open_]
-      .map(({ id, keys, flags }) => `${id}{${keys.join(' ')}}${flags}`)
+      .map(
+        ({ id, keys, beyond, flags }) =>
+          `${id}{${keys.join(' ')}}${beyond.size > 0 ? `+{${[...beyond].join(' ')}}` : ''}${flags}`,
+      )
       .join(' ')
     const dead = this.run.threads
       .filter(({ state }) => state === DEAD)

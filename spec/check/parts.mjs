@@ -20,12 +20,16 @@ export function* read(memory, i) {
 /**
  * Do `look` until it returns true. In between the thread is blocked until another one has written a
  * word that `look` read or, with `event`, something happened outside of shared memory; with
- * `sleepOn`, a word, only a notify on that counts, and what was written does not.
+ * `sleepOn`, a word, only a notify on that counts, and what was written does not; with `ends: false`
+ * that sleep has no end of its own, also after a death.
  *
  * @param {() => Generator<any, any, any>} look
- * @param {{ event?: boolean, polls?: () => boolean, sleepOn?: number }} [options]
+ * @param {{ event?: boolean, polls?: () => boolean, sleepOn?: number, ends?: boolean }} [options]
  */
-export function* until(look, { event = false, polls = () => true, sleepOn = -1 } = {}) {
+export function* until(
+  look,
+  { event = false, polls = () => true, sleepOn = -1, ends = true } = {},
+) {
   for (;;) {
     const thread = current
     thread.polling = new Map()
@@ -47,7 +51,7 @@ export function* until(look, { event = false, polls = () => true, sleepOn = -1 }
     thread.onEvent = event
     thread.seenEvents = seenEvents
     thread.waitAt = sleepOn
-    thread.waitEnds = sleepOn >= 0
+    thread.waitEnds = sleepOn >= 0 && ends
     yield
     thread.timedOut = false
     thread.waitEnds = false

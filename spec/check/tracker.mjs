@@ -128,6 +128,23 @@ export class Tracker {
     return yield* this.world.core.askToPublish(this.outbox)
   }
 
+  /**
+   * An epochs() loop sleeps until its next epoch would have something. Only a signal ends its
+   * sleep.
+   *
+   * @param {any} [place] of a named consumer
+   */
+  *untilDirty(place) {
+    const { core } = this.world
+    const { outbox } = this
+    let isDirty = false
+    const look = function* () {
+      isDirty = yield* core.wantDirty(outbox, place)
+    }
+    yield* this.wait(() => isDirty, look, false, false)
+    yield* core.forgetDirty(outbox)
+  }
+
   /** STOP, behind everything else; back when nothing can be delivered any more. */
   *stop() {
     const { core } = this.world
@@ -181,8 +198,9 @@ export class Tracker {
    * @param {() => boolean} isSo
    * @param {(() => Generator<any, any, any>) | undefined} [also]
    * @param {boolean} [polls]
+   * @param {boolean} [ends] the sleep has an end, should no signal come
    */
-  *wait(isSo, also, polls = false) {
+  *wait(isSo, also, polls = false, ends = true) {
     const poke = this.poke.bind(this)
     const { queue, draining } = this.outbox
     yield* until(
@@ -192,9 +210,10 @@ export class Tracker {
         return isSo()
       },
       {
-        event: true,
+        event: ends || this.world.scenario.exits === true, // a death, too, is an event
         polls: () => polls || queue.length > 0 || draining.length > 0,
         sleepOn: polls ? -1 : this.world.core.SIGNAL,
+        ends,
       },
     )
   }
@@ -208,6 +227,8 @@ export class Tracker {
     yield* this.#flush()
     for (let sealed; (sealed = yield* core.takeSealed(outbox)) !== undefined;) {
       if (sealed.abandoned) this.sealedCount++
+      else if (sealed.ticket.consumer !== undefined)
+        sealed.ticket.epoch = yield* world.consumers.handOut(sealed)
       else sealed.ticket.epoch = yield* this.#handOut(sealed.id, sealed.slot)
     }
     for (let restored; (restored = yield* core.takeRestored(outbox)) !== undefined;) {
@@ -225,9 +246,8 @@ export class Tracker {
   }
 
   /** Read a sealed epoch as its users do, plainly: whatever is not ordered shows as a race. */
-  *#handOut(id, slot) {
-    const { world } = this
-    const { core, words, layout } = world
+  *readSlot(slot) {
+    const { core, words, layout } = this.world
     const at = core.epochAt(layout, slot)
     const count = yield* load(words, at + core.SLOT_COUNT)
     const keys = []
@@ -239,10 +259,17 @@ export class Tracker {
     const arena = at + layout.arena
     keys.push(...(yield* textsIn(core, (i) => read(words, i), arena, arena + textEnd)))
     const flags = yield* read(words, at + core.SLOT_FLAGS)
+    return { keys, flags, form: yield* load(words, at + core.SLOT_FORM) }
+  }
+
+  *#handOut(id, slot) {
+    const { world } = this
+    const { keys, flags, form } = yield* this.readSlot(slot)
     const expected = world.closed[this.sealedCount++]
     if (expected === undefined || expected.id !== id)
       throw new Failure('invariant', `epoch ${id} is handed out, which was never sealed`)
     world.checkEpoch(expected, keys, flags)
+    yield* world.checkFilter(expected, slot, form)
     expected.seen = true
     this.held.add(slot)
     return { id, slot, keys, exact: flags === 0 }

@@ -11,6 +11,7 @@ type CoreName =
   | NamesOf<typeof import('../../lib/memory/map.js')>
   | NamesOf<typeof import('../../lib/memory/memory.js')>
   | NamesOf<typeof import('../../lib/memory/slot.js')>
+  | NamesOf<typeof import('../../lib/memory/plan.js')>
   | NamesOf<typeof import('../../lib/memory/start.js')>
   | NamesOf<typeof import('../../lib/memory/total.js')>
   | NamesOf<typeof import('../../lib/ring/ancestors.js')>
@@ -22,18 +23,24 @@ type CoreName =
   | NamesOf<typeof import('../../lib/ring/token.js')>
   | NamesOf<typeof import('../../lib/aggregator/effects.js')>
   | NamesOf<typeof import('../../lib/aggregator/park.js')>
+  | NamesOf<typeof import('../../lib/aggregator/merges.js')>
   | NamesOf<typeof import('../../lib/aggregator/state.js')>
   | NamesOf<typeof import('../../lib/aggregator/step.js')>
+  | NamesOf<typeof import('../../lib/aggregator/publish.js')>
+  | NamesOf<typeof import('../../lib/aggregator/superset.js')>
   | NamesOf<typeof import('../../lib/aggregator/open-epoch.js')>
   | NamesOf<typeof import('../../lib/aggregator/table.js')>
   | NamesOf<typeof import('../../lib/aggregator/texts.js')>
   | NamesOf<typeof import('../../lib/aggregator/wake.js')>
   | NamesOf<typeof import('../../lib/set/kernel.js')>
   | NamesOf<typeof import('../../lib/set/mix.js')>
+  | NamesOf<typeof import('../../lib/text/murmur.js')>
   | NamesOf<typeof import('../../lib/set/sip.js')>
   | NamesOf<typeof import('../../lib/set/text-set.js')>
+  | NamesOf<typeof import('../../lib/set/filter.js')>
   | NamesOf<typeof import('../../lib/epochs/live.js')>
   | NamesOf<typeof import('../../lib/tracker/outbox.js')>
+  | NamesOf<typeof import('../../lib/tracker/places.js')>
   | NamesOf<typeof import('../../lib/dictionary/core.js')>
 
 /** The instrumented core: every export of its modules. */
@@ -66,7 +73,12 @@ export interface Scenario<W = World> {
   repeats?: boolean
   /** A thread reads epochs that may be settled meanwhile. */
   readers?: boolean
+  /** Keys that are in the filter of the first epoch, and not in its log. */
+  came?: string[]
   throws?: number
+  /** Named consumers that are open when the threads begin, and whether they are fresh. */
+  consumers?: number
+  fresh?: boolean
   /** Of a dictionary. */
   before?: string[]
   keys?: Record<string, object>

@@ -434,7 +434,7 @@ describe('C11: an invalid handle of an epoch', () => {
     ['too large a table', (epoch) => ({ ...epoch.handle, growth: 40 }), 'doubled 40 times'],
     ['too much text', (epoch) => ({ ...epoch.handle, textEnd: 2 ** 40 }), 'words of text'],
     ['too many texts', (epoch) => ({ ...epoch.handle, textCount: 9000 }), 'has 9000 texts'],
-    ['other flags', (epoch) => ({ ...epoch.handle, flags: 64 }), 'has flags 64'],
+    ['other flags', (epoch) => ({ ...epoch.handle, flags: 128 }), 'has flags 128'],
   ]
 
   it.each(wrong)('is a TypeError: %s', async (_, make, ...parts) => {

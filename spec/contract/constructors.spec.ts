@@ -8,6 +8,7 @@ describe('C11: a constructor that TypeScript calls private, called from JavaScri
     { name: 'DirtyTracker', advice: 'Call await DirtyTracker.create(options).' },
     { name: 'Writer', advice: 'Call openWriter(handle) or tracker.openWriter().' },
     { name: 'SealedEpoch', advice: 'Call tracker.advanceEpoch() or tracker.consume().' },
+    { name: 'Consumer', advice: 'Call tracker.consumer(name).' },
     { name: 'BatchRing', advice: 'Call BatchRing.create() or BatchRing.attach(handle).' },
     { name: 'BatchProducer', advice: 'Call ring.openProducer().' },
     {

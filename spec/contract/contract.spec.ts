@@ -96,7 +96,7 @@ describe('the built package, against the contract', () => {
   const HEAD = `
     import { attachEpoch, BatchProducer, BatchRing, DirtyTracker, FingerprintSet, fingerprint, KeyDictionary, openWriter,
       SealedEpoch, TxnBuffer, withWriter, Writer } from 'dirtyring'
-    import type { Epoch, EpochKeys, EpochReader, Key, Markable } from 'dirtyring'
+    import type { Consumer, Epoch, EpochKeys, EpochReader, Key, Markable } from 'dirtyring'
     declare const writer: Writer, txn: TxnBuffer, tracker: DirtyTracker, epoch: SealedEpoch
     declare const ring: BatchRing, names: KeyDictionary, set: FingerprintSet, keys: string[]
   `
@@ -183,6 +183,11 @@ describe('the built package, against the contract', () => {
         const bytes = await DirtyTracker.create({ keys: 'bytes' })
         for (const key of await bytes.advanceEpoch()) key.subarray(1)
         const any: DirtyTracker = await DirtyTracker.create()
+        const named: Consumer<string> = dirty.consumer('cache', { since: epoch.clock })
+        for await (const each of named.epochs({ everyMs: 100 }))
+          for (const key of each.listed()) cache.delete(key)
+        const either: EpochReader = Math.random() < 0.5 ? any : any.consumer('any')
+        await any.stop({ consume: (each, consumer) => console.log(consumer?.name, each.size) })
       }
       typed()
       function library(batch: { batch<T>(use: () => T): T }): void {}

@@ -593,6 +593,20 @@ describe('dump()', () => {
     )
   })
 
+  it('shows how full the filter of a superset is', async () => {
+    const tracker = await openInline({ maxKeysPerEpoch: 4, epochSlots: 2 })
+    const writer = tracker.openWriter()
+    writer.markMany([1, 2, 3, 4, 5])
+    const epoch = await tracker.advanceEpoch()
+    const line =
+      /^epoch slot 0 {2}not open: 4 keys, a filter with (.*) % of its bits set, overflow$/m
+    expect(Number(line.exec(tracker.dump())?.[1])).toBeCloseTo((100 * 5 * 8) / 1024, 0)
+    epoch.commit()
+    writer.markMany(Array.from({ length: 1000 }, (_, i) => i))
+    await tracker.advanceEpoch()
+    expect(tracker.dump()).toMatch(/^epoch slot 1 .* % of its bits set, overflow, saturated$/m)
+  })
+
   it('shows which writers have marked texts, and how many texts each epoch has, and no text', async () => {
     const { tracker, hand } = await openHeld({ batchSize: 1, epochSlots: 3 })
     const [a, b] = [tracker.openWriter(), tracker.openWriter()]

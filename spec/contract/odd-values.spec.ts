@@ -4,6 +4,7 @@ import * as library from '../../lib/index.js'
 import {
   type BatchProducer,
   BatchRing,
+  Consumer,
   DirtyTracker,
   fingerprint,
   FingerprintSet,
@@ -26,6 +27,9 @@ interface Scene {
   readonly dictionary: KeyDictionary
   readonly ring: BatchRing
   readonly producer: BatchProducer
+  /** A tracker with named consumers, and one of them. */
+  readonly named: DirtyTracker
+  readonly consumer: Consumer
 }
 
 /** As nameOf() gives it. */
@@ -120,6 +124,10 @@ const onTracker = (...args: unknown[]): Valid => ({
   on: (scene) => scene.tracker,
   args: () => [...args],
 })
+const onConsumer = (...args: unknown[]): Valid => ({
+  on: (scene) => scene.consumer,
+  args: () => [...args],
+})
 const onEpoch = (...args: unknown[]): Valid => ({
   on: (scene) => scene.epoch,
   args: () => [...args],
@@ -163,6 +171,13 @@ const valid: Record<string, Valid> = {
   'DirtyTracker.advanceEpoch(options)': onTracker({}),
   'DirtyTracker.consume(use, options)': onTracker(() => undefined, {}),
   'DirtyTracker.epochs(options)': onTracker({ everyMs: 1000 }),
+  'DirtyTracker.consumer(name, options)': {
+    on: (scene) => scene.named,
+    args: () => ['another', { since: undefined, from: 'now' }],
+  },
+  'Consumer.advanceEpoch(options)': onConsumer({}),
+  'Consumer.consume(use, options)': onConsumer(() => undefined, {}),
+  'Consumer.epochs(options)': onConsumer({ everyMs: 1000 }),
   'DirtyTracker.flushed(options)': onTracker({}),
   'DirtyTracker.drained(options)': onTracker({}),
   'DirtyTracker.on(event, listener)': onTracker('epoch', () => undefined),
@@ -263,6 +278,7 @@ async function newScene(): Promise<Scene> {
   writer.mark(1)
   const dictionary = KeyDictionary.create({ maxKeys: 200 })
   dictionary.id('x')
+  const named = await openInline({ ...SMALL, maxConsumers: 2 })
   const ring = BatchRing.create({ capacity: 8, laneCapacity: 1024, maxWriters: 2 })
   return {
     tracker,
@@ -273,6 +289,8 @@ async function newScene(): Promise<Scene> {
     dictionary,
     ring,
     producer: ring.openProducer(),
+    named,
+    consumer: named.consumer('one'),
   }
 }
 
@@ -316,7 +334,7 @@ function call({ owner, member, kind }: Declared, on: object | undefined, args: u
 /** Ends what a call has opened. */
 async function end(result: unknown): Promise<void> {
   if (result instanceof DirtyTracker) await result.stop({ graceMs: 0 })
-  else if (result instanceof Writer) result.close()
+  else if (result instanceof Writer || result instanceof Consumer) result.close()
   else if (result instanceof SealedEpoch) result.commit()
   else if (typeof result === 'function') result()
   else if (typeof (result as AsyncGenerator | undefined)?.return === 'function')
@@ -459,5 +477,6 @@ function ownersIn(all: Scene): Record<string, object> {
     KeyDictionary: all.dictionary,
     BatchRing: all.ring,
     BatchProducer: all.producer,
+    Consumer: all.consumer,
   }
 }

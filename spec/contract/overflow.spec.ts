@@ -65,7 +65,7 @@ describe('growth and overflow', () => {
   })
 
   it.each([1, 4, 100, 300])(
-    'C6: says exact: false beyond maxKeysPerEpoch (%d), and has() is true for every key',
+    'C6: says exact: false beyond maxKeysPerEpoch (%d), and has() still tells the keys from others',
     async (maxKeysPerEpoch) => {
       const tracker = await openInline({ maxKeysPerEpoch })
       const writer = tracker.openWriter()
@@ -73,22 +73,22 @@ describe('growth and overflow', () => {
       const epoch = await tracker.advanceEpoch()
       expect([epoch.exact, epoch.reason, epoch.size]).toEqual([false, 'overflow', maxKeysPerEpoch])
       expect(sortedListed(epoch)).toEqual(range(0, maxKeysPerEpoch))
+      expect(epoch.precision).toBe('superset')
+      expect(epoch.falsePositives).toBeGreaterThan(0)
+      expect(epoch.falsePositives).toBeLessThan(0.001)
+      expect(range(0, maxKeysPerEpoch + 1).every((id) => epoch.has(id))).toBe(true)
       expect([
-        epoch.has(0),
-        epoch.has(maxKeysPerEpoch),
         epoch.has(2n ** 60n),
         epoch.hasPair(9, 9),
         epoch.has('x'),
-      ]).toEqual(Array(5).fill(true))
-      expect([
-        epoch.has('anything'),
         epoch.has(fingerprint(new Uint8Array(3), { seed: 4 })),
-      ]).toEqual([true, true])
+      ]).toEqual(Array(4).fill(false))
       expect(tracker.stats().overflows).toBe(1)
       epoch.commit()
       writer.mark(5)
       const next = await tracker.advanceEpoch()
       expect([next.exact, next.size, next.has(6)]).toEqual([true, 1, false])
+      expect([next.precision, next.falsePositives]).toEqual(['exact', 0])
       expect(tracker.stats().overflows).toBe(1)
     },
   )
@@ -108,7 +108,12 @@ describe('growth and overflow', () => {
     const epoch = await tracker.advanceEpoch()
     void epoch.restore()
     const next = await tracker.advanceEpoch()
-    expect([next.exact, next.reason, next.has(9)]).toEqual([false, 'overflow', true])
+    expect([next.exact, next.reason, next.precision]).toEqual([false, 'overflow', 'superset'])
+    expect([...range(0, 10), 99].map((id) => next.has(id))).toEqual([
+      ...Array<boolean>(10).fill(true),
+      false,
+    ])
+    expect(sortedListed(next)).toEqual(range(0, 4))
     next.commit()
     expect((await tracker.advanceEpoch()).exact).toBe(true)
   })
@@ -151,10 +156,10 @@ describe('growth and overflow', () => {
         [0n, 1n, 2n, 3n],
         'sealed',
       ])
-      expect(
-        [0, 8, 99, 'a key', 2n ** 61n].every((key) => epoch.has(key)) &&
-          epoch.has(fingerprint('b', { seed: 2 })),
-      ).toBe(true)
+      expect([0, 8, 2n ** 60n, 99, 'a key', 2n ** 61n].map((key) => epoch.has(key))).toEqual([
+        ...Array<boolean>(3).fill(true),
+        ...Array<boolean>(3).fill(false),
+      ])
       epoch.commit()
       expect(thrown(() => list(epoch)).code).toBe('ERR_DIRTYRING_SETTLED')
       expect(thrown(() => epoch.listed()).code).toBe('ERR_DIRTYRING_SETTLED')
@@ -193,8 +198,69 @@ describe('growth and overflow', () => {
       holdAggregator(tracker).run()
       const epoch = await pending
       expect([reasons, epoch.exact, epoch.reason]).toEqual([reasons, false, reasons[0]])
+      expect([epoch.precision, epoch.falsePositives, epoch.has(5)]).toEqual(['everything', 1, true])
       epoch.commit()
     }
+  })
+
+  it('C15: has() is true for each of 20 times as many keys, until the epoch says everything', async () => {
+    const tracker = await openInline({ maxKeysPerEpoch: 64, epochSlots: 2 })
+    const writer = tracker.openWriter()
+    let last = 0
+    const seen = new Set<string>()
+    for (const count of [65, 200, 600, 1280, 1800, 3000, 20_000]) {
+      for (const id of range(0, count)) writer.markPair(id, 3)
+      const epoch = await tracker.advanceEpoch()
+      for (const id of range(0, count)) if (!epoch.hasPair(id, 3)) throw new Error(`lost ${id}`)
+      expect([epoch.exact, epoch.reason, epoch.size]).toEqual([false, 'overflow', 64])
+      const others = range(0, 2000).filter((id) => epoch.hasPair(id, 4)).length / 2000
+      expect(epoch.falsePositives).toBeGreaterThanOrEqual(last)
+      last = epoch.falsePositives
+      expect(Math.abs(others - last)).toBeLessThan(0.1)
+      seen.add(epoch.precision)
+      if (count === 1280) expect(epoch.precision).toBe('superset')
+      if (count === 20_000) expect([epoch.precision, last, others]).toEqual(['everything', 1, 1])
+      await epoch.restore()
+      const again = await tracker.advanceEpoch()
+      expect([again.precision, again.falsePositives]).toEqual([epoch.precision, last])
+      for (const id of range(0, count)) if (!again.hasPair(id, 3)) throw new Error(`lost ${id}`)
+      again.commit()
+    }
+    expect([...seen]).toEqual(['superset', 'everything'])
+  })
+
+  it.each<[string, number[], number[]]>([
+    ['a superset into an exact epoch', range(0, 9), [50, 51]],
+    ['an exact epoch into a superset', [50, 51], range(0, 9)],
+    ['a superset into a superset', range(0, 9), range(20, 29)],
+  ])('C15: restores %s, and has() is true for the keys of both', async (_, first, second) => {
+    const tracker = await openInline({ maxKeysPerEpoch: 4 })
+    const writer = tracker.openWriter()
+    writer.markMany(first)
+    const epoch = await tracker.advanceEpoch()
+    writer.markMany(second)
+    await tracker.drained()
+    await epoch.restore()
+    writer.mark(77)
+    const both = await tracker.advanceEpoch()
+    expect([both.exact, both.reason, both.precision]).toEqual([false, 'overflow', 'superset'])
+    expect([...first, ...second, 77].filter((id) => !both.has(id))).toEqual([])
+    expect(range(1000, 1100).filter((id) => both.has(id)).length).toBeLessThan(5)
+    both.commit()
+    expect((await tracker.advanceEpoch()).precision).toBe('exact')
+  })
+
+  it('C15: a superset beside another reason says everything', async () => {
+    const tracker = await openInline({ maxKeysPerEpoch: 4 })
+    tracker.openWriter().markMany(range(0, 9))
+    tracker.markEverything()
+    const epoch = await tracker.advanceEpoch()
+    expect([epoch.reason, epoch.precision, epoch.falsePositives, epoch.has(99)]).toEqual([
+      'everything',
+      'everything',
+      1,
+      true,
+    ])
   })
 
   it('holds a slot for an inexact epoch', async () => {

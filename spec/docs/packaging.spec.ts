@@ -203,7 +203,7 @@ describe('its declarations', () => {
         const epoch: SealedEpoch = await tracker.advanceEpoch(options)
         const size: number = await tracker.consume((sealed) => sealed.size)
         for await (const each of tracker.epochs({ everyMs: 10, signal })) each.commit()
-        const reason: 'overflow' | 'everything' | 'unpublished' | 'fault' | undefined = epoch.reason
+        const reason: 'fresh' | 'overflow' | 'everything' | 'unpublished' | 'fault' | undefined = epoch.reason
         const code: ErrorCode = new DirtyRingError('ERR_DIRTYRING_STOPPED', 'x').code
         void [stored, size, reason, code, memoryFootprint({ capacity: 4 }).total, resolveOptions().batchSize, runtimeSupport().wasm, BatchRing, FingerprintSet]
         await runAggregator(tracker.handle)

@@ -78,6 +78,7 @@ describe('the perf suite, each question in its smallest form', () => {
       'batch',
       'ring',
       'cycle',
+      'consumers',
       'bursts',
       'workloads',
       'faults',
@@ -88,6 +89,24 @@ describe('the perf suite, each question in its smallest form', () => {
       expect([name, lost.filter((each) => each !== 0 && each !== '')]).toEqual([name, []])
       expect([name, lost.includes(0)]).toEqual([name, true])
     }
+  })
+
+  it('has cuts with merges beside those of the tracker itself', () => {
+    const { consumers, merges } = questions
+    const made = consumers.rows.map((row) => [row.keys, row.kernel, row['merges a cut']])
+
+    // Of two consumers or more, each has a backlog when its turn comes: one merge less than there are.
+    expect(made).toEqual([
+      ['pairs', 'WebAssembly', 6],
+      ['pairs', 'TypeScript', 3],
+      ['text, 16 bytes', 'WebAssembly', 6],
+    ])
+    for (const row of consumers.rows)
+      for (const name of ['cut p50, ms', 'with all merges p50, ms', 'all at once p50, ms'])
+        expect(Number.parseFloat(String(row[name]))).toBeGreaterThan(0)
+    for (const row of merges.rows)
+      for (const name of ['cut p50, ms', '8 marks p50, µs', 'in the set p50, ms'])
+        expect(Number.parseFloat(String(row[name]))).toBeGreaterThan(0)
   })
 
   it('counts processor time and waits beside them', () => {

@@ -21,7 +21,7 @@ export const GROUPS = {
   },
   set: {
     mutate: ['lib/set/**/*.ts', '!lib/set/native/{binary,kernel.as}.ts'],
-    specs: ['unit/{set,sip,text-set,native}'],
+    specs: ['unit/{set,sip,text-set,filter,native}'],
   },
   dictionary: { mutate: ['lib/dictionary/*.ts'], specs: ['contract/dictionary'] },
   memory: {

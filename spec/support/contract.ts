@@ -32,6 +32,7 @@ const GIVEN = [
   'DictionaryHandle',
   'RingHandle',
   'AdvanceOptions',
+  'ConsumerOptions',
   'EpochsOptions',
   'StopOptions',
 ]

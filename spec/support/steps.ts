@@ -5,6 +5,7 @@ import {
   EVENTS,
   FAILED,
   FINISHED,
+  FORM_EXACT,
   HARVESTED,
   HEAD,
   KEYS,
@@ -20,7 +21,9 @@ import {
   type Layout,
   type SharedWords,
   SLOT_COUNT,
+  SLOT_FILL,
   SLOT_FLAGS,
+  SLOT_FORM,
   SLOT_GROWTH,
   SLOT_RESTORED,
   SLOT_TEXT_BYTES,
@@ -225,6 +228,7 @@ export function smallMemory({
       laneTextBytes: 64,
       maxStringsPerEpoch: 0,
       maxStringBytesPerEpoch: 64,
+      maxConsumers: 0,
       batchSize: 8,
       flushIntervalMs: 0,
       onFull: 'reject',
@@ -285,10 +289,14 @@ export function picture(memory: Memory) {
   const { words, layout } = memory
   const epochs = Array.from({ length: layout.epochSlots }, (_, slot) => {
     const at = epochAt(layout, slot)
-    const cells = layout.smallestTable * 2 ** words[at + SLOT_GROWTH]
+    const form = words[at + SLOT_FORM]
+    const cells =
+      form === FORM_EXACT ? layout.smallestTable * 2 ** words[at + SLOT_GROWTH] : layout.filterCells
     return {
+      form,
+      fill: words[at + SLOT_FILL],
       keys: logOf(memory, slot).map(String),
-      texts: textsIn(memory, slot),
+      texts: form === FORM_EXACT ? textsIn(memory, slot) : textsIn(memory, slot)?.arena,
       cells: [...words.subarray(at + layout.table, at + layout.table + cells * 2)].join(),
       zero: words[at + SLOT_ZERO],
       flags: words[at + SLOT_FLAGS],

@@ -1,6 +1,7 @@
 /**
  * Writers and aggregators die in every way a thread can, inside every public call, under eight
- * geometries; and a SQLite application is killed inside its transactions:
+ * geometries and beside seven named consumers; a SQLite application is killed inside its
+ * transactions; and processes with consumers are killed and started again:
  *
  *   npm run chaos -- [first seed, default 1] [part of the full form, default 1]
  *
@@ -15,7 +16,9 @@ if (!Number.isInteger(seed) || !(part > 0 && part <= 1)) {
   console.error('usage: npm run chaos -- [first seed] [part of the full form, above 0 to 1]')
   process.exit(2)
 }
-const [WRITERS, AGGREGATORS, KILLS] = [2000, 500, 1000].map((count) => Math.ceil(count * part))
+const [WRITERS, AGGREGATORS, KILLS, LIVES] = [2000, 500, 1000, 300].map((count) =>
+  Math.ceil(count * part),
+)
 
 const geometries = [
   {},
@@ -27,6 +30,7 @@ const geometries = [
   { flushIntervalMs: 0 },
   { kernel: 'js', epochSlots: 2 },
 ]
+const geometriesOfConsumers = [{}, { capacity: 2 }, { kernel: 'js' }]
 
 let failed = false
 async function load(what, program, args) {
@@ -65,6 +69,22 @@ for (const [i, options] of geometries.entries()) {
     ...share,
     options,
   })
+  add(totals, counts)
+}
+for (const [i, options] of geometriesOfConsumers.entries()) {
+  const {
+    seed: _,
+    errors: __,
+    consumers,
+    ...counts
+  } = await load(`threads and seven consumers, ${JSON.stringify(options)}`, 'chaos', {
+    seed: seed + i,
+    consumers: 7,
+    writers: Math.ceil(WRITERS / geometries.length),
+    aggregators: Math.ceil(AGGREGATORS / geometries.length),
+    options,
+  })
+  console.table(consumers)
   add(totals, counts)
 }
 console.table(totals.deaths)
@@ -107,5 +127,35 @@ if (wrong.some(({ missing }) => missing === 0)) {
   failed = true
   console.error('a wrong order lost nothing: these runs prove nothing')
 }
+
+// ---------------------------------------------------------------------------- named consumers
+/** An application with several consumers; `isRight`: whether each of its copies has to be equal. */
+async function copies(what, program, args, isRight) {
+  const verdict = await run(`../apps/${program}`, { seed, ...args })
+  const { errors, differing = {}, behind, ms, ...counts } = verdict
+  const isEqual =
+    errors.length === 0 && behind === 0 && Object.values(differing).every((n) => n === 0)
+  const isWell = isEqual === isRight && (isRight || behind > 0)
+  console.log(`${what}: ${isWell ? 'well' : 'FAILED'}, ${Math.round(ms / 1000)} s`)
+  console.log({ behind, differing, ...counts })
+  if (isWell) return
+  failed = true
+  console.error(isRight ? errors.join('\n') : 'a wrong form lost nothing: this run proves nothing')
+}
+const downs = Math.ceil(10 * part)
+await copies('three consumers of a store', 'consumers', { downs, kills: LIVES }, true)
+await copies('SIGKILL', 'consumers-restarts', { lives: LIVES }, true)
+await copies(
+  'SIGKILL and clean restarts',
+  'consumers-restarts',
+  { lives: LIVES, keeps: true },
+  true,
+)
+const lives = Math.max(6, Math.ceil(LIVES / 10))
+await copies('three consumers, marks left out', 'consumers', { downs: 0, forgets: 0.05 }, false)
+await copies('SIGKILL, no position', 'consumers-restarts', { lives, position: 'now' }, false)
+const again = { lives, keeps: true, loads: 'again' }
+await copies('SIGKILL, a state that is loaded twice', 'consumers-restarts', again, false)
+
 process.exitCode = failed ? 1 : 0
 console.log(failed ? 'FAILED' : 'nothing lost, nothing invented')

@@ -15,4 +15,24 @@ describe('threads that die in every way, inside every public call', () => {
     expect(verdict.harvested).toBeGreaterThan(0)
     expect(verdict.restored).toBeGreaterThan(0)
   }, 120_000)
+  it('lose and invent nothing for seven consumers, each at its own pace (C2, C8, C14)', async () => {
+    const args = { seed: 3, consumers: 7, writers: 40, aggregators: 6 }
+    const verdict = await runProgram('chaos', args, { timeoutMs: 120_000 })
+
+    expect(verdict).toMatchObject({ errors: [], unsettled: 0 })
+    expect(verdict.writers).toBeGreaterThanOrEqual(40)
+    expect(verdict.aggregators).toBeGreaterThanOrEqual(6)
+    expect(verdict.consumers).toHaveLength(7)
+    for (const { epochs } of verdict.consumers) expect(epochs).toBeGreaterThan(1)
+    for (const way of ['restored', 'thrown', 'closed', 'fresh', 'harvested'])
+      expect({ [way]: verdict[way] }).not.toEqual({ [way]: 0 })
+  }, 120_000)
+
+  it('lose keys for the one consumer that commits what it has not saved', async () => {
+    const args = { seed: 3, consumers: 7, writers: 20, aggregators: 0, forgets: 1 }
+    const { errors } = await runProgram('chaos', args, { timeoutMs: 120_000 })
+
+    expect(errors.length).toBeGreaterThan(0)
+    for (const error of errors) expect(error).toMatch(/^lost for consumer 1: key /)
+  }, 120_000)
 })

@@ -27,6 +27,7 @@ describe('a process', () => {
     const stayed = [
       'advanceEpoch(), its cut made',
       'epochs()',
+      'epochs({ whenDirty })',
       'flushed()',
       'drained()',
       'waitForRoom()',

@@ -165,6 +165,19 @@ const scenarios: Scenario[] = [
     },
   },
   {
+    name: 'a restore of a superset into an exact epoch, and a batch after it',
+    options: { maxKeysPerEpoch: 3 },
+    prepare(memory) {
+      const lane = open(memory)
+      send(lane, 1n, 0n, 2n, 9n, 10n)
+      seal(memory, 1)
+      send(lane, 1n)
+      run(memory)
+      restore(memory, 0, -1)
+      send(lane, 11n)
+    },
+  },
+  {
     name: 'everything is dirty',
     prepare(memory) {
       control(memory, EVERYTHING)

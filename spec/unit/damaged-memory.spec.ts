@@ -5,6 +5,7 @@ import { doChores } from '../../lib/aggregator/wake.js'
 import {
   CUR,
   epochAt,
+  FORM_FILTER,
   HEAD,
   INTENT_COUNT,
   INTENT_POSITION,
@@ -14,7 +15,9 @@ import {
   laneAt,
   OWNER,
   SLOT_COUNT,
+  SLOT_FILL,
   SLOT_FLAGS,
+  SLOT_FORM,
   SLOT_GROWTH,
   SLOT_ZERO,
   STOP_POSITION,
@@ -77,6 +80,16 @@ describe('A word in shared memory that the library did not write', () => {
     ['a growth that leads out of the slot', (_, layout) => [epochAt(layout, 1) + SLOT_GROWTH, 5]],
     ['a negative growth', (_, layout) => [epochAt(layout, 1) + SLOT_GROWTH, -1]],
     ['flags that do not exist', (_, layout) => [epochAt(layout, 1) + SLOT_FLAGS, 64]],
+    ['a form that does not exist', (_, layout) => [epochAt(layout, 1) + SLOT_FORM, 4]],
+    ['a negative form', (_, layout) => [epochAt(layout, 1) + SLOT_FORM, -1]],
+    [
+      'a filter of an epoch that is not full',
+      (_, layout) => [epochAt(layout, 1) + SLOT_FORM, FORM_FILTER],
+    ],
+    [
+      'more bits than a filter has',
+      (_, layout) => [epochAt(layout, 1) + SLOT_FILL, layout.filterCells * 64 + 1],
+    ],
     ['the slot of another epoch as the open one', (words) => [CUR, words[CUR] & ~15]],
     ['a slot that does not exist as the open one', (words) => [CUR, words[CUR] | 15]],
     ['another epoch as the open one', (words) => [CUR, words[CUR] + 16]],
@@ -99,7 +112,8 @@ describe('A word in shared memory that the library did not write', () => {
     const slot = epochAt(layout, 1)
     for (const at of [INTENT_POSITION, INTENT_TOKENS, INTENT_COUNT, INTENT_START, HEAD, CUR])
       words[at] ^= 1
-    for (const at of [SLOT_COUNT, SLOT_GROWTH, SLOT_ZERO, SLOT_FLAGS]) words[slot + at] ^= 1
+    for (const at of [SLOT_COUNT, SLOT_GROWTH, SLOT_ZERO, SLOT_FLAGS, SLOT_FORM, SLOT_FILL])
+      words[slot + at] ^= 1
     words[lane + LANE_READ_END] -= 1
     control(memory, SEAL, epochPayload(2, 2))
     steps()
@@ -108,7 +122,7 @@ describe('A word in shared memory that the library did not write', () => {
     expect([words[CUR], words[lane + LANE_READ_END], words[HEAD]]).toEqual([(2 << 4) | 2, 6, 6])
   })
 
-  it.each([SLOT_COUNT, SLOT_GROWTH, SLOT_ZERO, SLOT_FLAGS])(
+  it.each([SLOT_COUNT, SLOT_GROWTH, SLOT_ZERO, SLOT_FLAGS, SLOT_FORM, SLOT_FILL])(
     'ends a restore from a slot whose header has changed (word %d)',
     (at) => {
       const { memory, words, layout, steps } = live()

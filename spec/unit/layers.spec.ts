@@ -25,6 +25,7 @@ const LAYERS = [
   'tracker/',
   'support.ts',
   'index.ts',
+  'node.ts',
   'demo/',
   'cli/',
 ]

@@ -157,6 +157,7 @@ describe('The WebAssembly kernel', () => {
         secretsAt(memory.words, SECRETS),
         KERNEL_SCRATCH,
       )
+      aggregator.filter.native = aggregator.set.native
       recover(aggregator)
       return { memory, aggregator, lane: openLane(memory, 2, 64, noClock) as Lane }
     })
@@ -624,6 +625,7 @@ describe('The WebAssembly kernel of texts', () => {
       const native = nativeKernel(memory.native, secrets, KERNEL_SCRATCH)
       aggregator.set.native = native
       aggregator.texts.native = native
+      aggregator.filter.native = native
       recover(aggregator)
       return { memory, aggregator, lane: openLane(memory, 2, 64, noClock) as Lane }
     })

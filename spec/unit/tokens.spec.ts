@@ -384,7 +384,8 @@ describe('the supervisor of the aggregator', () => {
     words[memory.layout.ring] = -1
     now = supervisor.retryAt
     expect(supervisor.run(1)).toBe(BACKING_OFF)
-    expect([words[FAILED], words[SIGNAL]]).toEqual([1, before + 2])
+    // Two more: the recovery's, and that of the failure.
+    expect([words[FAILED], words[SIGNAL]]).toEqual([1, before + 3])
   })
 
   it.each([

@@ -1,5 +1,5 @@
 /**
- * The loops of ../kernel.ts and ../text-set.ts in WebAssembly, over the very same bytes:
+ * The loops of ../kernel.ts, ../text-set.ts and ../filter.ts in WebAssembly, over the very same bytes:
  * AssemblyScript, a dialect of TypeScript that this project's tsc does not see. compile.js makes
  * binary.ts of it. Places are byte addresses; nothing is kept here but the secrets, and nothing is
  * published: results go back to the caller, who stores them. A decorator of AssemblyScript stands in
@@ -401,4 +401,162 @@ export function indexTexts(at: usize, end: usize, arena: usize, table: usize, sh
     }
     store<u64>(cell, (<u64>((record - before) >> 2)) | ((<u64>load<u32>(record)) << 32))
   }
+}
+
+// ------------------------------------------------------------------------------------- the filter
+
+/** Bytes of the keys whose blocks are found, and fetched, together. */
+const BLOCKS_GROUP: usize = 128 << 3
+/** With a shift below this a filter is larger than 1 MiB. */
+const FILTER_FAR_SHIFT = 16
+
+/** Every bit of x to every bit of the answer: murmur's fmix32. */
+// @inline
+function scatter(value: i32): i32 {
+  let x: u32 = <u32>value
+  x = (x ^ (x >>> 16)) * 0x85ebca6b
+  x = (x ^ (x >>> 13)) * 0xc2b2ae35
+  return <i32>(x ^ (x >>> 16))
+}
+
+/** The address of a key's block, and in the high half what chooses its bits: ../filter.ts. */
+// @inline
+function blockOf(lo: i32, hi: i32, filter: usize, shift: i32): u64 {
+  const y = hi ^ scatter(lo ^ 0x9e3779b9)
+  const x = lo ^ scatter(y ^ 0x243f6a88)
+  const block: u32 = ((<u32>(y ^ scatter(x ^ 0xb7e15162))) >>> 1) >>> shift
+  return (<u64>(<u32>filter + (block << 5))) | ((<u64>(<u32>x)) << 32)
+}
+
+/** Sets two of a key's bits. Returns how many were not set. */
+// @inline
+function setTwo(block: usize, x: u32, salt0: u32, salt1: u32): i32 {
+  const first: u64 = (x * salt0) >>> 27
+  const second: u64 = (x * salt1) >>> 27
+  const bits = ((<u64>1) << first) | ((<u64>0x100000000) << second)
+  const seen = load<u64>(block)
+  store<u64>(block, seen | bits)
+  return <i32>popcnt(bits & ~seen)
+}
+
+/** Sets the bits of the keys whose blocks are at [scratch .. end). Returns how many were not set. */
+function setBits(end: usize, shift: i32): i32 {
+  if (shift < FILTER_FAR_SHIFT) {
+    let sum: u64 = 0
+    for (let from = scratch; from < end; from += 8) sum |= load<u64>(load<u32>(from))
+    sink = sum
+  }
+  let added = 0
+  for (let from = scratch; from < end; from += 8) {
+    const block: usize = load<u32>(from)
+    const x = load<u32>(from, 4)
+    added +=
+      setTwo(block, x, 0x47b6137b, 0x44974d91) +
+      setTwo(block + 8, x, 0x8824ad5b, 0xa2b7289d) +
+      setTwo(block + 16, x, 0x705495c7, 0x2df1424b) +
+      setTwo(block + 24, x, 0x9efc4947, 0x5c6bfb31)
+  }
+  return added
+}
+
+/** Insert the pairs at [at .. end), 4,096 at most. Returns how many bits were not set. */
+export function filterPairs(at: usize, end: usize, filter: usize, shift: i32): i32 {
+  let added = 0
+  while (at < end) {
+    const stop = min(end - at, BLOCKS_GROUP) + at
+    let to = scratch
+    for (; at < stop; at += 8, to += 8)
+      store<u64>(to, blockOf(load<i32>(at), load<i32>(at, 4), filter, shift))
+    added += setBits(to, shift)
+  }
+  return added
+}
+
+/** Insert the texts at the word indexes that are at [list .. end), 4,096 at most. */
+export function filterTexts(list: usize, end: usize, filter: usize, shift: i32): i32 {
+  let added = 0
+  while (list < end) {
+    const stop = min(end - list, BLOCKS_GROUP >> 1) + list
+    let to = scratch
+    for (; list < stop; list += 4, to += 8)
+      storeBlockOf(to, (<usize>load<u32>(list)) << 2, filter, shift)
+    added += setBits(to, shift)
+  }
+  return added
+}
+
+/** Insert the texts of the records at [at .. end), 4,096 at most. */
+export function filterRecords(at: usize, end: usize, filter: usize, shift: i32): i32 {
+  let added = 0
+  while (at < end) {
+    let to = scratch
+    for (; at < end && to < scratch + BLOCKS_GROUP; to += 8) {
+      storeBlockOf(to, at, filter, shift)
+      at += sizeOf(load<u32>(at, 4)) + 8
+    }
+    added += setBits(to, shift)
+  }
+  return added
+}
+
+/** Set at [at .. end) what is set from `source` on. Returns how many bits were not set. */
+export function filterUnite(at: usize, end: usize, source: usize): i32 {
+  let added: u64 = 0
+  for (; at < end; at += 8, source += 8) {
+    const seen = load<u64>(at)
+    const more = load<u64>(source) & ~seen
+    if (more == 0) continue
+    store<u64>(at, seen | more)
+    added += popcnt(more)
+  }
+  return <i32>added
+}
+
+/** The bits that are set at [at .. end). */
+export function filterCount(at: usize, end: usize): i32 {
+  let count: u64 = 0
+  for (; at < end; at += 8) count += popcnt(load<u64>(at))
+  return <i32>count
+}
+
+function mixed(word: u32, factor: u32, bits: u32, next: u32): u32 {
+  return rotl<u32>(word * factor, bits) * next
+}
+
+/** Stores the block of the text whose payload is at entry + 8, by its hash: ../filter.ts. */
+function storeBlockOf(to: usize, entry: usize, filter: usize, shift: i32): void {
+  const length = load<u32>(entry, 4) >>> 1
+  let at = entry + 8
+  let h1: u32 = 0
+  let h2: u32 = 0
+  let h3: u32 = 0
+  let h4: u32 = 0
+  let rest = length
+  for (;;) {
+    const k1 = rest > 0 ? mixed(load<u32>(at), 0x239b961b, 15, 0xab0e9789) : 0
+    const k2 = rest > 4 ? mixed(load<u32>(at, 4), 0xab0e9789, 16, 0x38b34ae5) : 0
+    const k3 = rest > 8 ? mixed(load<u32>(at, 8), 0x38b34ae5, 17, 0xa1e38b93) : 0
+    const k4 = rest > 12 ? mixed(load<u32>(at, 12), 0xa1e38b93, 18, 0x239b961b) : 0
+    h1 ^= k1
+    h2 ^= k2
+    h3 ^= k3
+    h4 ^= k4
+    if (rest < 16) break
+    h1 = (rotl<u32>(h1, 19) + (h2 ^ k2)) * 5 + 0x561ccd1b
+    h2 = (rotl<u32>(h2, 17) + (h3 ^ k3)) * 5 + 0x0bcaa747
+    h3 = (rotl<u32>(h3, 15) + (h4 ^ k4)) * 5 + 0x96cd1c35
+    h4 = (rotl<u32>(h4, 13) + h1) * 5 + 0x32ac3b17
+    at += 16
+    rest -= 16
+  }
+  h1 ^= length
+  h2 ^= length
+  h3 ^= length
+  h4 ^= length
+  h1 = h1 + h2 + h3 + h4
+  h2 = <u32>scatter(<i32>(h1 + h2))
+  h3 = <u32>scatter(<i32>(h1 + h3))
+  h4 = <u32>scatter(<i32>(h1 + h4))
+  h1 = <u32>scatter(<i32>h1) + h2 + h3 + h4
+  store<u64>(to, blockOf(<i32>h1, <i32>(h1 + h2), filter, shift))
 }

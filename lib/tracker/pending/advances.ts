@@ -1,11 +1,19 @@
 import type { SealedEpoch } from '../../epochs/sealed-epoch.js'
 import { SEAL } from '../../ring/token.js'
 import type { Waiting } from '../../signal.js'
-import { nowMs } from '../../timers.js'
+import { nowMs, queueMicrotask } from '../../timers.js'
 import type { EpochCounts, HandedOut } from '../handed-out.js'
 import { stopped } from '../lifecycle.js'
 import { forSlot, type PendingCall } from '../long-waits.js'
-import { abandonSeal, canSealNow, requestSeal, takeSealed, TOO_LATE } from '../outbox.js'
+import {
+  abandonSeal,
+  canSealNow,
+  GIVEN_BACK,
+  requestSeal,
+  takeSealed,
+  TOO_LATE,
+} from '../outbox.js'
+import type { Place } from '../places.js'
 import { SealTimes } from '../seal-times.js'
 import type { Sender } from '../sender.js'
 import type { Context, PendingKind } from './kind.js'
@@ -16,6 +24,8 @@ export interface Advance extends Waiting<SealedEpoch> {
   readonly startedAt: number
   /** The epochs that the calling reader was handed. The sealed epoch joins them. */
   readonly epochs: HandedOut
+  /** Of the named consumer that calls. */
+  readonly place?: Place | undefined
   /** Listeners were told that it waits for a slot. */
   isTold?: boolean
 }
@@ -37,8 +47,8 @@ export class Advances implements PendingKind {
   }
 
   /** Whether request() would cut at once, if the ring has room. */
-  get canSealNow(): boolean {
-    return canSealNow(this.#context.outbox)
+  canSealNow(place: Place | undefined): boolean {
+    return canSealNow(this.#context.outbox, place)
   }
 
   /**
@@ -54,8 +64,18 @@ export class Advances implements PendingKind {
   tryNow(advance: Advance): boolean {
     if (this.#context.lifecycle.failure !== undefined) return false
     const isMade = this.#sender.trySeal(advance)
-    this.#context.poke()
+    if (advance.place === undefined) this.#context.poke()
+    else queueMicrotask(() => this.#context.poke()) // behind the caller's lock
     return isMade
+  }
+
+  /** Ends all calls of a named consumer, before one of them can be answered. */
+  refuse(place: Place, reason: unknown): void {
+    for (const advance of this.#all()) {
+      if (advance.place !== place) continue
+      this.#abandon(advance)
+      advance.reject(reason)
+    }
   }
 
   /**
@@ -63,11 +83,16 @@ export class Advances implements PendingKind {
    * stop() no later epoch can take the keys.
    */
   abandon(advance: Advance): boolean {
-    const { outbox } = this.#context
-    const before = outbox.restoring.length
-    const how = abandonSeal(outbox, advance)
-    if (outbox.restoring.length > before) this.#counts.restored++
+    const isInTime = this.#abandon(advance)
     this.#context.poke()
+    return isInTime
+  }
+
+  #abandon(advance: Advance): boolean {
+    const { outbox } = this.#context
+    const isGivenBack = outbox.sealing.some((each) => each.ticket === advance && !each.abandoned)
+    const how = abandonSeal(outbox, advance)
+    if (isGivenBack && how === GIVEN_BACK) this.#counts.restored++
     return how !== TOO_LATE
   }
 
@@ -84,6 +109,7 @@ export class Advances implements PendingKind {
       if (sealed.abandoned) continue
       const { id, slot, staged } = sealed
       const advance = sealed.ticket as Advance
+      if (advance.place?.isClosed === true) continue // too late to abandon it
       const sealMs = nowMs() - advance.startedAt
       this.sealTimes.add(sealMs)
       try {
@@ -108,22 +134,35 @@ export class Advances implements PendingKind {
   }
 
   fail(reason: unknown): void {
-    const { waiting, sealing } = this.#context.outbox
-    const inRing = sealing.map(({ ticket }) => ticket as Advance)
-    for (const advance of [...(waiting as Advance[]), ...inRing, ...this.#queued()]) {
+    for (const advance of this.#all()) {
       this.abandon(advance)
       advance.reject(reason)
     }
   }
 
+  /** Those that wait come first: none of them is let in when another one ends. */
+  #all(): Advance[] {
+    const { waiting, sealing } = this.#context.outbox
+    const inRing = sealing.flatMap(({ ticket }) =>
+      ticket === undefined ? [] : [ticket as Advance],
+    )
+    return [...(waiting as Advance[]), ...this.#queued(), ...inRing]
+  }
+
   waits(): PendingCall[] {
     const { waiting, sealing } = this.#context.outbox
     const call = 'advanceEpoch()'
-    const forWhat = (): string => forSlot(this.#unsettled())
+    const inRing = sealing
+      .filter(({ abandoned }) => !abandoned)
+      .map(({ ticket }) => ticket as Advance)
     return [
-      ...waiting.map((wait) => ({ call, wait, forWhat })),
+      ...(waiting as Advance[]).map((wait) => ({
+        call,
+        wait,
+        forWhat: () => forSlot(this.#unsettledFor(wait)),
+      })),
       ...this.#queued().map((wait) => ({ call, wait })),
-      ...sealing.filter(({ abandoned }) => !abandoned).map(({ ticket: wait }) => ({ call, wait })),
+      ...inRing.map((wait) => ({ call, wait })),
     ]
   }
 
@@ -134,8 +173,14 @@ export class Advances implements PendingKind {
       const waitedMs = nowMs() - advance.startedAt
       if (advance.isTold === true || waitedMs <= ms) continue
       advance.isTold = true
-      listeners.tell('stall', { what: 'epoch-slot', waitedMs, unsettled: this.#unsettled() })
+      const unsettled = this.#unsettledFor(advance)
+      listeners.tell('stall', { what: 'epoch-slot', waitedMs, unsettled })
     }
+  }
+
+  /** The epochs that a call waits for: a named consumer waits for its own only. */
+  #unsettledFor({ place, epochs }: Advance): number[] {
+    return place === undefined ? this.#unsettled() : epochs.unsettled
   }
 
   /** The calls whose SEAL has an epoch slot, and waits for room in the ring. */

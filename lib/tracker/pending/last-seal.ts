@@ -2,7 +2,7 @@ import type { SealedEpoch } from '../../epochs/sealed-epoch.js'
 import { FAILED } from '../../memory/map.js'
 import type { Waiting } from '../../signal.js'
 import { nowMs } from '../../timers.js'
-import type { EpochCounts, HandedOut } from '../handed-out.js'
+import type { Cut, EpochCounts } from '../handed-out.js'
 import type { PendingCall } from '../long-waits.js'
 import { requestStop, stagedKeys, takeLast } from '../outbox.js'
 import type { Context, PendingKind } from './kind.js'
@@ -11,8 +11,8 @@ import type { Context, PendingKind } from './kind.js'
 interface Stopping extends Waiting<SealedEpoch> {
   /** nowMs() at the call. */
   readonly startedAt: number
-  /** The epochs that the calling reader was handed. The last epoch joins them. */
-  readonly epochs: HandedOut
+  /** Hands the last epoch out. */
+  readonly handOut: (last: Cut) => SealedEpoch
 }
 
 /** The STOP token, and the last epoch, which it seals. */
@@ -32,9 +32,9 @@ export class LastSeal implements PendingKind {
    * Queues STOP behind all other tokens. Resolves with the last epoch when each published key is in
    * it or in an earlier one.
    */
-  request(startedAt: number, epochs: HandedOut): Promise<SealedEpoch> {
+  request(startedAt: number, handOut: (last: Cut) => SealedEpoch): Promise<SealedEpoch> {
     const finished = new Promise<SealedEpoch>((resolve, reject) => {
-      this.#stopping = { resolve, reject, startedAt, epochs }
+      this.#stopping = { resolve, reject, startedAt, handOut }
     })
     requestStop(this.#context.outbox)
     this.#context.poke()
@@ -54,7 +54,7 @@ export class LastSeal implements PendingKind {
     this.onFinish()
     try {
       const sealMs = nowMs() - stopping.startedAt
-      const epoch = stopping.epochs.handOut({ ...last, staged, sealMs, last: true })
+      const epoch = stopping.handOut({ ...last, staged, sealMs, last: true })
       lifecycle.finish()
       stopping.resolve(epoch)
     } catch (error) {

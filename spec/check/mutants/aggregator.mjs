@@ -1,5 +1,15 @@
 /** Mutants of the aggregator's steps, its sets and its sleep; list.mjs says what a mutant is. */
-import { CONSUME, EFFECTS, OPEN_EPOCH, PARK, RING, STATE, STEP } from './files.mjs'
+import {
+  CONSUME,
+  EFFECTS,
+  OPEN_EPOCH,
+  PARK,
+  PUBLISH,
+  RING,
+  STATE,
+  STEP,
+  SUPERSET,
+} from './files.mjs'
 
 export const mutants = [
   // ---------------------------------------------------------------------------------------- parking
@@ -137,7 +147,13 @@ export const mutants = [
   },
   {
     name: 'a seal leaves no hash in its slot',
-    edits: [{ file: EFFECTS, find: '  storeSlot(a)\n  const at', replace: '  const at' }],
+    edits: [
+      {
+        file: EFFECTS,
+        find: '    storeSlot(a, a.epoch)\n    emptySlot(',
+        replace: '    emptySlot(',
+      },
+    ],
     scenario: 'restore: by an aggregator that dies',
     with: { preemptions: 0 },
   },
@@ -274,7 +290,7 @@ export const mutants = [
     name: 'recovery does not clear the table',
     model: true,
     edits: [
-      { file: STATE, find: '  clearCells(a, a.set.table, 2 ** (32 - a.set.shift))\n', replace: '' },
+      { file: STATE, find: '  clearCells(a, set.table, 2 ** (32 - set.shift))\n', replace: '' },
     ],
     scenario:
       'set: a batch of old and new keys, key 0 among them, by an aggregator that dies twice',
@@ -293,8 +309,8 @@ export const mutants = [
     edits: [
       {
         file: STATE,
-        find: '  recoverEpoch(a)\n  wakeEveryWriter(a)',
-        replace: '  if (a.openAt === 0) recoverEpoch(a)\n  wakeEveryWriter(a)',
+        find: '  recoverEpoch(a)\n  recoverMerges(a)',
+        replace: '  if (a.openAt === 0) recoverEpoch(a)\n  recoverMerges(a)',
       },
     ],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
@@ -302,7 +318,13 @@ export const mutants = [
   },
   {
     name: 'recovery does not ask the log for key 0',
-    edits: [{ file: STATE, find: '  set.zero = false\n', replace: '' }],
+    edits: [
+      {
+        file: STATE,
+        find: '  set.zero = false\n  clearCells(a, set.table',
+        replace: '  clearCells(a, set.table',
+      },
+    ],
     scenario: 'exceptions: the aggregator recovers from a batch, growth in the middle of it',
     with: { preemptions: 0, deaths: 0, throws: 1 },
   },
@@ -320,7 +342,7 @@ export const mutants = [
         file: OPEN_EPOCH,
         find: '  reindex(a)\n  a.growth += by',
         replace:
-          '  const all = set.count\n  set.count = words[a.openAt + SLOT_COUNT]\n  reindex(a)\n  set.count = all\n  a.growth += by',
+          '  const all = set.count\n  set.count = words[a.openAt]\n  reindex(a)\n  set.count = all\n  a.growth += by',
       },
     ],
     scenario: 'set: growth in the middle of a batch',
@@ -328,7 +350,7 @@ export const mutants = [
   },
   {
     name: 'overflow is not said',
-    edits: [{ file: OPEN_EPOCH, find: 'raiseFlag(a, FLAG_OVERFLOW)\n', replace: '' }],
+    edits: [{ file: SUPERSET, find: '  raiseFlag(a, FLAG_OVERFLOW)\n', replace: '' }],
     scenario: 'set: overflow in the middle of a batch',
     with: { preemptions: 0, deaths: 0 },
   },
@@ -336,7 +358,7 @@ export const mutants = [
     name: 'key 0 is not said to be in',
     edits: [
       {
-        file: OPEN_EPOCH,
+        file: PUBLISH,
         find: 'words[openAt + SLOT_ZERO] = set.zero ? 1 : 0',
         replace: 'words[openAt + SLOT_ZERO] = 0',
       },
@@ -349,8 +371,9 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  words[at + SLOT_ZERO] = 0\n',
-        replace: '  Atomics.store(words, CUR, curWord(epoch, slot))\n  words[at + SLOT_ZERO] = 0\n',
+        find: '    emptySlot(a, slot, openCheckOf(epoch))\n',
+        replace:
+          '    Atomics.store(words, CUR, curWord(epoch, slot))\n    emptySlot(a, slot, openCheckOf(epoch))\n',
       },
     ],
     scenario: 'seal: without writers, by an aggregator that dies',
@@ -361,8 +384,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: 'if (epoch === a.epoch && slot === a.slot) return\n',
-        replace: '',
+        find: 'if (epoch !== a.epoch || slot !== a.slot) {',
+        replace: 'if (epoch >= 0) {',
       },
     ],
     scenario: 'seal: without writers, by an aggregator that dies',
@@ -370,7 +393,7 @@ export const mutants = [
   },
   {
     name: 'a slot that is used again keeps its flags',
-    edits: [{ file: EFFECTS, find: '  words[at + SLOT_FLAGS] = 0\n', replace: '' }],
+    edits: [{ file: STATE, find: '  words[at + SLOT_FLAGS] = 0\n', replace: '' }],
     scenario: 'everything: one call makes one epoch inexact, and not the next one of its slot',
     with: { preemptions: 0, deaths: 0 },
   },
@@ -378,7 +401,7 @@ export const mutants = [
     name: 'a slot that is used again keeps its table',
     edits: [
       {
-        file: EFFECTS,
+        file: STATE,
         find: 'for (let i = 0; i < memory.layout.smallestTable * 2; i++) words[table + i] = 0',
         replace: 'words[table] = 0',
       },

@@ -46,8 +46,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  insertLane(a, lane, start, n)\n  publishCount(a)\n  if (Atomics',
-        replace: '  if (Atomics',
+        find: '  insertLane(a, lane, start, n)\n  publishCount(a)\n  const everything',
+        replace: '  const everything',
       },
     ],
     scenario: 'reap: a writer that ended with keys staged',
@@ -220,7 +220,7 @@ export const mutants = [
     edits: [
       {
         file: LANE,
-        find: '  if (lane.everything && !lane.batching && !pushEverything(lane)) return false\n',
+        find: '  if (lane.everything !== 0 && !lane.batching && !pushEverything(lane)) return false\n',
         replace: '',
       },
     ],
@@ -231,8 +231,8 @@ export const mutants = [
     edits: [
       {
         file: EFFECTS,
-        find: '  if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) raiseFlag(a, FLAG_EVERYTHING)\n',
-        replace: '',
+        find: '  if (everything !== 0) raiseEverything(a, everything)\n  setTotal',
+        replace: '  setTotal',
       },
     ],
     scenario: 'everything: in a batch, and a death in it',
@@ -242,7 +242,7 @@ export const mutants = [
     edits: [
       {
         file: STEP,
-        find: '    if (Atomics.load(words, lane + LANE_EVERYTHING) !== 0) a.flags |= FLAG_EVERYTHING\n',
+        find: '    if (everything !== 0) raiseEverything(a, everything)\n',
         replace: '',
       },
     ],
@@ -266,13 +266,13 @@ export const mutants = [
     edits: [
       {
         file: OUTBOX,
-        find: '    o.openSlot = slot\n    o.epoch++\n',
-        replace: '    o.openSlot = slot\n',
+        find: '  o.openSlot = open\n  o.epoch++\n',
+        replace: '  o.openSlot = open\n',
       },
       {
         file: OUTBOX,
-        find: '  if (canSealNow(o)) o.queue.push(',
-        replace: '  o.epoch++\n  if (canSealNow(o)) o.queue.push(',
+        find: '  const slot = ticket.place === undefined ?',
+        replace: '  o.epoch++\n  const slot = ticket.place === undefined ?',
       },
     ],
     scenario: 'cut: its caller is aborted before it, and after it',

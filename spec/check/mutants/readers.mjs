@@ -16,8 +16,8 @@ export const mutants = [
       { file: OUTBOX, find: TAKEN_BACK, replace: LEFT },
       {
         file: OUTBOX,
-        find: '    o.openSlot = slot\n',
-        replace: `    o.openSlot = slot\n  ${TAKEN_BACK}`,
+        find: '  o.openSlot = open\n',
+        replace: `  o.openSlot = open\n${TAKEN_BACK.replace('slot', 'open')}`,
       },
     ],
     scenario: ASKS,

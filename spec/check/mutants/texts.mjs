@@ -116,7 +116,7 @@ export const mutants = [
     edits: [
       {
         file: TEXTS,
-        find: '  if (texts.end === 0) clearCells(a, texts.table, 2 ** (32 - texts.shift))\n',
+        find: '  if (texts.end === 0 && a.form === FORM_EXACT)\n    clearCells(a, texts.table, 2 ** (32 - texts.shift))\n',
         replace: '',
       },
     ],
@@ -135,7 +135,7 @@ export const mutants = [
       {
         file: TEXTS,
         find: 'reindexTexts(a, texts.end)',
-        replace: 'reindexTexts(a, words[a.openAt + SLOT_TEXT_END])',
+        replace: 'reindexTexts(a, words[a.openAt + 6])', // SLOT_TEXT_END
       },
     ],
     scenario: AGAIN,
@@ -147,7 +147,7 @@ export const mutants = [
     edits: [
       {
         file: STATE,
-        find: '  clearCells(a, a.texts.table, 2 ** (32 - a.texts.shift))\n',
+        find: '  clearCells(a, texts.table, 2 ** (32 - texts.shift))\n',
         replace: '',
       },
     ],
@@ -159,9 +159,9 @@ export const mutants = [
     edits: [
       {
         file: STATE,
-        find: '  setTextCells(a, a.memory.layout.smallestTextTable * 2 ** textGrowth)\n  if (header.textEnd === 0) return // the first text clears the table\n',
+        find: '  setTextCells(a, layout.smallestTextTable * 2 ** header.textGrowth)\n',
         replace:
-          '  if (header.textEnd === 0) return\n  setTextCells(a, a.memory.layout.smallestTextTable * 2 ** textGrowth)\n',
+          '  if (header.textEnd > 0) setTextCells(a, layout.smallestTextTable * 2 ** header.textGrowth)\n',
       },
     ],
     scenario: 'text: exceptions of the aggregator',
@@ -174,22 +174,8 @@ export const mutants = [
   },
   {
     name: 'a slot that is used again keeps the end of its old texts',
-    edits: [
-      { file: EFFECTS, find: '  Atomics.store(words, at + SLOT_TEXT_END, 0)\n', replace: '' },
-    ],
+    edits: [{ file: STATE, find: '  Atomics.store(words, at + SLOT_TEXT_END, 0)\n', replace: '' }],
     scenario: AGAIN,
-  },
-  {
-    name: 'a text that is too long ends the others of its batch',
-    edits: [
-      {
-        file: TEXTS,
-        find: '      raiseFlag(a, FLAG_OVERFLOW)\n      i++\n',
-        replace: '      raiseFlag(a, FLAG_OVERFLOW)\n      return\n',
-      },
-    ],
-    scenario: 'text: more than an epoch holds, and a shorter one after it',
-    with: { preemptions: 0, deaths: 0 },
   },
   {
     name: 'a restore does not take the texts',

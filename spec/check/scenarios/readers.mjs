@@ -2,7 +2,7 @@
  * Scenarios of a thread that reads an epoch which the tracker settles meanwhile, with the functions
  * of epochs/live that attachEpoch() uses; ../scenarios.mjs says what a scenario is.
  */
-import { keyName, textOf, textsIn } from '../memory.mjs'
+import { filterIn, keyName, textOf, textsIn } from '../memory.mjs'
 import { say } from '../parts.mjs'
 import { Failure } from '../runtime.mjs'
 
@@ -50,7 +50,7 @@ function* walks(w) {
 }
 
 /** has(): a key of the epoch is in it, and the other is not. */
-const asks = (known, other) =>
+export const asks = (known, other) =>
   function* (w) {
     const { core, layout, words } = w
     const message = yield* w.received()
@@ -73,6 +73,22 @@ const asks = (known, other) =>
       say(answer)
       w.results.answers.push(answer)
       if (answer === core.SETTLED) return
+      if (answer !== wanted) throw new Failure('invariant', `a reader's has(${key}) is ${answer}`)
+    }
+  }
+
+/** The same of a superset. */
+const asksSuperset = (known, other) =>
+  function* (w) {
+    const message = yield* w.received()
+    const filter = filterIn(w.core, w, message.slot)
+    for (const [key, wanted] of [
+      [known, w.core.PRESENT],
+      [other, w.core.ABSENT],
+    ]) {
+      const answer = yield* w.core.findFiltered(liveSlot(w, message), filter, key, 0)
+      say(answer)
+      if (answer === w.core.SETTLED) return
       if (answer !== wanted) throw new Failure('invariant', `a reader's has(${key}) is ${answer}`)
     }
   }
@@ -164,6 +180,20 @@ export const scenarios = [
     threads: {
       writerA: marksLater((w, lane) => w.mark(lane, 1)),
       reader: asks(100, 1),
+      tracker: settles('commit'),
+    },
+  },
+  {
+    name: 'reader: asks a superset for a number while its slot is used again',
+    memory: { capacity: 2, laneCapacity: 2, maxWriters: 1, epochSlots: 2, maxKeysPerEpoch: 1 },
+    readers: true,
+    killWriters: false,
+    killAggregator: false,
+    quick: { preemptions: 1, deaths: 0, stales: 1 },
+    setUp: seeds,
+    threads: {
+      writerA: marksLater((w, lane) => w.mark(lane, 1)),
+      reader: asksSuperset(101, 1),
       tracker: settles('commit'),
     },
   },

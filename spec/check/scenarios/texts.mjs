@@ -322,7 +322,7 @@ export const scenarios = [
     },
   },
   {
-    name: 'text: more than an epoch holds, and a shorter one after it',
+    name: 'text: more than an epoch holds, in number and in bytes',
     memory: {
       ...TEXT,
       capacity: 2,

@@ -1,7 +1,8 @@
 /**
  * Workers read epochs that the main thread commits or restores under them, in few and small slots,
  * which are used again at once. Each key names its epoch: a reader gets what the epoch has, or
- * ERR_DIRTYRING_SETTLED. With `unchecked` the readers leave the check out.
+ * ERR_DIRTYRING_SETTLED. With `unchecked` the readers leave the check out. With `named` the epochs
+ * are those of a named consumer, beside another one: what is given back changes in its place.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { attachEpoch, DirtyTracker } from 'dirtyring'
@@ -33,7 +34,7 @@ if (isMainThread) await main()
 else read()
 
 async function main() {
-  const { rounds = 1500, seed = 1, unchecked = false } = args
+  const { rounds = 1500, seed = 1, unchecked = false, named = false } = args
   const random = randomFrom(seed)
   const tracker = await DirtyTracker.create({
     epochSlots: 2,
@@ -42,7 +43,10 @@ async function main() {
     maxStringsPerEpoch: 2 * TEXTS,
     maxStringBytesPerEpoch: 2 ** 20,
     onFull: 'wait',
+    maxConsumers: named ? 2 : 0,
   })
+  const reader = named ? tracker.consumer('reader', { from: 'now' }) : tracker
+  const other = named ? tracker.consumer('other', { from: 'now' }) : undefined
   const writer = tracker.openWriter()
   /** Of each reader: the round that it has begun to read. */
   const begun = new Int32Array(new SharedArrayBuffer(4 * READERS))
@@ -55,7 +59,7 @@ async function main() {
   let restored = 0
   for (let round = 1; round <= rounds; round++) {
     for (const key of keysOf(round)) writer.mark(key)
-    const epoch = await tracker.advanceEpoch()
+    const epoch = await reader.advanceEpoch()
     const handle = unchecked ? { ...epoch.handle, isKept: 1 } : epoch.handle
     for (const worker of workers) worker.postMessage({ handle, round })
     const late = pick(random, READERS)
@@ -65,14 +69,19 @@ async function main() {
     if (round % 16 === 0) {
       restored++
       await epoch.restore()
+      if (named) {
+        // Keys of the other round join them where they are.
+        for (const key of keysOf(round + 1)) writer.mark(key)
+      }
       // They came back: they are no keys of the next round.
-      await tracker.consume(() => undefined)
+      await reader.consume(() => undefined)
     } else {
       epoch.commit()
     }
     // The slot of this epoch is the open one after the next cut: what is marked then goes into it.
-    const next = await tracker.advanceEpoch()
+    const next = await reader.advanceEpoch()
     next.commit()
+    if (round % 3 === 0) await other?.consume(() => undefined)
   }
   for (const worker of workers) worker.postMessage(undefined)
   const found = await Promise.all(results)

@@ -8,9 +8,12 @@
  *
  * In the end each copy is at least as new as what was promised (nothing lost); no exact epoch has a
  * key that no journal names (nothing invented).
+ *
+ * With `consumers` each of so many named consumers has a copy and a pace of its own. They commit,
+ * restore and throw; two of seven also close, and open again; one sleeps while nothing is marked.
  */
 import { Worker } from 'node:worker_threads'
-import { DirtyTracker, fingerprint } from '../../../dist/index.js'
+import { DirtyTracker, fingerprint, openWriter } from '../../../dist/index.js'
 import {
   AGGREGATOR_WAYS,
   CALLS,
@@ -35,6 +38,10 @@ const {
   /** Writers that live at a time. */
   atOnce = 3,
   everyMs = 8,
+  /** Named consumers, 0 to 7; 0: the tracker's own epochs. */
+  consumers = 0,
+  /** Wrong: the number of a consumer that commits what it has not saved. */
+  forgets = -1,
   options = {},
 } = args
 const began = performance.now()
@@ -51,6 +58,9 @@ const found = {
   epochs: 0,
   inexact: 0,
   restored: 0,
+  thrown: 0,
+  closed: 0,
+  fresh: 0,
   keys: 0,
   promised: 0,
 }
@@ -64,6 +74,7 @@ const tracker = await DirtyTracker.create({
   capacity: 64,
   batchSize: 32,
   flushIntervalMs: 5,
+  ...(consumers > 0 ? { maxConsumers: consumers, maxKeysPerEpoch: 2 ** 16 } : {}),
   ...options,
   aggregator() {
     const way = AGGREGATOR_WAYS[pick(random, AGGREGATOR_WAYS.length)]
@@ -131,7 +142,8 @@ async function live(marker, call, way) {
     named: memory(),
     values: memory(),
     promised: memory(),
-    saved: new Int32Array(KEYS),
+    /** What each reader's copy has. */
+    saved: readers.map(() => new Int32Array(KEYS)),
   }
   journals[marker] = journal
   for (let key = 0; key < TEXTS; key++)
@@ -201,24 +213,148 @@ async function liveAndDie(calls, isEnough) {
 }
 
 // ---------------------------------------------------------------------------------- the checkpoint
+/** Paces in ms. The slowest one makes backlogs that many cuts of the others are united in. */
+const PACES = [1, 5, everyMs, 20, 60, 250, 1000]
+/** These close from time to time. A fresh epoch hides what is lost, so the others do not. */
+const CLOSING = [2, 4]
+/** This one has an epochs() loop that sleeps while nothing is marked. */
+const SLEEPING = 3
+const over = new AbortController()
+/** A key of the main thread's, and the number of the last one that it has marked: see check(). */
+const PROBE = 2 ** 52
+let probes = 0
 let mayBeInexact = false
 
-function save(epoch) {
-  found.epochs++
-  if (!epoch.exact) {
-    if (!mayBeInexact) blame(`epoch ${epoch.id} is not exact: ${epoch.reason}`)
-    found.inexact++
-    for (const { values, saved } of journals)
-      for (let key = 0; key < KEYS; key++) saved[key] = Atomics.load(values, key)
-    return
+/**
+ * What reads epochs, and has a copy of its own: the tracker, or a named consumer.
+ */
+class Reader {
+  /** The last probe whose epoch is saved: so is all that was published before it. */
+  probed = 0
+  #source
+  #clock
+  #isFirst = true
+
+  constructor(number) {
+    this.number = number
+    this.name = `consumer ${number}`
+    this.everyMs = consumers === 0 ? everyMs : PACES[number]
+    this.closes = CLOSING.includes(number)
+    this.sleeps = number === SLEEPING
+    this.#source = consumers === 0 ? tracker : tracker.consumer(this.name, { from: 'now' })
+    this.counts = { epochs: 0, restored: 0, thrown: 0, closed: 0, fresh: 0 }
   }
-  found.keys += epoch.size
-  for (const marked of epoch) {
-    const [marker, key] = placeOf(marked)
-    const journal = journals[marker]
-    if (journal === undefined || Atomics.load(journal.named, key) === 0)
-      blame(`epoch ${epoch.id} has the key ${marked}`)
-    else journal.saved[key] = Atomics.load(journal.values, key)
+
+  save(epoch) {
+    const { number, name } = this
+    found.epochs++
+    this.counts.epochs++
+    if (!epoch.exact) {
+      const isFresh = epoch.reason === 'fresh' && this.closes
+      if (isFresh) this.counts.fresh++
+      else if (!mayBeInexact) blame(`epoch ${epoch.id} of ${name} is not exact: ${epoch.reason}`)
+      found[isFresh ? 'fresh' : 'inexact']++
+      for (const { values, saved } of journals)
+        for (let key = 0; key < KEYS; key++) saved[number][key] = Atomics.load(values, key)
+      this.probed = probes
+      return
+    }
+    found.keys += epoch.size
+    for (const marked of epoch) {
+      if (typeof marked === 'number' && marked > PROBE && marked <= PROBE + probes) {
+        this.probed = Math.max(this.probed, marked - PROBE)
+        continue
+      }
+      const [marker, key] = placeOf(marked)
+      const journal = journals[marker]
+      if (journal === undefined || Atomics.load(journal.named, key) === 0)
+        blame(`epoch ${epoch.id} of ${name} has the key ${marked}`)
+      else journal.saved[number][key] = Atomics.load(journal.values, key)
+    }
+  }
+
+  async checkpoint() {
+    const chance = random()
+    const what = `an epoch of ${this.name}`
+    if (consumers > 0 && chance > 0.85) {
+      this.counts.thrown++
+      found.thrown++
+      const fails = () => {
+        throw new Error('the checkpoint fails')
+      }
+      const call = within(this.#source.consume(fails), what, 60_000)
+      await call.catch((error) => {
+        if (error.message !== 'the checkpoint fails') throw error
+      })
+      return
+    }
+    const epoch = await within(this.#source.advanceEpoch(), what, 60_000)
+    if (chance < 0.2) {
+      this.counts.restored++
+      found.restored++
+      if (this.number === forgets) {
+        this.probed = probes
+        epoch.commit()
+      } else await within(epoch.restore(), 'a restore', 60_000)
+      return
+    }
+    if (this.closes && chance < 0.3) {
+      this.#reopen(epoch)
+      return
+    }
+    this.save(epoch)
+    epoch.commit()
+    this.#clock = epoch.clock
+    this.#isFirst = false
+  }
+
+  /** Closes it in the middle of an epoch, and opens it again where its copy stands. */
+  #reopen(epoch) {
+    this.counts.closed++
+    found.closed++
+    this.#source.close()
+    if (random() < 0.5) epoch.commit()
+    else epoch.restore()
+    const since = this.#isFirst ? undefined : this.#clock
+    this.#source = tracker.consumer(this.name, { since })
+  }
+
+  /** A loop that sleeps, until it is all over, or until its body throws. */
+  async #sleepAndWake() {
+    const { everyMs } = this
+    for await (const epoch of this.#source.epochs({
+      everyMs,
+      whenDirty: true,
+      signal: over.signal,
+    })) {
+      const chance = random()
+      if (chance < 0.15) {
+        this.counts.restored++
+        found.restored++
+        await within(epoch.restore(), 'a restore', 60_000)
+      } else if (chance < 0.3) {
+        this.counts.thrown++
+        found.thrown++
+        throw new Error('the checkpoint fails')
+      } else {
+        this.save(epoch)
+        epoch.commit()
+      }
+    }
+  }
+
+  async run() {
+    while (this.sleeps && !isOver) {
+      await this.#sleepAndWake().catch((error) => {
+        if (error.message !== 'the checkpoint fails') throw error
+      })
+    }
+    while (!isOver) {
+      const end = performance.now() + this.everyMs
+      do await sleep(1)
+      while (performance.now() < end && !isOver && !isChecking)
+      await this.checkpoint()
+    }
   }
 }
 
@@ -233,50 +369,42 @@ function placeOf(marked) {
   return markerOfText.get(bits) ?? [-1, 0]
 }
 
-/** Checkpoints begun, and the number of the last one that was saved. */
-let checkpoints = 0
-let lastSaved = 0
-
-async function takeCheckpoints() {
-  while (!isOver) {
-    await sleep(everyMs)
-    const number = ++checkpoints
-    const epoch = await within(tracker.advanceEpoch(), 'an epoch', 60_000)
-    if (random() < 0.2) {
-      found.restored++
-      await within(epoch.restore(), 'a restore', 60_000)
-    } else {
-      save(epoch)
-      epoch.commit()
-      lastSaved = number
-    }
-  }
-}
+let isChecking = false
 
 /**
- * All writers so far are dead: what they were promised is in the copies after the next checkpoint
- * that is saved.
+ * All writers so far are dead: what they were promised is in each copy that has a key which is
+ * marked now.
  */
 async function check() {
   await within(tracker.drained(), 'drained()', 60_000)
-  const begun = checkpoints
-  await until(() => lastSaved > begun || hasFailed, 'a checkpoint', 60_000)
+  isChecking = true
+  const writer = openWriter(tracker.handle)
+  probes++
+  await until(() => writer.mark(PROBE + probes), 'the mark of a probe', 60_000)
+  await until(() => writer.flush(), 'the publication of a probe', 60_000)
+  writer.close()
+  const isSaved = ({ probed }) => probed === probes
+  await until(() => readers.every(isSaved) || hasFailed, 'a checkpoint of each reader', 60_000)
   for (const [marker, { call, way, promised, saved }] of journals.entries()) {
     for (let key = 0; key < KEYS; key++) {
       const due = Atomics.load(promised, key)
-      if (saved[key] < due)
-        blame(
-          `lost: key ${key} of writer ${marker}, which died by ${way} in ${call}: ${saved[key]} of ${due}`,
-        )
+      for (const { number, name } of readers) {
+        if (saved[number][key] < due)
+          blame(
+            `lost for ${name}: key ${key} of writer ${marker}, which died by ${way} in ${call}: ${saved[number][key]} of ${due}`,
+          )
+      }
     }
   }
+  isChecking = false
 }
 
 // ---------------------------------------------------------------------------------------------- go
 let isOver = false
 let isQuiet = false
 let hasFailed = false
-const saving = takeCheckpoints()
+const readers = Array.from({ length: Math.max(1, consumers) }, (_, number) => new Reader(number))
+const saving = Promise.all(readers.map((reader) => reader.run()))
 saving.catch(() => (hasFailed = true))
 const killing = killAggregators()
 
@@ -296,17 +424,27 @@ isQuiet = true
 await killing
 await check()
 isOver = true
+over.abort()
 await saving
 const { harvested, writers: lanes } = tracker.stats()
 for (const { id, open, threadId } of lanes)
   if (open) blame(`the lane ${id} of dead thread ${threadId} is still taken`)
-const last = await within(tracker.stop(), 'stop()', 60_000)
-save(last)
-if (last.size > 0)
-  blame(
-    `the last epoch has ${last.size} keys, after a checkpoint that all writers were dead before`,
-  )
-last.commit()
+function saveLast(epoch, reader) {
+  reader.save(epoch)
+  if (epoch.size > 0)
+    blame(
+      `the last epoch of ${reader.name} has ${epoch.size} keys, after a checkpoint that all writers were dead before`,
+    )
+}
+if (consumers === 0) {
+  const last = await within(tracker.stop(), 'stop()', 60_000)
+  saveLast(last, readers[0])
+  last.commit()
+} else {
+  const ofName = new Map(readers.map((reader) => [reader.name, reader]))
+  const consume = (epoch, { name }) => saveLast(epoch, ofName.get(name))
+  await within(tracker.stop({ consume }), 'stop()', 60_000)
+}
 const { panics, lastError } = tracker.health()
 for (const { promised } of journals) found.promised += promised.filter((due) => due > 0).length
 
@@ -320,6 +458,7 @@ verdict({
   unsettled: tracker.stats().unsettled.length,
   deaths,
   aggregatorDeaths,
+  consumers: consumers > 0 ? readers.map(({ counts }) => counts) : undefined,
   ms: Math.round(performance.now() - began),
   errors,
 })

@@ -55,6 +55,8 @@ const cases = {
     const calls = {
       'advanceEpoch(), its cut made': (signal) => tracker.advanceEpoch({ signal }),
       'epochs()': (signal) => tracker.epochs({ everyMs: 1_000_000, signal }).next(),
+      'epochs({ whenDirty })': (signal) =>
+        tracker.epochs({ everyMs: 0, whenDirty: true, signal }).next(),
       'flushed()': (signal) => {
         for (let id = 0; id < 8; id++) writer.mark(id)
         return tracker.flushed({ signal })
