@@ -394,8 +394,9 @@ export class DirtyTracker<K extends Key = Key>
    * only staged does not wake it: the writer's `flushIntervalMs` publishes it. If a key comes while
    * the body runs, the next cut comes `everyMs` after the last one, or at once if the body took
    * longer. While the loop sleeps, the tracker's thread wakes once a second. The aggregator sleeps
-   * in pieces of up to 100 ms, as it does without a loop. On a host without `Atomics.waitAsync` the
-   * tracker's thread looks every 50 ms.
+   * in pieces, as it does without a loop: of up to 1 s in its own worker, 0.5 s with 'inline', and
+   * 0.1 s in runAggregator(). On a host without `Atomics.waitAsync` the tracker's thread looks every
+   * 50 ms.
    *
    * A running loop owns the epochs, from its first next() until it ends: by return, throw, abort,
    * or with the last epoch. Meanwhile advanceEpoch(), tryAdvanceEpoch(), consume() and a second

@@ -114,7 +114,7 @@ export const scenarios = [
     name: 'waking: the slot of the next epoch held keys',
     memory: ONE,
     killWriters: false,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 0 },
     setUp: holdsBatch,
     threads: {
       writerA: afterTheCut(2),
@@ -130,7 +130,7 @@ export const scenarios = [
     name: 'waking: a consumer sleeps, and another one takes the key',
     memory: TWO,
     killWriters: false,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 0 },
     threads: {
       writerA: offers(1),
       *tracker(w) {
