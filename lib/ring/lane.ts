@@ -532,7 +532,7 @@ export const ALL = 1
  * aggregator's last look read that word. It holds one thing: a second namespace makes it ALL. Inside
  * batch() the token goes out with the batch. If the tracker stops, returns false and marks nothing.
  */
-export function markEverything(lane: Lane, what: number): boolean {
+export function markEverything(lane: Lane, what: number = ALL): boolean {
   const { words } = lane
   if (isStopped(lane)) return false
   lane.everything = lane.everything === 0 || lane.everything === what ? what : ALL

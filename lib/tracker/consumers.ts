@@ -2,7 +2,7 @@ import { loadContents } from '../aggregator/load.js'
 import { checkBag, checkWhole } from '../check.js'
 import { type Clock, clockOf, epochOfClock, instanceOf, readClock } from '../epochs/clock.js'
 import { makeEpoch, type SealedEpoch } from '../epochs/sealed-epoch.js'
-import { DirtyRingError, invalidArg, outOfRange } from '../errors.js'
+import { DirtyRingError, invalidArg, isRevoked, outOfRange } from '../errors.js'
 import { epochAt, NAMESPACES_MAX } from '../memory/map.js'
 import { settingsOf } from '../memory/settings.js'
 import { NAMESPACE_MAX, readSealedSlot } from '../memory/slot.js'
@@ -384,9 +384,13 @@ function checkOptions(options: ConsumerOptions): ConsumerOptions {
 function checkNamespaces(list: unknown): readonly number[] | undefined {
   if (list === undefined) return undefined
   const expected = `an array of 1 to ${NAMESPACES_MAX} namespaces`
-  if (!Array.isArray(list)) throw invalidArg('options.namespaces', expected, list)
-  list.forEach((each, i) => checkWhole(`options.namespaces[${i}]`, each, 0, NAMESPACE_MAX))
-  const namespaces = [...new Set(list as number[])]
-  if (namespaces.length > 0 && namespaces.length <= NAMESPACES_MAX) return namespaces
-  throw outOfRange('options.namespaces', expected, `${namespaces.length} of them`)
+  if (isRevoked(list) || !Array.isArray(list))
+    throw invalidArg('options.namespaces', expected, list)
+  const length: unknown = list.length // a Proxy's may be anything
+  if (typeof length !== 'number' || !(length >= 1 && length <= NAMESPACES_MAX))
+    throw outOfRange('options.namespaces', expected, `${String(length)} of them`)
+  const namespaces = new Set<number>()
+  for (let i = 0; i < length; i++)
+    namespaces.add(checkWhole(`options.namespaces[${i}]`, list[i], 0, NAMESPACE_MAX))
+  return [...namespaces]
 }

@@ -175,6 +175,9 @@ const valid: Record<string, Valid> = {
     on: (scene) => scene.named,
     args: () => ['another', { since: undefined, from: 'now' }],
   },
+  // On the tracker whose epochs are not looked at.
+  'DirtyTracker.markEverything(namespace)': { on: (scene) => scene.named, args: () => [7] },
+  'DirtyTracker.forget(name)': { on: (scene) => scene.named, args: () => ['another'] },
   'Consumer.advanceEpoch(options)': onConsumer({}),
   'Consumer.consume(use, options)': onConsumer(() => undefined, {}),
   'Consumer.epochs(options)': onConsumer({ everyMs: 1000 }),
@@ -195,6 +198,19 @@ const valid: Record<string, Valid> = {
     pairsOf(pairs),
   ),
   'Writer.batch(use)': onWriter([() => 7]),
+  'Writer.markEverything(namespace)': {
+    on: ({ named }) => ({
+      markEverything(...args: [number]) {
+        const writer = named.openWriter()
+        try {
+          writer.markEverything(...args)
+        } finally {
+          writer.close()
+        }
+      },
+    }),
+    args: () => [7],
+  },
   'Writer.tagTxn(txnId)': onWriter([7]),
   'Writer.waitForRoom(keys, options)': onWriter([7, {}]),
   'new TxnBuffer(txnId, expectedKeys)': free(7, 7),
@@ -267,6 +283,7 @@ const refused: Record<string, string> = {
   'DirtyTracker.watch(worker)': 'ERR_DIRTYRING_INVALID_ARG',
   'runAggregator(handle)': 'ERR_DIRTYRING_AGGREGATOR_TAKEN',
   'SealedEpoch.strings()': 'ERR_DIRTYRING_OUT_OF_RANGE', // the epoch has a number
+  'DirtyTracker.save()': 'ERR_DIRTYRING_BUSY', // it runs
 }
 
 const declared = declaredFunctions().filter(({ name }) => !notForCallers.test(name))
