@@ -19,9 +19,11 @@ export default {
     '!lib/{cli,demo}/**',
     '!lib/platform/**',
     '!lib/aggregator/{alone,thread-error,worker}.ts',
+    // AssemblyScript: it runs as the WebAssembly that it compiles to.
+    '!lib/set/native/kernel.as.ts',
   ],
   coverageReporters: ['text-summary'],
   // A little below what all specs together reach in this process. Programs that run the built
   // package in processes of their own are not counted, so the rest is not untested.
-  coverageThreshold: { global: { statements: 93, branches: 90, functions: 94, lines: 94 } },
+  coverageThreshold: { global: { statements: 96, branches: 92, functions: 95, lines: 97 } },
 }
