@@ -29,6 +29,10 @@
  * - `ERR_DIRTYRING_INEXACT`: the epoch is not exact, so a list of its keys would be incomplete
  * - `ERR_DIRTYRING_WOULD_BLOCK`: this thread may not sleep, and the lane is full, or `ring.wait()` has
  *   found no batch
+ * - `ERR_DIRTYRING_BAD_MESSAGE`: these bytes are no encoded epoch, or they are damaged
+ * - `ERR_DIRTYRING_BAD_STATE`: these bytes are no saved state, or they are damaged
+ * - `ERR_DIRTYRING_TOO_LARGE`: a message is larger than its engine takes
+ * - `ERR_DIRTYRING_AWAY`: the engine of a cluster, or one of its nodes, does not answer
  *
  * @example
  * ```js
@@ -61,6 +65,10 @@ export type ErrorCode =
   | 'ERR_DIRTYRING_BUSY'
   | 'ERR_DIRTYRING_INEXACT'
   | 'ERR_DIRTYRING_WOULD_BLOCK'
+  | 'ERR_DIRTYRING_BAD_MESSAGE'
+  | 'ERR_DIRTYRING_BAD_STATE'
+  | 'ERR_DIRTYRING_TOO_LARGE'
+  | 'ERR_DIRTYRING_AWAY'
 
 /**
  * Says that the state of the tracker, the ring or the host does not allow the call. Bad input is a

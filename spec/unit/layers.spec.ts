@@ -26,6 +26,10 @@ const LAYERS = [
   'support.ts',
   'index.ts',
   'node.ts',
+  'cluster/',
+  'ipc/',
+  'nats/',
+  'redis/',
   'demo/',
   'cli/',
 ]
