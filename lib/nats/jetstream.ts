@@ -217,7 +217,7 @@ function nameOf(error: unknown): unknown {
 }
 
 /** Whether an error, or the error behind it, has a name. */
-function isNamed(error: unknown, name: string): boolean {
+export function isNamed(error: unknown, name: string): boolean {
   return (
     nameOf(error) === name || nameOf((error as { cause?: unknown } | undefined)?.cause) === name
   )

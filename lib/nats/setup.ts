@@ -3,7 +3,11 @@ import { type JetStream, JETSTREAM_ERROR, JetStreamError, type StreamInfo } from
 import type { CheckedOptions } from './options.js'
 
 /** The longest message has at least so many bytes. */
-const MIN_MESSAGE_BYTES = 65_536
+export const MIN_MESSAGE_BYTES = 65_536
+/** What the headers of a message take at most. */
+export const HEADERS_MAX = 512
+/** So the server has to take that. */
+const MIN_BYTES = MIN_MESSAGE_BYTES + HEADERS_MAX
 const DAY_NS = 86_400e9
 const TWO_MINUTES_NS = 120e9
 
@@ -12,7 +16,6 @@ const TWO_MINUTES_NS = 120e9
  * that would lose messages of one node because of another.
  */
 export async function setUp(stream: JetStream, options: CheckedOptions): Promise<StreamInfo> {
-  if (stream.client.info?.jetstream === false) throw withoutJetStream(undefined)
   const info = await infoOf(stream, options)
   const faults = faultsOf(info, options, stream.client.info?.max_payload)
   if (faults.length > 0)
@@ -29,7 +32,7 @@ async function infoOf(stream: JetStream, options: CheckedOptions): Promise<Strea
   try {
     return await stream.info()
   } catch (error) {
-    if (isDisabled(error)) throw withoutJetStream(error)
+    if (isDisabled(error, stream)) throw withoutJetStream(error)
     if (!isMissing(error)) throw error
     if (!options.create) throw Object.assign(missing(options), { cause: error })
   }
@@ -62,8 +65,11 @@ export function isMissing(error: unknown): boolean {
   return error instanceof JetStreamError && error.errorCode === JETSTREAM_ERROR.STREAM_NOT_FOUND
 }
 
-function isDisabled(error: unknown): boolean {
+/** Whether nobody answers because there is no JetStream; while a server starts, it says the same. */
+function isDisabled(error: unknown, { client }: JetStream): boolean {
   const cause = (error as { cause?: unknown }).cause
+  const isUnheard = isNamed(cause, 'NoRespondersError')
+  if (isUnheard) return client.info !== undefined && client.info.jetstream !== true
   return (
     cause instanceof JetStreamError &&
     (cause.errorCode === JETSTREAM_ERROR.NOT_ENABLED ||
@@ -76,7 +82,7 @@ function withoutJetStream(cause: unknown): DirtyRingError {
     'ERR_DIRTYRING_UNSUPPORTED',
     'this NATS server, or this account of it, has no JetStream, which keeps the messages. ' +
       'Start it with: nats-server -js -sd <folder>',
-    cause === undefined ? {} : { cause },
+    { cause },
   )
 }
 
@@ -109,14 +115,14 @@ function faultsOf(
       `max_msgs_per_subject is ${max_msgs_per_subject}, it must be -1: ` +
         `${edit} --max-msgs-per-subject=-1`,
     )
-  if (max_msg_size >= 0 && max_msg_size < MIN_MESSAGE_BYTES)
+  if (max_msg_size >= 0 && max_msg_size < MIN_BYTES)
     faults.push(
-      `max_msg_size is ${max_msg_size}, it must be -1 or at least ${MIN_MESSAGE_BYTES}: ` +
+      `max_msg_size is ${max_msg_size}, it must be -1 or at least ${MIN_BYTES}: ` +
         `${edit} --max-msg-size=-1`,
     )
-  if (maxPayload !== undefined && maxPayload < MIN_MESSAGE_BYTES)
+  if (maxPayload !== undefined && maxPayload < MIN_BYTES)
     faults.push(
-      `server's max_payload is ${maxPayload}, it must be at least ${MIN_MESSAGE_BYTES}: ` +
+      `server's max_payload is ${maxPayload}, it must be at least ${MIN_BYTES}: ` +
         `change it in the server's configuration`,
     )
   if (config.sealed === true) faults.push('messages are sealed: make another stream')

@@ -5,10 +5,8 @@ import type { EpochSink, LogMessage } from '../cluster/log.js'
 import type { NatsClient } from './client.js'
 import { isJetStreamError, JetStream, JETSTREAM_ERROR, type StreamInfo } from './jetstream.js'
 import { checkNatsOptions, type NatsOptions } from './options.js'
-import { isMissing, setUp } from './setup.js'
+import { HEADERS_MAX, isMissing, MIN_MESSAGE_BYTES, setUp } from './setup.js'
 
-/** What the headers of a message take at most. */
-const HEADERS_MAX = 512
 /** The longest request for a cut, in bytes. */
 const REQUEST_MAX = 256
 /** What NATS servers take if nobody has changed it. */
@@ -78,7 +76,9 @@ class NatsSink implements EpochSink {
   get maxMessageBytes(): number {
     const maxPayload = this.#client.info?.max_payload ?? DEFAULT_MAX_PAYLOAD
     const { max_msg_size: maxSize = -1 } = this.#info?.config ?? {}
-    return Math.min(maxPayload, maxSize < 0 ? maxPayload : maxSize) - HEADERS_MAX
+    const most = Math.min(maxPayload, maxSize < 0 ? maxPayload : maxSize) - HEADERS_MAX
+    // Where it is less, setUp() says what to change.
+    return Math.max(MIN_MESSAGE_BYTES, most)
   }
 
   async append({ node, instance, n, bytes }: LogMessage): Promise<'appended' | 'refused'> {
@@ -91,7 +91,8 @@ class NatsSink implements EpochSink {
           `${this.#options.subject}.${node}.${instance}`,
           bytes,
           {
-            'Nats-Msg-Id': `${instance}:${n}`,
+            // The checksum, too: a copy of this process may send other keys under this number.
+            'Nats-Msg-Id': `${instance}:${n}:${Buffer.from(bytes.subarray(-4)).toString('hex')}`,
             'Nats-Expected-Stream': this.#options.stream,
             'Nats-Expected-Last-Subject-Sequence': String(known.seq),
           },
