@@ -1,5 +1,11 @@
 import { DirtyRingError, outOfRange } from '../errors.js'
-import { type JetStream, JETSTREAM_ERROR, JetStreamError, type StreamInfo } from './jetstream.js'
+import {
+  isNamed,
+  type JetStream,
+  JETSTREAM_ERROR,
+  JetStreamError,
+  type StreamInfo,
+} from './jetstream.js'
 import type { CheckedOptions } from './options.js'
 
 /** The longest message has at least so many bytes. */
@@ -68,7 +74,7 @@ export function isMissing(error: unknown): boolean {
 /** Whether nobody answers because there is no JetStream; while a server starts, it says the same. */
 function isDisabled(error: unknown, { client }: JetStream): boolean {
   const cause = (error as { cause?: unknown }).cause
-  const isUnheard = isNamed(cause, 'NoRespondersError')
+  const isUnheard = isNamed(cause, 'NoResponders')
   if (isUnheard) return client.info !== undefined && client.info.jetstream !== true
   return (
     cause instanceof JetStreamError &&
