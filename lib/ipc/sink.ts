@@ -36,7 +36,7 @@ export interface IpcEndOptions {
  * import { publishEpochs } from 'dirtyring/cluster'
  * import { ipcSink } from 'dirtyring/ipc'
  *
- * const tracker = await DirtyTracker.create()
+ * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
  * await publishEpochs(tracker.consumer('cluster'), { sink: ipcSink(), everyMs: 50 })
  * ```
  */
