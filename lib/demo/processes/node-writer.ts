@@ -44,8 +44,7 @@ let due = 0
 let lastTurn = performance.now()
 while (Atomics.load(shared, 0) === 0) {
   const now = performance.now()
-  due =
-    rate === 0 ? ROWS_PER_TURN : Math.min(ROWS_PER_TURN, due + ((now - lastTurn) / 1000) * rate)
+  due = rate === 0 ? ROWS_PER_TURN : Math.min(ROWS_PER_TURN, due + ((now - lastTurn) / 1000) * rate)
   lastTurn = now
   const count = Math.floor(due)
   for (let i = 0; i < count; i++) put(nextRow())

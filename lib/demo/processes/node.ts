@@ -48,7 +48,7 @@ const ends = Promise.all(workers.map((worker) => once(worker, 'exit')))
 const report = (): void => void process.send!({ written: Atomics.load(shared, 1) })
 const reporting = setInterval(report, REPORT_MS)
 
-for (let isOver = false; !isOver; ) {
+for (let isOver = false; !isOver;) {
   const [message] = (await once(process, 'message')) as [unknown]
   isOver = message === 'end'
 }
