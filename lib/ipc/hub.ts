@@ -93,12 +93,13 @@ export interface IpcWarning {
  * - `ipcHub(child)` or `ipcHub([child, other])`: what `child_process.fork()` has started
  * - `ipcHub()`: none yet; see {@link IpcHub.add}
  *
- * Make the hub before the children start, or right after. A child's sink waits for it for 5 s.
+ * Make the hub before the children start, or right after that: until it is there, their publishers
+ * wait. The log is memory: when this process ends, the log does.
  *
- * The log is memory: when this process ends, the log does. When a child's channel is closed and its
- * publishers have not been, their instances are 'gone' at once, and readers take everything of
- * them. When a reader is closed it closes its source, which may be the hub: give it `hub.source()`
- * if the hub shall stay.
+ * When a child's channel is closed before its publishers are, their instances are 'gone' at once, and
+ * readers take everything of them. A child that lives on without its channel can't publish any more.
+ *
+ * Closing a reader closes its source. Give it `hub.source()` if the hub shall stay open.
  *
  * @param from - whose messages to take
  * @param options - `name` and `maxBytes`
