@@ -7,7 +7,13 @@ import {
   isRequest,
   REQUESTS_MAX,
 } from './body.js'
-import { ENVELOPE_LAST_PART, KIND, type MessageKind, sealEnvelope } from './envelope.js'
+import {
+  declarationFlags,
+  ENVELOPE_LAST_PART,
+  KIND,
+  type MessageKind,
+  sealEnvelope,
+} from './envelope.js'
 import type { LogMessage } from './log.js'
 
 /** What the publisher does next. It answers by the method that is named. */
@@ -36,6 +42,8 @@ export interface Resumable {
   /** Whether that is the instance's last message. */
   readonly isClosing: boolean
   readonly namespaces: readonly number[] | undefined
+  /** How many NAMESPACES the instance has sent. */
+  readonly declarations: number
 }
 
 export interface PublicationOptions {
@@ -82,6 +90,8 @@ const REFUSALS_MAX = 3
 /** Requests that are remembered, so that a repeated one is answered once. */
 const ANSWERED_MAX = 256
 const PENDING_MAX = 1024
+/** Where an envelope has its kind. */
+const KIND_AT = 4
 const NOTHING = new Uint8Array(0)
 
 /**
@@ -108,9 +118,12 @@ export class Publication {
 
   /** Namespaces that are declared, with those whose message is still to come. */
   #namespaces: readonly number[] | undefined
-  readonly #toDeclare: (readonly number[])[] = []
+  readonly #toDeclare: number[] = []
+  /** NAMESPACES of this instance that the log has. */
+  #declarations = 0
   #declared = 0
   #declaring = 0
+  #underWay = 0
 
   #nextCutMs: number
   #lastCutMs = -Infinity
@@ -189,9 +202,8 @@ export class Publication {
   /** Declares more namespaces. Returns what isDeclared() takes. */
   addNamespaces(namespaces: readonly number[]): number {
     if (this.#namespaces === undefined) return 0 // all are
-    const added = namespaces.filter((each) => !this.#namespaces!.includes(each))
-    this.#namespaces = [...this.#namespaces, ...added]
-    this.#toDeclare.push(added)
+    this.#namespaces = [...new Set([...this.#namespaces, ...namespaces])]
+    this.#toDeclare.push(...namespaces)
     return ++this.#declaring
   }
 
@@ -219,6 +231,7 @@ export class Publication {
       flight: this.#flight?.message.bytes,
       isClosing: this.#unit?.what === 'close' && this.#flight !== undefined,
       namespaces: this.#namespaces,
+      declarations: this.#declarations,
     }
   }
 
@@ -236,7 +249,8 @@ export class Publication {
     }
     if (!this.#isOpen) return this.#begin('open', [this.#openDraft()])
     if (this.#toDeclare.length > 0) {
-      const body = encodeNamespacesBody(this.#toDeclare.flat())
+      const body = encodeNamespacesBody(this.#toDeclare.splice(0))
+      this.#underWay = this.#declaring
       return this.#begin('namespaces', [draft(KIND.NAMESPACES, body)])
     }
     if (this.#cutsDone >= this.#lastCut) return this.#begin('close', [draft(KIND.CLOSE, NOTHING)])
@@ -270,9 +284,10 @@ export class Publication {
   #takeOff(): LogMessage {
     if (this.#flight !== undefined) return this.#flight.message
     this.#instance ??= this.#options.draw()
-    const { kind, flags, body } = this.#unit!.drafts[this.#unit!.done]
+    const { kind, body, ...each } = this.#unit!.drafts[this.#unit!.done]
     const [node, instance, n] = [this.#node, this.#instance, this.#n]
     const atMs = this.#options.wallMs()
+    const flags = each.flags | declarationFlags(this.#declarations)
     const bytes = sealEnvelope({ kind, format: BODY_FORMAT, flags, node, instance, n, atMs, body })
     this.#flight = { message: { node, instance, n, bytes }, isAmbiguous: false }
     return this.#flight.message
@@ -289,6 +304,7 @@ export class Publication {
     this.#failures = 0
     this.#refusals = 0
     this.#isAsking = false
+    if (this.#flight!.message.bytes[KIND_AT] === KIND.NAMESPACES) this.#declarations++
     this.#flight = undefined
     this.#n++
     this.#appendedMs = nowMs
@@ -300,10 +316,8 @@ export class Publication {
 
   #finish(what: Unit['what']): void {
     if (what === 'open') this.#finishOpen()
-    else if (what === 'namespaces') {
-      this.#toDeclare.length = 0
-      this.#declared = this.#declaring
-    } else if (what === 'epoch') this.#mustCommit = true
+    else if (what === 'namespaces') this.#declared = this.#underWay
+    else if (what === 'epoch') this.#mustCommit = true
     else if (what === 'answer') this.#finishCut()
     else if (what === 'close') this.#isEnded = true
   }
@@ -312,8 +326,7 @@ export class Publication {
     this.#isOpen = !this.#isReplaced
     if (!this.#isReplaced) return
     this.#isReplaced = false
-    this.#instance = undefined
-    this.#n = 0
+    this.#forgetInstance()
   }
 
   /** Nobody knows whether the log has it: the same bytes again, after a while. */
@@ -351,11 +364,16 @@ export class Publication {
     this.#takeAnotherInstance()
   }
 
+  #forgetInstance(): void {
+    this.#instance = undefined
+    this.#n = 0
+    this.#declarations = 0
+  }
+
   /** Says all that is not settled again, under numbers that nobody else has. */
   #takeAnotherInstance(): void {
     const unit = this.#unit!
-    this.#instance = undefined
-    this.#n = 0
+    this.#forgetInstance()
     this.#flight = undefined
     this.#isReplaced = false
     this.#refusals = 0
@@ -424,11 +442,12 @@ export class Publication {
   }
 
   /** Goes on where another process stopped. */
-  #resume({ node, instance, n, flight, isClosing, namespaces }: Resumable): void {
+  #resume({ node, instance, n, flight, isClosing, ...declared }: Resumable): void {
     this.#node = node
     this.#instance = instance
     this.#n = n
-    this.#namespaces = namespaces
+    this.#namespaces = declared.namespaces
+    this.#declarations = declared.declarations
     // Whatever comes first says that the instance goes on. Behind a CLOSE another one begins.
     const again = draft(KIND.BEAT, encodeBeatBody([]))
     this.#unit = { what: 'open', drafts: [again], done: 0 }
