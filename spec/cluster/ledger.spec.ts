@@ -391,8 +391,9 @@ interface Published {
   readonly key: number
   readonly space: number
   readonly instance: string
-  /** The number of the last part of its epoch. */
+  /** The number of the last part of its epoch; Infinity: a twin's, and not read yet. */
   endN: number
+  readonly twinOf: number | undefined
 }
 
 /** The state of a reader that goes by a ledger: its sets are those that KeyUnion makes of keys. */
@@ -432,14 +433,15 @@ class World {
       this.#nowMs += 10
       this.#do(each)
     }
-    // In the end: what was read is told, and what fell silent is gone.
+    // In the end: what was read is told, and who fell silent is gone. (An instance that was gone
+    // before, and then lost the first message of its second life, is told of no more.)
     this.#readAll()
     this.#handOut(true, true)
+    const living = new Set(this.#reader.ledger.living().map(({ instance }) => instance))
     this.#listen(GONE_MS)
     this.#handOut(true, true)
-    const lives = new Map(this.#lives.map((life) => [instanceOf(life.index), life]))
     for (const { key, instance } of this.#published)
-      if (this.#reader.read.has(instance) && lives.get(instance)?.drops === false)
+      if (living.has(instance))
         expect([instance, key, this.#settled.has(key)]).toEqual([instance, key, true])
   }
 
@@ -494,8 +496,13 @@ class World {
         if (life.last === undefined) return
         const { message: last, content } = life.last
         life.isMarred = true
-        const keys = content.keys.map(() => this.#newKey(life, [...life.spaces][0], last.n))
-        this.#log.push({ message: { ...last, crc: last.crc + 1 }, content: { ...content, keys } })
+        const keys = content.keys.map(() =>
+          this.#newKey(life, [...life.spaces][0], Infinity, last.n),
+        )
+        this.#log.push({
+          message: { ...last, crc: 1e6 + this.#log.length },
+          content: { ...content, keys },
+        })
         return
       }
       case 'unreadable':
@@ -526,9 +533,9 @@ class World {
     }
   }
 
-  #newKey(life: Life, space: number, endN: number): number {
+  #newKey(life: Life, space: number, endN: number, twinOf?: number): number {
     const key = this.#published.length
-    this.#published.push({ key, space, instance: instanceOf(life.index), endN })
+    this.#published.push({ key, space, instance: instanceOf(life.index), endN, twinOf })
     return key
   }
 
@@ -575,6 +582,10 @@ class World {
     }
     const { message: each, content } = entry
     const { instance } = each
+    for (const key of content.keys) {
+      const published = this.#published[key]
+      published.endN = published.twinOf ?? published.endN
+    }
     const verdict = ledger.receive(each, this.#nowMs)
     read.set(instance, Math.max(read.get(instance) ?? -1, each.n))
     if (verdict === 'seen') return
@@ -604,6 +615,7 @@ class World {
     this.#reader = new MiniReader(reader)
     this.#reader.cursor = Number(reader.position ?? 0)
     for (const [instance, n] of this.#readAtClock) this.#reader.read.set(instance, n)
+    for (const key of this.#published) if (key.twinOf !== undefined) key.endN = Infinity
     this.#reader.isFresh = this.#clock === undefined
     if (this.#reader.isFresh) this.#catchUp()
   }
@@ -613,6 +625,7 @@ class World {
     ledger.rewind()
     for (const instance of [...parts.keys()]) this.#reader.release(instance)
     this.#reader.cursor = Math.floor(this.#log.length / 3)
+    for (const life of this.#lives) life.isMarred = true // its first messages were trimmed
     this.#reader.isFresh = true
     this.#catchUp()
   }
