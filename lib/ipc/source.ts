@@ -12,7 +12,7 @@ import type { Channel, Tagged } from './tap.js'
  * others changed.
  *
  * It shares the channel with the application's own messages, as {@link ipcSink} does, and does not
- * keep the process alive.
+ * keep the process alive while it waits for messages.
  *
  * @param options - `hub`: the hub's name
  * @throws `ERR_DIRTYRING_AWAY` if this process has no channel: node:cluster or
@@ -45,13 +45,18 @@ export function sourceOf(channel: Channel, hub: string, answerMs = ANSWER_MS): E
   return {
     async read(after, { waitMs, signal }) {
       throwIfAborted(signal)
-      await end.welcomed(false)
+      // A caller that does not want to wait for messages waits for this answer.
+      const keepsAlive = waitMs === 0
+      await end.welcomed(keepsAlive)
       throwIfAborted(signal)
       let call: number | undefined
       const answer = end.answered(
-        end.call('read', { after, waitMs }, (number) => (call = number)),
+        end
+          .call('read', { after, waitMs }, (number) => (call = number))
+          // Also from an answer that comes after an abort: the hub tells each change once.
+          .then((found) => learn(nodes, found)),
         waitMs,
-        false,
+        keepsAlive,
       )
       const found = await abortable<Tagged>(signal, ({ resolve, reject }) => {
         answer.then(resolve, reject)
@@ -60,7 +65,6 @@ export function sourceOf(channel: Channel, hub: string, answerMs = ANSWER_MS): E
           return true
         }
       })
-      learn(nodes, found)
       return readOf(found)
     },
 
@@ -92,8 +96,10 @@ function readOf({ messages, position, atEnd, log, lost }: Tagged): LogRead {
 }
 
 /** The hub sends what has changed, or everything if some are forgotten. */
-function learn(nodes: Map<string, 'live' | 'gone'>, { all, live, gone }: Tagged): void {
+function learn(nodes: Map<string, 'live' | 'gone'>, found: Tagged): Tagged {
+  const { all, live, gone } = found
   if (all === true) nodes.clear()
   for (const instance of live as readonly string[]) nodes.set(instance, 'live')
   for (const instance of gone as readonly string[]) nodes.set(instance, 'gone')
+  return found
 }

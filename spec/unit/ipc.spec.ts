@@ -276,6 +276,28 @@ describe('a channel that is closed', () => {
     await hub.close()
   })
 
+  it('is learned of by a source whose read was aborted while its answer was on the way', async () => {
+    const { hub, sink, child } = setUp()
+    const watcher = channelPair('json')
+    hub.add(watcher.parent)
+    const source = sourceOf(watcher.child, 'dirty')
+    await sink.append(message('a', 0))
+    const { position } = await all(source)
+    const over = new AbortController()
+    const reading = source.read(position, { waitMs: 10_000, signal: over.signal })
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    watcher.parent.isHeld = true
+    child.disconnect()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    over.abort('enough')
+    await expect(reading).rejects.toBe('enough')
+    watcher.parent.isHeld = false
+    watcher.parent.deliver()
+    await source.read(position, { waitMs: 0 })
+    expect(source.nodes()!.get(instanceOf('a'))).toBe('gone')
+    await hub.close()
+  })
+
   it('rejects what waits for an answer', async () => {
     const { hub, sink, child, parent } = setUp()
     await sink.append(message('a', 0))

@@ -24,10 +24,10 @@ if (!isMainThread) {
 } else {
   const children = [1, 2].map(() => fork(process.argv[1], { serialization: 'advanced' }))
   const reader = openCluster({ source: ipcHub(children), from: 'now' })
-  const say = (epoch) => {
-    const nodes = [...epoch.nodes].map(([node, { reason }]) => [node, reason])
-    console.log(JSON.stringify({ exact: epoch.exact, nodes, keys: [...epoch.listed()] }))
-  }
+  const say = (epoch) =>
+    console.log(JSON.stringify([epoch.exact, [...epoch.nodes], [...epoch.listed()]]))
+  await reader.ready()
+  while (reader.nodes.size < 2) await sleep(10)
   for (let second = 0; second < 4; second++) {
     await sleep(Number(process.argv[2] ?? 1000))
     if (second === 2) children[1].kill('SIGKILL') // a crash

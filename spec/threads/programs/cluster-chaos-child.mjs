@@ -88,7 +88,9 @@ async function reader() {
   const since = copies.load(path)
   const cluster = openCluster({ source: engine.source(), since })
   let asked
-  process.on('message', (message) => (asked = message))
+  process.on('message', (message) => {
+    if (typeof message === 'string') asked = message // others are the library's
+  })
   say('reads')
   while (asked === undefined) {
     await cluster.consume((epoch) => {
