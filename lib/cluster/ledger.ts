@@ -303,20 +303,19 @@ export class Ledger {
     this.#nameless ??= namelessLoss(Math.max(nowMs, this.#namelessToldMs + UNREADABLE_MS))
   }
 
-  /**
-   * The reader was connected, and at the log's end, for `ms`. Returns the instances that are gone
-   * by that.
-   *
-   * @param engine - what the engine itself says of instances
-   * @param wallMs - the time in ms since 1970
-   */
-  listen(
-    ms: number,
-    nowMs: number,
-    wallMs: number,
-    engine?: ReadonlyMap<string, 'live' | 'gone'>,
-  ): Living[] {
+  /** The reader was connected, and at the log's end, for `ms`: the silence of all counts. */
+  listen(ms: number): void {
     this.#listenedMs += ms
+    this.#forget()
+  }
+
+  /**
+   * Buries the instances that are gone, and returns them. The reader is at the log's end.
+   *
+   * @param wallMs - the time in ms since 1970
+   * @param engine - what the engine itself says of instances
+   */
+  bury(nowMs: number, wallMs: number, engine?: ReadonlyMap<string, 'live' | 'gone'>): Living[] {
     const gone: Living[] = []
     for (const entry of this.#entries.values()) {
       if (entry.state !== LIVE) continue
@@ -331,7 +330,6 @@ export class Ledger {
         entry.heardMs = this.#listenedMs
       }
     }
-    this.#forget()
     return gone
   }
 

@@ -81,141 +81,103 @@ const REASONS: readonly InexactReason[] = [
 
 const pair = new Int32Array(2) as unknown as SharedWords
 
-/**
- * Unites keys of several messages in ordinary memory, of which it takes no more than its limits
- * say: beyond them it is a superset, and then everything. The members are those of
- * {@link EpochKeys}, with the rules of a sealed epoch. One thread's.
- */
-export class KeyUnion<K extends Key = Key> implements EpochKeys<K> {
-  readonly #maxKeys: number
-  readonly #maxStrings: number
-  readonly #maxStringBytes: number
-  /** What an error calls it. */
-  readonly #name: string
-  #numbers = new FingerprintSet()
-  readonly #strings = new Set<string>()
+/** What a union knows. */
+interface UnionState {
+  numbers: FingerprintSet
+  readonly strings: Set<string>
   /** By their bytes, one a UTF-16 unit. */
-  readonly #byteKeys = new Map<string, Uint8Array>()
-  #textBytes = 0
-  #precision: EpochKeys['precision'] = 'exact'
-  readonly #reasons = new Set<InexactReason>()
-  readonly #namespaces = new Set<number>()
+  readonly byteKeys: Map<string, Uint8Array>
+  textBytes: number
+  precision: EpochKeys['precision']
+  readonly reasons: Set<InexactReason>
+  readonly namespaces: Set<number>
   /** Of a superset. */
-  #filter: Filter | undefined
+  filter: Filter | undefined
   /** All messages with numbers say so; undefined: there was none. */
-  #isBigint: boolean | undefined
-  #hasPrints = false
+  isBigint: boolean | undefined
+  hasPrints: boolean
+}
 
-  /**
-   * @param limits - how many keys it holds exactly
-   * @param name - what an error calls it: 'epoch 7'
-   */
-  constructor(limits: EpochLimits = {}, name = 'the epoch') {
-    this.#maxKeys = limits.maxKeysPerEpoch ?? MAX_KEYS
-    this.#maxStrings = limits.maxStringsPerEpoch ?? MAX_KEYS
-    this.#maxStringBytes = limits.maxStringBytesPerEpoch ?? MAX_STRING_BYTES
-    this.#name = name
+function emptyState(): UnionState {
+  return {
+    numbers: new FingerprintSet(),
+    strings: new Set(),
+    byteKeys: new Map(),
+    textBytes: 0,
+    precision: 'exact',
+    reasons: new Set(),
+    namespaces: new Set(),
+    filter: undefined,
+    isBigint: undefined,
+    hasPrints: false,
+  }
+}
+
+let stateOf: (keys: UnionKeys) => UnionState
+
+/**
+ * The keys of a {@link KeyUnion}, to be read: the members of EpochKeys, with the rules and the
+ * errors of a sealed epoch. A class made of this one says when they can no longer be read, and what
+ * an error calls them.
+ */
+export class UnionKeys<K extends Key = Key> implements EpochKeys<K> {
+  readonly #state: UnionState
+
+  static {
+    stateOf = (keys) => keys.#state
   }
 
-  /** Adds the keys of a message. Adding it again changes nothing. */
-  add(message: KeyMessage): void {
-    const { pairs, strings, byteKeys } = message
-    this.#addState(message.everythingIn, message.reason === undefined ? [] : [message.reason])
-    if (message.hasPrints) this.#hasPrints = true
-    if (pairs.length > 0) this.#isBigint = message.isBigint && this.#isBigint !== false
-    if (message.precision === 'everything') this.#becomeEverything()
-    this.#addPairs(pairs)
-    this.#addStrings(strings)
-    this.#addByteKeys(byteKeys)
-    if (message.filter !== undefined) this.#addFilter(message.filter)
+  /** @internal Those of another union, which is not copied. */
+  protected constructor(union?: UnionKeys) {
+    this.#state = union === undefined ? emptyState() : union.#state
   }
 
-  /** Adds all keys of another union, which stays as it is. */
-  absorb(other: KeyUnion): void {
-    this.#addState(other.#namespaces, other.#reasons)
-    if (other.#hasPrints) this.#hasPrints = true
-    if (other.#isBigint !== undefined) this.#isBigint = other.#isBigint && this.#isBigint !== false
-    if (other.#precision === 'everything') this.#becomeEverything()
-    this.#addPairs(other.#numbers.pairs)
-    this.#addStrings(other.#strings)
-    this.#addByteKeys(other.#byteKeys.values())
-    if (other.#filter !== undefined) {
-      const { words, shift } = other.#filter
-      this.#addFilter({ blocksLog2: 31 - shift, from: 0, words })
-    }
-  }
-
-  /** From now on it stands for all keys. */
-  everything(reason: InexactReason): void {
-    this.#addState([], [reason])
-    this.#becomeEverything()
-  }
-
-  /** From now on it stands for all keys of a namespace. */
-  everythingInNamespace(namespace: number, reason: InexactReason): void {
-    this.#addState([namespace], [reason])
-  }
-
-  /** Takes all keys out, and all that is known of them. */
-  clear(): void {
-    this.#numbers = new FingerprintSet()
-    this.#strings.clear()
-    this.#byteKeys.clear()
-    this.#textBytes = 0
-    this.#precision = 'exact'
-    this.#reasons.clear()
-    this.#namespaces.clear()
-    this.#filter = undefined
-    this.#isBigint = undefined
-    this.#hasPrints = false
-  }
-
-  /** Whether it stands for no key at all. */
+  /** @internal Whether it stands for no key at all. */
   get isEmpty(): boolean {
     return this.size === 0 && this.exact
   }
 
   get size(): number {
-    return this.#numbers.size + this.#textCount
+    return this.#state.numbers.size + this.#textCount
   }
 
   get exact(): boolean {
-    return this.#precision === 'exact' && this.#namespaces.size === 0
+    return this.#state.precision === 'exact' && this.#state.namespaces.size === 0
   }
 
   get reason(): InexactReason | undefined {
-    return REASONS.find((each) => this.#reasons.has(each))
+    return REASONS.find((each) => this.#state.reasons.has(each))
   }
 
   get precision(): EpochKeys['precision'] {
-    return this.#precision
+    return this.#state.precision
   }
 
   get falsePositives(): number {
-    if (this.#precision === 'exact') return 0
-    const filter = this.#filter
+    if (this.#state.precision === 'exact') return 0
+    const filter = this.#state.filter
     return filter === undefined ? 1 : falsePositivesOf(filter.fill / bitsOf(filter))
   }
 
   get everythingIn(): readonly number[] {
-    return [...this.#namespaces].sort((a, b) => a - b)
+    return [...this.#state.namespaces].sort((a, b) => a - b)
   }
 
   /** A view, valid until a key is added. */
   get bigints(): ReadonlyBigints {
     this.#checkNumeric('bigints')
-    return this.#numbers.bigints
+    return this.#state.numbers.bigints
   }
 
   /** A view, valid until a key is added. */
   get pairs(): ReadonlyPairs {
     this.#checkNumeric('pairs')
-    return this.#numbers.pairs
+    return this.#state.numbers.pairs
   }
 
   ids(): IterableIterator<number> {
     this.#checkNumeric('ids()')
-    const { pairs } = this.#numbers
+    const { pairs } = this.#state.numbers
     checkIds(pairs)
     return this.#eachNumber(pairs, idFrom)
   }
@@ -223,7 +185,7 @@ export class KeyUnion<K extends Key = Key> implements EpochKeys<K> {
   forEachPair(visit: (low: number, high: number, index: number) => void): void {
     checkFunction('visit', visit)
     this.#checkNumeric('forEachPair()')
-    const { pairs } = this.#numbers
+    const { pairs } = this.#state.numbers
     for (let i = 0; i < pairs.length; i += 2) {
       this.checkReadable()
       visit(pairs[i], pairs[i + 1], i >>> 1)
@@ -232,15 +194,15 @@ export class KeyUnion<K extends Key = Key> implements EpochKeys<K> {
 
   strings(): IterableIterator<string> {
     this.#checkExact()
-    const { size } = this.#numbers
+    const { size } = this.#state.numbers
     if (size > 0) throw otherKeys('strings()', `${size} numeric keys`)
-    if (this.#byteKeys.size > 0) throw otherKeys('strings()', 'keys of bytes')
+    if (this.#state.byteKeys.size > 0) throw otherKeys('strings()', 'keys of bytes')
     return this.#eachText() as IterableIterator<string>
   }
 
   numbers(): IterableIterator<number | bigint> {
     this.#checkExact()
-    return this.#eachNumber(this.#numbers.pairs, this.#from)
+    return this.#eachNumber(this.#state.numbers.pairs, this.#from)
   }
 
   texts(): IterableIterator<string | Uint8Array> {
@@ -264,8 +226,8 @@ export class KeyUnion<K extends Key = Key> implements EpochKeys<K> {
     const high = pair[1]
     this.checkReadable()
     if (!isTextKey(key)) return this.#has(low, high)
-    if (this.#namespaces.has(0) || this.#hasText(key)) return true
-    return this.#hasPrints && this.#has(low, high)
+    if (this.#state.namespaces.has(0) || this.#hasText(key)) return true
+    return this.#state.hasPrints && this.#has(low, high)
   }
 
   hasPair(low: number, high: number): boolean {
@@ -279,51 +241,179 @@ export class KeyUnion<K extends Key = Key> implements EpochKeys<K> {
     return `KeyUnion { size: ${this.size}, precision: '${this.precision}' }`
   }
 
-  /** Called before keys are read: a class made of this one throws here once they are gone. */
+  /** @internal Called before keys are read: throws once they are gone. */
   protected checkReadable(): void {
     // They are never gone.
   }
 
+  /** @internal What an error calls them: 'epoch 7'. */
+  protected get calledName(): string {
+    return 'the epoch'
+  }
+
   get #textCount(): number {
-    return this.#strings.size + this.#byteKeys.size
+    return this.#state.strings.size + this.#state.byteKeys.size
   }
 
   get #from(): (low: number, high: number) => number | bigint {
-    return this.#isBigint === true ? bigintFrom : keyFrom
+    return this.#state.isBigint === true ? bigintFrom : keyFrom
+  }
+
+  #has(low: number, high: number): boolean {
+    if (this.#state.namespaces.has(high >>> 0) || this.#state.precision === 'everything')
+      return true
+    return this.#state.filter === undefined
+      ? this.#state.numbers.hasPair(low, high)
+      : filterHas(this.#state.filter, low, high)
+  }
+
+  #hasText(key: string | Uint8Array): boolean {
+    if (this.#state.precision === 'everything') return true
+    if (this.#state.filter !== undefined) {
+      if (typeof key === 'string') encodeText(key)
+      else encodeBytes(key, key.length)
+      return filterHas(this.#state.filter, digest[0], digest[1])
+    }
+    if (typeof key === 'string') return this.#state.strings.has(key)
+    return this.#state.byteKeys.size > 0 && this.#state.byteKeys.has(nameOf(key))
+  }
+
+  *#eachNumber<T>(pairs: Uint32Array, from: (low: number, high: number) => T): IterableIterator<T> {
+    for (let i = 0; i < pairs.length; i += 2) {
+      this.checkReadable()
+      yield from(pairs[i], pairs[i + 1])
+    }
+  }
+
+  *#eachText(): IterableIterator<string | Uint8Array> {
+    for (const text of this.#state.strings) {
+      this.checkReadable()
+      yield text
+    }
+    for (const bytes of this.#state.byteKeys.values()) {
+      this.checkReadable()
+      yield bytes.slice()
+    }
+  }
+
+  *#eachKey(): IterableIterator<K> {
+    yield* this.#eachNumber(this.#state.numbers.pairs, this.#from) as Iterable<K>
+    yield* this.#eachText() as Iterable<K>
+  }
+
+  #checkNumeric(member: string): void {
+    this.#checkExact()
+    if (this.#textCount > 0) throw otherKeys(member, `${this.#textCount} text keys`)
+  }
+
+  #checkExact(): void {
+    this.checkReadable()
+    if (!this.exact) throw notExact(this.calledName, this.reason)
+  }
+}
+
+/**
+ * Unites keys of several messages in ordinary memory, of which it takes no more than its limits
+ * say: beyond them it is a superset, and then everything. One thread's.
+ */
+export class KeyUnion<K extends Key = Key> extends UnionKeys<K> {
+  readonly #state: UnionState
+  readonly #maxKeys: number
+  readonly #maxStrings: number
+  readonly #maxStringBytes: number
+
+  constructor(limits: EpochLimits = {}) {
+    super()
+    this.#state = stateOf(this)
+    this.#maxKeys = limits.maxKeysPerEpoch ?? MAX_KEYS
+    this.#maxStrings = limits.maxStringsPerEpoch ?? MAX_KEYS
+    this.#maxStringBytes = limits.maxStringBytesPerEpoch ?? MAX_STRING_BYTES
+  }
+
+  /** Adds the keys of a message. Adding it again changes nothing. */
+  add(message: KeyMessage): void {
+    const { pairs, strings, byteKeys } = message
+    this.#addState(message.everythingIn, message.reason === undefined ? [] : [message.reason])
+    if (message.hasPrints) this.#state.hasPrints = true
+    if (pairs.length > 0) this.#state.isBigint = message.isBigint && this.#state.isBigint !== false
+    if (message.precision === 'everything') this.#becomeEverything()
+    this.#addPairs(pairs)
+    this.#addStrings(strings)
+    this.#addByteKeys(byteKeys)
+    if (message.filter !== undefined) this.#addFilter(message.filter)
+  }
+
+  /** Adds all keys of another union, which stays as it is. */
+  absorb(other: UnionKeys): void {
+    const { reasons, namespaces, precision, filter, isBigint, ...keys } = stateOf(other)
+    this.#addState(namespaces, reasons)
+    if (keys.hasPrints) this.#state.hasPrints = true
+    if (isBigint !== undefined) this.#state.isBigint = isBigint && this.#state.isBigint !== false
+    if (precision === 'everything') this.#becomeEverything()
+    this.#addPairs(keys.numbers.pairs)
+    this.#addStrings(keys.strings)
+    this.#addByteKeys(keys.byteKeys.values())
+    if (filter !== undefined)
+      this.#addFilter({ blocksLog2: 31 - filter.shift, from: 0, words: filter.words })
+  }
+
+  /** From now on it stands for all keys. */
+  everything(reason: InexactReason): void {
+    this.#addState([], [reason])
+    this.#becomeEverything()
+  }
+
+  /** From now on it stands for all keys of a namespace. */
+  everythingInNamespace(namespace: number, reason: InexactReason): void {
+    this.#addState([namespace], [reason])
+  }
+
+  /** Takes all keys out, and all that is known of them. */
+  clear(): void {
+    this.#state.numbers = new FingerprintSet()
+    this.#state.strings.clear()
+    this.#state.byteKeys.clear()
+    this.#state.textBytes = 0
+    this.#state.precision = 'exact'
+    this.#state.reasons.clear()
+    this.#state.namespaces.clear()
+    this.#state.filter = undefined
+    this.#state.isBigint = undefined
+    this.#state.hasPrints = false
   }
 
   #addState(namespaces: Iterable<number>, reasons: Iterable<InexactReason>): void {
-    for (const reason of reasons) this.#reasons.add(reason)
-    for (const namespace of namespaces) this.#namespaces.add(namespace)
-    if (this.#namespaces.size > NAMESPACES_MAX) {
-      this.#namespaces.clear()
+    for (const reason of reasons) this.#state.reasons.add(reason)
+    for (const namespace of namespaces) this.#state.namespaces.add(namespace)
+    if (this.#state.namespaces.size > NAMESPACES_MAX) {
+      this.#state.namespaces.clear()
       this.everything('everything')
     }
   }
 
   #addPairs(pairs: Uint32Array): void {
-    if (this.#precision === 'everything' || pairs.length === 0) return
-    const room = this.#maxKeys - this.#numbers.size
-    if (this.#precision === 'exact' && pairs.length / 2 > room) {
+    if (this.#state.precision === 'everything' || pairs.length === 0) return
+    const room = this.#maxKeys - this.#state.numbers.size
+    if (this.#state.precision === 'exact' && pairs.length / 2 > room) {
       // It may have most of them.
       let at = 0
-      for (; at < pairs.length && this.#numbers.size < this.#maxKeys; at += 2)
-        this.#numbers.addPair(pairs[at], pairs[at + 1])
-      for (; at < pairs.length && this.#numbers.hasPair(pairs[at], pairs[at + 1]);) at += 2
+      for (; at < pairs.length && this.#state.numbers.size < this.#maxKeys; at += 2)
+        this.#state.numbers.addPair(pairs[at], pairs[at + 1])
+      for (; at < pairs.length && this.#state.numbers.hasPair(pairs[at], pairs[at + 1]);) at += 2
       if (at === pairs.length) return
       this.#overflow()
     }
-    if (this.#precision === 'exact') this.#numbers.addPairs(pairs)
+    if (this.#state.precision === 'exact') this.#state.numbers.addPairs(pairs)
     else this.#filterPairs(pairs)
   }
 
   #addStrings(strings: Iterable<string>): void {
     for (const text of strings) {
-      if (this.#precision === 'everything') return
-      if (this.#precision === 'exact') {
-        if (this.#strings.has(text)) continue
+      if (this.#state.precision === 'everything') return
+      if (this.#state.precision === 'exact') {
+        if (this.#state.strings.has(text)) continue
         if (this.#hasRoom(encodeText(text))) {
-          this.#strings.add(text)
+          this.#state.strings.add(text)
           continue
         }
         this.#overflow()
@@ -335,12 +425,12 @@ export class KeyUnion<K extends Key = Key> implements EpochKeys<K> {
 
   #addByteKeys(byteKeys: Iterable<Uint8Array>): void {
     for (const bytes of byteKeys) {
-      if (this.#precision === 'everything') return
-      if (this.#precision === 'exact') {
+      if (this.#state.precision === 'everything') return
+      if (this.#state.precision === 'exact') {
         const name = nameOf(bytes)
-        if (this.#byteKeys.has(name)) continue
+        if (this.#state.byteKeys.has(name)) continue
         if (this.#hasRoom(bytes.length)) {
-          this.#byteKeys.set(name, bytes)
+          this.#state.byteKeys.set(name, bytes)
           continue
         }
         this.#overflow()
@@ -352,41 +442,42 @@ export class KeyUnion<K extends Key = Key> implements EpochKeys<K> {
 
   /** Whether a text more is within the limits. If so, it counts. */
   #hasRoom(bytes: number): boolean {
-    if (this.#textCount >= this.#maxStrings || this.#textBytes + bytes > this.#maxStringBytes)
-      return false
-    this.#textBytes += bytes
+    const { strings, byteKeys, textBytes } = this.#state
+    if (strings.size + byteKeys.size >= this.#maxStrings) return false
+    if (textBytes + bytes > this.#maxStringBytes) return false
+    this.#state.textBytes += bytes
     return true
   }
 
   #overflow(): void {
-    this.#reasons.add('overflow')
+    this.#state.reasons.add('overflow')
     this.#becomeSuperset()
   }
 
   /** What is listed stays listed, and later keys go into the filter only. */
   #becomeSuperset(): void {
-    if (this.#precision !== 'exact') return
-    this.#precision = 'superset'
+    if (this.#state.precision !== 'exact') return
+    this.#state.precision = 'superset'
     const blocksLog2 = blocksLog2For(this.#maxKeys)
-    this.#filter = filterOf(blocksLog2)
-    this.#filterPairs(this.#numbers.pairs)
-    for (const text of this.#strings) {
+    this.#state.filter = filterOf(blocksLog2)
+    this.#filterPairs(this.#state.numbers.pairs)
+    for (const text of this.#state.strings) {
       encodeText(text)
       this.#filterDigest()
     }
-    for (const bytes of this.#byteKeys.values()) {
+    for (const bytes of this.#state.byteKeys.values()) {
       encodeBytes(bytes, bytes.length)
       this.#filterDigest()
     }
   }
 
   #becomeEverything(): void {
-    this.#precision = 'everything'
-    this.#filter = undefined
+    this.#state.precision = 'everything'
+    this.#state.filter = undefined
   }
 
   #filterPairs(pairs: Uint32Array): void {
-    const filter = this.#filter
+    const filter = this.#state.filter
     if (filter === undefined) return
     const words = new Int32Array(pairs.buffer, pairs.byteOffset, pairs.length)
     filterPairs(filter, words as unknown as SharedWords, 0, words.length)
@@ -394,7 +485,7 @@ export class KeyUnion<K extends Key = Key> implements EpochKeys<K> {
   }
 
   #filterDigest(): void {
-    const filter = this.#filter
+    const filter = this.#state.filter
     if (filter === undefined) return
     pair[0] = digest[0]
     pair[1] = digest[1]
@@ -408,65 +499,15 @@ export class KeyUnion<K extends Key = Key> implements EpochKeys<K> {
 
   /** The reason is with the message. */
   #addFilter(blocks: FilterBlocks): void {
-    if (this.#precision === 'everything') return
+    if (this.#state.precision === 'everything') return
     this.#becomeSuperset()
-    if (this.#filter === undefined) return // it was everything at once
+    if (this.#state.filter === undefined) return // it was everything at once
     const most = Math.max(BLOCKS_LOG2_MAX, blocksLog2For(this.#maxKeys))
     const wanted = Math.min(blocks.blocksLog2, most)
-    if (wanted > 31 - this.#filter.shift) this.#filter = enlarged(this.#filter, wanted)
-    addBlocks(this.#filter, blocks)
-    this.#checkSaturated(this.#filter)
-  }
-
-  #has(low: number, high: number): boolean {
-    if (this.#namespaces.has(high >>> 0) || this.#precision === 'everything') return true
-    return this.#filter === undefined
-      ? this.#numbers.hasPair(low, high)
-      : filterHas(this.#filter, low, high)
-  }
-
-  #hasText(key: string | Uint8Array): boolean {
-    if (this.#precision === 'everything') return true
-    if (this.#filter !== undefined) {
-      if (typeof key === 'string') encodeText(key)
-      else encodeBytes(key, key.length)
-      return filterHas(this.#filter, digest[0], digest[1])
-    }
-    if (typeof key === 'string') return this.#strings.has(key)
-    return this.#byteKeys.size > 0 && this.#byteKeys.has(nameOf(key))
-  }
-
-  *#eachNumber<T>(pairs: Uint32Array, from: (low: number, high: number) => T): IterableIterator<T> {
-    for (let i = 0; i < pairs.length; i += 2) {
-      this.checkReadable()
-      yield from(pairs[i], pairs[i + 1])
-    }
-  }
-
-  *#eachText(): IterableIterator<string | Uint8Array> {
-    for (const text of this.#strings) {
-      this.checkReadable()
-      yield text
-    }
-    for (const bytes of this.#byteKeys.values()) {
-      this.checkReadable()
-      yield bytes.slice()
-    }
-  }
-
-  *#eachKey(): IterableIterator<K> {
-    yield* this.#eachNumber(this.#numbers.pairs, this.#from) as Iterable<K>
-    yield* this.#eachText() as Iterable<K>
-  }
-
-  #checkNumeric(member: string): void {
-    this.#checkExact()
-    if (this.#textCount > 0) throw otherKeys(member, `${this.#textCount} text keys`)
-  }
-
-  #checkExact(): void {
-    this.checkReadable()
-    if (!this.exact) throw notExact(this.#name, this.reason)
+    if (wanted > 31 - this.#state.filter.shift)
+      this.#state.filter = enlarged(this.#state.filter, wanted)
+    addBlocks(this.#state.filter, blocks)
+    this.#checkSaturated(this.#state.filter)
   }
 }
 

@@ -223,15 +223,15 @@ export class FaultLog {
     follows = (last: Entry | undefined): boolean => (last?.n ?? -1) === message.n - 1,
   ): 'appended' | 'refused' {
     this.#storeHeld()
-    if (this.#isAway) throw away()
+    if (this.#isAway) throw AWAY
     if (message.bytes.length > this.#maxMessageBytes) {
       throw new DirtyRingError('ERR_DIRTYRING_TOO_LARGE', 'the message is too large')
     }
     const { rates } = this
-    if (this.#hits('lostBefore', rates.lostBefore)) throw away()
+    if (this.#hits('lostBefore', rates.lostBefore)) throw AWAY
     if (this.#hits('late', rates.late)) {
       this.#held.push({ message, calls: 1 + this.#draw.below(4), follows })
-      throw away()
+      throw AWAY
     }
     if (this.isFenced && !follows(this.lastOf(message.instance))) return 'refused'
     if (this.#hits('dropped', rates.dropped)) return 'appended'
@@ -245,7 +245,7 @@ export class FaultLog {
       if (calls === 0) this.#store(message)
       else this.#held.push({ message, calls, follows: () => true })
     }
-    if (this.#hits('lostAfter', rates.lostAfter)) throw away()
+    if (this.#hits('lostAfter', rates.lostAfter)) throw AWAY
     return 'appended'
   }
 
@@ -459,7 +459,7 @@ export class FaultLog {
   }
 
   #checkHere(): void {
-    if (this.#isAway || this.#hits('away', this.rates.away)) throw away()
+    if (this.#isAway || this.#hits('away', this.rates.away)) throw AWAY
   }
 
   /** The last message of an instance; nothing goes wrong here. */
@@ -528,6 +528,5 @@ export class SinkEnd {
   }
 }
 
-function away(): DirtyRingError {
-  return new DirtyRingError('ERR_DIRTYRING_AWAY', 'the engine does not answer')
-}
+/** One for all: a stack for each would take most of a history's time. */
+const AWAY = new DirtyRingError('ERR_DIRTYRING_AWAY', 'the engine does not answer')
