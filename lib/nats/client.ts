@@ -38,6 +38,14 @@ export interface NatsClient {
   ): { unsubscribe(): void }
   /** Resolves when the server has everything that was sent. */
   flush(): Promise<void>
+  /** Tells 'disconnect' and 'reconnect', among others. */
+  status?(): AsyncIterable<NatsStatus>
+}
+
+/** What a {@link NatsClient} tells about its connection. */
+export interface NatsStatus {
+  /** What has happened. */
+  readonly type: string
 }
 
 /** A message of a {@link NatsClient}. */

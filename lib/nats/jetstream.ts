@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer'
 import { away, closed, messageOf, within } from '../cluster/engine.js'
 import { DirtyRingError } from '../errors.js'
 import type { NatsClient, NatsMessage } from './client.js'
+import { Connection } from './connection.js'
 
 /** Error codes of JetStream. */
 export const JETSTREAM_ERROR = {
@@ -82,11 +83,13 @@ export interface StoredMessage {
 export class JetStream {
   readonly client: NatsClient
   readonly stream: string
+  readonly #connection: Connection
   readonly #prefix: string
   readonly #timeoutMs: number
 
   constructor(client: NatsClient, stream: string, prefix: string, timeoutMs: number) {
     this.client = client
+    this.#connection = new Connection(client)
     this.stream = stream
     this.#prefix = prefix
     this.#timeoutMs = timeoutMs
@@ -134,14 +137,23 @@ export class JetStream {
   }
 
   /** Asks for messages. The server's last answer has no data, but a status. */
-  async pull(
-    consumer: string,
-    request: Record<string, unknown>,
-    maxWaitMs: number,
-  ): Promise<AsyncIterable<NatsMessage>> {
+  async *pull(consumer: string, request: object, maxWaitMs: number): AsyncGenerator<NatsMessage> {
     const subject = `${this.#prefix}.CONSUMER.MSG.NEXT.${this.stream}.${consumer}`
     const options = { maxWait: maxWaitMs, noMux: true, strategy: 'sentinel' as const }
-    return this.client.requestMany(subject, JSON.stringify(request), options)
+    const ask = (): Promise<AsyncIterable<NatsMessage>> =>
+      this.client.requestMany(subject, JSON.stringify(request), options)
+    const answers = await this.#connection.call(ask, this.#timeoutMs, subject)
+    const iterator = answers[Symbol.asyncIterator]()
+    try {
+      for (;;) {
+        const next = await this.#connection.unlessLost(iterator.next())
+        if (next.done === true) return
+        yield next.value
+      }
+    } finally {
+      // Not awaited: after a loss it waits for an answer that can't come.
+      iterator.return?.().catch(() => undefined)
+    }
   }
 
   /** Sends a message to the stream; returns its sequence in there. */
@@ -157,10 +169,16 @@ export class JetStream {
     return seq as number
   }
 
+  /** Ends what the adapter itself has begun. */
+  close(): void {
+    this.#connection.close()
+  }
+
   /** Resolves when the server has what was sent. */
   async flush(what: string): Promise<void> {
     try {
-      await within(this.client.flush(), this.#timeoutMs, what)
+      const flush = (): Promise<void> => within(this.client.flush(), this.#timeoutMs, what)
+      await this.#connection.call(flush, this.#timeoutMs, what)
     } catch (error) {
       throw this.errorOf(error, what)
     }
@@ -193,10 +211,12 @@ export class JetStream {
   ): Promise<Record<string, unknown>> {
     let answer: { error?: ApiError } & Record<string, unknown>
     try {
-      const message = await this.client.request(subject, data, {
+      const options = {
         timeout: this.#timeoutMs,
         ...(headers === undefined ? {} : { headers }),
-      })
+      }
+      const ask = (): Promise<NatsMessage> => this.client.request(subject, data, options)
+      const message = await this.#connection.call(ask, this.#timeoutMs, subject)
       answer = JSON.parse(Buffer.from(message.data).toString()) as typeof answer
     } catch (error) {
       throw this.errorOf(error, subject)

@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer'
 import { away, tooLarge } from '../cluster/engine.js'
 import { openEnvelope } from '../cluster/envelope.js'
 import type { EpochSink, LogMessage } from '../cluster/log.js'
-import type { NatsClient } from './client.js'
+import type { NatsClient, NatsMessage } from './client.js'
 import { isJetStreamError, JetStream, JETSTREAM_ERROR, type StreamInfo } from './jetstream.js'
 import { checkNatsOptions, type NatsOptions } from './options.js'
 import { HEADERS_MAX, isMissing, MIN_MESSAGE_BYTES, setUp } from './setup.js'
@@ -112,12 +112,18 @@ class NatsSink implements EpochSink {
   }
 
   onCut(cut: (request: string) => void): () => void {
-    const requests = this.#client.subscribe(`${this.#options.subject}.cut`, {
-      callback: (error, message) => {
-        if (error === null && message.data.length > 0 && message.data.length <= REQUEST_MAX)
-          cut(Buffer.from(message.data).toString())
-      },
-    })
+    const subject = `${this.#options.subject}.cut`
+    const callback = (error: Error | null, message: NatsMessage): void => {
+      const { length } = message?.data ?? []
+      if (error === null && length > 0 && length <= REQUEST_MAX)
+        cut(Buffer.from(message.data).toString())
+    }
+    let requests: { unsubscribe(): void }
+    try {
+      requests = this.#client.subscribe(subject, { callback })
+    } catch (error) {
+      throw this.#stream.errorOf(error, subject)
+    }
     this.#requests.add(requests)
     return () => {
       this.#requests.delete(requests)
@@ -128,6 +134,7 @@ class NatsSink implements EpochSink {
   async close(): Promise<void> {
     for (const each of this.#requests) end(each)
     this.#requests.clear()
+    this.#stream.close()
   }
 
   /** Looks at the stream first, if it has not or the last call has failed. */

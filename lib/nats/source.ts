@@ -117,6 +117,7 @@ class NatsSource implements EpochSource {
 
   async close(): Promise<void> {
     this.#forget()
+    this.#stream.close()
   }
 
   async #read(
@@ -211,7 +212,7 @@ class NatsSource implements EpochSource {
     const found: Found[] = []
     let status: { code: number; description: string } | undefined
     try {
-      for await (const message of await this.#stream.pull(reader.name, request, waitMs)) {
+      for await (const message of this.#stream.pull(reader.name, request, waitMs)) {
         const delivery = deliveryOf(message.reply)
         if (delivery === undefined) {
           status = message.headers ?? { code: 0, description: 'an empty message' }
