@@ -449,14 +449,14 @@ class World {
         for (let i = 0; i < event.count; i++) this.#readSome(1 + (i % 2))
         return
       case 'hand out':
-        return this.#handOut(event.isCut, event.commit)
+        { this.#handOut(event.isCut, event.commit); return; }
       case 'listen':
         this.#readAll()
-        return this.#listen(event.ms)
+        { this.#listen(event.ms); return; }
       case 'restart':
-        return this.#restart()
+        { this.#restart(); return; }
       case 'lose place':
-        return this.#losePlace()
+        { this.#losePlace(); return; }
       case 'open': {
         const index = this.#lives.length
         const life: Life = {
@@ -471,7 +471,7 @@ class World {
         }
         this.#lives.push(life)
         this.#current.set(event.who, life)
-        return this.#send(life, { kind: KIND.OPEN }, { spaces: [...life.spaces] })
+        this.#send(life, { kind: KIND.OPEN }, { spaces: [...life.spaces] }); return;
       }
       default:
     }
@@ -479,7 +479,7 @@ class World {
     if (life === undefined || life.isClosed) return
     switch (event.do) {
       case 'beat':
-        return this.#send(life, { kind: KIND.BEAT })
+        { this.#send(life, { kind: KIND.BEAT }); return; }
       case 'close':
         this.#send(life, { kind: KIND.CLOSE })
         life.isClosed = true
@@ -512,7 +512,7 @@ class World {
         life.declarations++
         return
       case 'epoch':
-        return this.#epoch(life, event.parts, [...life.spaces][event.space % life.spaces.size])
+        { this.#epoch(life, event.parts, [...life.spaces][event.space % life.spaces.size]); return; }
     }
   }
 

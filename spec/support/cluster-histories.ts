@@ -51,9 +51,11 @@ export interface Outcome {
   readonly acts: Readonly<Record<string, number>>
 }
 
-const GONE_MS = 60_000
+const GONE_MS = 20_000
 const BEAT_MS = 5000
 const KEYS = 8
+/** At the end, until all that died is gone. */
+const ROUNDS = 9
 const LIMITS = { maxKeysPerEpoch: 1000 }
 /** The key of a row of one of two namespaces. */
 const keyOf = (namespace: number, row: number): number => namespace * 2 ** 32 + row
@@ -718,7 +720,7 @@ function live(world: World): void {
   const start = 1 + draw.below(3)
   for (let i = 0; i < start; i++) new SimNode(world, { label: `node-${draw.below(3)}` })
   for (let i = 1 + draw.below(2); i > 0; i--) new SimReader(world)
-  const length = 40 + draw.below(160)
+  const length = 30 + draw.below(120)
   const deaths = draw.happens(0.5)
   const disasters = !world.isClean && draw.happens(0.5)
   for (let i = 0; i < length; i++) {
@@ -763,7 +765,7 @@ function nodeActs(world: World, node: SimNode, deaths: boolean): void {
   } else if (what < 31 && deaths) {
     // A zombie: silent for so long that readers bury it, and then it goes on.
     world.count('pause')
-    node.pausedUntilMs = nowMs + draw.pick([500, 20_000, GONE_MS + 30_000])
+    node.pausedUntilMs = nowMs + draw.pick([500, 12_000, GONE_MS + 30_000])
     node.mustBeHeard = true
   } else if (what < 32 && deaths) {
     const { resumable } = node.publication
@@ -830,8 +832,9 @@ function finish(world: World): number {
   for (const reader of readers) reader.awayUntilMs = -Infinity
   // Some nodes stop, the others go on, and are idle.
   for (const node of nodes) if (node.state === 'live' && world.draw.happens(0.5)) node.close()
-  for (let round = 0; round < 20; round++) {
-    world.nowMs += BEAT_MS
+  for (let round = 0; round < ROUNDS; round++) {
+    // At the end, what unreadable messages cost is told too, once a minute.
+    world.nowMs += round === ROUNDS - 1 ? 70_000 : BEAT_MS
     for (const node of nodes) run(node)
     for (const reader of readers) {
       for (let i = 0; i < 500; i++) {
@@ -840,7 +843,7 @@ function finish(world: World): number {
         if (reader.ledger.position === before) break
       }
       reader.goOnWithCut()
-      if (reader.isCutting) continue
+      if (reader.isCutting || (round > 1 && round < ROUNDS - 2)) continue
       reader.handOut(false)
       reader.commit()
     }
