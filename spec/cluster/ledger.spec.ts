@@ -451,14 +451,14 @@ class World {
         for (let i = 0; i < event.count; i++) this.#readSome(1 + (i % 2))
         return
       case 'hand out':
-        return this.#handOut(event.isCut, event.commit)
+        { this.#handOut(event.isCut, event.commit); return; }
       case 'listen':
         this.#readAll()
-        return this.#listen(event.ms)
+        { this.#listen(event.ms); return; }
       case 'restart':
-        return this.#restart()
+        { this.#restart(); return; }
       case 'lose place':
-        return this.#losePlace()
+        { this.#losePlace(); return; }
       case 'open': {
         const index = this.#lives.length
         const life: Life = {
@@ -473,7 +473,7 @@ class World {
         }
         this.#lives.push(life)
         this.#current.set(event.who, life)
-        return this.#send(life, { kind: KIND.OPEN }, { spaces: [...life.spaces] })
+        this.#send(life, { kind: KIND.OPEN }, { spaces: [...life.spaces] }); return;
       }
       default:
     }
@@ -481,7 +481,7 @@ class World {
     if (life === undefined || life.isClosed) return
     switch (event.do) {
       case 'beat':
-        return this.#send(life, { kind: KIND.BEAT })
+        { this.#send(life, { kind: KIND.BEAT }); return; }
       case 'close':
         this.#send(life, { kind: KIND.CLOSE })
         life.isClosed = true
@@ -519,7 +519,7 @@ class World {
         life.declarations++
         return
       case 'epoch':
-        return this.#epoch(life, event.parts, [...life.spaces][event.space % life.spaces.size])
+        { this.#epoch(life, event.parts, [...life.spaces][event.space % life.spaces.size]); return; }
     }
   }
 
