@@ -1,6 +1,7 @@
 /** What users import from 'dirtyring/cluster'. */
 export { decodeEpoch } from './decode-epoch.js'
-export type { ClusterEpoch } from './epoch.js'
+export { ClusterEpoch, type ClusterInstance, type ClusterNode } from './epoch.js'
+export type { NodeReason } from './ledger.js'
 export type { EpochSink, EpochSource, LogMessage, LogRead } from './log.js'
 export {
   publishEpochs,
@@ -14,5 +15,5 @@ export {
   type LiveInstance,
   openCluster,
 } from './reader.js'
-export type { ClusterEpochsOptions, ClusterOptions } from './reader-options.js'
+export type { ClusterEpochsOptions, ClusterOptions, Excepted } from './reader-options.js'
 export type { EpochLimits } from './union.js'

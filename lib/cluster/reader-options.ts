@@ -117,7 +117,7 @@ export function checkClusterOptions(options: ClusterOptions<KeyKind>): ResolvedC
     onMissing = 'everything',
     timeoutMs = 5000,
     silentMs = 30_000,
-    goneMs = Math.max(300_000, Number(silentMs)),
+    goneMs = Math.max(300_000, silentMs),
     spreadMs = 0,
     keys = 'any',
   } = options

@@ -313,7 +313,7 @@ describe('the ledger of a cluster reader', () => {
 type Step =
   | { do: 'open' | 'beat' | 'close' | 'repeat' | 'drop' | 'twin' | 'unreadable'; who: number }
   | { do: 'epoch'; who: number; parts: number; space: number }
-  | { do: 'declare'; who: number; space: number }
+  | { do: 'declare'; who: number; space: number; isReadable: boolean }
   | { do: 'damage'; who: number; known: boolean }
   | { do: 'read'; count: number }
   | { do: 'hand out'; isCut: boolean; commit: boolean }
@@ -342,7 +342,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 1,
-    arbitrary: fc.record({ do: fc.constant('declare' as const), who, space: fc.nat(5) }),
+    arbitrary: fc.record({
+      do: fc.constant('declare' as const),
+      who,
+      space: fc.nat(5),
+      isReadable: fc.boolean(),
+    }),
   },
   {
     weight: 1,
@@ -379,6 +384,7 @@ interface Life {
   n: number
   declarations: number
   readonly spaces: Set<number>
+  readonly declares: boolean
   isClosed: boolean
   /** The next message is lost on its way. */
   drops: boolean
@@ -426,7 +432,6 @@ class World {
   #clock: Uint8Array | undefined
   #readAtClock = new Map<string, number>()
   #nowMs = 0
-  #nameless = false
 
   run(steps: readonly Step[]): void {
     for (const each of steps) {
@@ -450,15 +455,24 @@ class World {
       case 'read':
         for (let i = 0; i < event.count; i++) this.#readSome(1 + (i % 2))
         return
-      case 'hand out':
-        { this.#handOut(event.isCut, event.commit); return; }
+      case 'hand out': {
+        this.#handOut(event.isCut, event.commit)
+        return
+      }
       case 'listen':
         this.#readAll()
-        { this.#listen(event.ms); return; }
-      case 'restart':
-        { this.#restart(); return; }
-      case 'lose place':
-        { this.#losePlace(); return; }
+        {
+          this.#listen(event.ms)
+          return
+        }
+      case 'restart': {
+        this.#restart()
+        return
+      }
+      case 'lose place': {
+        this.#losePlace()
+        return
+      }
       case 'open': {
         const index = this.#lives.length
         const life: Life = {
@@ -466,6 +480,7 @@ class World {
           n: 0,
           declarations: 0,
           spaces: new Set([event.who]),
+          declares: event.who > 0,
           isClosed: false,
           drops: false,
           isMarred: false,
@@ -473,15 +488,22 @@ class World {
         }
         this.#lives.push(life)
         this.#current.set(event.who, life)
-        this.#send(life, { kind: KIND.OPEN }, { spaces: [...life.spaces] }); return;
+        this.#send(
+          life,
+          { kind: KIND.OPEN },
+          { spaces: life.declares ? [...life.spaces] : undefined },
+        )
+        return
       }
       default:
     }
     const life = this.#current.get(event.who)
     if (life === undefined || life.isClosed) return
     switch (event.do) {
-      case 'beat':
-        { this.#send(life, { kind: KIND.BEAT }); return; }
+      case 'beat': {
+        this.#send(life, { kind: KIND.BEAT })
+        return
+      }
       case 'close':
         this.#send(life, { kind: KIND.CLOSE })
         life.isClosed = true
@@ -511,15 +533,21 @@ class World {
         return
       case 'damage':
         this.#log.push({ engine: event.known ? life : undefined })
-        this.#nameless ||= !event.known
         return
       case 'declare':
         life.spaces.add(event.space)
-        this.#send(life, { kind: KIND.NAMESPACES }, { spaces: [event.space] })
+        life.isMarred ||= !event.isReadable
+        this.#send(
+          life,
+          { kind: KIND.NAMESPACES },
+          { spaces: [event.space], isReadable: event.isReadable },
+        )
         life.declarations++
         return
-      case 'epoch':
-        { this.#epoch(life, event.parts, [...life.spaces][event.space % life.spaces.size]); return; }
+      case 'epoch': {
+        this.#epoch(life, event.parts, [...life.spaces][event.space % life.spaces.size])
+        return
+      }
     }
   }
 
@@ -591,7 +619,7 @@ class World {
     if (verdict === 'seen') return
     if (verdict === 'gap') this.#reader.release(instance)
     if (!content.isReadable) ledger.unreadable(each, this.#nowMs)
-    if (each.kind === KIND.OPEN || each.kind === KIND.NAMESPACES)
+    if ((each.kind === KIND.OPEN || each.kind === KIND.NAMESPACES) && content.isReadable)
       ledger.declare(instance, content.spaces)
     if (each.kind === KIND.CLOSE) this.#reader.release(instance)
     if (each.kind !== KIND.EPOCH) return
