@@ -1,12 +1,15 @@
 import * as backoff from '../../lib/backoff.js'
 import * as body from '../../lib/cluster/body.js'
 import * as bytes from '../../lib/cluster/bytes.js'
+import * as clocks from '../../lib/cluster/clock.js'
 import * as decode from '../../lib/cluster/decode.js'
 import * as envelope from '../../lib/cluster/envelope.js'
+import * as intake from '../../lib/cluster/intake.js'
 import * as ledger from '../../lib/cluster/ledger.js'
 import type { LogMessage } from '../../lib/cluster/log.js'
 import * as publication from '../../lib/cluster/publication.js'
 import type { Publication, Resumable, Step } from '../../lib/cluster/publication.js'
+import * as union from '../../lib/cluster/union.js'
 import { crc32 } from '../../lib/crc32.js'
 import { encodeKeys } from '../../lib/epochs/encode.js'
 import { isDirtyRingError } from '../../lib/errors.js'
@@ -17,9 +20,11 @@ import { Draw, FaultLog, type FaultRates, SinkEnd } from './fault-log.js'
 export interface Parts {
   readonly publication: Pick<typeof publication, 'Publication'>
   readonly ledger: Pick<typeof ledger, 'Ledger'>
+  readonly intake: Pick<typeof intake, 'Intake'>
+  readonly clocks: Pick<typeof clocks, 'clockBytes' | 'clockText' | 'readClock'>
 }
 
-export const SHIPPED: Parts = { publication, ledger }
+export const SHIPPED: Parts = { publication, ledger, intake, clocks }
 
 /** What patched sources import. */
 export const IMPORTS: Readonly<Record<string, object>> = {
@@ -27,6 +32,10 @@ export const IMPORTS: Readonly<Record<string, object>> = {
   './body.js': body,
   './bytes.js': bytes,
   './envelope.js': envelope,
+  './decode.js': decode,
+  './union.js': union,
+  './ledger.js': ledger,
+  '../crc32.js': { crc32 },
 }
 
 /** What came of a history. */
@@ -42,9 +51,12 @@ export interface Outcome {
   readonly acts: Readonly<Record<string, number>>
 }
 
-const GONE_MS = 60_000
+const GONE_MS = 20_000
 const BEAT_MS = 5000
 const KEYS = 8
+/** At the end, until all that died is gone. */
+const ROUNDS = 9
+const LIMITS = { maxKeysPerEpoch: 1000 }
 /** The key of a row of one of two namespaces. */
 const keyOf = (namespace: number, row: number): number => namespace * 2 ** 32 + row
 const ALL_KEYS = [0, 1].flatMap((namespace) =>
@@ -139,6 +151,8 @@ class SimNode {
   pausedUntilMs = -Infinity
   /** It slept so long that it may be buried: before it dies it must be heard. */
   mustBeHeard = false
+  /** Another process has its instance: before it dies, one of them must get another one. */
+  mustCommit = false
   dirty: Dirty
   inHand: Dirty | undefined
   #isFresh: boolean
@@ -275,16 +289,30 @@ class SimNode {
     }
     const { nowMs } = this.#world
     const step = this.publication.next(nowMs)
-    if (process.env.TRACE && step.do !== 'wait') console.log(nowMs, this.label, step.do, step.do === 'append' ? +`0x${step.message.instance}` + ' ' + step.message.n + ' kind ' + step.message.bytes[4] : '')
+    if (process.env.TRACE && step.do !== 'wait')
+      console.log(
+        nowMs,
+        this.label,
+        step.do,
+        step.do === 'append'
+          ? +`0x${step.message.instance}` + ' ' + step.message.n + ' kind ' + step.message.bytes[4]
+          : '',
+      )
     if (step.do === 'append') this.#append(step.message)
     else if (step.do === 'last') this.#last(step.instance)
     else if (step.do === 'cut') this.#cut()
-    else if (step.do === 'commit') this.inHand = undefined
+    else if (step.do === 'commit') this.#commit()
     else if (step.do === 'end') {
       this.state = 'ended'
       this.#forget()
     }
     return step.do
+  }
+
+  #commit(): void {
+    this.inHand = undefined
+    // An engine that takes whatever comes never parts the two.
+    if (this.#world.log.isFenced) this.mustCommit = false
   }
 
   #append(message: LogMessage): void {
@@ -352,7 +380,12 @@ class SimNode {
   }
 
   die(): void {
-    if (process.env.TRACE) console.log('die', this.label, this.instances.map(x=>+`0x${x}`))
+    if (process.env.TRACE)
+      console.log(
+        'die',
+        this.label,
+        this.instances.map((x) => +`0x${x}`),
+      )
     this.state = 'dead'
     this.#forget()
   }
@@ -402,25 +435,38 @@ function reformat(message: LogMessage, format: number): LogMessage {
   return { ...message, bytes: changed }
 }
 
+/** What a reader tells its caller. */
+interface Told {
+  readonly keys: Set<number>
+  isEverything: boolean
+}
+
+interface InHand {
+  readonly told: Told
+  readonly union: union.KeyUnion
+  readonly epochs: number
+  readonly news: ledger.News[]
+  readonly clock: string
+  readonly met: ReadonlySet<string>
+}
+
 /** A copy of the store, and a reader that keeps it up to date. */
 class SimReader {
   readonly #world: World
   copy = new Map<number, number>()
-  ledger: ledger.Ledger
-  /** What was read and not handed out. */
-  #keys = new Set<number>()
-  #parts = new Map<string, Set<number>>()
+  ledger!: ledger.Ledger
+  #intake!: intake.Intake
+  /** It has no position, or one that can't be served. */
   #isEverything = true
   /** What is stored with the copy. */
-  #clock: Uint8Array | undefined
+  #clock: string | undefined
   /** Handed out, and not committed. */
-  #inHand:
-    { keys: Set<number>; isEverything: boolean; news: ledger.News[]; clock: Uint8Array } | undefined
+  #inHand: InHand | undefined
   #listenedAtMs: number
   #isAtEnd = false
   awayUntilMs = -Infinity
   /** Instances of which it has had a message, as far as its stored clock goes. */
-  #met = new Set<string>()
+  #met: ReadonlySet<string> = new Set()
   met = new Set<string>()
   isFresh = true
   #cut:
@@ -435,8 +481,8 @@ class SimReader {
 
   constructor(world: World) {
     this.#world = world
-    this.ledger = new world.parts.ledger.Ledger(this.#options())
     this.#listenedAtMs = world.nowMs
+    this.#begin()
     world.readers.push(this)
   }
 
@@ -459,100 +505,86 @@ class SimReader {
       return
     }
     if (found.lost || (this.ledger.log !== undefined && this.ledger.log !== found.log)) {
+      this.#intake.releaseAll()
       this.#isEverything = true
-      this.#parts.clear()
+      this.ledger.forgive()
       this.ledger.rewind()
       this.ledger.enter(found.log)
       if (!found.lost) return
     }
     this.ledger.enter(found.log)
-    for (const message of found.messages) this.#take(message)
-    this.ledger.end(found.position)
+    if (process.env.TRACE)
+      for (const { bytes } of found.messages) {
+        const e = envelope.openEnvelope(bytes)!
+        console.log(
+          nowMs,
+          'reader',
+          this.#world.readers.indexOf(this),
+          +`0x${e.instance}`,
+          e.n,
+          e.kind,
+        )
+      }
+    for (const { instance } of found.messages) if (instance !== undefined) this.met.add(instance)
+    for (const { bytes, instance } of found.messages)
+      if (instance === undefined) this.met.add(envelope.openEnvelope(bytes)!.instance)
+    this.#intake.take(found, nowMs)
     if (!found.atEnd) {
       this.#isAtEnd = false
       return
     }
-    if (this.#isAtEnd) this.#listen(Math.min(nowMs - this.#listenedAtMs, 10_000))
+    if (this.#isAtEnd) this.ledger.listen(Math.min(nowMs - this.#listenedAtMs, 10_000))
+    for (const { instance } of this.ledger.bury(nowMs, nowMs, log.nodes))
+      this.#intake.release(instance)
     this.#isAtEnd = true
     this.#listenedAtMs = nowMs
   }
 
-  #listen(ms: number): void {
-    const { nowMs, log } = this.#world
-    for (const { instance } of this.ledger.listen(ms, nowMs, nowMs, log.nodes))
-      this.#endParts(instance)
-  }
-
-  #take(message: {
-    node?: string | undefined
-    instance?: string | undefined
-    bytes: Uint8Array
-  }): void {
-    const { nowMs } = this.#world
-    this.ledger.begin()
-    const read = envelope.openEnvelope(message.bytes)
-    if (read === undefined) {
-      this.ledger.damaged(message.node, message.instance, nowMs)
-      return
-    }
-    const { node, instance, kind, format, flags } = read
-    if ((message.node ?? node) !== node || (message.instance ?? instance) !== instance) return
-    this.met.add(instance)
-    const verdict = this.ledger.receive(read, nowMs)
-    if (process.env.TRACE) console.log(nowMs, 'reader', this.#world.readers.indexOf(this), +`0x${instance}`, read.n, kind, verdict)
-    if (verdict === 'seen') return
-    if (verdict === 'gap') this.#endParts(instance)
-    if (format !== body.BODY_FORMAT) {
-      this.ledger.unreadable(read, nowMs)
-      return
-    }
-    if (kind === envelope.KIND.OPEN || kind === envelope.KIND.NAMESPACES)
-      this.ledger.declare(instance, body.decodeNamespacesBody(read.body))
-    else if (kind === envelope.KIND.BEAT) this.#answered(instance, body.decodeBeatBody(read.body))
-    else if (kind === envelope.KIND.EPOCH) {
-      const { requests, tag, keys } = body.decodeEpochBody(read.body)
-      const { pairs, precision, reason } = decode.decodeKeys(keys)
-      let part = this.#parts.get(instance)
-      if (part === undefined) this.#parts.set(instance, (part = new Set()))
-      for (let i = 0; i < pairs.length; i += 2) part.add(keyOf(pairs[i + 1], pairs[i]))
-      if (precision === 'everything') this.#isEverything = true
-      this.ledger.note(instance, reason, tag.length > 0 ? tag : undefined)
-      if ((flags & envelope.ENVELOPE_LAST_PART) !== 0) this.#endParts(instance)
-      this.#answered(instance, requests)
-    } else if (kind === envelope.KIND.CLOSE) this.#endParts(instance)
-  }
-
-  #endParts(instance: string): void {
-    for (const key of this.#parts.get(instance) ?? []) this.#keys.add(key)
-    this.#parts.delete(instance)
-  }
-
-  #answered(instance: string, requests: readonly string[]): void {
-    if (this.#cut !== undefined && requests.includes(this.#cut.request))
-      this.#cut.waiting.delete(instance)
+  #newIntake(): intake.Intake {
+    return new this.#world.parts.intake.Intake(this.ledger, {
+      limits: LIMITS,
+      keys: 'any',
+      isExcepted: () => false,
+      onAnswer: (request, instance) => {
+        if (this.#cut?.request === request) this.#cut.waiting.delete(instance)
+      },
+      onTrouble: () => undefined,
+    })
   }
 
   /** Hands out what has arrived. */
   handOut(isCut: boolean, missing?: ReadonlySet<string>): void {
     if (this.#inHand !== undefined) this.restore()
     const { nowMs } = this.#world
+    if (this.ledger.position === undefined) return // it knows nothing yet
     const news = this.ledger.handOut(nowMs, isCut, missing, nowMs)
-    const writer = new bytes.ByteWriter()
-    this.ledger.write(writer)
-    const keys = this.#keys
-    let isEverything = this.#isEverything
-    for (const { lost } of news) {
-      if (lost === 'everything') isEverything = true
-      else for (const key of ALL_KEYS) if (lost?.includes(Math.floor(key / 2 ** 32))) keys.add(key)
-    }
-    const isInexact = isEverything || news.some(({ lost }) => lost !== undefined)
-    if (process.env.TRACE) console.log(this.#world.nowMs, 'handOut', this.#world.readers.indexOf(this), isEverything, [...keys], JSON.stringify(news.filter(x=>x.lost)), [...(missing??[])])
-    this.#world.epochs++
-    if (isInexact && !this.isFresh) this.#world.inexact++
-    this.isFresh = false
-    this.#inHand = { keys, isEverything, news, clock: writer.bytes.slice() }
-    this.#keys = new Set()
+    const { clocks } = this.#world.parts
+    const clock = clocks.clockText(clocks.clockBytes(this.ledger))
+    const { epochs } = this.#intake
+    const union = this.#intake.takeKeys()
+    const isEverything = this.#isEverything || union.precision === 'everything'
     this.#isEverything = false
+    const told: Told = { keys: new Set(), isEverything }
+    for (const key of union.listed()) told.keys.add(key as number)
+    for (const { lost } of news) {
+      if (lost === 'everything') told.isEverything = true
+      else if (lost !== undefined)
+        for (const key of ALL_KEYS) if (lost.includes(Math.floor(key / 2 ** 32))) told.keys.add(key)
+    }
+    if (process.env.TRACE)
+      console.log(
+        nowMs,
+        'handOut',
+        this.#world.readers.indexOf(this),
+        told.isEverything,
+        [...told.keys].join(),
+        JSON.stringify(news.filter((x) => x.lost)),
+        [...(missing ?? [])].length,
+      )
+    this.#world.epochs++
+    const isInexact = told.isEverything || news.some(({ lost }) => lost !== undefined)
+    if (isInexact && !this.isFresh) this.#world.inexact++
+    this.#inHand = { told, union, epochs, news, clock, met: new Set(this.met) }
   }
 
   commit(): void {
@@ -560,40 +592,47 @@ class SimReader {
     if (inHand === undefined) return
     this.#inHand = undefined
     const { store } = this.#world
-    for (const key of inHand.isEverything ? ALL_KEYS : inHand.keys) {
+    const { keys, isEverything } = inHand.told
+    for (const key of isEverything ? ALL_KEYS : keys) {
       const written = store.get(key)
       if (written !== undefined) this.copy.set(key, written.version)
     }
+    this.isFresh = false
     this.#clock = inHand.clock
-    this.#met = new Set(this.met)
+    this.#met = inHand.met
   }
 
   restore(): void {
     const inHand = this.#inHand
     if (inHand === undefined) return
     this.#inHand = undefined
-    for (const key of inHand.keys) this.#keys.add(key)
-    this.#isEverything ||= inHand.isEverything
+    this.#intake.giveBack(inHand.union, inHand.epochs)
+    this.#isEverything ||= inHand.told.isEverything
     this.ledger.giveBack(inHand.news)
   }
 
   /** The process of the reader dies, and starts again from what it has stored. */
   restart(): void {
-    if (process.env.TRACE) console.log('restart', this.#world.readers.indexOf(this), this.#clock?.length)
+    if (process.env.TRACE) console.log('restart', this.#world.readers.indexOf(this))
     this.#inHand = undefined
     this.#cut = undefined
-    this.#keys = new Set()
-    this.#parts = new Map()
     this.#isAtEnd = false
     this.met = new Set(this.#met)
-    const { Ledger } = this.#world.parts.ledger
+    this.isFresh = this.#clock === undefined
+    this.#begin()
+  }
+
+  #begin(): void {
+    const { clocks, ledger } = this.#world.parts
     const clock = this.#clock
+    if (clock === undefined) this.ledger = new ledger.Ledger(this.#options())
+    else {
+      const read = clocks.readClock(clock, this.#options())
+      if ('trouble' in read) throw new Failure(read.trouble)
+      this.ledger = read.ledger
+    }
+    this.#intake = this.#newIntake()
     this.#isEverything = clock === undefined
-    this.isFresh = clock === undefined
-    this.ledger =
-      clock === undefined
-        ? new Ledger(this.#options())
-        : (Ledger as typeof ledger.Ledger).read(new bytes.ByteReader(clock), this.#options())
   }
 
   /** Asks all nodes for a cut, as advanceEpoch() does. */
@@ -626,7 +665,7 @@ class SimReader {
     if (cut.waiting.size === 0 || nowMs >= cut.untilMs) {
       this.#cut = undefined
       this.handOut(true, cut.waiting)
-      const { keys, isEverything } = this.#inHand!
+      const { keys, isEverything } = this.#inHand!.told
       if (!isEverything) {
         for (const [key, version] of cut.wanted) {
           if (keys.has(key) || (this.copy.get(key) ?? 0) >= version) continue
@@ -681,7 +720,7 @@ function live(world: World): void {
   const start = 1 + draw.below(3)
   for (let i = 0; i < start; i++) new SimNode(world, { label: `node-${draw.below(3)}` })
   for (let i = 1 + draw.below(2); i > 0; i--) new SimReader(world)
-  const length = 40 + draw.below(160)
+  const length = 30 + draw.below(120)
   const deaths = draw.happens(0.5)
   const disasters = !world.isClean && draw.happens(0.5)
   for (let i = 0; i < length; i++) {
@@ -719,14 +758,14 @@ function nodeActs(world: World, node: SimNode, deaths: boolean): void {
   else if (what < 28) {
     if (node.state === 'live' && node.publication.isOpen) node.close()
   } else if (what < 30 && deaths) {
-    if (!node.mustBeHeard) {
+    if (!node.mustBeHeard && !node.mustCommit) {
       world.count('death')
       node.die()
     }
   } else if (what < 31 && deaths) {
     // A zombie: silent for so long that readers bury it, and then it goes on.
     world.count('pause')
-    node.pausedUntilMs = nowMs + draw.pick([500, 20_000, GONE_MS + 30_000])
+    node.pausedUntilMs = nowMs + draw.pick([500, 12_000, GONE_MS + 30_000])
     node.mustBeHeard = true
   } else if (what < 32 && deaths) {
     const { resumable } = node.publication
@@ -737,7 +776,9 @@ function nodeActs(world: World, node: SimNode, deaths: boolean): void {
     world.count(isClone ? 'clone' : 'resume')
     const kept = node.kept
     if (!isClone) node.die()
-    new SimNode(world, { label: resumable.node, resume: resumable, dirty: kept })
+    const next = new SimNode(world, { label: resumable.node, resume: resumable, dirty: kept })
+    // While two have one instance, no reader can tell the death of one of them.
+    if (isClone) for (const each of [node, next]) each.mustCommit = true
   } else {
     for (let steps = 1 + draw.below(6); steps > 0 && node.isAwake; steps--)
       if (node.step() === 'wait') break
@@ -786,12 +827,14 @@ function disaster(world: World): void {
 function finish(world: World): number {
   const { log, nodes, readers } = world
   log.quiet()
+  log.readMax = 1000
   for (const node of nodes) node.pausedUntilMs = -Infinity
   for (const reader of readers) reader.awayUntilMs = -Infinity
   // Some nodes stop, the others go on, and are idle.
   for (const node of nodes) if (node.state === 'live' && world.draw.happens(0.5)) node.close()
-  for (let round = 0; round < 20; round++) {
-    world.nowMs += BEAT_MS
+  for (let round = 0; round < ROUNDS; round++) {
+    // At the end, what unreadable messages cost is told too, once a minute.
+    world.nowMs += round === ROUNDS - 1 ? 70_000 : BEAT_MS
     for (const node of nodes) run(node)
     for (const reader of readers) {
       for (let i = 0; i < 500; i++) {
@@ -800,7 +843,7 @@ function finish(world: World): number {
         if (reader.ledger.position === before) break
       }
       reader.goOnWithCut()
-      if (reader.isCutting) continue
+      if (reader.isCutting || (round > 1 && round < ROUNDS - 2)) continue
       reader.handOut(false)
       reader.commit()
     }

@@ -184,7 +184,8 @@ export class FaultLog {
   readonly clock: LogClock
   readonly #draw: Draw
   readonly #isNamed: boolean
-  readonly #readMax: number
+  /** Messages that read() gives at most. */
+  readMax: number
   readonly #maxMessageBytes: number
   /** In the order of `seq`, with holes. */
   #entries: Entry[] = []
@@ -205,7 +206,7 @@ export class FaultLog {
     this.rates = { ...NO_FAULTS, ...rates }
     this.isFenced = isFenced
     this.#isNamed = isNamed
-    this.#readMax = readMax
+    this.readMax = readMax
     this.#maxMessageBytes = options.maxMessageBytes ?? 1 << 20
     this.clock = options.clock ?? REAL_CLOCK
   }
@@ -266,7 +267,7 @@ export class FaultLog {
       if (!lost) from = seq + 1
     }
     const rest = this.#entries.filter(({ seq }) => seq >= from)
-    const messages = rest.slice(0, this.#readMax)
+    const messages = rest.slice(0, this.readMax)
     const last = messages.at(-1)?.seq ?? from - 1
     const isAtEnd = messages.length === rest.length
     const position = isAtEnd ? this.#nextSeq - 1 : last

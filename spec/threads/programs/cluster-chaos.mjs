@@ -85,12 +85,13 @@ async function said(child, what) {
 }
 
 const tell = (child, message) => child.connected && child.send(message, () => undefined)
-const isOver = { now: false }
+/** 'kills': processes are killed. 'ends': each one is followed by a last one, which ends cleanly. */
+let phase = 'kills'
 
 /** Processes of one place, one after another, until it is over; the last one ends cleanly. */
 async function place(node) {
   for (let life = 0; ; life++) {
-    const isLast = isOver.now
+    const isLast = phase !== 'kills'
     const death = isLast ? 'ends' : DEATHS[pick(random, DEATHS.length)]
     const child = start({
       role: 'node',
@@ -121,7 +122,7 @@ async function place(node) {
 /** The reader in a child, killed and started again; the last one is asked for its verdict. */
 async function cache() {
   for (;;) {
-    const isLast = isOver.now
+    const isLast = phase !== 'kills'
     const child = start({ role: 'reader', ignores })
     const exited = once(child, 'exit')
     await within(said(child, 'reads'), 'a reader')
@@ -135,7 +136,7 @@ async function cache() {
 
 /** The reader here. */
 async function read() {
-  while (!isOver.now) {
+  while (phase !== 'read') {
     await reader.consume((epoch) => copies.take(epoch, ignores))
     await sleep(5)
   }
@@ -145,8 +146,10 @@ const reading = read()
 const caching = cache()
 const places = Array.from({ length: nodes }, (_, node) => place(node))
 await sleep(ms)
-isOver.now = true
-await Promise.all([reading, ...places])
+phase = 'ends'
+await Promise.all(places)
+phase = 'read'
+await reading
 const last = await caching
 
 await reader.consume((epoch) => copies.take(epoch, ignores))
