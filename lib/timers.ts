@@ -67,6 +67,9 @@ export const setImmediate: (callback: () => void) => unknown =
 export const nowMs: () => number =
   typeof performance === 'object' ? performance.now.bind(performance) : steadyClock()
 
+/** Milliseconds since 1970; goes back when the host's clock is set back. */
+export const wallMs: () => number = Date.now
+
 /**
  * Where the host has no `performance`: the date, which stands still while the host's clock is set
  * back.

@@ -1,5 +1,7 @@
 import { type DemoSettings, runDemo } from '../demo/demo.js'
 import { LiveScreen } from '../demo/live.js'
+import { type ProcessesSettings, runProcessesDemo } from '../demo/processes/demo.js'
+import { NodeLines } from '../demo/processes/lines.js'
 import { PlainLines, type Show } from '../demo/show.js'
 import { diagnose, diagnosisLines, version } from './doctor.js'
 import { demoOptionsHelp, parseDemo, parseDoctor, readSettings, UsageError } from './options.js'
@@ -23,6 +25,11 @@ const demoHelp = `Usage: dirtyring demo [options]
   aggregator, lets a checkpoint fail, and lets an epoch overflow. The exit code is 0 only if the
   copy equals the table byte for byte, no mark is lost, and no mark is invented.
 
+  With --processes the writers are in several processes. Each writes a file of rows, and the main
+  process has a copy of each. At every checkpoint it cuts over all processes. Meanwhile the demo
+  kills processes, and starts others. The exit code is 0 only if each copy equals its file byte for
+  byte, and an epoch named each process that was killed.
+
   On a terminal: k kills a writer, f lets the next checkpoint fail, q ends the demo early and still
   proves the copy.
 
@@ -40,8 +47,10 @@ const doctorHelp = `Usage: dirtyring doctor [--json]
 
 const TERMINATED_BY_SIGINT = 130
 
-async function demo(settings: DemoSettings, isPlain: boolean): Promise<number> {
+async function demo(settings: DemoSettings | ProcessesSettings, isPlain: boolean): Promise<number> {
   const { stdin, stdout } = process
+  const colors = stdout.isTTY && (process.env.NO_COLOR ?? '') === ''
+  const isLive = stdout.isTTY && process.env.TERM !== 'dumb' && !isPlain
   const interrupted = new AbortController()
   const interrupt = (why: string): void => {
     if (interrupted.signal.aborted) {
@@ -50,8 +59,11 @@ async function demo(settings: DemoSettings, isPlain: boolean): Promise<number> {
     }
     interrupted.abort(why)
   }
-  const colors = stdout.isTTY && (process.env.NO_COLOR ?? '') === ''
-  const isLive = stdout.isTTY && process.env.TERM !== 'dumb' && !isPlain
+  if ('processes' in settings) {
+    process.once('SIGINT', () => interrupted.abort('Ctrl-C')) // the second one ends at once
+    const lines = new NodeLines(stdout, isLive, colors)
+    return (await runProcessesDemo(settings, lines, interrupted.signal)) ? 0 : 1
+  }
   const show: Show = isLive
     ? new LiveScreen(stdout, colors, stdin.isTTY ? { input: stdin, onEnd: interrupt } : undefined)
     : new PlainLines((text) => void stdout.write(text), colors)

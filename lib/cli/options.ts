@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util'
 import type { DemoSettings } from '../demo/demo.js'
+import type { ProcessesSettings } from '../demo/processes/demo.js'
 import { resolveOptions, type TrackerOptions } from '../index.js'
 import { type OptionRow, OPTIONS } from '../memory/settings.js'
 
@@ -19,6 +20,8 @@ interface Option {
 
 /** One of the demo's own: a number from `min` to `max`. */
 interface DemoOption extends Option {
+  /** With `--processes`, if it differs. */
+  readonly byDefaultOfProcesses?: string
   readonly min: number
   readonly max: number
   readonly isWhole?: boolean
@@ -33,6 +36,15 @@ const WRITERS_BESIDE = 3
 
 const demoOptions: readonly DemoOption[] = [
   {
+    name: 'processes',
+    value: 'n',
+    byDefault: '0',
+    min: 0,
+    max: 64,
+    isWhole: true,
+    about: 'processes with writers in each; 0: all writers are in one',
+  },
+  {
     name: 'seconds',
     value: 'n',
     byDefault: '30',
@@ -44,6 +56,7 @@ const demoOptions: readonly DemoOption[] = [
     name: 'writers',
     value: 'n',
     byDefault: '4',
+    byDefaultOfProcesses: '2',
     min: 1,
     max: 256,
     isWhole: true,
@@ -53,6 +66,7 @@ const demoOptions: readonly DemoOption[] = [
     name: 'rows',
     value: 'n',
     byDefault: '200000',
+    byDefaultOfProcesses: '50000',
     min: 1,
     max: 2 ** 26,
     isWhole: true,
@@ -97,6 +111,7 @@ const demoOptions: readonly DemoOption[] = [
     name: 'rate',
     value: 'n',
     byDefault: '250000',
+    byDefaultOfProcesses: '5000',
     min: 0,
     max: 1e9,
     about: 'marks a second, of each writer; 0: as fast as the proof keeps up',
@@ -165,8 +180,10 @@ const trackerOptions = (Object.keys(OPTIONS) as (keyof typeof OPTIONS)[]).map(tr
 export function demoOptionsHelp(): string {
   const flag = ({ name, value }: Option): string => `--${name} <${value}>`
   const width = 2 + Math.max(...[...demoOptions, ...trackerOptions].map((o) => flag(o).length))
+  const defaultOf = ({ byDefault, byDefaultOfProcesses: other }: Option & Partial<DemoOption>) =>
+    other === undefined ? byDefault : `${byDefault}; ${other} with --processes`
   const line = (option: Option): string =>
-    `  ${flag(option).padEnd(width)}${option.about} (${option.byDefault})`
+    `  ${flag(option).padEnd(width)}${option.about} (${defaultOf(option)})`
   return `Options (defaults in brackets):
 ${demoOptions.map(line).join('\n')}
   ${'--plain'.padEnd(width)}one line an epoch, also on a terminal
@@ -232,16 +249,22 @@ function numberOrText(text: string): number | string {
   return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text)
 }
 
-export function readSettings(values: Values): DemoSettings {
+/** The settings of the demo in one process; with `--processes`, those of the other one. */
+export function readSettings(values: Values): DemoSettings | ProcessesSettings {
+  let processes = 0
   const own = (name: string): number => {
-    const { byDefault, min, max, isWhole } = demoOptions.find((option) => option.name === name)!
-    const text = (values[name] as string | undefined) ?? byDefault
+    const { byDefault, byDefaultOfProcesses, min, max, isWhole } = demoOptions.find(
+      (option) => option.name === name,
+    )!
+    const usual = processes > 0 ? (byDefaultOfProcesses ?? byDefault) : byDefault
+    const text = (values[name] as string | undefined) ?? usual
     const value = numberOrText(text)
     const isIn = typeof value === 'number' && value >= min && value <= max
     if (isIn && (isWhole !== true || Number.isInteger(value))) return value
     const kind = isWhole === true ? 'a whole number' : 'a number'
     throw mustBe(`"--${name}"`, `${kind} from ${min} to ${max}`, text)
   }
+  processes = own('processes')
   const settings = {
     seconds: own('seconds'),
     writers: own('writers'),
@@ -257,7 +280,8 @@ export function readSettings(values: Values): DemoSettings {
   if (rowBytes % 4 !== 0) throw mustBe('"--row-bytes"', 'a multiple of 4', rowBytes)
   const size = rows * rowBytes
   if (size > BYTES_MAX) throw mustBe('"--rows" times "--row-bytes"', `at most ${BYTES_MAX}`, size)
-  return { ...settings, tracker: readTrackerOptions(values, writers, rows) }
+  const all = { ...settings, tracker: readTrackerOptions(values, writers, rows) }
+  return processes === 0 ? all : { ...all, processes, engine: { kind: 'ipc' } }
 }
 
 function readTrackerOptions(values: Values, writers: number, rows: number): TrackerOptions {

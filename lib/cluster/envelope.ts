@@ -119,3 +119,23 @@ export function openEnvelope(bytes: Uint8Array): Envelope | undefined {
     crc,
   }
 }
+
+/** Flag: the flags hold how many NAMESPACES this instance has sent before this message. */
+export const ENVELOPE_COUNTED = 2
+const COUNT_SHIFT = 2
+/** That many or more: the count says nothing any more. */
+const COUNT_MANY = 63
+
+/**
+ * The flags that say how many NAMESPACES an instance has sent before a message. By them a reader
+ * that has missed messages knows whether it has missed a declaration.
+ */
+export function declarationFlags(count: number): number {
+  return ENVELOPE_COUNTED | (Math.min(count, COUNT_MANY) << COUNT_SHIFT)
+}
+
+/** How many NAMESPACES the instance has sent before; undefined if the message does not say so. */
+export function declarationsOf(flags: number): number | undefined {
+  const count = (flags & 0xff) >>> COUNT_SHIFT
+  return (flags & ENVELOPE_COUNTED) !== 0 && count < COUNT_MANY ? count : undefined
+}

@@ -1,5 +1,5 @@
 import { checkFunction } from '../check.js'
-import { corruptSlot } from '../errors.js'
+import { corruptSlot, corruptTextsOf } from '../errors.js'
 import {
   bigintFrom,
   checkPair,
@@ -18,10 +18,10 @@ import type { Memory } from '../memory/memory.js'
 import { hasTexts, settingsOf } from '../memory/settings.js'
 import { type SlotHeader, stampOf } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
-import type { Filter } from '../set/filter.js'
+import { type Filter, filterWords } from '../set/filter.js'
 import type { SetState } from '../set/kernel.js'
 import { keyedHash } from '../set/sip.js'
-import { HEAD_AT, recordWords, type TextSet } from '../set/text-set.js'
+import { HEAD_AT, recordWords, type TextSet, textsHold } from '../set/text-set.js'
 import { scratch as encoded } from '../text/encode.js'
 import { digest, hashWords } from '../text/murmur.js'
 import {
@@ -39,6 +39,7 @@ import {
   textFrom,
   textsOf,
 } from './common.js'
+import { encodeKeys, type EncodeOptions, whatTravels } from './encode.js'
 import type { EpochKeys, InexactReason } from './epoch.js'
 import { type EpochHandle, type EpochParts, readEpochHandle } from './handle.js'
 import {
@@ -56,6 +57,8 @@ import {
 
 /** The words that are copied at once, and believed once the epoch was still live after that. */
 const BLOCK = 1024
+/** The same where all is copied before any of it is used. */
+const COPY_BLOCK = 2 ** 16
 
 const scratch = new Int32Array(2)
 
@@ -109,6 +112,11 @@ const scratch = new Int32Array(2)
  */
 export function attachEpoch(handle: EpochHandle): EpochKeys {
   return new AttachedEpoch(readEpochHandle(handle))
+}
+
+/** {@link SealedEpoch.encode} on another thread. */
+export function encodeAttached(handle: EpochHandle, options: EncodeOptions): Uint8Array[] {
+  return new AttachedEpoch(readEpochHandle(handle)).encode(options)
 }
 
 class AttachedEpoch implements EpochKeys {
@@ -228,6 +236,49 @@ class AttachedEpoch implements EpochKeys {
     return this.#has(low | 0, high | 0)
   }
 
+  /** From a copy of what travels: the epoch may be settled meanwhile. */
+  encode(options: EncodeOptions): Uint8Array[] {
+    const { count, textCount, textEnd } = this.#header
+    const { precision } = whatTravels(this.#header, options)
+    const isSuperset = precision === 'superset'
+    const hasList = precision === 'exact' && this.#memory !== undefined
+    const log = hasList ? count * 2 : 0
+    const arena = hasList && textCount > 0 ? textEnd : 0
+    const filter = isSuperset ? filterOf(this.#memory!, this.#slot) : undefined
+    const bits = filter === undefined ? 0 : filterWords(filter)
+    const words = new Int32Array(log + arena + bits) as unknown as SharedWords
+    if (this.#memory !== undefined) {
+      const { layout } = this.#memory
+      const at = epochAt(layout, this.#slot)
+      this.#copy(at + layout.log, words, 0, log)
+      this.#copy(at + layout.arena, words, log, arena)
+      if (filter !== undefined) this.#copy(filter.at, words, 0, bits)
+    }
+    this.#check()
+    if (arena > 0 && !textsHold(words, log, log + arena, textCount, this.#header.textBytes))
+      throw corruptTextsOf(this.#slot)
+    return encodeKeys(
+      {
+        words,
+        header: this.#header,
+        log: 0,
+        arena: log,
+        filter: filter === undefined ? undefined : { ...filter, words, at: 0 },
+        isBigint: this.#from === bigintFrom,
+        hasPrints: this.#mayHaveText && !this.#hasTexts,
+      },
+      options,
+    )
+  }
+
+  #copy(at: number, into: Int32Array, to: number, count: number): void {
+    for (let from = 0; from < count; from += COPY_BLOCK) {
+      const n = Math.min(COPY_BLOCK, count - from)
+      copyWords(this.#live!.words, at + from, into, to + from, n)
+      this.#check()
+    }
+  }
+
   /** What console.log() prints: one line, and not the memory. */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return `AttachedEpoch { id: ${this.#id}, size: ${this.size}, exact: ${this.exact} }`
@@ -334,7 +385,7 @@ class AttachedEpoch implements EpochKeys {
 
   #checkExact(): void {
     this.#check()
-    if (!this.exact) throw notExact(this.#id, this.reason)
+    if (!this.exact) throw notExact(`epoch ${this.#id}`, this.reason)
   }
 
   #check(): void {

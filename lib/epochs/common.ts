@@ -88,9 +88,13 @@ export function checkNoTexts(member: string, { textCount }: SlotHeader): void {
   if (textCount > 0) throw otherKeys(member, `${textCount} text keys`)
 }
 
-/** The error of a member that walks or lists keys. */
-export function notExact(id: number, reason: InexactReason | undefined): DirtyRingError {
-  const why = `epoch ${id} is not exact ('${reason}'), so the list is incomplete`
+/**
+ * The error of a member that walks or lists keys.
+ *
+ * @param name - 'epoch 7'
+ */
+export function notExact(name: string, reason: InexactReason | undefined): DirtyRingError {
+  const why = `${name} is not exact ('${reason}'), so the list is incomplete`
   const advice = 'Ask has() for each row that you hold, or treat all rows as dirty'
   return new DirtyRingError(
     'ERR_DIRTYRING_INEXACT',

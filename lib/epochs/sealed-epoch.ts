@@ -39,6 +39,7 @@ import {
   textFrom,
   textsOf,
 } from './common.js'
+import { encodeKeys, type EncodeOptions, whatTravels } from './encode.js'
 import type { Epoch, EpochKeys, InexactReason } from './epoch.js'
 import { type EpochHandle, epochHandleOf } from './handle.js'
 
@@ -70,6 +71,9 @@ export interface SealedParts {
 
 /** The constructor, for the tracker. */
 export let makeEpoch: (parts: SealedParts) => SealedEpoch
+
+/** {@link SealedEpoch.encode}, for a cluster's publisher. */
+export let encodeSealed: (epoch: SealedEpoch, options: EncodeOptions) => Uint8Array[]
 
 const EMPTY: SlotHeader = {
   count: 0,
@@ -214,6 +218,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
 
   static {
     makeEpoch = (parts) => new SealedEpoch(BY_LIBRARY, parts)
+    encodeSealed = (epoch, options) => epoch.#encode(options)
   }
 
   private constructor(pass: typeof BY_LIBRARY, parts: SealedParts) {
@@ -502,6 +507,35 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   }
 
   /**
+   * Writes the keys as bytes for another process or another host: `decodeEpoch()` of
+   * 'dirtyring/cluster' reads them there, and so does each later version of the library. Each
+   * message is at most 900,000 bytes long, and stands for a part of the keys by itself, so a reader
+   * may get them in any order. All of them together are the epoch, and an epoch without keys is one
+   * message.
+   *
+   * A key takes 7 bytes if it is a fingerprint, and 1 to 1.3 if it is one of many row ids. An epoch
+   * that is a superset travels as its filter, of 10 to 20 bits a key, without the keys that are
+   * listed. A text of more than 899,000 bytes goes into a filter too. The call takes about 0.2 µs a
+   * key, and sorts the keys: the order of first mark does not travel.
+   *
+   * @returns One message or more, which are the caller's own.
+   * @throws DirtyRingError `ERR_DIRTYRING_SETTLED`.
+   *
+   * @example
+   * ```js
+   * import { decodeEpoch } from 'dirtyring/cluster'
+   *
+   * writer.markMany([7, 8, '/users/7'])
+   * const messages = await tracker.consume((epoch) => epoch.encode())
+   * const keys = decodeEpoch(messages) // in another process
+   * console.log(keys.size, keys.has('/users/7'), keys.has(9)) // 3 true false
+   * ```
+   */
+  encode(): Uint8Array[] {
+    return this.#encode({})
+  }
+
+  /**
    * Says that the keys were dealt with, so that the tracker uses the memory again. Does nothing for
    * a settled epoch.
    */
@@ -559,6 +593,25 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     const { id, size, exact, state } = this
     return `SealedEpoch { id: ${id}, size: ${size}, exact: ${exact}, state: '${state}' }`
+  }
+
+  #encode(options: EncodeOptions): Uint8Array[] {
+    if (this.#slot >= 0) this.#check() // without a slot it has no keys, and is one message
+    const { words, layout } = this.#memory
+    const { precision } = whatTravels(this.#header, options)
+    const at = epochAt(layout, this.#slot)
+    return encodeKeys(
+      {
+        words,
+        header: this.#header,
+        log: at + layout.log,
+        arena: this.#header.textCount === 0 ? at : this.#arena(),
+        filter: precision === 'superset' ? filterOf(this.#memory, this.#slot) : undefined,
+        isBigint: this.#bigints,
+        hasPrints: this.#mayHaveText && layout.maxStringsPerEpoch === 0,
+      },
+      options,
+    )
   }
 
   #has(low: number, high: number): boolean {
@@ -622,7 +675,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
 
   #checkExact(): void {
     this.#check()
-    if (!this.exact) throw notExact(this.id, this.reason)
+    if (!this.exact) throw notExact(`epoch ${this.id}`, this.reason)
   }
 
   #check(): void {

@@ -95,6 +95,7 @@ describe('the command line', () => {
   it("lists every option of the demo, every tracker's option among them, with its default", async () => {
     const { code, stdout } = await dirtyring(['demo', '--help'])
     const own = [
+      'processes',
       'seconds',
       'writers',
       'rows',
@@ -124,6 +125,7 @@ describe('the command line', () => {
     [['demo', 'twice'], 'unexpected argument "twice"'],
     [['demo', '--nope'], "unknown option '--nope'"],
     [['demo', '--rows', 'many'], '"--rows" must be a whole number from 1 to 67108864, got "many"'],
+    [['demo', '--processes', '65'], '"--processes" must be a whole number from 0 to 64, got "65"'],
     [['demo', '--seconds', '-1'], '"--seconds" must be a number from 0 to 86400, got "-1"'],
     [['demo', '--row-bytes', '6'], '"--row-bytes" must be a multiple of 4, got 6'],
     [['demo', '--capacity', '3'], '"--capacity" must be a power of two from 2 to 1048576, got 3'],

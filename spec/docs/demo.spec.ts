@@ -205,6 +205,59 @@ describeOnPosix('the demo on a terminal', () => {
   })
 })
 
+describe('the demo with processes', () => {
+  const shortest = '--processes 3 --seconds 1 --epoch-ms 50 --writers 2 --rows 2000'.split(' ')
+  /** Without what moves the cursor, and without colours. */
+  const textOf = (stdout: string) => stdout.replace(/\x1b\[[\d;]*[A-Za-z]/g, '')
+
+  it('kills processes, has each death named by an epoch, and proves the copies', async () => {
+    const { code, stdout, stderr } = await dirtyring(['demo', ...shortest])
+
+    expect(stderr).toBe('')
+    expect(stdout).toMatch(/^3 processes over IPC, 2 writers in each, 5,000 rows\/s each, /)
+    expect(stdout).toMatch(
+      /node-0, pid \d+, killed: the epoch says so, and [\d,]+ rows were copied/,
+    )
+    expect(stdout).toMatch(/node-1, pid \d+, ended and was followed by another process: /)
+    expect(stdout).toMatch(/node-2, pid \d+, killed: /)
+    expect(stdout).toMatch(/^deaths +2 processes killed, 2 named by an epoch$/m)
+    expect(stdout).toMatch(/^copy +equals the files, byte for byte \(384,000 bytes\)$/m)
+    expect(verdictOf(stdout)).toBe('verdict all agree')
+    expect(stdout).not.toMatch(/\x1b/)
+    expect(code).toBe(0)
+  })
+
+  it('sees rows that the copy lacks', async () => {
+    const args = [...shortest, '--seconds', '0', '--forget-rows', '3', '--processes', '1']
+    const { code, stdout } = await dirtyring(['demo', ...args])
+
+    expect(stdout).toMatch(/^copy +3 rows differ from the files$/m)
+    expect(verdictOf(stdout)).toBe('verdict WRONG: copy')
+    expect(code).toBe(1)
+  })
+
+  onPosix('redraws its lines on a terminal, and ends early with Ctrl-C', async () => {
+    let isAsked = false
+    const { code, stdout } = await dirtyringOnTerminal(
+      ['demo', ...shortest, '--seconds', '60', '--processes', '1'],
+      {
+        columns: 140,
+        rows: 24,
+        onText: (text, { press }) => {
+          if (isAsked || !/node-0 +lives/.test(textOf(text))) return
+          isAsked = true
+          press('\x03')
+        },
+      },
+    )
+
+    expect(stdout).toContain('\x1b[2A\x1b[J')
+    expect(textOf(stdout)).toContain('interrupted by Ctrl-C')
+    expect(verdictOf(textOf(stdout))).toBe('verdict all agree')
+    expect(code).toBe(0)
+  })
+})
+
 describe('the screen', () => {
   const screen: Screen = {
     settings: {

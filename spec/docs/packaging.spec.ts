@@ -143,7 +143,11 @@ describe('the package', () => {
       readFileSync(join(project, 'node_modules/dirtyring/package.json'), 'utf8'),
     )
     expect(Object.keys(manifest)).not.toContain('dependencies')
-    expect(Object.keys(manifest)).not.toContain('peerDependencies')
+    // Clients of engines, for those who use them.
+    for (const peer of Object.keys(manifest.peerDependencies))
+      expect({ [peer]: manifest.peerDependenciesMeta[peer] }).toEqual({
+        [peer]: { optional: true },
+      })
     expect(Object.keys(manifest)).not.toContain('optionalDependencies')
   })
 

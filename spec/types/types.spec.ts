@@ -58,10 +58,10 @@ describe('the packed package', () => {
 
   it('has types for every way of resolution, and only "ES modules only" for arethetypeswrong', () => {
     expect(verdict.attw).toEqual({
-      resolved: ['.', './aggregator', './node'].flatMap((entry) =>
+      resolved: ['.', './aggregator', './cluster', './ipc', './node'].flatMap((entry) =>
         ['node10', 'node16-cjs', 'node16-esm', 'bundler'].map((kind) => `${entry} ${kind}`),
       ),
-      problems: ['.', './aggregator', './node'].map(
+      problems: ['.', './aggregator', './cluster', './ipc', './node'].map(
         (entry) => `CJSResolvesToESM: ${entry} node16-cjs`,
       ),
     })

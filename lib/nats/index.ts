@@ -1,0 +1,6 @@
+export type { EpochSink, EpochSource, LogMessage, LogRead } from '../cluster/log.js'
+export type { AbortSignalLike } from '../signal.js'
+export type { NatsClient, NatsMessage, NatsStatus } from './client.js'
+export type { NatsOptions } from './options.js'
+export { natsSink } from './sink.js'
+export { natsSource } from './source.js'

@@ -1,0 +1,6 @@
+export type { EpochSink, EpochSource, LogMessage, LogRead } from '../cluster/log.js'
+export type { AbortSignalLike } from '../signal.js'
+export type { RedisClient } from './client.js'
+export type { RedisSinkOptions, RedisSourceOptions } from './options.js'
+export { redisSink } from './sink.js'
+export { redisSource } from './source.js'

@@ -1,0 +1,329 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { jetstreamManager } from '@nats-io/jetstream'
+import { connect, type NatsConnection } from '@nats-io/transport-node'
+import { clusterConformance } from '../../lib/cluster/conformance.js'
+import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
+import { natsSink, natsSource } from '../../lib/nats/index.js'
+import { nanosecondsOf } from '../../lib/nats/source.js'
+import { connectNats } from '../support/clients.js'
+import { isInstalled, Line, Server } from '../support/servers.mjs'
+
+const INSTANCE = '0123456789abcdef0123456789abcdef'
+
+function message(n: number, text = '', node = 'a') {
+  const body = Buffer.from(text)
+  const kind = n === 0 ? KIND.OPEN : KIND.EPOCH
+  const envelope = { kind, format: 1, flags: 0, node, instance: INSTANCE, n, atMs: 0, body }
+  return { node, instance: INSTANCE, n, bytes: sealEnvelope(envelope) }
+}
+
+describe('without a server, the ends of NATS', () => {
+  const nats: any = { isClosed: () => false }
+  for (const method of ['publish', 'request', 'requestMany', 'subscribe', 'flush'])
+    nats[method] = () => undefined
+
+  it.each([
+    [undefined, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"nats" must be a connection/],
+    [{}, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"nats.publish" must be a function/],
+    [nats, {}, 'ERR_DIRTYRING_INVALID_ARG', /^"options.stream" must be a string/],
+    [nats, { stream: 'a.b' }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.stream" must be a name/],
+    [nats, { stream: 'a', subject: 'a.*' }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.subject"/],
+    [nats, { stream: 'a', subject: 7 }, 'ERR_DIRTYRING_INVALID_ARG', /^"options.subject"/],
+    [nats, { stream: 'a', create: 1 }, 'ERR_DIRTYRING_INVALID_ARG', /^"options.create"/],
+    [nats, { stream: 'a', timeoutMs: 1 }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.timeoutMs"/],
+    [nats, { strem: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /Did you mean "stream"\?$/],
+  ])('refuse what they cannot work with: %#', (client, options, code, text) => {
+    for (const make of [natsSink, natsSource] as any[])
+      expect(() => make(client, options)).toThrow(
+        expect.objectContaining({ code, message: expect.stringMatching(text) }),
+      )
+  })
+
+  it.each([
+    ['1970-01-01T00:00:00Z', '0000000000'],
+    ['2026-11-27T18:30:18.710002062Z', '1795804218710002062'],
+    ['2024-02-29T23:59:59.5Z', '1709251199500000000'],
+    ['2000-03-01T00:00:00Z', '951868800000000000'],
+  ])('read the time %s to the nanosecond', (time, nanoseconds) => {
+    expect(nanosecondsOf(time)).toBe(nanoseconds)
+  })
+})
+
+if (isInstalled('nats-server')) {
+  describe('NATS JetStream', () => {
+    let server: Server
+    let nats: NatsConnection
+    let manager: Awaited<ReturnType<typeof jetstreamManager>>
+    let streams = 0
+    beforeAll(async () => {
+      server = await Server.nats()
+      nats = await connectNats(server.port)
+      manager = await jetstreamManager(nats)
+    })
+    afterAll(async () => {
+      await nats.close()
+      await server.end()
+    })
+
+    /** A stream of its own for each spec. */
+    const fresh = (more: object = {}) => {
+      const stream = `stream-${++streams}`
+      return { stream, subject: stream, create: true, timeoutMs: 1000, ...more }
+    }
+
+    const cases = clusterConformance(
+      () => {
+        const options = fresh()
+        const { stream } = options
+        return {
+          sink: () => natsSink(nats, options),
+          source: () => natsSource(nats, options),
+          trim: async () => {
+            await manager.streams.purge(stream, { keep: 1 })
+          },
+          replace: async () => {
+            await manager.streams.delete(stream)
+          },
+          end: async () => {
+            await manager.streams.delete(stream).catch(() => false)
+          },
+        }
+      },
+      { trims: true, replaces: true },
+    )
+    it.each(cases)('$name', ({ run }) => run())
+
+    it.each([
+      [{ max_msgs_per_subject: 1 }, /max_msgs_per_subject is 1, it must be -1: nats stream edit/],
+      [{ discard: 'new' }, /discard is "new", it must be "old": nats stream edit/],
+      [{ retention: 'workqueue' }, /retention is "workqueue", it must be "limits"/],
+      [{ max_msg_size: 1000 }, /max_msg_size is 1000, it must be -1 or at least 66048/],
+      [{ subjects: ['other.*.*'] }, /subjects are \["other\.\*\.\*"\], "stream-\d+\.\*\.\*" must/],
+      [{ subjects: ['stream-N.>'] }, /they take in "stream-\d+\.cut", which only carries requests/],
+    ])('a stream with %j is refused before anything is published', async (config, text) => {
+      const options = fresh()
+      const { stream } = options
+      const subjects = ((config as any).subjects ?? ['stream-N.*.*']).map((each: string) =>
+        each.replace('stream-N', stream),
+      )
+      await manager.streams.add({ name: stream, ...config, subjects } as any)
+      const calls = [
+        natsSink(nats, options).append(message(0)),
+        natsSource(nats, options).read(undefined, { waitMs: 0 }),
+      ]
+      for (const call of calls)
+        await expect(call).rejects.toMatchObject({
+          code: 'ERR_DIRTYRING_OUT_OF_RANGE',
+          message: expect.stringMatching(text),
+        })
+      expect((await manager.streams.info(stream)).state.messages).toBe(0)
+      await manager.streams.delete(stream)
+    })
+
+    it('all that is wrong with a stream is in one error', async () => {
+      const options = fresh()
+      const name = options.stream
+      const subjects = [`${name}.*.*`]
+      const more: any = { discard: 'new', max_msgs_per_subject: 2 }
+      await manager.streams.add({ name, subjects, ...more })
+      await expect(natsSink(nats, options).append(message(0))).rejects.toThrow(
+        /discard is "new".*; its max_msgs_per_subject is 2/,
+      )
+    })
+
+    it('a stream that is missing is refused, and the error says how to make it', async () => {
+      const options = fresh({ create: false })
+      const expected = {
+        code: 'ERR_DIRTYRING_OUT_OF_RANGE',
+        message: expect.stringContaining(
+          `Pass { create: true }, or make it: nats stream add ${options.stream} --subjects ` +
+            `'${options.subject}.*.*' --storage file --retention limits --discard old`,
+        ),
+      }
+      await expect(natsSink(nats, options).append(message(0))).rejects.toMatchObject(expected)
+      const reading = natsSource(nats, options).read(undefined, { waitMs: 0 })
+      await expect(reading).rejects.toMatchObject(expected)
+    })
+
+    it('a stream that is deleted meanwhile is away, until it is made again', async () => {
+      const options = fresh({ create: false })
+      const config: any = { name: options.stream, subjects: [`${options.subject}.*.*`] }
+      await manager.streams.add(config)
+      const [sink, source] = [natsSink(nats, options), natsSource(nats, options)]
+      await sink.append(message(0))
+      const { position } = await source.read(undefined, { waitMs: 0 })
+      await manager.streams.delete(options.stream)
+      const away = { code: 'ERR_DIRTYRING_AWAY' }
+      for (let i = 0; i < 2; i++) {
+        await expect(sink.append(message(1))).rejects.toMatchObject(away)
+        await expect(source.read(position, { waitMs: 0 })).rejects.toMatchObject(away)
+      }
+      await manager.streams.add(config)
+      expect(await sink.append(message(1))).toBe('refused')
+      expect(await sink.last(INSTANCE)).toBeUndefined()
+      expect(await sink.append(message(1))).toBe('appended')
+      const read = await source.read(position, { waitMs: 0 })
+      expect({ lost: read.lost, messages: read.messages.length }).toEqual({
+        lost: true,
+        messages: 1,
+      })
+    })
+
+    it('a copy of a running process is refused, although it sends the same number', async () => {
+      const options = fresh()
+      const [one, clone] = [natsSink(nats, options), natsSink(nats, options)]
+      await one.append(message(0))
+      await one.append(message(1))
+      expect(await clone.last(INSTANCE)).toMatchObject({ n: 1 })
+      await one.append(message(2, 'ours'))
+      expect(await clone.append(message(2, 'theirs'))).toBe('refused')
+      expect(await clone.last(INSTANCE)).toMatchObject({ bytes: message(2, 'ours').bytes })
+    })
+
+    it('a server without JetStream is refused', async () => {
+      const bare = await Server.start('nats-server', (port) => ['-a', '127.0.0.1', '-p', `${port}`])
+      const client = await connectNats(bare.port)
+      const expected = {
+        code: 'ERR_DIRTYRING_UNSUPPORTED',
+        message: expect.stringContaining('nats-server -js -sd <folder>'),
+      }
+      await expect(natsSink(client, fresh()).append(message(0))).rejects.toMatchObject(expected)
+      const reading = natsSource(client, fresh()).read(undefined, { waitMs: 0 })
+      await expect(reading).rejects.toMatchObject(expected)
+      await client.close()
+      await bare.end()
+    })
+
+    it('a connection that is closed ends both ends with an error that says so', async () => {
+      const client = await connectNats(server.port)
+      const options = fresh()
+      const [sink, source] = [natsSink(client, options), natsSource(client, options)]
+      await sink.append(message(0))
+      const { position } = await source.read(undefined, { waitMs: 0 })
+      await client.close()
+      const closed = {
+        code: 'ERR_DIRTYRING_CLOSED',
+        message: expect.stringContaining('maxReconnect'),
+      }
+      await expect(sink.append(message(1))).rejects.toMatchObject(closed)
+      await expect(sink.last(INSTANCE)).rejects.toMatchObject(closed)
+      await expect(source.read(position, { waitMs: 0 })).rejects.toMatchObject(closed)
+      await expect(source.requestCut('x')).rejects.toMatchObject(closed)
+      expect(() => sink.onCut(() => undefined)).toThrow(expect.objectContaining(closed))
+      await Promise.all([sink.close(), source.close()])
+    })
+
+    it('what an account may not do is told as the client tells it', async () => {
+      const users = join(mkdtempSync(join(tmpdir(), 'dirtyring-nats-')), 'server.conf')
+      writeFileSync(
+        users,
+        `authorization { users = [
+          { user: all, password: all }
+          { user: one, password: one, permissions: { publish: ["dirty.one.>", "$JS.API.>"] } }
+        ] }`,
+      )
+      const guarded = await Server.nats(['-c', users])
+      const [all, one] = await Promise.all(
+        ['all', 'one'].map((user) =>
+          connect({ servers: `nats://127.0.0.1:${guarded.port}`, user, pass: user }),
+        ),
+      )
+      const options = { stream: 'dirty', create: true, timeoutMs: 1000 }
+      expect(await natsSink(one, options).append(message(0, '', 'one'))).toBe('appended')
+      expect(await natsSink(all, options).append(message(0, '', 'two'))).toBe('appended')
+      await expect(natsSink(one, options).append(message(0, 'x', 'two'))).rejects.toThrow(
+        /permissions violation/i,
+      )
+      await Promise.all([all.close(), one.close()])
+      await guarded.end()
+    })
+
+    it('a message whose acknowledgement is lost is in the log once', async () => {
+      const line = await Line.to(server.port)
+      const client = await connectNats(line.port)
+      const options = fresh()
+      const [sink, source] = [natsSink(client, options), natsSource(nats, options)]
+      await sink.append(message(0))
+      for (let n = 1; n <= 3; n++) {
+        line.mute()
+        await expect(sink.append(message(n))).rejects.toMatchObject({ code: 'ERR_DIRTYRING_AWAY' })
+        line.unmute()
+        await until(async () => (await sink.append(message(n)).catch(away)) === 'appended')
+      }
+      const { messages } = await source.read(undefined, { waitMs: 0 })
+      expect(line.answersLost).toBeGreaterThanOrEqual(3)
+      expect(messages.map(({ bytes }) => Buffer.from(bytes))).toEqual(
+        [0, 1, 2, 3].map((n) => Buffer.from(message(n).bytes)),
+      )
+      await client.close()
+      await line.end()
+    })
+
+    it('a server that is killed comes back with all of it, and both ends go on', async () => {
+      const own = await Server.nats()
+      const client = await connectNats(own.port)
+      const options = fresh()
+      const [sink, source] = [natsSink(client, options), natsSource(client, options)]
+      let position: string | undefined
+      for (let n = 0; n < 4; n++) {
+        await until(async () => (await sink.append(message(n)).catch(away)) === 'appended')
+        const read = await reading(source, position)
+        expect([read.lost, read.messages.length, read.atEnd]).toEqual([false, 1, true])
+        position = read.position
+        const waiting = source.read(position, { waitMs: 3000 }).catch(away)
+        await own.kill()
+        await own.start()
+        await waiting
+      }
+      await client.close()
+      await own.end()
+    })
+
+    it('a server that comes back without its tail is found out by both ends', async () => {
+      const own = await Server.nats()
+      const client = await connectNats(own.port)
+      const options = fresh()
+      const [sink, source] = [natsSink(client, options), natsSource(client, options)]
+      for (let n = 0; n < 3; n++) await sink.append(message(n))
+      own.keep()
+      for (let n = 3; n < 6; n++) await sink.append(message(n))
+      const { position } = await source.read(undefined, { waitMs: 0 })
+      await own.kill()
+      own.restore()
+      await own.start()
+
+      await until(async () => (await sink.append(message(6)).catch(away)) === 'refused')
+      expect(await sink.last(INSTANCE)).toMatchObject({ n: 2 })
+      // As many messages as before, and others.
+      for (let n = 6; n < 9; n++) expect(await sink.append(message(n))).toBe('appended')
+      for (const each of [source, natsSource(client, options)]) {
+        const read = await reading(each, position)
+        expect([read.lost, read.messages.length]).toEqual([true, 6])
+      }
+      await client.close()
+      await own.end()
+    })
+  })
+} else {
+  it.todo('not run: nats-server is not installed')
+}
+
+const away = (error: { code?: unknown }): 'away' => {
+  expect(error).toMatchObject({ code: 'ERR_DIRTYRING_AWAY' })
+  return 'away'
+}
+
+async function until(look: () => Promise<boolean>): Promise<void> {
+  while (!(await look())) await new Promise((resolve) => setTimeout(resolve, 20))
+}
+
+/** Reads, and again while the engine is away. */
+async function reading(source: ReturnType<typeof natsSource>, position: string | undefined) {
+  for (;;) {
+    const read = await source.read(position, { waitMs: 0 }).catch(away)
+    if (read !== 'away') return read
+  }
+}

@@ -1,0 +1,302 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { Redis } from 'ioredis'
+import { clusterConformance } from '../../lib/cluster/conformance.js'
+import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
+import { redisSink, redisSource } from '../../lib/redis/index.js'
+import { isAfter } from '../../lib/redis/source.js'
+import { connectRedis } from '../support/clients.js'
+import { isInstalled, Line, Server } from '../support/servers.mjs'
+
+const INSTANCE = '0123456789abcdef0123456789abcdef'
+
+function message(n: number, text = '', node = 'a') {
+  const body = Buffer.from(text)
+  const kind = n === 0 ? KIND.OPEN : KIND.EPOCH
+  const envelope = { kind, format: 1, flags: 0, node, instance: INSTANCE, n, atMs: 0, body }
+  return { node, instance: INSTANCE, n, bytes: sealEnvelope(envelope) }
+}
+
+describe('without a server, the ends of Redis', () => {
+  const redis: any = { status: 'ready' }
+  for (const method of ['callBuffer', 'duplicate', 'disconnect', 'on'])
+    redis[method] = () => undefined
+
+  it.each([
+    [undefined, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"redis" must be a client/],
+    [{}, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"redis.callBuffer" must be a function/],
+    [redis, {}, 'ERR_DIRTYRING_INVALID_ARG', /^"options.stream" must be a string/],
+    [redis, { stream: '' }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.stream" must be a key/],
+    [redis, { stream: 'a', timeoutMs: 1 }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.timeoutMs"/],
+    [redis, { strem: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /Did you mean "stream"\?$/],
+  ])('refuse what they cannot work with: %#', (client, options, code, text) => {
+    for (const make of [redisSink, redisSource] as any[])
+      expect(() => make(client, options)).toThrow(
+        expect.objectContaining({ code, message: expect.stringMatching(text) }),
+      )
+  })
+
+  it('refuse two limits at once, and limits of a source', () => {
+    expect(() => redisSink(redis, { stream: 'a', maxLen: 5, maxAgeMs: 5 })).toThrow(/beside maxLen/)
+    expect(() => redisSink(redis, { stream: 'a', maxLen: 0 })).toThrow(/^"options.maxLen"/)
+    expect(() => redisSource(redis, { stream: 'a', maxLen: 5 } as any)).toThrow(/not an option/)
+  })
+
+  it('order ids of entries by time and number, not as text', () => {
+    expect(isAfter('10-0', '9-9')).toBe(true)
+    expect(isAfter('9-10', '9-9')).toBe(true)
+    expect(isAfter('9-9', '9-9')).toBe(false)
+    expect(isAfter('9-9', '10-0')).toBe(false)
+  })
+})
+
+if (isInstalled('redis-server')) {
+  describe('Redis Streams', () => {
+    let server: Server
+    let redis: Redis
+    let streams = 0
+    beforeAll(async () => {
+      server = await Server.redis()
+      redis = connectRedis(server.port)
+    })
+    afterAll(async () => {
+      redis.disconnect()
+      await server.end()
+    })
+
+    const fresh = () => ({ stream: `stream-${++streams}`, timeoutMs: 1000 })
+
+    const cases = clusterConformance(
+      () => {
+        const { stream } = fresh()
+        return {
+          sink: () => redisSink(redis, { stream }),
+          source: () => redisSource(redis, { stream }),
+          trim: async () => {
+            await redis.xtrim(stream, 'MAXLEN', 1)
+          },
+          replace: async () => {
+            await redis.del(stream)
+          },
+          end: async () => {
+            await redis.del(stream)
+          },
+        }
+      },
+      { trims: true, replaces: true },
+    )
+    it.each(cases)('$name', ({ run }) => run())
+
+    it.each([[{ maxLen: 100 }], [{ maxAgeMs: 1 }]])('a sink with %j trims', async (limit) => {
+      const { stream } = fresh()
+      const sink = redisSink(redis, { stream, ...limit })
+      // Redis takes whole blocks of about 100 entries away.
+      for (let n = 0; n < 500; n++) await sink.append(message(n))
+      expect(await redis.xlen(stream)).toBeLessThan(300)
+      expect(await redis.xlen(stream)).toBeGreaterThanOrEqual(1)
+    })
+
+    it('a sink without a limit trims nothing', async () => {
+      const { stream } = fresh()
+      const sink = redisSink(redis, { stream })
+      for (let n = 0; n < 300; n++) await sink.append(message(n))
+      expect(await redis.xlen(stream)).toBe(300)
+    })
+
+    it('a stream without entries keeps a position at its end, and one that lost some does not', async () => {
+      const options = fresh()
+      const sink = redisSink(redis, options)
+      await sink.append(message(0))
+      const first = await redisSource(redis, options).read(undefined, { waitMs: 0 })
+      await sink.append(message(1))
+      const last = await redisSource(redis, options).read(first.position, { waitMs: 0 })
+      await redis.xtrim(options.stream, 'MAXLEN', 0)
+      const lost = await redisSource(redis, options).read(first.position, { waitMs: 0 })
+      expect(lost).toMatchObject({ lost: true, messages: [], atEnd: true })
+      const kept = await redisSource(redis, options).read(last.position, { waitMs: 0 })
+      expect(kept).toMatchObject({ lost: false, messages: [], atEnd: true })
+      await sink.append(message(2))
+      for (const { position } of [lost, kept]) {
+        const read = await redisSource(redis, options).read(position, { waitMs: 0 })
+        expect([read.lost, read.messages.length]).toEqual([false, 1])
+      }
+    })
+
+    it('an entry that is deleted by hand behind a position is a loss', async () => {
+      const options = fresh()
+      const sink = redisSink(redis, options)
+      await sink.append(message(0))
+      const { position } = await redisSource(redis, options).read(undefined, { waitMs: 0 })
+      for (let n = 1; n < 4; n++) await sink.append(message(n))
+      const [, , [id]] = await redis.xrange(options.stream, '-', '+')
+      await redis.xdel(options.stream, id)
+      const read = await redisSource(redis, options).read(position, { waitMs: 0 })
+      expect([read.lost, read.messages.length]).toEqual([true, 3])
+      const next = await redisSource(redis, options).read(read.position, { waitMs: 0 })
+      expect([next.lost, next.messages.length]).toEqual([false, 0])
+    })
+
+    it('entries of others have no bytes of ours, and stop nobody', async () => {
+      const options = fresh()
+      await redis.xadd(options.stream, '*', 'field', 'value')
+      const sink = redisSink(redis, options)
+      await sink.append(message(0))
+      expect(await sink.last(INSTANCE)).toMatchObject({ n: 0 })
+      const { messages } = await redisSource(redis, options).read(undefined, { waitMs: 0 })
+      expect(messages.map(({ bytes }) => bytes.length)).toEqual([0, message(0).bytes.length])
+    })
+
+    it('a key that holds something else is told as Redis tells it', async () => {
+      const options = fresh()
+      await redis.set(options.stream, 'text')
+      const text = /^WRONGTYPE|Operation against a key holding the wrong kind/
+      await expect(redisSink(redis, options).append(message(0))).rejects.toThrow(text)
+      const reading = redisSource(redis, options).read(undefined, { waitMs: 0 })
+      await expect(reading).rejects.toThrow(text)
+    })
+
+    it('a message above proto-max-bulk-len is too large, and a server without memory is away', async () => {
+      const small = await Server.redis(['--proto-max-bulk-len', '1048576'])
+      const client = connectRedis(small.port)
+      const options = fresh()
+      const sink = redisSink(client, options)
+      await sink.append(message(0))
+      expect(sink.maxMessageBytes).toBe(1_048_576)
+      const large = message(1, 'x'.repeat(1_048_577))
+      await expect(sink.append(large)).rejects.toMatchObject({ code: 'ERR_DIRTYRING_TOO_LARGE' })
+      await client.config('SET', 'maxmemory', '1')
+      await expect(sink.append(message(1))).rejects.toMatchObject({
+        code: 'ERR_DIRTYRING_AWAY',
+        message: expect.stringContaining('OOM'),
+      })
+      await client.config('SET', 'maxmemory', '0')
+      expect(await sink.append(message(1))).toBe('appended')
+      client.disconnect()
+      await small.end()
+    })
+
+    it('a client that is closed ends both ends with an error that says so', async () => {
+      const client = connectRedis(server.port)
+      const options = fresh()
+      const [sink, source] = [redisSink(client, options), redisSource(client, options)]
+      await sink.append(message(0))
+      const { position } = await source.read(undefined, { waitMs: 0 })
+      client.disconnect()
+      await new Promise((resolve) => client.once('end', () => resolve(undefined)))
+      const closed = { code: 'ERR_DIRTYRING_CLOSED' }
+      await expect(sink.append(message(1))).rejects.toMatchObject(closed)
+      await expect(sink.last(INSTANCE)).rejects.toMatchObject(closed)
+      await expect(source.read(position, { waitMs: 0 })).rejects.toMatchObject(closed)
+      await expect(source.requestCut('x')).rejects.toMatchObject(closed)
+      await Promise.all([sink.close(), source.close()])
+    })
+
+    it('close() ends the connections that an end has made, and no other', async () => {
+      const client = connectRedis(server.port)
+      const count = async () => /^connected_clients:(\d+)/m.exec(await client.info('clients'))![1]
+      const options = fresh()
+      const before = await count()
+      const [sink, source] = [redisSink(client, options), redisSource(client, options)]
+      sink.onCut(() => undefined)
+      await sink.append(message(0))
+      const { position } = await source.read(undefined, { waitMs: 0 })
+      await source.read(position, { waitMs: 20 })
+      expect(Number(await count())).toBe(Number(before) + 2)
+      await Promise.all([sink.close(), source.close()])
+      await until(async () => (await count()) === before)
+      client.disconnect()
+    })
+
+    it('a message whose answer is lost is in the log at least once', async () => {
+      const line = await Line.to(server.port)
+      const client = new Redis(line.port, '127.0.0.1', {
+        retryStrategy: () => 50,
+        autoResendUnfulfilledCommands: false,
+        maxRetriesPerRequest: 0,
+      })
+      client.on('error', () => undefined)
+      const options = fresh()
+      const [sink, source] = [redisSink(client, options), redisSource(redis, options)]
+      await sink.append(message(0))
+      for (let n = 1; n <= 3; n++) {
+        line.mute()
+        await expect(sink.append(message(n))).rejects.toMatchObject({ code: 'ERR_DIRTYRING_AWAY' })
+        line.unmute()
+        await until(async () => (await sink.append(message(n)).catch(away)) === 'appended')
+      }
+      const { messages } = await source.read(undefined, { waitMs: 0 })
+      const all = messages.map(({ bytes }) => Buffer.from(bytes).toString('hex'))
+      expect(line.answersLost).toBeGreaterThanOrEqual(3)
+      expect([...new Set(all)]).toEqual(
+        [0, 1, 2, 3].map((n) => Buffer.from(message(n).bytes).toString('hex')),
+      )
+      client.disconnect()
+      await line.end()
+    })
+
+    it('a server that is killed comes back, and both ends go on', async () => {
+      const own = await Server.redis(['--appendfsync', 'always'])
+      const client = connectRedis(own.port)
+      const options = fresh()
+      const [sink, source] = [redisSink(client, options), redisSource(client, options)]
+      let position: string | undefined
+      for (let n = 0; n < 4; n++) {
+        await until(async () => (await sink.append(message(n)).catch(away)) === 'appended')
+        const read = await reading(source, position)
+        expect([read.lost, read.atEnd]).toEqual([false, true])
+        expect(read.messages.length).toBeGreaterThanOrEqual(1)
+        position = read.position
+        const waiting = source.read(position, { waitMs: 3000 }).catch(away)
+        await own.kill()
+        await own.start()
+        await waiting
+      }
+      await source.close()
+      client.disconnect()
+      await own.end()
+    })
+
+    it('a server that comes back without its tail is found out by the reader', async () => {
+      const own = await Server.redis(['--appendfsync', 'always'])
+      const client = connectRedis(own.port)
+      const options = fresh()
+      const [sink, source] = [redisSink(client, options), redisSource(client, options)]
+      for (let n = 0; n < 3; n++) await sink.append(message(n))
+      own.keep()
+      for (let n = 3; n < 6; n++) await sink.append(message(n))
+      const { position } = await source.read(undefined, { waitMs: 0 })
+      await own.kill()
+      own.restore()
+      await own.start()
+
+      await until(async () => (await sink.last(INSTANCE).catch(away)) !== 'away')
+      expect(await sink.last(INSTANCE)).toMatchObject({ n: 2 })
+      // As many messages as before, and others.
+      for (let n = 6; n < 9; n++) expect(await sink.append(message(n))).toBe('appended')
+      for (const each of [source, redisSource(client, options)]) {
+        const read = await reading(each, position)
+        expect([read.lost, read.messages.length]).toEqual([true, 6])
+      }
+      client.disconnect()
+      await own.end()
+    })
+  })
+} else {
+  it.todo('not run: redis-server is not installed')
+}
+
+const away = (error: { code?: unknown }): 'away' => {
+  expect(error).toMatchObject({ code: 'ERR_DIRTYRING_AWAY' })
+  return 'away'
+}
+
+async function until(look: () => Promise<boolean>): Promise<void> {
+  while (!(await look())) await new Promise((resolve) => setTimeout(resolve, 20))
+}
+
+/** Reads, and again while the engine is away. */
+async function reading(source: ReturnType<typeof redisSource>, position: string | undefined) {
+  for (;;) {
+    const read = await source.read(position, { waitMs: 0 }).catch(away)
+    if (read !== 'away') return read
+  }
+}
