@@ -2,7 +2,10 @@
 
 export function spread(figures) {
   const sorted = figures.toSorted((a, b) => a - b)
-  return { median: sorted[sorted.length >> 1], min: sorted[0], max: sorted.at(-1) }
+  const half = sorted.length >> 1
+  // Of an even number, the upper one alone would flatter a rate.
+  const middle = sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2
+  return { median: middle, min: sorted[0], max: sorted.at(-1) }
 }
 
 export const median = (runs, pick) => spread(runs.map(pick)).median
