@@ -52,6 +52,8 @@ export interface Bounds {
   deaths?: number
   throws?: number
   stales?: number
+  /** Preemptions, deaths and exceptions of one execution, counted together. */
+  together?: number
 }
 
 /** README.md shows how to write one. `W` is the world that its threads stand in. */
