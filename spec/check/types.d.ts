@@ -81,6 +81,8 @@ export interface Scenario<W = World> {
   /** Named consumers that are open when the threads begin, and whether they are fresh. */
   consumers?: number
   fresh?: boolean
+  /** Of each, the namespaces that it wants. Undefined: all. */
+  wanted?: (readonly number[] | undefined)[]
   /** Of a dictionary. */
   before?: string[]
   keys?: Record<string, object>
