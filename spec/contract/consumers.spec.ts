@@ -298,9 +298,9 @@ describe('named consumers', () => {
           if (id % 300 === 0) current.run()
         }
         const taken = [a, b, c][round % 3].advanceEpoch()
-        // Each step in the hand of another aggregator.
+        // A few steps in the hand of each aggregator. A merge is begun anew by the next one.
         for (let more = true; more; deaths++) {
-          more = current.run(1)
+          more = current.run(1 + (deaths % 4))
           current.release()
           current = holdAggregator(tracker)
         }

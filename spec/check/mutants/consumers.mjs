@@ -35,7 +35,7 @@ export const mutants = [
         replace: '  if (isNew && words[at + SLOT_DIRTY] === 0) {',
       },
     ],
-    scenario: 'consumers: a slot is copied into again, with other keys, by an aggregator that dies',
+    scenario: 'namespaces: a slot is copied into that has other keys, by an aggregator that dies',
     with: ONE_DEATH,
   },
   {

@@ -152,7 +152,7 @@ export const mutants = [
         replace: '    else if (!isSealedTaken) {',
       },
     ],
-    scenario: 'namespaces: a superset is merged for a consumer of some',
+    scenario: 'namespaces: a consumer of numbers and texts without a namespace',
     with: NONE,
   },
   {

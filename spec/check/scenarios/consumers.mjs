@@ -364,20 +364,6 @@ export const scenarios = [
     },
   },
   {
-    name: 'consumers: a slot is copied into again, with other keys, by an aggregator that dies',
-    memory: SMALL,
-    consumers: 2,
-    quick: { preemptions: 0, deaths: 1 },
-    setUp: seeds(100, 101),
-    threads: {
-      *tracker(w) {
-        yield* advanceAll(w, 0, 1)
-        yield* marks(w, 1)
-        yield* advanceAll(w, 0, 1)
-      },
-    },
-  },
-  {
     name: 'consumers: texts of backlogs, by an aggregator that dies',
     memory: { ...SMALL, ...TEXT },
     consumers: 2,

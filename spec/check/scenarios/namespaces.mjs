@@ -164,6 +164,23 @@ export const scenarios = [
     },
   },
   {
+    name: 'namespaces: a slot is copied into that has other keys, by an aggregator that dies',
+    memory: SMALL,
+    consumers: 1,
+    wanted: [[4]],
+    quick: { preemptions: 0, deaths: 1 },
+    setUp: seeds(of(4, 1), of(5, 2)),
+    threads: {
+      *tracker(w) {
+        const [some] = w.consumers.all
+        yield* w.consumers.advance(some)
+        yield* w.consumers.commit(some)
+        yield* marks(w, of(4, 3))
+        yield* w.consumers.advance(some)
+      },
+    },
+  },
+  {
     name: 'namespaces: merges of more than a backlog has room for',
     memory: SMALL,
     consumers: 3,
@@ -217,6 +234,7 @@ export const scenarios = [
         yield* w.consumers.restore(four)
         yield* w.consumers.advance(five)
         yield* w.consumers.commit(five)
+        yield* marks(w, of(4, 4))
         yield* w.tracker.everything(5)
         yield* w.tracker.stop()
         for (const consumer of w.consumers.all) yield* w.consumers.last(consumer)
