@@ -228,6 +228,11 @@ export function corruptCur(cur: number): DirtyRingError {
   return corruption(`CUR is ${cur}, ${NEVER_WRITTEN}`)
 }
 
+/** A JOB that names no plan, or one that the tracker has not made. */
+export function corruptJob(job: number): DirtyRingError {
+  return corruption(`JOB is ${job}, ${NEVER_WRITTEN}`)
+}
+
 /** Shared memory that holds what no part of the library writes there. */
 export function corruption(message: string): DirtyRingError {
   return new DirtyRingError('ERR_DIRTYRING_CORRUPT', message)

@@ -1,28 +1,35 @@
-import { corruption, corruptSlot, corruptTextsOf } from '../errors.js'
+import { corruptJob, corruptSlot, corruptTextsOf } from '../errors.js'
 import {
   epochAt,
   FLAG_FAULT,
   FORM_FILTER,
   GATHERED_KEYS,
   GATHERED_MAX,
-  JOB_EPOCH,
+  JOB,
   JOB_FAILURES,
-  JOB_FILTER,
-  JOB_INDEX,
-  JOB_KEYS,
-  JOB_TEXTS,
   PLAN_COUNTS,
   PLAN_MERGES,
   planAt,
   SLOT_DIRTY,
   SLOT_EPOCH,
 } from '../memory/map.js'
-import { choiceOf, isNewTarget, readChoice, readPlan, sourceOf, targetOf } from '../memory/plan.js'
+import {
+  choiceOf,
+  epochOfJob,
+  indexOfJob,
+  isJob,
+  isNewTarget,
+  jobWord,
+  readChoice,
+  readPlan,
+  sourceOf,
+  targetOf,
+} from '../memory/plan.js'
 import { openCheckOf, readSealedSlot, readSlot, type SlotHeader } from '../memory/slot.js'
 import { keysAt, textsAt } from '../memory/table-size.js'
 import { HEAD_AT, recordWords, textsHold } from '../set/text-set.js'
 import { insertKeys } from './open-epoch.js'
-import { publishCount, raiseFlag, raiseFlags } from './publish.js'
+import { raiseFlag, raiseFlags } from './publish.js'
 import { type Aggregator, emptySlot, enterSlot, loadSlot, recoverSlot, storeSlot } from './state.js'
 import { addFilter, turn } from './superset.js'
 import { insertRecords } from './texts.js'
@@ -33,8 +40,9 @@ import { signal } from './wake.js'
  * between which the aggregator handles batches. What another cut needs waits until all are done:
  * so every slot is free for a later cut's use, as the tracker counts it.
  *
- * Each step stores the keys, then their count, then how far it came. After a death the step is done
- * again: it finds its keys there. SLOT_DIRTY says that a table may hold keys that are not counted.
+ * One word says how many merges are made. How far the one in hand has come, only the aggregator
+ * knows: a successor begins it anew, and finds its keys there. SLOT_DIRTY says that a table may hold
+ * keys that are not counted.
  */
 
 /** Keys, or texts, of a step. */
@@ -48,39 +56,41 @@ const FAILURES_MAX = 8
 
 /** Begins the merges that follow the seal of an epoch. Does nothing if they have begun already. */
 export function beginMerges(a: Aggregator, epoch: number): void {
-  const { words } = a
-  if (words[JOB_EPOCH] === epoch + 1) return
-  const count = readPlan(words, epoch)
-  Atomics.store(words, JOB_EPOCH, 0)
-  words[JOB_KEYS] = 0
-  words[JOB_TEXTS] = 0
-  words[JOB_FILTER] = 0
-  words[JOB_FAILURES] = 0
-  Atomics.store(words, JOB_INDEX, 0)
-  Atomics.store(words, JOB_EPOCH, epoch + 1)
+  if (a.jobEpoch === epoch) return
+  a.mergesLeft = readPlan(a.words, epoch)
   a.jobEpoch = epoch
-  a.mergesLeft = count
+  a.jobIndex = 0
+  nextMerge(a)
+}
+
+/** The merge that `jobIndex` names comes next, and all before it are made. */
+function nextMerge(a: Aggregator): void {
+  const { words } = a
   a.target.slot = -1
+  words[JOB_FAILURES] = 0
+  Atomics.store(words, JOB, jobWord(a.jobEpoch, a.jobIndex))
 }
 
 /** The merges that a predecessor has not made. */
 export function recoverMerges(a: Aggregator): void {
   const { words } = a
+  const job = Atomics.load(words, JOB)
+  a.jobEpoch = -1
   a.mergesLeft = 0
   a.target.slot = -1
-  if (a.memory.layout.maxConsumers === 0 || words[JOB_EPOCH] === 0) return
-  a.jobEpoch = words[JOB_EPOCH] - 1
-  const left = readPlan(words, a.jobEpoch) - words[JOB_INDEX]
-  if (left < 0 || words[JOB_INDEX] < 0)
-    throw corruption(`the aggregator has made ${words[JOB_INDEX]} merges, and the plan has fewer`)
-  a.mergesLeft = left
+  if (a.memory.layout.maxConsumers === 0 || job === 0) return
+  if (!isJob(job)) throw corruptJob(job)
+  a.jobEpoch = epochOfJob(job)
+  a.jobIndex = indexOfJob(job)
+  a.mergesLeft = readPlan(words, a.jobEpoch) - a.jobIndex
+  if (a.mergesLeft < 0) throw corruptJob(job)
 }
 
 /** Makes a step of the merge in hand. */
 export function stepMerge(a: Aggregator): void {
   const { words, memory, target } = a
   const { layout } = memory
-  const merge = words[planAt(a.jobEpoch) + PLAN_MERGES + words[JOB_INDEX]]
+  const merge = words[planAt(a.jobEpoch) + PLAN_MERGES + a.jobIndex]
   const source = sourceOf(merge)
   const slot = targetOf(merge)
   if (source === slot || slot === a.slot || slot >= layout.epochSlots)
@@ -89,26 +99,22 @@ export function stepMerge(a: Aggregator): void {
     giveUp(a, slot, isNewTarget(merge))
     return
   }
-  const choice = choiceOf(merge)
-  if (target.slot < 0) a.chosen = choice < 0 ? undefined : readChoice(words, choice)
-  const from = readSource(a, source)
-  if (target.slot !== slot) enterTarget(a, slot, isNewTarget(merge), from)
+  const isBegun = target.slot === slot
+  const from = readSource(a, source, !isBegun)
+  if (!isBegun) beginMerge(a, slot, isNewTarget(merge), choiceOf(merge), from)
   const at = epochAt(layout, source)
-  if (words[JOB_KEYS] < from.count) {
-    const done = Math.min(words[JOB_KEYS] + STEP_KEYS, from.count)
-    insertChosen(a, at + layout.log + words[JOB_KEYS] * 2, at + layout.log + done * 2)
-    publishCount(target)
-    words[JOB_KEYS] = done
-  } else if (words[JOB_TEXTS] < from.textEnd) {
+  const { doneKeys, doneTexts, doneFilter } = a
+  if (doneKeys < from.count) {
+    a.doneKeys = Math.min(doneKeys + STEP_KEYS, from.count)
+    insertChosen(a, at + layout.log + doneKeys * 2, at + layout.log + a.doneKeys * 2)
+  } else if (doneTexts < from.textEnd) {
     const arena = at + layout.arena
-    const done = textsOfStep(a, arena, words[JOB_TEXTS], from.textEnd)
-    if (wants(a, 0)) insertRecords(target, arena + words[JOB_TEXTS], arena + done)
-    words[JOB_TEXTS] = done
-  } else if (from.form === FORM_FILTER && words[JOB_FILTER] < layout.filterCells * 2) {
+    a.doneTexts = textsOfStep(a, arena, doneTexts, from.textEnd)
+    if (wants(a, 0)) insertRecords(target, arena + doneTexts, arena + a.doneTexts)
+  } else if (from.form === FORM_FILTER && doneFilter < layout.filterCells * 2) {
     turn(target)
-    const done = Math.min(words[JOB_FILTER] + STEP_WORDS, layout.filterCells * 2)
-    addFilter(target, source, words[JOB_FILTER], done)
-    words[JOB_FILTER] = done
+    a.doneFilter = Math.min(doneFilter + STEP_WORDS, layout.filterCells * 2)
+    addFilter(target, source, doneFilter, a.doneFilter)
   } else {
     raiseFlags(target, { ...from, namespaces: from.namespaces.filter((each) => wants(a, each)) })
     endMerge(a)
@@ -150,35 +156,32 @@ function textsOfStep(a: Aggregator, arena: number, from: number, end: number): n
 }
 
 /** The header of the slot that is merged into another. Its texts are checked once. */
-function readSource(a: Aggregator, source: number): SlotHeader {
+function readSource(a: Aggregator, source: number, isFirst: boolean): SlotHeader {
   const { words, memory } = a
   const at = epochAt(memory.layout, source)
   const header = readSealedSlot(memory, source, words[at + SLOT_EPOCH])
-  if (a.target.slot >= 0) return header
+  if (!isFirst) return header
   const arena = at + memory.layout.arena
   const { textEnd, textCount, textBytes } = header
   if (!textsHold(words, arena, arena + textEnd, textCount, textBytes)) throw corruptTextsOf(source)
   return header
 }
 
-/** Points a.target at the slot that takes the keys. */
-function enterTarget(a: Aggregator, slot: number, isNew: boolean, from: SlotHeader): void {
-  const { words, memory, target } = a
-  const { layout } = memory
-  const at = epochAt(layout, slot)
-  const hasBegun = words[JOB_KEYS] > 0 || words[JOB_TEXTS] > 0 || words[JOB_FILTER] > 0
-  const wasDirty = words[at + SLOT_DIRTY] !== 0
-  if (isNew && !hasBegun) {
-    words[at + SLOT_DIRTY] = 1
-    emptySlot(a, slot, openCheckOf(a.jobEpoch))
-    enterSlot(target, slot)
-  } else if (wasDirty) {
-    recoverSlot(target, slot, readSlot(memory, slot))
-  } else {
-    loadSlot(target, slot, readSealedSlot(memory, slot, words[at + SLOT_EPOCH]))
-    words[at + SLOT_DIRTY] = 1
-  }
+function beginMerge(
+  a: Aggregator,
+  slot: number,
+  isNew: boolean,
+  choice: number,
+  from: SlotHeader,
+): void {
+  const { words, target } = a
+  a.chosen = choice < 0 ? undefined : readChoice(words, choice)
+  a.doneKeys = 0
+  a.doneTexts = 0
+  a.doneFilter = 0
+  enterTarget(a, slot, isNew)
   // How large the tables will be, if all the keys are new.
+  const { layout } = a.memory
   const { smallestTable, largestTable, smallestTextTable, largestTextTable } = layout
   target.lastGrowth = growthFor(target.set.count + from.count, smallestTable, largestTable, (n) =>
     keysAt(layout, n),
@@ -189,6 +192,25 @@ function enterTarget(a: Aggregator, slot: number, isNew: boolean, from: SlotHead
     largestTextTable,
     (n) => textsAt(layout, n),
   )
+}
+
+/**
+ * Points a.target at the slot that takes the keys. What a predecessor has put into a new one is
+ * cleared.
+ */
+function enterTarget(a: Aggregator, slot: number, isNew: boolean): void {
+  const { words, memory, target } = a
+  const at = epochAt(memory.layout, slot)
+  if (isNew) {
+    words[at + SLOT_DIRTY] = 1
+    emptySlot(a, slot, openCheckOf(a.jobEpoch))
+    enterSlot(target, slot)
+  } else if (words[at + SLOT_DIRTY] !== 0) {
+    recoverSlot(target, slot, readSlot(memory, slot))
+  } else {
+    loadSlot(target, slot, readSealedSlot(memory, slot, words[at + SLOT_EPOCH]))
+    words[at + SLOT_DIRTY] = 1
+  }
 }
 
 function growthFor(
@@ -204,16 +226,8 @@ function growthFor(
 
 /** The merge has failed again and again: the target says so, and the next merge can go on. */
 function giveUp(a: Aggregator, slot: number, isNew: boolean): void {
-  const { words, memory, target } = a
-  const at = epochAt(memory.layout, slot)
-  if (isNew && words[JOB_KEYS] === 0 && words[JOB_TEXTS] === 0) {
-    words[at + SLOT_DIRTY] = 1
-    emptySlot(a, slot, openCheckOf(a.jobEpoch))
-    enterSlot(target, slot)
-  } else if (target.slot !== slot) {
-    recoverSlot(target, slot, readSlot(memory, slot))
-  }
-  raiseFlag(target, FLAG_FAULT)
+  if (a.target.slot !== slot) enterTarget(a, slot, isNew)
+  raiseFlag(a.target, FLAG_FAULT)
   endMerge(a)
 }
 
@@ -222,13 +236,9 @@ function endMerge(a: Aggregator): void {
   const { words, memory, target } = a
   storeSlot(target, a.jobEpoch)
   words[epochAt(memory.layout, target.slot) + SLOT_DIRTY] = 0
-  target.slot = -1
-  words[JOB_KEYS] = 0
-  words[JOB_TEXTS] = 0
-  words[JOB_FILTER] = 0
-  words[JOB_FAILURES] = 0
-  Atomics.store(words, JOB_INDEX, words[JOB_INDEX] + 1)
+  a.jobIndex++
   a.mergesLeft--
+  nextMerge(a)
   const own = words[planAt(a.jobEpoch) + PLAN_COUNTS] >>> 8
-  if (words[JOB_INDEX] === own || a.mergesLeft === 0) signal(a)
+  if (a.jobIndex === own || a.mergesLeft === 0) signal(a)
 }

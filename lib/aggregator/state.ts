@@ -141,14 +141,20 @@ export interface Aggregator extends SlotState {
    */
   readonly stagedSeen: Int32Array
   /**
-   * The merges behind the last cut (merges.ts): the epoch (mod 2^19) that it sealed, how many are
-   * not made, and the slot that takes the keys of the one in hand (-1: it is not entered yet).
+   * The merges behind the last cut (merges.ts): the epoch (mod 2^19) that it sealed (-1: no cut
+   * yet), how many are made, how many are not, and the slot that takes the keys of the one in hand
+   * (-1: it is not begun yet).
    */
   jobEpoch: number
+  jobIndex: number
   mergesLeft: number
   readonly target: SlotState
   /** The namespaces that its consumer wants; undefined: all. */
   chosen: readonly number[] | undefined
+  /** Of its source: the keys, the words of texts and the words of the filter that are done. */
+  doneKeys: number
+  doneTexts: number
+  doneFilter: number
   /** The step in hand is one of a merge, and not of the token at head. */
   isMerging: boolean
   /** Tokens handled since the last doChores(). */
@@ -202,9 +208,13 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     readEnds: new Int32Array(maxWriters),
     textReads: new Int32Array(maxWriters),
     stagedSeen: new Int32Array(maxWriters),
-    jobEpoch: 0,
+    jobEpoch: -1,
+    jobIndex: 0,
     mergesLeft: 0,
     chosen: undefined,
+    doneKeys: 0,
+    doneTexts: 0,
+    doneFilter: 0,
     isMerging: false,
     sinceChores: 0,
     skip: false,

@@ -17,7 +17,6 @@ import {
   INTENT_START,
   INTENT_TEXT_START,
   INTENT_TOKENS,
-  JOB_EPOCH,
   KEYS,
   LANE_DELIVERED,
   LANE_EVERYTHING,
@@ -281,7 +280,7 @@ function moveHead(a: Aggregator, tokens: number): void {
 function finish(a: Aggregator): StepResult {
   const { words, memory } = a
   const { maxConsumers } = memory.layout
-  if (maxConsumers === 0 || words[JOB_EPOCH] !== a.epoch + 1) {
+  if (maxConsumers === 0 || a.jobEpoch !== a.epoch) {
     sealLast(a)
     if (maxConsumers > 0) beginMerges(a, a.epoch)
     if (a.mergesLeft > 0) return WORKED

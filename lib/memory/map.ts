@@ -220,21 +220,15 @@ export const GATHERED_KEYS = KERNEL_SCRATCH + 256
 export const GATHERED_TEXTS = GATHERED_KEYS + 2 * GATHERED_MAX
 
 /**
- * Aggregator: the number of the epoch whose plan it took last (mod 2^19), + 1, stored last; 0 before
- * the first one, and while the words below are being stored.
+ * Aggregator: which plan it took last, and how many merges of that plan are made (jobWord() in
+ * plan.ts). 0 before the first one.
  */
-export const JOB_EPOCH = GATHERED_TEXTS + GATHERED_MAX
-/** The merges of that plan that are done. */
-export const JOB_INDEX = JOB_EPOCH + 1
-/** Of the merge in hand: the keys, the words of texts and the words of the filter that are done. */
-export const JOB_KEYS = JOB_INDEX + 1
-export const JOB_TEXTS = JOB_KEYS + 1
-export const JOB_FILTER = JOB_TEXTS + 1
-/** How often that merge has failed. */
-export const JOB_FAILURES = JOB_FILTER + 1
+export const JOB = GATHERED_TEXTS + GATHERED_MAX
+/** How often the merge in hand has failed. */
+export const JOB_FAILURES = JOB + 1
 
 /** Tracker: what becomes of the epochs that are sealed, by their numbers modulo PLANS. */
-export const PLAN = JOB_EPOCH + LINE
+export const PLAN = JOB + LINE
 /** A power of two, and more than the cuts that may be in flight. */
 export const PLANS = 16
 /** A hash of the words below, and the epoch's number (mod 2^19). */

@@ -48,6 +48,37 @@ export function choiceOf(merge: number): number {
   return (merge >>> 9) - 1
 }
 
+const INDEX_BITS = 4
+const INDEX_MASK = (1 << INDEX_BITS) - 1
+/** Of epoch + 1, and of how many merges are made. */
+const JOB_BITS = 20 + INDEX_BITS
+/** Below 2^6, and no divisor of a power of two: every changed bit changes the remainder. */
+const JOB_CHECK = 63
+
+/**
+ * The word JOB: the plan of an epoch (mod 2^19), and how many of its merges are made. A check
+ * stands beside them, because a wrong word would leave merges out.
+ */
+export function jobWord(epoch: number, index: number): number {
+  const job = ((epoch + 1) << INDEX_BITS) | index
+  return job | ((job % JOB_CHECK) << JOB_BITS)
+}
+
+/** Whether jobWord() can have made the word. */
+export function isJob(word: number): boolean {
+  return word > 0 && word === jobWord(epochOfJob(word), indexOfJob(word))
+}
+
+/** The epoch (mod 2^19) of a JOB word; -1: there was no plan yet. */
+export function epochOfJob(word: number): number {
+  return ((word & ((1 << JOB_BITS) - 1)) >>> INDEX_BITS) - 1
+}
+
+/** How many merges of that epoch's plan are made. */
+export function indexOfJob(word: number): number {
+  return word & INDEX_MASK
+}
+
 /** The tracker: stores which namespaces a consumer wants, before a plan names that choice. */
 export function storeChoice(
   words: SharedWords,

@@ -13,8 +13,7 @@ import {
   INTENT_COUNT,
   INTENT_POSITION,
   INTENT_TOKENS,
-  JOB_EPOCH,
-  JOB_INDEX,
+  JOB,
   LANE_OWNER,
   LANE_PUBLISHED,
   LANE_READ_END,
@@ -46,6 +45,7 @@ import {
   WAIT_FOR_ROOM,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import { epochOfJob, indexOfJob } from '../memory/plan.js'
 import { filterBits } from '../memory/slot.js'
 import {
   advance,
@@ -131,12 +131,13 @@ function control({ words, layout }: Memory): string[] {
 /** What is left of the work behind the last cut, where there are named consumers. */
 function merges({ words, layout }: Memory): string[] {
   if (layout.maxConsumers === 0) return []
-  const epoch = Atomics.load(words, JOB_EPOCH)
+  const word = Atomics.load(words, JOB)
+  const epoch = epochOfJob(word)
   const job =
-    epoch === 0
+    word === 0
       ? 'no cut yet'
-      : `behind epoch ${epoch - 1} (mod 2^19): ${words[JOB_INDEX]} merges made, ` +
-        `${words[planAt(epoch - 1) + PLAN_COUNTS] & 0xff} planned`
+      : `behind epoch ${epoch} (mod 2^19): ${indexOfJob(word)} merges made, ` +
+        `${words[planAt(epoch) + PLAN_COUNTS] & 0xff} planned`
   return [`consumers   at most ${layout.maxConsumers}; ${job}`]
 }
 

@@ -66,9 +66,7 @@ export function lagOf(outbox: Outbox, place: Place, epochs: HandedOut): Consumer
 function sourcesToCome(outbox: Outbox, targets: readonly number[]): number[] {
   const { words, epoch } = outbox
   const sources: number[] = []
-  // Between two jobs the aggregator names none: then look at the newest cut only.
-  const merged = lastMerged(outbox)
-  for (let id = merged < 0 ? Math.max(0, epoch - 1) : merged + 1; id < epoch; id++) {
+  for (let id = lastMerged(outbox) + 1; id < epoch; id++) {
     const at = planAt(id & EPOCH_MASK)
     const merges = words[at + PLAN_COUNTS] & 0xff
     for (let i = 0; i < merges; i++) {

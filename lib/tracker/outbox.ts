@@ -1,11 +1,10 @@
-import { corruptCur } from '../errors.js'
+import { corruptCur, corruptJob } from '../errors.js'
 import {
   DIRTY_WANTED,
   epochAt,
   FINISHED,
   HEAD,
-  JOB_EPOCH,
-  JOB_INDEX,
+  JOB,
   LANE_ATTN,
   LANE_EVERYTHING,
   LANE_HARVESTED,
@@ -25,7 +24,7 @@ import {
   SLOT_TEXT_END,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { storeChoice, storePlan } from '../memory/plan.js'
+import { epochOfJob, indexOfJob, isJob, storeChoice, storePlan } from '../memory/plan.js'
 import { stampOf } from '../memory/slot.js'
 import { push, settledTail } from '../ring/ring.js'
 import {
@@ -47,7 +46,7 @@ import {
   STOP,
   writerPayload,
 } from '../ring/token.js'
-import { newPlace, type Place, planCut, planLast } from './places.js'
+import { newPlace, type Place, planCut, planLast, type PlannedCut } from './places.js'
 
 /** The caller's own: the object that waits for the outcome. */
 export interface Ticket {
@@ -472,7 +471,7 @@ export function sendFirst(o: Outbox): boolean {
     const plan = isPlanned ? planLast(o.places, o.openSlot, o.freeSlots) : undefined
     if (plan !== undefined) storePlan(o.words, o.epoch & EPOCH_MASK, plan)
     if (!push(memory, controlToken(kind, what))) return false
-    for (const [place, backlog] of plan?.backlogs ?? []) place.backlog = backlog
+    if (plan !== undefined) takePlan(o, plan)
   }
   o.queue.shift()
   return true
@@ -509,13 +508,16 @@ function sendPlanned(o: Outbox, ticket: Ticket | undefined): boolean {
     place.backlog = -1
     place.older = -1
   }
-  for (const [other, backlog] of plan.backlogs) {
-    if (other.backlog < 0) other.begun = id
-    other.backlog = backlog
-  }
+  for (const [other] of plan.backlogs) if (other.backlog < 0) other.begun = id
   for (const each of o.places) each.isPlanned = true
-  o.freeSlots.splice(0, o.freeSlots.length, ...plan.free)
+  takePlan(o, plan)
   return true
+}
+
+/** Where the backlogs are once the token of a plan is in the ring. */
+function takePlan(o: Outbox, { backlogs, free }: Pick<PlannedCut, 'backlogs' | 'free'>): void {
+  for (const [place, backlog] of backlogs) place.backlog = backlog
+  o.freeSlots.splice(0, o.freeSlots.length, ...free)
 }
 
 /** Where a writer's lane ended at one moment, for isPublished(). */
@@ -619,11 +621,19 @@ export function takeSealed(o: Outbox): Sealing | undefined {
 
 /** Whether the merges are made that a cut's hand-out waits for. */
 function isMerged(o: Outbox, { id, own }: Sealing): boolean {
-  const { words } = o
-  const job = Atomics.load(words, JOB_EPOCH)
+  const job = readJob(o)
   if (job === 0) return false
-  const beyond = epochDistance(job - 1, id & EPOCH_MASK)
-  return beyond > 0 || (beyond === 0 && Atomics.load(words, JOB_INDEX) >= own)
+  const beyond = epochDistance(epochOfJob(job), id & EPOCH_MASK)
+  return beyond > 0 || (beyond === 0 && indexOfJob(job) >= own)
+}
+
+/** The plan that the aggregator took last, and how many of its merges are made; 0: none yet. */
+function readJob(o: Outbox): number {
+  const job = Atomics.load(o.words, JOB)
+  if (job === 0) return 0
+  const isToCome = epochDistance(epochOfJob(job), o.epoch & EPOCH_MASK) > 0
+  if (!isJob(job) || isToCome) throw corruptJob(job)
+  return job
 }
 
 /** From here on other threads may read the epoch that is sealed in the slot. */
@@ -719,11 +729,11 @@ function hasAny(o: Outbox, slot: number): boolean {
 /** The last epoch that is sealed and merged wherever its plan says; or one before it. */
 export function lastMerged(o: Outbox): number {
   const { words } = o
-  const job = Atomics.load(words, JOB_EPOCH)
-  if (job === 0) return -1
-  const id = o.epoch - epochDistance(o.epoch & EPOCH_MASK, job - 1)
+  const job = readJob(o)
+  if (job === 0) return (o.sealing.length > 0 ? o.sealing[0].id : o.epoch) - 1
+  const id = o.epoch - epochDistance(o.epoch & EPOCH_MASK, epochOfJob(job))
   const merges = words[planAt(id) + PLAN_COUNTS] & 0xff
-  return Atomics.load(words, JOB_INDEX) >= merges ? id : id - 1
+  return indexOfJob(job) >= merges ? id : id - 1
 }
 
 /** Whether the aggregator has executed STOP. The open epoch is then the last one. */

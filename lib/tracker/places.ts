@@ -124,7 +124,7 @@ export function planLast(
   places: readonly Place[],
   sealed: number,
   freeSlots: readonly number[],
-): Plan & Pick<PlannedCut, 'backlogs'> {
+): Plan & Pick<PlannedCut, 'backlogs' | 'free'> {
   const free = [...freeSlots]
   const merges: number[] = []
   const backlogs: [Place, number][] = []
@@ -136,5 +136,5 @@ export function planLast(
     if (older >= 0) merges.push(mergeWord(older, target, false, choice))
     backlogs.push([place, target])
   }
-  return { merges, own: merges.length, backlogs }
+  return { merges, own: merges.length, backlogs, free }
 }

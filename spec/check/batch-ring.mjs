@@ -262,7 +262,7 @@ export const scenarios = [
   {
     name: 'BatchRing: two producers, a consumer, two slots',
     start: { position: 2 ** 30 - 1, laneEnd: -1 },
-    quick: { preemptions: 1, deaths: 1 },
+    quick: { preemptions: 1, deaths: 1, together: 1 },
     threads: {
       *producerA(w) {
         const lane = yield* w.open()

@@ -1,8 +1,9 @@
 import { filterIn, pairOf } from './memory.mjs'
+import { drive } from './parts.mjs'
 import { Failure } from './runtime.mjs'
 
 /** What an epoch, or several of them together, have to hold. */
-const EMPTY = { keys: new Set(), isSuperset: false, flags: 0 }
+const EMPTY = { keys: new Set(), isSuperset: false, flags: 0, namespaces: new Set() }
 
 /**
  * Several named consumers on the tracker's thread, and an oracle for each: what it has to get. A
@@ -15,9 +16,8 @@ export class Consumers {
     this.all = []
     for (let k = 0; k < (world.scenario.consumers ?? 0); k++) {
       // As if the ring had been full when it was opened: its range begins with the open epoch.
-      const place = world.core.newPlace(world.scenario.fresh === true)
-      world.tracker.outbox.places.push(place)
-      this.#add(place)
+      const { fresh = false, wanted = [] } = world.scenario
+      this.#add(drive(world.core.openPlace(world.tracker.outbox, fresh, false, wanted[k])))
     }
   }
 
@@ -43,8 +43,8 @@ export class Consumers {
   // -------------------------------------------------------------------------- what scenarios call
 
   /** consumer(): its range begins here. */
-  *open(isFresh = false) {
-    const place = yield* this.world.core.openPlace(this.outbox, isFresh)
+  *open(isFresh = false, namespaces = undefined) {
+    const place = yield* this.world.core.openPlace(this.outbox, isFresh, !isFresh, namespaces)
     yield* this.world.tracker.poke()
     return this.#add(place)
   }
@@ -117,7 +117,7 @@ export class Consumers {
     yield* this.check(
       slot,
       this.outbox.epoch,
-      this.#unite(consumer.due, this.#contentOf(open_)),
+      this.#unite(consumer.due, this.#contentOf(open_, consumer.place)),
       true,
     )
   }
@@ -126,10 +126,10 @@ export class Consumers {
 
   /** The slot of a SEAL was filled: whose cut it is, is the first in the tracker's queue. */
   onSeal(sealed) {
-    const content = this.#contentOf(sealed)
     const ticket = this.outbox.queue[0]?.ticket
     for (const consumer of this.all) {
       const { place, isFresh, isClosed } = consumer
+      const content = this.#contentOf(sealed, place)
       if (ticket !== undefined && ticket.place === place) {
         consumer.promised = this.#unite(consumer.due, content)
         consumer.due = EMPTY
@@ -140,9 +140,18 @@ export class Consumers {
     return ticket?.consumer?.number ?? -1
   }
 
-  #contentOf({ keys, beyond, isSuperset, flags }) {
+  /** What of an epoch a consumer gets. */
+  #contentOf({ keys, beyond, isSuperset, flags, namespaces }, { wanted }) {
     const { core } = this.world
-    return { keys: new Set([...keys, ...beyond]), isSuperset, flags: flags & ~core.FLAG_OVERFLOW }
+    const isWanted = (namespace) => wanted === undefined || wanted.includes(namespace)
+    const content = {
+      keys: new Set([...keys, ...beyond].filter((key) => isWanted(namespaceOf(key)))),
+      isSuperset,
+      flags: flags & ~(core.FLAG_OVERFLOW | core.FLAG_NAMESPACES),
+      namespaces: new Set(),
+    }
+    for (const each of namespaces) if (isWanted(each)) this.world.addNamespace(content, each)
+    return content
   }
 
   #unite(one, other) {
@@ -154,8 +163,15 @@ export class Consumers {
       keys.size - texts.length > layout.maxKeysPerEpoch ||
       texts.length > layout.maxStringsPerEpoch ||
       bytes > layout.maxStringBytesPerEpoch
-    const isSuperset = one.isSuperset || other.isSuperset || isFull
-    return { keys, isSuperset, flags: one.flags | other.flags }
+    const united = {
+      keys,
+      isSuperset: one.isSuperset || other.isSuperset || isFull,
+      flags: one.flags | other.flags,
+      namespaces: new Set(),
+    }
+    for (const namespace of [...one.namespaces, ...other.namespaces])
+      this.world.addNamespace(united, namespace)
+    return united
   }
 
   #giveBack(consumer) {
@@ -183,7 +199,7 @@ export class Consumers {
   *check(slot, id, content, mayBeUnpublished = false) {
     const { world } = this
     const { core } = world
-    const { keys, flags, form } = yield* world.tracker.readSlot(slot)
+    const { keys, flags, namespaces, form } = yield* world.tracker.readSlot(slot)
     const invented = keys.filter((key) => !content.keys.has(key))
     const missing = content.isSuperset ? [] : [...content.keys].filter((key) => !keys.includes(key))
     const what = `epoch ${id} should have {${[...content.keys].join(' ')}}, and lists {${keys.join(' ')}}`
@@ -193,10 +209,14 @@ export class Consumers {
     if (invented.length > 0)
       throw new Failure('invariant', `${what}: invented ${invented.join(' ')}`)
     const wanted = (content.isSuperset ? core.FLAG_OVERFLOW : 0) | content.flags
+    const isWhole = (flags & wanted & core.FLAG_EVERYTHING) !== 0
     const beside =
-      core.FLAG_SATURATED | (mayBeUnpublished ? core.FLAG_UNPUBLISHED | core.FLAG_EVERYTHING : 0)
+      core.FLAG_SATURATED |
+      (isWhole ? core.FLAG_NAMESPACES : 0) |
+      (mayBeUnpublished ? core.FLAG_UNPUBLISHED | core.FLAG_EVERYTHING : 0)
     if ((flags & ~beside) !== (wanted & ~beside))
       throw new Failure('invariant', `epoch ${id} should have flags ${wanted}, and has ${flags}`)
+    world.checkNamespaces({ id, flags, namespaces: content.namespaces }, namespaces)
     if (form !== (content.isSuperset ? core.FORM_FILTER : core.FORM_EXACT))
       throw new Failure('invariant', `epoch ${id} has form ${form}`)
     if (!content.isSuperset) return keys
@@ -236,4 +256,9 @@ export class Consumers {
       }
     }
   }
+}
+
+/** The half of a number that names its namespace. Texts are in namespace 0. */
+function namespaceOf(key) {
+  return key.includes(':') && !key.startsWith("'") ? Number(key.split(':')[0]) : 0
 }

@@ -178,9 +178,10 @@ class Searcher {
     const add = (choice, preemptions, deaths, throws, stales) => {
       search.stack.push({ parent: node, at, choice, preemptions, deaths, throws, stales })
     }
-    if (extra === KILL && node.deaths < bounds.deaths)
+    const mayDiffer = node.preemptions + node.deaths + node.throws < bounds.together
+    if (extra === KILL && node.deaths < bounds.deaths && mayDiffer)
       add(KILL, node.preemptions, node.deaths + 1, node.throws, node.stales)
-    if (extra === THROW && node.throws < bounds.throws)
+    if (extra === THROW && node.throws < bounds.throws && mayDiffer)
       add(THROW, node.preemptions, node.deaths, node.throws + 1, node.stales)
     if (node.stales < bounds.stales)
       for (let k = 1; k <= stale; k++)
@@ -191,7 +192,7 @@ class Searcher {
         add(options[k], node.preemptions, node.deaths, node.throws, node.stales)
       return options[0]
     }
-    if (node.preemptions < bounds.preemptions)
+    if (node.preemptions < bounds.preemptions && mayDiffer)
       for (const option of options)
         add(option, node.preemptions + 1, node.deaths, node.throws, node.stales)
     return GO_ON
@@ -332,6 +333,7 @@ export function search(
     deaths = 1,
     throws = 0,
     stales = 1,
+    together = Infinity,
     ms = Infinity,
     most = Infinity,
     statesMost = Infinity,
@@ -353,7 +355,7 @@ export function search(
       ? (i, user, writes) => ((writes ? users[i] : writers[i]) & ~(1 << user)) !== 0
       : () => true
     const state = {
-      bounds: { preemptions, deaths, throws, stales },
+      bounds: { preemptions, deaths, throws, stales, together },
       states: new Map(),
       reduces,
       stack: [

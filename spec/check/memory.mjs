@@ -58,7 +58,7 @@ export function setUp(core, scenario) {
     drive(
       core.stageMany(
         lane,
-        keys.flatMap((key) => [key, 0]),
+        keys.flatMap((key) => [key | 0, Math.floor(key / 2 ** 32)]),
         keys.length,
       ),
     )
@@ -157,11 +157,7 @@ export function namer(core, { layout }) {
     'LISTENING',
     'DIRTY_WANTED',
     'SIGNAL',
-    'JOB_EPOCH',
-    'JOB_INDEX',
-    'JOB_KEYS',
-    'JOB_TEXTS',
-    'JOB_FILTER',
+    'JOB',
     'JOB_FAILURES',
   )
   for (const name of names) if (core[name] !== undefined) control.set(core[name], name)
@@ -188,6 +184,7 @@ export function namer(core, { layout }) {
       'FILL',
       'EPOCH',
       'DIRTY',
+      'NAMESPACES',
       'STAMP',
     ].map((name) => [core[`SLOT_${name}`], name]),
   )

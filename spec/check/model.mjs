@@ -18,8 +18,20 @@ export { BENIGN, namer, racyWords, setUp, unimportantWords } from './memory.mjs'
 
 /** What an epoch has to hold: the keys that it lists, and those that only its filter has. */
 function newEpoch(id) {
-  return { id, keys: [], has: new Set(), beyond: new Set(), isSuperset: false, flags: 0 }
+  return {
+    id,
+    keys: [],
+    has: new Set(),
+    beyond: new Set(),
+    isSuperset: false,
+    flags: 0,
+    /** Those that have changed as a whole. */
+    namespaces: new Set(),
+  }
 }
+
+/** So many namespaces that have changed as a whole an epoch keeps apart, in the checker. */
+const NAMESPACES_MAX = 2
 
 export class World {
   /**
@@ -36,7 +48,7 @@ export class World {
     this.run = run
     this.words = memory.words
     this.layout = memory.layout
-    this.seeded = seeded.map((key) => keyName(key, 0))
+    this.seeded = seeded.map((key) => keyName(key | 0, Math.floor(key / 2 ** 32)))
     /**
      * Marks in the order they were made: { key, writer, sure, group }. `sure` is what the call
      * returned; undefined if it has not returned.
@@ -311,12 +323,13 @@ export class World {
   }
 
   /** markEverything(). */
-  *everything(lane) {
-    const entry = { since: this.open_.id, sure: undefined }
+  *everything(lane, namespace = undefined) {
+    const entry = { since: this.open_.id, sure: undefined, namespace }
     this.everythings.push(entry)
     const batch = this.batchOf.get(lane)
     if (batch !== undefined) batch.entries.push(entry)
-    entry.sure = yield* this.core.markEverything(lane)
+    const what = namespace === undefined ? this.core.ALL : namespace + 2
+    entry.sure = yield* this.core.markEverything(lane, what)
     say(entry.sure)
     forget(lane)
     return entry.sure
@@ -530,12 +543,13 @@ export class World {
         const source = this.bySlot.get(payload >>> core.EPOCH_BITS)
         this.#insert(source.keys)
         this.open_.flags |= source.flags
+        for (const namespace of source.namespaces) this.#raise(namespace + 2)
         this.open_.isSuperset ||= source.isSuperset
         for (const key of source.beyond) this.open_.beyond.add(key)
         break
       }
       case core.EVERYTHING:
-        this.open_.flags |= core.FLAG_EVERYTHING
+        this.#raise(payload + 1)
         break
       case core.CLOSE:
       case core.REAP: {
@@ -543,8 +557,8 @@ export class World {
         if ((payload & core.GENERATION_MASK) !== this.generations[writer]) break
         this.generations[writer] = (this.generations[writer] + 1) & core.GENERATION_MASK
         const staged = this.words[core.laneAt(layout, writer) + core.LANE_STAGED_END]
-        if (this.words[core.laneAt(layout, writer) + core.LANE_EVERYTHING] !== 0)
-          this.open_.flags |= core.FLAG_EVERYTHING
+        const everything = this.words[core.laneAt(layout, writer) + core.LANE_EVERYTHING]
+        if (everything !== 0) this.#raise(everything)
         fill.keys = this.#take(writer, (staged - this.ends[writer]) | 0)
         counts.harvested += fill.keys.length
         this.#insert(fill.keys)
@@ -556,6 +570,21 @@ export class World {
         break
       default:
     }
+  }
+
+  /** What EVERYTHING tokens and lanes say: 1 is everything, n + 2 is namespace n. */
+  #raise(what) {
+    const { core, open_ } = this
+    if (what === core.ALL) open_.flags |= core.FLAG_EVERYTHING
+    else this.addNamespace(open_, what - 2)
+  }
+
+  /** One more than an epoch has room for makes it everything. */
+  addNamespace(content, namespace) {
+    const { core } = this
+    content.namespaces.add(namespace)
+    content.flags |= core.FLAG_NAMESPACES
+    if (content.namespaces.size > NAMESPACES_MAX) content.flags |= core.FLAG_EVERYTHING
   }
 
   #take(writer, n) {
@@ -623,7 +652,7 @@ export class World {
   }
 
   /** A sealed epoch that the tracker has just been told of, against what it has to hold. */
-  checkEpoch(expected, keys, flags) {
+  checkEpoch(expected, keys, flags, namespaces) {
     const has = new Set(keys)
     if (has.size !== keys.length)
       throw new Failure('invariant', `epoch ${expected.id} has a key twice: ${keys.join(' ')}`)
@@ -641,6 +670,21 @@ export class World {
         'invariant',
         `epoch ${expected.id} should have flags ${expected.flags}, and has ${flags}`,
       )
+    this.checkNamespaces(expected, namespaces)
+  }
+
+  /** Where everything has changed, those for which there was no room are not listed. */
+  checkNamespaces({ id, flags, namespaces: expected }, namespaces) {
+    const isWhole = (flags & this.core.FLAG_EVERYTHING) !== 0
+    const isRight =
+      namespaces.every((each) => expected.has(each)) &&
+      new Set(namespaces).size === namespaces.length &&
+      (isWhole || namespaces.length === expected.size)
+    if (!isRight)
+      throw new Failure(
+        'invariant',
+        `epoch ${id} should have namespaces ${[...expected].join(' ')}, and has ${namespaces.join(' ')}`,
+      )
   }
 
   /** The form of an epoch; has() of a superset is true for each key that it has to hold. */
@@ -654,6 +698,14 @@ export class World {
     for (const key of [...expected.keys, ...expected.beyond])
       if (!(yield* core.filterHas(filter, ...pairOf(core, key))))
         throw new Failure('invariant', `epoch ${expected.id} is a superset without ${key}`)
+  }
+
+  #namespacesNow(slot) {
+    const { core, layout, words } = this
+    const at = core.epochAt(layout, slot)
+    if ((words[at + core.SLOT_FLAGS] & core.FLAG_NAMESPACES) === 0) return []
+    const first = at + core.SLOT_NAMESPACES + 1
+    return [...words.subarray(first, first + words[first - 1])]
   }
 
   logNow(slot) {
@@ -753,6 +805,7 @@ export class World {
           expected,
           this.logNow(expected.slot),
           words[core.epochAt(layout, expected.slot) + core.SLOT_FLAGS],
+          this.#namespacesNow(expected.slot),
         )
         const form = words[core.epochAt(layout, expected.slot) + core.SLOT_FORM]
         drive(this.checkFilter(expected, expected.slot, form))
@@ -776,15 +829,22 @@ export class World {
         `slot ${openSlot} is open, not ${this.openSlot}: a seal was not executed, or twice`,
       )
     const flags = words[core.epochAt(layout, openSlot) + core.SLOT_FLAGS]
-    const mayBeSaid = stopped ? flags & (core.FLAG_UNPUBLISHED | core.FLAG_EVERYTHING) : 0
-    this.open_.flags |= mayBeSaid
-    this.checkEpoch(this.open_, this.logNow(openSlot), flags)
+    const namespaces = this.#namespacesNow(openSlot)
+    if (stopped) {
+      this.open_.flags |=
+        flags & (core.FLAG_UNPUBLISHED | core.FLAG_EVERYTHING | core.FLAG_NAMESPACES)
+      for (const { namespace } of this.everythings)
+        if (namespaces.includes(namespace)) this.open_.namespaces.add(namespace)
+    }
+    this.checkEpoch(this.open_, this.logNow(openSlot), flags, namespaces)
     const form = words[core.epochAt(layout, openSlot) + core.SLOT_FORM]
     drive(this.checkFilter(this.open_, openSlot, form))
     if (this.consumers.all.length > 0) drive(this.consumers.checkEnd(stopped))
-    for (const { since, sure } of this.everythings) {
+    for (const { since, sure, namespace } of this.everythings) {
       const isSaid = [...this.closed, this.open_].some(
-        (epoch) => epoch.id >= since && (epoch.flags & core.FLAG_EVERYTHING) !== 0,
+        (epoch) =>
+          epoch.id >= since &&
+          ((epoch.flags & core.FLAG_EVERYTHING) !== 0 || epoch.namespaces.has(namespace)),
       )
       if (sure === true && !isSaid)
         throw new Failure('invariant', `markEverything() in epoch ${since} is in no epoch`)
@@ -960,8 +1020,8 @@ export class World {
       .join(' ')
     const epochs = [...this.closed, this.open_]
       .map(
-        ({ id, keys, beyond, flags }) =>
-          `${id}{${keys.join(' ')}}${beyond.size > 0 ? `+{${[...beyond].join(' ')}}` : ''}${flags}`,
+        ({ id, keys, beyond, flags, namespaces }) =>
+          `${id}{${keys.join(' ')}}${beyond.size > 0 ? `+{${[...beyond].join(' ')}}` : ''}${flags}${[...namespaces].join(' ')}`,
       )
       .join(' ')
     const dead = this.run.threads

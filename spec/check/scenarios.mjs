@@ -10,6 +10,7 @@ import { scenarios as consumerScenarios } from './scenarios/consumers.mjs'
 import { scenarios as endScenarios } from './scenarios/ends.mjs'
 import { scenarios as epochScenarios } from './scenarios/epochs.mjs'
 import { scenarios as exceptionScenarios } from './scenarios/exceptions.mjs'
+import { scenarios as namespaceScenarios } from './scenarios/namespaces.mjs'
 import { scenarios as parkingScenarios } from './scenarios/parking.mjs'
 import { scenarios as readerScenarios } from './scenarios/readers.mjs'
 import { scenarios as ringScenarios } from './scenarios/ring-and-lanes.mjs'
@@ -29,6 +30,7 @@ export const scenarios = [
   ...textScenarios,
   ...supersetScenarios,
   ...consumerScenarios,
+  ...namespaceScenarios,
   ...readerScenarios,
   ...dictionaryScenarios,
   ...batchRingScenarios,

@@ -81,8 +81,8 @@ export class Tracker {
     yield* this.wait(() => ticket.done)
   }
 
-  *everything() {
-    this.world.core.requestEverything(this.outbox)
+  *everything(namespace = undefined) {
+    this.world.core.requestEverything(this.outbox, namespace)
     yield* this.poke()
   }
 
@@ -249,9 +249,9 @@ export class Tracker {
   *readSlot(slot) {
     const { core, words, layout } = this.world
     const at = core.epochAt(layout, slot)
-    const count = yield* load(words, at + core.SLOT_COUNT)
+    const keyCount = yield* load(words, at + core.SLOT_COUNT)
     const keys = []
-    for (let k = 0; k < count; k++) {
+    for (let k = 0; k < keyCount; k++) {
       const lo = yield* read(words, at + layout.log + 2 * k)
       keys.push(keyName(lo, yield* read(words, at + layout.log + 2 * k + 1)))
     }
@@ -259,16 +259,21 @@ export class Tracker {
     const arena = at + layout.arena
     keys.push(...(yield* textsIn(core, (i) => read(words, i), arena, arena + textEnd)))
     const flags = yield* read(words, at + core.SLOT_FLAGS)
-    return { keys, flags, form: yield* load(words, at + core.SLOT_FORM) }
+    const namespaces = []
+    const count =
+      (flags & core.FLAG_NAMESPACES) === 0 ? 0 : yield* read(words, at + core.SLOT_NAMESPACES)
+    for (let k = 1; k <= count; k++)
+      namespaces.push(yield* read(words, at + core.SLOT_NAMESPACES + k))
+    return { keys, flags, namespaces, form: yield* load(words, at + core.SLOT_FORM) }
   }
 
   *#handOut(id, slot) {
     const { world } = this
-    const { keys, flags, form } = yield* this.readSlot(slot)
+    const { keys, flags, namespaces, form } = yield* this.readSlot(slot)
     const expected = world.closed[this.sealedCount++]
     if (expected === undefined || expected.id !== id)
       throw new Failure('invariant', `epoch ${id} is handed out, which was never sealed`)
-    world.checkEpoch(expected, keys, flags)
+    world.checkEpoch(expected, keys, flags, namespaces)
     yield* world.checkFilter(expected, slot, form)
     expected.seen = true
     this.held.add(slot)

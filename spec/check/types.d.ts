@@ -52,6 +52,8 @@ export interface Bounds {
   deaths?: number
   throws?: number
   stales?: number
+  /** Preemptions, deaths and exceptions of one execution, counted together. */
+  together?: number
 }
 
 /** README.md shows how to write one. `W` is the world that its threads stand in. */
@@ -79,6 +81,8 @@ export interface Scenario<W = World> {
   /** Named consumers that are open when the threads begin, and whether they are fresh. */
   consumers?: number
   fresh?: boolean
+  /** Of each, the namespaces that it wants. Undefined: all. */
+  wanted?: (readonly number[] | undefined)[]
   /** Of a dictionary. */
   before?: string[]
   keys?: Record<string, object>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { DirtyTracker, memoryFootprint, resolveOptions, type SealedEpoch } from '../../lib/index.js'
-import { CHOICE_TABLE, JOB_EPOCH, PLAN } from '../../lib/memory/map.js'
+import { CHOICE_TABLE, JOB, PLAN } from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
 import { openInline, range, sortedIds, sortedListed } from '../support/in-process.js'
 
@@ -61,8 +61,8 @@ describe('without a named consumer', () => {
   it('the words of plans, merges and choices stay as they are, whatever is in them', async () => {
     const tracker = await openInline()
     const { words, layout } = attachMemory(tracker.handle, 'tracker')
-    const theirs = words.subarray(JOB_EPOCH, layout.ring)
-    expect([JOB_EPOCH < PLAN, PLAN < CHOICE_TABLE, CHOICE_TABLE < layout.ring]).toEqual([
+    const theirs = words.subarray(JOB, layout.ring)
+    expect([JOB < PLAN, PLAN < CHOICE_TABLE, CHOICE_TABLE < layout.ring]).toEqual([
       true,
       true,
       true,
@@ -80,7 +80,7 @@ describe('without a named consumer', () => {
   it('named consumers do use these words', async () => {
     const tracker = await openInline({ maxConsumers: 2 })
     const { words, layout } = attachMemory(tracker.handle, 'tracker')
-    const theirs = words.subarray(JOB_EPOCH, layout.ring)
+    const theirs = words.subarray(JOB, layout.ring)
     const writer = tracker.openWriter()
     const [a, b] = ['a', 'b'].map((name) => tracker.consumer(name, { from: 'now' }))
     writer.mark(1)

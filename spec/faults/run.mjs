@@ -13,6 +13,7 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 const root = join(here, '..', '..')
 const COPIED = [
   'lib',
+  'dist/aggregator/carried.js',
   'package.json',
   'jest.config.js',
   'tsconfig.json',

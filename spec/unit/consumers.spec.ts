@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { FINISHED_ALL, IDLE } from '../../lib/aggregator/step.js'
-import { epochAt, FLAG_FAULT, HEAD, JOB_INDEX, PANICS, SLOT_FLAGS } from '../../lib/memory/map.js'
+import { epochAt, FLAG_FAULT, HEAD, JOB, PANICS, SLOT_FLAGS } from '../../lib/memory/map.js'
+import { indexOfJob } from '../../lib/memory/plan.js'
 import { commitPlace, requestSeal, takeSealed, type Ticket } from '../../lib/tracker/outbox.js'
 import { Consumers, type Ends, type MarkedKey, type Reader } from '../support/consumers.js'
 import { logOf, type MemoryOptions, type OnAccess, watchAccesses } from '../support/steps.js'
@@ -304,9 +305,9 @@ describe('Several consumers', () => {
     consumers.seal(one)
     // The first seal is handled. Of its merge two steps are made, and the batches beside them.
     consumers.steps(2)
-    expect([words[HEAD] - head, words[JOB_INDEX]]).toEqual([2, 0])
+    expect([words[HEAD] - head, indexOfJob(words[JOB])]).toEqual([2, 0])
     consumers.steps(1)
-    expect([words[HEAD] - head, words[JOB_INDEX]]).toEqual([2, 0])
+    expect([words[HEAD] - head, indexOfJob(words[JOB])]).toEqual([2, 0])
     consumers.stepsTo(IDLE)
     consumers.checkAll()
   })

@@ -15,42 +15,54 @@ const ONE_DEATH = { preemptions: 0, deaths: 1 }
 
 export const mutants = [
   {
-    name: 'a step of a merge is noted before its keys are counted',
-    edits: [
-      {
-        file: MERGES,
-        find: '    publishCount(target)\n    words[JOB_KEYS] = done\n',
-        replace: '    words[JOB_KEYS] = done\n    publishCount(target)\n',
-      },
-    ],
-    scenario: UNITED,
-    with: ONE_DEATH,
-  },
-  {
     name: 'a successor takes the table of a slot that is merged into for whole',
     edits: [
       {
         file: MERGES,
-        find: '    words[at + SLOT_DIRTY] = 1\n  }\n  // How large',
-        replace: '  }\n  // How large',
+        find: '    words[at + SLOT_DIRTY] = 1\n  }\n}',
+        replace: '  }\n}',
       },
     ],
     scenario: UNITED,
     with: ONE_DEATH,
   },
   {
-    name: 'a new target is cleared again when its merge goes on',
-    edits: [{ file: MERGES, find: 'if (isNew && !hasBegun) {', replace: 'if (isNew) {' }],
-    scenario: COPIED,
+    name: 'a successor goes on in a new target that its predecessor may not have cleared',
+    edits: [
+      {
+        file: MERGES,
+        find: '  if (isNew) {',
+        replace: '  if (isNew && words[at + SLOT_DIRTY] === 0) {',
+      },
+    ],
+    scenario: 'namespaces: a slot is copied into that has other keys, by an aggregator that dies',
     with: ONE_DEATH,
+  },
+  {
+    name: 'a merge counts as made before its target is sealed',
+    edits: [
+      {
+        file: MERGES,
+        find: '  storeSlot(target, a.jobEpoch)\n  words[epochAt',
+        replace: '  words[epochAt',
+      },
+      {
+        file: MERGES,
+        find: '  nextMerge(a)\n  const own',
+        replace:
+          '  const slot = target.slot\n  nextMerge(a)\n  target.slot = slot\n  storeSlot(target, a.jobEpoch)\n  target.slot = -1\n  const own',
+      },
+    ],
+    scenario: UNITED,
+    with: { preemptions: 1, deaths: 0 },
   },
   {
     name: 'a new target is not cleared',
     edits: [
       {
         file: MERGES,
-        find: '    emptySlot(a, slot, openCheckOf(a.jobEpoch))\n    enterSlot(target, slot)\n  } else if (wasDirty) {',
-        replace: '    enterSlot(target, slot)\n  } else if (wasDirty) {',
+        find: '    emptySlot(a, slot, openCheckOf(a.jobEpoch))\n',
+        replace: '',
       },
     ],
     scenario: 'consumers: a copy in a slot that is used again',
@@ -144,48 +156,18 @@ export const mutants = [
     with: NONE,
   },
   {
-    name: 'the places of a merge are taken back after it counts as made',
-    edits: [
-      {
-        file: MERGES,
-        find: '  target.slot = -1\n  words[JOB_KEYS] = 0\n',
-        replace:
-          '  target.slot = -1\n  Atomics.store(words, JOB_INDEX, words[JOB_INDEX] + 1)\n  words[JOB_KEYS] = 0\n',
-      },
-      {
-        file: MERGES,
-        find: '  words[JOB_FAILURES] = 0\n  Atomics.store(words, JOB_INDEX, words[JOB_INDEX] + 1)\n',
-        replace: '  words[JOB_FAILURES] = 0\n',
-      },
-    ],
-    scenario: FOLLOW,
-    with: ONE_DEATH,
-  },
-  {
     name: 'a target is not sealed when its merge is made',
     edits: [{ file: MERGES, find: '  storeSlot(target, a.jobEpoch)\n', replace: '' }],
     scenario: COPIED,
     with: NONE,
   },
   {
-    name: 'a plan is begun in the words of the one before it',
-    edits: [
-      {
-        file: MERGES,
-        find: '  Atomics.store(words, JOB_EPOCH, 0)\n  words[JOB_KEYS] = 0\n',
-        replace: '  words[JOB_KEYS] = 0\n',
-      },
-    ],
-    scenario: 'consumers: a slot is opened by the cut that follows its merges',
-    with: ONE_DEATH,
-  },
-  {
     name: 'the last epoch is merged without an end',
     edits: [
-      { file: MERGES, find: '  if (words[JOB_EPOCH] === epoch + 1) return\n', replace: '' },
+      { file: MERGES, find: '  if (a.jobEpoch === epoch) return\n', replace: '' },
       {
         file: STEP,
-        find: '  if (maxConsumers === 0 || words[JOB_EPOCH] !== a.epoch + 1) {\n',
+        find: '  if (maxConsumers === 0 || a.jobEpoch !== a.epoch) {\n',
         replace: '  if (a.head >= 0) {\n',
       },
     ],
@@ -200,7 +182,13 @@ export const mutants = [
   },
   {
     name: 'a successor does not make the merges that are left',
-    edits: [{ file: MERGES, find: '  a.mergesLeft = left\n', replace: '' }],
+    edits: [
+      {
+        file: MERGES,
+        find: '  a.mergesLeft = readPlan(words, a.jobEpoch) - a.jobIndex\n',
+        replace: '',
+      },
+    ],
     scenario: COPIED,
     with: ONE_DEATH,
   },
@@ -221,7 +209,7 @@ export const mutants = [
     edits: [
       {
         file: MERGES,
-        find: '    addFilter(target, source, words[JOB_FILTER], done)\n',
+        find: '    addFilter(target, source, doneFilter, a.doneFilter)\n',
         replace: '',
       },
     ],
@@ -233,7 +221,7 @@ export const mutants = [
     edits: [
       {
         file: MERGES,
-        find: '    insertRecords(target, arena + words[JOB_TEXTS], arena + done)\n',
+        find: '    if (wants(a, 0)) insertRecords(target, arena + doneTexts, arena + a.doneTexts)\n',
         replace: '',
       },
     ],

@@ -7,6 +7,7 @@ import { mutants as ofTheAggregator } from './aggregator.mjs'
 import { mutants as ofConsumers } from './consumers.mjs'
 import { mutants as ofTheDictionary } from './dictionary.mjs'
 import { mutants as ofEnds } from './ends.mjs'
+import { mutants as ofNamespaces } from './namespaces.mjs'
 import { mutants as ofReaders } from './readers.mjs'
 import { mutants as ofTheRing } from './ring.mjs'
 import { mutants as ofSupersets } from './supersets.mjs'
@@ -20,6 +21,7 @@ export const mutants = [
   ...ofTexts,
   ...ofSupersets,
   ...ofConsumers,
+  ...ofNamespaces,
   ...ofReaders,
   ...ofWaking,
   ...ofTheDictionary,

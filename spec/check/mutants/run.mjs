@@ -19,7 +19,9 @@ export async function tryMutant(mutant, { ms = 20_000 } = {}) {
   }
   const subject = new Subject(core, scenario)
   const throws = mutant.with?.throws ?? scenario.quick?.throws ?? scenario.throws ?? 0
-  const searched = search(subject, { deaths: 1, ...scenario.quick, ...mutant.with, throws, ms })
+  const together = mutant.with === undefined ? scenario.quick?.together : mutant.with.together
+  const bounds = { deaths: 1, ...scenario.quick, ...mutant.with, throws, together, ms }
+  const searched = search(subject, bounds)
   let by = 'search'
   let { failure, executions } = searched
   if (failure === undefined && !searched.complete) {

@@ -7,7 +7,7 @@ export const scenarios = [
     name: 'batch: staged in the lane, harvested after a death in it',
     memory: { capacity: 2, maxWriters: 1 },
     exits: true,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -45,7 +45,7 @@ export const scenarios = [
   {
     name: 'batch: in a batch',
     memory: { capacity: 2, maxWriters: 1, batchSize: 1 },
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -67,7 +67,7 @@ export const scenarios = [
     memory: { capacity: 2, maxWriters: 1 },
     repeats: true,
     exits: true,
-    quick: { preemptions: 2, deaths: 0 },
+    quick: { preemptions: 1, deaths: 0 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -122,7 +122,7 @@ export const scenarios = [
   {
     name: 'batch: flushed() waits for its end',
     memory: { capacity: 2, maxWriters: 1 },
-    quick: { preemptions: 2, deaths: 0 },
+    quick: { preemptions: 1, deaths: 0 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()

@@ -26,7 +26,7 @@ export const scenarios = [
     memory: { capacity: 2, maxWriters: 1 },
     cold: true,
     exits: true,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     setUp: holdsBatch,
     threads: {
       *writerA(w) {
@@ -93,7 +93,7 @@ export const scenarios = [
     name: 'reap: a writer that ended with keys staged',
     memory: { capacity: 1, maxWriters: 1 },
     exits: true,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -120,7 +120,7 @@ export const scenarios = [
   {
     name: 'stop: races a publish, one slot',
     memory: { capacity: 1, maxWriters: 1 },
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       writerA: offers(1),
       *tracker(w) {
@@ -223,7 +223,7 @@ export const scenarios = [
   {
     name: 'stop: against a writer that marks until it is refused, one slot',
     memory: { capacity: 1, laneCapacity: 2, maxWriters: 1, batchSize: 1 },
-    quick: { preemptions: 2, deaths: 0 },
+    quick: { preemptions: 1, deaths: 0 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -253,7 +253,7 @@ export const scenarios = [
   {
     name: 'stop: against a batch of many',
     memory: { capacity: 1, laneCapacity: 4, maxWriters: 1 },
-    quick: { preemptions: 2, deaths: 0 },
+    quick: { preemptions: 1, deaths: 0 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()

@@ -8,7 +8,7 @@ export const scenarios = [
     name: 'seal: concurrent with a publish of a writer that dies',
     memory: { capacity: 1, maxWriters: 1 },
     killAggregator: false,
-    quick: {},
+    quick: { preemptions: 1, together: 1 },
     threads: {
       writerA: offers(1),
       *tracker(w) {
@@ -19,7 +19,7 @@ export const scenarios = [
   {
     name: 'seal: concurrent with a publish',
     memory: { capacity: 2, maxWriters: 1 },
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       writerA: offers(1),
       *tracker(w) {
@@ -70,7 +70,7 @@ export const scenarios = [
   {
     name: 'seal: without writers, by an aggregator that dies',
     memory: { capacity: 1, maxWriters: 1, epochSlots: 2 },
-    quick: {},
+    quick: { preemptions: 1, together: 1 },
     setUp: holdsBatch,
     threads: {
       *tracker(w) {
@@ -82,7 +82,7 @@ export const scenarios = [
   {
     name: 'restore: by an aggregator that dies',
     memory: { capacity: 2, maxWriters: 1 },
-    quick: {},
+    quick: { preemptions: 1, together: 1 },
     setUp: holdsBatch,
     threads: {
       *tracker(w) {

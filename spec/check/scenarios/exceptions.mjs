@@ -45,7 +45,7 @@ export const scenarios = [
     memory: { capacity: 2, maxWriters: 1, smallestTable: 4 },
     throws: 2,
     repeats: true,
-    quick: { preemptions: 0, deaths: 1, throws: 1 },
+    quick: { preemptions: 0, deaths: 1, throws: 1, together: 1 },
     setUp: holdsBatch,
     threads: {
       *writerA(w) {

@@ -13,7 +13,7 @@ export const scenarios = [
   {
     name: 'parking: against SEAL, RESTORE, EVERYTHING and REAP',
     memory: { capacity: 4, maxWriters: 1 },
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       *tracker(w) {
         const epoch = yield* w.tracker.advance()
@@ -29,7 +29,7 @@ export const scenarios = [
     name: 'parking: a token of a producer that died, and the tracker waits for it',
     memory: { capacity: 2, maxWriters: 1 },
     killAggregator: false,
-    quick: {},
+    quick: { preemptions: 2, together: 2 },
     threads: {
       writerA: offers(1),
       *tracker(w) {

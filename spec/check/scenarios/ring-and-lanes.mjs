@@ -27,7 +27,7 @@ export const scenarios = [
   {
     name: 'ring: one slot, two producers that do not wait',
     memory: { capacity: 1 },
-    quick: {},
+    quick: { preemptions: 1, together: 1 },
     threads: { writerA: offers(1), writerB: offers(11) },
   },
   {
@@ -65,7 +65,7 @@ export const scenarios = [
     name: 'ring: one slot, one producer, two laps, next to the wrap of laps',
     memory: { capacity: 1, maxWriters: 1 },
     start: { position: 2 ** 29 - 1 },
-    quick: {},
+    quick: { preemptions: 1, together: 1 },
     threads: { writerA: publishes(1, 2) },
   },
   {
@@ -145,7 +145,7 @@ export const scenarios = [
     memory: { capacity: 2, laneCapacity: 4, maxWriters: 1 },
     repeats: true,
     exits: true,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -178,7 +178,7 @@ export const scenarios = [
     memory: { capacity: 4, laneCapacity: 8, maxWriters: 1 },
     start: { position: 2 ** 30 - 2, laneEnd: 2 ** 31 - 2 },
     killWriters: false,
-    quick: { preemptions: 0, deaths: 2 },
+    quick: { preemptions: 0, deaths: 1 },
     threads: { writerA: inBatches([1, 2, 3, 4], [5], [6]) },
   },
   {
@@ -195,7 +195,7 @@ export const scenarios = [
   {
     name: 'run: batches of two writers, the ring full',
     memory: { capacity: 2, laneCapacity: 8, maxWriters: 2 },
-    quick: { preemptions: 1, deaths: 1 },
+    quick: { preemptions: 1, deaths: 1, together: 1 },
     threads: { writerA: inBatches([1], [2]), writerB: inBatches([3]) },
   },
   {

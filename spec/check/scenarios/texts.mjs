@@ -21,7 +21,7 @@ export const scenarios = [
   {
     name: 'text: texts and numbers of one hash, in one batch',
     memory: { ...TEXT, capacity: 2, laneCapacity: 8, maxWriters: 1, textStart: 2 ** 31 - 6 },
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -132,7 +132,7 @@ export const scenarios = [
     name: 'text: by an aggregator that dies twice',
     memory: { ...TEXT, capacity: 2, laneCapacity: 4, maxWriters: 1 },
     killWriters: false,
-    quick: { preemptions: 0, deaths: 2 },
+    quick: { preemptions: 0, deaths: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -219,7 +219,7 @@ export const scenarios = [
     memory: { ...TEXT, capacity: 2, laneCapacity: 8, maxWriters: 1, textStart: 9 },
     exits: true,
     killAggregator: false,
-    quick: { preemptions: 1, deaths: 1 },
+    quick: { preemptions: 1, deaths: 1, together: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -256,7 +256,7 @@ export const scenarios = [
     memory: { ...TEXT, capacity: 2, laneCapacity: 4, maxWriters: 1, smallestTextTable: 2 },
     throws: 1,
     killWriters: false,
-    quick: { preemptions: 0, deaths: 1, throws: 1 },
+    quick: { preemptions: 0, deaths: 1, throws: 1, together: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()

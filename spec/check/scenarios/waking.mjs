@@ -37,14 +37,14 @@ export const scenarios = [
     name: 'waking: against a batch',
     memory: ONE,
     killWriters: false,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: { writerA: offers(1), tracker: wakes },
   },
   {
     name: 'waking: against a batch of texts',
     memory: { ...ONE, maxStringsPerEpoch: 4 },
     killWriters: false,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -58,7 +58,7 @@ export const scenarios = [
     name: 'waking: against markEverything()',
     memory: ONE,
     killWriters: false,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -73,7 +73,7 @@ export const scenarios = [
     memory: ONE,
     killWriters: false,
     exits: true,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
@@ -85,7 +85,7 @@ export const scenarios = [
   {
     name: 'waking: against a restore',
     memory: ONE,
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     setUp: holdsBatch,
     threads: {
       *tracker(w) {
