@@ -215,3 +215,4 @@ process.on('message', async (order) => {
     process.send({ broken: textOf(error) })
   }
 })
+process.on('disconnect', () => process.exit())

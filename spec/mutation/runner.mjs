@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { declareFactoryPlugin, PluginKind } from '@stryker-mutator/api/plugin'
+import { commonTokens, declareFactoryPlugin, PluginKind, tokens } from '@stryker-mutator/api/plugin'
 import { TestStatus } from '@stryker-mutator/api/test-runner'
 import { SPECS } from './specs.mjs'
 
@@ -26,6 +26,11 @@ class Runner {
   #tests
   #known
   #cache = cacheOf(process.cwd())
+  #log
+
+  constructor(log) {
+    this.#log = log
+  }
 
   capabilities() {
     return { reloadEnvironment: false }
@@ -34,7 +39,9 @@ class Runner {
   async dryRun() {
     const { first } = this.#cache
     if (!existsSync(first)) writeFileSync(first, JSON.stringify(await firstRun()))
-    const { tests, leftOut: _, ...mutantCoverage } = JSON.parse(readFileSync(first, 'utf8'))
+    const { tests, leftOut, ...mutantCoverage } = JSON.parse(readFileSync(first, 'utf8'))
+    for (const { id, failure } of leftOut)
+      this.#log.warn(`left out, because it fails without a mutant: ${id}\n${failure}`)
     return {
       status: 'complete',
       tests: tests.map(({ id, file, ms }) => ({
@@ -208,6 +215,7 @@ function readJournal(path) {
   return new Map(readFileSync(path, 'utf8').split('\n').slice(0, -1).map(JSON.parse))
 }
 
-export const strykerPlugins = [
-  declareFactoryPlugin(PluginKind.TestRunner, 'in-process', () => new Runner()),
-]
+const inProcess = (log) => new Runner(log)
+inProcess.inject = tokens(commonTokens.logger)
+
+export const strykerPlugins = [declareFactoryPlugin(PluginKind.TestRunner, 'in-process', inProcess)]
