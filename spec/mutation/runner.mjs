@@ -8,11 +8,12 @@ import { TestStatus } from '@stryker-mutator/api/test-runner'
 import { SPECS } from './specs.mjs'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-/**
- * A mutant is tried by the quickest of the tests that run it, for this part of the time that all
- * tests take.
- */
+/** What the tests of one mutant may take, as a part of the time that all tests take. */
 const SHARE = 0.05
+/** So much of it goes to the quickest tests that run the mutant, the rest to the nearest. */
+const QUICK = 1 / 3
+/** A test is the nearer, the more it runs of so many mutants before and behind a mutant. */
+const NEAR = 50
 const FIRST_RUNS = Number(process.env.MUTATION_PROCESSES ?? 4)
 /** What mutants leave behind in a process is thrown away with it. */
 const MUTANTS_PER_ENGINE = 300
@@ -181,23 +182,47 @@ async function firstRun() {
   const results = answers.flatMap(({ results }) => results).sort((a, b) => a.ms - b.ms)
   const tests = results.filter(({ failure }) => failure === undefined)
   const ran = Object.assign({}, ...answers.map(({ coverage }) => coverage.perTest))
-  const perTest = {}
-  const budgetMs = SHARE * tests.reduce((sum, { ms }) => sum + ms, 0)
-  const spent = {}
-  for (const { id, ms } of tests) {
-    const isWithin = ([mutant]) => {
-      const before = spent[mutant] ?? 0
-      spent[mutant] = before + ms
-      return before === 0 || spent[mutant] <= budgetMs
-    }
-    perTest[id] = Object.fromEntries(Object.entries(ran[id] ?? {}).filter(isWithin))
-  }
   return {
     tests,
     leftOut: results.filter((each) => !tests.includes(each)),
     static: Object.assign({}, ...answers.map(({ coverage }) => coverage.static)),
-    perTest,
+    perTest: chosen(tests, ran),
   }
+}
+
+/**
+ * Which mutants each test tries, and how often it runs them. Most of the code is run by a thousand
+ * tests. Of these, quick ones notice most mutants, and those that run much of the code nearby notice
+ * most of the rest.
+ */
+function chosen(tests, ran) {
+  const budgetMs = SHARE * tests.reduce((sum, { ms }) => sum + ms, 0)
+  const runs = new Map()
+  for (const { id, ms } of tests) {
+    const hits = ran[id] ?? {}
+    const below = [0]
+    for (let mutant = 0; mutant <= Math.max(-1, ...Object.keys(hits)); mutant++)
+      below.push(below[mutant] + (mutant in hits ? 1 : 0))
+    const belowOf = (mutant) => below[Math.min(Math.max(mutant, 0), below.length - 1)]
+    for (const [mutant, count] of Object.entries(hits)) {
+      const near = belowOf(Number(mutant) + NEAR) - belowOf(mutant - NEAR)
+      if (!runs.has(mutant)) runs.set(mutant, [])
+      runs.get(mutant).push({ id, ms, count, near })
+    }
+  }
+  const perTest = Object.fromEntries(tests.map(({ id }) => [id, {}]))
+  for (const [mutant, all] of runs) {
+    let spentMs = 0
+    const take = ({ id, ms, count }, mostMs) => {
+      if (spentMs > 0 && spentMs + ms > mostMs) return false
+      spentMs += ms
+      perTest[id][mutant] = count
+      return true
+    }
+    const left = all.filter((each) => !take(each, QUICK * budgetMs))
+    for (const each of left.sort((a, b) => b.near - a.near)) take(each, budgetMs)
+  }
+  return perTest
 }
 
 /** The files that keep what a run has found, so that it can go on after it was cut off. */
