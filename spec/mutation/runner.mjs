@@ -14,7 +14,8 @@ const SHARE = 0.05
 const QUICK = 1 / 3
 /** A test is the nearer, the more it runs of so many mutants before and behind a mutant. */
 const NEAR = 50
-const FIRST_RUNS = Number(process.env.MUTATION_PROCESSES ?? 4)
+/** How many processes run tests: many tests wait most of the time. */
+const FIRST_RUNS = Number(process.env.MUTATION_PROCESSES ?? 2)
 /** What mutants leave behind in a process is thrown away with it. */
 const MUTANTS_PER_ENGINE = 300
 
