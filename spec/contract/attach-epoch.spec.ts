@@ -350,6 +350,27 @@ describe('attachEpoch()', () => {
     }
   })
 
+  it('tells keys apart that have a word in common, in tables of any size', async () => {
+    const tracker = await openInline({ laneCapacity: 4096 })
+    const writer = tracker.openWriter()
+    for (const count of [1, 6, 12, 24, 48, 96, 192, 384]) {
+      const pairs = range(0, count).flatMap((i) => [i % 4, i, i, i % 4])
+      writer.markPairs(Uint32Array.from(pairs))
+      writer.markMany(range(0, count).map((i) => `/users/${2 * i}`))
+      const epoch = await tracker.advanceEpoch()
+      const attached = attachEpoch(sent(epoch))
+      const marked = new Set(range(0, 2 * count).map((i) => `${pairs[2 * i]} ${pairs[2 * i + 1]}`))
+      const wrong = (low: number, high: number): boolean =>
+        attached.hasPair(low, high) !== marked.has(`${low} ${high}`)
+      for (const i of range(0, count + 1))
+        for (const k of range(0, 6))
+          if (wrong(i, k) || wrong(k, i)) throw new Error(`of ${count}: ${i} and ${k}`)
+      const found = range(0, 2 * count).filter((i) => attached.has(`/users/${i}`))
+      expect(found).toEqual(range(0, count).map((i) => 2 * i))
+      epoch.commit()
+    }
+  })
+
   it('looks at each cell once at most', async () => {
     const tracker = await openInline()
     tracker.openWriter().markMany([1, 'abc'])

@@ -197,6 +197,50 @@ describe('save() and create({ resume })', () => {
     }
   })
 
+  it('take over backlogs of thousands of keys, and texts of any length', async () => {
+    const sizes = { maxKeysPerEpoch: 4096, maxStringsPerEpoch: 2048 }
+    const large = { ...sizes, maxStringBytesPerEpoch: 2 ** 18, laneTextBytes: 2 ** 17 }
+    const before = await start(large)
+    const { clock } = before.consumer('one', { from: 'now' })
+    const { clock: other } = before.consumer('three', { from: 'now', namespaces: [3] })
+    const quick = before.consumer('quick', { from: 'now' })
+    const numbers = Array.from({ length: 700 }, (_, i) => i)
+    const threes = numbers.map((i) => BigInt(i) + (3n << 32n))
+    const texts = numbers.map((i) => `${i}`.padEnd(i % 90, '.'))
+    const long = ['x'.repeat(9000), 'y'.repeat(30_000)]
+    const writer = before.openWriter()
+    for (const keys of [numbers, threes, texts, long]) {
+      writer.markMany(keys)
+      await quick.consume(() => undefined)
+    }
+    await before.stop()
+    const resume = before.save()
+    const after = await start({ ...large, resume })
+    await after.consumer('one', { since: clock }).consume((epoch) => {
+      expect(epoch.exact).toBe(true)
+      const keys = [...epoch]
+      expect(keys).toHaveLength(2102)
+      expect(new Set(keys)).toEqual(
+        new Set<Key>([...numbers, ...threes.map(Number), ...texts, ...long]),
+      )
+    })
+    const three = after.consumer('three', { since: other, namespaces: [3] })
+    await three.consume((epoch) => expect([...epoch.bigints]).toEqual(threes))
+    // One text that the new tracker has no room for makes a superset; the rest is there.
+    const small = await start({ ...large, maxStringBytesPerEpoch: 2 ** 14, resume })
+    await small.consumer('one', { since: clock }).consume((epoch) => {
+      expect(epoch.precision).toBe('superset')
+      for (const key of [...numbers, ...threes, ...texts, ...long])
+        if (!epoch.has(key)) throw new Error(`lost: ${String(key)}`)
+    })
+    // Without texts, each is the number that is its fingerprint.
+    const none = await start({ ...large, maxStringsPerEpoch: 0, resume })
+    await none.consumer('one', { since: clock }).consume((epoch) => {
+      expect([epoch.exact, epoch.size]).toEqual([true, 2102])
+      for (const text of [...texts, ...long]) if (!epoch.has(text)) throw new Error(`lost: ${text}`)
+    })
+  })
+
   it('lose no key between trackers of any sizes', async () => {
     const key = fc.oneof(
       fc.nat(200),

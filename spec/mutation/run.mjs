@@ -1,28 +1,29 @@
 /**
  * Mutation testing of all of lib/ that runs in process: `npm run mutation`, or `npm run mutation --
- * ring set` for some groups (groups.mjs). Prints each file's score and the mutants that no spec
- * notices, and fails below 85 %. Goes on where it was cut off, and again tries only what has
- * changed: the results are in .cache/mutation, with a report.html for each group.
+ * memory` for some parts (parts.mjs). Prints each file's score and the mutants that no spec notices,
+ * and fails below 85 %. Goes on where it was cut off, and again tries only what has changed: the
+ * results are in .cache/mutation. MUTATION_PROCESSES says how many processes try mutants: 2.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { GROUPS } from './groups.mjs'
+import { PARTS } from './parts.mjs'
 
 const SCORE_MIN = 85
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const reportOf = (group) => `${root}.cache/mutation/${group}/report.json`
+const reportOf = (part) => `${root}.cache/mutation/${part}/report.json`
 
 const asked = process.argv.slice(2)
-const unknown = asked.filter((group) => !Object.hasOwn(GROUPS, group))
+const unknown = asked.filter((part) => !Object.hasOwn(PARTS, part))
 if (unknown.length > 0)
   throw new Error(
-    `no group is called ${unknown.join(', ')}: there are ${Object.keys(GROUPS).join(', ')}`,
+    `no part is called ${unknown.join(', ')}: there are ${Object.keys(PARTS).join(', ')}`,
   )
-const groups = asked.length > 0 ? asked : Object.keys(GROUPS)
+const parts = asked.length > 0 ? asked : Object.keys(PARTS)
 
-for (const group of groups) {
-  console.log(`\n== ${group}`)
+mkdirSync(`${root}.cache/mutation`, { recursive: true })
+for (const part of parts) {
+  console.log(`\n== ${part}`)
   const args = [
     `${root}node_modules/@stryker-mutator/core/bin/stryker.js`,
     'run',
@@ -31,13 +32,13 @@ for (const group of groups) {
   const { status } = spawnSync(process.execPath, args, {
     cwd: root,
     stdio: 'inherit',
-    env: { ...process.env, MUTATION_GROUP: group },
+    env: { ...process.env, MUTATION_PART: part },
   })
   if (status !== 0) process.exit(status ?? 1)
 }
 
 const all = { noticed: 0, missed: 0 }
-for (const group of groups.filter((each) => existsSync(reportOf(each)))) {
+for (const group of parts.filter((each) => existsSync(reportOf(each)))) {
   const { files } = JSON.parse(readFileSync(reportOf(group), 'utf8'))
   for (const [file, { mutants, source }] of Object.entries(files)) {
     const count = (...kinds) => mutants.filter(({ status }) => kinds.includes(status)).length

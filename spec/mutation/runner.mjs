@@ -1,86 +1,247 @@
-import { readFileSync, writeFileSync } from 'node:fs'
-import { relative } from 'node:path'
+import { fork } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { commonTokens, declareFactoryPlugin, PluginKind, tokens } from '@stryker-mutator/api/plugin'
-import { strykerPlugins as jestPlugins } from '@stryker-mutator/jest-runner'
+import { TestStatus } from '@stryker-mutator/api/test-runner'
+import { SPECS } from './specs.mjs'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** What the tests of one mutant may take, as a part of the time that all tests take. */
+const SHARE = 0.05
+/** So much of it goes to the quickest tests that run the mutant, the rest to the nearest. */
+const QUICK = 1 / 3
+/** A test is the nearer, the more it runs of so many mutants before and behind a mutant. */
+const NEAR = 50
+/** How many processes run tests: many tests wait most of the time. */
+const FIRST_RUNS = Number(process.env.MUTATION_PROCESSES ?? 2)
+/** What mutants leave behind in a process is thrown away with it. */
+const MUTANTS_PER_ENGINE = 300
 
 /**
- * In the sandbox: what the first run found of each test. Each runner is a process of its own, and
- * only one of them makes the first run.
+ * Stryker's runner of the specs. The tests run in a process of their own (engine.mjs), so that it
+ * can be killed when a mutant never ends.
  */
-const TESTS = '.mutation-tests.json'
-
-/**
- * Stryker's runner for Jest, which loads every spec file for every mutant and runs all tests that
- * cover it. This one loads only the files that such a test is in, the quickest first, and stops at
- * the first file in which a test fails.
- */
-class RunnerByFile {
-  #runner
+class Runner {
+  #engine
   #tests
-  #files
+  #known
+  #cache = cacheOf(process.cwd())
+  #log
 
-  constructor(runner) {
-    this.#runner = runner
-    const { jestTestAdapter } = runner
-    const run = jestTestAdapter.run.bind(jestTestAdapter)
-    jestTestAdapter.run = (settings) => run({ ...settings, testFiles: this.#files })
+  constructor(log) {
+    this.#log = log
   }
 
   capabilities() {
-    return this.#runner.capabilities()
+    return { reloadEnvironment: false }
   }
 
-  init() {
-    return this.#runner.init()
-  }
-
-  async dryRun(options) {
-    const result = await this.#runner.dryRun(options)
-    if (result.status === 'complete') {
-      const tests = result.tests.map(({ id, fileName, timeSpentMs }) => [
+  async dryRun() {
+    const { first } = this.#cache
+    if (!existsSync(first)) writeFileSync(first, JSON.stringify(await firstRun()))
+    const { tests, leftOut, ...mutantCoverage } = JSON.parse(readFileSync(first, 'utf8'))
+    for (const { id, failure } of leftOut)
+      this.#log.warn(`left out, because it fails without a mutant: ${id}\n${failure}`)
+    return {
+      status: 'complete',
+      tests: tests.map(({ id, file, ms }) => ({
         id,
-        relative(process.cwd(), fileName),
-        timeSpentMs,
-      ])
-      writeFileSync(TESTS, JSON.stringify(tests))
+        name: id,
+        fileName: resolve(file),
+        timeSpentMs: ms,
+        status: TestStatus.Success,
+      })),
+      mutantCoverage,
+    }
+  }
+
+  async mutantRun(options) {
+    const { fileName, location, mutatorName, replacement } = options.activeMutant
+    const name = JSON.stringify([relative(ROOT, fileName), location, mutatorName, replacement])
+    const { journal } = this.#cache
+    this.#known ??= readJournal(journal)
+    let result = this.#known.get(name)
+    if (result === undefined) {
+      result = await this.#try(options)
+      appendFileSync(journal, `${JSON.stringify([name, result])}\n`)
     }
     return result
   }
 
-  async mutantRun(options) {
-    let nrOfTests = 0
-    let result
-    for (const { file, tests, longestMs } of this.#plan(options.testFilter)) {
-      this.#files = [file]
-      this.#runner.jestConfig.testTimeout = 2000 + 5 * longestMs
-      result = await this.#runner.mutantRun({ ...options, testFilter: tests })
-      nrOfTests += result.nrOfTests ?? 0
-      if (result.status !== 'survived')
-        return { ...result, ...(result.nrOfTests === undefined ? {} : { nrOfTests }) }
+  async #try({ activeMutant: { id: mutant }, testFilter, hitLimit }) {
+    this.#tests ??= JSON.parse(readFileSync(this.#cache.first, 'utf8')).tests
+    const wanted = new Set(testFilter)
+    let plan = this.#tests
+      .filter(({ id }) => wanted.has(id))
+      .map(({ id, file, ms }) => ({ id, file, limitMs: 1000 + 5 * ms }))
+    for (;;) {
+      const isFresh = this.#start()
+      const { late, hits, killer, message, count } = await this.#ask({ mutant, hitLimit, plan })
+      if (hits) return { status: 'timeout', reason: `endless, in: ${late}` }
+      const noticed = plan.find(({ id }) => id === (late ?? killer))
+      if (noticed === undefined) return { status: 'survived', nrOfTests: count }
+      const verdict =
+        late === undefined
+          ? { status: 'killed', killedBy: [killer], failureMessage: message, nrOfTests: count }
+          : { status: 'timeout', reason: `too late: ${late}` }
+      // It is this mutant if the test passes without it. Else an earlier one may have left something
+      // behind: the test decides first, in a new process.
+      if (late === undefined && (await this.#passes(noticed))) return verdict
+      this.#stop()
+      plan = plan.filter((each) => each !== noticed)
+      if (!isFresh) plan.unshift(noticed)
+      else if (await this.#passes(noticed)) return verdict
     }
-    return { ...result, nrOfTests }
   }
 
-  /** The files to run, and the tests of each. */
-  #plan(testFilter) {
-    this.#tests ??= JSON.parse(readFileSync(TESTS, 'utf8'))
-    const wanted = testFilter === undefined ? undefined : new Set(testFilter)
-    const plan = new Map()
-    for (const [id, file, ms] of this.#tests) {
-      if (wanted !== undefined && !wanted.has(id)) continue
-      const entry = plan.get(file) ?? { file, tests: [], totalMs: 0, longestMs: 0 }
-      plan.set(file, entry)
-      entry.tests.push(id)
-      entry.totalMs += ms
-      entry.longestMs = Math.max(entry.longestMs, ms)
-    }
-    return [...plan.values()].sort((a, b) => a.totalMs - b.totalMs)
+  dispose() {
+    this.#stop()
+  }
+
+  async #passes(test) {
+    this.#start()
+    const { late, killer } = await this.#ask({ plan: [test] })
+    return late === undefined && killer === undefined
+  }
+
+  /** True if the engine has run no mutant yet. */
+  #start() {
+    if (this.#engine?.runs >= MUTANTS_PER_ENGINE) this.#stop()
+    if (this.#engine !== undefined) return false
+    this.#engine = new Engine('mutants')
+    return true
+  }
+
+  #ask(order) {
+    this.#engine.runs++
+    return this.#engine.ask(order)
+  }
+
+  #stop() {
+    this.#engine?.kill()
+    this.#engine = undefined
   }
 }
 
-function byFile(injector) {
-  return new RunnerByFile(jestPlugins[0].factory(injector))
-}
-byFile.inject = tokens(commonTokens.injector)
+class Engine {
+  runs = 0
+  #process
 
-export const strykerPlugins = [declareFactoryPlugin(PluginKind.TestRunner, 'jest-by-file', byFile)]
+  constructor(mode) {
+    this.#process = fork(new URL('engine.mjs', import.meta.url), [mode], {
+      execArgv: ['--experimental-vm-modules', '--no-warnings', '--max-old-space-size=3000'],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      serialization: 'advanced',
+    })
+  }
+
+  /** What the engine answers; `late` if a test blocks it, or it ends. */
+  ask(order) {
+    return new Promise((answer, fail) => {
+      let at
+      let timer
+      const settle = (how, value) => {
+        clearTimeout(timer)
+        this.#process.removeAllListeners()
+        how(value)
+      }
+      this.#process.on('message', (message) => {
+        if (message.done !== undefined) settle(answer, message.done)
+        else if (message.broken !== undefined) settle(fail, new Error(message.broken))
+        else {
+          at = message.at
+          clearTimeout(timer)
+          timer = setTimeout(() => settle(answer, { late: at }), message.limitMs + 1000)
+        }
+      })
+      this.#process.on('exit', () => settle(answer, { late: at }))
+      this.#process.send(order)
+    })
+  }
+
+  kill() {
+    this.#process.kill('SIGKILL')
+  }
+}
+
+/**
+ * Runs every test: how long it takes, and which mutants it runs. One that fails is left out: it asks
+ * for an idle machine.
+ */
+async function firstRun() {
+  // Many tests wait most of the time, so that some of them can do so together.
+  const answers = await Promise.all(
+    Array.from({ length: FIRST_RUNS }, async (_, i) => {
+      const engine = new Engine('coverage')
+      const answer = await engine.ask({ files: SPECS.filter((_, n) => n % FIRST_RUNS === i) })
+      engine.kill()
+      return answer
+    }),
+  )
+  const results = answers.flatMap(({ results }) => results).sort((a, b) => a.ms - b.ms)
+  const tests = results.filter(({ failure }) => failure === undefined)
+  const ran = Object.assign({}, ...answers.map(({ coverage }) => coverage.perTest))
+  return {
+    tests,
+    leftOut: results.filter((each) => !tests.includes(each)),
+    static: Object.assign({}, ...answers.map(({ coverage }) => coverage.static)),
+    perTest: chosen(tests, ran),
+  }
+}
+
+/**
+ * Which mutants each test tries, and how often it runs them. Most of the code is run by a thousand
+ * tests. Of these, quick ones notice most mutants, and those that run much of the code nearby notice
+ * most of the rest.
+ */
+function chosen(tests, ran) {
+  const budgetMs = SHARE * tests.reduce((sum, { ms }) => sum + ms, 0)
+  const runs = new Map()
+  for (const { id, ms } of tests) {
+    const hits = ran[id] ?? {}
+    const below = [0]
+    for (let mutant = 0; mutant <= Math.max(-1, ...Object.keys(hits)); mutant++)
+      below.push(below[mutant] + (mutant in hits ? 1 : 0))
+    const belowOf = (mutant) => below[Math.min(Math.max(mutant, 0), below.length - 1)]
+    for (const [mutant, count] of Object.entries(hits)) {
+      const near = belowOf(Number(mutant) + NEAR) - belowOf(mutant - NEAR)
+      if (!runs.has(mutant)) runs.set(mutant, [])
+      runs.get(mutant).push({ id, ms, count, near })
+    }
+  }
+  const perTest = Object.fromEntries(tests.map(({ id }) => [id, {}]))
+  for (const [mutant, all] of runs) {
+    let spentMs = 0
+    const take = ({ id, ms, count }, mostMs) => {
+      if (spentMs > 0 && spentMs + ms > mostMs) return false
+      spentMs += ms
+      perTest[id][mutant] = count
+      return true
+    }
+    const left = all.filter((each) => !take(each, QUICK * budgetMs))
+    for (const each of left.sort((a, b) => b.near - a.near)) take(each, budgetMs)
+  }
+  return perTest
+}
+
+/** The files that keep what a run has found, so that it can go on after it was cut off. */
+function cacheOf(sandbox) {
+  const hash = createHash('sha256')
+  for (const folder of ['lib', 'spec'])
+    for (const name of readdirSync(join(sandbox, folder), { recursive: true }).sort())
+      if (name.endsWith('.ts')) hash.update(name).update(readFileSync(join(sandbox, folder, name)))
+  const base = `${ROOT}.cache/mutation/${hash.digest('hex').slice(0, 16)}`
+  return { first: `${base}-tests.json`, journal: `${base}-mutants.jsonl` }
+}
+
+function readJournal(path) {
+  if (!existsSync(path)) return new Map()
+  return new Map(readFileSync(path, 'utf8').split('\n').slice(0, -1).map(JSON.parse))
+}
+
+const inProcess = (log) => new Runner(log)
+inProcess.inject = tokens(commonTokens.logger)
+
+export const strykerPlugins = [declareFactoryPlugin(PluginKind.TestRunner, 'in-process', inProcess)]

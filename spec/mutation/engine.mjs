@@ -1,0 +1,218 @@
+/**
+ * Runs the specs' tests in this process, one by one, again and again: a spec file is loaded once,
+ * when the first of its tests is asked for. runner.mjs starts this program and tells it what to run.
+ */
+import { ModernFakeTimers } from '@jest/fake-timers'
+import { expect } from 'expect'
+import fc from 'fast-check'
+import { ModuleMocker } from 'jest-mock'
+import { Modules, root } from './modules.mjs'
+
+// That a property fails is enough: the smallest example of a mutant is of no use.
+fc.configureGlobal({ endOnFailure: true })
+
+const { setTimeout, clearTimeout, setImmediate } = globalThis
+/** Copies of the library on a thread share their listeners: here, those of one spec file do. */
+const SHARED = Symbol.for('dirtyring.listeners')
+/** By number, how often each mutant would have run. */
+const counts = new Uint32Array(2 ** 16)
+const stryker = (globalThis.__stryker__ = { counts })
+const fakeTimers = new ModernFakeTimers({ global: globalThis, config: { fakeTimers: {} } })
+const mocker = new ModuleMocker(globalThis)
+const countsCoverage = process.argv[2] === 'coverage'
+
+/** By id: `spec/unit/x.spec.ts › block › title`. */
+const tests = new Map()
+const loaded = new Set()
+let fileNow
+const listeners = new Map()
+let entered = new Set()
+/** What went wrong outside of a test's promise. */
+let stray = []
+for (const event of ['uncaughtException', 'unhandledRejection'])
+  process.on(event, (error) => void stray.push(error))
+
+async function enter(file) {
+  if (file === fileNow) return
+  const left = process
+    .eventNames()
+    .flatMap((event) => process.listeners(event).map((listener) => [event, listener]))
+    .filter(([, listener]) => listener[SHARED] !== undefined)
+  for (const each of left) process.off(...each)
+  listeners.set(fileNow, left)
+  for (const each of listeners.get(file) ?? []) process.on(...each)
+  fileNow = file
+  if (loaded.has(file)) return
+  loaded.add(file)
+  const newBlock = (parent, name) => ({
+    parent,
+    name,
+    beforeAll: [],
+    afterAll: [],
+    beforeEach: [],
+    afterEach: [],
+  })
+  let block = newBlock(undefined, file)
+  const url = new URL(file, root).href
+  const describe = (name, fill) => {
+    block = newBlock(block, `${block.name} › ${name}`)
+    fill()
+    block = block.parent
+  }
+  const it = (title, act, limitMs) => {
+    let id = `${block.name} › ${title}`
+    for (let n = 2; tests.has(id); n++) id = `${block.name} › ${title} (${n})`
+    tests.set(id, { id, file, block, act, limitMs })
+  }
+  const each =
+    (declare) =>
+    (table) =>
+    (title, act, ...more) =>
+      table.forEach((row, i) => {
+        const values = Array.isArray(row) ? row : [row]
+        declare(`${title} #${i + 1}`, () => act(...values), ...more)
+      })
+  describe.each = each(describe)
+  it.each = each(it)
+  const hooks = Object.fromEntries(
+    ['beforeAll', 'afterAll', 'beforeEach', 'afterEach'].map((name) => [
+      name,
+      (hook) => void block[name].push(hook),
+    ]),
+  )
+  const jest = {
+    fn: mocker.fn.bind(mocker),
+    spyOn: mocker.spyOn.bind(mocker),
+    mocked: mocker.mocked.bind(mocker),
+    restoreAllMocks: () => mocker.restoreAllMocks(),
+    resetModules: () => modules.reset(),
+    unstable_mockModule: (name, make) => modules.mock(name, url, make),
+    useFakeTimers: (options) => fakeTimers.useFakeTimers(options),
+    useRealTimers: () => fakeTimers.useRealTimers(),
+    advanceTimersByTime: (ms) => fakeTimers.advanceTimersByTime(ms),
+    getTimerCount: () => fakeTimers.getTimerCount(),
+  }
+  const modules = new Modules(
+    { '@jest/globals': { describe, it, test: it, expect, jest, ...hooks } },
+    countsCoverage,
+  )
+  await modules.import(url)
+}
+
+/** Runs one test; what it fails with, or undefined. */
+async function run(test, limitMs) {
+  const path = []
+  for (let block = test.block; block !== undefined; block = block.parent) path.unshift(block)
+  const errors = []
+  stray = errors
+  expect.setState({
+    assertionCalls: 0,
+    expectedAssertionsNumber: null,
+    isExpectingAssertions: false,
+  })
+  const attempt = async (act) => {
+    try {
+      await act()
+    } catch (error) {
+      errors.push(error)
+    }
+  }
+  const all = async () => {
+    for (const block of path)
+      if (!entered.has(block)) {
+        entered.add(block)
+        for (const hook of block.beforeAll) await attempt(hook)
+      }
+    for (const block of path) for (const hook of block.beforeEach) await attempt(hook)
+    if (errors.length === 0) await attempt(test.act)
+    for (const block of path.toReversed())
+      for (const hook of block.afterEach.toReversed()) await attempt(hook)
+    for (const { error } of expect.extractExpectedAssertionsErrors()) errors.push(error)
+    // An unhandled rejection is reported after the microtasks.
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  let timer
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, limitMs, true)
+  })
+  const isLate = await Promise.race([all(), late])
+  clearTimeout(timer)
+  if (errors.length > 0) {
+    mocker.restoreAllMocks()
+    fakeTimers.useRealTimers()
+  }
+  return { isLate: isLate === true, error: errors[0] }
+}
+
+async function leave() {
+  for (const block of entered)
+    for (const hook of block.afterAll)
+      try {
+        await hook()
+      } catch {
+        // The tests have decided.
+      }
+  entered = new Set()
+}
+
+async function dryRun(files) {
+  const results = []
+  const coverage = { static: {}, perTest: {} }
+  const countInto = (into) => {
+    for (const [mutant, count] of counts.entries())
+      if (count > 0) into[mutant] = count + (into[mutant] ?? 0)
+    counts.fill(0)
+  }
+  for (const file of files) {
+    await enter(file)
+    countInto(coverage.static)
+    for (const test of [...tests.values()].filter((each) => each.file === file)) {
+      process.send({ at: test.id, limitMs: 60_000 })
+      const start = performance.now()
+      const { isLate, error } = await run(test, 60_000)
+      const ms = performance.now() - start
+      countInto((coverage.perTest[test.id] = {}))
+      results.push({ id: test.id, file, ms, failure: isLate ? 'too late' : textOf(error) })
+    }
+    await leave()
+  }
+  return { results, coverage }
+}
+
+/** Stops at the first test that fails. */
+async function mutantRun({ mutant, hitLimit, plan }) {
+  stryker.hitCount = hitLimit === undefined ? undefined : 0
+  stryker.hitLimit = hitLimit
+  let count = 0
+  let answer = {}
+  for (const { id, file, limitMs } of plan) {
+    stryker.activeMutant = undefined
+    process.send({ at: id, limitMs: loaded.has(file) ? limitMs : 30_000 })
+    await enter(file)
+    count++
+    stryker.activeMutant = mutant
+    const { isLate, error } = await run(tests.get(id), limitMs)
+    if (isLate) answer = { late: id }
+    else if (error !== undefined) answer = { killer: id, message: textOf(error) }
+    if (stryker.hitCount > stryker.hitLimit)
+      answer = { late: id, hits: true, message: textOf(error) }
+    if (answer.late !== undefined || answer.killer !== undefined) break
+  }
+  stryker.activeMutant = undefined
+  if (answer.late === undefined || answer.hits) await leave()
+  return { ...answer, count }
+}
+
+function textOf(error) {
+  if (error === undefined) return undefined
+  return String(error?.stack ?? error?.message ?? error).slice(0, 400)
+}
+
+process.on('message', async (order) => {
+  try {
+    process.send({ done: order.files ? await dryRun(order.files) : await mutantRun(order) })
+  } catch (error) {
+    process.send({ broken: textOf(error) })
+  }
+})
+process.on('disconnect', () => process.exit())
