@@ -15,7 +15,7 @@ import {
 } from '../keys.js'
 import { epochAt, type SharedWords, SLOT_STAMP } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { hasTexts, settingsOf } from '../memory/settings.js'
+import { hasTexts, keyKindOf } from '../memory/settings.js'
 import { type SlotHeader, stampOf } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
 import { type Filter, filterWords } from '../set/filter.js'
@@ -159,7 +159,7 @@ class AttachedEpoch implements EpochKeys {
             stampAt: epochAt(memory.layout, slot) + SLOT_STAMP,
             stamp: isKept ? 0 : stampOf(id),
           }
-    const keys = memory === undefined ? 'any' : settingsOf(memory.words).keys
+    const keys = memory === undefined ? 'any' : keyKindOf(memory.words)
     this.#from = keys === 'bigint' ? bigintFrom : keyFrom
     this.#mayHaveText = hasTexts(keys)
     this.#hasTexts = memory !== undefined && memory.layout.maxStringsPerEpoch > 0

@@ -14,7 +14,7 @@ import {
 } from '../keys.js'
 import { epochAt, FLAG_FRESH, FORM_EXACT } from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
-import { hasTexts, settingsOf } from '../memory/settings.js'
+import { hasTexts, keyKindOf } from '../memory/settings.js'
 import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
 import { EPOCH_MASK } from '../ring/token.js'
@@ -177,27 +177,6 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
    * does not throw.
    */
   readonly last: boolean
-  /**
-   * Where the reader stands once this epoch is dealt with. Store it with the data, in the same
-   * transaction: {@link DirtyTracker.consumer} takes it as `since`.
-   *
-   * @example
-   * ```js
-   * import { DirtyTracker } from 'dirtyring'
-   * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
-   * const rows = tracker.consumer('rows', { from: 'now' })
-   * tracker.openWriter().mark(42)
-   * const stored = await rows.consume((epoch) => epoch.clock)
-   * console.log(rows.clock === stored) // true
-   * await tracker.stop()
-   * ```
-   */
-  readonly clock: Clock
-  /**
-   * Where the reader stood before: the clock of the last epoch that it has committed. Undefined if
-   * it stands nowhere yet; the epoch then has the reason 'fresh'.
-   */
-  readonly since: Clock | undefined
   readonly #parts: SealedParts
   readonly #memory: Memory
   readonly #slot: number
@@ -223,7 +202,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
 
   private constructor(pass: typeof BY_LIBRARY, parts: SealedParts) {
     checkByLibrary(pass, 'SealedEpoch', 'Call tracker.advanceEpoch() or tracker.consume().')
-    const { memory, slot, id, staged, keeper, last, since } = parts
+    const { memory, slot, id, staged, keeper, last } = parts
     const header = slot < 0 ? EMPTY : headerOf(parts)
     const { flags } = header
     if (slot < 0) this.#state = 'committed'
@@ -234,12 +213,10 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
     this.id = id
     this.staged = staged
     this.last = last
-    this.clock = clockOf(memory.words, id)
-    this.since = since === undefined ? undefined : clockOf(memory.words, since)
     this.#header = header
     this.size = header.count + header.textCount
     checkIdentity(memory.words) // the kind of keys is in it
-    const { keys } = settingsOf(memory.words)
+    const keys = keyKindOf(memory.words)
     this.#bigints = keys === 'bigint'
     this.#mayHaveText = hasTexts(keys)
     this.exact = flags === 0
@@ -247,6 +224,34 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
     this.everythingIn = header.namespaces
     this.precision = precisionOf(header)
     this.falsePositives = falsePositivesIn(memory.layout, header)
+  }
+
+  /**
+   * Where the reader stands once this epoch is dealt with. Store it with the data, in the same
+   * transaction: {@link DirtyTracker.consumer} takes it as `since`.
+   *
+   * @example
+   * ```js
+   * import { DirtyTracker } from 'dirtyring'
+   * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
+   * const rows = tracker.consumer('rows', { from: 'now' })
+   * tracker.openWriter().mark(42)
+   * const stored = await rows.consume((epoch) => epoch.clock)
+   * console.log(rows.clock === stored) // true
+   * await tracker.stop()
+   * ```
+   */
+  get clock(): Clock {
+    return clockOf(this.#memory.words, this.id)
+  }
+
+  /**
+   * Where the reader stood before: the clock of the last epoch that it has committed. Undefined if
+   * it stands nowhere yet; the epoch then has the reason 'fresh'.
+   */
+  get since(): Clock | undefined {
+    const { since } = this.#parts
+    return since === undefined ? undefined : clockOf(this.#memory.words, since)
   }
 
   /**

@@ -216,6 +216,11 @@ export function settingsOf(words: SharedWords): Settings {
   return settings as Settings
 }
 
+/** The kind of keys alone: an epoch needs it each time that one is made. */
+export function keyKindOf(words: SharedWords): KeyKind {
+  return KEY_KINDS[words[KEY_KIND]] ?? KEY_KINDS[0]
+}
+
 function choicesOf(name: string): readonly string[] | undefined {
   return (CHOICES as Readonly<Record<string, readonly string[] | undefined>>)[name]
 }
