@@ -96,7 +96,7 @@ class ProcessesDemo {
   async start(): Promise<void> {
     const { processes, rows, rowBytes, writers, rate, epochMs, engine } = this.#settings
     this.#engine = await engineOfCheckpointer(engine)
-    this.#reader = openCluster({ source: this.#engine.source })
+    this.#reader = openCluster({ source: this.#engine.source, ...this.#engine.reading })
     for (let place = 0; place < processes; place++) {
       const path = join(this.#folder, `${place}.rows`)
       const node = {

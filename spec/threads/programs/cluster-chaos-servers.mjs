@@ -20,10 +20,11 @@ const connectNats = (port) =>
     reconnectTimeWait: 50,
     reconnectJitter: 0,
     waitOnFirstConnect: true,
+    timeout: 1000,
   })
 
 function connectRedis(port) {
-  const redis = new Redis(port, '127.0.0.1', { retryStrategy: () => 50 })
+  const redis = new Redis(port, '127.0.0.1', { retryStrategy: () => 50, connectTimeout: 1000 })
   redis.on('error', () => undefined)
   return redis
 }
