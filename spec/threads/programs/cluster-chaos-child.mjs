@@ -10,10 +10,10 @@ import { args } from './support.mjs'
 import { pick, randomFrom } from './threads.mjs'
 
 const { folder, nodes, rows, everyMs } = args
+process.on('disconnect', () => process.exit(0))
 const engine = await engineOfChild(args.engine)
 const say = (said, more = {}) => process.send({ said, ...more }, () => undefined)
 const die = () => process.kill(process.pid, 'SIGKILL')
-process.on('disconnect', () => process.exit(0))
 
 /** A sink that kills this process around an append. */
 function deadly(sink, death, after) {

@@ -30,6 +30,8 @@ const {
   lifeMs = 500,
   /** How long an engine that is a server runs well at most, in ms; 0: for ever. */
   wellMs = 0,
+  /** So many things go wrong with it at least. */
+  faultsMin = 0,
   /** Options of the readers. */
   reading: options = {},
   /** Wrong: inexact epochs are taken for what they list. The copies then lack rows. */
@@ -110,6 +112,10 @@ async function hold() {
   }
 }
 
+function faultsOf({ faults }) {
+  return Object.values(faults).reduce((sum, count) => sum + count, 0)
+}
+
 /** What goes wrong with the engine, one thing after another. */
 async function trouble() {
   while (wellMs > 0 && phase === 'kills') {
@@ -184,6 +190,7 @@ const reading = read()
 const caching = cache()
 const places = Array.from({ length: nodes }, (_, node) => place(node))
 await sleep(ms)
+while (wellMs > 0 && faultsOf(engine) < faultsMin) await sleep(20)
 phase = 'ends'
 await troubled
 await Promise.all(places)
