@@ -28,7 +28,8 @@ const demoHelp = `Usage: dirtyring demo [options]
   With --processes the writers are in several processes. Each writes a file of rows, and the main
   process has a copy of each. At every checkpoint it cuts over all processes. Meanwhile the demo
   kills processes, and starts others. The exit code is 0 only if each copy equals its file byte for
-  byte, and an epoch named each process that was killed.
+  byte, and an epoch named each process that was killed. With --nats the processes talk over a
+  NATS server with JetStream; the demo makes a stream of its own there, and deletes it.
 
   On a terminal: k kills a writer, f lets the next checkpoint fail, q ends the demo early and still
   proves the copy.

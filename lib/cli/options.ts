@@ -2,9 +2,11 @@
  * The command line's options: the demo's own, and every option of a tracker. The tracker's follow
  * from its table of options.
  */
+import { pid } from 'node:process'
 import { parseArgs } from 'node:util'
 import type { DemoSettings } from '../demo/demo.js'
 import type { ProcessesSettings } from '../demo/processes/demo.js'
+import type { EngineSettings } from '../demo/processes/engine.js'
 import { resolveOptions, type TrackerOptions } from '../index.js'
 import { type OptionRow, OPTIONS } from '../memory/settings.js'
 
@@ -28,6 +30,8 @@ interface DemoOption extends Option {
 }
 
 const BYTES_MAX = 2 ** 30
+/** With `--nats`, unless `--processes` says otherwise. */
+const PROCESSES_OF_NATS = 3
 /**
  * One writer more for the bulk load, one for the main thread, and one that is terminated while its
  * place is taken.
@@ -186,6 +190,7 @@ export function demoOptionsHelp(): string {
     `  ${flag(option).padEnd(width)}${option.about} (${defaultOf(option)})`
   return `Options (defaults in brackets):
 ${demoOptions.map(line).join('\n')}
+  ${'--nats <url>'.padEnd(width)}processes talk over this NATS server; without it over IPC
   ${'--plain'.padEnd(width)}one line an epoch, also on a terminal
 
 Options of the tracker:
@@ -235,7 +240,7 @@ function parse(
 export function parseDemo(args: readonly string[]): Values {
   return parse(
     args,
-    [...demoOptions, ...trackerOptions].map(({ name }) => name),
+    [...[...demoOptions, ...trackerOptions].map(({ name }) => name), 'nats'],
     ['plain'],
   )
 }
@@ -265,6 +270,12 @@ export function readSettings(values: Values): DemoSettings | ProcessesSettings {
     throw mustBe(`"--${name}"`, `${kind} from ${min} to ${max}`, text)
   }
   processes = own('processes')
+  const { nats } = values
+  if (typeof nats === 'string') {
+    if (!/^((nats|tls):\/\/)?[^\s/]+$/.test(nats))
+      throw mustBe('"--nats"', 'the address of a server, as nats://127.0.0.1:4222', nats)
+    if (processes === 0) processes = PROCESSES_OF_NATS
+  }
   const settings = {
     seconds: own('seconds'),
     writers: own('writers'),
@@ -281,7 +292,12 @@ export function readSettings(values: Values): DemoSettings | ProcessesSettings {
   const size = rows * rowBytes
   if (size > BYTES_MAX) throw mustBe('"--rows" times "--row-bytes"', `at most ${BYTES_MAX}`, size)
   const all = { ...settings, tracker: readTrackerOptions(values, writers, rows) }
-  return processes === 0 ? all : { ...all, processes, engine: { kind: 'ipc' } }
+  if (processes === 0) return all
+  const engine: EngineSettings =
+    typeof nats === 'string'
+      ? { kind: 'nats', servers: nats, stream: `dirtyring-demo-${pid}` }
+      : { kind: 'ipc' }
+  return { ...all, processes, engine }
 }
 
 function readTrackerOptions(values: Values, writers: number, rows: number): TrackerOptions {

@@ -32,10 +32,11 @@ export class JetStreamError extends Error {
     this.errorCode = err_code ?? 0
   }
 
-  /** Whether the server may answer otherwise in a while: it starts, or has no room. */
+  /** Whether the server may answer otherwise in a while: it starts, or the stream is restored. */
   get isTransient(): boolean {
     return (
       this.code >= 500 ||
+      this.errorCode === JETSTREAM_ERROR.STREAM_NOT_FOUND ||
       this.errorCode === JETSTREAM_ERROR.DUPLICATE_UNDER_WAY ||
       this.errorCode === JETSTREAM_ERROR.SEQUENCE_UNDER_WAY
     )

@@ -1,5 +1,6 @@
 import { DirtyRingError, outOfRange } from '../errors.js'
 import {
+  isJetStreamError,
   isNamed,
   type JetStream,
   JETSTREAM_ERROR,
@@ -40,7 +41,7 @@ async function infoOf(stream: JetStream, options: CheckedOptions): Promise<Strea
   } catch (error) {
     if (isDisabled(error, stream)) throw withoutJetStream(error)
     if (!isMissing(error)) throw error
-    if (!options.create) throw Object.assign(missing(options), { cause: error })
+    if (!options.create) throw Object.assign(missing(options), { cause: (error as Error).cause })
   }
   try {
     await stream.create({
@@ -66,9 +67,9 @@ async function infoOf(stream: JetStream, options: CheckedOptions): Promise<Strea
   return stream.info()
 }
 
-/** Whether an answer says that the stream does not exist. */
+/** Whether the stream does not exist. */
 export function isMissing(error: unknown): boolean {
-  return error instanceof JetStreamError && error.errorCode === JETSTREAM_ERROR.STREAM_NOT_FOUND
+  return isJetStreamError((error as Error).cause, JETSTREAM_ERROR.STREAM_NOT_FOUND)
 }
 
 /** Whether nobody answers because there is no JetStream; while a server starts, it says the same. */

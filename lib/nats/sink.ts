@@ -155,7 +155,7 @@ class NatsSink implements EpochSink {
       this.#isDoubtful = false
     } catch (error) {
       // A stream that was there comes back: its owner restores it, say.
-      if (this.#info !== undefined && isMissing((error as Error).cause))
+      if (this.#info !== undefined && isMissing(error))
         throw away(`the stream "${this.#options.stream}" is gone`, error)
       throw error
     }

@@ -303,7 +303,7 @@ class NatsSource implements EpochSource {
       await setUp(this.#stream, this.#options)
       this.#hasLooked = true
     } catch (error) {
-      if (this.#hasLooked && isMissing((error as Error).cause))
+      if (this.#hasLooked && isMissing(error))
         throw away(`the stream "${this.#options.stream}" is gone`, error)
       throw error
     }

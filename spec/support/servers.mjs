@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import process from 'node:process'
 
 /** Whether a program of this name can be started. */
 export function isInstalled(program) {
@@ -64,6 +65,10 @@ export class Server {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     this.#child = child
+    // Not if this process is killed itself.
+    const end = () => child.kill('SIGKILL')
+    process.once('exit', end)
+    child.once('exit', () => process.off('exit', end))
     let said = ''
     child.stderr.setEncoding('utf8').on('data', (text) => (said = (said + text).slice(-4000)))
     const ended = new Promise((_, reject) => {

@@ -9,6 +9,8 @@ import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
 import { natsSink, natsSource } from '../../lib/nats/index.js'
 import { nanosecondsOf } from '../../lib/nats/source.js'
 import { connectNats } from '../support/clients.js'
+import { itCarriesACluster } from '../support/cluster-over.js'
+import { runProgram } from '../support/program.js'
 import { isInstalled, Line, Server } from '../support/servers.mjs'
 
 const INSTANCE = '0123456789abcdef0123456789abcdef'
@@ -95,6 +97,51 @@ if (isInstalled('nats-server')) {
       { trims: true, replaces: true },
     )
     it.each(cases)('$name', ({ run }) => run())
+
+    describe('a server that takes 100,000 bytes', () => {
+      let own: Server
+      let client: NatsConnection
+      beforeAll(async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'dirtyring-nats-'))
+        writeFileSync(join(folder, 'server.conf'), 'max_payload: 100000')
+        own = await Server.nats(['-c', join(folder, 'server.conf')])
+        client = await connectNats(own.port)
+      })
+      afterAll(async () => {
+        await client.close()
+        await own.end()
+      })
+      itCarriesACluster(() => {
+        const options = fresh()
+        return { sink: () => natsSink(client, options), source: () => natsSource(client, options) }
+      })
+    })
+
+    it('publishers, readers and the server are killed, and no copy differs from its store', async () => {
+      const reading = { silentMs: 400, goneMs: 1000, timeoutMs: 2000 }
+      const args = {
+        seed: 4,
+        ms: 1000,
+        faultsMin: 7,
+        engine: 'nats',
+        wellMs: 200,
+        lifeMs: 1000,
+        reading,
+      }
+      const verdict = await runProgram('cluster-chaos', args)
+
+      expect(verdict).toMatchObject({ errors: [], differing: 0, differingThere: 0 })
+      expect(Object.keys(verdict.faults).sort()).toEqual([
+        'cut',
+        'delete',
+        'freeze',
+        'kill',
+        'mute',
+        'tail',
+        'trim',
+      ])
+      expect(verdict.here.epochs).toBeGreaterThan(0)
+    })
 
     it.each([
       [{ max_msgs_per_subject: 1 }, /max_msgs_per_subject is 1, it must be -1: nats stream edit/],

@@ -5,6 +5,8 @@ import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
 import { redisSink, redisSource } from '../../lib/redis/index.js'
 import { isAfter } from '../../lib/redis/source.js'
 import { connectRedis } from '../support/clients.js'
+import { itCarriesACluster } from '../support/cluster-over.js'
+import { runProgram } from '../support/program.js'
 import { isInstalled, Line, Server } from '../support/servers.mjs'
 
 const INSTANCE = '0123456789abcdef0123456789abcdef'
@@ -85,6 +87,37 @@ if (isInstalled('redis-server')) {
       { trims: true, replaces: true },
     )
     it.each(cases)('$name', ({ run }) => run())
+
+    itCarriesACluster(() => {
+      const options = fresh()
+      return { sink: () => redisSink(redis, options), source: () => redisSource(redis, options) }
+    })
+
+    it('publishers, readers and the server are killed, and no copy differs from its store', async () => {
+      const reading = { silentMs: 400, goneMs: 1000, timeoutMs: 2000 }
+      const args = {
+        seed: 4,
+        ms: 1000,
+        faultsMin: 7,
+        engine: 'redis',
+        wellMs: 200,
+        lifeMs: 1000,
+        reading,
+      }
+      const verdict = await runProgram('cluster-chaos', args)
+
+      expect(verdict).toMatchObject({ errors: [], differing: 0, differingThere: 0 })
+      expect(Object.keys(verdict.faults).sort()).toEqual([
+        'cut',
+        'delete',
+        'freeze',
+        'kill',
+        'mute',
+        'tail',
+        'trim',
+      ])
+      expect(verdict.here.epochs).toBeGreaterThan(0)
+    })
 
     it.each([[{ maxLen: 100 }], [{ maxAgeMs: 1 }]])('a sink with %j trims', async (limit) => {
       const { stream } = fresh()

@@ -96,7 +96,7 @@ class ProcessesDemo {
   async start(): Promise<void> {
     const { processes, rows, rowBytes, writers, rate, epochMs, engine } = this.#settings
     this.#engine = await engineOfCheckpointer(engine)
-    this.#reader = openCluster({ source: this.#engine.source })
+    this.#reader = openCluster({ source: this.#engine.source, ...this.#engine.reading })
     for (let place = 0; place < processes; place++) {
       const path = join(this.#folder, `${place}.rows`)
       const node = {
@@ -114,7 +114,7 @@ class ProcessesDemo {
         named: 0,
         samples: [],
       }
-      this.#nodes.push(Object.assign(node, this.#fork(node)) as Node)
+      this.#nodes.push(Object.assign(node, this.#fork(node)))
     }
     const pace = rate === 0 ? 'as fast as they can' : `${whole(rate)} rows/s each`
     this.#lines.begin(
@@ -199,7 +199,7 @@ class ProcessesDemo {
     const node = this.#nodes.find((each) => each.child === child)
     if (written === undefined || node === undefined) return
     node.written = written
-    if (node.state === 'starts') node.state = 'lives'
+    if (written > 0 && node.state === 'starts') node.state = 'lives'
     node.samples.push({ at: performance.now(), written })
     while (node.samples.length > 2 && performance.now() - node.samples[0].at > RATE_WINDOW_MS)
       node.samples.shift()
@@ -265,11 +265,12 @@ class ProcessesDemo {
   }
 
   #save(epoch: ClusterEpoch): void {
-    const { rows } = this.#settings
+    const { rows, forgetRows } = this.#settings
     if (epoch.exact) {
       epoch.forEachPair((row, place) => {
         const node = this.#nodes[place]
         node.keys++
+        if (this.#forgotten.size < forgetRows) this.#forgotten.add(nameOf(node, row))
         this.#copyRow(node, row)
       })
       return
@@ -282,12 +283,10 @@ class ProcessesDemo {
         }
   }
 
-  #copyRow({ place, store, copy }: Node, row: number): void {
-    const { forgetRows, rowBytes } = this.#settings
-    const name = `${place}:${row}`
-    if (this.#forgotten.size < forgetRows) this.#forgotten.add(name)
-    if (this.#forgotten.size > 0 && this.#forgotten.has(name)) return
-    store.read(row, copy.subarray(row * rowBytes, (row + 1) * rowBytes))
+  #copyRow(node: Node, row: number): void {
+    if (this.#forgotten.size > 0 && this.#forgotten.has(nameOf(node, row))) return
+    const { rowBytes } = this.#settings
+    node.store.read(row, node.copy.subarray(row * rowBytes, (row + 1) * rowBytes))
   }
 
   #look(): Look {
@@ -351,6 +350,10 @@ class ProcessesDemo {
       },
     ]
   }
+}
+
+function nameOf({ place }: Node, row: number): string {
+  return `${place}:${row}`
 }
 
 function tell(child: ChildProcess, message: string): void {

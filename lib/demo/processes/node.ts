@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { publishEpochs } from '../../cluster/index.js' // you write: from 'dirtyring/cluster'
 import { DirtyTracker, type TrackerOptions } from '../../index.js' // you write: from 'dirtyring'
-import { type EngineSettings, engineOfNode } from './engine.js'
+import { engineOfNode, type EngineSettings } from './engine.js'
 import type { NodeWriterData } from './node-writer.js'
 
 /** What the process is started with, as JSON. */

@@ -5,15 +5,15 @@ import { join } from 'node:path'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { openCluster, publishEpochs } from '../../../dist/cluster/index.js'
 import { DirtyTracker } from '../../../dist/index.js'
-import { Copies, engineOfChild, RowStore, storePath } from './cluster-chaos-parts.mjs'
+import { consumeLater, Copies, engineOfChild, RowStore, storePath } from './cluster-chaos-parts.mjs'
 import { args } from './support.mjs'
 import { pick, randomFrom } from './threads.mjs'
 
 const { folder, nodes, rows, everyMs } = args
+process.on('disconnect', () => process.exit(0))
 const engine = await engineOfChild(args.engine)
 const say = (said, more = {}) => process.send({ said, ...more }, () => undefined)
 const die = () => process.kill(process.pid, 'SIGKILL')
-process.on('disconnect', () => process.exit(0))
 
 /** A sink that kills this process around an append. */
 function deadly(sink, death, after) {
@@ -86,20 +86,21 @@ async function reader() {
   const path = join(folder, 'reader.state')
   const copies = new Copies(folder, nodes, rows)
   const since = copies.load(path)
-  const cluster = openCluster({ source: engine.source(), since })
+  const cluster = openCluster({ source: engine.source(), since, ...args.reading })
   let asked
   process.on('message', (message) => {
     if (typeof message === 'string') asked = message // others are the library's
   })
   say('reads')
   while (asked === undefined) {
-    await cluster.consume((epoch) => {
+    const use = (epoch) => {
       copies.take(epoch, args.ignores)
       copies.save(path, epoch.clock)
-    })
+    }
+    await consumeLater(cluster, use, () => asked !== undefined)
     await sleep(20)
   }
-  await cluster.consume((epoch) => copies.take(epoch, args.ignores))
+  await consumeLater(cluster, (epoch) => copies.take(epoch, args.ignores))
   say('verdict', { differing: copies.differing(), counts: copies.counts })
   while (asked !== 'end') await once(process, 'message')
   await cluster.close()

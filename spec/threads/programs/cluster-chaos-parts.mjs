@@ -12,7 +12,7 @@ import { ipcHub, ipcSink, ipcSource } from '../../../dist/ipc/index.js'
 
 /** What carries the messages, in the process that starts the others. */
 export async function engineOfParent(name, cluster) {
-  if (name !== 'ipc') throw new Error(`no engine ${name}`)
+  if (name !== 'ipc') return (await import('./cluster-chaos-servers.mjs')).serverOfParent(name)
   const hub = ipcHub(cluster)
   return {
     /** Goes to the children. */
@@ -24,9 +24,22 @@ export async function engineOfParent(name, cluster) {
 }
 
 /** The same in a child. */
-export async function engineOfChild({ name }) {
-  if (name !== 'ipc') throw new Error(`no engine ${name}`)
+export async function engineOfChild(settings) {
+  if (settings.name !== 'ipc')
+    return (await import('./cluster-chaos-servers.mjs')).serverOfChild(settings)
   return { sink: () => ipcSink(), source: () => ipcSource(), close: async () => undefined }
+}
+
+/** Consumes, and again while the engine is away; until `isOver()`. */
+export async function consumeLater(reader, use, isOver = () => false) {
+  for (;;) {
+    try {
+      return await reader.consume(use)
+    } catch (error) {
+      if (error.code !== 'ERR_DIRTYRING_AWAY') throw error
+      if (isOver()) return undefined
+    }
+  }
 }
 
 export const storePath = (folder, node) => join(folder, `${node}.store`)

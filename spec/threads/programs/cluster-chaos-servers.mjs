@@ -20,10 +20,11 @@ const connectNats = (port) =>
     reconnectTimeWait: 50,
     reconnectJitter: 0,
     waitOnFirstConnect: true,
+    timeout: 1000,
   })
 
 function connectRedis(port) {
-  const redis = new Redis(port, '127.0.0.1', { retryStrategy: () => 50 })
+  const redis = new Redis(port, '127.0.0.1', { retryStrategy: () => 50, connectTimeout: 1000 })
   redis.on('error', () => undefined)
   return redis
 }
@@ -78,6 +79,7 @@ export async function serverOfParent(name) {
   const line = await Line.to(server.port)
   const own = await kind.ends(line.port)
   const faults = {}
+  let due = []
   const kill = async (random, meanwhile = () => undefined) => {
     await server.kill()
     meanwhile()
@@ -123,8 +125,9 @@ export async function serverOfParent(name) {
      * function that it resolves with is called
      */
     async trouble(random, hold) {
-      const names = Object.keys(troubles)
-      const what = names[Math.floor(random() * names.length)]
+      // Each of them once, before one comes again.
+      if (due.length === 0) due = Object.keys(troubles)
+      const [what] = due.splice(Math.floor(random() * due.length), 1)
       await troubles[what](random, hold)
       faults[what] = (faults[what] ?? 0) + 1
     },

@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { openCluster } from '../../../dist/cluster/index.js'
-import { Copies, engineOfParent } from './cluster-chaos-parts.mjs'
+import { consumeLater, Copies, engineOfParent } from './cluster-chaos-parts.mjs'
 import { args, verdict } from './support.mjs'
 import { pick, randomFrom, within } from './threads.mjs'
 
@@ -28,6 +28,12 @@ const {
   rows = 3000,
   /** How long a process lives at most before it is killed, in ms. */
   lifeMs = 500,
+  /** How long an engine that is a server runs well at most, in ms; 0: for ever. */
+  wellMs = 0,
+  /** So many things go wrong with it at least. */
+  faultsMin = 0,
+  /** Options of the readers. */
+  reading: options = {},
   /** Wrong: inexact epochs are taken for what they list. The copies then lack rows. */
   ignores = false,
   everyMs = ignores ? 1000 : 20,
@@ -50,8 +56,12 @@ const found = { lives: 0, deaths: {}, readerDeaths: 0, written: 0 }
 
 const engine = await engineOfParent(engineName, isCluster ? cluster : undefined)
 const copies = new Copies(folder, nodes, rows)
-const reader = openCluster({ source: engine.source() })
-reader.on('warning', ({ message }) => blame(`a warning: ${message}`))
+const reader = openCluster({ source: engine.source(), ...options })
+const warnings = {}
+reader.on('warning', ({ message }) => {
+  if (wellMs === 0) blame(`a warning: ${message}`)
+  else warnings[message] = (warnings[message] ?? 0) + 1
+})
 
 function start(more) {
   const argv = [JSON.stringify({ folder, nodes, rows, everyMs, engine: engine.settings, ...more })]
@@ -88,10 +98,38 @@ const tell = (child, message) => child.connected && child.send(message, () => un
 /** 'kills': processes are killed. 'ends': each one is followed by a last one, which ends cleanly. */
 let phase = 'kills'
 
+/** Processes that have begun and do not write yet; and what keeps others from beginning. */
+const beginning = { count: 0, held: undefined }
+
+/** Resolves when no process is about to begin. Others begin when the result is called. */
+async function hold() {
+  let go
+  beginning.held = new Promise((resolve) => (go = resolve))
+  while (beginning.count > 0) await sleep(5)
+  return () => {
+    beginning.held = undefined
+    go()
+  }
+}
+
+function faultsOf({ faults }) {
+  return Object.values(faults).reduce((sum, count) => sum + count, 0)
+}
+
+/** What goes wrong with the engine, one thing after another. */
+async function trouble() {
+  while (wellMs > 0 && phase === 'kills') {
+    await sleep(random() * wellMs)
+    await engine.trouble(random, hold)
+  }
+}
+
 /** Processes of one place, one after another, until it is over; the last one ends cleanly. */
 async function place(node) {
   for (let life = 0; ; life++) {
     const isLast = phase !== 'kills'
+    while (beginning.held !== undefined) await beginning.held
+    beginning.count++
     const death = isLast ? 'ends' : DEATHS[pick(random, DEATHS.length)]
     const child = start({
       role: 'node',
@@ -105,6 +143,7 @@ async function place(node) {
     const exited = once(child, 'exit')
     found.lives++
     const isReady = await within(said(child, 'writes'), `life ${life} of node ${node}`)
+    beginning.count--
     if (isReady !== undefined) {
       const lifeEnds = AbortSignal.timeout(Math.ceil(1 + random() * lifeMs))
       await Promise.race([exited, sleep(60_000, undefined, { signal: lifeEnds })]).catch(() => {})
@@ -123,7 +162,7 @@ async function place(node) {
 async function cache() {
   for (;;) {
     const isLast = phase !== 'kills'
-    const child = start({ role: 'reader', ignores })
+    const child = start({ role: 'reader', ignores, reading: options })
     const exited = once(child, 'exit')
     await within(said(child, 'reads'), 'a reader')
     if (isLast) return child
@@ -137,22 +176,29 @@ async function cache() {
 /** The reader here. */
 async function read() {
   while (phase !== 'read') {
-    await reader.consume((epoch) => copies.take(epoch, ignores))
+    await consumeLater(
+      reader,
+      (epoch) => copies.take(epoch, ignores),
+      () => phase === 'read',
+    )
     await sleep(5)
   }
 }
 
+const troubled = trouble()
 const reading = read()
 const caching = cache()
 const places = Array.from({ length: nodes }, (_, node) => place(node))
 await sleep(ms)
+while (wellMs > 0 && faultsOf(engine) < faultsMin) await sleep(20)
 phase = 'ends'
+await troubled
 await Promise.all(places)
 phase = 'read'
 await reading
 const last = await caching
 
-await reader.consume((epoch) => copies.take(epoch, ignores))
+await consumeLater(reader, (epoch) => copies.take(epoch, ignores))
 const differing = copies.differing()
 const answer = said(last, 'verdict')
 tell(last, 'verdict')
@@ -172,5 +218,6 @@ verdict({
   ...found,
   here: copies.counts,
   there: theirs.counts,
+  ...(wellMs > 0 ? { faults: engine.faults, answersLost: engine.answersLost, warnings } : {}),
   listeners: cluster.listenerCount('fork'),
 })
