@@ -1,3 +1,4 @@
+import cluster from 'node:cluster'
 import { createHash, randomBytes } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
 import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
@@ -528,6 +529,17 @@ describe('arguments', () => {
     expect(() => hub.add(5 as never)).toThrow(invalid)
     const worker = { isPrimary: false, fork() {}, on() {}, off() {} }
     expect(() => ipcHub(worker)).toThrow(/it has ipcSink\(\) and ipcSource\(\)/)
+  })
+
+  it('may be the cluster of Node, whose workers have sinks and sources of their own', async () => {
+    const hub = ipcHub(cluster)
+    expect(cluster.listenerCount('fork')).toBe(1)
+    expect(() => ipcHub(cluster)).toThrow(/Close that hub, or pass another \{ name \}/)
+    const second = ipcHub({ default: cluster } as never, { name: 'second' })
+    expect(cluster.listenerCount('fork')).toBe(2)
+    await hub.close()
+    await second.close()
+    expect(cluster.listenerCount('fork')).toBe(0)
   })
 
   it('of the sink in the process of the hub are checked', async () => {
