@@ -8,7 +8,7 @@ export const mutants = [
     name: 'an epoch is cut again under the number of a message that may be in the log',
     file: 'publication.ts',
     from: 'if (this.#flight !== undefined && !this.#isAsking) this.#flight.isAmbiguous = true',
-    to: 'this.#flight = undefined',
+    to: "if (this.#unit?.what === 'epoch' && !this.#isAsking) {\nthis.#flight = undefined\nthis.#unit = undefined\nthis.cutFailed(nowMs)\n}",
   },
   {
     name: 'a number is used again after an answer is missing',
@@ -59,10 +59,16 @@ export const mutants = [
     to: "    if (this.#unit?.what !== 'beat') this.#n++\n    this.#appendedMs = nowMs\n",
   },
   {
-    name: 'a cut that failed answers its requests',
+    name: 'an idle publisher says nothing',
     file: 'publication.ts',
-    from: '    this.#pending = [...this.#serving, ...this.#pending]\n    this.#serving = []\n    this.#wanted',
-    to: '    this.#wanted',
+    from: 'if (nowMs >= beatAtMs) return',
+    to: 'if (nowMs >= Infinity) return',
+  },
+  {
+    name: 'an epoch whose parts are too large is cut again under a number that may be taken',
+    file: 'publication.ts',
+    from: 'if (this.#flight!.isAmbiguous) this.#n++',
+    to: '',
   },
   {
     name: 'the cut under way answers requests that come during it',
