@@ -152,7 +152,8 @@ export class Intake {
         this.#ledger.declare(instance, decodeNamespacesBody(body))
         return
       case KIND.EPOCH:
-        return this.#readEpoch(instance, body, (flags & ENVELOPE_LAST_PART) !== 0)
+        this.#readEpoch(instance, body, (flags & ENVELOPE_LAST_PART) !== 0)
+        return
       case KIND.BEAT:
         for (const request of decodeBeatBody(body)) this.#options.onAnswer(request, instance)
         return

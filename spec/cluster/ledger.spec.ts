@@ -289,6 +289,78 @@ describe('the ledger of a cluster reader', () => {
     expect(again.place).toMatchObject({ position: 'D', skip: 0 })
   })
 
+  it('keeps an instance that ended while its messages would be read again', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(2, 0)])
+    ledger.end('A')
+    const close = message(1, 1, { kind: KIND.CLOSE })
+    pass(ledger, [message(2, 1, { flags: 0 }), message(1, 0), close])
+    ledger.handOut(0, true)
+    for (const n of [2, 3, 4]) {
+      listen(ledger, GONE_MS / 2)
+      pass(ledger, [message(2, n, { kind: KIND.BEAT })])
+    }
+    const again = restart(ledger)
+    expect(again.place.position).toBe('A')
+    expect(pass(again, [message(2, 1, { flags: 0 }), message(1, 0), close])).toEqual([
+      'next',
+      'seen',
+      'seen',
+    ])
+  })
+
+  it('reads a log whose place was lost as if it were new', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0), message(1, 1), message(1, 2, { flags: 0 })])
+    const again = restart(ledger)
+    again.rewind()
+    expect(again.place).toMatchObject({ position: undefined, skip: 0 })
+    expect(pass(again, [message(1, 0)])).toEqual(['gap'])
+  })
+
+  it('counts a declaration among the parts of an epoch once, also when it is read again', () => {
+    const ledger = newLedger()
+    const parts = [
+      message(1, 1, { flags: 0 }),
+      message(1, 2, { kind: KIND.NAMESPACES }),
+      message(1, 3, { flags: 0 }),
+    ]
+    pass(ledger, [message(1, 0)])
+    ledger.declare(instanceOf(1), [7])
+    pass(ledger, parts)
+    ledger.declare(instanceOf(1), [9])
+    const again = restart(ledger)
+    expect(pass(again, parts)).toEqual(['next', 'next', 'next'])
+    expect(pass(again, [message(1, 9, { flags: declarationFlags(1) })])).toEqual(['gap'])
+    expect(lossOf(again.handOut(0, true))).toEqual([['gap', [7, 9]]])
+  })
+
+  it('begins again with the first of several unfinished epochs', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0), message(2, 0)])
+    ledger.end('A')
+    pass(ledger, [message(2, 1, { flags: 0 })])
+    ledger.end('B')
+    pass(ledger, [message(1, 1, { flags: 0 })])
+    expect(ledger.place).toMatchObject({ position: 'A', skip: 2 })
+    pass(ledger, [message(2, 2)])
+    expect(ledger.place).toMatchObject({ position: 'B', skip: 2 })
+    pass(ledger, [message(1, 7, { flags: 0 })]) // a gap ends what was unfinished
+    ledger.end('C')
+    pass(ledger, [message(1, 8)])
+    expect(ledger.place).toMatchObject({ skip: 0 })
+  })
+
+  it('lets an old CLOSE end nothing', () => {
+    const ledger = newLedger()
+    pass(
+      ledger,
+      [0, 1, 2].map((n) => message(1, n)),
+    )
+    expect(pass(ledger, [message(1, 1, { kind: KIND.CLOSE, crc: 99 })])).toEqual(['gap'])
+    expect(ledger.isLive(instanceOf(1))).toBe(true)
+  })
+
   it('forgets an instance that ended, when it has listened for goneMs', () => {
     const ledger = newLedger()
     const sizes: number[] = []
@@ -313,7 +385,7 @@ describe('the ledger of a cluster reader', () => {
 type Step =
   | { do: 'open' | 'beat' | 'close' | 'repeat' | 'drop' | 'twin' | 'unreadable'; who: number }
   | { do: 'epoch'; who: number; parts: number; space: number }
-  | { do: 'declare'; who: number; space: number }
+  | { do: 'declare'; who: number; space: number; isReadable: boolean }
   | { do: 'damage'; who: number; known: boolean }
   | { do: 'read'; count: number }
   | { do: 'hand out'; isCut: boolean; commit: boolean }
@@ -342,7 +414,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 1,
-    arbitrary: fc.record({ do: fc.constant('declare' as const), who, space: fc.nat(5) }),
+    arbitrary: fc.record({
+      do: fc.constant('declare' as const),
+      who,
+      space: fc.nat(5),
+      isReadable: fc.boolean(),
+    }),
   },
   {
     weight: 1,
@@ -379,6 +456,7 @@ interface Life {
   n: number
   declarations: number
   readonly spaces: Set<number>
+  readonly declares: boolean
   isClosed: boolean
   /** The next message is lost on its way. */
   drops: boolean
@@ -391,8 +469,9 @@ interface Published {
   readonly key: number
   readonly space: number
   readonly instance: string
-  /** The number of the last part of its epoch. */
+  /** The number of the last part of its epoch; Infinity: a twin's, and not read yet. */
   endN: number
+  readonly twinOf: number | undefined
 }
 
 /** The state of a reader that goes by a ledger: its sets are those that KeyUnion makes of keys. */
@@ -425,21 +504,21 @@ class World {
   #clock: Uint8Array | undefined
   #readAtClock = new Map<string, number>()
   #nowMs = 0
-  #nameless = false
 
   run(steps: readonly Step[]): void {
     for (const each of steps) {
       this.#nowMs += 10
       this.#do(each)
     }
-    // In the end: what was read is told, and what fell silent is gone.
+    // In the end: what was read is told, and who fell silent is gone. (An instance that was gone
+    // before, and then lost the first message of its second life, is told of no more.)
     this.#readAll()
     this.#handOut(true, true)
+    const living = new Set(this.#reader.ledger.living().map(({ instance }) => instance))
     this.#listen(GONE_MS)
     this.#handOut(true, true)
-    const lives = new Map(this.#lives.map((life) => [instanceOf(life.index), life]))
     for (const { key, instance } of this.#published)
-      if (this.#reader.read.has(instance) && lives.get(instance)?.drops === false)
+      if (living.has(instance))
         expect([instance, key, this.#settled.has(key)]).toEqual([instance, key, true])
   }
 
@@ -448,15 +527,24 @@ class World {
       case 'read':
         for (let i = 0; i < event.count; i++) this.#readSome(1 + (i % 2))
         return
-      case 'hand out':
-        { this.#handOut(event.isCut, event.commit); return; }
+      case 'hand out': {
+        this.#handOut(event.isCut, event.commit)
+        return
+      }
       case 'listen':
         this.#readAll()
-        { this.#listen(event.ms); return; }
-      case 'restart':
-        { this.#restart(); return; }
-      case 'lose place':
-        { this.#losePlace(); return; }
+        {
+          this.#listen(event.ms)
+          return
+        }
+      case 'restart': {
+        this.#restart()
+        return
+      }
+      case 'lose place': {
+        this.#losePlace()
+        return
+      }
       case 'open': {
         const index = this.#lives.length
         const life: Life = {
@@ -464,6 +552,7 @@ class World {
           n: 0,
           declarations: 0,
           spaces: new Set([event.who]),
+          declares: event.who > 0,
           isClosed: false,
           drops: false,
           isMarred: false,
@@ -471,15 +560,22 @@ class World {
         }
         this.#lives.push(life)
         this.#current.set(event.who, life)
-        this.#send(life, { kind: KIND.OPEN }, { spaces: [...life.spaces] }); return;
+        this.#send(
+          life,
+          { kind: KIND.OPEN },
+          { spaces: life.declares ? [...life.spaces] : undefined },
+        )
+        return
       }
       default:
     }
     const life = this.#current.get(event.who)
     if (life === undefined || life.isClosed) return
     switch (event.do) {
-      case 'beat':
-        { this.#send(life, { kind: KIND.BEAT }); return; }
+      case 'beat': {
+        this.#send(life, { kind: KIND.BEAT })
+        return
+      }
       case 'close':
         this.#send(life, { kind: KIND.CLOSE })
         life.isClosed = true
@@ -494,8 +590,13 @@ class World {
         if (life.last === undefined) return
         const { message: last, content } = life.last
         life.isMarred = true
-        const keys = content.keys.map(() => this.#newKey(life, [...life.spaces][0], last.n))
-        this.#log.push({ message: { ...last, crc: last.crc + 1 }, content: { ...content, keys } })
+        const keys = content.keys.map(() =>
+          this.#newKey(life, [...life.spaces][0], Infinity, last.n),
+        )
+        this.#log.push({
+          message: { ...last, crc: 1e6 + this.#log.length },
+          content: { ...content, keys },
+        })
         return
       }
       case 'unreadable':
@@ -504,15 +605,21 @@ class World {
         return
       case 'damage':
         this.#log.push({ engine: event.known ? life : undefined })
-        this.#nameless ||= !event.known
         return
       case 'declare':
         life.spaces.add(event.space)
-        this.#send(life, { kind: KIND.NAMESPACES }, { spaces: [event.space] })
+        life.isMarred ||= !event.isReadable
+        this.#send(
+          life,
+          { kind: KIND.NAMESPACES },
+          { spaces: [event.space], isReadable: event.isReadable },
+        )
         life.declarations++
         return
-      case 'epoch':
-        { this.#epoch(life, event.parts, [...life.spaces][event.space % life.spaces.size]); return; }
+      case 'epoch': {
+        this.#epoch(life, event.parts, [...life.spaces][event.space % life.spaces.size])
+        return
+      }
     }
   }
 
@@ -526,9 +633,9 @@ class World {
     }
   }
 
-  #newKey(life: Life, space: number, endN: number): number {
+  #newKey(life: Life, space: number, endN: number, twinOf?: number): number {
     const key = this.#published.length
-    this.#published.push({ key, space, instance: instanceOf(life.index), endN })
+    this.#published.push({ key, space, instance: instanceOf(life.index), endN, twinOf })
     return key
   }
 
@@ -575,12 +682,16 @@ class World {
     }
     const { message: each, content } = entry
     const { instance } = each
+    for (const key of content.keys) {
+      const published = this.#published[key]
+      published.endN = published.twinOf ?? published.endN
+    }
     const verdict = ledger.receive(each, this.#nowMs)
     read.set(instance, Math.max(read.get(instance) ?? -1, each.n))
     if (verdict === 'seen') return
     if (verdict === 'gap') this.#reader.release(instance)
     if (!content.isReadable) ledger.unreadable(each, this.#nowMs)
-    if (each.kind === KIND.OPEN || each.kind === KIND.NAMESPACES)
+    if ((each.kind === KIND.OPEN || each.kind === KIND.NAMESPACES) && content.isReadable)
       ledger.declare(instance, content.spaces)
     if (each.kind === KIND.CLOSE) this.#reader.release(instance)
     if (each.kind !== KIND.EPOCH) return
@@ -604,6 +715,7 @@ class World {
     this.#reader = new MiniReader(reader)
     this.#reader.cursor = Number(reader.position ?? 0)
     for (const [instance, n] of this.#readAtClock) this.#reader.read.set(instance, n)
+    for (const key of this.#published) if (key.twinOf !== undefined) key.endN = Infinity
     this.#reader.isFresh = this.#clock === undefined
     if (this.#reader.isFresh) this.#catchUp()
   }
@@ -613,6 +725,7 @@ class World {
     ledger.rewind()
     for (const instance of [...parts.keys()]) this.#reader.release(instance)
     this.#reader.cursor = Math.floor(this.#log.length / 3)
+    for (const life of this.#lives) life.isMarred = true // its first messages were trimmed
     this.#reader.isFresh = true
     this.#catchUp()
   }
