@@ -35,9 +35,9 @@ export const mutants = [
     to: 'last?.n === n',
   },
   {
-    name: 'another instance goes on with the numbers of the first',
+    name: 'two processes go on as one instance',
     file: 'publication.ts',
-    from: '    this.#instance = undefined\n    this.#n = 0\n    this.#declarations = 0\n',
+    from: "    this.#options.onTrouble?.('taken')\n    this.#takeAnotherInstance()\n",
     to: '',
   },
   {
@@ -63,12 +63,6 @@ export const mutants = [
     file: 'publication.ts',
     from: 'if (nowMs >= beatAtMs) return',
     to: 'if (nowMs >= Infinity) return',
-  },
-  {
-    name: 'an epoch whose parts are too large is cut again under a number that may be taken',
-    file: 'publication.ts',
-    from: 'if (this.#flight!.isAmbiguous) this.#n++',
-    to: '',
   },
   {
     name: 'the cut under way answers requests that come during it',
