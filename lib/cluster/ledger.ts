@@ -267,7 +267,6 @@ export class Ledger {
   /** Notes what an OPEN or a NAMESPACES declares; undefined: nothing. */
   declare(instance: string, namespaces: readonly number[] | undefined): void {
     const entry = this.#entries.get(instance)!
-    if (entry.declared === undefined) return
     if (entry.namespaces === undefined && entry.n > 0) return
     entry.namespaces = namespaces === undefined ? undefined : unite(entry.namespaces, namespaces)
   }

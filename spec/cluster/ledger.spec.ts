@@ -289,6 +289,78 @@ describe('the ledger of a cluster reader', () => {
     expect(again.place).toMatchObject({ position: 'D', skip: 0 })
   })
 
+  it('keeps an instance that ended while its messages would be read again', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(2, 0)])
+    ledger.end('A')
+    const close = message(1, 1, { kind: KIND.CLOSE })
+    pass(ledger, [message(2, 1, { flags: 0 }), message(1, 0), close])
+    ledger.handOut(0, true)
+    for (const n of [2, 3, 4]) {
+      listen(ledger, GONE_MS / 2)
+      pass(ledger, [message(2, n, { kind: KIND.BEAT })])
+    }
+    const again = restart(ledger)
+    expect(again.place.position).toBe('A')
+    expect(pass(again, [message(2, 1, { flags: 0 }), message(1, 0), close])).toEqual([
+      'next',
+      'seen',
+      'seen',
+    ])
+  })
+
+  it('reads a log whose place was lost as if it were new', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0), message(1, 1), message(1, 2, { flags: 0 })])
+    const again = restart(ledger)
+    again.rewind()
+    expect(again.place).toMatchObject({ position: undefined, skip: 0 })
+    expect(pass(again, [message(1, 0)])).toEqual(['gap'])
+  })
+
+  it('counts a declaration among the parts of an epoch once, also when it is read again', () => {
+    const ledger = newLedger()
+    const parts = [
+      message(1, 1, { flags: 0 }),
+      message(1, 2, { kind: KIND.NAMESPACES }),
+      message(1, 3, { flags: 0 }),
+    ]
+    pass(ledger, [message(1, 0)])
+    ledger.declare(instanceOf(1), [7])
+    pass(ledger, parts)
+    ledger.declare(instanceOf(1), [9])
+    const again = restart(ledger)
+    expect(pass(again, parts)).toEqual(['next', 'next', 'next'])
+    expect(pass(again, [message(1, 9, { flags: declarationFlags(1) })])).toEqual(['gap'])
+    expect(lossOf(again.handOut(0, true))).toEqual([['gap', [7, 9]]])
+  })
+
+  it('begins again with the first of several unfinished epochs', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0), message(2, 0)])
+    ledger.end('A')
+    pass(ledger, [message(2, 1, { flags: 0 })])
+    ledger.end('B')
+    pass(ledger, [message(1, 1, { flags: 0 })])
+    expect(ledger.place).toMatchObject({ position: 'A', skip: 2 })
+    pass(ledger, [message(2, 2)])
+    expect(ledger.place).toMatchObject({ position: 'B', skip: 2 })
+    pass(ledger, [message(1, 7, { flags: 0 })]) // a gap ends what was unfinished
+    ledger.end('C')
+    pass(ledger, [message(1, 8)])
+    expect(ledger.place).toMatchObject({ skip: 0 })
+  })
+
+  it('lets an old CLOSE end nothing', () => {
+    const ledger = newLedger()
+    pass(
+      ledger,
+      [0, 1, 2].map((n) => message(1, n)),
+    )
+    expect(pass(ledger, [message(1, 1, { kind: KIND.CLOSE, crc: 99 })])).toEqual(['gap'])
+    expect(ledger.isLive(instanceOf(1))).toBe(true)
+  })
+
   it('forgets an instance that ended, when it has listened for goneMs', () => {
     const ledger = newLedger()
     const sizes: number[] = []
