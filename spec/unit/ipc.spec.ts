@@ -145,6 +145,24 @@ describe.each(['json', 'advanced'] as const)('a hub and its children, %s', (seri
   })
 })
 
+describe('a child that does not turn', () => {
+  it('gets a bounded number of requests for cuts, and new ones once it is heard', async () => {
+    const { hub, sink, child } = setUp()
+    const asked: string[] = []
+    sink.onCut((request) => asked.push(request))
+    await sink.append(message('a', 0))
+    for (let i = 0; i < 1000; i++) await hub.requestCut(`${i}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(asked).toHaveLength(256)
+    await sink.append(message('a', 1))
+    await hub.requestCut('heard')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(asked.at(-1)).toBe('heard')
+    expect(child.connected).toBe(true)
+    await hub.close()
+  })
+})
+
 describe('the fence of a hub', () => {
   it('refuses a message that does not follow the last one, and takes the same one again', async () => {
     const { hub, sink } = setUp()
