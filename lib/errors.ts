@@ -15,7 +15,8 @@
  * - `ERR_DIRTYRING_NO_CONSUMER_SLOT`: `maxConsumers` named consumers are open
  * - `ERR_DIRTYRING_CONSUMER_TAKEN`: an open consumer has that name
  * - `ERR_DIRTYRING_SETTLED`: the epoch was committed or restored, so its keys are gone
- * - `ERR_DIRTYRING_CLOSED`: the writer, the producer or the consumer was closed
+ * - `ERR_DIRTYRING_CLOSED`: the writer, the producer or the consumer was closed; or, of a cluster,
+ *   the reader, the hub, the sink or the source
  * - `ERR_DIRTYRING_STOPPED`: the tracker has stopped
  * - `ERR_DIRTYRING_STALLED`: no room for a mark within `maxWaitMs`; nothing was stored
  * - `ERR_DIRTYRING_AGGREGATOR_TAKEN`: another thread runs this tracker's aggregator, or drains this

@@ -241,13 +241,16 @@ export class ClusterEpoch<K extends Key = Key> extends UnionKeys<K> implements E
 /** The news of instances, by the label of their node. */
 function nodesOf({ news, isFresh }: ClusterEpochParts): ReadonlyMap<string, ClusterNode> {
   const nodes = new Map<string, ClusterNode>()
-  for (const { node, instance, from, to, namespaces, tag, ...each } of news) {
+  const tagged = new Map<string, number>()
+  for (const { node, instance, from, to, namespaces, tag, tagIndex, ...each } of news) {
     const reason = isFresh ? 'fresh' : each.reason
     const of = { instance, reason, from, to, namespaces, tag }
     const before = nodes.get(node)
+    const isNewer = tagIndex > (tagged.get(node) ?? -1)
+    if (isNewer) tagged.set(node, tagIndex)
     nodes.set(node, {
       reason: worse(before?.reason, reason),
-      tag: tag ?? before?.tag,
+      tag: isNewer ? tag : before?.tag,
       instances: [...(before?.instances ?? []), of],
     })
   }

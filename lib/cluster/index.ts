@@ -1,14 +1,9 @@
 /** What users import from 'dirtyring/cluster'. */
 export { decodeEpoch } from './decode-epoch.js'
+export type { EpochLimits } from './union.js'
 export { ClusterEpoch, type ClusterInstance, type ClusterNode } from './epoch.js'
 export type { NodeReason } from './ledger.js'
 export type { EpochSink, EpochSource, LogMessage, LogRead } from './log.js'
-export {
-  publishEpochs,
-  type Publisher,
-  type PublisherEvents,
-  type PublishOptions,
-} from './publisher.js'
 export {
   ClusterReader,
   type ClusterReaderEvents,
@@ -16,4 +11,4 @@ export {
   openCluster,
 } from './reader.js'
 export type { ClusterEpochsOptions, ClusterOptions, Excepted } from './reader-options.js'
-export type { EpochLimits } from './union.js'
+export { publishEpochs, Publisher, type PublisherEvents, type PublishOptions } from './publisher.js'

@@ -64,6 +64,8 @@ export interface News {
   readonly namespaces: readonly number[] | undefined
   readonly reason: NodeReason | undefined
   readonly tag: Uint8Array | undefined
+  /** How many messages the reader had read with the tag's; -1: there is none. */
+  readonly tagIndex: number
   readonly lost: Lost | undefined
 }
 
@@ -142,6 +144,7 @@ interface Entry {
   loss: Loss | undefined
   reason: NodeReason | undefined
   tag: Uint8Array | undefined
+  tagIndex: number
   /** It has sent something since the last hand-out. */
   isTouched: boolean
   /** When it was told last that its messages can't be read. */
@@ -239,6 +242,7 @@ export class Ledger {
     if (kind === KIND.OPEN) {
       entry.namespaces = undefined
       entry.declared = 0
+      if (verdict === 'next') entry.baseMs = entry.sinceMs = message.atMs // it has published nothing
     }
     if (verdict === 'gap') {
       const declared = declarationsOf(flags)
@@ -275,7 +279,9 @@ export class Ledger {
   note(instance: string, reason: NodeReason | undefined, tag: Uint8Array | undefined): void {
     const entry = this.#entries.get(instance)!
     entry.reason = worse(entry.reason, reason)
-    entry.tag = tag ?? entry.tag
+    if (tag === undefined) return
+    entry.tag = tag
+    entry.tagIndex = this.#index
   }
 
   /** The message that was received last can't be read: it may have had any keys. */
@@ -358,6 +364,7 @@ export class Ledger {
     for (const entry of this.#entries.values()) {
       entry.loss = undefined
       entry.reason = undefined
+      entry.sinceMs = baseOf(entry)
     }
   }
 
@@ -390,13 +397,14 @@ export class Ledger {
         namespaces,
         reason: entry.reason,
         tag: entry.tag,
+        tagIndex: entry.tagIndex,
         lost: undefined,
       }
-      if (loss !== undefined) each = join(each, { ...each, ...loss, tag: undefined })
+      if (loss !== undefined) each = join(each, { ...each, ...loss })
       if (isMissing) {
         const lost = namespaces ?? 'everything'
         const until = Math.max(wallMs, to)
-        each = join(each, { ...each, reason: 'missing', lost, to: until, tag: undefined })
+        each = join(each, { ...each, reason: 'missing', lost, to: until })
       }
       if (loss !== undefined) {
         entry.loss = undefined
@@ -405,22 +413,13 @@ export class Ledger {
       entry.sinceMs = to
       entry.reason = undefined
       entry.tag = undefined
+      entry.tagIndex = -1
       entry.isTouched = false
       news.set(instance, each)
     }
     if (isDue(this.#nameless, nowMs, isCut)) {
-      const { reason, lost, from, to } = this.#nameless!
-      const tag = undefined
-      news.set('', {
-        node: NAMELESS,
-        instance: '',
-        from,
-        to,
-        namespaces: tag,
-        reason,
-        tag,
-        lost,
-      })
+      const { reason, from, to } = this.#nameless!
+      news.set('', namelessNews(reason, from, to))
       this.#nameless = undefined
       this.#namelessToldMs = nowMs
     }
@@ -535,6 +534,7 @@ export class Ledger {
       loss: undefined,
       reason: undefined,
       tag: undefined,
+      tagIndex: -1,
       isTouched: false,
       toldMs: -Infinity,
     }
@@ -622,6 +622,21 @@ function isDue(loss: Loss | undefined, nowMs: number, isCut: boolean): boolean {
   return loss !== undefined && (isCut || loss.dueMs <= nowMs)
 }
 
+/** News of a node that can't be named: all keys may have changed. */
+export function namelessNews(reason: NodeReason, from: number, to: number): News {
+  return {
+    node: NAMELESS,
+    instance: '',
+    from,
+    to,
+    namespaces: undefined,
+    reason,
+    tag: undefined,
+    tagIndex: -1,
+    lost: 'everything',
+  }
+}
+
 /** Both news of an instance; `later` is the newer one. */
 function join(news: News, later: News): News {
   return {
@@ -632,6 +647,7 @@ function join(news: News, later: News): News {
     namespaces: later.namespaces,
     reason: worse(news.reason, later.reason),
     tag: later.tag ?? news.tag,
+    tagIndex: Math.max(news.tagIndex, later.tagIndex),
     lost: joinLost(news.lost, later.lost),
   }
 }

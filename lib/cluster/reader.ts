@@ -32,7 +32,7 @@ import { clockBytes, clockText, readClock } from './clock.js'
 import { type ClusterEpoch, makeClusterEpoch, partsOf } from './epoch.js'
 import { ClusterListeners } from './events.js'
 import { Intake, type Trouble } from './intake.js'
-import { Ledger, type Living, NAMELESS, type News } from './ledger.js'
+import { Ledger, type Living, namelessNews } from './ledger.js'
 import type { EpochSource, LogRead } from './log.js'
 import {
   checkClusterEpochs,
@@ -750,7 +750,7 @@ export class ClusterReader<K extends Key = Key>
     const keys = this.#intake.takeKeys()
     const wall = wallMs()
     const news = this.#ledger.handOut(now, request.isCut || isFresh, missing, wall)
-    if (isBlind) news.push(unknownNodes(wall))
+    if (isBlind) news.push(namelessNews('missing', 0, wall))
     if (isFresh) keys.everything('fresh')
     for (const { lost } of news) {
       if (lost === 'everything') keys.everything('fault')
@@ -974,18 +974,4 @@ function missingText(missing: readonly Living[]): string {
     `node ${node}, instance ${instance},${others} did not answer the cut; ` +
     `its last message came ${Math.round(silentMs)} ms ago`
   )
-}
-
-/** Who may live besides those that are known, while the log does not answer. */
-function unknownNodes(wall: number): News {
-  return {
-    node: NAMELESS,
-    instance: '',
-    from: 0,
-    to: wall,
-    namespaces: undefined,
-    reason: 'missing',
-    tag: undefined,
-    lost: 'everything',
-  }
 }

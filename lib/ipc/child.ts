@@ -9,6 +9,8 @@ import { type Channel, sendTo, type Tagged, tap } from './tap.js'
 const WAIT_MS_MAX = 60_000
 /** A child with more open sinks and sources than that is broken. */
 const ENDS_MAX = 4096
+/** A child that does not turn gets no more requests for cuts than that: they would pile up. */
+const UNHEARD_MAX = 256
 /** The longest name of a request for a cut. */
 const REQUEST_MAX = 256
 
@@ -40,6 +42,8 @@ export class Child {
   readonly #hub: Hub
   readonly #ends = new Map<string, End>()
   readonly #untap: () => void
+  /** Requests for cuts that were sent since the child was heard last. */
+  #unheard = 0
   #isOver = false
 
   constructor(channel: Channel, hub: Hub, onGone: () => void) {
@@ -58,6 +62,8 @@ export class Child {
 
   /** Asks the publishers in this child for a cut. */
   cut(request: string): void {
+    if (this.#unheard >= UNHEARD_MAX) return
+    this.#unheard++
     for (const { id, isSink } of this.#ends.values())
       if (isSink) this.#send(id, { op: 'cut', request })
   }
@@ -78,6 +84,7 @@ export class Child {
   }
 
   #take(message: Tagged): void {
+    this.#unheard = 0
     const { end: id, op, call } = message
     if (typeof id !== 'string' || id.length > 64) {
       this.#warn('a message that names no sink and no source')

@@ -107,14 +107,31 @@ export interface IpcWarning {
  *
  * @example
  * ```js
- * import cluster from 'node:cluster'
+ * // main.js
+ * import { fork } from 'node:child_process'
+ * import { once } from 'node:events'
  * import { openCluster } from 'dirtyring/cluster'
  * import { ipcHub } from 'dirtyring/ipc'
  *
- * cluster.setupPrimary({ exec: 'server.js', serialization: 'advanced' })
- * const reader = openCluster({ source: ipcHub(cluster) })
- * for (let i = 0; i < 4; i++) cluster.fork()
- * await reader.consume((epoch) => console.log(epoch.exact, epoch.size))
+ * const child = fork(new URL('child.js', import.meta.url), { serialization: 'advanced' })
+ * const reader = openCluster({ source: ipcHub(child), from: 'now' })
+ * await reader.ready()
+ * await once(child, 'exit')
+ * await reader.consume((epoch) => console.log(epoch.exact, ...epoch)) // true user:7
+ * await reader.close()
+ * ```
+ * ```js
+ * // child.js
+ * import { DirtyTracker } from 'dirtyring'
+ * import { publishEpochs } from 'dirtyring/cluster'
+ * import { ipcSink } from 'dirtyring/ipc'
+ *
+ * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
+ * const to = { sink: ipcSink(), everyMs: 50 }
+ * const publisher = await publishEpochs(tracker.consumer('cluster'), to)
+ * tracker.openWriter().mark('user:7')
+ * await tracker.stop()
+ * await publisher.close()
  * ```
  */
 export function ipcHub(
@@ -129,7 +146,7 @@ export function ipcHub(
   )
 }
 
-/** Who may append under an instance. */
+/** Who may append under an instance: this sink, and the others of its process. */
 export interface Owner {
   /** Whether its sink is open, and the channel too. */
   readonly isThere: boolean
@@ -233,7 +250,7 @@ class Hub implements IpcHub {
     const { node, instance, n, bytes } = message
     if (bytes.length > MESSAGE_BYTES_MAX) throw tooLarge(bytes.length)
     const known = this.#instances.get(instance)
-    if (known !== undefined && known.owner !== owner && known.owner.isThere)
+    if (known !== undefined && known.owner.of !== owner.of && known.owner.isThere)
       throw away(`another process publishes as ${instance}, and its sink is open`)
     // The same message again: its answer was late, or was lost.
     if (known?.last.n === n && isEqual(known.last.bytes, bytes)) return 'appended'
@@ -298,7 +315,9 @@ class Hub implements IpcHub {
         const { instance, n } = message
         checkMessage(message)
         const after = known?.instance === instance ? known.n : n - 1
-        const result = this.append(owner, message, after)
+        // The caller may use its bytes again.
+        const bytes = Uint8Array.from(message.bytes)
+        const result = this.append(owner, { ...message, bytes }, after)
         if (result === 'appended') known = undefined
         return result
       },

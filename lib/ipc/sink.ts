@@ -31,13 +31,17 @@ export interface IpcEndOptions {
  * @throws (TypeError, RangeError) for bad options
  *
  * @example
- * ```js
+ * ```js no-run
  * import { DirtyTracker } from 'dirtyring'
  * import { publishEpochs } from 'dirtyring/cluster'
  * import { ipcSink } from 'dirtyring/ipc'
  *
  * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
- * await publishEpochs(tracker.consumer('cluster'), { sink: ipcSink(), everyMs: 50 })
+ * const to = { sink: ipcSink(), everyMs: 50 }
+ * const publisher = await publishEpochs(tracker.consumer('cluster'), to)
+ * tracker.openWriter().mark('user:7')
+ * await tracker.stop()
+ * await publisher.close()
  * ```
  */
 export function ipcSink(options: IpcEndOptions = {}): EpochSink {

@@ -20,14 +20,15 @@ import type { Channel, Tagged } from './tap.js'
  * @throws (TypeError, RangeError) for bad options
  *
  * @example
- * ```js
+ * ```js no-run
  * import { openCluster } from 'dirtyring/cluster'
  * import { ipcSource } from 'dirtyring/ipc'
  *
+ * const cache = new Map()
  * const cluster = openCluster({ source: ipcSource(), from: 'now' })
+ * await cluster.ready()
  * for await (const epoch of cluster.epochs({ everyMs: 50 })) {
- *   if (epoch.exact) for (const key of epoch) cache.delete(key)
- *   else cache.clear()
+ *   for (const key of cache.keys()) if (epoch.has(key)) cache.delete(key)
  *   epoch.commit()
  * }
  * ```

@@ -84,7 +84,7 @@ describe('the ledger of a cluster reader', () => {
       ),
     ).toEqual(['next', 'next', 'gap', 'next'])
     const [news] = ledger.handOut(0, false)
-    expect(news).toMatchObject({ reason: 'gap', lost: 'everything', from: 0, to: 5000 })
+    expect(news).toMatchObject({ reason: 'gap', lost: 'everything', from: 1000, to: 5000 })
     expect(ledger.handOut(0, true)).toMatchObject([{ reason: undefined, lost: undefined }])
   })
 
@@ -127,7 +127,7 @@ describe('the ledger of a cluster reader', () => {
     expect(listen(ledger, GONE_MS - 1)).toEqual([])
     expect(listen(ledger, 1, 9e9)).toMatchObject([{ node: 'node-1', silentMs: GONE_MS }])
     const [news] = ledger.handOut(0, false)
-    expect(news).toMatchObject({ reason: 'gone', lost: 'everything', from: 0, to: 9e9 })
+    expect(news).toMatchObject({ reason: 'gone', lost: 'everything', from: 1000, to: 9e9 })
     expect(listen(ledger, GONE_MS)).toEqual([])
     expect(ledger.handOut(0, true)).toEqual([])
   })
@@ -250,7 +250,7 @@ describe('the ledger of a cluster reader', () => {
     pass(ledger, [message(1, 0)])
     const missing = new Set([instanceOf(1)])
     expect(ledger.handOut(0, true, missing, 5000)).toMatchObject([
-      { reason: 'missing', lost: 'everything', from: 0, to: 5000 },
+      { reason: 'missing', lost: 'everything', from: 1000, to: 5000 },
     ])
     expect(pass(ledger, [message(1, 1)])).toEqual(['next'])
     expect(ledger.handOut(0, true)).toMatchObject([{ reason: undefined, lost: undefined }])
@@ -261,13 +261,13 @@ describe('the ledger of a cluster reader', () => {
     pass(ledger, [message(1, 0), message(1, 2)])
     ledger.note(instanceOf(1), 'overflow', Uint8Array.of(1))
     const news = ledger.handOut(0, false)
-    expect(news).toMatchObject([{ reason: 'gap', tag: Uint8Array.of(1), from: 0 }])
+    expect(news).toMatchObject([{ reason: 'gap', tag: Uint8Array.of(1), from: 1000 }])
     ledger.giveBack(news)
     expect(ledger.dueMs).toBe(-Infinity)
     pass(ledger, [message(1, 3)])
     ledger.note(instanceOf(1), 'everything', undefined)
     expect(ledger.handOut(0, false)).toMatchObject([
-      { reason: 'gap', tag: Uint8Array.of(1), lost: 'everything', from: 0, to: 4000 },
+      { reason: 'gap', tag: Uint8Array.of(1), lost: 'everything', from: 1000, to: 4000 },
     ])
     expect(ledger.handOut(0, false)).toMatchObject([{ lost: undefined, tag: undefined }])
   })

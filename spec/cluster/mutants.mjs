@@ -8,7 +8,7 @@ export const mutants = [
     name: 'an epoch is cut again under the number of a message that may be in the log',
     file: 'publication.ts',
     from: 'if (this.#flight !== undefined && !this.#isAsking) this.#flight.isAmbiguous = true',
-    to: 'this.#flight = undefined',
+    to: "if (this.#unit?.what === 'epoch' && !this.#isAsking) {\nthis.#flight = undefined\nthis.#unit = undefined\nthis.cutFailed(nowMs)\n}",
   },
   {
     name: 'a number is used again after an answer is missing',
@@ -35,9 +35,9 @@ export const mutants = [
     to: 'last?.n === n',
   },
   {
-    name: 'another instance goes on with the numbers of the first',
+    name: 'two processes go on as one instance',
     file: 'publication.ts',
-    from: '    this.#instance = undefined\n    this.#n = 0\n    this.#declarations = 0\n',
+    from: "    this.#options.onTrouble?.('taken')\n    this.#takeAnotherInstance()\n",
     to: '',
   },
   {
@@ -59,10 +59,10 @@ export const mutants = [
     to: "    if (this.#unit?.what !== 'beat') this.#n++\n    this.#appendedMs = nowMs\n",
   },
   {
-    name: 'a cut that failed answers its requests',
+    name: 'an idle publisher says nothing',
     file: 'publication.ts',
-    from: '    this.#pending = [...this.#serving, ...this.#pending]\n    this.#serving = []\n    this.#wanted',
-    to: '    this.#wanted',
+    from: 'if (nowMs >= beatAtMs) return',
+    to: 'if (nowMs >= Infinity) return',
   },
   {
     name: 'the cut under way answers requests that come during it',

@@ -186,9 +186,11 @@ describe('its declarations', () => {
     )
   }
 
-  it('compile strictly without @types/node and without "dom", those of dirtyring/aggregator too', () => {
+  it('compile strictly without @types/node and without "dom", those of each entry point', () => {
     const { status, stdout } = compile(`
       import 'dirtyring/aggregator'
+      import { openCluster, publishEpochs, type ClusterReader, type Publisher } from 'dirtyring/cluster'
+      import { ipcHub, ipcSink, ipcSource, type IpcHub } from 'dirtyring/ipc'
       import { BatchRing, DirtyTracker, DirtyRingError, FingerprintSet, TxnBuffer, fingerprint, memoryFootprint, openWriter, resolveOptions } from 'dirtyring'
       import { runAggregator, runtimeSupport, type AdvanceOptions, type ErrorCode, type Key, type SealedEpoch, type TrackerHandle, type Writer } from 'dirtyring'
 
@@ -216,6 +218,11 @@ describe('its declarations', () => {
         for await (const each of typed.epochs({ everyMs: 10 })) for (const key of each.listed()) cache.delete(key)
         const ids: number[] = [...(await (await DirtyTracker.create({ keys: 'number' })).advanceEpoch())]
         void ids
+        const hub: IpcHub = ipcHub(undefined, { maxBytes: 2 ** 20 })
+        const reader: ClusterReader = openCluster({ source: hub.source() })
+        const publisher: Publisher = await publishEpochs(tracker.consumer('cluster'), { sink: hub.sink(), everyMs: 50, signal })
+        await reader.consume((sealed) => { for (const key of sealed.listed()) void key })
+        void [publisher.instance, ipcSink, ipcSource]
         return [...epoch, fingerprint('x')]
       }
     `)

@@ -1,3 +1,4 @@
+import cluster from 'node:cluster'
 import { createHash, randomBytes } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
 import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
@@ -140,6 +141,24 @@ describe.each(['json', 'advanced'] as const)('a hub and its children, %s', (seri
     }
     await sink.append(message('a', 0))
     expect((await source.read(undefined, { waitMs: 10_000 })).messages).toHaveLength(1)
+    await hub.close()
+  })
+})
+
+describe('a child that does not turn', () => {
+  it('gets a bounded number of requests for cuts, and new ones once it is heard', async () => {
+    const { hub, sink, child } = setUp()
+    const asked: string[] = []
+    sink.onCut((request) => asked.push(request))
+    await sink.append(message('a', 0))
+    for (let i = 0; i < 1000; i++) await hub.requestCut(`${i}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(asked).toHaveLength(256)
+    await sink.append(message('a', 1))
+    await hub.requestCut('heard')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(asked.at(-1)).toBe('heard')
+    expect(child.connected).toBe(true)
     await hub.close()
   })
 })
@@ -528,6 +547,17 @@ describe('arguments', () => {
     expect(() => hub.add(5 as never)).toThrow(invalid)
     const worker = { isPrimary: false, fork() {}, on() {}, off() {} }
     expect(() => ipcHub(worker)).toThrow(/it has ipcSink\(\) and ipcSource\(\)/)
+  })
+
+  it('may be the cluster of Node, whose workers have sinks and sources of their own', async () => {
+    const hub = ipcHub(cluster)
+    expect(cluster.listenerCount('fork')).toBe(1)
+    expect(() => ipcHub(cluster)).toThrow(/Close that hub, or pass another \{ name \}/)
+    const second = ipcHub({ default: cluster } as never, { name: 'second' })
+    expect(cluster.listenerCount('fork')).toBe(2)
+    await hub.close()
+    await second.close()
+    expect(cluster.listenerCount('fork')).toBe(0)
   })
 
   it('of the sink in the process of the hub are checked', async () => {
