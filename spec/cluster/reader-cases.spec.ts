@@ -15,7 +15,7 @@ const SOON = { silentMs: 20, goneMs: 60 }
 
 async function openNow(
   log: FaultLog,
-  options: Partial<ClusterOptions<'any'>> = {},
+  options: Partial<ClusterOptions> = {},
 ): Promise<ClusterReader> {
   const reader = openReader(log, { from: 'now', ...options })
   await reader.ready()
