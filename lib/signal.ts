@@ -37,7 +37,7 @@ export function signalOf(
   throw invalidArg('options.signal', 'an AbortSignal', signal)
 }
 
-function isSignal(signal: unknown): boolean {
+export function isSignal(signal: unknown): boolean {
   try {
     const { aborted, addEventListener, removeEventListener } = (signal ??
       {}) as Partial<AbortSignalLike>

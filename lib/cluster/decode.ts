@@ -31,9 +31,9 @@ export interface KeyMessage {
   /** Low, high, low, high …; sorted, each key once. */
   readonly pairs: Uint32Array
   readonly strings: readonly string[]
+  /** How many bytes each of them has as WTF-8. */
+  readonly stringBytes: readonly number[]
   readonly byteKeys: readonly Uint8Array[]
-  /** Bytes that the texts have as WTF-8, and the byte keys. */
-  readonly textBytes: number
   /** Of a superset: blocks of a filter of so many. The words are the message's own. */
   readonly filter: FilterBlocks | undefined
 }
@@ -269,8 +269,9 @@ function textsIn(
   bytes: Uint8Array,
   stringCount: number,
   byteKeyCount: number,
-): Pick<KeyMessage, 'strings' | 'byteKeys' | 'textBytes'> {
+): Pick<KeyMessage, 'strings' | 'stringBytes' | 'byteKeys'> {
   const strings: string[] = []
+  const stringBytes: number[] = []
   const byteKeys: Uint8Array[] = []
   const from = new Input(bytes, 0, bytes.length)
   const text = new Text()
@@ -283,11 +284,15 @@ function textsIn(
     textBytes += shared + more
     if (textBytes > TEXTS_MAX) throw badMessage(`their texts have more than ${TEXTS_MAX} bytes`)
     text.set(shared, from.bytes(more))
-    if (i < stringCount) strings.push(text.string())
-    else byteKeys.push(text.bytes.slice(0, text.length))
+    if (i < stringCount) {
+      strings.push(text.string())
+      stringBytes.push(text.length)
+    } else {
+      byteKeys.push(text.bytes.slice(0, text.length))
+    }
   }
   from.checkEnd()
-  return { strings, byteKeys, textBytes }
+  return { strings, stringBytes, byteKeys }
 }
 
 /** The text that was read last. */

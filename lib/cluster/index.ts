@@ -11,3 +11,4 @@ export {
   openCluster,
 } from './reader.js'
 export type { ClusterEpochsOptions, ClusterOptions, Excepted } from './reader-options.js'
+export { publishEpochs, Publisher, type PublisherEvents, type PublishOptions } from './publisher.js'

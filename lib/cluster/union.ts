@@ -22,7 +22,7 @@ import {
   filterPairs,
 } from '../set/filter.js'
 import { FingerprintSet } from '../set/fingerprint-set.js'
-import { encodeBytes, encodeText } from '../text/encode.js'
+import { encodeBytes, encodeText, packText } from '../text/encode.js'
 import { digest } from '../text/murmur.js'
 import type { FilterBlocks, KeyMessage } from './decode.js'
 
@@ -338,7 +338,7 @@ export class KeyUnion<K extends Key = Key> extends UnionKeys<K> {
     if (pairs.length > 0) this.#state.isBigint = message.isBigint && this.#state.isBigint !== false
     if (message.precision === 'everything') this.#becomeEverything()
     this.#addPairs(pairs)
-    this.#addStrings(strings)
+    this.#addStrings(strings, message.stringBytes)
     this.#addByteKeys(byteKeys)
     if (message.filter !== undefined) this.#addFilter(message.filter)
   }
@@ -407,12 +407,15 @@ export class KeyUnion<K extends Key = Key> extends UnionKeys<K> {
     else this.#filterPairs(pairs)
   }
 
-  #addStrings(strings: Iterable<string>): void {
+  /** `lengths`: how many bytes each has. If it is not there, they are counted. */
+  #addStrings(strings: Iterable<string>, lengths?: readonly number[]): void {
+    let i = -1
     for (const text of strings) {
+      i++
       if (this.#state.precision === 'everything') return
       if (this.#state.precision === 'exact') {
         if (this.#state.strings.has(text)) continue
-        if (this.#hasRoom(encodeText(text))) {
+        if (this.#hasRoom(lengths === undefined ? packText(text) : lengths[i])) {
           this.#state.strings.add(text)
           continue
         }

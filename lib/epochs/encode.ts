@@ -80,6 +80,8 @@ const VARINT_MAX = 10
 const DEFLATE_BELOW = 3
 /** Fewer bytes are not worth it. */
 const DEFLATE_FROM = 64
+/** Twice as fast as 6, and the result is a twentieth longer. */
+const LEVEL = 4
 const BLOCK_BYTES = BLOCK_WORDS * 4
 const BLOCK_BITS = BLOCK_WORDS * 32
 
@@ -335,7 +337,7 @@ function textParts(from: Encodable, room: number): { parts: Part[]; long: number
   const source = new Uint8Array(words.buffer, words.byteOffset, words.byteLength)
   const parts: Part[] = []
   const long: number[] = []
-  let bytes = new Uint8Array(room)
+  const bytes = new Uint8Array(room)
   let at = 0
   let all = 0
   let counts = [0, 0]
@@ -345,10 +347,10 @@ function textParts(from: Encodable, room: number): { parts: Part[]; long: number
     all = 0
     counts = [0, 0]
   }
-  const lists = placesOf(words, arena, arena + header.textEnd)
   for (const kind of [0, 1]) {
     let before = -1
-    for (const place of sortedPlaces(words, lists[kind])) {
+    const places = placesOf(words, arena, arena + header.textEnd, kind)
+    for (const place of sortedPlaces(words, places)) {
       const length = textBytesOf(words[place + HEAD_AT])
       if (length + VARINT_MAX > room) {
         long.push(place)
@@ -369,26 +371,83 @@ function textParts(from: Encodable, room: number): { parts: Part[]; long: number
     }
   }
   flush()
-  bytes = EMPTY
   return { parts, long }
 }
 
-/** Where the strings lie, and where the byte keys lie. */
-function placesOf(words: SharedWords, at: number, end: number): [number[], number[]] {
-  const lists: [number[], number[]] = [[], []]
-  for (; at < end; at += recordWords(words[at + HEAD_AT])) lists[words[at + HEAD_AT] & 1].push(at)
-  return lists
+/** Where the texts lie that are strings (0), or byte keys (1). */
+function placesOf(words: SharedWords, at: number, end: number, kind: number): Int32Array {
+  const places: number[] = []
+  for (; at < end; at += recordWords(words[at + HEAD_AT]))
+    if ((words[at + HEAD_AT] & 1) === kind) places.push(at)
+  return Int32Array.from(places)
 }
 
-/** In the order of their bytes. */
-function sortedPlaces(words: SharedWords, places: number[]): number[] {
-  return places.sort((a, b) => {
-    const lengthA = textBytesOf(words[a + HEAD_AT])
-    const lengthB = textBytesOf(words[b + HEAD_AT])
-    const shared = sharedBytes(words, a, b)
-    if (shared === lengthA || shared === lengthB) return lengthA - lengthB
-    return byteOf(words, a, shared) - byteOf(words, b, shared)
-  })
+/** Up to this many are sorted by insertion. */
+const FEW = 10
+
+/**
+ * In the order of their bytes, the shorter one first where only zeros follow. A quicksort by one
+ * word of the texts after another: a word that many have in common is compared once for each. 5
+ * times as fast as sort() with a function that compares two texts (100,000 of 20 bytes, Node 20).
+ */
+function sortedPlaces(words: SharedWords, places: Int32Array): Int32Array {
+  // Ranges that are left, and how many words all texts of one have in common.
+  const left = [0, places.length, 0]
+  while (left.length > 0) {
+    const depth = left.pop()!
+    const end = left.pop()!
+    const from = left.pop()!
+    if (end - from <= FEW) {
+      insertionSort(words, places, from, end)
+      continue
+    }
+    // A caller who chooses keys can't foresee it.
+    const middle = from + Math.floor(Math.random() * (end - from))
+    const pivot = wordAt(words, places[middle], depth)
+    let less = from
+    let more = end
+    for (let i = from; i < more;) {
+      const place = places[i]
+      const word = wordAt(words, place, depth)
+      if (word < pivot) {
+        places[i++] = places[less]
+        places[less++] = place
+      } else if (word > pivot) {
+        places[i] = places[--more]
+        places[more] = place
+      } else {
+        i++
+      }
+    }
+    left.push(from, less, depth, more, end, depth)
+    if (pivot >= 0) left.push(less, more, depth + 1)
+    else insertionSort(words, places, less, more) // they are the same, but for zeros at the end
+  }
+  return places
+}
+
+/** Word `k` of a text, in the order of its bytes; -1 behind the end. */
+function wordAt(words: SharedWords, place: number, k: number): number {
+  if (k * 4 >= textBytesOf(words[place + HEAD_AT])) return -1
+  const word = words[place + TEXT_HEADER + k]
+  return ((word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0
+}
+
+function insertionSort(words: SharedWords, places: Int32Array, from: number, end: number): void {
+  for (let i = from + 1; i < end; i++) {
+    const place = places[i]
+    let to = i
+    for (; to > from && isAfter(words, places[to - 1], place); to--) places[to] = places[to - 1]
+    places[to] = place
+  }
+}
+
+function isAfter(words: SharedWords, a: number, b: number): boolean {
+  const lengthA = textBytesOf(words[a + HEAD_AT])
+  const lengthB = textBytesOf(words[b + HEAD_AT])
+  const shared = sharedBytes(words, a, b)
+  if (shared === lengthA || shared === lengthB) return lengthA > lengthB
+  return byteOf(words, a, shared) > byteOf(words, b, shared)
 }
 
 function byteOf(words: SharedWords, place: number, i: number): number {
@@ -467,7 +526,7 @@ function emptyFilter(blocksLog2: number): Filter {
 /** What deflate makes of bytes, if that is less and the host has it. */
 function deflated(bytes: Uint8Array): Uint8Array | undefined {
   if (bytes.length < DEFLATE_FROM) return undefined
-  const fewer = zlibOfHost()?.deflateRawSync(bytes, { level: 6 })
+  const fewer = zlibOfHost()?.deflateRawSync(bytes, { level: LEVEL })
   return fewer !== undefined && fewer.length < bytes.length ? fewer : undefined
 }
 

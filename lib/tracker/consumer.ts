@@ -4,6 +4,7 @@ import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import type { Key } from '../keys.js'
 import type { AdvanceOptions, EpochsOptions } from './call-options.js'
 import type { EpochReader } from './epoch-reader.js'
+import type { Hold } from './hold.js'
 import type { ConsumerLag } from './lag.js'
 import type { Reader } from './reader.js'
 
@@ -14,10 +15,18 @@ export interface ConsumerParts {
   readonly clock: () => Clock | undefined
   readonly lag: () => ConsumerLag
   readonly close: () => void
+  readonly hold: () => Hold
 }
 
 /** The constructor, for the tracker. */
 export let makeConsumer: (parts: ConsumerParts) => Consumer
+
+/**
+ * Takes a consumer's epochs for a part of the library: any other reader of them gets
+ * `ERR_DIRTYRING_BUSY`. Throws what a loop of that consumer would throw, and undefined comes back for
+ * what is no consumer of this copy of the library.
+ */
+export let holdConsumer: (consumer: unknown) => Hold | undefined
 
 /**
  * Reads a tracker's epochs at a pace of its own: {@link DirtyTracker.consumer} opens one. What one
@@ -53,6 +62,8 @@ export class Consumer<K extends Key = Key> implements EpochReader<SealedEpoch<K>
 
   static {
     makeConsumer = (parts) => new Consumer(BY_LIBRARY, parts)
+    holdConsumer = (consumer) =>
+      isObject(consumer) && #parts in consumer ? consumer.#parts.hold() : undefined
   }
 
   private constructor(pass: typeof BY_LIBRARY, parts: ConsumerParts) {
@@ -185,4 +196,8 @@ export class Consumer<K extends Key = Key> implements EpochReader<SealedEpoch<K>
     const name = JSON.stringify(this.name)
     return `Consumer { name: ${name}, keys: ${keys}, epochs: ${epochs}, precision: '${precision}' }`
   }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }

@@ -4,6 +4,7 @@ import { type Clock, clockOf, epochOfClock, instanceOf, readClock } from '../epo
 import { makeEpoch, type SealedEpoch } from '../epochs/sealed-epoch.js'
 import { DirtyRingError, invalidArg, isRevoked, outOfRange } from '../errors.js'
 import { epochAt, NAMESPACES_MAX } from '../memory/map.js'
+import type { Memory } from '../memory/memory.js'
 import { settingsOf } from '../memory/settings.js'
 import { NAMESPACE_MAX, readSealedSlot } from '../memory/slot.js'
 import { EPOCH_MASK } from '../ring/token.js'
@@ -12,11 +13,13 @@ import { publishOwn } from '../writer/lanes.js'
 import { Consumer, type ConsumerParts, makeConsumer } from './consumer.js'
 import type { Control } from './control.js'
 import type { Cut, HandedOut } from './handed-out.js'
+import type { Hold } from './hold.js'
 import { type ConsumerLag, lagOf, lookAtLast } from './lag.js'
 import { lastSlotOf, openPlace, takeLastOf } from './outbox.js'
 import type { Place } from './places.js'
 import { Reader } from './reader.js'
 import { contentOf, type Lineage, type SavedState } from './saved.js'
+import { readShared } from './stats.js'
 
 /** Options of {@link DirtyTracker.consumer}. */
 export interface ConsumerOptions {
@@ -48,6 +51,16 @@ interface Entry {
 }
 
 const NAME_MAX = 128
+
+/** What was marked in the tracker, compared with what a consumer's epochs have had. */
+interface Cover {
+  /** Nothing was marked before it was opened, or all keys were taken for dirty since. */
+  isWhole: boolean
+  /** How many epochs it had committed then. */
+  commits: number
+  /** The number of the open epoch when the consumer was opened. */
+  readonly openedIn: number
+}
 
 /** The named consumers of a tracker: their names, their positions, and what stop() gives them. */
 export class Consumers {
@@ -114,6 +127,7 @@ export class Consumers {
       this.#noteEmpty(after, id),
     )
     const reader = new Reader(this.#control, epochs, { name, place })
+    const cover = { isWhole: isUnmarked(memory), commits: 0, openedIn: outbox.epoch }
     const parts: ConsumerParts = {
       name,
       reader,
@@ -126,9 +140,61 @@ export class Consumers {
         if (this.#open.get(name)?.reader === reader) this.#open.delete(name)
         reader.close()
       },
+      hold: () => this.#hold(name, place, epochs, reader, cover, resumed),
     }
     const consumer = makeConsumer(parts)
     return { name, place, epochs, reader, consumer, resumed, hasLast: false }
+  }
+
+  /** See Hold. `cover` says what the consumer's epochs have had so far. */
+  #hold(
+    name: string,
+    place: Place,
+    epochs: HandedOut,
+    reader: Reader,
+    cover: Cover,
+    resumed: Entry['resumed'],
+  ): Hold {
+    const { outbox, memory, lifecycle, sleepers, flushes } = this.#control
+    const parts = reader.hold()
+    if (isUnmarked(memory)) cover.isWhole = true
+    if (place.isFresh && place.held < 0) {
+      // Cuts since it was opened have kept nothing for it. If there was nothing, it misses nothing.
+      if (cover.openedIn !== outbox.epoch && !isUnmarked(memory)) cover.isWhole = false
+      if (cover.isWhole) place.isFresh = false
+    }
+    const isWhole = (): boolean => cover.isWhole && cover.commits === epochs.commits
+    return {
+      ...parts,
+      name,
+      wanted: place.wanted,
+      resumed: resumed?.since,
+      get clock() {
+        const { position } = epochs
+        if (resumed !== undefined && position === resumed.position) return resumed.since
+        return position === undefined ? undefined : clockOf(memory.words, position)
+      },
+      get isWhole() {
+        return isWhole()
+      },
+      get isDirty() {
+        return sleepers.isAwake(place)
+      },
+      get isClosed() {
+        return reader.isClosed
+      },
+      get isStopCalled() {
+        return lifecycle.isStopCalled
+      },
+      flushed: (signal) => flushes.request(signal),
+      onStop: (wake) => lifecycle.onStop(wake),
+      settle: (epoch, asEverything) => {
+        const wasWhole = isWhole()
+        epoch.commit()
+        cover.isWhole = wasWhole || asEverything
+        cover.commits = epochs.commits
+      },
+    }
   }
 
   /** Before any other thread has the memory: puts back what a tracker that stopped had left. */
@@ -239,6 +305,7 @@ export class Consumers {
     let before: Promise<unknown> | undefined = this.#result
     const consumed: Promise<unknown>[] = []
     for (const { reader, consumer } of this.#open.values()) {
+      if (reader.isHeld) continue // its holder gets the last epoch
       before = reader.last.consume(sealed, (epoch) => consume(epoch, consumer), before)
       consumed.push(before)
     }
@@ -352,6 +419,11 @@ async function allOf<T>(all: readonly Promise<unknown>[], result: Promise<T>): P
   const failed = outcomes.find(({ status }) => status === 'rejected')
   if (failed !== undefined) throw (failed as PromiseRejectedResult).reason as Error
   return result
+}
+
+/** Whether no writer has marked anything so far. */
+function isUnmarked(memory: Memory): boolean {
+  return readShared(memory).writers.every(({ marked }) => marked === 0)
 }
 
 function checkName(name: unknown): void {

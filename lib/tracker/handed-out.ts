@@ -63,12 +63,18 @@ export class HandedOut implements EpochKeeper {
   /** For each epoch that may be committed, nowMs() at its cut. */
   readonly #cutAt = new Map<SealedEpoch, number>()
   #upToDateAt = nowMs()
+  #commits = 0
   #isEnded = false
 
   constructor(parts: HandedOutParts) {
     this.#parts = parts
     this.#position = parts.position
     this.#committed = parts.position
+  }
+
+  /** How many epochs with keys it has committed. */
+  get commits(): number {
+    return this.#commits
   }
 
   /** Numbers of the epochs, oldest first. */
@@ -133,6 +139,7 @@ export class HandedOut implements EpochKeeper {
     counts.committed++
     if (slot === undefined) return
     this.#slots.delete(epoch)
+    this.#commits++
     this.#committed = Math.max(this.#committed, epoch.id)
     this.#move()
     this.#upToDateAt = Math.max(this.#upToDateAt, this.#cutAt.get(epoch) ?? 0)

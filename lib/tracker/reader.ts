@@ -18,6 +18,7 @@ import {
 } from './call-options.js'
 import type { Control } from './control.js'
 import type { HandedOut } from './handed-out.js'
+import type { Hold } from './hold.js'
 import { LastEpoch } from './last-epoch.js'
 import { Loop } from './loop.js'
 import { closePlace } from './outbox.js'
@@ -47,6 +48,7 @@ export class Reader {
   /** The epochs() loop that has begun and not ended. */
   #loop: Loop | undefined
   #isClosed = false
+  #isHeld = false
 
   constructor(control: Control, epochs: HandedOut, consumer?: ReaderName) {
     this.#control = control
@@ -110,6 +112,43 @@ export class Reader {
       return end(value)
     }
     return epochs
+  }
+
+  /** Whether a part of the library owns the epochs: see hold(). */
+  get isHeld(): boolean {
+    return this.#isHeld
+  }
+
+  /**
+   * Owns the epochs as a running loop does, the last one too, until end(). stop({ consume }) leaves
+   * them to the holder.
+   */
+  hold(): Pick<Hold, 'cut' | 'last' | 'end'> {
+    const { last } = this
+    this.#checkOpen()
+    this.#control.lifecycle.checkRunning()
+    this.#checkFree()
+    const loop = new Loop(undefined)
+    this.#loop = loop
+    this.#isHeld = true
+    return {
+      cut: async (signal) => {
+        this.#checkOpen()
+        return this.#cut(signal, 'wait')
+      },
+      last: async () => {
+        const epoch = await last.epoch!
+        loop.hasLast = true
+        return epoch
+      },
+      end: () => {
+        if (this.#loop !== loop) return
+        this.#loop = undefined
+        this.#isHeld = false
+        loop.end()
+        if (last.owner === loop && !loop.hasLast) last.owner = undefined
+      },
+    }
   }
 
   /**

@@ -163,8 +163,8 @@ interface Held {
   readonly message: LogMessage
   /** Calls of append() until the log gets it. */
   calls: number
-  /** Whether the expectation is checked then. */
-  readonly isChecked: boolean
+  /** What the engine checks then. */
+  readonly follows: (last: Entry | undefined) => boolean
 }
 
 /**
@@ -184,7 +184,8 @@ export class FaultLog {
   readonly clock: LogClock
   readonly #draw: Draw
   readonly #isNamed: boolean
-  readonly #readMax: number
+  /** Messages that read() gives at most. */
+  readMax: number
   readonly #maxMessageBytes: number
   /** In the order of `seq`, with holes. */
   #entries: Entry[] = []
@@ -205,46 +206,54 @@ export class FaultLog {
     this.rates = { ...NO_FAULTS, ...rates }
     this.isFenced = isFenced
     this.#isNamed = isNamed
-    this.#readMax = readMax
+    this.readMax = readMax
     this.#maxMessageBytes = options.maxMessageBytes ?? 1 << 20
     this.clock = options.clock ?? REAL_CLOCK
   }
 
   // ------------------------------------------------------------------------------- what adapters do
 
-  /** Throws ERR_DIRTYRING_AWAY where an engine's client would reject. */
-  append(message: LogMessage): 'appended' | 'refused' {
+  /**
+   * Throws ERR_DIRTYRING_AWAY where an engine's client would reject.
+   *
+   * @param follows - whether the message follows what the log has of its instance, as far as the
+   * sink can tell
+   */
+  append(
+    message: LogMessage,
+    follows = (last: Entry | undefined): boolean => (last?.n ?? -1) === message.n - 1,
+  ): 'appended' | 'refused' {
     this.#storeHeld()
-    if (this.#isAway) throw away()
+    if (this.#isAway) throw AWAY
     if (message.bytes.length > this.#maxMessageBytes) {
       throw new DirtyRingError('ERR_DIRTYRING_TOO_LARGE', 'the message is too large')
     }
     const { rates } = this
-    if (this.#hits('lostBefore', rates.lostBefore)) throw away()
+    if (this.#hits('lostBefore', rates.lostBefore)) throw AWAY
     if (this.#hits('late', rates.late)) {
-      this.#held.push({ message, calls: 1 + this.#draw.below(4), isChecked: true })
-      throw away()
+      this.#held.push({ message, calls: 1 + this.#draw.below(4), follows })
+      throw AWAY
     }
-    if (this.isFenced && this.#lastN(message.instance) !== message.n - 1) return 'refused'
+    if (this.isFenced && !follows(this.lastOf(message.instance))) return 'refused'
     if (this.#hits('dropped', rates.dropped)) return 'appended'
     if (this.#hits('reordered', rates.reordered)) {
-      this.#held.push({ message, calls: 1, isChecked: false })
+      this.#held.push({ message, calls: 1, follows: () => true })
       return 'appended'
     }
     this.#store(message)
     if (this.#hits('repeated', rates.repeated)) {
       const calls = this.#draw.below(4)
       if (calls === 0) this.#store(message)
-      else this.#held.push({ message, calls, isChecked: false })
+      else this.#held.push({ message, calls, follows: () => true })
     }
-    if (this.#hits('lostAfter', rates.lostAfter)) throw away()
+    if (this.#hits('lostAfter', rates.lostAfter)) throw AWAY
     return 'appended'
   }
 
   /** The last message of an instance. */
-  last(instance: string): LogMessage | undefined {
+  last(instance: string): Entry | undefined {
     this.#checkHere()
-    return this.#lastOf(instance)
+    return this.lastOf(instance)
   }
 
   read(after: string | undefined): LogRead {
@@ -258,7 +267,7 @@ export class FaultLog {
       if (!lost) from = seq + 1
     }
     const rest = this.#entries.filter(({ seq }) => seq >= from)
-    const messages = rest.slice(0, this.#readMax)
+    const messages = rest.slice(0, this.readMax)
     const last = messages.at(-1)?.seq ?? from - 1
     const isAtEnd = messages.length === rest.length
     const position = isAtEnd ? this.#nextSeq - 1 : last
@@ -290,15 +299,16 @@ export class FaultLog {
 
   /** One publisher's end. Each call settles in a later microtask. */
   sink(): EpochSink {
+    const end = new SinkEnd(this)
     return {
       maxMessageBytes: this.#maxMessageBytes,
       append: async (message) => {
         await Promise.resolve()
-        return this.append(message)
+        return end.append(message)
       },
       last: async (instance) => {
         await Promise.resolve()
-        return this.last(instance)
+        return end.last(instance)
       },
       onCut: (cut) => this.onCut(cut),
       close: async () => undefined,
@@ -433,7 +443,7 @@ export class FaultLog {
   quiet(): void {
     this.rates = { ...NO_FAULTS }
     this.#isAway = false
-    for (const { message, isChecked } of this.#held.splice(0)) this.#storeLate(message, isChecked)
+    for (const held of this.#held.splice(0)) this.#storeLate(held)
     this.#tell()
   }
 
@@ -450,17 +460,14 @@ export class FaultLog {
   }
 
   #checkHere(): void {
-    if (this.#isAway || this.#hits('away', this.rates.away)) throw away()
+    if (this.#isAway || this.#hits('away', this.rates.away)) throw AWAY
   }
 
-  #lastOf(instance: string): Entry | undefined {
+  /** The last message of an instance; nothing goes wrong here. */
+  lastOf(instance: string): Entry | undefined {
     for (let i = this.#entries.length - 1; i >= 0; i--)
       if (this.#entries[i].instance === instance) return this.#entries[i]
     return undefined
-  }
-
-  #lastN(instance: string): number {
-    return this.#lastOf(instance)?.n ?? -1
   }
 
   #store(message: LogMessage): void {
@@ -469,16 +476,15 @@ export class FaultLog {
     this.#tell()
   }
 
-  #storeLate(message: LogMessage, isChecked: boolean): void {
-    if (isChecked && this.isFenced && this.#lastN(message.instance) !== message.n - 1) return
-    this.#store(message)
+  #storeLate({ message, follows }: Held): void {
+    if (!this.isFenced || follows(this.lastOf(message.instance))) this.#store(message)
   }
 
   #storeHeld(): void {
     if (this.#held.length === 0) return
     const due = this.#held.filter((held) => held.calls-- <= 0)
     this.#held = this.#held.filter((held) => !due.includes(held))
-    for (const { message, isChecked } of due) this.#storeLate(message, isChecked)
+    for (const held of due) this.#storeLate(held)
   }
 
   #tell(): void {
@@ -488,6 +494,40 @@ export class FaultLog {
   }
 }
 
-function away(): DirtyRingError {
-  return new DirtyRingError('ERR_DIRTYRING_AWAY', 'the engine does not answer')
+/**
+ * A sink as a client of an engine has it: it knows the place of its instance's last message, and has
+ * the engine refuse a message if that is another one. last() brings it up to date.
+ */
+export class SinkEnd {
+  readonly #log: FaultLog
+  /** 0: the log has none. */
+  #known: { readonly instance: string; readonly seq: number } | undefined
+
+  constructor(log: FaultLog) {
+    this.#log = log
+  }
+
+  append(message: LogMessage): 'appended' | 'refused' {
+    const { instance, n } = message
+    if (this.#known?.instance !== instance) {
+      const last = this.#log.last(instance)
+      if (this.#log.isFenced && (last?.n ?? -1) !== n - 1) return 'refused'
+      this.#known = { instance, seq: last?.seq ?? 0 }
+    }
+    const { seq } = this.#known
+    const answer = this.#log.append(message, (last) => (last?.seq ?? 0) === seq)
+    const last = this.#log.lastOf(instance)
+    // A message that was acknowledged and dropped had a place too, where nothing is now.
+    if (answer === 'appended') this.#known = { instance, seq: last?.n === n ? last.seq : -1 }
+    return answer
+  }
+
+  last(instance: string): LogMessage | undefined {
+    const last = this.#log.last(instance)
+    this.#known = { instance, seq: last?.seq ?? 0 }
+    return last
+  }
 }
+
+/** One for all: a stack for each would take most of a history's time. */
+const AWAY = new DirtyRingError('ERR_DIRTYRING_AWAY', 'the engine does not answer')
