@@ -37,7 +37,8 @@ export interface ClusterInstance {
    * In ms since 1970, by the clock of the node: whatever it published up to here was in an earlier
    * epoch. 0: nothing is known of the instance's past. Where each row has the time of its last
    * change, a reader that has missed something needs only the rows since then, less the longest
-   * transaction and the difference of the clocks.
+   * transaction, the time that a publisher takes to encode an epoch, and the difference of the
+   * clocks.
    */
   readonly from: number
   /**

@@ -551,8 +551,7 @@ export class ClusterReader<K extends Key = Key>
     }
     if (lost || (this.#ledger.log !== undefined && this.#ledger.log !== log)) this.#losePlace()
     this.#ledger.enter(log)
-    for (const each of this.#options.except)
-      this.#excepted.add(typeof each === 'string' ? each : each.instance)
+    this.#leaveOut()
     if (this.#listensFrom !== undefined) {
       // If this thread stood still for longer, the others were not silent for so long.
       this.#ledger.listen(Math.min(now - this.#listensFrom, 2 * this.#readMs))
@@ -633,6 +632,16 @@ export class ClusterReader<K extends Key = Key>
         resolve()
       }
     })
+  }
+
+  /** A publisher may go on as another instance: those that it was stay left out. */
+  #leaveOut(): void {
+    for (const each of this.#options.except) {
+      const instance = typeof each === 'string' ? each : each.instance
+      if (this.#excepted.has(instance)) continue
+      this.#excepted.add(instance)
+      this.#ledger.leaveOut(instance) // an earlier reader may not have left it out
+    }
   }
 
   #isExcepted(instance: string): boolean {

@@ -228,6 +228,15 @@ describe('the epochs of a cluster reader', () => {
     expect([...reader.nodes.keys()]).toEqual(['c'])
   })
 
+  it('leave a publisher out that an earlier reader did not leave out', async () => {
+    const { log, node, reader } = await openWithNode()
+    await reader.consume(() => undefined)
+    node.answers = false
+    const other = openReader(log, { since: reader.clock, except: node.instance })
+    const epoch = await other.advanceEpoch()
+    expect([epoch.exact, epoch.nodes.size]).toEqual([true, 0])
+  })
+
   it('come one at a time: a call waits for the one before to be settled', async () => {
     const { node, reader } = await openWithNode()
     node.pending = [1]
