@@ -12,7 +12,10 @@ import { type KeyUnion, UnionKeys } from './union.js'
  *
  * @example
  * ```js
- * for (const [node, { reason, tag }] of epoch.nodes) console.log(node, reason ?? 'exact', tag)
+ * function whoLostSomething(epoch) {
+ *   return [...epoch.nodes].filter(([, { reason }]) => reason !== undefined).map(([node]) => node)
+ * }
+ * console.log(whoLostSomething({ nodes: new Map() }).length) // 0
  * ```
  */
 export interface ClusterNode {
@@ -34,7 +37,8 @@ export interface ClusterInstance {
    * In ms since 1970, by the clock of the node: whatever it published up to here was in an earlier
    * epoch. 0: nothing is known of the instance's past. Where each row has the time of its last
    * change, a reader that has missed something needs only the rows since then, less the longest
-   * transaction and the difference of the clocks.
+   * transaction, the time that a publisher takes to encode an epoch, and the difference of the
+   * clocks.
    */
   readonly from: number
   /**
@@ -90,13 +94,17 @@ export let partsOf: (epoch: ClusterEpoch) => ClusterEpochParts
  * @example
  * ```js
  * import { openCluster } from 'dirtyring/cluster'
- * import { emptyLog } from './log.js' // any EpochSource
  *
- * const cluster = openCluster({ source: emptyLog(), from: 'now' })
- * await cluster.consume((epoch) => {
- *   console.log(epoch.exact, epoch.size, epoch.nodes.size) // true 0 0
- * })
- * await cluster.close()
+ * // Saves what any node has changed, and stores the position with the data.
+ * async function checkpoint(source, db) {
+ *   const cluster = openCluster({ source, since: db.get('clock') })
+ *   await cluster.consume((epoch) => {
+ *     if (epoch.exact) db.saveRows([...epoch.ids()])
+ *     else db.saveAll() // epoch.nodes says which node has lost something
+ *     db.set('clock', epoch.clock)
+ *   })
+ *   await cluster.close()
+ * }
  * ```
  */
 export class ClusterEpoch<K extends Key = Key> extends UnionKeys<K> implements Epoch<K> {

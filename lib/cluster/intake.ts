@@ -143,7 +143,8 @@ export class Intake {
     if (isLast || kind === KIND.CLOSE) this.release(envelope.instance)
   }
 
-  #read({ kind, format, flags, instance, body }: Envelope): void {
+  #read(envelope: Envelope): void {
+    const { kind, format, flags, instance, body } = envelope
     if (format !== BODY_FORMAT)
       throw badMessage(`their format is ${format}, and this version reads ${BODY_FORMAT}`)
     switch (kind) {
@@ -154,9 +155,12 @@ export class Intake {
       case KIND.EPOCH:
         this.#readEpoch(instance, body, (flags & ENVELOPE_LAST_PART) !== 0)
         return
-      case KIND.BEAT:
-        for (const request of decodeBeatBody(body)) this.#options.onAnswer(request, instance)
+      case KIND.BEAT: {
+        const requests = decodeBeatBody(body)
+        if (requests.length > 0) this.#ledger.hasNoKeys(envelope)
+        for (const request of requests) this.#options.onAnswer(request, instance)
         return
+      }
       case KIND.CLOSE:
         return
       default:

@@ -101,7 +101,8 @@ interface Known {
 interface Parts {
   /** The last message before. */
   readonly before: Known
-  readonly beforeMs: number
+  /** When the first part was made, by the instance's clock: the epoch goes up to there. */
+  readonly firstMs: number
   /** How many NAMESPACES the instance had sent. */
   readonly declared: number | undefined
   /** What the source called the place before the read that had the first part. */
@@ -130,7 +131,10 @@ interface Entry {
   namespaces: readonly number[] | undefined
   /** How many NAMESPACES it has sent; undefined: not known. */
   declared: number | undefined
-  /** When its last message was made, by its own clock. */
+  /**
+   * What it has published in whole epochs goes up to here, by its own clock. A beat says nothing of
+   * that: keys may wait for the next cut meanwhile.
+   */
   atMs: number
   /** What was handed out goes up to here, by its own clock. */
   sinceMs: number
@@ -236,7 +240,7 @@ export class Ledger {
     const entry = this.#entries.get(instance) ?? this.#meet(instance, node)
     const verdict = this.#judge(entry, message)
     if (verdict === 'seen') return verdict
-    entry.baseMs = baseOf(entry)
+    entry.baseMs = entry.atMs
     entry.node = node
     entry.isTouched = true
     if (kind === KIND.OPEN) {
@@ -252,16 +256,16 @@ export class Ledger {
     }
     const isNext = n > entry.n
     if (kind === KIND.NAMESPACES && entry.declared !== undefined) entry.declared++
-    if (kind === KIND.EPOCH && (flags & ENVELOPE_LAST_PART) === 0) {
-      if (isNext) this.#beginParts(entry, n)
+    if (isNext && kind === KIND.EPOCH && (flags & ENVELOPE_LAST_PART) === 0) {
+      this.#beginParts(entry, n, message.atMs)
     } else if (isNext && kind !== KIND.BEAT && kind !== KIND.NAMESPACES) {
+      entry.atMs = entry.parts?.firstMs ?? message.atMs
       endParts(entry)
     }
     entry.recent = entry.recent.filter((each) => each.n !== n)
     entry.recent.push({ n, crc })
     if (entry.recent.length > RECENT) entry.recent.shift()
     if (isNext) entry.n = n
-    entry.atMs = message.atMs
     entry.heardMs = this.#listenedMs
     entry.index = this.#index
     entry.state = kind === KIND.CLOSE && isNext ? CLOSED : LIVE
@@ -273,6 +277,17 @@ export class Ledger {
     const entry = this.#entries.get(instance)!
     if (entry.namespaces === undefined && entry.n > 0) return
     entry.namespaces = namespaces === undefined ? undefined : unite(entry.namespaces, namespaces)
+  }
+
+  /** A message without keys answers a cut: up to it, by the instance's clock, it has no others. */
+  hasNoKeys({ instance, atMs }: Envelope): void {
+    const entry = this.#entries.get(instance)!
+    if (entry.parts === undefined) entry.atMs = Math.max(entry.atMs, atMs)
+  }
+
+  /** Forgets an instance whose messages are left out. */
+  leaveOut(instance: string): void {
+    this.#entries.delete(instance)
   }
 
   /** Notes what an epoch of an instance says of itself. */
@@ -328,7 +343,7 @@ export class Ledger {
       const silentMs = this.#listenedMs - entry.heardMs
       if (says === 'gone' || (says !== 'live' && silentMs >= this.#options.goneMs)) {
         gone.push(this.#living(entry))
-        entry.baseMs = baseOf(entry)
+        entry.baseMs = entry.atMs
         this.#lose(entry, 'gone', Math.max(wallMs, entry.atMs), nowMs)
         endParts(entry)
         entry.state = BURIED
@@ -364,7 +379,7 @@ export class Ledger {
     for (const entry of this.#entries.values()) {
       entry.loss = undefined
       entry.reason = undefined
-      entry.sinceMs = baseOf(entry)
+      entry.sinceMs = entry.atMs
     }
   }
 
@@ -387,7 +402,7 @@ export class Ledger {
       const { instance, node, namespaces, state } = entry
       const loss = isDue(entry.loss, nowMs, isCut) ? entry.loss : undefined
       const isMissing = missing.has(instance)
-      const to = baseOf(entry)
+      const to = entry.atMs
       if (state !== LIVE && !entry.isTouched && loss === undefined) continue
       let each: News = {
         node,
@@ -471,7 +486,7 @@ export class Ledger {
       if (crc !== undefined) to.word(crc)
       to.list(entry.namespaces)
       to.varint(declared === undefined ? 0 : declared + 1)
-      to.float(baseOf(entry))
+      to.float(entry.atMs)
       writeLoss(to, entry.loss)
     }
   }
@@ -542,11 +557,11 @@ export class Ledger {
     return entry
   }
 
-  #beginParts(entry: Entry, n: number): void {
+  #beginParts(entry: Entry, n: number, atMs: number): void {
     const before = lastOf(entry)
     entry.parts ??= {
       before: before.n === n - 1 ? before : { n: n - 1, crc: undefined },
-      beforeMs: entry.atMs,
+      firstMs: atMs,
       declared: entry.declared,
       position: this.#position,
       index: this.#start,
@@ -593,11 +608,6 @@ export class Ledger {
         this.#entries.delete(instance)
     }
   }
-}
-
-/** Up to here, by its own clock, what an instance has published is in whole epochs. */
-function baseOf({ parts, atMs }: Entry): number {
-  return parts?.beforeMs ?? atMs
 }
 
 function lastOf({ n, recent }: Entry): Known {

@@ -48,7 +48,13 @@ import {
  *
  * @example
  * ```js
- * cluster.on('gone', ({ node }) => console.warn(`${node} has died`))
+ * import { openCluster } from 'dirtyring/cluster'
+ *
+ * function watchNodes(source) {
+ *   const cluster = openCluster({ source })
+ *   cluster.on('gone', ({ node }) => console.warn(`${node} has died`))
+ *   return cluster
+ * }
  * ```
  */
 export interface ClusterReaderEvents {
@@ -143,20 +149,17 @@ let makeReader: <K extends Key>(options: ResolvedClusterOptions) => ClusterReade
  * @throws TypeError `ERR_DIRTYRING_INVALID_ARG` and RangeError `ERR_DIRTYRING_OUT_OF_RANGE`
  *
  * @example
- * ```js no-run
+ * ```js
  * import { openCluster } from 'dirtyring/cluster'
- * import { natsSource } from 'dirtyring/nats'
  *
- * // A cache: what the others have changed.
- * const cluster = openCluster({
- *   source: natsSource(nats, { stream: 'dirty' }),
- *   from: 'now',
- *   except: publisher,
- * })
- * await cluster.ready()
- * for await (const epoch of cluster.epochs({ everyMs: 100 })) {
- *   for (const key of cache.keys()) if (epoch.has(key)) cache.delete(key)
- *   epoch.commit()
+ * // Drops from a cache what other processes have changed. `source`: of natsSource(), say.
+ * async function keepFresh(cache, source, publisher) {
+ *   const cluster = openCluster({ source, from: 'now', except: publisher })
+ *   await cluster.ready() // put nothing into the cache before
+ *   for await (const epoch of cluster.epochs({ everyMs: 100 })) {
+ *     for (const key of cache.keys()) if (epoch.has(key)) cache.delete(key)
+ *     epoch.commit()
+ *   }
  * }
  * ```
  */
@@ -180,9 +183,18 @@ export function openCluster<Kind extends KeyKind = 'any'>(
  * @example
  * ```js
  * import { openCluster } from 'dirtyring/cluster'
- * import { emptyLog } from './log.js' // any EpochSource
  *
- * const cluster = openCluster({ source: emptyLog() }) // no clock is stored yet
+ * // The smallest source: a log in which nothing is. Those of engines have the same members.
+ * const source = {
+ *   async read(after, { waitMs }) {
+ *     await new Promise((resolve) => setTimeout(resolve, waitMs))
+ *     return { messages: [], position: '0', atEnd: true, log: 'empty', lost: false }
+ *   },
+ *   nodes: () => undefined,
+ *   requestCut: async () => {},
+ *   close: async () => {},
+ * }
+ * const cluster = openCluster({ source }) // no clock is stored yet
  * await cluster.consume(({ exact, reason }) => console.log(exact, reason)) // false fresh
  * await cluster.consume(({ exact, reason }) => console.log(exact, reason)) // true undefined
  * await cluster.close()
@@ -409,9 +421,17 @@ export class ClusterReader<K extends Key = Key>
    * @example
    * ```js
    * import { openCluster } from 'dirtyring/cluster'
-   * import { emptyLog } from './log.js' // any EpochSource
    *
-   * const cluster = openCluster({ source: emptyLog(), from: 'now' })
+   * const source = {
+   *   async read(after, { waitMs }) {
+   *     await new Promise((resolve) => setTimeout(resolve, waitMs))
+   *     return { messages: [], position: '0', atEnd: true, log: 'empty', lost: false }
+   *   },
+   *   nodes: () => undefined,
+   *   requestCut: async () => {},
+   *   close: async () => {},
+   * }
+   * const cluster = openCluster({ source, from: 'now' })
    * setTimeout(() => cluster.close(), 50)
    * for await (const epoch of cluster.epochs({ everyMs: 10, skipEmpty: false })) {
    *   console.log(epoch.id, epoch.exact) // 0 true | …
@@ -531,8 +551,7 @@ export class ClusterReader<K extends Key = Key>
     }
     if (lost || (this.#ledger.log !== undefined && this.#ledger.log !== log)) this.#losePlace()
     this.#ledger.enter(log)
-    for (const each of this.#options.except)
-      this.#excepted.add(typeof each === 'string' ? each : each.instance)
+    this.#leaveOut()
     if (this.#listensFrom !== undefined) {
       // If this thread stood still for longer, the others were not silent for so long.
       this.#ledger.listen(Math.min(now - this.#listensFrom, 2 * this.#readMs))
@@ -613,6 +632,16 @@ export class ClusterReader<K extends Key = Key>
         resolve()
       }
     })
+  }
+
+  /** A publisher may go on as another instance: those that it was stay left out. */
+  #leaveOut(): void {
+    for (const each of this.#options.except) {
+      const instance = typeof each === 'string' ? each : each.instance
+      if (this.#excepted.has(instance)) continue
+      this.#excepted.add(instance)
+      this.#ledger.leaveOut(instance) // an earlier reader may not have left it out
+    }
   }
 
   #isExcepted(instance: string): boolean {

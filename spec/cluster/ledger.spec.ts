@@ -245,6 +245,24 @@ describe('the ledger of a cluster reader', () => {
     expect(ledger.handOut(0, true)).toMatchObject([{ from: 2000, to: 9000, reason: 'gap' }])
   })
 
+  it('takes no beat for a sign that no key waits, unless it answers a cut', () => {
+    const ledger = newLedger()
+    const beat = message(1, 2, { kind: KIND.BEAT })
+    pass(ledger, [message(1, 0), message(1, 1), beat])
+    expect(ledger.handOut(0, true)).toMatchObject([{ to: 2000 }])
+    ledger.hasNoKeys(beat)
+    expect(ledger.handOut(0, true)).toMatchObject([{ from: 2000, to: 3000 }])
+  })
+
+  it('dates an epoch of several parts by its first one, because they were cut then', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0), message(1, 1, { flags: 0, atMs: 2000 })])
+    pass(ledger, [message(1, 2, { flags: 0, atMs: 50_000 }), message(1, 3, { atMs: 90_000 })])
+    expect(ledger.handOut(0, true)).toMatchObject([{ from: 1000, to: 2000 }])
+    pass(ledger, [message(1, 5, { atMs: 99_000 })])
+    expect(ledger.handOut(0, true)).toMatchObject([{ from: 2000, to: 99_000, reason: 'gap' }])
+  })
+
   it('names an instance missing in one epoch only, and takes its next message as the next', () => {
     const ledger = newLedger()
     pass(ledger, [message(1, 0)])

@@ -15,7 +15,7 @@ const newLog = (): FaultLog => new FaultLog({ seed: 1 })
 const keysOf = (epoch: ClusterEpoch<any>): unknown[] => [...epoch.listed()].sort()
 
 /** A reader of a log with one node, at the log's end. */
-async function openWithNode(options: Partial<ClusterOptions<'any'>> = {}): Promise<{
+async function openWithNode(options: Partial<ClusterOptions> = {}): Promise<{
   log: FaultLog
   node: ScriptedNode
   reader: ClusterReader
@@ -165,7 +165,7 @@ describe('the position of a cluster reader', () => {
 
   it.each([
     ['of a tracker', '0123456789abcdef.5', /not a cluster's clock/],
-    ['that is damaged', `${clockText(new Uint8Array(40))}`, /damaged/],
+    ['that is damaged', clockText(new Uint8Array(40)), /damaged/],
     ['that is cut off', 'c1.AA', /damaged/],
     ['of too many instances', clockText(undefined), /more instances than/],
     ['that is too long', `c1.${'A'.repeat(65_536)}`, /65539 characters/],
@@ -226,6 +226,15 @@ describe('the epochs of a cluster reader', () => {
     const epoch = await reader.advanceEpoch()
     expect([keysOf(epoch), [...epoch.nodes.keys()]]).toEqual([[2, 7], ['c']])
     expect([...reader.nodes.keys()]).toEqual(['c'])
+  })
+
+  it('leave a publisher out that an earlier reader did not leave out', async () => {
+    const { log, node, reader } = await openWithNode()
+    await reader.consume(() => undefined)
+    node.answers = false
+    const other = openReader(log, { since: reader.clock, except: node.instance })
+    const epoch = await other.advanceEpoch()
+    expect([epoch.exact, epoch.nodes.size]).toEqual([true, 0])
   })
 
   it('come one at a time: a call waits for the one before to be settled', async () => {
