@@ -35,12 +35,6 @@ export const mutants = [
     to: 'last?.n === n',
   },
   {
-    name: 'two processes go on as one instance',
-    file: 'publication.ts',
-    from: "    this.#options.onTrouble?.('taken')\n    this.#takeAnotherInstance()\n",
-    to: '',
-  },
-  {
     name: 'an epoch is committed before its last part is in the log',
     file: 'publication.ts',
     from: '    if (++unit.done < unit.drafts.length) return\n    this.#unit = undefined\n',

@@ -8,7 +8,7 @@ import {
   Publisher,
   type PublishOptions,
 } from '../../lib/cluster/index.js'
-import { type Consumer, DirtyRingError, type DirtyTracker } from '../../lib/index.js'
+import type { Consumer, DirtyTracker } from '../../lib/index.js'
 import { watching } from '../../lib/platform/watching.js'
 import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
 import { FaultLog } from '../support/fault-log.js'

@@ -15,7 +15,7 @@ const newLog = (): FaultLog => new FaultLog({ seed: 1 })
 const keysOf = (epoch: ClusterEpoch<any>): unknown[] => [...epoch.listed()].sort()
 
 /** A reader of a log with one node, at the log's end. */
-async function openWithNode(options: Partial<ClusterOptions<'any'>> = {}): Promise<{
+async function openWithNode(options: Partial<ClusterOptions> = {}): Promise<{
   log: FaultLog
   node: ScriptedNode
   reader: ClusterReader
@@ -165,7 +165,7 @@ describe('the position of a cluster reader', () => {
 
   it.each([
     ['of a tracker', '0123456789abcdef.5', /not a cluster's clock/],
-    ['that is damaged', `${clockText(new Uint8Array(40))}`, /damaged/],
+    ['that is damaged', clockText(new Uint8Array(40)), /damaged/],
     ['that is cut off', 'c1.AA', /damaged/],
     ['of too many instances', clockText(undefined), /more instances than/],
     ['that is too long', `c1.${'A'.repeat(65_536)}`, /65539 characters/],
