@@ -35,12 +35,6 @@ export const mutants = [
     to: 'last?.n === n',
   },
   {
-    name: 'two processes go on as one instance',
-    file: 'publication.ts',
-    from: "    this.#options.onTrouble?.('taken')\n    this.#takeAnotherInstance()\n",
-    to: '',
-  },
-  {
     name: 'an epoch is committed before its last part is in the log',
     file: 'publication.ts',
     from: '    if (++unit.done < unit.drafts.length) return\n    this.#unit = undefined\n',
@@ -108,22 +102,10 @@ export const mutants = [
     to: 'const isNext = (n === entry.n + 1 || entry.n < 0) && entry.state !== BURIED',
   },
   {
-    name: 'a message of a buried instance is believed',
-    file: 'ledger.ts',
-    from: 'const isNext = n === entry.n + 1 && entry.state !== BURIED',
-    to: 'const isNext = n === entry.n + 1',
-  },
-  {
     name: 'CLOSE is believed whatever its number',
     file: 'ledger.ts',
     from: "    if (verdict === 'gap') {\n      const declared",
     to: "    if (verdict === 'gap' && kind !== KIND.CLOSE) {\n      const declared",
-  },
-  {
-    name: 'an old CLOSE ends an instance',
-    file: 'ledger.ts',
-    from: 'entry.state = kind === KIND.CLOSE && isNext ? CLOSED : LIVE',
-    to: 'entry.state = kind === KIND.CLOSE || entry.state === CLOSED ? CLOSED : LIVE',
   },
   {
     name: 'nobody is gone',

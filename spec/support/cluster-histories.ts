@@ -268,11 +268,12 @@ class SimNode {
     if (this.declared?.length !== 1 || !this.mayWrite) return
     const added = 1 - this.declared[0]
     const ticket = this.publication.addNamespaces([added])
-    this.#declaring = () => {
+    const isDone = (): boolean => {
       if (this.publication.isDeclared(ticket)) this.declared!.push(added)
       else return false
       return true
     }
+    if (!isDone()) this.#declaring = isDone
   }
 
   #declaring: (() => boolean) | undefined
@@ -503,7 +504,7 @@ class SimReader {
   }
 
   #options(): ledger.LedgerOptions {
-    return { goneMs: GONE_MS, jitterMs: () => this.#world.draw.below(200) }
+    return { goneMs: GONE_MS, jitterMs: () => this.#world.draw.below(3000) }
   }
 
   get isAwake(): boolean {
@@ -746,12 +747,13 @@ function live(world: World): void {
   for (let i = 0; i < start; i++) new SimNode(world, { label: `node-${draw.below(3)}` })
   for (let i = 1 + draw.below(2); i > 0; i--) new SimReader(world)
   const length = 30 + draw.below(120)
-  const deaths = draw.happens(world.isMild ? 0.2 : 0.5)
+  const deaths = draw.happens(world.isMild ? 0.1 : 0.5)
+  const resumes = deaths || draw.happens(0.5)
   const disasters = !world.isMild && draw.happens(0.5)
   for (let i = 0; i < length; i++) {
     world.nowMs += draw.happens(0.02) ? draw.below(world.isMild ? 4000 : 40_000) : draw.below(60)
     const awake = world.nodes.filter(({ isAwake }) => isAwake)
-    if (awake.length > 0) nodeActs(world, draw.pick(awake), deaths)
+    if (awake.length > 0) nodeActs(world, draw.pick(awake), deaths, resumes)
     const reader = draw.pick(world.readers)
     if (reader.isAwake) readerActs(world, reader, i)
     if (awake.length < 4 && world.nodes.length < 7 && draw.happens(0.02)) {
@@ -772,32 +774,32 @@ function live(world: World): void {
   }
 }
 
-function nodeActs(world: World, node: SimNode, deaths: boolean): void {
+function nodeActs(world: World, node: SimNode, deaths: boolean, resumes: boolean): void {
   const { draw, nowMs } = world
   const what = draw.below(100)
   if (what < 25) {
     if (node.mayWrite) node.write()
   } else if (what < 26) {
     if (node.mayWrite) node.writeMany()
-  } else if (what < 27) node.declare()
-  else if (what < 28) {
+  } else if (what < 28) node.declare()
+  else if (what < 29) {
     if (node.state === 'live' && node.publication.isOpen) node.close()
-  } else if (what < 30 && deaths) {
+  } else if (what < 31 && deaths) {
     if (!node.mustBeHeard && !node.mustCommit) {
       world.count('death')
       node.die()
     }
-  } else if (what < 31 && deaths) {
+  } else if (what < 32 && deaths) {
     // A zombie: silent for so long that readers bury it, and then it goes on.
     world.count('pause')
     node.pausedUntilMs = nowMs + draw.pick([500, 12_000, GONE_MS + 30_000])
     node.mustBeHeard = true
-  } else if (what < 32 && deaths) {
+  } else if (what < 33 && resumes) {
     const { resumable } = node.publication
     if (resumable === undefined || node.isBetween || node.state !== 'live') return
     if (!node.publication.isOpen) return
     // A restart in an outage, or a copy of a running machine.
-    const isClone = draw.happens(0.5)
+    const isClone = deaths && draw.happens(0.5)
     world.count(isClone ? 'clone' : 'resume')
     const kept = node.kept
     if (!isClone) node.die()
@@ -899,8 +901,7 @@ function run(node: SimNode): void {
 
 /** Births, clean stops, outages and missing answers cost no reader anything. */
 function checkExact({ acts, needless, log }: World): void {
-  if (['death', 'pause', 'clone', 'resume', 'too large'].some((act) => acts[act] !== undefined))
-    return
+  if (['death', 'pause', 'clone', 'too large'].some((act) => acts[act] !== undefined)) return
   // A reader that starts again knows the last message of each instance, and no repeated older one.
   const isRepeated = (log.counts.repeated ?? log.counts.late ?? 0) > 0
   if (acts.restart !== undefined && isRepeated) return

@@ -1,0 +1,609 @@
+import { afterEach, describe, expect, it, jest } from '@jest/globals'
+import { decodeEpochBody } from '../../lib/cluster/body.js'
+import { ENVELOPE_LAST_PART, KIND, openEnvelope } from '../../lib/cluster/envelope.js'
+import {
+  decodeEpoch,
+  type EpochSink,
+  publishEpochs,
+  Publisher,
+  type PublishOptions,
+} from '../../lib/cluster/index.js'
+import type { Consumer, DirtyTracker } from '../../lib/index.js'
+import { watching } from '../../lib/platform/watching.js'
+import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
+import { FaultLog } from '../support/fault-log.js'
+import { isPending, openInline, range, rejected, until } from '../support/in-process.js'
+
+const publishers: Publisher[] = []
+
+afterEach(async () => {
+  for (const each of publishers.splice(0)) await each.close({ timeoutMs: 0 }).catch(() => undefined)
+  jest.restoreAllMocks()
+})
+
+interface Scene {
+  readonly tracker: DirtyTracker
+  readonly consumer: Consumer
+  readonly log: FaultLog
+  readonly publisher: Publisher
+  readonly mark: (...keys: (number | string)[]) => void
+}
+
+async function publish(
+  consumer: Consumer,
+  log: FaultLog,
+  options: Partial<PublishOptions> = {},
+): Promise<Publisher> {
+  const publisher = await publishEpochs(consumer, { sink: log.sink(), everyMs: 5, ...options })
+  publishers.push(publisher)
+  return publisher
+}
+
+async function open(options: Partial<PublishOptions> = {}): Promise<Scene> {
+  const tracker = await openInline({ maxConsumers: 2 })
+  const consumer = tracker.consumer('cluster')
+  const log = new FaultLog({ seed: 1 })
+  const publisher = await publish(consumer, log, options)
+  const writer = tracker.openWriter()
+  const mark = (...keys: (number | string)[]): void => {
+    writer.markMany(keys)
+    writer.flush()
+  }
+  return { tracker, consumer, log, publisher, mark }
+}
+
+const NAMES = ['', 'open', 'epoch', 'beat', 'close', 'namespaces']
+
+/** What the log has of an instance, one word a message: its number, its kind, its keys. */
+function told(log: FaultLog, instance?: string): string[] {
+  const own = log.entries.filter((each) => instance === undefined || each.instance === instance)
+  return own.map(({ bytes }) => {
+    const { n, kind, body } = openEnvelope(bytes)!
+    const name = `${n} ${NAMES[kind]}`
+    if (kind !== KIND.EPOCH) return name
+    const epoch = decodeEpoch(decodeEpochBody(body).keys)
+    return [name, epoch.exact ? [...epoch].sort().join(' ') : epoch.reason].join(' ')
+  })
+}
+
+const silent = (): { events: string[]; listen: (publisher: Publisher) => void } => {
+  const events: string[] = []
+  const listen = (publisher: Publisher): void => {
+    publisher.on('away', ({ error }) => events.push(`away ${(error as { code?: string }).code}`))
+    publisher.on('back', ({ awayMs }) => events.push(awayMs > 0 ? 'back' : 'never away'))
+    publisher.on('warning', ({ message }) => events.push(message))
+    publisher.on('error', ({ error }) => events.push(`error ${(error as Error).message}`))
+  }
+  return { events, listen }
+}
+
+describe('publishEpochs()', () => {
+  it('has OPEN in the log when it resolves, then what is marked, then CLOSE', async () => {
+    const { log, publisher, mark, tracker } = await open({ node: 'web-1' })
+    expect(told(log)).toEqual(['0 open'])
+    expect([publisher.node, log.entries[0].node]).toEqual(['web-1', 'web-1'])
+    expect(publisher.instance).toMatch(/^[0-9a-f]{32}$/)
+    mark(1, 2)
+    await publisher.appended()
+    mark('a')
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch 1 2', '2 epoch a', '3 close'])
+    expect(new Set(log.entries.map(({ instance }) => instance))).toEqual(
+      new Set([publisher.instance]),
+    )
+    await tracker.stop()
+  })
+
+  it('appends the last epoch of stop(), and then CLOSE', async () => {
+    const { log, publisher, mark, tracker } = await open({ everyMs: 60_000 })
+    mark(1)
+    const seen: string[] = []
+    await tracker.stop({ consume: (_, consumer) => seen.push(consumer!.name) })
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch 1', '2 close'])
+    expect(seen).toEqual([]) // the publisher has the consumer's last epoch
+  })
+
+  it('labels the node by the host and the process', async () => {
+    const { publisher } = await open()
+    expect(publisher.node).toMatch(new RegExp(`^[A-Za-z0-9_-]{1,58}-${process.pid}$`))
+  })
+
+  it('is everything if keys were marked before the consumer was opened', async () => {
+    const tracker = await openInline({ maxConsumers: 2 })
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    const log = new FaultLog({ seed: 1 })
+    for (const consumer of [tracker.consumer('a'), tracker.consumer('b', { from: 'now' })]) {
+      const publisher = await publish(consumer, log)
+      writer.mark(2)
+      await publisher.appended()
+      writer.mark(3)
+      await publisher.close()
+      expect(told(log, publisher.instance)).toEqual([
+        '0 open',
+        '1 epoch fresh',
+        '2 epoch 3',
+        '3 close',
+      ])
+    }
+  })
+
+  it('is exact from OPEN although another consumer has cut before the first mark', async () => {
+    const tracker = await openInline({ maxConsumers: 2 })
+    const consumer = tracker.consumer('cluster')
+    tracker.consumer('cache', { from: 'now' })
+    const log = new FaultLog({ seed: 1 })
+    const publisher = await publish(consumer, log)
+    tracker.openWriter().mark(7)
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch 7', '2 close'])
+  })
+
+  it('is everything if a cut took keys away before it began', async () => {
+    const tracker = await openInline({ maxConsumers: 2 })
+    const consumer = tracker.consumer('cluster') // fresh: nothing is kept for it
+    const writer = tracker.openWriter()
+    writer.mark(7)
+    tracker.consumer('cache', { from: 'now' })
+    const log = new FaultLog({ seed: 1 })
+    const publisher = await publish(consumer, log)
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch fresh', '2 close'])
+  })
+
+  it('is everything if another reader of the consumer has committed keys before', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const consumer = tracker.consumer('cluster', { from: 'now' })
+    const log = new FaultLog({ seed: 1 })
+    const first = await publish(consumer, log)
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    await first.close()
+    const second = await publish(consumer, log)
+    writer.mark(2)
+    await second.close()
+    expect(told(log, second.instance)).toEqual(['0 open', '1 epoch 2', '2 close'])
+    writer.mark(3)
+    await consumer.consume(() => undefined)
+    const third = await publish(consumer, log)
+    await third.close()
+    expect(told(log, third.instance)).toEqual(['0 open', '1 epoch fresh', '2 close'])
+  })
+
+  it('gives two publishers of one tracker two instances', async () => {
+    const { tracker, log, publisher, mark } = await open({ node: 'a' })
+    const other = await publish(tracker.consumer('slow', { from: 'now' }), log, { node: 'a' })
+    mark(1)
+    await publisher.close()
+    await other.close()
+    expect(other.instance).not.toBe(publisher.instance)
+    for (const { instance } of [publisher, other])
+      expect(told(log, instance)).toEqual(['0 open', '1 epoch 1', '2 close'])
+  })
+
+  it('is the only reader of its consumer, until it is closed', async () => {
+    const { consumer, log, publisher, mark } = await open()
+    const BUSY = { name: 'DirtyRingError', code: 'ERR_DIRTYRING_BUSY' }
+    expectError(await rejected(consumer.advanceEpoch()), BUSY)
+    expectError(await rejected(publish(consumer, log)), BUSY)
+    await publisher.close()
+    mark(3)
+    expect(await consumer.consume((epoch) => [...epoch])).toEqual([3])
+    const loop = consumer.epochs({ everyMs: 1, skipEmpty: false })
+    await loop.next()
+    expectError(await rejected(publish(consumer, log)), BUSY)
+    await loop.return?.()
+  })
+
+  it('refuses a consumer that is closed, and a tracker that has stopped', async () => {
+    const tracker = await openInline({ maxConsumers: 2 })
+    const log = new FaultLog({ seed: 1 })
+    const [closed, open] = [tracker.consumer('a'), tracker.consumer('b')]
+    closed.close()
+    expect(await rejected(publish(closed, log))).toMatchObject({ code: 'ERR_DIRTYRING_CLOSED' })
+    await tracker.stop()
+    expect(await rejected(publish(open, log))).toMatchObject({ code: 'ERR_DIRTYRING_STOPPED' })
+  })
+
+  it('ends with an error, and without CLOSE, when its consumer is closed', async () => {
+    const { consumer, log, publisher } = await open()
+    const failed = new Promise<unknown>((resolve) =>
+      publisher.on('error', ({ error }) => resolve(error)),
+    )
+    consumer.close()
+    expect(await failed).toMatchObject({ code: 'ERR_DIRTYRING_CLOSED' })
+    expect(told(log)).toEqual(['0 open'])
+    expect(await rejected(publisher.appended())).toBe(await failed)
+    expect(await rejected(publisher.close())).toBe(await failed)
+  })
+
+  it('warns the process of its end if there is no listener', async () => {
+    const { consumer, publisher } = await open({ node: 'x' })
+    const warn = jest.spyOn(watching, 'warn').mockImplementation(() => undefined)
+    consumer.close()
+    await publisher.close().catch(() => undefined)
+    expect(warn.mock.calls.flat().join()).toMatch(/publisher x has ended without its last message/)
+  })
+})
+
+describe('a publisher whose engine is away', () => {
+  it('retries OPEN until the engine is there', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const log = new FaultLog({ seed: 1 })
+    log.goAway()
+    const opening = publish(tracker.consumer('cluster'), log)
+    expect(await isPending(opening)).toBe(true)
+    log.comeBack()
+    await opening
+    expect(told(log)).toEqual(['0 open'])
+  })
+
+  it('rejects with the reason of an abort while it opens, and frees the consumer', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const consumer = tracker.consumer('cluster')
+    const log = new FaultLog({ seed: 1 })
+    log.goAway()
+    const controller = new AbortController()
+    const opening = publish(consumer, log, { signal: controller.signal })
+    opening.catch(() => undefined)
+    await isPending(opening)
+    const reason = new Error('no time')
+    controller.abort(reason)
+    expect(await rejected(opening)).toBe(reason)
+    log.comeBack()
+    await publish(consumer, log)
+    expect(await rejected(publish(consumer, log, { signal: AbortSignal.abort(reason) }))).toBe(
+      reason,
+    )
+  })
+
+  it('closes when the signal is aborted later', async () => {
+    const controller = new AbortController()
+    const { log, publisher, mark } = await open({ signal: controller.signal })
+    mark(1)
+    controller.abort()
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch 1', '2 close'])
+  })
+
+  it('keeps the keys in the consumer, blocks no mark, and tells of it once', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 1 })
+    const { events, listen } = silent()
+    listen(publisher)
+    log.goAway()
+    for (const key of range(0, 50)) mark(key)
+    const appended = publisher.appended()
+    await until(() => events.length > 0)
+    mark(99)
+    expect(await isPending(appended)).toBe(true)
+    log.comeBack()
+    await appended
+    await publisher.appended()
+    expect(events).toEqual(['away ERR_DIRTYRING_AWAY', 'back'])
+    await publisher.close()
+    const keys = told(log).flatMap((each) => each.split(' ').slice(2).map(Number))
+    expect([...new Set(keys)].sort((a, b) => a - b)).toEqual([...range(0, 50), 99])
+  })
+
+  it('appends the same bytes again after a missing answer', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 60_000 })
+    log.rates.lostAfter = 1
+    log.isFenced = false
+    mark(1)
+    const appended = publisher.appended()
+    await until(() => log.length >= 3)
+    log.quiet()
+    mark(2)
+    await appended
+    const [, first, ...again] = log.entries.filter(({ n }) => n <= 1)
+    expect(again.length).toBeGreaterThan(0)
+    for (const each of again) expect(each.bytes).toEqual(first.bytes)
+  })
+
+  it('knows its own message when the engine refuses it the second time', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 60_000 })
+    log.rates.lostAfter = 1
+    mark(1)
+    const appended = publisher.appended()
+    await until(() => log.length >= 2)
+    log.quiet()
+    await appended
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch 1', '2 close'])
+  })
+
+  it('goes on behind what is left of a log that lost its tail', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 60_000 })
+    const { events, listen } = silent()
+    listen(publisher)
+    mark(1)
+    await publisher.appended()
+    log.makeAnew()
+    mark(2)
+    await publisher.appended()
+    expect(told(log)).toEqual(['2 epoch 2'])
+    await until(() => events.length > 0)
+    expect(events[0]).toMatch(/the log has lost messages of this publisher/)
+  })
+
+  it('draws another instance when another process has its numbers, and says all again', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 60_000, namespaces: [0] })
+    const { events, listen } = silent()
+    listen(publisher)
+    const { instance } = publisher
+    const node = publisher.node
+    log.inject({ node, instance, n: 1, bytes: Uint8Array.of(1, 2, 3) })
+    mark(5)
+    await publisher.appended()
+    expect(publisher.instance).not.toBe(instance)
+    expect(told(log, publisher.instance)).toEqual(['0 open', '1 epoch 5'])
+    expect(events[0]).toMatch(/goes on as another instance/)
+  })
+
+  it('gives up after timeoutMs, and the next process goes on from save()', async () => {
+    const { tracker, consumer, log, publisher, mark } = await open({ everyMs: 1, node: 'a' })
+    mark(1)
+    await publisher.appended()
+    log.goAway()
+    mark(2)
+    expect(() => publisher.save()).toThrow(/await publisher.close\(\) before/)
+    await tracker.stop()
+    const error = await rejected(publisher.close({ timeoutMs: 30 }))
+    expect(error).toMatchObject({ code: 'ERR_DIRTYRING_AWAY' })
+    const { clock } = consumer
+    const next = await openInline({ maxConsumers: 1, resume: tracker.save() })
+    const resumed = next.consumer('cluster', { since: clock })
+    log.comeBack()
+    const second = await publish(resumed, log, { node: 'a', resume: publisher.save() })
+    expect(second.instance).toBe(publisher.instance)
+    await second.close()
+    const words = told(log, second.instance)
+    expect(words.slice(0, 2)).toEqual(['0 open', '1 epoch 1'])
+    expect(words.at(-1)).toMatch(/close$/)
+    expect(words.join()).toMatch(/epoch 2/)
+    expect(words.join()).not.toMatch(/fresh/)
+    expect(words.map((each) => Number(each.split(' ')[0]))).toEqual(range(0, words.length))
+  })
+
+  it('takes all keys for dirty if the consumer is not the one that was saved', async () => {
+    const { tracker, log, publisher, mark } = await open({ everyMs: 1 })
+    mark(1)
+    log.goAway()
+    await tracker.stop()
+    await rejected(publisher.close({ timeoutMs: 0 }))
+    log.comeBack()
+    const next = await openInline({ maxConsumers: 1 })
+    const second = await publish(next.consumer('cluster'), log, { resume: publisher.save() })
+    await second.close()
+    expect(second.instance).toBe(publisher.instance)
+    expect(told(log).join()).toMatch(/epoch fresh/)
+  })
+
+  it('begins anew from what a clean close has saved', async () => {
+    const { tracker, log, publisher } = await open()
+    await publisher.close()
+    const consumer = tracker.consumer('next', { from: 'now' })
+    const second = await publish(consumer, log, { resume: publisher.save() })
+    expect(second.instance).not.toBe(publisher.instance)
+  })
+})
+
+describe('a publisher', () => {
+  it('says every beatMs that it lives, with a number', async () => {
+    const { log, publisher } = await open({ beatMs: 5 })
+    await until(() => log.length >= 3)
+    await publisher.close()
+    expect(told(log).slice(0, 3)).toEqual(['0 open', '1 beat', '2 beat'])
+  })
+
+  it('answers requests for a cut, each once, with keys or without', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 60_000 })
+    mark(1)
+    for (const id of ['r1', 'r1', 'r2']) log.requestCut(id)
+    await until(() => log.length >= 2)
+    await publisher.appended()
+    log.requestCut('r1')
+    log.requestCut('r3')
+    await until(() => log.length >= 3)
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch 1', '2 beat', '3 close'])
+    const answers = log.entries
+      .map(({ bytes }) => openEnvelope(bytes)!)
+      .filter(({ kind }) => kind === KIND.EPOCH)
+      .map(({ body }) => decodeEpochBody(body).requests)
+    expect(answers).toEqual([['r1', 'r2']])
+  })
+
+  it('appends a large epoch in parts, of which the last one says so', async () => {
+    const tracker = await openInline({ maxConsumers: 1, maxKeysPerEpoch: 1 << 16 })
+    const log = new FaultLog({ seed: 1, maxMessageBytes: 1 << 16 })
+    const publisher = await publish(tracker.consumer('cluster'), log, { everyMs: 60_000 })
+    const writer = tracker.openWriter()
+    const keys = range(0, 12_000).map((i) => (i * 2 ** 38 + 7) % 2 ** 53)
+    for (let i = 0; i < keys.length; i += 500) writer.markMany(keys.slice(i, i + 500))
+    await publisher.close()
+    const parts = log.entries
+      .map(({ bytes }) => openEnvelope(bytes)!)
+      .filter(({ kind }) => kind === KIND.EPOCH)
+    expect(parts.length).toBeGreaterThan(1)
+    expect(parts.map(({ flags }) => flags & ENVELOPE_LAST_PART)).toEqual(
+      parts.map((_, i) => (i === parts.length - 1 ? ENVELOPE_LAST_PART : 0)),
+    )
+    const epoch = decodeEpoch(parts.map(({ body }) => decodeEpochBody(body).keys))
+    expect(epoch.size).toBe(new Set(keys).size)
+  })
+
+  it('cuts again into smaller parts when the engine takes less than it said', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const log = new FaultLog({ seed: 1, maxMessageBytes: 1 << 15 })
+    const sink: EpochSink = { ...log.sink(), maxMessageBytes: 1 << 20 }
+    const publisher = await publish(tracker.consumer('cluster'), log, { sink, everyMs: 60_000 })
+    const writer = tracker.openWriter()
+    const texts = range(0, 900).map((i) =>
+      `${'x'.repeat(i % 7)}${(i * 7919).toString(36)}`.repeat(9),
+    )
+    for (const text of texts) writer.mark(text)
+    await publisher.close()
+    expect(told(log).at(-1)).toMatch(/close$/)
+    const parts = log.entries.map(({ bytes }) => openEnvelope(bytes)!)
+    const bodies = parts.filter(({ kind }) => kind === KIND.EPOCH).map(({ body }) => body)
+    const epoch = decodeEpoch(bodies.map((body) => decodeEpochBody(body).keys))
+    expect(new Set(epoch.listed())).toEqual(new Set(texts))
+  })
+
+  it('puts a tag beside the keys, taken after the cut', async () => {
+    let position = 0
+    const { log, publisher, mark } = await open({ everyMs: 60_000, tag: () => `lsn ${position}` })
+    mark(1)
+    position = 7
+    await publisher.close()
+    const { body } = openEnvelope(log.entries[1].bytes)!
+    expect(Buffer.from(decodeEpochBody(body).tag).toString()).toBe('lsn 7')
+  })
+
+  it.each([
+    ['throws', () => raise(new Error('no connection')), /no connection/],
+    ['returns 65 bytes', () => new Uint8Array(65), /at most 64 bytes, got 65/],
+    ['returns a number', () => 7 as never, /a Uint8Array or a string, got 7/],
+  ])('keeps the keys while the tag function %s', async (_, bad, message) => {
+    let tag: () => Uint8Array | string = bad
+    const { log, publisher, mark } = await open({ everyMs: 1, tag: () => tag() })
+    const { events, listen } = silent()
+    listen(publisher)
+    mark(1)
+    await until(() => events.length > 0)
+    expect(events[0]).toMatch(message)
+    expect(told(log)).toEqual(['0 open'])
+    tag = () => 'ok'
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch 1', '2 close'])
+    expect(events.length).toBe(1)
+  })
+
+  it('rejects close() with the error of the tag function, and is not closed cleanly', async () => {
+    const { log, publisher, mark, consumer } = await open({
+      everyMs: 60_000,
+      tag: () => raise(new Error('no connection')),
+    })
+    publisher.on('error', () => undefined)
+    mark(1)
+    expect((await rejected(publisher.close())).message).toBe('no connection')
+    expect(told(log)).toEqual(['0 open'])
+    expect(await consumer.consume((epoch) => [...epoch])).toEqual([1])
+  })
+
+  it('declares namespaces, and more of them before they are marked', async () => {
+    const { log, publisher } = await open({ namespaces: [1] })
+    await publisher.addNamespaces([2, 3])
+    expect(told(log)).toEqual(['0 open', '1 namespaces'])
+    await publisher.close()
+    expect(await rejected(publisher.addNamespaces([4]))).toMatchObject({
+      code: 'ERR_DIRTYRING_CLOSED',
+    })
+  })
+
+  it('has nothing to declare if it declared nothing', async () => {
+    const { log, publisher } = await open()
+    await publisher.addNamespaces([2])
+    expect(told(log)).toEqual(['0 open'])
+  })
+
+  it('keeps texts at home with text: "fingerprint"', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 60_000, text: 'fingerprint' })
+    mark('secret@example.org')
+    await publisher.close()
+    const { bytes } = log.entries[1]
+    expect(Buffer.from(bytes).toString('latin1')).not.toContain('secret')
+    const epoch = decodeEpoch(decodeEpochBody(openEnvelope(bytes)!.body).keys)
+    expect([epoch.has('secret@example.org'), epoch.has('other')]).toEqual([true, false])
+  })
+
+  it('closes once, and refuses calls afterwards', async () => {
+    const { log, publisher } = await open()
+    const CLOSED = { code: 'ERR_DIRTYRING_CLOSED' }
+    await Promise.all([publisher.close(), publisher[Symbol.asyncDispose]()])
+    expect(told(log)).toEqual(['0 open', '1 close'])
+    expect(await rejected(publisher.appended())).toMatchObject(CLOSED)
+    expect(String((publisher as any)[Symbol.for('nodejs.util.inspect.custom')]())).toMatch(
+      /^Publisher \{ node: '.*', instance: '[0-9a-f]{32}', state: 'closed' \}$/,
+    )
+  })
+
+  it('warns when it is disposed of in an outage', async () => {
+    const { log, publisher } = await open()
+    const warn = jest.spyOn(watching, 'warn').mockImplementation(() => undefined)
+    log.goAway()
+    publisher.close({ timeoutMs: 1 }).catch(() => undefined)
+    await publisher[Symbol.asyncDispose]()
+    expect(warn.mock.calls.flat().join()).toMatch(/did not take the last messages/)
+  })
+
+  it('ends with an error of the sink that is no outage', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 1 })
+    const { events, listen } = silent()
+    listen(publisher)
+    jest.spyOn(log, 'append').mockImplementation(() => raise(new Error('not allowed')))
+    mark(1)
+    expect((await rejected(publisher.appended())).message).toBe('not allowed')
+    await until(() => events.length > 0)
+    expect(events).toEqual(['error not allowed'])
+  })
+})
+
+describe('the arguments of publishEpochs()', () => {
+  const sink = new FaultLog({ seed: 1 }).sink()
+  const good = { sink, everyMs: 5 }
+  it.each([
+    [{ everyMs: 5 }, INVALID_ARG, '"options.sink" must be a sink'],
+    [{ ...good, sink: {} }, INVALID_ARG, '"options.sink.append" must be a function'],
+    [{ ...good, sink: { ...sink, maxMessageBytes: 9 } }, OUT_OF_RANGE, 'maxMessageBytes'],
+    [{ sink }, INVALID_ARG, '"options.everyMs" must be a number'],
+    [{ ...good, everyMs: 0 }, OUT_OF_RANGE, 'from 1 to'],
+    [{ ...good, beatMs: 0.5 }, OUT_OF_RANGE, '"options.beatMs"'],
+    [{ ...good, node: 'a b' }, OUT_OF_RANGE, "name.replace(/[^A-Za-z0-9_-]/g, '-')"],
+    [{ ...good, node: '' }, OUT_OF_RANGE, '"options.node"'],
+    [{ ...good, node: 7 }, INVALID_ARG, '"options.node"'],
+    [{ ...good, namespaces: 7 }, INVALID_ARG, '"options.namespaces"'],
+    [{ ...good, namespaces: [-1] }, OUT_OF_RANGE, '"options.namespaces[0]"'],
+    [{ ...good, namespaces: { length: 1 } }, INVALID_ARG, '"options.namespaces"'],
+    [{ ...good, tag: 'x' }, INVALID_ARG, '"options.tag" must be a function'],
+    [{ ...good, text: 'hash' }, OUT_OF_RANGE, "'exact' or 'fingerprint'"],
+    [{ ...good, resume: 'x' }, INVALID_ARG, 'publisher.save()'],
+    [{ ...good, signal: {} }, INVALID_ARG, '"options.signal"'],
+    [{ ...good, everyMS: 5 }, INVALID_ARG, 'Did you mean "everyMs"'],
+  ])('are checked: %#', async (options, kind, part) => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const consumer = tracker.consumer('cluster')
+    expectError(await rejected(publishEpochs(consumer, options as never)), kind, part)
+  })
+
+  it('include a consumer of this library', async () => {
+    for (const bad of [undefined, null, {}, 'cluster'])
+      expectError(
+        await rejected(publishEpochs(bad as never, good)),
+        INVALID_ARG,
+        'an open Consumer',
+      )
+    expect(() => new (Publisher as any)()).toThrow(/Call await publishEpochs/)
+  })
+
+  it('include what save() returned, undamaged', async () => {
+    const { publisher, tracker } = await open()
+    await publisher.close()
+    const saved = publisher.save()
+    const consumer = tracker.consumer('next')
+    const damaged = saved.slice()
+    damaged[saved.length - 1] ^= 1
+    const newer = saved.slice()
+    newer[4] = 9
+    for (const resume of [damaged, newer, saved.subarray(0, 5), new Uint8Array(0)])
+      expect(await rejected(publishEpochs(consumer, { ...good, resume }))).toMatchObject({
+        code: 'ERR_DIRTYRING_BAD_STATE',
+      })
+  })
+})
+
+function raise(error: Error): never {
+  throw error
+}
