@@ -67,5 +67,7 @@ function isArray(value: unknown): value is readonly unknown[] {
 function readable(value: unknown, name: string): Uint8Array {
   if (typedArrayName(value) !== 'Uint8Array') throw invalidArg(name, 'a Uint8Array', value)
   viewLength(value, name)
-  return value as Uint8Array
+  const bytes = value as Uint8Array
+  // In shared memory another thread could change a length that was checked.
+  return bytes.buffer instanceof ArrayBuffer ? bytes : new Uint8Array(bytes)
 }

@@ -149,7 +149,6 @@ export class Input {
         if ((byte === 0 && shift > 0) || value > 0xffffffff) break
         return value
       }
-      if (shift > 21) continue
       if (shift >= 28) break
     }
     throw badMessage('a number in them is not written as the library does')

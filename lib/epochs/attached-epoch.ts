@@ -265,7 +265,7 @@ class AttachedEpoch implements EpochKeys {
         arena: log,
         filter: filter === undefined ? undefined : { ...filter, words, at: 0 },
         isBigint: this.#from === bigintFrom,
-        hasPrints: this.#mayHaveText && !this.#hasTexts,
+        hasPrints: this.#memory !== undefined && this.#mayHaveText && !this.#hasTexts,
       },
       options,
     )

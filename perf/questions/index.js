@@ -6,6 +6,7 @@
 import { costs, grouped, median, show } from '../harness/tables.js'
 import { nameOf, TEXTS } from '../harness/texts.js'
 import { cache } from './cache.js'
+import { encoding } from './cluster.js'
 import { consumers, merges } from './consumers.js'
 import { bursts, workloads } from './loads.js'
 import { batch, pipeline, ring, SIZES, skew, strings, topologies } from './throughput.js'
@@ -33,6 +34,7 @@ export const questions = {
   seal,
   consumers,
   merges,
+  encoding,
   bursts,
   workloads,
   faults,
