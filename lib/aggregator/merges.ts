@@ -7,9 +7,6 @@ import {
   GATHERED_MAX,
   JOB,
   JOB_FAILURES,
-  PLAN_COUNTS,
-  PLAN_MERGES,
-  planAt,
   SLOT_DIRTY,
   SLOT_EPOCH,
 } from '../memory/map.js'
@@ -57,7 +54,8 @@ const FAILURES_MAX = 8
 /** Begins the merges that follow the seal of an epoch. Does nothing if they have begun already. */
 export function beginMerges(a: Aggregator, epoch: number): void {
   if (a.jobEpoch === epoch) return
-  a.mergesLeft = readPlan(a.words, epoch)
+  a.plan = readPlan(a.words, epoch)
+  a.mergesLeft = a.plan.merges.length
   a.jobEpoch = epoch
   a.jobIndex = 0
   nextMerge(a)
@@ -82,7 +80,8 @@ export function recoverMerges(a: Aggregator): void {
   if (!isJob(job)) throw corruptJob(job)
   a.jobEpoch = epochOfJob(job)
   a.jobIndex = indexOfJob(job)
-  a.mergesLeft = readPlan(words, a.jobEpoch) - a.jobIndex
+  a.plan = readPlan(words, a.jobEpoch)
+  a.mergesLeft = a.plan.merges.length - a.jobIndex
   if (a.mergesLeft < 0) throw corruptJob(job)
 }
 
@@ -90,7 +89,7 @@ export function recoverMerges(a: Aggregator): void {
 export function stepMerge(a: Aggregator): void {
   const { words, memory, target } = a
   const { layout } = memory
-  const merge = words[planAt(a.jobEpoch) + PLAN_MERGES + a.jobIndex]
+  const merge = a.plan.merges[a.jobIndex]
   const source = sourceOf(merge)
   const slot = targetOf(merge)
   if (source === slot || slot === a.slot || slot >= layout.epochSlots)
@@ -239,6 +238,5 @@ function endMerge(a: Aggregator): void {
   a.jobIndex++
   a.mergesLeft--
   nextMerge(a)
-  const own = words[planAt(a.jobEpoch) + PLAN_COUNTS] >>> 8
-  if (a.jobIndex === own || a.mergesLeft === 0) signal(a)
+  if (a.jobIndex === a.plan.own || a.mergesLeft === 0) signal(a)
 }

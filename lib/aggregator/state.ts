@@ -35,6 +35,7 @@ import {
   TEXT_SECRETS,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import type { Plan } from '../memory/plan.js'
 import { checkOf, mixed, openCheckOf, readOpenSlot, type SlotHeader } from '../memory/slot.js'
 import { readEndOf } from '../ring/ring.js'
 import {
@@ -142,12 +143,13 @@ export interface Aggregator extends SlotState {
   readonly stagedSeen: Int32Array
   /**
    * The merges behind the last cut (merges.ts): the epoch (mod 2^19) that it sealed (-1: no cut
-   * yet), how many are made, how many are not, and the slot that takes the keys of the one in hand
-   * (-1: it is not begun yet).
+   * yet), how many are made, how many are not, which ones there are, and the slot that takes the keys
+   * of the one in hand (-1: it is not begun yet).
    */
   jobEpoch: number
   jobIndex: number
   mergesLeft: number
+  plan: Plan
   readonly target: SlotState
   /** The namespaces that its consumer wants; undefined: all. */
   chosen: readonly number[] | undefined
@@ -211,6 +213,7 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     jobEpoch: -1,
     jobIndex: 0,
     mergesLeft: 0,
+    plan: { merges: [], own: 0 },
     chosen: undefined,
     doneKeys: 0,
     doneTexts: 0,

@@ -291,7 +291,7 @@ describe('named consumers', () => {
       const heap = [a, b, c].map(() => new Set<number>())
       let current = hand
       let deaths = 0
-      for (let round = 0; round < 6; round++) {
+      for (let round = 0; round < 12; round++) {
         for (const id of range(round * 700, 1000)) {
           writer.mark(id)
           for (const each of heap) each.add(id)
@@ -300,7 +300,7 @@ describe('named consumers', () => {
         const taken = [a, b, c][round % 3].advanceEpoch()
         // A few steps in the hand of each aggregator. A merge is begun anew by the next one.
         for (let more = true; more; deaths++) {
-          more = current.run(1 + (deaths % 4))
+          more = current.run(deaths % 3 === 0 ? 4 : 1)
           current.release()
           current = holdAggregator(tracker)
         }
