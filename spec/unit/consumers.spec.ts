@@ -253,15 +253,15 @@ const scenarios: Scenario[] = [
 
 describe('Several consumers', () => {
   it('C14: each gets what was marked since its last committed epoch, whatever the others do', () => {
-    histories('never', 500)
+    histories('never', 200)
   })
 
   it('C8, C14: each gets it though the aggregator dies at any store, and its successors too', () => {
-    histories('dies', 200)
+    histories('dies', 100)
   })
 
   it('C8, C14: each gets it though the aggregator throws at any store', () => {
-    histories('throws', 200)
+    histories('throws', 100)
   })
 
   it.each(scenarios)(
