@@ -13,6 +13,7 @@ import {
 import {
   choiceOf,
   epochOfJob,
+  hasPlan,
   indexOfJob,
   isJob,
   isNewTarget,
@@ -24,10 +25,19 @@ import {
 } from '../memory/plan.js'
 import { openCheckOf, readSealedSlot, readSlot, type SlotHeader } from '../memory/slot.js'
 import { keysAt, textsAt } from '../memory/table-size.js'
+import { EPOCH_MASK } from '../ring/token.js'
 import { HEAD_AT, recordWords, textsHold } from '../set/text-set.js'
 import { insertKeys } from './open-epoch.js'
 import { raiseFlag, raiseFlags } from './publish.js'
-import { type Aggregator, emptySlot, enterSlot, loadSlot, recoverSlot, storeSlot } from './state.js'
+import {
+  type Aggregator,
+  emptySlot,
+  enterSlot,
+  isSealAtHead,
+  loadSlot,
+  recoverSlot,
+  storeSlot,
+} from './state.js'
 import { addFilter, turn } from './superset.js'
 import { insertRecords } from './texts.js'
 import { signal } from './wake.js'
@@ -66,17 +76,24 @@ function nextMerge(a: Aggregator): void {
   const { words } = a
   a.target.slot = -1
   words[JOB_FAILURES] = 0
-  Atomics.store(words, JOB, jobWord(a.jobEpoch, a.jobIndex))
+  a.job = jobWord(a.jobEpoch, a.jobIndex)
+  Atomics.store(words, JOB, a.job)
 }
 
 /** The merges that a predecessor has not made. */
 export function recoverMerges(a: Aggregator): void {
   const { words } = a
   const job = Atomics.load(words, JOB)
+  a.job = job
   a.jobEpoch = -1
   a.mergesLeft = 0
   a.target.slot = -1
-  if (a.memory.layout.maxConsumers === 0 || job === 0) return
+  if (a.memory.layout.maxConsumers === 0) return
+  if (job === 0) {
+    // A predecessor that has executed a cut has begun its merges, if it has freed the token.
+    if (hasPlan(words, (a.epoch - 1) & EPOCH_MASK) && !isSealAtHead(a)) throw corruptJob(job)
+    return
+  }
   if (!isJob(job)) throw corruptJob(job)
   a.jobEpoch = epochOfJob(job)
   a.jobIndex = indexOfJob(job)

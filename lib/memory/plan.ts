@@ -135,11 +135,18 @@ export function readPlan(words: SharedWords, epoch: number): Plan {
   const at = planAt(epoch)
   const counts = words[at + PLAN_COUNTS]
   const count = counts & 0xff
-  if (count > PLAN_MERGES_MAX || words[at + PLAN_CHECK] !== checkOfPlan(words, at, epoch, count))
+  if (!hasPlan(words, epoch))
     throw corruption(`the plan of epoch ${epoch} (mod 2^19) is not what the tracker stored`)
   const merges: number[] = []
   for (let i = 0; i < count; i++) merges.push(words[at + PLAN_MERGES + i])
   return { merges, own: counts >>> 8 }
+}
+
+/** Whether the tracker has stored a plan of that epoch, and no other one over it. */
+export function hasPlan(words: SharedWords, epoch: number): boolean {
+  const at = planAt(epoch)
+  const count = words[at + PLAN_COUNTS] & 0xff
+  return count <= PLAN_MERGES_MAX && words[at + PLAN_CHECK] === checkOfPlan(words, at, epoch, count)
 }
 
 function checkOfPlan(words: SharedWords, at: number, epoch: number, count: number): number {
