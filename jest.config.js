@@ -4,6 +4,7 @@ export default {
   testMatch: ['<rootDir>/spec/**/*.spec.ts'],
   testTimeout: 60_000,
   maxWorkers: 2,
+  testSequencer: '<rootDir>/spec/support/sequencer.js',
   globalSetup: '<rootDir>/spec/support/global-setup.js',
   extensionsToTreatAsEsm: ['.ts'],
   // isolatedModules in tsconfig.json makes this transpile only: tsc and eslint check the types.

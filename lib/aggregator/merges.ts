@@ -7,15 +7,13 @@ import {
   GATHERED_MAX,
   JOB,
   JOB_FAILURES,
-  PLAN_COUNTS,
-  PLAN_MERGES,
-  planAt,
   SLOT_DIRTY,
   SLOT_EPOCH,
 } from '../memory/map.js'
 import {
   choiceOf,
   epochOfJob,
+  hasPlan,
   indexOfJob,
   isJob,
   isNewTarget,
@@ -27,10 +25,19 @@ import {
 } from '../memory/plan.js'
 import { openCheckOf, readSealedSlot, readSlot, type SlotHeader } from '../memory/slot.js'
 import { keysAt, textsAt } from '../memory/table-size.js'
+import { EPOCH_MASK } from '../ring/token.js'
 import { HEAD_AT, recordWords, textsHold } from '../set/text-set.js'
 import { insertKeys } from './open-epoch.js'
 import { raiseFlag, raiseFlags } from './publish.js'
-import { type Aggregator, emptySlot, enterSlot, loadSlot, recoverSlot, storeSlot } from './state.js'
+import {
+  type Aggregator,
+  emptySlot,
+  enterSlot,
+  isSealAtHead,
+  loadSlot,
+  recoverSlot,
+  storeSlot,
+} from './state.js'
 import { addFilter, turn } from './superset.js'
 import { insertRecords } from './texts.js'
 import { signal } from './wake.js'
@@ -57,7 +64,8 @@ const FAILURES_MAX = 8
 /** Begins the merges that follow the seal of an epoch. Does nothing if they have begun already. */
 export function beginMerges(a: Aggregator, epoch: number): void {
   if (a.jobEpoch === epoch) return
-  a.mergesLeft = readPlan(a.words, epoch)
+  a.plan = readPlan(a.words, epoch)
+  a.mergesLeft = a.plan.merges.length
   a.jobEpoch = epoch
   a.jobIndex = 0
   nextMerge(a)
@@ -68,21 +76,29 @@ function nextMerge(a: Aggregator): void {
   const { words } = a
   a.target.slot = -1
   words[JOB_FAILURES] = 0
-  Atomics.store(words, JOB, jobWord(a.jobEpoch, a.jobIndex))
+  a.job = jobWord(a.jobEpoch, a.jobIndex)
+  Atomics.store(words, JOB, a.job)
 }
 
 /** The merges that a predecessor has not made. */
 export function recoverMerges(a: Aggregator): void {
   const { words } = a
   const job = Atomics.load(words, JOB)
+  a.job = job
   a.jobEpoch = -1
   a.mergesLeft = 0
   a.target.slot = -1
-  if (a.memory.layout.maxConsumers === 0 || job === 0) return
+  if (a.memory.layout.maxConsumers === 0) return
+  if (job === 0) {
+    // A predecessor that has executed a cut has begun its merges, if it has freed the token.
+    if (hasPlan(words, (a.epoch - 1) & EPOCH_MASK) && !isSealAtHead(a)) throw corruptJob(job)
+    return
+  }
   if (!isJob(job)) throw corruptJob(job)
   a.jobEpoch = epochOfJob(job)
   a.jobIndex = indexOfJob(job)
-  a.mergesLeft = readPlan(words, a.jobEpoch) - a.jobIndex
+  a.plan = readPlan(words, a.jobEpoch)
+  a.mergesLeft = a.plan.merges.length - a.jobIndex
   if (a.mergesLeft < 0) throw corruptJob(job)
 }
 
@@ -90,7 +106,7 @@ export function recoverMerges(a: Aggregator): void {
 export function stepMerge(a: Aggregator): void {
   const { words, memory, target } = a
   const { layout } = memory
-  const merge = words[planAt(a.jobEpoch) + PLAN_MERGES + a.jobIndex]
+  const merge = a.plan.merges[a.jobIndex]
   const source = sourceOf(merge)
   const slot = targetOf(merge)
   if (source === slot || slot === a.slot || slot >= layout.epochSlots)
@@ -239,6 +255,5 @@ function endMerge(a: Aggregator): void {
   a.jobIndex++
   a.mergesLeft--
   nextMerge(a)
-  const own = words[planAt(a.jobEpoch) + PLAN_COUNTS] >>> 8
-  if (a.jobIndex === own || a.mergesLeft === 0) signal(a)
+  if (a.jobIndex === a.plan.own || a.mergesLeft === 0) signal(a)
 }

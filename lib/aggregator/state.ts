@@ -35,6 +35,7 @@ import {
   TEXT_SECRETS,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
+import type { Plan } from '../memory/plan.js'
 import { checkOf, mixed, openCheckOf, readOpenSlot, type SlotHeader } from '../memory/slot.js'
 import { readEndOf } from '../ring/ring.js'
 import {
@@ -142,12 +143,16 @@ export interface Aggregator extends SlotState {
   readonly stagedSeen: Int32Array
   /**
    * The merges behind the last cut (merges.ts): the epoch (mod 2^19) that it sealed (-1: no cut
-   * yet), how many are made, how many are not, and the slot that takes the keys of the one in hand
-   * (-1: it is not begun yet).
+   * yet) and how many are made.
    */
   jobEpoch: number
   jobIndex: number
+  /** What JOB holds. */
+  job: number
+  /** How many are not made. */
   mergesLeft: number
+  plan: Plan
+  /** The slot that takes the keys of the merge in hand; -1: it is not begun yet. */
   readonly target: SlotState
   /** The namespaces that its consumer wants; undefined: all. */
   chosen: readonly number[] | undefined
@@ -210,7 +215,9 @@ function newAggregator(memory: Memory, owner: number): Aggregator {
     stagedSeen: new Int32Array(maxWriters),
     jobEpoch: -1,
     jobIndex: 0,
+    job: 0,
     mergesLeft: 0,
+    plan: { merges: [], own: 0 },
     chosen: undefined,
     doneKeys: 0,
     doneTexts: 0,
@@ -367,7 +374,7 @@ function recoverEpoch(a: Aggregator): void {
   recoverSlot(a, slot, header)
 }
 
-function isSealAtHead(a: Aggregator): boolean {
+export function isSealAtHead(a: Aggregator): boolean {
   const word = Atomics.load(a.words, slotAt(a.memory.layout, a.head))
   return isFull(word) && kindOf(tokenOf(word)) === SEAL
 }

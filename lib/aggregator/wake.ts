@@ -2,6 +2,7 @@ import {
   CUR,
   DIRTY_WANTED,
   HEAD,
+  JOB,
   LANE_WAITING,
   LANE_WAKE,
   LANE_WAKE_AT,
@@ -31,12 +32,13 @@ export function doChores(a: Aggregator): void {
     Atomics.store(words, LISTENING, 0)
     signal(a)
   }
-  // Other threads wait for these two. This thread alone writes them: they differ only if other code
-  // has written there.
+  // Other threads wait for these three. This thread alone writes them: they differ only if other
+  // code has written there.
   const cur = curWord(a.epoch, a.slot)
-  if (words[CUR] !== cur || words[HEAD] !== a.head) {
+  if (words[CUR] !== cur || words[HEAD] !== a.head || words[JOB] !== a.job) {
     Atomics.store(words, HEAD, a.head)
     Atomics.store(words, CUR, cur)
+    Atomics.store(words, JOB, a.job)
     signal(a)
   }
   const queued = distance(Atomics.load(words, TAIL), a.head)

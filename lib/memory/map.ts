@@ -241,15 +241,15 @@ export const PLAN_MERGES_MAX = 14
 const PLAN_WORDS = PLAN_MERGES + PLAN_MERGES_MAX
 
 /**
- * Tracker: the namespaces that a named consumer wants, by the number of its choice: how many, and
- * which.
+ * Tracker: the namespaces that a named consumer wants, by the number of its choice: a hash of the
+ * words behind it, how many, and which.
  */
 export const CHOICE_TABLE = PLAN + PLANS * PLAN_WORDS
 /** So many that one which was given up is used again only when no plan names it any more. */
 export const CHOICES_MAX = 20
 /** Numbers of namespaces that are kept apart, in an epoch slot and in a choice. */
 export const NAMESPACES_MAX = 24
-const CHOICE_WORDS = NAMESPACES_MAX + 1
+const CHOICE_WORDS = NAMESPACES_MAX + 2
 
 const RING = 3 * PAGE
 

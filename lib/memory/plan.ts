@@ -86,18 +86,31 @@ export function storeChoice(
   namespaces: readonly number[],
 ): void {
   const at = choiceAt(choice)
-  words[at] = namespaces.length
-  for (let i = 0; i < namespaces.length; i++) words[at + 1 + i] = namespaces[i]
+  words[at] = checkOfChoice(namespaces)
+  words[at + 1] = namespaces.length
+  for (let i = 0; i < namespaces.length; i++) words[at + 2 + i] = namespaces[i]
 }
 
-/** The aggregator: the namespaces of a choice. */
+function checkOfChoice(namespaces: readonly number[]): number {
+  let check = namespaces.length
+  for (const namespace of namespaces) check = mixed(check, namespace)
+  return check | 1
+}
+
+/**
+ * The aggregator: the namespaces of a choice.
+ *
+ * @throws ERR_DIRTYRING_CORRUPT if they are not what the tracker stored.
+ */
 export function readChoice(words: SharedWords, choice: number): readonly number[] {
   const at = choiceAt(choice)
-  const count = choice < CHOICES_MAX ? words[at] : -1
+  const count = choice < CHOICES_MAX ? words[at + 1] : -1
   if (count < 1 || count > NAMESPACES_MAX)
     throw corruption(`choice ${choice} has ${count} namespaces`)
   const namespaces: number[] = []
-  for (let i = 1; i <= count; i++) namespaces.push(words[at + i])
+  for (let i = 0; i < count; i++) namespaces.push(words[at + 2 + i])
+  if (words[at] !== checkOfChoice(namespaces))
+    throw corruption(`choice ${choice} is not what the tracker stored`)
   return namespaces
 }
 
@@ -114,17 +127,26 @@ export function storePlan(words: SharedWords, epoch: number, plan: Plan): void {
 }
 
 /**
- * The aggregator: how many merges the plan of an epoch has.
+ * The plan of an epoch.
  *
  * @throws ERR_DIRTYRING_CORRUPT if the plan is not what the tracker stored for that epoch.
  */
-export function readPlan(words: SharedWords, epoch: number): number {
+export function readPlan(words: SharedWords, epoch: number): Plan {
   const at = planAt(epoch)
   const counts = words[at + PLAN_COUNTS]
   const count = counts & 0xff
-  if (count > PLAN_MERGES_MAX || words[at + PLAN_CHECK] !== checkOfPlan(words, at, epoch, count))
+  if (!hasPlan(words, epoch))
     throw corruption(`the plan of epoch ${epoch} (mod 2^19) is not what the tracker stored`)
-  return count
+  const merges: number[] = []
+  for (let i = 0; i < count; i++) merges.push(words[at + PLAN_MERGES + i])
+  return { merges, own: counts >>> 8 }
+}
+
+/** Whether the tracker has stored a plan of that epoch, and no other one over it. */
+export function hasPlan(words: SharedWords, epoch: number): boolean {
+  const at = planAt(epoch)
+  const count = words[at + PLAN_COUNTS] & 0xff
+  return count <= PLAN_MERGES_MAX && words[at + PLAN_CHECK] === checkOfPlan(words, at, epoch, count)
 }
 
 function checkOfPlan(words: SharedWords, at: number, epoch: number, count: number): number {

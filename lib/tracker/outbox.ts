@@ -13,8 +13,6 @@ import {
   LANE_STAGED_END,
   laneAt,
   LISTENING,
-  PLAN_COUNTS,
-  planAt,
   PLANS,
   type SharedWords,
   SLOT_COUNT,
@@ -24,7 +22,7 @@ import {
   SLOT_TEXT_END,
 } from '../memory/map.js'
 import type { Memory } from '../memory/memory.js'
-import { epochOfJob, indexOfJob, isJob, storeChoice, storePlan } from '../memory/plan.js'
+import { epochOfJob, indexOfJob, isJob, readPlan, storeChoice, storePlan } from '../memory/plan.js'
 import { stampOf } from '../memory/slot.js'
 import { push, settledTail } from '../ring/ring.js'
 import {
@@ -732,8 +730,7 @@ export function lastMerged(o: Outbox): number {
   const job = readJob(o)
   if (job === 0) return (o.sealing.length > 0 ? o.sealing[0].id : o.epoch) - 1
   const id = o.epoch - epochDistance(o.epoch & EPOCH_MASK, epochOfJob(job))
-  const merges = words[planAt(id) + PLAN_COUNTS] & 0xff
-  return indexOfJob(job) >= merges ? id : id - 1
+  return indexOfJob(job) >= readPlan(words, epochOfJob(job)).merges.length ? id : id - 1
 }
 
 /** Whether the aggregator has executed STOP. The open epoch is then the last one. */

@@ -9,7 +9,7 @@ import {
   type SealedEpoch,
   type TrackerOptions,
 } from '../../lib/index.js'
-import { JOB, planAt, PLANS } from '../../lib/memory/map.js'
+import { choiceAt, JOB, planAt, PLANS } from '../../lib/memory/map.js'
 import { indexOfJob } from '../../lib/memory/plan.js'
 import { open as openLane, stageKeys } from '../support/aggregators.js'
 import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
@@ -291,7 +291,7 @@ describe('named consumers', () => {
       const heap = [a, b, c].map(() => new Set<number>())
       let current = hand
       let deaths = 0
-      for (let round = 0; round < 6; round++) {
+      for (let round = 0; round < 12; round++) {
         for (const id of range(round * 700, 1000)) {
           writer.mark(id)
           for (const each of heap) each.add(id)
@@ -300,7 +300,7 @@ describe('named consumers', () => {
         const taken = [a, b, c][round % 3].advanceEpoch()
         // A few steps in the hand of each aggregator. A merge is begun anew by the next one.
         for (let more = true; more; deaths++) {
-          more = current.run(1 + (deaths % 4))
+          more = current.run(deaths % 3 === 0 ? 4 : 1)
           current.release()
           current = holdAggregator(tracker)
         }
@@ -848,6 +848,56 @@ describe('while merges are left', () => {
     expect(await isPending(drained)).toBe(false)
     hand.run()
     expect(indexOfJob(words[JOB])).toBe(made + 1)
+  })
+})
+
+describe('words of consumers that other code has changed', () => {
+  const sealed = async () => {
+    const { tracker, hand } = await openHeld({ maxConsumers: 1 })
+    const consumer = tracker.consumer('some', { from: 'now', namespaces: [0] })
+    hand.run()
+    await turns(1)
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    writer.flush()
+    return { tracker, hand, words: hand.memory.words, cut: consumer.advanceEpoch() }
+  }
+
+  it('are right again while their aggregator lives', async () => {
+    const { tracker, hand, words, cut } = await sealed()
+    await turns(1)
+    hand.run()
+    words[JOB] = 0
+    hand.run()
+    void tracker.drained()
+    expect(sortedIds(await cut)).toEqual([1])
+  })
+
+  it('let no successor leave merges out', async () => {
+    for (const change of [() => 0, (job: number) => job + 1, (job: number) => job ^ (1 << 24)]) {
+      const { tracker, hand, words, cut } = await sealed()
+      cut.catch(() => undefined)
+      await turns(1)
+      hand.run(2)
+      const job = words[JOB]
+      words[JOB] = change(job)
+      hand.release()
+      expect(thrown(() => holdAggregator(tracker)).code).toBe('ERR_DIRTYRING_CORRUPT')
+      words[JOB] = job // so that the tracker can be stopped
+    }
+  })
+
+  it('are an error, where they say which namespaces are wanted', async () => {
+    const { hand, words, cut } = await sealed()
+    cut.catch(() => undefined)
+    await turns(1)
+    words[choiceAt(0) + 2] = 1
+    const error = thrown(() => hand.run())
+    expect([error.code, error.message]).toEqual([
+      'ERR_DIRTYRING_CORRUPT',
+      expect.stringContaining('choice 0'),
+    ])
+    words[choiceAt(0) + 2] = 0 // so that the tracker can be stopped
   })
 })
 

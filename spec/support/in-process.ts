@@ -78,7 +78,12 @@ export interface Hand {
 export function holdAggregator(tracker: DirtyTracker): Hand {
   const memory = attachMemory(tracker.handle, 'tracker')
   const aggregator = takeRole(memory, threadIdFor(memory))
-  recover(aggregator)
+  try {
+    recover(aggregator)
+  } catch (error) {
+    leaveRole(aggregator)
+    throw error
+  }
   let held = true
   const hand: Hand = {
     memory,

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { FINISHED_ALL, IDLE } from '../../lib/aggregator/step.js'
 import { epochAt, FLAG_FAULT, HEAD, JOB, PANICS, SLOT_FLAGS } from '../../lib/memory/map.js'
-import { indexOfJob } from '../../lib/memory/plan.js'
+import { epochOfJob, indexOfJob, isJob, jobWord } from '../../lib/memory/plan.js'
 import { commitPlace, requestSeal, takeSealed, type Ticket } from '../../lib/tracker/outbox.js'
 import { Consumers, type Ends, type MarkedKey, type Reader } from '../support/consumers.js'
 import { logOf, type MemoryOptions, type OnAccess, watchAccesses } from '../support/steps.js'
@@ -253,15 +253,15 @@ const scenarios: Scenario[] = [
 
 describe('Several consumers', () => {
   it('C14: each gets what was marked since its last committed epoch, whatever the others do', () => {
-    histories('never', 500)
+    histories('never', 200)
   })
 
   it('C8, C14: each gets it though the aggregator dies at any store, and its successors too', () => {
-    histories('dies', 200)
+    histories('dies', 100)
   })
 
   it('C8, C14: each gets it though the aggregator throws at any store', () => {
-    histories('throws', 200)
+    histories('throws', 100)
   })
 
   it.each(scenarios)(
@@ -310,6 +310,16 @@ describe('Several consumers', () => {
     expect([words[HEAD] - head, indexOfJob(words[JOB])]).toEqual([2, 0])
     consumers.stepsTo(IDLE)
     consumers.checkAll()
+  })
+
+  it('a JOB word says which plan it is of, and no word with a changed bit is one', () => {
+    for (const epoch of [0, 1, 2 ** 18, 2 ** 19 - 1]) {
+      for (let index = 0; index < 15; index++) {
+        const word = jobWord(epoch, index)
+        expect([isJob(word), epochOfJob(word), indexOfJob(word)]).toEqual([true, epoch, index])
+        for (let bit = 0; bit < 32; bit++) expect(isJob(word ^ (1 << bit))).toBe(false)
+      }
+    }
   })
 
   it('C14: a consumer that asks for two epochs at once gets one after the other', () => {

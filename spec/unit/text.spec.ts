@@ -150,7 +150,7 @@ describe.each(Object.entries(HOSTS))('text in a host %s', (_name, lacks) => {
   it('is written as WTF-8, hashed, and read back as it was: one other character anywhere', async () => {
     const text = await load(lacks)
     for (const other of ['\x7f', '\x80', 'é', '\u07ff', '\u0800', '語', '\uffff', '😀', ...LONE]) {
-      for (let length = 0; length < 30; length++)
+      for (const length of [...Array(18).keys(), 24, 29])
         for (const at of new Set([0, length >> 1, length]))
           check(text, `${'x'.repeat(at)}${other}${'y'.repeat(length - at)}`)
     }
@@ -176,8 +176,8 @@ describe.each(Object.entries(HOSTS))('text in a host %s', (_name, lacks) => {
     'is written as WTF-8, hashed, and read back as it was: long runs of %j',
     async (part) => {
       const text = await load(lacks)
-      for (const length of [4095, 4096, 4097, 5462, 16_385])
-        for (const before of ['', 'é'])
+      for (const length of [4095, 4096, 4097, 16_385])
+        for (const before of length === 4097 ? ['', 'é'] : ['é'])
           check(text, before + part.repeat(Math.ceil(length / part.length)).slice(0, length))
     },
   )
@@ -192,7 +192,7 @@ describe.each(Object.entries(HOSTS))('text in a host %s', (_name, lacks) => {
       text.decodeText(shared(bytes, 1), 1, bytes.length) === textOfWtf8(bytes)
     fc.assert(
       fc.property(fc.array(byte, { maxLength: 40 }), (bytes) => isSame(Uint8Array.from(bytes))),
-      { numRuns: 500 },
+      { numRuns: 200 },
     )
     for (const cut of ['é', '語', '😀'].map((one) => Buffer.from(one)))
       for (let end = 0; end < cut.length; end++)
@@ -210,7 +210,7 @@ describe.each(Object.entries(HOSTS))('text in a host %s', (_name, lacks) => {
     const lengths = [...Array(36).keys(), 63, 64, 65, 66, 67, 1000, 16_383, 16_384, 65_537]
     for (const length of lengths) {
       const bytes = Uint8Array.from({ length }, (_, i) => 255 - ((i * 7) % 251))
-      for (const offset of [0, 1, 2, 3]) {
+      for (const offset of length < 1000 ? [0, 1, 2, 3] : [0, 3]) {
         for (const memory of [new ArrayBuffer(length + 20), new SharedArrayBuffer(length + 20)]) {
           new Uint8Array(memory).fill(0xee)
           const view = new Uint8Array(memory, offset, length)

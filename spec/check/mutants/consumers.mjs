@@ -185,7 +185,7 @@ export const mutants = [
     edits: [
       {
         file: MERGES,
-        find: '  a.mergesLeft = readPlan(words, a.jobEpoch) - a.jobIndex\n',
+        find: '  a.mergesLeft = a.plan.merges.length - a.jobIndex\n',
         replace: '',
       },
     ],

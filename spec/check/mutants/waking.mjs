@@ -26,7 +26,7 @@ export const mutants = [
         find: ASK,
         replace: `  if (Atomics.load(o.words, SIGNAL) > 0) return isDirty(o, place)\n${ASK}`,
       },
-      { file: OUTBOX, find: '  planAt,\n', replace: '  planAt,\n  SIGNAL,\n' },
+      { file: OUTBOX, find: '  PLANS,\n', replace: '  PLANS,\n  SIGNAL,\n' },
     ],
     scenario: 'waking: a cut of another caller takes the first key',
   },

@@ -22,6 +22,7 @@ function padding({ layout, words }) {
   const ranges = []
   const lanesEnd = layout.lanes + layout.laneStride * layout.maxWriters
   ranges.push([layout.ring + layout.capacity, layout.lanes], [lanesEnd, layout.epochs])
+  ranges.push([map.JOB_FAILURES + 1, map.PLAN], [map.choiceAt(map.CHOICES_MAX), layout.ring])
   for (let writer = 0; writer < layout.maxWriters; writer++) {
     const lane = map.laneAt(layout, writer)
     const text = lane + layout.laneText
@@ -30,7 +31,7 @@ function padding({ layout, words }) {
   }
   for (let slot = 0; slot < layout.epochSlots; slot++) {
     const at = map.epochAt(layout, slot)
-    ranges.push([at + map.SLOT_TEXT_BYTES + 1, at + map.SLOT_STAMP])
+    ranges.push([at + map.SLOT_NAMESPACES + map.NAMESPACES_MAX + 1, at + map.SLOT_STAMP])
     ranges.push([at + map.SLOT_STAMP + 1, at + layout.log])
     ranges.push([at + layout.log + layout.maxKeysPerEpoch * 2, at + layout.table])
     ranges.push([at + layout.table + layout.largestTable * 2, at + layout.arena])

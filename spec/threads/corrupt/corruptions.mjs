@@ -1,5 +1,6 @@
 /** Which words are corrupted, and into what. */
 import * as map from '../../../dist/memory/map.js'
+import * as token from '../../../dist/ring/token.js'
 import { UNDETECTABLE } from './undetectable.mjs'
 
 const CONTROL =
@@ -19,7 +20,8 @@ const LANE_TOTALS = [
   'LANE_DELIVERED',
 ]
 const SLOT = `SLOT_COUNT SLOT_GROWTH SLOT_ZERO SLOT_FLAGS SLOT_RESTORED SLOT_CHECK SLOT_TEXT_END
-SLOT_TEXT_GROWTH SLOT_TEXT_COUNT SLOT_TEXT_BYTES SLOT_STAMP`.split(/\s+/)
+SLOT_TEXT_GROWTH SLOT_TEXT_COUNT SLOT_TEXT_BYTES SLOT_FORM SLOT_FILL SLOT_EPOCH SLOT_DIRTY
+SLOT_NAMESPACES SLOT_STAMP`.split(/\s+/)
 
 /** For each kind of word, a function that draws one: its index, and what it belongs to. */
 const PLACES = {
@@ -83,6 +85,24 @@ const PLACES = {
     }
   },
 }
+
+/** Of named consumers: the kinds of words that only they use. */
+export const OF_CONSUMERS = ['jobs', 'plans', 'choices']
+Object.assign(PLACES, {
+  namespaces: ({ layout }, draw) => {
+    const slot = draw(layout.epochSlots)
+    const at = map.epochAt(layout, slot)
+    return draw(3) === 0
+      ? { at: at + map.SLOT_FLAGS, slot }
+      : { at: at + map.SLOT_NAMESPACES + draw(6), slot }
+  },
+  jobs: (memory, draw) => named(draw, ['JOB', 'JOB', 'JOB_FAILURES'], 0),
+  plans: ({ words }, draw) => {
+    const epoch = token.epochOfCur(words[map.CUR]) - draw(3)
+    return { at: map.planAt(epoch) + draw(map.PLAN_MERGES + 4) }
+  },
+  choices: (memory, draw) => ({ at: map.choiceAt(draw(3)) + draw(5) }),
+})
 
 /** Of the texts of an epoch. */
 for (const [kind, first] of [

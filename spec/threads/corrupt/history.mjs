@@ -11,8 +11,8 @@ import { digest } from '../../../dist/text/murmur.js'
 import { DirtyTracker } from '../../../dist/tracker/tracker.js'
 import { Aggregator } from './aggregator.mjs'
 import { plantCanaries, storedCanary } from './canaries.mjs'
-import { corrupt, KINDS } from './corruptions.mjs'
-import { Expected, textKey } from './expected.mjs'
+import { corrupt, KINDS, OF_CONSUMERS } from './corruptions.mjs'
+import { Expected, Marks, textKey } from './expected.mjs'
 import { isCoded, isUsual, outcomeOf, Stopwatch, Wrong } from './outcomes.mjs'
 
 function seeded(seed) {
@@ -28,11 +28,14 @@ function seeded(seed) {
 const DEAD_THREAD = 777
 const noClock = { armed: true, arm: () => undefined }
 
+/** What a named consumer may want. */
+const WANTED = [undefined, undefined, [0], [1], [0, 2]]
+
 /** Methods of History; an act that stands here twice is drawn twice as often. */
 const ACTS =
   `mark mark mark mark mark markMany markMany markMany flush flush flush pumpSome pumpSome pumpAll
 pumpAll die interrupt interrupt seal seal seal seal commit commit restore restore reap close
-observe`.split(/\s+/)
+everything reopen observe`.split(/\s+/)
 
 export class History {
   /** The words that were corrupted. */
@@ -40,16 +43,20 @@ export class History {
   stopwatch = new Stopwatch()
   /** The open writers, each with its marks that are not published yet. */
   pens = []
-  /** Epochs that are handed out and not settled, the oldest first. */
-  epochs = []
-  /** Seals whose epochs were not looked at yet. */
-  sealing = []
+  /**
+   * Who reads epochs: the tracker's own reader, or named consumers. Each with what it must get, the
+   * epochs that it has not settled, the oldest first, and the seals whose epochs were not looked at
+   * yet.
+   */
+  seats = []
+  marks = new Marks()
 
   constructor(seed, log) {
     this.log = log
     this.draw = seeded(seed)
     this.kind = KINDS[seed % KINDS.length]
-    this.expected = new Expected(this.stopwatch, log)
+    const isOfConsumers = OF_CONSUMERS.includes(this.kind)
+    this.consumers = isOfConsumers || this.draw(3) === 0 ? 1 + this.draw(3) : 0
   }
 
   async run() {
@@ -60,7 +67,7 @@ export class History {
       capacity: 2 ** (1 + draw(5)),
       laneCapacity: 2 ** laneBits,
       maxWriters: 1 + draw(4),
-      epochSlots: 2 + draw(3),
+      ...(this.consumers > 0 ? { maxConsumers: this.consumers } : { epochSlots: 2 + draw(3) }),
       maxKeysPerEpoch: big ? 1200 : 16 + draw(240),
       laneTextBytes: 2 ** (10 + draw(3)),
       maxStringsPerEpoch: big ? 1200 : 16 + draw(240),
@@ -88,6 +95,8 @@ export class History {
     this.memory = attachMemory(this.tracker.handle, 'tracker')
     this.canaries = plantCanaries(this.memory)
     this.aggregator = new Aggregator(this.memory, this.stopwatch, this.log)
+    if (this.consumers === 0) this.seats.push(this.seat(this.tracker, undefined))
+    for (let k = 0; k < this.consumers; k++) this.seats.push(this.openConsumer(`${k}`))
     let outcome
     try {
       outcome = await this.live()
@@ -103,8 +112,23 @@ export class History {
     return outcome
   }
 
+  seat(reader, wanted) {
+    const expected = new Expected(this.marks, wanted, this.stopwatch, this.log)
+    return { reader, expected, epochs: [], sealing: [] }
+  }
+
+  openConsumer(name) {
+    const namespaces = WANTED[this.draw(WANTED.length)]
+    const options = this.draw(5) === 0 ? { namespaces } : { from: 'now', namespaces }
+    this.log(`  consumer ${name}: ${JSON.stringify(options)}`)
+    return this.seat(
+      this.call('consumer', () => this.tracker.consumer(name, options)),
+      namespaces,
+    )
+  }
+
   async live() {
-    const { draw, expected } = this
+    const { draw } = this
     const steps = 8 + draw(30)
     const moments = new Set(
       Array.from({ length: draw(3) === 0 ? 2 : 1 }, () => 2 + draw(steps - 2)),
@@ -121,16 +145,31 @@ export class History {
     }
     this.log('stop')
     this.noteStaged()
-    const cut = expected.seq
+    const cut = this.marks.seq
+    const strict = this.seats.map(({ expected }) => expected.published())
     const stopping = this.call('stop', () => this.tracker.stop({ graceMs: 0 }))
     const last = await this.aggregator.settled('stop', stopping)
-    for (const sealing of this.sealing.splice(0)) await this.collect(sealing)
-    const { mustBeInexact } = expected
-    this.take(last, { cut, strict: expected.published(), latest: cut, mustBeInexact })
-    const [left] = expected.owed
-    if (last.exact && left !== undefined)
-      throw new Wrong(`key ${left.key} was marked, and is in no epoch`)
-    return { is: expected.inexact > 0 || !last.exact ? 'inexact' : 'right' }
+    for (const seat of this.seats)
+      for (const sealing of seat.sealing.splice(0)) await this.collect(seat, sealing)
+    if (this.consumers > 0 && draw(4) === 0) this.call('save', () => this.tracker.save())
+    let isRight = true
+    for (const [k, seat] of this.seats.entries()) {
+      const { reader, expected } = seat
+      for (const { epoch } of seat.epochs) if (this.consumers > 0) epoch.commit()
+      const epoch =
+        this.consumers === 0
+          ? last
+          : await this.aggregator.settled('the last epoch', reader.advanceEpoch())
+      const { mustBeInexact } = expected
+      const owed = new Set(expected.owed)
+      const due = new Set([...strict[k]].filter((mark) => owed.has(mark)))
+      this.take(seat, epoch, { cut, strict: due, latest: cut, mustBeInexact })
+      const [left] = expected.owed
+      if (epoch.exact && left !== undefined)
+        throw new Wrong(`key ${left.key} was marked, and is in no epoch`)
+      if (expected.inexact > 0 || !epoch.exact) isRight = false
+    }
+    return { is: isRight ? 'right' : 'inexact' }
   }
 
   /** Stops the tracker, whatever happened before. */
@@ -171,11 +210,19 @@ export class History {
 
   key() {
     const key = this.draw(6) === 0 ? 0 : this.draw(this.keys)
-    return this.hasTexts && this.draw(2) === 0 ? textKey(key) : key
+    if (this.hasTexts && this.draw(2) === 0) return textKey(key)
+    return this.draw(3) === 0 ? this.draw(3) * 2 ** 32 + key : key
+  }
+
+  /** A mark was made: each reader must get it. */
+  add(key) {
+    const mark = this.marks.add(key)
+    for (const { expected } of this.seats) expected.add(mark)
+    return mark
   }
 
   note(pen, keys) {
-    for (const key of keys) pen.marks.push(this.expected.add(key))
+    for (const key of keys) pen.marks.push(this.add(key))
     this.noteStaged()
   }
 
@@ -220,9 +267,11 @@ export class History {
     for (let left = this.draw(6); left > 0; left--) {
       const key = this.key()
       const isStored =
-        typeof key === 'number' ? stage(lane, key, 0) : stageEncoded(lane, encodeText(key))
+        typeof key === 'number'
+          ? stage(lane, key | 0, Math.floor(key / 2 ** 32))
+          : stageEncoded(lane, encodeText(key))
       if (!isStored) break
-      marks.push(this.expected.add(key))
+      marks.push(this.add(key))
       if (this.draw(4) === 0) publish(lane)
     }
     if (this.draw(3) === 0) this.corrupt()
@@ -265,37 +314,47 @@ export class History {
 
   // --------------------------------------------------------------------------------- acts: epochs
 
+  aSeat() {
+    return this.seats[this.draw(this.seats.length)]
+  }
+
   async seal() {
-    if (this.sealing.length > 0) return this.collect(this.sealing.shift())
-    if (!this.tracker.stats().unsettled || this.epochs.length >= this.memory.layout.epochSlots - 1)
-      return undefined
-    const { tracker, expected } = this
+    const seat = this.aSeat()
+    const { reader, expected, epochs, sealing } = seat
+    if (sealing.length > 0) return this.collect(seat, sealing.shift())
+    const most = this.consumers > 0 ? 1 : this.memory.layout.epochSlots - 1
+    if (!this.tracker.stats().unsettled || epochs.length >= most) return undefined
+    const { tracker } = this
     this.noteStaged()
+    // Another reader's cut may wait in the queue, and be made before this one.
+    const isFirst = this.seats.every((each) => each.sealing.every(({ isCut }) => isCut))
     const before = tracker.epoch
-    const promise = this.call('advanceEpoch', () => tracker.advanceEpoch({ onBusy: 'reject' }))
+    const promise = this.call('advanceEpoch', () => reader.advanceEpoch({ onBusy: 'reject' }))
     promise.catch(() => undefined)
+    if (this.draw(6) === 0) this.corrupt()
     for (let turn = 0; turn < 50 && tracker.epoch === before; turn++) {
       this.aggregator.pump()
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
-    const isCut = tracker.epoch !== before
+    const isCut = isFirst && tracker.epoch !== before
     const { mustBeInexact } = expected
     expected.mustBeInexact = false
     this.log(`  cut: ${isCut}`)
     this.noteStaged() // advanceEpoch() publishes what this thread's writers have staged
     const [strict, cut] = [expected.published(), expected.seq]
-    this.sealing.push({ promise, strict, cut, isCut, mustBeInexact })
-    if (this.draw(3) !== 0) await this.collect(this.sealing.shift())
+    sealing.push({ promise, strict, cut, isCut, mustBeInexact })
+    if (this.draw(3) !== 0) await this.collect(seat, sealing.shift())
     return undefined
   }
 
-  async collect({ promise, strict, cut, isCut, mustBeInexact }) {
-    const { expected } = this
+  async collect(seat, { promise, strict, cut, isCut, mustBeInexact }) {
+    const { expected } = seat
     const epoch = await this.aggregator.settled('advanceEpoch', promise).catch((error) => {
       if (isUsual(error)) expected.mustBeInexact ||= mustBeInexact
       throw error
     })
     this.take(
+      seat,
       epoch,
       isCut
         ? { cut, strict, latest: cut, mustBeInexact }
@@ -304,27 +363,50 @@ export class History {
   }
 
   /** Checks an epoch that was handed out, and keeps it until it is settled. */
-  take(epoch, moment) {
-    this.expected.check(epoch, moment)
+  take({ expected, epochs }, epoch, moment) {
+    expected.check(epoch, moment)
     if (epoch.state !== 'sealed' || (epoch.exact && epoch.size === 0)) return
     const log = epoch.exact && [...epoch.texts()].length === 0 ? epoch.pairs : undefined
-    this.epochs.push({ epoch, log, copy: log?.slice() })
+    epochs.push({ epoch, log, copy: log?.slice() })
   }
 
   commit() {
-    const { epoch } = this.epochs.shift() ?? {}
+    const { epoch } = this.aSeat().epochs.shift() ?? {}
     if (epoch !== undefined) this.call('commit', () => epoch.commit())
   }
 
   async restore() {
-    const { epoch } = this.epochs.shift() ?? {}
+    const { expected, epochs } = this.aSeat()
+    const { epoch } = epochs.shift() ?? {}
     if (epoch === undefined) return
     const keys = epoch.exact ? [...epoch] : []
     const restoring = this.call('restore', () => epoch.restore())
     restoring.catch(() => undefined)
-    for (const key of keys) this.expected.giveBack(key)
-    if (!epoch.exact) this.expected.mustBeInexact = true
+    for (const key of keys) expected.giveBack(key)
+    if (!epoch.exact) expected.mustBeInexact = true
     await this.aggregator.settled('restore', restoring)
+  }
+
+  /** A namespace has changed as a whole, or all of them. */
+  everything() {
+    if (this.draw(2) !== 0) return
+    const namespace = this.draw(4)
+    const isWhole = namespace === 3
+    this.call('markEverything', () => this.tracker.markEverything(isWhole ? undefined : namespace))
+    for (const { expected } of this.seats)
+      if (isWhole || expected.wants(namespace)) expected.mustBeInexact = true
+  }
+
+  /** Another consumer takes the place of one. */
+  reopen() {
+    if (this.consumers === 0) return
+    const k = this.draw(this.seats.length)
+    const { reader, epochs } = this.seats[k]
+    this.call('close', () => reader.close())
+    for (const { epoch } of epochs) epoch.commit()
+    this.seats[k] = this.openConsumer(reader.name)
+    this.noteStaged() // a consumer that begins now publishes what this thread's writers have staged
+    for (const { marks } of this.pens) for (const mark of marks) this.seats[k].expected.add(mark)
   }
 
   observe() {
@@ -343,7 +425,7 @@ export class History {
     if (stored !== undefined)
       return `word ${stored}, which belongs to nothing, was stored: ${memory.words[stored]}`
     if (this.changes.some(({ excuse }) => excuse !== undefined)) return undefined
-    for (const { epoch, log, copy } of this.epochs) {
+    for (const { epoch, log, copy } of this.seats.flatMap(({ epochs }) => epochs)) {
       if (log === undefined || epoch.state !== 'sealed') continue
       const first = log.byteOffset / 4
       const at = copy.findIndex((word, i) => word !== log[i] && !corrupted.has(first + i))

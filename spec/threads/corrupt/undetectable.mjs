@@ -68,7 +68,8 @@ export const UNDETECTABLE = [
     what: "the open epoch's count, flags or hash, when its aggregator dies before it stores them again",
     why: 'the successor knows nothing else; the hash is that of the next seal from then on',
     is: ({ kind, slot, memory }) =>
-      kind === 'slot headers' && slot === token.slotOfCur(memory.words[map.CUR]),
+      (kind === 'slot headers' || kind === 'namespaces') &&
+      slot === token.slotOfCur(memory.words[map.CUR]),
   },
 ]
 
