@@ -150,19 +150,29 @@ describe("a page's host", () => {
     jest.useRealTimers()
   })
 
+  it('names the inline aggregator where there are no workers', () => {
+    page.Worker = undefined
+    expect(() => web.startWebWorker('')).toThrow('has no Worker: pass aggregator: "inline"')
+  })
+
   it('says that a worker failed, and why, once it runs no more', async () => {
     const causes: string[] = []
-    for (const [i, message] of ['as told', ''].entries()) {
+    for (const [i, message] of ['as told', '', undefined].entries()) {
       const ended = new Promise<string>((resolve) => web.startWebWorker('').onExit(resolve))
       const preventDefault = jest.fn()
-      PageWorker.all[i].tell({ type: 'error', message, preventDefault })
+      PageWorker.all[i].tell({
+        type: 'error',
+        ...(message !== undefined && { message }),
+        preventDefault,
+      })
       expect(preventDefault).toHaveBeenCalledTimes(1)
       PageWorker.all[i].tell({ type: 'error', message: 'a second one' })
       expect(PageWorker.all[i].terminate).toHaveBeenCalledTimes(1)
       causes.push(await ended)
     }
     expect(causes[0]).toBe('as told')
-    expect(causes[1]).toMatch(/^the worker failed\. If a Content-Security-Policy/)
+    for (const cause of causes.slice(1))
+      expect(cause).toMatch(/^the worker failed\. If a Content-Security-Policy/)
   })
 
   it('lets a worker of the library close itself before it terminates it', async () => {
@@ -173,8 +183,11 @@ describe("a page's host", () => {
     expect(await ended).toBe('terminated')
     expect(PageWorker.all[0].terminate).toHaveBeenCalledTimes(1)
     const worker = new PageWorker('', {})
-    await web.adoptWebWorker(worker)!.terminate()
+    const adopted = web.adoptWebWorker(worker)!
+    const adoptedEnd = new Promise((resolve) => adopted.onExit(resolve))
+    await adopted.terminate()
     expect(worker.terminate).toHaveBeenCalledTimes(1)
+    expect(await adoptedEnd).toBe('terminated')
   })
 
   it('closes a worker that has nothing left to do', () => {
