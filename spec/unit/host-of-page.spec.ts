@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { Platform, Watching } from '../../lib/platform/platform.js'
 import type * as Web from '../../lib/platform/web.js'
+import { thrown } from '../support/in-process.js'
 
 interface PageEvent {
   readonly type: string
@@ -60,8 +61,8 @@ beforeEach(async () => {
     addEventListener: scope.addEventListener,
     removeEventListener: scope.removeEventListener,
     Worker: PageWorker,
-    Blob: function (parts: string[]) {
-      texts.push(parts.join(''))
+    Blob: function (parts: string[], { type }: { type: string }) {
+      texts.push(`${type}: ${parts.join('')}`)
     },
     URL: { createObjectURL: () => `blob:${texts.length}` },
   }
@@ -127,7 +128,7 @@ describe("a page's host", () => {
   it('starts each worker of the library from one address, at which the code is', () => {
     web.startWebWorker('the code')
     web.startWebWorker('the code').postHandle('the handle')
-    expect(texts).toEqual(['the code'])
+    expect(texts).toEqual(['text/javascript: the code'])
     expect(PageWorker.all.map(({ address, options }) => [address, options])).toEqual(
       Array(2).fill(['blob:1', { type: 'module', name: 'dirtyring aggregator' }]),
     )
@@ -142,10 +143,11 @@ describe("a page's host", () => {
     const told = jest.fn()
     web.startWebWorker('').onExit(told)
     PageWorker.all[0].tell({ type: 'error' })
-    for (const message of ['by a policy', 'by a policy.']) {
+    for (const message of ['csp.example: by a policy', 'csp.example: by a policy.']) {
       PageWorker.refusal = new Error(message)
       expect(() => web.startWebWorker('')).toThrow(wayOut)
-      expect(() => web.startWebWorker('')).toThrow('by a policy. If')
+      expect(() => web.startWebWorker('')).toThrow('csp.example: by a policy. If')
+      expect(thrown(() => web.startWebWorker('')).cause).toBe(PageWorker.refusal)
     }
     jest.useRealTimers()
   })
