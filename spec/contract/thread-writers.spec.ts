@@ -26,6 +26,15 @@ describe('threadWriter()', () => {
     expect(a.openWriter()).not.toBe(writer)
   })
 
+  it('is kept when other trackers stop, and other writers are closed', async () => {
+    const [one, other, third] = [await openInline(), await openInline(), await openInline()]
+    const writer = threadWriter(one.handle)
+    threadWriter(other.handle).close()
+    await other.stop()
+    third.openWriter()
+    expect([threadWriter(one.handle) === writer, writer.closed]).toEqual([true, false])
+  })
+
   it('is another one once that is closed, and throws ERR_DIRTYRING_STOPPED once the tracker has stopped', async () => {
     const tracker = await openInline()
     const writer = threadWriter(tracker.handle)
