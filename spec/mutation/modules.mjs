@@ -84,7 +84,7 @@ function resolve(specifier, from) {
 function compile(id, countsCoverage) {
   const path = fileURLToPath(id)
   if (!path.endsWith('.ts')) return readFileSync(path, 'utf8')
-  const ready = `${path}.${countsCoverage ? 'counting' : 'quick'}.mjs`
+  const ready = `${path}.${countsCoverage ? 'counting' : 'quick'}`
   if (!existsSync(ready)) {
     const { code } = transformSync(readFileSync(path, 'utf8'), {
       loader: 'ts',
