@@ -8,7 +8,13 @@ import {
   type Key,
   type SealedEpoch,
 } from '../../lib/index.js'
-import { epochAt, SLOT_STAMP, SLOT_TEXT_END, VERSION_VALUE } from '../../lib/memory/map.js'
+import {
+  epochAt,
+  NAMESPACES_MAX,
+  SLOT_STAMP,
+  SLOT_TEXT_END,
+  VERSION_VALUE,
+} from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
 import { stampOf } from '../../lib/memory/slot.js'
 import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
@@ -90,6 +96,7 @@ const contents: [what: string, mark: (tracker: DirtyTracker) => void, options?: 
     { maxKeysPerEpoch: 4 },
   ],
   ['everything', (tracker) => tracker.markEverything()],
+  ['everything, of numbers', (tracker) => tracker.markEverything(), { keys: 'number' as const }],
   [
     'everything, and keys',
     (tracker) => {
@@ -353,7 +360,7 @@ describe('attachEpoch()', () => {
   it('tells keys apart that have a word in common, in tables of any size', async () => {
     const tracker = await openInline({ laneCapacity: 4096 })
     const writer = tracker.openWriter()
-    for (const count of [1, 6, 12, 24, 48, 96, 192, 384]) {
+    for (const count of [...range(1, 40), 96, 384]) {
       const pairs = range(0, count).flatMap((i) => [i % 4, i, i, i % 4])
       writer.markPairs(Uint32Array.from(pairs))
       writer.markMany(range(0, count).map((i) => `/users/${2 * i}`))
@@ -455,6 +462,11 @@ describe('C11: an invalid handle of an epoch', () => {
     ['too large a table', (epoch) => ({ ...epoch.handle, growth: 40 }), 'doubled 40 times'],
     ['too much text', (epoch) => ({ ...epoch.handle, textEnd: 2 ** 40 }), 'words of text'],
     ['too many texts', (epoch) => ({ ...epoch.handle, textCount: 9000 }), 'has 9000 texts'],
+    [
+      'too many namespaces',
+      (epoch) => ({ ...epoch.handle, namespaces: range(0, NAMESPACES_MAX + 1) }),
+      'without what was known',
+    ],
     ['other flags', (epoch) => ({ ...epoch.handle, flags: 128 }), 'has flags 128'],
   ]
 

@@ -264,7 +264,8 @@ describe('KeyDictionary', () => {
       const names = KeyDictionary.create({ maxKeys: count, maxBytes: count * 600 })
       for (let i = 0; i < count; i++) names.id(make(i))
       const words = wordsOf(names)
-      const { table, space } = openDictionary(words)
+      const { table, space, seed, mulA, mulB } = openDictionary(words)
+      expect([seed, mulA, mulB]).toEqual([...words.slice(D_SECRETS, D_SECRETS + 3)])
       let longest = 0
       for (let i = table, run = 0; i < space; i++)
         longest = Math.max(longest, (run = words[i] === 0 ? 0 : run + 1))

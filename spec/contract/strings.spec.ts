@@ -913,6 +913,30 @@ describe('the option keys', () => {
           '"pairs[3]" must be at most 2097151',
           `got ${2 ** 21}`,
         )
+      if (takesPairs) {
+        expect(writer.markPair(7, 2 ** 21 - 1)).toBe(true)
+        if (kind !== 'number') expect(writer.markPair(7, 2 ** 21)).toBe(true)
+        else
+          expectError(
+            thrown(() => writer.markPair(7, 2 ** 21)),
+            OUT_OF_RANGE,
+            '"high" must be',
+          )
+        expectError(
+          thrown(() => writer.markPair(7, 0.5)),
+          OUT_OF_RANGE,
+          '"high"',
+          '-2^31',
+        )
+        await take(tracker)
+      } else {
+        expectError(
+          thrown(() => writer.markPair(7, 1)),
+          INVALID_ARG,
+          '"low"',
+          `'${kind}'`,
+        )
+      }
       expect(writer.markMany([])).toBe(true)
       expect(await take(tracker)).toEqual([])
     },
@@ -1006,7 +1030,8 @@ describe('room for text', () => {
     {
       weight: 3,
       arbitrary: fc.record({
-        wait: fc.integer({ min: 0, max: LONGEST }),
+        // 0 asks for no text, not even for an empty one.
+        wait: fc.integer({ min: 1, max: LONGEST }),
         keys: fc.integer({ min: 1, max: 8 }),
       }),
     },

@@ -26,6 +26,15 @@ describe('threadWriter()', () => {
     expect(a.openWriter()).not.toBe(writer)
   })
 
+  it('is kept when other trackers stop, and other writers are closed', async () => {
+    const [one, other, third] = [await openInline(), await openInline(), await openInline()]
+    const writer = threadWriter(one.handle)
+    threadWriter(other.handle).close()
+    await other.stop()
+    third.openWriter()
+    expect([threadWriter(one.handle) === writer, writer.closed]).toEqual([true, false])
+  })
+
   it('is another one once that is closed, and throws ERR_DIRTYRING_STOPPED once the tracker has stopped', async () => {
     const tracker = await openInline()
     const writer = threadWriter(tracker.handle)
@@ -33,7 +42,10 @@ describe('threadWriter()', () => {
     const next = threadWriter(tracker.handle)
     expect([next === writer, next.closed, next.mark(1)]).toEqual([false, false, true])
     await tracker.stop()
-    expect(thrown(() => threadWriter(tracker.handle)).code).toBe('ERR_DIRTYRING_STOPPED')
+    expect(thrown(() => threadWriter(tracker.handle))).toMatchObject({
+      code: 'ERR_DIRTYRING_STOPPED',
+      message: 'the tracker has stopped',
+    })
     const another = await openInline()
     expect(threadWriter(another.handle).mark(1)).toBe(true)
   })
@@ -97,7 +109,10 @@ describe('withWriter()', () => {
     const { tracker, hand } = await openHeld({ capacity: 2, batchSize: 1, onFull: 'reject' })
     const mark = (id: number) => () => withWriter(tracker.handle, (writer) => writer.mark(id))
     for (const id of [0, 1]) mark(id)()
-    expect(thrown(mark(2)).code).toBe('ERR_DIRTYRING_STALLED')
+    expect(thrown(mark(2))).toMatchObject({
+      code: 'ERR_DIRTYRING_STALLED',
+      message: expect.stringContaining('the ring is full, and this thread may not wait'),
+    })
     const promised = withWriter(tracker.handle, async (writer) => writer.mark(3))
     expect((await rejected(promised)).code).toBe('ERR_DIRTYRING_STALLED')
     // The error of a task is its own, not that of the flush after it.

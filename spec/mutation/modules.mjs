@@ -1,11 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { fileURLToPath, pathToFileURL, URL } from 'node:url'
 import { SourceTextModule, SyntheticModule } from 'node:vm'
 import { transformSync } from 'esbuild'
 
 /** Stryker's sandbox: a copy of the project with all mutants in it. */
 export const root = pathToFileURL(`${process.cwd()}/`)
-const compiled = new Map()
 
 /**
  * The modules of one spec file: lib/ and spec/ are loaded for that file alone, as Jest does it, so
@@ -81,22 +80,21 @@ function resolve(specifier, from) {
   return existsSync(fileURLToPath(source)) ? source.href : url.href
 }
 
+/** Compiled once for all processes: the result lies beside the source, in the sandbox. */
 function compile(id, countsCoverage) {
-  let code = compiled.get(id)
-  if (code === undefined) {
-    const path = fileURLToPath(id)
-    code = readFileSync(path, 'utf8')
-    if (path.endsWith('.ts'))
-      code = transformSync(code, {
-        loader: 'ts',
-        format: 'esm',
-        target: `node${process.versions.node}`,
-        sourcefile: path,
-      }).code
-    if (code.includes('stryCov_')) code = quicken(code, countsCoverage)
-    compiled.set(id, code)
+  const path = fileURLToPath(id)
+  if (!path.endsWith('.ts')) return readFileSync(path, 'utf8')
+  const ready = `${path}.${countsCoverage ? 'counting' : 'quick'}`
+  if (!existsSync(ready)) {
+    const { code } = transformSync(readFileSync(path, 'utf8'), {
+      loader: 'ts',
+      format: 'esm',
+      target: `node${process.versions.node}`,
+    })
+    writeFileSync(`${ready}.${process.pid}`, quicken(code, countsCoverage))
+    renameSync(`${ready}.${process.pid}`, ready)
   }
-  return code
+  return readFileSync(ready, 'utf8')
 }
 
 /**
@@ -104,6 +102,7 @@ function compile(id, countsCoverage) {
  * have run. Here these are a comparison and an increment, which only the first run needs.
  */
 function quicken(code, countsCoverage) {
+  if (!code.includes('stryCov_')) return code
   const quick = code
     .replaceAll(/stryMutAct_9fa48\(("\d+")\)/g, '(STRYKER.activeMutant === $1 && $&)')
     .replaceAll(/stryCov_9fa48\(("[^)]*)\)/g, (_, ids) =>

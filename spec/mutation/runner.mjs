@@ -231,7 +231,8 @@ function cacheOf(sandbox) {
   const hash = createHash('sha256')
   for (const folder of ['lib', 'spec'])
     for (const name of readdirSync(join(sandbox, folder), { recursive: true }).sort())
-      if (name.endsWith('.ts')) hash.update(name).update(readFileSync(join(sandbox, folder, name)))
+      if (/\.m?[jt]s$/.test(name))
+        hash.update(name).update(readFileSync(join(sandbox, folder, name)))
   const base = `${ROOT}.cache/mutation/${hash.digest('hex').slice(0, 16)}`
   return { first: `${base}-tests.json`, journal: `${base}-mutants.jsonl` }
 }

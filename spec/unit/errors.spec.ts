@@ -1,6 +1,7 @@
 import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from '@jest/globals'
 import { checkFunction } from '../../lib/check.js'
+import { corruptLane, corruptSlot, corruptTail, describe as inWords } from '../../lib/errors.js'
 import { DirtyRingError, isDirtyRingError, TxnBuffer } from '../../lib/index.js'
 import { expectError, INVALID_ARG } from '../support/bad-input.js'
 import { thrown } from '../support/in-process.js'
@@ -71,5 +72,43 @@ describe('checkFunction()', () => {
       ),
     )
     expectError(error, INVALID_ARG, '"use" must be a function, got')
+  })
+})
+
+describe('an error about damaged memory says what it found', () => {
+  it.each([
+    [
+      corruptTail(9, 3),
+      "the ring's tail is 9, and the aggregator is at 3: no producer leaves it there",
+    ],
+    [
+      corruptLane(7, 5),
+      'a lane with keys up to 5 was read up to 7, by what its header says, which no part of the ' +
+        'library writes there',
+    ],
+    [
+      corruptSlot(2, 'has 9 keys'),
+      'epoch slot 2 has 9 keys, which no part of the library writes there',
+    ],
+  ])('%p', ({ code, message }, expected) => {
+    expect([code, message]).toEqual(['ERR_DIRTYRING_CORRUPT', expected])
+  })
+})
+
+describe('an error names what it got', () => {
+  it.each<[value: unknown, words: string]>([
+    ['x'.repeat(40), `"${'x'.repeat(40)}"`],
+    ['x'.repeat(41), `"${'x'.repeat(40)}…"`],
+    [() => undefined, 'function (anonymous)'],
+    [fail, 'function fail'],
+    [Object.create(null), 'an object'],
+    [{ constructor: { name: '' } }, 'an object'],
+    [Object.defineProperty({}, 'constructor', { get: fail }), 'an object'],
+    [{ constructor: Object.defineProperty({}, 'name', { get: fail }) }, 'an object'],
+    [new Map(), 'an instance of Map'],
+    [7n, '7n'],
+    [Symbol('mine'), 'Symbol(mine)'],
+  ])('%p', (value, words) => {
+    expect(inWords(value)).toBe(words)
   })
 })

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { Platform, Watching } from '../../lib/platform/platform.js'
 import type * as Web from '../../lib/platform/web.js'
+import { thrown } from '../support/in-process.js'
 
 interface PageEvent {
   readonly type: string
@@ -60,8 +61,8 @@ beforeEach(async () => {
     addEventListener: scope.addEventListener,
     removeEventListener: scope.removeEventListener,
     Worker: PageWorker,
-    Blob: function (parts: string[]) {
-      texts.push(parts.join(''))
+    Blob: function (parts: string[], { type }: { type: string }) {
+      texts.push(`${type}: ${parts.join('')}`)
     },
     URL: { createObjectURL: () => `blob:${texts.length}` },
   }
@@ -127,7 +128,7 @@ describe("a page's host", () => {
   it('starts each worker of the library from one address, at which the code is', () => {
     web.startWebWorker('the code')
     web.startWebWorker('the code').postHandle('the handle')
-    expect(texts).toEqual(['the code'])
+    expect(texts).toEqual(['text/javascript: the code'])
     expect(PageWorker.all.map(({ address, options }) => [address, options])).toEqual(
       Array(2).fill(['blob:1', { type: 'module', name: 'dirtyring aggregator' }]),
     )
@@ -142,27 +143,38 @@ describe("a page's host", () => {
     const told = jest.fn()
     web.startWebWorker('').onExit(told)
     PageWorker.all[0].tell({ type: 'error' })
-    for (const message of ['by a policy', 'by a policy.']) {
+    for (const message of ['csp.example: by a policy', 'csp.example: by a policy.']) {
       PageWorker.refusal = new Error(message)
       expect(() => web.startWebWorker('')).toThrow(wayOut)
-      expect(() => web.startWebWorker('')).toThrow('by a policy. If')
+      expect(() => web.startWebWorker('')).toThrow('csp.example: by a policy. If')
+      expect(thrown(() => web.startWebWorker('')).cause).toBe(PageWorker.refusal)
     }
     jest.useRealTimers()
   })
 
+  it('names the inline aggregator where there are no workers', () => {
+    page.Worker = undefined
+    expect(() => web.startWebWorker('')).toThrow('has no Worker: pass aggregator: "inline"')
+  })
+
   it('says that a worker failed, and why, once it runs no more', async () => {
     const causes: string[] = []
-    for (const [i, message] of ['as told', ''].entries()) {
+    for (const [i, message] of ['as told', '', undefined].entries()) {
       const ended = new Promise<string>((resolve) => web.startWebWorker('').onExit(resolve))
       const preventDefault = jest.fn()
-      PageWorker.all[i].tell({ type: 'error', message, preventDefault })
+      PageWorker.all[i].tell({
+        type: 'error',
+        ...(message !== undefined && { message }),
+        preventDefault,
+      })
       expect(preventDefault).toHaveBeenCalledTimes(1)
       PageWorker.all[i].tell({ type: 'error', message: 'a second one' })
       expect(PageWorker.all[i].terminate).toHaveBeenCalledTimes(1)
       causes.push(await ended)
     }
     expect(causes[0]).toBe('as told')
-    expect(causes[1]).toMatch(/^the worker failed\. If a Content-Security-Policy/)
+    for (const cause of causes.slice(1))
+      expect(cause).toMatch(/^the worker failed\. If a Content-Security-Policy/)
   })
 
   it('lets a worker of the library close itself before it terminates it', async () => {
@@ -173,8 +185,11 @@ describe("a page's host", () => {
     expect(await ended).toBe('terminated')
     expect(PageWorker.all[0].terminate).toHaveBeenCalledTimes(1)
     const worker = new PageWorker('', {})
-    await web.adoptWebWorker(worker)!.terminate()
+    const adopted = web.adoptWebWorker(worker)!
+    const adoptedEnd = new Promise((resolve) => adopted.onExit(resolve))
+    await adopted.terminate()
     expect(worker.terminate).toHaveBeenCalledTimes(1)
+    expect(await adoptedEnd).toBe('terminated')
   })
 
   it('closes a worker that has nothing left to do', () => {

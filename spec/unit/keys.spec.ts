@@ -153,7 +153,11 @@ describe('a pair', () => {
     expect(large.message).toBe(
       '"high" must be a whole number from -2^31 to 2^32-1, got 8589934599. For an id up to 2^53-1 use one key.',
     )
-    expect(thrownBy(() => checkPair(1.5, 0)).message).toMatch(/got 1\.5$/)
+    for (const [low, got] of [
+      [1.5, '1.5'],
+      [-(2 ** 31) - 1, '-2147483649'],
+    ] as const)
+      expect(thrownBy(() => checkPair(low, 0)).message).toMatch(new RegExp(`got ${got}$`))
   })
 
   test('comes back as a number up to 2^53 - 1, else as a bigint', () => {

@@ -53,3 +53,17 @@ describe('the keys that a TxnBuffer expects', () => {
     expect(Array.from(txn.drain(), Number)).toEqual(Array.from({ length: 40 }, (_, key) => key))
   })
 })
+
+describe('a mark in a TxnBuffer', () => {
+  it('is true, and refuses bytes that are gone by the name of the argument', () => {
+    const txn = new TxnBuffer()
+    expect([txn.mark(7), txn.mark('b'), txn.markPair(1, 2), txn.markMany([3])]).toEqual(
+      Array(4).fill(true),
+    )
+    const gone = new Uint8Array(2)
+    structuredClone(gone, { transfer: [gone.buffer] })
+    for (const call of [() => txn.mark(gone), () => txn.has(gone)])
+      expect(thrown(call).message).toContain('"key"')
+    expect(txn.size).toBe(4)
+  })
+})

@@ -170,7 +170,8 @@ describe("a writer that waits on the tracker's own thread", () => {
   }
 
   it('gives up where the aggregator shows no progress', async () => {
-    expect(await wait(nothing)).toEqual([3, expect.stringContaining(GAVE_UP)])
+    const advice = `${GAVE_UP}, and this thread cannot start it again while it sleeps`
+    expect(await wait(nothing)).toEqual([3, expect.stringContaining(advice)])
   })
 
   it('waits on as long as the aggregator shows progress', async () => {
