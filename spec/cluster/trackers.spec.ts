@@ -82,8 +82,10 @@ async function runHistory(seed: number): Promise<string[]> {
     } else if (what === 17) {
       if (draw.happens(0.5)) log.makeAnew()
       else log.forgetTail(1 + draw.below(5))
-    } else if (what === 18) log.trim(draw.below(log.length + 1))
-    else if (what === 19 && stored !== undefined) {
+    } else if (what === 18 && !dies) {
+      // A log keeps messages for longer than beatMs: no reader could hear of a node otherwise.
+      log.trim(draw.below(log.length + 1))
+    } else if (what === 19 && stored !== undefined) {
       await reader.close()
       reader = open(log, stored)
     }
