@@ -114,12 +114,6 @@ export const mutants = [
     to: "says !== 'live' && silentMs >= Infinity",
   },
   {
-    name: 'a loss that is declared away is not told',
-    file: 'ledger.ts',
-    from: 'if (declared === undefined || declared !== entry.declared) unknownNamespaces(entry)',
-    to: '',
-  },
-  {
     name: 'the clock stands behind parts whose last one is to come',
     file: 'ledger.ts',
     from: 'const first = this.#firstParts()\n    const index',

@@ -239,7 +239,6 @@ class SimNode {
     const key = keyOf(namespace, draw.below(KEYS))
     const put = (): void => {
       store.set(key, { version: ++this.#world.version, node: this })
-      if (process.env.TRACE) console.log('write', this.label, key, this.#world.version)
     }
     const mark = (): void => {
       this.dirty.keys.add(key)
@@ -294,15 +293,6 @@ class SimNode {
     }
     const { nowMs } = this.#world
     const step = this.publication.next(nowMs)
-    if (process.env.TRACE && step.do !== 'wait')
-      console.log(
-        nowMs,
-        this.label,
-        step.do,
-        step.do === 'append'
-          ? +`0x${step.message.instance}` + ' ' + step.message.n + ' kind ' + step.message.bytes[4]
-          : '',
-      )
     if (step.do === 'append') this.#append(step.message)
     else if (step.do === 'last') this.#last(step.instance)
     else if (step.do === 'cut') this.#cut()
@@ -397,12 +387,6 @@ class SimNode {
   }
 
   die(): void {
-    if (process.env.TRACE)
-      console.log(
-        'die',
-        this.label,
-        this.instances.map((x) => +`0x${x}`),
-      )
     this.state = 'dead'
     this.#forget()
   }
@@ -530,18 +514,6 @@ class SimReader {
       if (!found.lost) return
     }
     this.ledger.enter(found.log)
-    if (process.env.TRACE)
-      for (const { bytes } of found.messages) {
-        const e = envelope.openEnvelope(bytes)!
-        console.log(
-          nowMs,
-          'reader',
-          this.#world.readers.indexOf(this),
-          +`0x${e.instance}`,
-          e.n,
-          e.kind,
-        )
-      }
     for (const { instance } of found.messages) if (instance !== undefined) this.met.add(instance)
     for (const { bytes, instance } of found.messages)
       if (instance === undefined) this.met.add(envelope.openEnvelope(bytes)!.instance)
@@ -588,16 +560,6 @@ class SimReader {
       else if (lost !== undefined)
         for (const key of ALL_KEYS) if (lost.includes(Math.floor(key / 2 ** 32))) told.keys.add(key)
     }
-    if (process.env.TRACE)
-      console.log(
-        nowMs,
-        'handOut',
-        this.#world.readers.indexOf(this),
-        told.isEverything,
-        [...told.keys].join(),
-        JSON.stringify(news.filter((x) => x.lost)),
-        [...(missing ?? [])].length,
-      )
     this.#world.epochs++
     if (!this.isFresh) {
       if (told.isEverything || news.some(({ lost }) => lost !== undefined)) this.#world.inexact++
@@ -633,7 +595,6 @@ class SimReader {
 
   /** The process of the reader dies, and starts again from what it has stored. */
   restart(): void {
-    if (process.env.TRACE) console.log('restart', this.#world.readers.indexOf(this))
     this.#inHand = undefined
     this.#cut = undefined
     this.#isAtEnd = false
@@ -839,7 +800,6 @@ function readerActs(world: World, reader: SimReader, i: number): void {
 function disaster(world: World): void {
   const { draw, log } = world
   const what = draw.below(8)
-  if (process.env.TRACE) console.log('disaster', what, log.length)
   if (what < 2) log.trim(1 + draw.below(log.length + 1))
   else if (what === 2) log.backUp()
   else if (what === 3) log.makeAnew()
