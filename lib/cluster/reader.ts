@@ -368,7 +368,7 @@ export class ClusterReader<K extends Key = Key>
    * the call would wait for an epoch to be settled
    * @returns a promise of the epoch, for `commit()` or `restore()`
    * @throws (rejects with) `signal.reason` if aborted; `ERR_DIRTYRING_AWAY` if a node does not answer
-   * and `onMissing` is 'wait', or if the reader has never reached the end of the log;
+   * and `onMissing` is 'wait', or if a reader without a position can't reach the end of the log;
    * `ERR_DIRTYRING_NO_EPOCH_SLOT` with `onBusy: 'reject'`; `ERR_DIRTYRING_BUSY` while an epochs()
    * loop runs; `ERR_DIRTYRING_CLOSED` after close(); the source's error if it can't go on; TypeError
    * and RangeError if an option is not allowed
