@@ -28,7 +28,7 @@ import type { FilterBlocks, KeyMessage } from './decode.js'
 
 /**
  * How many keys an epoch made of messages holds exactly. With more it is a superset, whose filter
- * takes 4 bytes for each of `maxKeysPerEpoch`, or as many as a filter that arrives, up to 16 MiB.
+ * takes 4 bytes for each of `maxKeysPerEpoch`, or as many as a filter that arrives: 16 MiB at most.
  */
 export interface EpochLimits {
   /** Distinct numeric keys, 1 to 2^28. Each takes 24 to 48 bytes. */
@@ -63,7 +63,7 @@ const MAX_STRING_BYTES = 2 ** 25
 /** The bits of a filter, for each key that a union holds exactly. */
 const BITS_PER_KEY = 32
 const BLOCK_BITS = BLOCK_WORDS * 32
-/** Blocks of the largest filter, 16 MiB, unless the limits ask for a larger one. */
+/** log2 of the blocks of the largest filter: 16 MiB. */
 const BLOCKS_LOG2_MAX = 19
 /** A filter of which more is set says yes to nearly every key. */
 const SATURATED = 0.85
@@ -461,8 +461,7 @@ export class KeyUnion<K extends Key = Key> extends UnionKeys<K> {
   #becomeSuperset(): void {
     if (this.#state.precision !== 'exact') return
     this.#state.precision = 'superset'
-    const blocksLog2 = blocksLog2For(this.#maxKeys)
-    this.#state.filter = filterOf(blocksLog2)
+    this.#state.filter = filterOf(Math.min(blocksLog2For(this.#maxKeys), BLOCKS_LOG2_MAX))
     this.#filterPairs(this.#state.numbers.pairs)
     for (const text of this.#state.strings) {
       encodeText(text)
@@ -505,8 +504,7 @@ export class KeyUnion<K extends Key = Key> extends UnionKeys<K> {
     if (this.#state.precision === 'everything') return
     this.#becomeSuperset()
     if (this.#state.filter === undefined) return // it was everything at once
-    const most = Math.max(BLOCKS_LOG2_MAX, blocksLog2For(this.#maxKeys))
-    const wanted = Math.min(blocks.blocksLog2, most)
+    const wanted = Math.min(blocks.blocksLog2, BLOCKS_LOG2_MAX)
     if (wanted > 31 - this.#state.filter.shift)
       this.#state.filter = enlarged(this.#state.filter, wanted)
     addBlocks(this.#state.filter, blocks)

@@ -98,14 +98,14 @@ describe('epoch.encode()', () => {
     })
   })
 
-  it('takes 1 to 1.3 bytes for a row id of many, and 7 for a fingerprint', async () => {
+  it('takes 1 to 1.3 bytes for a row id of many, and less than 8 for a fingerprint', async () => {
     const rows = Array.from({ length: 10_000 }, (_, i) => i * 40 + ((i * 7919) % 40))
     const prints = rows.map((row) => fingerprint(`row ${row}`))
     const bytesPerKey = (epoch: SealedEpoch): number => epoch.encode()[0].length / epoch.size
 
     expect(await withEpoch(rows, bytesPerKey)).toBeLessThan(1.3)
     expect(await withEpoch(range(5000, 10_000), bytesPerKey)).toBeLessThan(1.03)
-    expect(await withEpoch(prints, bytesPerKey)).toBeLessThan(7.5) // of 100,000: 7.02
+    expect(await withEpoch(prints, bytesPerKey)).toBeLessThan(7.8) // of 100,000: 7.02
   })
 
   it('makes messages of a given length at most, each a set by itself', async () => {
@@ -238,7 +238,7 @@ describe('an epoch with more keys than it lists', () => {
   ])(
     'travels as a filter of 10 to 21 bits a key: $keys keys of $maxKeysPerEpoch',
     async ({ maxKeysPerEpoch, keys }) => {
-      const marked = [...range(0, keys - 2).map((id) => fingerprint(`id ${id}`)), 'a', '\ud800']
+      const marked = [...range(0, keys).map((id) => fingerprint(`id ${id}`)), 'a', '\ud800']
       const others = range(0, 8000).map((id) => fingerprint(`other ${id}`))
       await withEpoch(
         marked,
@@ -363,9 +363,9 @@ describe('decodeEpoch()', () => {
 
   it('holds no more keys than its limits say', async () => {
     const messages = await withEpoch(range(0, 1000), (epoch) => epoch.encode())
-    const decoded = decodeEpoch(messages, { maxKeysPerEpoch: 100 })
+    const decoded = decodeEpoch(messages, { maxKeysPerEpoch: 400 })
 
-    expect([decoded.precision, decoded.size]).toEqual(['superset', 100])
+    expect([decoded.precision, decoded.size]).toEqual(['superset', 400])
     expect(range(0, 1000).every((id) => decoded.has(id))).toBe(true)
   })
 
@@ -438,9 +438,14 @@ describe('what decodeEpoch() gives', () => {
       await tracker.consume((epoch) => {
         const decoded = decodeEpoch(epoch.encode())
         for (const act of acts) {
-          const of = (from: EpochKeys): unknown[] => {
-            const error = thrown(() => act(from))
-            return [error?.name, error?.code, error?.message.replace(/epoch 0|the epoch/, '')]
+          const of = (from: EpochKeys): unknown => {
+            try {
+              act(from)
+              return 'nothing is thrown'
+            } catch (error) {
+              const { name, code, message } = error as Error & { code: string }
+              return [name, code, message.replace(/epoch 0|the epoch/, '')]
+            }
           }
           expect(of(decoded)).toEqual(of(epoch))
           expect(of(attachEpoch(epoch.handle))).toEqual(of(epoch))
