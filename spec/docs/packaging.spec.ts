@@ -192,10 +192,18 @@ describe('its declarations', () => {
       import { openCluster, publishEpochs, type ClusterReader, type Publisher } from 'dirtyring/cluster'
       import { ipcHub, ipcSink, ipcSource, type IpcHub } from 'dirtyring/ipc'
       import { BatchRing, DirtyTracker, DirtyRingError, FingerprintSet, TxnBuffer, fingerprint, memoryFootprint, openWriter, resolveOptions } from 'dirtyring'
+      import { clusterConformance, type EpochSink } from 'dirtyring/cluster/conformance'
+      import { natsSink, natsSource, type NatsClient } from 'dirtyring/nats'
+      import { redisSink, redisSource, type RedisClient } from 'dirtyring/redis'
       import { runAggregator, runtimeSupport, type AdvanceOptions, type ErrorCode, type Key, type SealedEpoch, type TrackerHandle, type Writer } from 'dirtyring'
 
       declare const signal: { aborted: boolean; addEventListener(type: 'abort', listener: () => void): void; removeEventListener(type: 'abort', listener: () => void): void }
       declare const maybe: number | undefined
+      declare const nats: NatsClient
+      declare const redis: RedisClient
+      export const sinks: EpochSink[] = [natsSink(nats, { stream: 'dirty', timeoutMs: maybe }), redisSink(redis, { stream: 'dirty', maxLen: maybe })]
+      export const cases = clusterConformance(() => ({ sink: () => sinks[0]!, source: () => natsSource(nats, { stream: 'dirty' }), end: async () => {} }))
+      export const source = redisSource(redis, { stream: 'dirty' })
 
       export async function main(cache: Map<string, string>): Promise<Key[]> {
         const tracker: DirtyTracker = await DirtyTracker.create({ batchSize: maybe, aggregator: (handle: TrackerHandle) => handle })

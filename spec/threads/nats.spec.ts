@@ -128,7 +128,7 @@ if (isInstalled('nats-server')) {
         lifeMs: 1000,
         reading,
       }
-      const verdict = await runProgram('cluster-chaos', args)
+      const verdict = await runProgram('cluster-chaos', args, { timeoutMs: 120_000 })
 
       expect(verdict).toMatchObject({ errors: [], differing: 0, differingThere: 0 })
       expect(Object.keys(verdict.faults).sort()).toEqual([
@@ -141,7 +141,7 @@ if (isInstalled('nats-server')) {
         'trim',
       ])
       expect(verdict.here.epochs).toBeGreaterThan(0)
-    })
+    }, 120_000)
 
     it.each([
       [{ max_msgs_per_subject: 1 }, /max_msgs_per_subject is 1, it must be -1: nats stream edit/],

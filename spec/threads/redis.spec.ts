@@ -104,7 +104,7 @@ if (isInstalled('redis-server')) {
         lifeMs: 1000,
         reading,
       }
-      const verdict = await runProgram('cluster-chaos', args)
+      const verdict = await runProgram('cluster-chaos', args, { timeoutMs: 120_000 })
 
       expect(verdict).toMatchObject({ errors: [], differing: 0, differingThere: 0 })
       expect(Object.keys(verdict.faults).sort()).toEqual([
@@ -117,7 +117,7 @@ if (isInstalled('redis-server')) {
         'trim',
       ])
       expect(verdict.here.epochs).toBeGreaterThan(0)
-    })
+    }, 120_000)
 
     it.each([[{ maxLen: 100 }], [{ maxAgeMs: 1 }]])('a sink with %j trims', async (limit) => {
       const { stream } = fresh()

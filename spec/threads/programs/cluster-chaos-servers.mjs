@@ -87,7 +87,7 @@ export async function serverOfParent(name) {
     await server.start()
   }
   const troubles = {
-    kill,
+    kill: (random) => kill(random),
     async mute(random) {
       line.mute()
       await sleep(random() * OUTAGE_MS)

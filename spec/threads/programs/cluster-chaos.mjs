@@ -46,6 +46,8 @@ const DEATHS = ignores
       ...['closing'],
     ]
 
+/** A process can't begin or end while its engine is away. */
+const patienceMs = wellMs > 0 ? 60_000 : 20_000
 const random = randomFrom(seed)
 const folder = mkdtempSync(join(tmpdir(), 'dirtyring-chaos-'))
 const script = fileURLToPath(new URL('cluster-chaos-child.mjs', import.meta.url))
@@ -142,7 +144,7 @@ async function place(node) {
     })
     const exited = once(child, 'exit')
     found.lives++
-    const isReady = await within(said(child, 'writes'), `life ${life} of node ${node}`)
+    const isReady = await within(said(child, 'writes'), `life ${life} of node ${node}`, patienceMs)
     beginning.count--
     if (isReady !== undefined) {
       const lifeEnds = AbortSignal.timeout(Math.ceil(1 + random() * lifeMs))
@@ -150,7 +152,11 @@ async function place(node) {
       if (death === 'any' || death === 'written') child.kill('SIGKILL')
       else tell(child, 'end')
     }
-    const [code, signal] = await within(exited, `the end of life ${life} of node ${node}`)
+    const [code, signal] = await within(
+      exited,
+      `the end of life ${life} of node ${node}`,
+      patienceMs,
+    )
     const how = signal === 'SIGKILL' ? death : 'ends'
     found.deaths[how] = (found.deaths[how] ?? 0) + 1
     if (signal !== 'SIGKILL' && code !== 0) blame(`life ${life} of node ${node}: status ${code}`)
@@ -164,7 +170,7 @@ async function cache() {
     const isLast = phase !== 'kills'
     const child = start({ role: 'reader', ignores, reading: options })
     const exited = once(child, 'exit')
-    await within(said(child, 'reads'), 'a reader')
+    await within(said(child, 'reads'), 'a reader', patienceMs)
     if (isLast) return child
     await sleep(1 + random() * lifeMs * 4)
     child.kill('SIGKILL')
