@@ -48,9 +48,9 @@ export const mutants = [
       },
       {
         file: MERGES,
-        find: '  nextMerge(a)\n  const own',
+        find: '  nextMerge(a)\n  if (a.jobIndex',
         replace:
-          '  const slot = target.slot\n  nextMerge(a)\n  target.slot = slot\n  storeSlot(target, a.jobEpoch)\n  target.slot = -1\n  const own',
+          '  const slot = target.slot\n  nextMerge(a)\n  target.slot = slot\n  storeSlot(target, a.jobEpoch)\n  target.slot = -1\n  if (a.jobIndex',
       },
     ],
     scenario: UNITED,
