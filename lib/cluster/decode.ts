@@ -45,7 +45,7 @@ export interface FilterBlocks {
   readonly words: Int32Array
 }
 
-const HEAD = 5
+const KEYS_HEAD = 5
 const CRC = 4
 const FLAGS =
   MESSAGE_NUMBERS_DEFLATED |
@@ -56,7 +56,7 @@ const FLAGS =
 /** 256 MiB of filter, as an epoch of 2^28 keys has. */
 const BLOCKS_LOG2_MAX = 23
 /** An epoch has 24 at most, and its reader names as many more. */
-const NAMESPACES_MAX = 4096
+export const EVERYTHING_IN_MAX = 4096
 
 /**
  * Reads a message that epoch.encode() made. Nothing is believed: counts and lengths are compared
@@ -66,7 +66,7 @@ const NAMESPACES_MAX = 4096
  */
 export function decodeKeys(bytes: Uint8Array): KeyMessage {
   const end = bytes.length - CRC
-  if (end < HEAD || bytes[0] !== 0x44 || bytes[1] !== 0x52)
+  if (end < KEYS_HEAD || bytes[0] !== 0x44 || bytes[1] !== 0x52)
     throw badMessage('they do not begin as one does')
   if (bytes[2] !== MESSAGE_VERSION)
     throw badMessage(`their format is ${bytes[2]}, and this version reads ${MESSAGE_VERSION}`)
@@ -79,8 +79,8 @@ export function decodeKeys(bytes: Uint8Array): KeyMessage {
   if ((flags & ~FLAGS) !== 0 || precision === undefined || bytes[4] >>> 4 >= REASONS.length)
     throw badMessage(`their head has flags ${flags} and ${bytes[4]}`)
 
-  const from = new Input(bytes, HEAD, end)
-  const everythingIn = from.differences(NAMESPACES_MAX, NAMESPACE_MAX)
+  const from = new Input(bytes, KEYS_HEAD, end)
+  const everythingIn = from.differences(EVERYTHING_IN_MAX, NAMESPACE_MAX)
   if ((precision === 'exact' && everythingIn.length === 0) !== (reason === undefined))
     throw badMessage(`they are '${precision}' with the reason ${describe(reason)}`)
   const count = from.varint()

@@ -45,7 +45,8 @@ export interface EpochSink {
   append(message: LogMessage): Promise<'appended' | 'refused'>
   /**
    * The last message of an instance that the log holds, by the engine's own leader and not from a
-   * cache; undefined if it holds none. Rejects as append() does.
+   * cache; undefined if it holds none. Rejects as append() does. The next append() goes behind what
+   * this found, whatever its number: readers see a gap if messages in between are lost.
    */
   last(instance: string): Promise<LogMessage | undefined>
   /**

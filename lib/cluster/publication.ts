@@ -92,7 +92,7 @@ const ANSWERED_MAX = 256
 const PENDING_MAX = 1024
 /** Where an envelope has its kind. */
 const KIND_AT = 4
-const NOTHING = new Uint8Array(0)
+const NO_BODY = new Uint8Array(0)
 
 /**
  * What one publisher appends, and when: its numbers, what an answer of the engine means, and which
@@ -253,7 +253,7 @@ export class Publication {
       this.#underWay = this.#declaring
       return this.#begin('namespaces', [draft(KIND.NAMESPACES, body)])
     }
-    if (this.#cutsDone >= this.#lastCut) return this.#begin('close', [draft(KIND.CLOSE, NOTHING)])
+    if (this.#cutsDone >= this.#lastCut) return this.#begin('close', [draft(KIND.CLOSE, NO_BODY)])
     const cutAtMs = this.#dueMs()
     if (nowMs >= cutAtMs) {
       this.#cutsBegun++
@@ -405,7 +405,7 @@ export class Publication {
    * @param messages - what the epoch's keys are as key messages; none: the epoch is exact and empty
    * @param tag - what the node says beside it
    */
-  sealed(messages: readonly Uint8Array[], tag: Uint8Array = NOTHING): void {
+  sealed(messages: readonly Uint8Array[], tag: Uint8Array = NO_BODY): void {
     this.#cutFailures = 0
     const requests = this.#serving
     const drafts: Draft[] = messages.map((keys, i) => {

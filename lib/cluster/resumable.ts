@@ -13,29 +13,29 @@ export interface SavedPublisher {
 }
 
 /** `DRPS`, the version, then the CRC-32 of what follows: JSON in UTF-8. */
-const MAGIC = 'DRPS'
+const SAVED_MAGIC = 'DRPS'
 const VERSION = 1
-const HEAD = 9
+const SAVED_HEAD = 9
 
 export function encodeSavedPublisher({ at, clock }: SavedPublisher): Uint8Array {
   const flight = at?.flight === undefined ? undefined : Buffer.from(at.flight).toString('base64')
   const json = Buffer.from(JSON.stringify({ at: at && { ...at, flight }, clock }))
-  const bytes = new Uint8Array(HEAD + json.length)
-  for (let i = 0; i < 4; i++) bytes[i] = MAGIC.charCodeAt(i)
+  const bytes = new Uint8Array(SAVED_HEAD + json.length)
+  for (let i = 0; i < 4; i++) bytes[i] = SAVED_MAGIC.charCodeAt(i)
   bytes[4] = VERSION
   new DataView(bytes.buffer).setUint32(5, crc32(json), true)
-  bytes.set(json, HEAD)
+  bytes.set(json, SAVED_HEAD)
   return bytes
 }
 
 /** @throws ERR_DIRTYRING_BAD_STATE */
 export function decodeSavedPublisher(bytes: Uint8Array): SavedPublisher {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const isOne = bytes.length > HEAD && String.fromCharCode(...bytes.subarray(0, 4)) === MAGIC
+  const isOne = bytes.length > SAVED_HEAD && String.fromCharCode(...bytes.subarray(0, 4)) === SAVED_MAGIC
   if (!isOne) throw badState('are not what publisher.save() returned')
   if (bytes[4] !== VERSION)
     throw badState(`have format ${bytes[4]}, which this version does not read`)
-  const json = bytes.subarray(HEAD)
+  const json = bytes.subarray(SAVED_HEAD)
   if (view.getUint32(5, true) !== crc32(json)) throw badState('are damaged')
   const { at, clock } = JSON.parse(Buffer.from(json).toString()) as {
     at?: Omit<Resumable, 'flight'> & { flight?: string }

@@ -24,7 +24,7 @@ import {
 import { FingerprintSet } from '../set/fingerprint-set.js'
 import { encodeBytes, encodeText, packText } from '../text/encode.js'
 import { digest } from '../text/murmur.js'
-import type { FilterBlocks, KeyMessage } from './decode.js'
+import { EVERYTHING_IN_MAX, type FilterBlocks, type KeyMessage } from './decode.js'
 
 /**
  * How many keys an epoch made of messages holds exactly. With more it is a superset, whose filter
@@ -67,9 +67,6 @@ const BLOCK_BITS = BLOCK_WORDS * 32
 const BLOCKS_LOG2_MAX = 19
 /** A filter of which more is set says yes to nearly every key. */
 const SATURATED = 0.85
-/** More namespaces than these are everything. */
-const NAMESPACES_MAX = 4096
-
 /** The first that applies is the reason. */
 const REASONS: readonly InexactReason[] = [
   'fresh',
@@ -385,7 +382,7 @@ export class KeyUnion<K extends Key = Key> extends UnionKeys<K> {
   #addState(namespaces: Iterable<number>, reasons: Iterable<InexactReason>): void {
     for (const reason of reasons) this.#state.reasons.add(reason)
     for (const namespace of namespaces) this.#state.namespaces.add(namespace)
-    if (this.#state.namespaces.size > NAMESPACES_MAX) {
+    if (this.#state.namespaces.size > EVERYTHING_IN_MAX) {
       this.#state.namespaces.clear()
       this.everything('everything')
     }

@@ -69,7 +69,7 @@ export const RAW_MAX = 2 ** 20
 /** Bytes that all texts of a message have at most, together. */
 export const TEXTS_MAX = 2 ** 23
 /** What a message is at most, unless its maker is told otherwise: below the 1 MiB of most engines. */
-const MAX_BYTES = 900_000
+const PART_BYTES = 900_000
 /** What a message has beside its numbers, its texts or its filter. */
 const OVERHEAD = 192
 /** A filter of a superset is folded while it keeps so many bits a key. */
@@ -110,7 +110,7 @@ export interface Encodable {
 
 /** Encodes an epoch: one message or more. */
 export function encodeKeys(from: Encodable, options: EncodeOptions): Uint8Array[] {
-  const { maxBytes = MAX_BYTES, text = 'exact' } = options
+  const { maxBytes = PART_BYTES, text = 'exact' } = options
   const { header } = from
   const { flags, precision } = whatTravels(header, options)
   const isOfSome = precision === 'everything' && header.wanted !== undefined

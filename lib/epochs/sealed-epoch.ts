@@ -520,8 +520,9 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
    *
    * A key takes 7 bytes if it is a fingerprint, and 1 to 1.3 if it is one of many row ids. An epoch
    * that is a superset travels as its filter, of 10 to 20 bits a key, without the keys that are
-   * listed. A text of more than 899,000 bytes goes into a filter too. The call takes about 0.2 µs a
-   * key, and sorts the keys: the order of first mark does not travel.
+   * listed. A text of more than 899,000 bytes goes into a filter too. The call takes some
+   * 0.3 µs for a number and 4 µs for a text, and sorts the keys: the order of first mark does not
+   * travel.
    *
    * @returns One message or more, which are the caller's own.
    * @throws DirtyRingError `ERR_DIRTYRING_SETTLED`.

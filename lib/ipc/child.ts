@@ -15,7 +15,7 @@ const UNHEARD_MAX = 256
 const REQUEST_MAX = 256
 
 /** What a read that the child gave up rejects with. */
-const STOPPED = new DirtyRingError('ERR_DIRTYRING_CLOSED', 'the read was given up')
+const GIVEN_UP = new DirtyRingError('ERR_DIRTYRING_CLOSED', 'the read was given up')
 
 /** A sink or a source in a child, as the hub sees it. */
 interface End {
@@ -78,7 +78,7 @@ export class Child {
     this.#untap()
     for (const { reading, owner } of this.#ends.values()) {
       owner.isThere = false
-      reading?.over.abort(STOPPED)
+      reading?.over.abort(GIVEN_UP)
     }
     this.#ends.clear()
   }
@@ -99,12 +99,12 @@ export class Child {
     if (end === undefined) return
     if (op === 'bye') {
       end.owner.isThere = false
-      end.reading?.over.abort(STOPPED)
+      end.reading?.over.abort(GIVEN_UP)
       this.#ends.delete(id)
       return
     }
     if (op === 'stop') {
-      if (end.reading?.call === message.read) end.reading?.over.abort(STOPPED)
+      if (end.reading?.call === message.read) end.reading?.over.abort(GIVEN_UP)
       return
     }
     if (!isCount(call)) {
@@ -143,7 +143,7 @@ export class Child {
     try {
       answer = await this.#ask(end, call, op, message)
     } catch (error) {
-      if (this.#isOver || error === STOPPED) return
+      if (this.#isOver || error === GIVEN_UP) return
       answer = { error: { code: codeOf(error), message: (error as Error).message } }
     }
     if (!this.#isOver) this.#send(end.id, { op: 'done', call, ...answer })
@@ -193,7 +193,7 @@ export class Child {
       typeof waitMs === 'number' &&
       waitMs >= 0
     if (!isRight) throw this.#refusal('a read')
-    end.reading?.over.abort(STOPPED)
+    end.reading?.over.abort(GIVEN_UP)
     const over = new AbortController()
     end.reading = { call, over }
     const { messages, ...read } = await this.#hub.readSome(
