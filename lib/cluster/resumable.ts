@@ -31,7 +31,8 @@ export function encodeSavedPublisher({ at, clock }: SavedPublisher): Uint8Array 
 /** @throws ERR_DIRTYRING_BAD_STATE */
 export function decodeSavedPublisher(bytes: Uint8Array): SavedPublisher {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const isOne = bytes.length > SAVED_HEAD && String.fromCharCode(...bytes.subarray(0, 4)) === SAVED_MAGIC
+  const isOne =
+    bytes.length > SAVED_HEAD && String.fromCharCode(...bytes.subarray(0, 4)) === SAVED_MAGIC
   if (!isOne) throw badState('are not what publisher.save() returned')
   if (bytes[4] !== VERSION)
     throw badState(`have format ${bytes[4]}, which this version does not read`)
