@@ -78,7 +78,7 @@ describe('openCluster()', () => {
   })
 
   it('takes keys of another kind for a message that cannot be read, with a warning', async () => {
-    const { node, reader } = await openWithNode({ keys: 'string' as never })
+    const { node, reader } = await openWithNode({ keys: 'string' as never, timeoutMs: 300 })
     const warnings: string[] = []
     reader.on('warning', ({ message }) => warnings.push(message))
     node.pending = [7]
@@ -526,7 +526,7 @@ describe('a cluster reader under fake timers', () => {
     // The log's own waiting is under the fake timers, too.
     const { read } = source
     source.read = (after, { signal }) => read(after, { waitMs: 0, signal })
-    const reader = openCluster({ source, from: 'now', timeoutMs: 100 })
+    const reader = openCluster({ source, from: 'now', timeoutMs: 1000 })
     await reader.ready()
     node.answers = false
     const late = await reader.advanceEpoch()

@@ -130,12 +130,12 @@ afterEach(async () => {
   readers.clear()
 })
 
-/** Opens a reader of a log, closed after the spec. Times are short. */
+/** Opens a reader of a log, closed after the spec. */
 export function openReader<Kind extends KeyKind = 'any'>(
   log: FaultLog,
   options: Partial<ClusterOptions<Kind>> = {},
 ): ClusterReader<KeyOf<Kind>> {
-  const reader = openCluster<Kind>({ source: log.source(), timeoutMs: 400, ...options })
+  const reader = openCluster<Kind>({ source: log.source(), timeoutMs: 20_000, ...options })
   readers.add(reader)
   reader.on('warning', () => undefined)
   return reader
