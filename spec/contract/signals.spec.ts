@@ -131,6 +131,21 @@ describe('C10: every promise takes a signal', () => {
     expect(tracker.stats().unsettled).toEqual([])
   })
 
+  it.each(['aborted', 'addEventListener', 'removeEventListener'] as const)(
+    'C11: refuses what is a signal but for its %s',
+    async (member) => {
+      const tracker = await openInline()
+      for (const value of [undefined, 'x']) {
+        const signal = Object.assign(new Signal(), { [member]: value }) as never
+        const { code, message } = await rejected(tracker.advanceEpoch({ signal }))
+        expect([code, message]).toEqual([
+          'ERR_DIRTYRING_INVALID_ARG',
+          expect.stringContaining('"options.signal" must be an AbortSignal'),
+        ])
+      }
+    },
+  )
+
   it.each(calls)(
     '%s: a signal that calls back while it is listened to rejects the call, and nothing is started',
     async (_, call) => {

@@ -120,3 +120,27 @@ describe('a thread that hosts the aggregator', () => {
     expect([epoch.size, epoch.staged]).toEqual([15, 0])
   })
 })
+
+describe('what one call or batch may have', () => {
+  it('is said in bytes of text, and in keys', async () => {
+    const { tracker } = await openHeld({ laneCapacity: 8 })
+    const writer = tracker.openWriter()
+    const texts = ['x', 'y', 'z'].map((each) => each.repeat(30_000))
+    const advice = 'Raise laneTextBytes, or mark in parts: { atomic: false }.'
+    expect(thrown(() => writer.markMany(texts))).toMatchObject({
+      code: 'ERR_DIRTYRING_OUT_OF_RANGE',
+      message:
+        '"keys" must be of at most 65536 bytes of text (laneTextBytes), the largest key counted ' +
+        `twice, got ${4 * 30_008 + 4}. ${advice}`,
+    })
+    const many = () => writer.batch(() => range(0, 9).forEach((id) => writer.mark(id)))
+    expect(thrown(many).message).toBe(
+      '"use" must be a function that marks at most 8 keys (laneCapacity), got 9',
+    )
+    const other = tracker.openWriter()
+    const long = () => other.batch(() => texts.forEach((text) => other.mark(text)))
+    expect(thrown(long).message).toContain('"use" must be of at most 65536 bytes of text')
+    const late = () => writer.batch((async () => undefined) as never)
+    expect(thrown(late).message).toContain('"use" must be a function that returns no promise')
+  })
+})
