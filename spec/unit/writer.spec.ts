@@ -140,7 +140,7 @@ describe('what one call or batch may have', () => {
     const other = tracker.openWriter()
     const long = () => other.batch(() => texts.forEach((text) => other.mark(text)))
     expect(thrown(long).message).toContain('"use" must be of at most 65536 bytes of text')
-    const late = () => writer.batch((async () => undefined) as never)
+    const late = () => writer.batch((async () => undefined))
     expect(thrown(late).message).toContain('"use" must be a function that returns no promise')
   })
 })
