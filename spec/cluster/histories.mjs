@@ -74,9 +74,9 @@ async function runAll(from, to) {
 async function tryMutants(wanted) {
   for (const mutant of mutants.filter(({ name }) => name.includes(wanted))) {
     const { runHistory } = await load(mutant)
-    let seed = 1
+    let seed = mutant.at ?? 1
     let failure
-    for (; seed <= SEEDS_MAX && failure === undefined; seed++) failure = runHistory(seed).failure
+    for (const end = seed + SEEDS_MAX; seed < end && failure === undefined; seed++) failure = runHistory(seed).failure
     const found = failure === undefined ? undefined : { seed: seed - 1, failure }
     console.log(JSON.stringify({ name: mutant.name, found }))
   }

@@ -34,6 +34,6 @@ describe('a cluster over a log that goes wrong', () => {
   it('finds every rule that is switched off', async () => {
     const found = await run('mutants')
     expect(found.filter((each) => each.found === undefined)).toEqual([])
-    expect(found.length).toBeGreaterThan(20)
+    expect(found.length).toBeGreaterThanOrEqual(20)
   }, 300_000)
 })
