@@ -24,7 +24,8 @@
  * - `ERR_DIRTYRING_AGGREGATOR_FAILED`: the aggregator could not be started, or not be kept running
  * - `ERR_DIRTYRING_CORRUPT`: the shared memory holds a word that the library never writes there
  * - `ERR_DIRTYRING_DICTIONARY_FULL`: a KeyDictionary has no number, or no room for the bytes, left
- * - `ERR_DIRTYRING_UNSUPPORTED`: this host cannot run the library (it is big-endian)
+ * - `ERR_DIRTYRING_UNSUPPORTED`: this host cannot run the library (it is big-endian); or the server
+ *   of a cluster lacks what an adapter needs
  * - `ERR_DIRTYRING_BUSY`: a running epochs() loop or named consumers own the epochs, or close() was
  *   called inside batch()
  * - `ERR_DIRTYRING_INEXACT`: the epoch is not exact, so a list of its keys would be incomplete

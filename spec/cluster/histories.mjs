@@ -76,7 +76,8 @@ async function tryMutants(wanted) {
     const { runHistory } = await load(mutant)
     let seed = mutant.at ?? 1
     let failure
-    for (const end = seed + SEEDS_MAX; seed < end && failure === undefined; seed++) failure = runHistory(seed).failure
+    for (const end = seed + SEEDS_MAX; seed < end && failure === undefined; seed++)
+      failure = runHistory(seed).failure
     const found = failure === undefined ? undefined : { seed: seed - 1, failure }
     console.log(JSON.stringify({ name: mutant.name, found }))
   }
