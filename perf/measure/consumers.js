@@ -6,7 +6,8 @@
  * cuts of all consumers at once, from the call to the last hand-out.
  */
 import { DirtyTracker } from '../../dist/index.js'
-import { CUR, JOB_EPOCH, JOB_INDEX, PLAN_COUNTS, planAt } from '../../dist/memory/map.js'
+import { CUR, JOB, PLAN_COUNTS, planAt } from '../../dist/memory/map.js'
+import { epochOfJob, indexOfJob } from '../../dist/memory/plan.js'
 import { attachMemory } from '../../dist/memory/memory.js'
 import { EPOCH_MASK, epochOfCur } from '../../dist/ring/token.js'
 import { args, report, unlessQuick } from '../harness/args.js'
@@ -73,7 +74,7 @@ async function timeMerges() {
   const began = performance.now()
   const cut = readers[reader].tryAdvanceEpoch()
   while (epochOfCur(Atomics.load(words, CUR)) === (id & EPOCH_MASK));
-  if (count > 0) while (Atomics.load(words, JOB_EPOCH) !== (id & EPOCH_MASK) + 1);
+  if (count > 0) while (epochOfJob(Atomics.load(words, JOB)) !== (id & EPOCH_MASK));
   while (!isIdle());
   done.add((performance.now() - began) * 1000)
   if (count > 0) result.merges = mergesOf(id)
@@ -97,8 +98,9 @@ async function mark() {
 }
 
 function isIdle() {
-  const job = Atomics.load(words, JOB_EPOCH)
-  return job === 0 || Atomics.load(words, JOB_INDEX) === mergesOf(job - 1)
+  const job = Atomics.load(words, JOB)
+  const epoch = epochOfJob(job)
+  return epoch < 0 || indexOfJob(job) === mergesOf(epoch)
 }
 
 function mergesOf(epoch) {

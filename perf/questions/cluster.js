@@ -1,4 +1,4 @@
-/** What does it cost to tell other processes? Questions to encode.js. */
+/** What does it cost to tell other processes? Questions to encode.js, cluster.js and behind.js. */
 import { grouped, median, show } from '../harness/tables.js'
 
 const KINDS = [
@@ -28,5 +28,49 @@ export function encoding({ repeat, few, slow }) {
       'row ids: one of 40 of a table; pages in runs: 1 to 64 pages, and 50,000 between two runs; texts: 20 to 25 bytes',
       'Best of 15 passes in a process, because the first is mostly compilation. decode: until all keys are in a set that can be asked',
     ],
+  }
+}
+
+/** How long does a cut over several processes take, and what does their reader cost? */
+export function cluster({ repeat, few, slow }) {
+  const variants = few([1, 3, 10], 1).flatMap((nodes) =>
+    few([1000, 10_000], -1).map((keys) => ({ nodes, keys })),
+  )
+  const runs = repeat('measure/cluster.js', variants, slow)
+  return {
+    title: 'A cut over several processes by IPC, and a reader of what they publish every 100 ms',
+    rows: variants.map(({ nodes, keys }, i) => ({
+      nodes,
+      'keys of each node': grouped(keys),
+      'cut p50, ms': show(runs[i], ({ cut }) => cut.p50 / 1000, 1),
+      p99: show(runs[i], ({ cut }) => cut.p99 / 1000, 1),
+      'keys/s': grouped(Math.round(median(runs[i], ({ keysPerSecond }) => keysPerSecond))),
+      'reader, % of a core': show(runs[i], ({ cpu }) => cpu * 100, 1),
+      inexact: runs[i].reduce((sum, { inexact }) => sum + inexact, 0),
+      lost: runs[i].reduce((sum, { lost }) => sum + lost, 0),
+    })),
+    notes: [
+      'cut: from advanceEpoch() of the reader to the epoch; each node has marked the keys before. Then each node marks that many keys a second',
+    ],
+  }
+}
+
+/** What does a reader cost that was away for a day? */
+export function behind({ repeat, slow }) {
+  const [runs] = repeat('measure/behind.js', [{ mib: 1024 }], slow)
+  return {
+    title: 'A reader that was away while ten nodes wrote row ids into a log, simulated in memory',
+    rows: [
+      {
+        'log, MiB': show(runs, ({ mib }) => mib, 0),
+        'M keys': show(runs, ({ keys }) => keys, 0),
+        'until it is at the end, s': show(runs, ({ seconds }) => seconds, 1),
+        'processor, s': show(runs, ({ cpuSeconds }) => cpuSeconds, 1),
+        'memory before, MiB': show(runs, ({ beforeMib }) => beforeMib, 0),
+        'at most, MiB': show(runs, ({ peakMib }) => peakMib, 0),
+        exact: runs.every(({ exact }) => exact) ? 'yes' : 'no',
+      },
+    ],
+    notes: ['The time has the making of the messages in it, about as much again as their check'],
   }
 }

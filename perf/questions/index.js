@@ -6,7 +6,7 @@
 import { costs, grouped, median, show } from '../harness/tables.js'
 import { nameOf, TEXTS } from '../harness/texts.js'
 import { cache } from './cache.js'
-import { encoding } from './cluster.js'
+import { behind, cluster, encoding } from './cluster.js'
 import { consumers, merges } from './consumers.js'
 import { bursts, workloads } from './loads.js'
 import { batch, pipeline, ring, SIZES, skew, strings, topologies } from './throughput.js'
@@ -35,6 +35,8 @@ export const questions = {
   consumers,
   merges,
   encoding,
+  cluster,
+  behind,
   bursts,
   workloads,
   faults,

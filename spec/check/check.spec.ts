@@ -46,7 +46,7 @@ describe('the shipped source under every schedule within bounds', () => {
 
   beforeAll(async () => {
     verdicts = (await Promise.all([run('quick.mjs', 0, 2), run('quick.mjs', 1, 2)])).flat()
-  }, 300_000)
+  }, 600_000)
 
   test('no scenario fails: nothing lost, nothing invented, no thread blocked, no race that is not listed (C1 to C4, C6 to C10, C12)', () => {
     const failures = verdicts.filter(
