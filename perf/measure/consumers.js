@@ -7,8 +7,8 @@
  */
 import { DirtyTracker } from '../../dist/index.js'
 import { CUR, JOB, PLAN_COUNTS, planAt } from '../../dist/memory/map.js'
-import { epochOfJob, indexOfJob } from '../../dist/memory/plan.js'
 import { attachMemory } from '../../dist/memory/memory.js'
+import { epochOfJob, indexOfJob } from '../../dist/memory/plan.js'
 import { EPOCH_MASK, epochOfCur } from '../../dist/ring/token.js'
 import { args, report, unlessQuick } from '../harness/args.js'
 import { Histogram } from '../harness/histogram.js'
