@@ -8,17 +8,17 @@ import type { EpochSink, EpochSource, LogMessage, LogRead } from './log.js'
 export type { EpochSink, EpochSource, LogMessage, LogRead } from './log.js'
 export type { AbortSignalLike } from '../signal.js'
 
-/** A log of an engine for one case of {@link clusterConformance}: empty, and used by nobody else. */
+/** An empty log of an engine. One case of {@link clusterConformance} uses it, and nothing else. */
 export interface ConformanceLog {
   /** Makes a sink for it. */
   sink(): EpochSink | PromiseLike<EpochSink>
   /** Makes a source for it. */
   source(): EpochSource | PromiseLike<EpochSource>
-  /** Takes away all messages but the last one, as the engine's limits do; with `trims: true`. */
+  /** Removes all messages but the last one, as the engine's limits do; with `trims: true`. */
   trim?(): PromiseLike<void>
   /** Deletes the log, and makes one of the same name; with `replaces: true`. */
   replace?(): PromiseLike<void>
-  /** Frees what make() took. Sinks and sources are closed before. */
+  /** Frees what make() took. The case has closed the sinks and sources before. */
   end(): PromiseLike<void>
 }
 
@@ -39,26 +39,29 @@ export interface ConformanceCase {
 }
 
 /**
- * The cases that every adapter for an engine passes, for any test runner. Each one makes a log of
- * its own and takes some seconds at most.
+ * Returns the cases that every adapter for an engine must pass, for any test runner. Each case makes
+ * a new log, and takes some seconds at most.
  *
  * @param make - makes an empty log of the engine
- * @param options - what can be done to such a log
+ * @param options - what a case may do to such a log
+ * @returns the cases, each with a `name` and a function `run()` that rejects if the case fails
  *
  * @example
  * ```js
  * import { test } from 'node:test'
  * import { clusterConformance } from 'dirtyring/cluster/conformance'
  *
- * const cases = clusterConformance(async () => {
- *   const engine = await startEngine()
- *   return {
- *     sink: () => mySink(engine),
- *     source: () => mySource(engine),
- *     end: () => engine.stop(),
- *   }
- * })
- * for (const { name, run } of cases) test(name, run)
+ * function testAdapter({ startEngine, mySink, mySource }) {
+ *   const cases = clusterConformance(async () => {
+ *     const engine = await startEngine()
+ *     return {
+ *       sink: () => mySink(engine),
+ *       source: () => mySource(engine),
+ *       end: () => engine.stop(),
+ *     }
+ *   })
+ *   for (const { name, run } of cases) test(name, run)
+ * }
  * ```
  */
 export function clusterConformance(

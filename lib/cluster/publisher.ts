@@ -82,7 +82,9 @@ export interface PublishOptions {
  *
  * @example
  * ```js
- * publisher.on('away', ({ error }) => console.warn('the log does not answer', error.message))
+ * function watch(publisher) {
+ *   publisher.on('away', ({ error }) => console.warn('the log does not answer', error.message))
+ * }
  * ```
  */
 export interface PublisherEvents {
@@ -162,20 +164,22 @@ const OPTIONS = [
  * import { DirtyTracker } from 'dirtyring'
  * import { publishEpochs } from 'dirtyring/cluster'
  *
- * const log = [] // stands for natsSink(), redisSink() or ipcSink()
- * const sink = {
- *   maxMessageBytes: 1 << 20,
- *   async append(message) {
- *     log.push(message)
- *     return 'appended'
- *   },
- *   last: async () => log.at(-1),
- *   onCut: () => () => {},
- *   async close() {},
- * }
- *
+ * const log = []
  * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
- * const publisher = await publishEpochs(tracker.consumer('cluster'), { sink, everyMs: 100 })
+ * const publisher = await publishEpochs(tracker.consumer('cluster'), {
+ *   everyMs: 100,
+ *   // In a program this is natsSink(), redisSink() or ipcSink().
+ *   sink: {
+ *     maxMessageBytes: 1 << 20,
+ *     async append(message) {
+ *       log.push(message)
+ *       return 'appended'
+ *     },
+ *     last: async () => log.at(-1),
+ *     onCut: () => () => {},
+ *     async close() {},
+ *   },
+ * })
  * tracker.openWriter().mark(42)
  * await publisher.appended()
  * console.log(log.length) // 2
@@ -216,15 +220,18 @@ interface Waiter {
  * import { DirtyTracker } from 'dirtyring'
  * import { publishEpochs } from 'dirtyring/cluster'
  *
- * const sink = {
- *   maxMessageBytes: 1 << 20,
- *   append: async () => 'appended',
- *   last: async () => undefined,
- *   onCut: () => () => {},
- *   close: async () => {},
- * }
  * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
- * const publisher = await publishEpochs(tracker.consumer('cluster'), { sink, everyMs: 100, node: 'a' })
+ * const publisher = await publishEpochs(tracker.consumer('cluster'), {
+ *   node: 'a',
+ *   everyMs: 100,
+ *   sink: {
+ *     maxMessageBytes: 1 << 20,
+ *     append: async () => 'appended',
+ *     last: async () => undefined,
+ *     onCut: () => () => {},
+ *     close: async () => {},
+ *   },
+ * })
  * console.log(publisher.node, publisher.instance.length) // a 32
  * await publisher.close() // the tracker goes on
  * await tracker.stop()
@@ -371,13 +378,20 @@ export class Publisher implements AsyncDisposable {
    *
    * @example
    * ```js
-   * await tracker.stop()
-   * await publisher.close().catch((error) => console.warn(error.message))
-   * const [state, position] = [tracker.save(), publisher.save()]
-   * // The next process:
-   * // tracker = await DirtyTracker.create({ maxConsumers: 1, resume: state })
-   * // consumer = tracker.consumer('cluster', { since: clock })   the clock of the old consumer
-   * // publisher = await publishEpochs(consumer, { sink, everyMs: 100, resume: position })
+   * import { DirtyTracker } from 'dirtyring'
+   * import { publishEpochs } from 'dirtyring/cluster'
+   *
+   * async function end(tracker, consumer, publisher) {
+   *   await tracker.stop()
+   *   await publisher.close().catch((error) => console.warn(error.message))
+   *   return { state: tracker.save(), clock: consumer.clock, position: publisher.save() }
+   * }
+   * // In the next process:
+   * async function goOn({ state, clock, position }, sink) {
+   *   const tracker = await DirtyTracker.create({ maxConsumers: 1, resume: state })
+   *   const consumer = tracker.consumer('cluster', { since: clock })
+   *   return publishEpochs(consumer, { sink, everyMs: 100, resume: position })
+   * }
    * ```
    */
   save(): Uint8Array {

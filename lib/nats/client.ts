@@ -7,7 +7,8 @@
  * ```js
  * import { connect } from '@nats-io/transport-node'
  *
- * const nats = await connect({ servers: 'nats://127.0.0.1:4222', maxReconnectAttempts: -1 })
+ * const servers = 'nats://127.0.0.1:4222'
+ * const open = () => connect({ servers, maxReconnectAttempts: -1 })
  * ```
  */
 export interface NatsClient {

@@ -13,22 +13,25 @@ const REQUEST_MAX = 256
 const DEFAULT_MAX_PAYLOAD = 1_048_576
 
 /**
- * Appends a publisher's messages to a stream of NATS JetStream. The server refuses a message if the
- * last one of its instance is another one than the sink knows of, so a lost tail of the log, and a
- * copy of a running process, are found at once.
+ * Makes a sink that appends a publisher's messages to a stream of NATS JetStream.
+ *
+ * The server refuses a message that does not follow the last one of its instance. So the publisher
+ * finds a lost tail of the log at its next message. It finds a copy of its process likewise.
  *
  * The sink looks at the stream before it publishes anything. The stream must keep each message until
- * a limit on age or size takes the oldest ones away: `retention: limits`, `discard: old`, no
- * `max_msgs_per_subject`.
+ * a limit on age or size removes the oldest ones. So it needs `retention: limits`, `discard: old`,
+ * and no `max_msgs_per_subject`.
  *
  * @param nats - an open connection of the caller, who closes it after the publisher. Connect with
- * `maxReconnectAttempts: -1`: the client gives up after ten attempts otherwise
- * @param options - the stream and more
+ * `maxReconnectAttempts: -1`, because the client gives up after ten attempts by default
+ * @param options - see {@link NatsOptions}
  * @returns a sink for one publisher
- * @throws a TypeError or RangeError for bad arguments. The sink's methods reject with a RangeError
- * (`ERR_DIRTYRING_OUT_OF_RANGE`) for a stream that is missing or not as described, with
- * `ERR_DIRTYRING_UNSUPPORTED` if the server has no JetStream, with `ERR_DIRTYRING_AWAY` while the
- * server does not answer, with `ERR_DIRTYRING_CLOSED` if the connection is closed
+ * @throws TypeError or RangeError if an argument is not allowed. The sink's methods reject with:
+ *
+ * - RangeError `ERR_DIRTYRING_OUT_OF_RANGE` if the stream is missing or not as described
+ * - `ERR_DIRTYRING_UNSUPPORTED` if the server has no JetStream
+ * - `ERR_DIRTYRING_AWAY` while the server does not answer
+ * - `ERR_DIRTYRING_CLOSED` if the connection is closed
  *
  * @example
  * ```js
@@ -37,12 +40,13 @@ const DEFAULT_MAX_PAYLOAD = 1_048_576
  * import { publishEpochs } from 'dirtyring/cluster'
  * import { natsSink } from 'dirtyring/nats'
  *
- * const nats = await connect({ servers: 'nats://127.0.0.1:4222', maxReconnectAttempts: -1 })
- * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
- * const publisher = await publishEpochs(tracker.consumer('cluster'), {
- *   sink: natsSink(nats, { stream: 'dirty', create: true }),
- *   everyMs: 100,
- * })
+ * async function start() {
+ *   const nats = await connect({ servers: 'nats://127.0.0.1:4222', maxReconnectAttempts: -1 })
+ *   const tracker = await DirtyTracker.create({ maxConsumers: 1 })
+ *   const sink = natsSink(nats, { stream: 'dirty', create: true })
+ *   const publisher = await publishEpochs(tracker.consumer('cluster'), { sink, everyMs: 100 })
+ *   return { tracker, publisher }
+ * }
  * ```
  */
 export function natsSink(nats: NatsClient, options: NatsOptions): EpochSink {

@@ -18,17 +18,18 @@ const GRACE_MS = 1_500
 const IDLE_MS = 60_000
 
 /**
- * Reads the messages of all publishers from a stream of NATS JetStream, in order and without a
- * consumer that outlives the process. Another reader gets the same messages.
+ * Makes a source that reads the messages of all publishers from a stream of NATS JetStream, in
+ * order. Another reader gets the same messages. The server forgets the source's JetStream consumer a
+ * minute after its last request.
  *
- * A position holds when the stream was made, and the sequence and the time of the last message. So
- * the source finds out if the stream was made anew, was restored, lost its tail, or was trimmed.
+ * A position holds the time when the stream was made, and the sequence and time of the last message.
+ * So the source notices a stream that was made anew, was restored, lost its tail, or was trimmed.
  *
  * @param nats - an open connection of the caller, who closes it after the reader. Connect with
- * `maxReconnectAttempts: -1`: the client gives up after ten attempts otherwise
- * @param options - those of the sink: stream, subject and more
+ * `maxReconnectAttempts: -1`, because the client gives up after ten attempts by default
+ * @param options - the same stream and subject as the sink's
  * @returns a source for one reader
- * @throws what {@link natsSink} throws, and its methods reject as those of the sink do
+ * @throws as {@link natsSink} does. The source's methods reject as the sink's do
  *
  * @example
  * ```js
@@ -36,12 +37,14 @@ const IDLE_MS = 60_000
  * import { openCluster } from 'dirtyring/cluster'
  * import { natsSource } from 'dirtyring/nats'
  *
- * const nats = await connect({ servers: 'nats://127.0.0.1:4222', maxReconnectAttempts: -1 })
- * const cluster = openCluster({ source: natsSource(nats, { stream: 'dirty', create: true }) })
- * for await (const epoch of cluster.epochs({ everyMs: 100 })) {
- *   if (epoch.exact) for (const key of epoch) cache.delete(key)
- *   else cache.clear()
- *   epoch.commit()
+ * async function keepFresh(cache) {
+ *   const nats = await connect({ servers: 'nats://127.0.0.1:4222', maxReconnectAttempts: -1 })
+ *   const cluster = openCluster({ source: natsSource(nats, { stream: 'dirty', create: true }) })
+ *   for await (const epoch of cluster.epochs({ everyMs: 100 })) {
+ *     if (epoch.exact) for (const key of epoch) cache.delete(key)
+ *     else cache.clear()
+ *     epoch.commit()
+ *   }
  * }
  * ```
  */

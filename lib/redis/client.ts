@@ -6,7 +6,7 @@
  * ```js
  * import { Redis } from 'ioredis'
  *
- * const redis = new Redis(6379, '127.0.0.1')
+ * const open = () => new Redis(6379, '127.0.0.1')
  * ```
  */
 export interface RedisClient {
@@ -14,7 +14,7 @@ export interface RedisClient {
   readonly status: string
   /** Sends a command; the answer holds bytes. */
   callBuffer(command: string, ...args: (string | Uint8Array | number)[]): Promise<unknown>
-  /** A client of its own with the same options. */
+  /** Makes another client with the same options. */
   duplicate(override?: object): RedisClient
   /** Ends it. */
   disconnect(): void

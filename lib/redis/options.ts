@@ -5,22 +5,25 @@ import type { RedisClient } from './client.js'
 /** Options of {@link redisSource}. */
 export interface RedisSourceOptions {
   /**
-   * The key of the stream. Two more names are derived from it: a key that tells streams of one name
-   * apart, and a channel for requests for cuts.
+   * The key of the stream, 1 to 1,024 characters. With `dirty`, the adapter also uses the key
+   * `{dirty}:log`, which identifies the stream, and the channel `dirty:cut` for requests for cuts.
    */
   readonly stream: string
-  /** How long to wait for an answer, in ms, 100 to 600,000. Default 5,000. */
+  /** How long a call waits for the server's answer, in ms, 100 to 600,000. Default 5,000. */
   readonly timeoutMs?: number | undefined
 }
 
 /** Options of {@link redisSink}. */
 export interface RedisSinkOptions extends RedisSourceOptions {
   /**
-   * How many messages the stream keeps, about; 1 to 2^53 - 1. A reader that was away for longer gets
-   * everything once. Default: all of them, until you trim the stream yourself.
+   * About how many messages the stream keeps, 1 to 2^53 - 1. A reader that has missed some of them
+   * gets everything once. Default: the sink trims nothing.
    */
   readonly maxLen?: number | undefined
-  /** For how long the stream keeps messages, about, in ms; in place of `maxLen`. */
+  /**
+   * About how long the stream keeps messages, in ms, 1 to 2^53 - 1. It excludes `maxLen`. Default:
+   * the sink trims nothing.
+   */
   readonly maxAgeMs?: number | undefined
 }
 

@@ -25,18 +25,21 @@ end
 return redis.call('XADD', KEYS[1], '*', ARGV[2], ARGV[3])`
 
 /**
- * Appends a publisher's messages to a stream of Redis (7.0 or later) or Valkey. Redis does not
- * compare an entry with the one before it, so the sink may add a message twice after an answer was
- * lost: readers drop the second one.
+ * Makes a sink that appends a publisher's messages to a stream of Redis (7.0 or later) or Valkey.
+ *
+ * Redis does not compare an entry with the one before it. So the sink may add a message twice if an
+ * answer was lost. Readers drop the second one.
  *
  * @param redis - a client of the caller, who closes it after the publisher. Requests for cuts come
- * over a connection of their own, which the sink makes with `redis.duplicate()`
- * @param options - the stream, and how much of it to keep
+ * over another connection, which the sink makes with `redis.duplicate()`
+ * @param options - see {@link RedisSinkOptions}
  * @returns a sink for one publisher
- * @throws a TypeError or RangeError for bad arguments. The sink's methods reject with
- * `ERR_DIRTYRING_UNSUPPORTED` for a server before 7.0, with `ERR_DIRTYRING_AWAY` while the server
- * does not answer or has no memory left, with `ERR_DIRTYRING_CLOSED` if the client is closed, and
- * with the client's error if the server refuses the command
+ * @throws TypeError or RangeError if an argument is not allowed. The sink's methods reject with:
+ *
+ * - `ERR_DIRTYRING_UNSUPPORTED` if the server is Redis before 7.0
+ * - `ERR_DIRTYRING_AWAY` while the server does not answer or has no memory left
+ * - `ERR_DIRTYRING_CLOSED` if the client is closed
+ * - the client's error if the server refuses a command
  *
  * @example
  * ```js
@@ -45,12 +48,13 @@ return redis.call('XADD', KEYS[1], '*', ARGV[2], ARGV[3])`
  * import { publishEpochs } from 'dirtyring/cluster'
  * import { redisSink } from 'dirtyring/redis'
  *
- * const redis = new Redis(6379, '127.0.0.1')
- * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
- * const publisher = await publishEpochs(tracker.consumer('cluster'), {
- *   sink: redisSink(redis, { stream: 'dirty', maxAgeMs: 86_400_000 }),
- *   everyMs: 100,
- * })
+ * async function start() {
+ *   const redis = new Redis(6379, '127.0.0.1')
+ *   const tracker = await DirtyTracker.create({ maxConsumers: 1 })
+ *   const sink = redisSink(redis, { stream: 'dirty', maxAgeMs: 86_400_000 })
+ *   const publisher = await publishEpochs(tracker.consumer('cluster'), { sink, everyMs: 100 })
+ *   return { tracker, publisher }
+ * }
  * ```
  */
 export function redisSink(redis: RedisClient, options: RedisSinkOptions): EpochSink {

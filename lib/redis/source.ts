@@ -49,18 +49,17 @@ return {
 }`
 
 /**
- * Reads the messages of all publishers from a stream of Redis (7.0 or later) or Valkey, in order.
- * Another reader gets the same messages.
+ * Makes a source that reads the messages of all publishers from a stream of Redis (7.0 or later) or
+ * Valkey, in order. Another reader gets the same messages.
  *
- * A position holds the stream's identity, the id of the last entry, and how many were added up to
- * it. So the source finds out if the stream was deleted, if the server lost its tail, and if entries
- * were trimmed that it has not read.
+ * A position holds the stream's identity, the id of the last entry, and the number of entries up to
+ * it. So the source notices a stream that was deleted, lost its tail, or was trimmed too early.
  *
  * @param redis - a client of the caller, who closes it after the reader. The source waits for
- * messages over a connection of its own, which it makes with `redis.duplicate()`
- * @param options - the stream
+ * messages over another connection, which it makes with `redis.duplicate()`
+ * @param options - see {@link RedisSourceOptions}
  * @returns a source for one reader
- * @throws what {@link redisSink} throws, and its methods reject as those of the sink do
+ * @throws as {@link redisSink} does. The source's methods reject as the sink's do
  *
  * @example
  * ```js
@@ -68,12 +67,14 @@ return {
  * import { openCluster } from 'dirtyring/cluster'
  * import { redisSource } from 'dirtyring/redis'
  *
- * const redis = new Redis(6379, '127.0.0.1')
- * const cluster = openCluster({ source: redisSource(redis, { stream: 'dirty' }) })
- * for await (const epoch of cluster.epochs({ everyMs: 100 })) {
- *   if (epoch.exact) for (const key of epoch) cache.delete(key)
- *   else cache.clear()
- *   epoch.commit()
+ * async function keepFresh(cache) {
+ *   const redis = new Redis(6379, '127.0.0.1')
+ *   const cluster = openCluster({ source: redisSource(redis, { stream: 'dirty' }) })
+ *   for await (const epoch of cluster.epochs({ everyMs: 100 })) {
+ *     if (epoch.exact) for (const key of epoch) cache.delete(key)
+ *     else cache.clear()
+ *     epoch.commit()
+ *   }
  * }
  * ```
  */
