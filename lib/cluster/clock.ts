@@ -12,7 +12,9 @@ const BASE64_URL = /^[A-Za-z0-9_-]*$/
 /** Three bytes are four characters. */
 const BYTES_MAX = Math.floor(((CLOCK_MAX - PREFIX.length) * 3) / 4) - 4
 
-/** Where a reader stands, and what it knows of instances, as bytes; undefined: they are too many. */
+/**
+ * Where a reader stands, and what it knows of instances, as bytes; undefined: they are too many.
+ */
 export function clockBytes(ledger: Ledger): Uint8Array | undefined {
   for (const isShort of [false, true]) {
     const to = new ByteWriter()

@@ -39,8 +39,8 @@ export interface ConformanceCase {
 }
 
 /**
- * Returns the cases that every adapter for an engine must pass, for any test runner. Each case makes
- * a new log, and takes some seconds at most.
+ * Returns the cases that every adapter for an engine must pass, for any test runner. Each case
+ * makes a new log, and takes some seconds at most.
  *
  * @param make - makes an empty log of the engine
  * @param options - what a case may do to such a log

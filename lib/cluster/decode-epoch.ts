@@ -12,22 +12,22 @@ const NO_LIMITS: EpochLimits = {
 }
 
 /**
- * Reads what {@link SealedEpoch.encode} of any process, or of several, wrote, and unites it. The
- * order of the messages does not matter, and a message may be there twice. **The caller sees to it
- * that all of them are there**: each one stands for a part of the keys, and does not tell how many
- * others there are.
+ * Reads and unites what {@link SealedEpoch.encode} wrote, in one process or in several. The order
+ * of the messages does not matter, and a message may come twice. **The caller must pass all
+ * messages of an epoch.** Each one has a part of the keys, and does not tell how many others there
+ * are.
  *
- * The bytes are not trusted: a count or a length in them is compared with what is there before
- * memory is taken for it. A message takes at most 30 times its length, and 40 MiB. A checksum finds
- * what an accident has changed. It does not tell who made the message.
+ * The bytes are not trusted. decodeEpoch() compares each count and length with the bytes that are
+ * there, before it takes memory for it. A message takes at most 30 times its length, and 40 MiB. A
+ * checksum finds accidental damage. It does not prove the sender.
  *
  * @param messages - one message, or several, of one epoch or more
  * @param limits - how many keys to hold exactly; beyond them the result is a superset. Default: all
  * @returns the keys, with the members of an epoch, in memory of their own. They come numbers first,
  * sorted within a message. `precision` is the worst of the messages'
  * @throws TypeError `ERR_DIRTYRING_INVALID_ARG`, RangeError `ERR_DIRTYRING_OUT_OF_RANGE`
- * @throws DirtyRingError `ERR_DIRTYRING_BAD_MESSAGE` if the bytes are damaged, are something else, or
- * are of a later format
+ * @throws DirtyRingError `ERR_DIRTYRING_BAD_MESSAGE` if the bytes are damaged, are something else,
+ * or are of a later format
  *
  * @example
  * ```js

@@ -29,16 +29,17 @@ export interface ClusterNode {
 
 /** What an epoch of a cluster says of one publisher. */
 export interface ClusterInstance {
-  /** Who: see {@link Publisher.instance}. Empty if it is not known. */
+  /** See {@link Publisher.instance}. Empty if it is not known. */
   readonly instance: string
   /** Why the epoch is not exact for this instance; undefined if it is. */
   readonly reason: NodeReason | undefined
   /**
-   * In ms since 1970, by the clock of the node: whatever it published up to here was in an earlier
-   * epoch. 0: nothing is known of the instance's past. Where each row has the time of its last
-   * change, a reader that has missed something needs only the rows since then, less the longest
-   * transaction, the time that a publisher takes to encode an epoch, and the difference of the
-   * clocks.
+   * In ms since 1970, by the clock of the node: what the instance published before was in an
+   * earlier epoch. 0: nothing is known of the instance's past.
+   *
+   * A reader that has missed something can use it if each row has the time of its last change. It
+   * reads the rows since the least `from` of all instances, less a margin. The margin covers the
+   * longest transaction, the time to encode an epoch, and the difference of the clocks.
    */
   readonly from: number
   /**
@@ -85,8 +86,8 @@ export let partsOf: (epoch: ClusterEpoch) => ClusterEpochParts
  * The first `commit()` or `restore()` settles it; later calls of either do nothing.
  *
  * It has the members of a {@link SealedEpoch}, and says of each node whether it is exact. Its own
- * `precision` is the worst of the nodes': if one node has lost something, all keys may have changed.
- * If that node has declared its namespaces, only those are in `everythingIn`.
+ * `precision` is the worst of the nodes': if one node has lost something, all keys may have
+ * changed. If that node has declared its namespaces, only those are in `everythingIn`.
  *
  * The keys are in ordinary memory. `bigints` and `pairs` are views on it: do not use them after the
  * epoch is settled.
@@ -111,11 +112,11 @@ export class ClusterEpoch<K extends Key = Key> extends UnionKeys<K> implements E
   /** The number of the epoch, from 0, in the life of its reader. */
   readonly id: number
   /**
-   * What the epoch says of each node, by its label: of those that live, and of those that were heard
-   * or lost something since the epoch before. A message that no node can be named for is under '?'.
+   * What the epoch says of each node, by its label. It has the nodes that live, and those that were
+   * heard or have lost something since the epoch before. A loss of an unknown node is under '?'.
    */
   readonly nodes: ReadonlyMap<string, ClusterNode>
-  /** Always false: only the caller ends a reader, and close() hands nothing out. */
+  /** Always false, because close() of a reader hands out no last epoch. */
   readonly last = false
   /** Where the reader stood before; undefined: nowhere, so that the epoch is 'fresh'. */
   readonly since: Clock | undefined
@@ -162,8 +163,9 @@ export class ClusterEpoch<K extends Key = Key> extends UnionKeys<K> implements E
   }
 
   /**
-   * Why it is not. 'fresh': of the reader itself, or of a node; `since` tells which. A node with a
-   * gap, and one that is gone or missing, counts as 'fault'; `nodes` has the reason of each.
+   * Why the epoch is not exact. 'fresh': the reader itself is fresh if `since` is undefined,
+   * otherwise a node is. A node with a gap, and one that is gone or missing, counts as 'fault'.
+   * `nodes` has the reason of each.
    */
   override get reason(): InexactReason | undefined {
     return this.#reason
@@ -190,7 +192,7 @@ export class ClusterEpoch<K extends Key = Key> extends UnionKeys<K> implements E
   }
 
   /**
-   * Where the reader stands once this epoch is dealt with: to be stored with the data, and given to
+   * Where the reader stands once this epoch is dealt with. Store it with the data, and give it to
    * {@link openCluster} as `since`. At most 65,536 characters, about 100 for each live instance.
    */
   get clock(): Clock {
@@ -206,8 +208,8 @@ export class ClusterEpoch<K extends Key = Key> extends UnionKeys<K> implements E
   }
 
   /**
-   * Gives the keys back, because they were not dealt with: the next epoch has them, and is not exact
-   * if this one is not. Does nothing after commit(), and after the reader's close().
+   * Gives the keys back, because they were not dealt with. The next epoch has them, and is inexact
+   * if this one is. Does nothing after commit(), and after the reader's close().
    *
    * @returns a promise that resolves at once
    */

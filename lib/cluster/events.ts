@@ -10,7 +10,9 @@ export class ClusterListeners<Events extends object> {
     this.#names = names
   }
 
-  /** Adds a listener. Returns the function that removes it. Throws if an argument is not allowed. */
+  /**
+   * Adds a listener. Returns the function that removes it. Throws if an argument is not allowed.
+   */
   add<E extends keyof Events & string>(event: E, listener: (event: Events[E]) => void): () => void {
     checkChoice('event', event, this.#names)
     checkFunction('listener', listener)

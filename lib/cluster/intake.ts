@@ -31,7 +31,9 @@ export interface IntakeOptions {
 
 /** Unites what messages have, and keeps the parts of unfinished epochs apart. */
 export class Intake {
-  /** Keys are left out: only what instances there are counts. Parts of unfinished epochs are kept. */
+  /**
+   * Keys are left out: only what instances there are counts. Parts of unfinished epochs are kept.
+   */
   isSkimming = false
   /** Messages with keys since takeKeys(). */
   epochs = 0

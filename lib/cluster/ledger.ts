@@ -140,7 +140,9 @@ interface Entry {
   sinceMs: number
   /** Where a loss that its last message tells of begins, by its own clock. */
   baseMs: number
-  /** How long the reader had listened when it heard the instance last, or when the instance ended. */
+  /**
+   * How long the reader had listened when it heard the instance last, or when the instance ended.
+   */
   heardMs: number
   /** How many messages the reader had read with its last one. */
   index: number
@@ -384,8 +386,8 @@ export class Ledger {
   }
 
   /**
-   * What goes with an epoch that is handed out now: the instances that live, and all that were heard
-   * or have lost something.
+   * What goes with an epoch that is handed out now: the instances that live, and all that were
+   * heard or have lost something.
    *
    * @param isCut - whether losses that are kept back are told now
    * @param missing - the instances that have not answered

@@ -4,13 +4,12 @@ import type { AbortSignalLike } from '../signal.js'
  * Where a publisher appends its messages: one end of an adapter for an engine. `natsSink()`,
  * `redisSink()` and `ipcSink()` make one, and `clusterConformance()` tries those of others.
  *
- * A sink serves one publisher. It neither reads nor changes what it appends, and it needs to deliver
- * each message at least once or to refuse it: the numbers in the messages tell readers about every
- * loss.
+ * A sink serves one publisher. It neither reads nor changes what it appends. It must deliver each
+ * message at least once, or refuse it. By the numbers in the messages, readers notice every loss.
  *
  * @example
  * ```js
- * // The smallest sink: an array. Nobody asks for cuts.
+ * // The smallest sink: an array. No reader asks for cuts.
  * const messages = []
  * const sink = {
  *   maxMessageBytes: 1 << 20,
@@ -34,23 +33,24 @@ export interface EpochSink {
    * under way.
    *
    * - 'appended': the log has it, for good as far as the engine can tell
-   * - 'refused': the log certainly does not have it, because the last message of this instance in
-   *   the log is not number `n - 1`. The publisher then asks for last(). An engine that can't tell
-   *   appends, and readers find out.
+   * - 'refused': the log does not have it, because the last message of this instance is not number
+   *   `n - 1`. The publisher then asks for last(). An engine that cannot compare appends, and
+   *   readers notice.
    *
-   * @returns a promise that rejects with `ERR_DIRTYRING_AWAY` if the engine can't be reached or does
-   * not answer, so that nobody knows whether the log has the message: the publisher appends the same
-   * bytes again. It rejects with `ERR_DIRTYRING_TOO_LARGE`, and with errors that end the publisher
+   * @returns a promise. It rejects with `ERR_DIRTYRING_AWAY` if the engine does not answer: the log
+   * may have the message or not. The publisher then appends the same bytes again. It rejects with
+   * `ERR_DIRTYRING_TOO_LARGE` if the message is too long. Any other error ends the publisher
    */
   append(message: LogMessage): Promise<'appended' | 'refused'>
   /**
-   * The last message of an instance that the log holds, by the engine's own leader and not from a
-   * cache; undefined if it holds none. Rejects as append() does. The next append() goes behind what
-   * this found, whatever its number: readers see a gap if messages in between are lost.
+   * Finds the last message of an instance in the log; undefined if the log holds none. It asks the
+   * engine's leader, and no cache. It rejects as append() does. The next append() goes behind the
+   * message that this found, whatever its number. If messages in between are lost, readers see a
+   * gap.
    */
   last(instance: string): Promise<LogMessage | undefined>
   /**
-   * Calls `cut` for each request for a cut that arrives. Requests may be lost and repeated.
+   * Calls `cut` for each request for a cut that arrives. A request may be lost, or come twice.
    *
    * @returns a function that ends it
    */
@@ -63,7 +63,7 @@ export interface EpochSink {
 export interface LogMessage {
   /** The label of the node that publishes: letters, digits, `-` and `_`, at most 64. */
   readonly node: string
-  /** Who publishes: 32 hexadecimal digits, drawn by each publisher. */
+  /** Identifies the publisher: 32 hexadecimal digits that it has drawn. */
   readonly instance: string
   /** The number of the message: 0, 1, 2 … of its instance. A number stands for one content. */
   readonly n: number
@@ -81,18 +81,18 @@ export interface EpochSource {
    *
    * It reads a log, not a queue: another reader gets the same messages, and reading removes none.
    *
-   * @param after - what an earlier call returned as `position`, perhaps in another process;
-   * undefined: from the first message that the log holds
-   * @returns a promise that rejects with `ERR_DIRTYRING_AWAY` if the engine can't be reached: the
-   * reader calls again. It rejects with errors that end the reader
+   * @param after - the `position` of an earlier call, perhaps in another process. Undefined: the
+   * read begins with the first message in the log
+   * @returns a promise. It rejects with `ERR_DIRTYRING_AWAY` if the engine does not answer: the
+   * reader calls again. Any other error ends the reader
    */
   read(
     after: string | undefined,
     options: { readonly waitMs: number; readonly signal?: AbortSignalLike | undefined },
   ): Promise<LogRead>
   /**
-   * Who lives, as far as the engine itself knows; undefined if it does not, as most. What it says
-   * of an instance counts once the reader is at the log's end.
+   * The instances that live and those that are gone, if the engine itself knows; else undefined, as
+   * for most engines. It counts once the reader is at the log's end.
    */
   nodes(): ReadonlyMap<string, 'live' | 'gone'> | undefined
   /** Asks all publishers for a cut. It resolves when the request is sent; requests may be lost. */
@@ -104,9 +104,9 @@ export interface EpochSource {
 /** What one call of {@link EpochSource.read} finds. */
 export interface LogRead {
   /**
-   * The messages, in the log's order. `node` and `instance` are what the engine says of a message
-   * (its subject, say); undefined if the engine has no opinion. Where they differ from what the
-   * message itself says, the reader drops the message.
+   * The messages, in the log's order. `node` and `instance` are what the engine says of a message,
+   * by its subject for example. They are undefined if the engine says nothing. If they differ from
+   * what the message itself says, the reader drops it.
    */
   readonly messages: readonly {
     readonly node?: string | undefined
@@ -117,11 +117,14 @@ export interface LogRead {
   readonly position: string
   /** Whether the log held no further message when the engine answered. */
   readonly atEnd: boolean
-  /** Which log it is: its name and when it was made, say. A position is worth nothing in another. */
+  /**
+   * Identifies the log, by its name and the time when it was made, for example. A position of
+   * another log cannot be served.
+   */
   readonly log: string
   /**
-   * Whether `after` could not be served: its messages were trimmed, it lies behind the log's end, or
-   * it belongs to another log. The messages are then those from the log's first one on.
+   * Whether `after` could not be served. Its messages were trimmed, it lies behind the log's end,
+   * or it belongs to another log. The messages then begin with the log's first one.
    */
   readonly lost: boolean
 }

@@ -41,26 +41,27 @@ export interface PublishOptions {
    */
   readonly everyMs: number
   /**
-   * The label of this process: 1 to 64 letters, digits, `-` and `_`. Two publishers may have the same
-   * label. Default: the host's name and the process id.
+   * The label of this process: 1 to 64 letters, digits, `-` and `_`. Two publishers may have the
+   * same label. Default: the host's name and the process id.
    */
   readonly node?: string | undefined
   /**
-   * After so many ms without a message the publisher says that it lives, with a message of some 70
-   * bytes. Less than the `silentMs` of the readers. A whole number from 1 to 2^31 - 1. Default 5,000.
+   * After so many ms without a message, the publisher sends one of about 70 bytes, which says that
+   * it lives. A whole number from 1 to 2^31 - 1, less than the `silentMs` of the readers. Default
+   * 5,000.
    */
   readonly beatMs?: number | undefined
   /**
-   * The namespaces that this process marks, 0 to 2^22 - 1 each, at most 4,096 of them. If the process
-   * dies, readers take all keys of these for dirty instead of all keys. No key outside of them may be
-   * marked; see {@link Publisher.addNamespaces}. Default: those of the consumer, if it was opened for
-   * some; otherwise none are declared.
+   * The namespaces that this process marks, 0 to 2^22 - 1 each, at most 4,096 of them. If the
+   * process dies, readers take the keys of these namespaces for dirty, and no others. Mark no key
+   * outside of them; see {@link Publisher.addNamespaces}. Default: those that the consumer was
+   * opened for. If it was opened for all, none are declared.
    */
   readonly namespaces?: readonly number[] | undefined
   /**
-   * Called after each cut that has keys. What it returns, at most 64 bytes, goes with the epoch:
-   * a position of the database, say, that a replica must have reached before a reader reads there. If
-   * it throws, the keys are kept and the publisher tries again.
+   * The publisher calls it after each cut that has keys, and sends the result, at most 64 bytes,
+   * with the epoch. It can be a position of the database that a replica must have reached before a
+   * reader reads there. If it throws, the publisher keeps the keys and tries again.
    */
   readonly tag?: (() => Uint8Array | string) | undefined
   /**
@@ -73,7 +74,9 @@ export interface PublishOptions {
    * only, together with the bytes of `tracker.save()` from the same moment.
    */
   readonly resume?: Uint8Array | undefined
-  /** Aborted before the publisher has begun: publishEpochs() rejects. Later: as close(). */
+  /**
+   * If it aborts before the publisher has begun, publishEpochs() rejects. Later it acts as close().
+   */
   readonly signal?: AbortSignalLike | undefined
 }
 
@@ -105,7 +108,9 @@ export interface PublisherEvents {
     /** What was thrown, if anything was. */
     error?: unknown
   }
-  /** The publisher has ended without its last message. Without a listener it is a process warning. */
+  /**
+   * The publisher has ended without its last message. Without a listener it is a process warning.
+   */
   error: {
     /** Why. */
     error: unknown
@@ -133,31 +138,35 @@ const OPTIONS = [
 ] as const
 
 /**
- * Appends the epochs of a named consumer to a log, from which readers in other processes and on
- * other hosts get them: see {@link openCluster}.
+ * Appends the epochs of a named consumer to a log. Readers in other processes and on other hosts
+ * get them from there: see {@link openCluster}.
  *
- * Write no shared data before this resolves. It resolves when the log has this publisher's first
- * message, so that readers know of it and notice its death. It retries while the engine is away.
+ * Write no shared data before the promise resolves. It resolves when the log has this publisher's
+ * first message. From then on readers notice its death. It retries while the engine is away.
  *
- * From then on the publisher is the consumer's only reader. While the engine is away, the consumer's
- * backlog grows, up to the tracker's `maxKeysPerEpoch`, and no mark ever waits. `tracker.stop()`
- * brings the last epoch into the log, and then the message that this publisher ended cleanly. Await
- * {@link Publisher.close} before the process ends.
+ * From then on the publisher is the consumer's only reader. While the engine is away, the
+ * consumer's backlog grows, up to the tracker's `maxKeysPerEpoch`, and no mark ever waits.
+ * `tracker.stop()` brings the last epoch into the log, and then the message that this publisher
+ * ended cleanly. Await {@link Publisher.close} before the process ends.
  *
- * If the process ends otherwise, readers take all that it might have written for dirty, once.
+ * If the process ends without that, readers take all that it may have written for dirty, once.
  *
- * A publisher does not keep the process alive, except while a promise of it is pending. It belongs to
- * the tracker's thread.
+ * A publisher keeps the process alive only while one of its promises is pending. It belongs to the
+ * tracker's thread.
  *
- * @param consumer - of this process's tracker. Open it before anything is marked: otherwise the first
- * epoch goes out with the reason 'fresh', and stands for all keys
+ * @param consumer - of this process's tracker. Open it before any key is marked. Otherwise the
+ * first epoch has the reason 'fresh', and stands for all keys
  * @param options - see {@link PublishOptions}
  * @returns a promise of the publisher
- * @throws (rejects with) `signal.reason` if aborted; TypeError and RangeError if an argument is not
- * allowed; `ERR_DIRTYRING_BUSY` if an epochs() loop or another publisher reads the consumer;
- * `ERR_DIRTYRING_CLOSED` if it is closed; `ERR_DIRTYRING_STOPPED` after stop();
- * `ERR_DIRTYRING_BAD_STATE` if `resume` is damaged; the sink's errors, except for
- * `ERR_DIRTYRING_AWAY`
+ * @throws The promise rejects with:
+ *
+ * - `signal.reason` if the signal aborts
+ * - TypeError or RangeError if an argument is not allowed
+ * - `ERR_DIRTYRING_BUSY` if an epochs() loop or another publisher reads the consumer
+ * - `ERR_DIRTYRING_CLOSED` if the consumer is closed
+ * - `ERR_DIRTYRING_STOPPED` after stop()
+ * - `ERR_DIRTYRING_BAD_STATE` if `resume` is damaged
+ * - the sink's errors, except for `ERR_DIRTYRING_AWAY`
  *
  * @example
  * ```js
@@ -313,18 +322,18 @@ export class Publisher implements AsyncDisposable {
   }
 
   /**
-   * Who this publisher is in the log: 32 hexadecimal digits. Store it in the rows that this process
-   * writes, and a reader can ask for them when the process has died. Should another process turn out
-   * to have the same one (a copied virtual machine, say), the publisher draws another, and tells a
-   * 'warning'.
+   * Identifies this publisher in the log: 32 hexadecimal digits. If this process stores it in the
+   * rows that it writes, a reader can select them after its death. A copied virtual machine has the
+   * same instance as its original. If the log shows that, the publisher draws another one, and
+   * tells a 'warning'.
    */
   get instance(): string {
     return this.#publication.instance!
   }
 
   /**
-   * Resolves when all that was marked and published before the call is in the log. It asks writers
-   * to publish what they have staged, and waits for them for 250 ms.
+   * Resolves when the log has all that was published before the call. It also asks writers to
+   * publish what they have staged, and waits up to 250 ms for them.
    *
    * @throws (rejects with) `ERR_DIRTYRING_CLOSED` after close(), and the error that has ended the
    * publisher
@@ -336,12 +345,12 @@ export class Publisher implements AsyncDisposable {
   }
 
   /**
-   * Declares more namespaces. Await it before the first key outside of those declared before is
-   * marked. Does nothing if publishEpochs() declared none, because any key may be marked then.
+   * Declares more namespaces. Await it before you mark the first key of one of them. It does
+   * nothing if publishEpochs() declared none, because any key may be marked then.
    *
    * @param namespaces - 0 to 2^22 - 1 each, at most 4,096 with those declared before
    * @returns a promise that resolves when the log has them
-   * @throws (rejects with) TypeError and RangeError if the list is not allowed;
+   * @throws (rejects with) TypeError or RangeError if the list is not allowed,
    * `ERR_DIRTYRING_CLOSED` after close(), and the error that has ended the publisher
    */
   async addNamespaces(namespaces: readonly number[]): Promise<void> {
@@ -352,14 +361,16 @@ export class Publisher implements AsyncDisposable {
   }
 
   /**
-   * Appends what was marked and published before, and then the message that this publisher ended
-   * cleanly. Then the consumer may be read by others. The sink is closed, and its client stays open.
-   * Write no more shared data: readers would not hear of it. A second call is the first.
+   * Appends what was published before, and then the message that this publisher ended cleanly. It
+   * closes the sink, and leaves the client open. The consumer then has no reader, and another one
+   * may read it. Write no more shared data, because readers would not learn of it. A second call
+   * returns the promise of the first.
    *
-   * @param options - `timeoutMs`: how long it tries while the engine is away, a whole number from 0 to
-   * 2^31 - 1. Default 5,000
-   * @throws (rejects with) `ERR_DIRTYRING_AWAY` if the time was too short: the consumer has the keys
-   * then, and save() lets the next process go on; and with the error that has ended the publisher
+   * @param options - `timeoutMs`: how long it tries while the engine is away, a whole number from 0
+   * to 2^31 - 1. Default 5,000
+   * @throws (rejects with) `ERR_DIRTYRING_AWAY` if the time was too short, and with the error that
+   * has ended the publisher. If the time was too short, the consumer has the keys, and save() lets
+   * the next process go on
    */
   async close(options: { readonly timeoutMs?: number | undefined } = {}): Promise<void> {
     const { timeoutMs = CLOSE_MS } = checkBag('options', options, ['timeoutMs'])
@@ -369,11 +380,11 @@ export class Publisher implements AsyncDisposable {
   }
 
   /**
-   * After close(): what the next process needs to go on as the same publisher, if the engine was
-   * away when this one was closed. Then no reader has to take all keys for dirty because of the
+   * Returns what the next process needs to go on as the same publisher. Call it after close(), if
+   * the engine was away then. With it, no reader has to take all keys for dirty because of the
    * restart. Save the tracker too, and give both to the next process, once.
    *
-   * @returns bytes for the option `resume`: the last message, and a few more
+   * @returns bytes for the option `resume`: the message under way, and some bytes more
    * @throws `ERR_DIRTYRING_BUSY` before close() has settled
    *
    * @example

@@ -16,8 +16,8 @@ export interface ClusterOptions<Kind extends KeyKind = 'any'> extends EpochLimit
    */
   readonly source: EpochSource
   /**
-   * The {@link ClusterEpoch.clock} that was stored with the data. Undefined, or one that can't be
-   * served: the reader is fresh, so its first epoch says that all keys are dirty.
+   * The {@link ClusterEpoch.clock} that was stored with the data. If it is undefined or cannot be
+   * served, the reader is fresh: its first epoch says that all keys are dirty.
    */
   readonly since?: Clock | undefined
   /**
@@ -26,9 +26,9 @@ export interface ClusterOptions<Kind extends KeyKind = 'any'> extends EpochLimit
    */
   readonly from?: 'now' | undefined
   /**
-   * Whose messages are left out: those of this process, say, because its caches know of its own
-   * changes. A publisher, its `instance`, or a list of them. A node's label will not do, because
-   * two processes may have the same.
+   * The publishers whose messages are left out: a publisher, its `instance`, or a list of them.
+   * Pass that of this process if its caches know of its own changes. A node's label is refused,
+   * because two processes may have the same.
    */
   readonly except?: Excepted | readonly Excepted[] | undefined
   /**
@@ -40,32 +40,34 @@ export interface ClusterOptions<Kind extends KeyKind = 'any'> extends EpochLimit
   /** How long a cut waits for the nodes, in ms, 0 to 2^31 - 1. Default 5,000. */
   readonly timeoutMs?: number | undefined
   /**
-   * A cut does not wait for a node that has sent nothing for so long, in ms, 1 to 2^31 - 1. Longer
-   * than the longest pause of a healthy node. Default 30,000.
+   * After so much silence of a node, a cut does not wait for it, in ms, 1 to 2^31 - 1. Choose it
+   * longer than `beatMs`, and than the longest pause of a healthy node. Default 30,000.
    */
   readonly silentMs?: number | undefined
   /**
-   * A node that has ended without a clean stop is gone after so much silence, in ms, `silentMs` to
-   * 2^31 - 1. Only the time counts in which the reader was connected and had read all. Default
-   * 300,000.
+   * After so much silence, in ms, a node that has not stopped cleanly is gone. From `silentMs` to
+   * 2^31 - 1. Time counts only while the reader is connected and has read all. Default 300,000, or
+   * `silentMs` if that is longer.
    */
   readonly goneMs?: number | undefined
   /**
-   * The loss of a node's messages is kept back for up to so long, in ms, 0 to 2^31 - 1, by a lot of
-   * each reader: one death would make all readers drop their caches in the same instant. A cut has
-   * it at once. Default 0.
+   * Each reader draws how long it keeps a loss back, up to so many ms, 0 to 2^31 - 1. Otherwise one
+   * death would make all readers drop their caches in the same instant. A cut has the loss at once.
+   * Default 0.
    */
   readonly spreadMs?: number | undefined
   /**
-   * The kind of keys, as for {@link DirtyTracker.create}. Keys of another kind count as a message
-   * that can't be read. Default 'any'.
+   * The kind of keys, as for {@link DirtyTracker.create}. A message with keys of another kind
+   * counts as one that cannot be read. Default 'any'.
    */
   readonly keys?: Kind | undefined
-  /** Aborted: as close(). Calls that are pending, and later ones, reject with `signal.reason`. */
+  /**
+   * If it aborts, the reader closes. Pending calls, and later ones, reject with `signal.reason`.
+   */
   readonly signal?: AbortSignalLike | undefined
 }
 
-/** Says who publishes: a publisher, or its `instance`. */
+/** Identifies a publisher: the publisher itself, or its `instance`. */
 export type Excepted = string | { readonly instance: string }
 
 /** Options of {@link ClusterReader.epochs}. */

@@ -59,8 +59,8 @@ import {
  */
 export interface ClusterReaderEvents {
   /**
-   * Something is wrong, and the reader goes on. One of each kind a minute. Without a listener it is
-   * a process warning.
+   * Something is wrong, and the reader goes on. Each kind is told once a minute at most. Without a
+   * listener it is a process warning.
    */
   warning: {
     /** What it is, in a sentence. */
@@ -76,7 +76,7 @@ export interface ClusterReaderEvents {
   gone: {
     /** The label of its node. */
     node: string
-    /** Who it was. */
+    /** Identifies the publisher. */
     instance: string
     /** The namespaces that it had declared; undefined: none, or not known. */
     namespaces: readonly number[] | undefined
@@ -97,7 +97,7 @@ export interface ClusterReaderEvents {
 
 /** A publisher that lives, as far as its messages tell. */
 export interface LiveInstance {
-  /** Who: see {@link Publisher.instance}. */
+  /** See {@link Publisher.instance}. */
   readonly instance: string
   /** The namespaces that it has declared; undefined: none, or they are not known. */
   readonly namespaces: readonly number[] | undefined
@@ -138,11 +138,11 @@ let makeReader: <K extends Key>(options: ResolvedClusterOptions) => ClusterReade
 
 /**
  * Opens a reader of what the publishers of a cluster append to a log. It returns at once, and
- * connects when it is used first.
+ * connects at the first call that needs the log.
  *
- * The reader unites the epochs of all nodes. It knows by the numbers of the messages what it has
- * missed, whatever the engine lost, and says so: an epoch that is exact has all keys that were
- * published between its position and the one before.
+ * The reader unites the epochs of all nodes. By the numbers of the messages it knows which ones it
+ * has missed, and says so. An exact epoch has all keys that were published between its position and
+ * the one before.
  *
  * @param options - where to read, from where on, and how long to wait for nodes
  * @returns the reader. Close it when it is not needed any more
@@ -171,12 +171,12 @@ export function openCluster<Kind extends KeyKind = 'any'>(
 
 /**
  * Reads what all nodes of a cluster have published: {@link openCluster} opens one. Like a
- * {@link Consumer} it hands out epochs with two ways to settle them, has one epoch at a time, and
- * stands at a `clock` that is stored with the data.
+ * {@link Consumer} it has one epoch at a time, which the caller commits or restores. Its position
+ * is the `clock`, which the caller stores with the data.
  *
- * It reads all the time, and unites what arrives. So a caller that is slow costs a fixed amount of
- * memory: `maxKeysPerEpoch` for what has arrived, as much for the epoch in hand, and for each node
- * that is sending a large epoch. Beyond that the epoch becomes a superset.
+ * It reads all the time, and unites what arrives. So a slow caller costs a fixed amount of memory.
+ * It is `maxKeysPerEpoch` for what has arrived, and as much for the epoch in hand. Each node that
+ * is sending a large epoch adds as much. With more keys, the epoch becomes a superset.
  *
  * It keeps no process alive unless a call waits. It belongs to the thread that opened it.
  *
@@ -184,7 +184,7 @@ export function openCluster<Kind extends KeyKind = 'any'>(
  * ```js
  * import { openCluster } from 'dirtyring/cluster'
  *
- * // The smallest source: a log in which nothing is. Those of engines have the same members.
+ * // The smallest source: an empty log. Those of engines have the same members.
  * const source = {
  *   async read(after, { waitMs }) {
  *     await new Promise((resolve) => setTimeout(resolve, waitMs))
@@ -295,7 +295,7 @@ export class ClusterReader<K extends Key = Key>
   /**
    * Its position: that of the last epoch that was committed. Until then, the one that it was opened
    * with. Undefined while it is fresh. An idle reader's position moves on while an epochs() loop
-   * runs: store it now and then, because the engine does not keep its log for ever.
+   * runs. Store it now and then, because the engine keeps its log for a limited time.
    */
   get clock(): Clock | undefined {
     const isFresh = this.#inHand !== undefined && partsOf(this.#inHand).isFresh
@@ -305,9 +305,12 @@ export class ClusterReader<K extends Key = Key>
   }
 
   /**
-   * How far it is behind: `keys` that were read and wait, in its epoch in hand too; `epochs` of
-   * nodes, or parts of large ones, that wait; `ms` since the moment up to which all that was in the
-   * log is dealt with; and the `precision` of its next epochs.
+   * How far it is behind:
+   *
+   * - `keys`: those that were read and wait, in its epoch in hand too
+   * - `epochs`: messages with keys that wait: epochs of nodes, or parts of large ones
+   * - `ms`: all that was in the log so long ago is dealt with
+   * - `precision`: what its next epoch is at best
    */
   get lag(): ConsumerLag {
     const { keys, epochs } = this.#intake
@@ -324,7 +327,10 @@ export class ClusterReader<K extends Key = Key>
     }
   }
 
-  /** The publishers that have begun and neither closed nor gone, by the label of their node. */
+  /**
+   * The publishers that live, by the label of their node: they have begun, and are neither closed
+   * nor gone.
+   */
   get nodes(): ReadonlyMap<string, readonly LiveInstance[]> {
     const nodes = new Map<string, LiveInstance[]>()
     for (const { node, instance, namespaces, silentMs } of this.#ledger.living()) {
@@ -338,11 +344,11 @@ export class ClusterReader<K extends Key = Key>
 
   /**
    * Resolves when the reader has reached the end of the log for the first time. With `from: 'now'`,
-   * what is appended after that is in an epoch: read nothing into a cache before.
+   * epochs have what is appended after that. Read nothing into a cache before.
    *
    * @param options - `signal` aborts the call
-   * @throws (rejects with) `signal.reason` if aborted, `ERR_DIRTYRING_CLOSED` after close(), and the
-   * source's error if it can't go on
+   * @throws (rejects with) `signal.reason` if aborted, `ERR_DIRTYRING_CLOSED` after close(), and
+   * the source's error if the source cannot continue
    */
   async ready(options: { signal?: AbortSignalLike | undefined } = {}): Promise<void> {
     const signal = signalOf(options)
@@ -357,21 +363,26 @@ export class ClusterReader<K extends Key = Key>
   }
 
   /**
-   * Makes a cut over all nodes: asks each one to publish what it has, and resolves when all that
-   * live have answered. What was published on any node before the call is in this epoch or in an
-   * earlier one, or the epoch names that node, and is not exact (C17).
+   * Makes a cut over all nodes. It asks each one to publish what it has, and resolves when all that
+   * live have answered. What any node published before the call is in this epoch or an earlier one.
+   * Otherwise the epoch names that node, and is not exact (C17).
    *
-   * It waits while an earlier epoch of this reader is not settled. The nodes that live are those
-   * that had begun, and had neither closed nor gone, at the log's end after the call.
+   * It waits while an earlier epoch of this reader is not settled. It counts a node as living if
+   * the log, read to its end after the call, says so.
    *
    * @param options - `signal` aborts the call, with nothing lost. `onBusy: 'reject'` rejects where
    * the call would wait for an epoch to be settled
    * @returns a promise of the epoch, for `commit()` or `restore()`
-   * @throws (rejects with) `signal.reason` if aborted; `ERR_DIRTYRING_AWAY` if a node does not answer
-   * and `onMissing` is 'wait', or if a reader without a position can't reach the end of the log;
-   * `ERR_DIRTYRING_NO_EPOCH_SLOT` with `onBusy: 'reject'`; `ERR_DIRTYRING_BUSY` while an epochs()
-   * loop runs; `ERR_DIRTYRING_CLOSED` after close(); the source's error if it can't go on; TypeError
-   * and RangeError if an option is not allowed
+   * @throws The promise rejects with:
+   *
+   * - `signal.reason` if the signal aborts
+   * - `ERR_DIRTYRING_AWAY` if a node does not answer and `onMissing` is 'wait'
+   * - `ERR_DIRTYRING_AWAY` if a reader without a position cannot reach the end of the log
+   * - `ERR_DIRTYRING_NO_EPOCH_SLOT` with `onBusy: 'reject'`
+   * - `ERR_DIRTYRING_BUSY` while an epochs() loop runs
+   * - `ERR_DIRTYRING_CLOSED` after close()
+   * - the source's error if the source cannot continue
+   * - TypeError or RangeError if an option is not allowed
    */
   async advanceEpoch(options: AdvanceOptions = {}): Promise<ClusterEpoch<K>> {
     const { signal, onBusy } = checkAdvance(options)
@@ -408,9 +419,9 @@ export class ClusterReader<K extends Key = Key>
   }
 
   /**
-   * Yields an epoch every `everyMs`: what has arrived, without asking the nodes, so that many
-   * readers do not cause many cuts. An epoch that the body does not settle is restored before the
-   * next one. close() ends the loop without an error.
+   * Yields what has arrived, every `everyMs`. It does not ask the nodes, so that many readers do
+   * not cause many cuts. If the loop's body does not settle an epoch, the loop restores it before
+   * the next one. The reader's close() ends the loop without an error.
    *
    * @param options - `everyMs` from 0 to 2^31 - 1. `cut: true` asks all nodes each time.
    * `skipEmpty: false` yields epochs without keys too. `whenDirty: true` sleeps until something
@@ -469,7 +480,8 @@ export class ClusterReader<K extends Key = Key>
 
   /**
    * Ends the reader. Pending calls reject with `ERR_DIRTYRING_CLOSED`, and a running loop ends. An
-   * epoch in hand stays readable; its commit() still moves `clock`. A second call does nothing more.
+   * epoch in hand stays readable; its commit() still moves `clock`. A second call does nothing
+   * more.
    *
    * @returns a promise that resolves when the source is closed
    */
@@ -897,7 +909,9 @@ export class ClusterReader<K extends Key = Key>
     throw reason
   }
 
-  /** Sleeps for `ms`, or until the loop is over. Keeps the process alive, because a caller waits. */
+  /**
+   * Sleeps for `ms`, or until the loop is over. Keeps the process alive, because a caller waits.
+   */
   #sleep(ms: number, loop: Loop): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {

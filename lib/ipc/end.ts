@@ -112,8 +112,8 @@ export class HubEnd {
   }
 
   /**
-   * Waits for a call's answer, as long as the hub may take for it and `moreMs`. If none comes, greets
-   * the hub once more, because its answer to that tells whether it has the call.
+   * Waits for a call's answer, as long as the hub may take for it and `moreMs`. If none comes,
+   * greets the hub once more, because its answer to that tells whether it has the call.
    */
   async answered<T>(answer: Promise<T>, moreMs: number, keepsAlive: boolean): Promise<T> {
     return this.#waiting(keepsAlive, moreMs, (resolve, reject) => {

@@ -25,7 +25,7 @@ export interface IpcChild {
   on(event: string, listener: Listener): unknown
 }
 
-/** Stands for `node:cluster` in its primary. */
+/** Stands for `node:cluster` in the primary process. */
 export interface IpcCluster {
   /** Starts a worker. The hub does not call it. */
   fork(env?: unknown): unknown
@@ -39,11 +39,11 @@ export interface IpcCluster {
 
 /** Options of {@link ipcHub}. */
 export interface IpcHubOptions {
-  /** Tells the hubs of one process apart; 1 to 64 characters. Default 'dirty'. */
+  /** The name of the hub, for a process with several hubs; 1 to 64 characters. Default 'dirty'. */
   readonly name?: string | undefined
   /**
-   * What the log takes at most, in bytes: 2^20 to 2^32. The oldest messages go first. A reader that
-   * has not read them gets everything once. Default 2^26.
+   * The most memory that the log takes, in bytes, 2^20 to 2^32. The hub drops the oldest messages
+   * first. A reader that has not read them gets everything once. Default 2^26.
    */
   readonly maxBytes?: number | undefined
 }
@@ -72,7 +72,10 @@ export interface IpcHub extends EpochSource {
    * @returns a function that removes the listener
    */
   on(event: 'warning', listener: (event: IpcWarning) => void): () => void
-  /** Ends the log. Sinks and sources of children are away until the parent has another hub. */
+  /**
+   * Ends the log. Sinks and sources of children reject with `ERR_DIRTYRING_AWAY` until the parent
+   * has another hub.
+   */
   close(): Promise<void>
 }
 
@@ -85,9 +88,9 @@ export interface IpcWarning {
 }
 
 /**
- * Makes the hub of a cluster on one machine, without any server: the processes that this one starts
- * append to a log in its memory, and read from it, over the channels that Node has opened between
- * them. It works with both kinds of `serialization`; 'advanced' is much quicker for large epochs.
+ * Makes the hub of a cluster on one machine, without any server. The hub has a log in the memory of
+ * this process. The processes that this one starts append to it, and read from it, over Node's
+ * channels. It works with both kinds of `serialization`; 'advanced' is faster for large epochs.
  *
  * - `ipcHub(cluster)`: the workers of node:cluster, those that are forked later too
  * - `ipcHub(child)` or `ipcHub([child, other])`: what `child_process.fork()` has started
@@ -96,14 +99,15 @@ export interface IpcWarning {
  * Make the hub before the children start, or right after that: until it is there, their publishers
  * wait. The log is memory: when this process ends, the log does.
  *
- * When a child's channel is closed before its publishers are, their instances are 'gone' at once, and
- * readers take everything of them. A child that lives on without its channel can't publish any more.
+ * If a child's channel closes before its publishers do, their instances are 'gone' at once, and
+ * readers take everything once. A child that lives on without its channel cannot publish any more.
  *
- * Closing a reader closes its source. Give it `hub.source()` if the hub shall stay open.
+ * A reader that closes also closes its source. Give it `hub.source()` to keep the hub open.
  *
  * @param from - whose messages to take
- * @param options - `name` and `maxBytes`
- * @throws (TypeError, RangeError) for bad arguments
+ * @param options - see {@link IpcHubOptions}
+ * @returns the hub, which is the source of a reader in this process
+ * @throws TypeError or RangeError if an argument is not allowed
  *
  * @example
  * ```js

@@ -14,21 +14,22 @@ export interface IpcEndOptions {
 
 /**
  * Makes the sink of a child process, for `publishEpochs()`. It appends to the log of the hub that
- * `ipcHub()` made in the process which started this one, over the channel that Node has opened
- * between them.
+ * the parent process made with `ipcHub()`. It uses the channel that Node has opened between the
+ * two.
  *
  * The sink adds listeners to `process`, and close() removes them. They do not keep the process
- * alive. The application's own messages on the same channel stay its own; a listener of the
- * application also sees those of the library, which have the property `dirtyring/ipc`, and ignores
- * them.
+ * alive. The application may use the same channel. Its listeners also get the library's messages,
+ * which have the property `dirtyring/ipc`, and must ignore them.
  *
- * While the parent is away, append() rejects with `ERR_DIRTYRING_AWAY`, and the publisher keeps what
- * was marked. A parent that has ended never comes back: end the process, or go on without a cluster.
+ * While the hub does not answer, append() rejects with `ERR_DIRTYRING_AWAY`, and the publisher
+ * keeps what was marked. A parent that has ended never comes back. End the process then, or go on
+ * without a cluster.
  *
- * @param options - `hub`: the hub's name
- * @throws `ERR_DIRTYRING_AWAY` if this process has no channel: node:cluster or
- * `child_process.fork()` has not started it, or this is a worker thread
- * @throws (TypeError, RangeError) for bad options
+ * @param options - see {@link IpcEndOptions}
+ * @returns a sink for one publisher
+ * @throws `ERR_DIRTYRING_AWAY` if this process has no channel. Only a main thread has one, and only
+ * if node:cluster or `child_process.fork()` has started the process
+ * @throws TypeError or RangeError if an option is not allowed
  *
  * @example
  * ```js no-run

@@ -7,17 +7,17 @@ import type { IpcEndOptions } from './sink.js'
 import type { Channel, Tagged } from './tap.js'
 
 /**
- * Makes the source of a child process, for `openCluster()`: it reads the log of the hub that
- * `ipcHub()` made in the process which started this one. A cache in each child so learns what all
- * others changed.
+ * Makes the source of a child process, for `openCluster()`. It reads the log of the hub that the
+ * parent process made with `ipcHub()`. So a cache in each child learns what all others changed.
  *
- * It shares the channel with the application's own messages, as {@link ipcSink} does, and does not
- * keep the process alive while it waits for messages.
+ * It shares the channel with the application's messages, as {@link ipcSink} does. It does not keep
+ * the process alive while it waits for messages.
  *
- * @param options - `hub`: the hub's name
- * @throws `ERR_DIRTYRING_AWAY` if this process has no channel: node:cluster or
- * `child_process.fork()` has not started it, or this is a worker thread
- * @throws (TypeError, RangeError) for bad options
+ * @param options - see {@link IpcEndOptions}
+ * @returns a source for one reader
+ * @throws `ERR_DIRTYRING_AWAY` if this process has no channel. Only a main thread has one, and only
+ * if node:cluster or `child_process.fork()` has started the process
+ * @throws TypeError or RangeError if an option is not allowed
  *
  * @example
  * ```js no-run

@@ -19,7 +19,9 @@ export class Connection {
     this.client = client
   }
 
-  /** Makes a call when the connection is there; away() if it does not come, or is lost meanwhile. */
+  /**
+   * Makes a call when the connection is there; away() if it does not come, or is lost meanwhile.
+   */
   async call<T>(make: () => Promise<T>, ms: number, what: string): Promise<T> {
     this.#watch()
     if (!this.#isUp && !this.client.isClosed()) {

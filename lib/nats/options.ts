@@ -12,15 +12,16 @@ export interface NatsOptions {
    */
   readonly subject?: string | undefined
   /**
-   * Makes the stream if it does not exist. It has the subjects `<subject>.*.*`, is in files, has one
-   * copy, and keeps messages for a day. For another configuration, make it yourself. Default false.
+   * Makes the stream if it does not exist. It has the subjects `<subject>.*.*`, is in files, has
+   * one copy, and keeps messages for a day. For another configuration, make it yourself. Default
+   * false.
    */
   readonly create?: boolean | undefined
   /** How long a call waits for the server's answer, in ms, 100 to 600,000. Default 5,000. */
   readonly timeoutMs?: number | undefined
   /**
-   * What the subjects of JetStream's API begin with. For a domain named `hub` it is
-   * `$JS.hub.API`. Default '$JS.API'.
+   * What the subjects of JetStream's API begin with. For a domain named `hub` it is `$JS.hub.API`.
+   * Default '$JS.API'.
    */
   readonly apiPrefix?: string | undefined
 }

@@ -72,7 +72,9 @@ export function isMissing(error: unknown): boolean {
   return isJetStreamError((error as Error).cause, JETSTREAM_ERROR.STREAM_NOT_FOUND)
 }
 
-/** Whether nobody answers because there is no JetStream; while a server starts, it says the same. */
+/**
+ * Whether nobody answers because there is no JetStream; while a server starts, it says the same.
+ */
 function isDisabled(error: unknown, { client }: JetStream): boolean {
   const cause = (error as { cause?: unknown }).cause
   const isUnheard = isNamed(cause, 'NoResponders')

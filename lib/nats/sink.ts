@@ -18,9 +18,9 @@ const DEFAULT_MAX_PAYLOAD = 1_048_576
  * The server refuses a message that does not follow the last one of its instance. So the publisher
  * finds a lost tail of the log at its next message. It finds a copy of its process likewise.
  *
- * The sink looks at the stream before it publishes anything. The stream must keep each message until
- * a limit on age or size removes the oldest ones. So it needs `retention: limits`, `discard: old`,
- * and no `max_msgs_per_subject`.
+ * The sink looks at the stream before it publishes anything. The stream must keep each message
+ * until a limit on age or size removes the oldest ones. So it needs `retention: limits`,
+ * `discard: old`, and no `max_msgs_per_subject`.
  *
  * @param nats - an open connection of the caller, who closes it after the publisher. Connect with
  * `maxReconnectAttempts: -1`, because the client gives up after ten attempts by default

@@ -19,11 +19,12 @@ const IDLE_MS = 60_000
 
 /**
  * Makes a source that reads the messages of all publishers from a stream of NATS JetStream, in
- * order. Another reader gets the same messages. The server forgets the source's JetStream consumer a
- * minute after its last request.
+ * order. Another reader gets the same messages. The server forgets the source's JetStream consumer
+ * a minute after its last request.
  *
- * A position holds the time when the stream was made, and the sequence and time of the last message.
- * So the source notices a stream that was made anew, was restored, lost its tail, or was trimmed.
+ * A position holds the time when the stream was made, and the sequence and time of the last
+ * message. So the source notices a stream that was made anew, was restored, lost its tail, or was
+ * trimmed.
  *
  * @param nats - an open connection of the caller, who closes it after the reader. Connect with
  * `maxReconnectAttempts: -1`, because the client gives up after ten attempts by default
@@ -204,8 +205,8 @@ class NatsSource implements EpochSource {
   /**
    * One request for messages.
    *
-   * @returns them; whether the server has answered it to its end; whether the stream held no further
-   * one
+   * @returns them; whether the server has answered it to its end; whether the stream held no
+   * further one
    */
   async #pull(
     reader: OpenReader,

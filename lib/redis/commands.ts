@@ -84,7 +84,9 @@ export function entriesOf(answer: unknown): Entry[] {
   })
 }
 
-/** The entries of XREAD from one stream: [[key, entries]], or [key, entries] in a newer protocol. */
+/**
+ * The entries of XREAD from one stream: [[key, entries]], or [key, entries] in a newer protocol.
+ */
 export function entriesRead(answer: unknown): Entry[] {
   if (answer === null || answer === undefined) return []
   const [first, second] = answer as unknown[]

@@ -17,9 +17,10 @@ const BATCH_MAX = 512
 const WAIT_MS = 1_000
 
 /**
- * What a stream is: its identity, which the script draws if there is none yet; how many entries were
- * ever added, how many it has; its last id, and the greatest that was deleted by hand; its first id;
- * whether it has the entry ARGV[2]. XINFO alone would send the first and the last message as well.
+ * What a stream is: its identity, which the script draws if there is none yet; how many entries
+ * were ever added, how many it has; its last id, and the greatest that was deleted by hand; its
+ * first id; whether it has the entry ARGV[2]. XINFO alone would send the first and the last message
+ * as well.
  */
 const LOOK = `
 local id = redis.call('GET', KEYS[2])
