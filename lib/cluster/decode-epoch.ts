@@ -17,8 +17,8 @@ const NO_LIMITS: EpochLimits = {
  * messages of an epoch.** Each one has a part of the keys, and does not tell how many others there
  * are.
  *
- * The bytes are not trusted. decodeEpoch() compares each count and length with the bytes that are
- * there, before it takes memory for it. A message takes at most 30 times its length, and 40 MiB. A
+ * The bytes are not trusted. Before decodeEpoch() takes memory, it compares each count and length
+ * with the bytes that are there. A message takes at most 30 times its length, and 40 MiB. A
  * checksum finds accidental damage. It does not prove the sender.
  *
  * @param messages - one message, or several, of one epoch or more

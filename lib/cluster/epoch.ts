@@ -35,7 +35,7 @@ export interface ClusterInstance {
   readonly reason: NodeReason | undefined
   /**
    * In ms since 1970, by the clock of the node: what the instance published before was in an
-   * earlier epoch. 0: nothing is known of the instance's past.
+   * earlier epoch. If it is 0, nothing is known of the instance's past.
    *
    * A reader that has missed something can use it if each row has the time of its last change. It
    * reads the rows since the least `from` of all instances, less a margin. The margin covers the

@@ -59,7 +59,7 @@ export interface PublishOptions {
    */
   readonly namespaces?: readonly number[] | undefined
   /**
-   * The publisher calls it after each cut that has keys, and sends the result, at most 64 bytes,
+   * The publisher calls it after each cut that has keys. It sends the result, at most 64 bytes,
    * with the epoch. It can be a position of the database that a replica must have reached before a
    * reader reads there. If it throws, the publisher keeps the keys and tries again.
    */

@@ -28,8 +28,8 @@ import { EVERYTHING_IN_MAX, type FilterBlocks, type KeyMessage } from './decode.
 
 /**
  * How many keys an epoch made of messages holds exactly. With more it is a superset. Its filter
- * takes 4 bytes for each of `maxKeysPerEpoch`, or the size of a filter that arrives, and 16 MiB at
- * most.
+ * takes 4 bytes for each of `maxKeysPerEpoch`, or as much as a filter that arrives. It takes 16 MiB
+ * at most.
  */
 export interface EpochLimits {
   /** Distinct numeric keys, 1 to 2^28. Each takes 24 to 48 bytes. */

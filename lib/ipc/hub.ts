@@ -57,9 +57,9 @@ export interface IpcHub extends EpochSource {
    * Lets a process publish and read: a ChildProcess, or a Worker of node:cluster. A second call for
    * the same process does nothing. The hub forgets the process when its channel is closed.
    *
-   * @throws (TypeError) for anything else, and for a process without a channel: start it with
+   * @throws TypeError for anything else, and for a process without a channel. Start it with
    * `fork()`, or with `stdio: [0, 1, 2, 'ipc']`
-   * @throws (RangeError) if another hub of the same name has the process
+   * @throws RangeError if another hub of the same name has the process
    */
   add(child: IpcChild): void
   /** Makes a sink for a publisher in this very process. */

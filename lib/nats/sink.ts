@@ -22,7 +22,7 @@ const DEFAULT_MAX_PAYLOAD = 1_048_576
  * until a limit on age or size removes the oldest ones. So it needs `retention: limits`,
  * `discard: old`, and no `max_msgs_per_subject`.
  *
- * @param nats - an open connection of the caller, who closes it after the publisher. Connect with
+ * @param nats - an open connection. The caller closes it after the publisher. Connect with
  * `maxReconnectAttempts: -1`, because the client gives up after ten attempts by default
  * @param options - see {@link NatsOptions}
  * @returns a sink for one publisher

@@ -26,7 +26,7 @@ const IDLE_MS = 60_000
  * message. So the source notices a stream that was made anew, was restored, lost its tail, or was
  * trimmed.
  *
- * @param nats - an open connection of the caller, who closes it after the reader. Connect with
+ * @param nats - an open connection. The caller closes it after the reader. Connect with
  * `maxReconnectAttempts: -1`, because the client gives up after ten attempts by default
  * @param options - the same stream and subject as the sink's
  * @returns a source for one reader

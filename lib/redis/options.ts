@@ -5,8 +5,8 @@ import type { RedisClient } from './client.js'
 /** Options of {@link redisSource}. */
 export interface RedisSourceOptions {
   /**
-   * The key of the stream, 1 to 1,024 characters. With `dirty`, the adapter also uses the key
-   * `{dirty}:log`, which identifies the stream, and the channel `dirty:cut` for requests for cuts.
+   * The key of the stream, 1 to 1,024 characters. For `dirty`, the adapter also uses the key
+   * `{dirty}:log` to identify the stream. Requests for cuts go over the channel `dirty:cut`.
    */
   readonly stream: string
   /** How long a call waits for the server's answer, in ms, 100 to 600,000. Default 5,000. */

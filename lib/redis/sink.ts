@@ -30,7 +30,7 @@ return redis.call('XADD', KEYS[1], '*', ARGV[2], ARGV[3])`
  * Redis does not compare an entry with the one before it. So the sink may add a message twice if an
  * answer was lost. Readers drop the second one.
  *
- * @param redis - a client of the caller, who closes it after the publisher. Requests for cuts come
+ * @param redis - a client. The caller closes it after the publisher. Requests for cuts come
  * over another connection, which the sink makes with `redis.duplicate()`
  * @param options - see {@link RedisSinkOptions}
  * @returns a sink for one publisher

@@ -50,13 +50,13 @@ return {
 }`
 
 /**
- * Makes a source that reads the messages of all publishers from a stream of Redis (7.0 or later) or
- * Valkey, in order. Another reader gets the same messages.
+ * Makes a source that reads the messages of all publishers in order. The stream is one of Redis
+ * (7.0 or later) or Valkey. Another reader gets the same messages.
  *
  * A position holds the stream's identity, the id of the last entry, and the number of entries up to
  * it. So the source notices a stream that was deleted, lost its tail, or was trimmed too early.
  *
- * @param redis - a client of the caller, who closes it after the reader. The source waits for
+ * @param redis - a client. The caller closes it after the reader. The source waits for
  * messages over another connection, which it makes with `redis.duplicate()`
  * @param options - see {@link RedisSourceOptions}
  * @returns a source for one reader
