@@ -3,8 +3,8 @@ import { runtimeSupport } from '../../lib/index.js'
 import { platform } from '../../lib/platform/current.js'
 
 const all = { sharedMemory: true, canBlock: true, waitAsync: true, wasm: true }
-const { SharedArrayBuffer, WebAssembly } = globalThis
 const host = globalThis as Record<string, unknown>
+const { SharedArrayBuffer, WebAssembly } = host
 
 afterEach(() => {
   Object.assign(host, { SharedArrayBuffer, WebAssembly })
