@@ -82,7 +82,16 @@ export interface PublishOptions {
  *
  * @example
  * ```js
+ * import { DirtyTracker } from 'dirtyring'
+ * import { publishEpochs } from 'dirtyring/cluster'
+ * import { ipcHub } from 'dirtyring/ipc'
+ *
+ * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
+ * const sink = ipcHub().sink()
+ * const publisher = await publishEpochs(tracker.consumer('cluster'), { sink, everyMs: 100 })
  * publisher.on('away', ({ error }) => console.warn('the log does not answer', error.message))
+ * await publisher.close()
+ * await tracker.stop()
  * ```
  */
 export interface PublisherEvents {
@@ -160,28 +169,24 @@ const OPTIONS = [
  * @example
  * ```js
  * import { DirtyTracker } from 'dirtyring'
- * import { publishEpochs } from 'dirtyring/cluster'
+ * import { openCluster, publishEpochs } from 'dirtyring/cluster'
+ * import { ipcHub } from 'dirtyring/ipc'
  *
- * const log = [] // stands for natsSink(), redisSink() or ipcSink()
- * const sink = {
- *   maxMessageBytes: 1 << 20,
- *   async append(message) {
- *     log.push(message)
- *     return 'appended'
- *   },
- *   last: async () => log.at(-1),
- *   onCut: () => () => {},
- *   async close() {},
- * }
- *
+ * const hub = ipcHub() // its ends are sinks and sources, as natsSink() and natsSource()
  * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
- * const publisher = await publishEpochs(tracker.consumer('cluster'), { sink, everyMs: 100 })
- * tracker.openWriter().mark(42)
- * await publisher.appended()
- * console.log(log.length) // 2
+ * const publisher = await publishEpochs(tracker.consumer('cluster'), {
+ *   sink: hub.sink(),
+ *   everyMs: 100,
+ * })
+ * const cluster = openCluster({ source: hub.source(), from: 'now' })
+ * await cluster.ready()
+ * const writer = tracker.openWriter()
+ * writer.mark(42)
+ * await cluster.consume((epoch) => console.log(...epoch)) // 42
  * await tracker.stop()
  * await publisher.close()
- * console.log(log.length) // 3
+ * await cluster.close()
+ * await hub.close()
  * ```
  */
 export async function publishEpochs(
@@ -215,14 +220,9 @@ interface Waiter {
  * ```js
  * import { DirtyTracker } from 'dirtyring'
  * import { publishEpochs } from 'dirtyring/cluster'
+ * import { ipcHub } from 'dirtyring/ipc'
  *
- * const sink = {
- *   maxMessageBytes: 1 << 20,
- *   append: async () => 'appended',
- *   last: async () => undefined,
- *   onCut: () => () => {},
- *   close: async () => {},
- * }
+ * const sink = ipcHub().sink()
  * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
  * const publisher = await publishEpochs(tracker.consumer('cluster'), { sink, everyMs: 100, node: 'a' })
  * console.log(publisher.node, publisher.instance.length) // a 32
@@ -370,14 +370,21 @@ export class Publisher implements AsyncDisposable {
    * @throws `ERR_DIRTYRING_BUSY` before close() has settled
    *
    * @example
-   * ```js
-   * await tracker.stop()
-   * await publisher.close().catch((error) => console.warn(error.message))
-   * const [state, position] = [tracker.save(), publisher.save()]
-   * // The next process:
-   * // tracker = await DirtyTracker.create({ maxConsumers: 1, resume: state })
-   * // consumer = tracker.consumer('cluster', { since: clock })   the clock of the old consumer
-   * // publisher = await publishEpochs(consumer, { sink, everyMs: 100, resume: position })
+   * ```js no-run
+   * import { DirtyTracker } from 'dirtyring'
+   * import { publishEpochs } from 'dirtyring/cluster'
+   *
+   * export async function end(tracker, publisher) {
+   *   await tracker.stop()
+   *   await publisher.close().catch((error) => console.warn(error.message))
+   *   return { state: tracker.save(), position: publisher.save() }
+   * }
+   *
+   * export async function goOn(saved, clock, sink) {
+   *   const tracker = await DirtyTracker.create({ maxConsumers: 1, resume: saved.state })
+   *   const consumer = tracker.consumer('cluster', { since: clock }) // that of the old consumer
+   *   return publishEpochs(consumer, { sink, everyMs: 100, resume: saved.position })
+   * }
    * ```
    */
   save(): Uint8Array {

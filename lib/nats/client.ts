@@ -4,7 +4,7 @@
  * (`@nats-io/transport-node`, WebSocket …).
  *
  * @example
- * ```js
+ * ```js no-run
  * import { connect } from '@nats-io/transport-node'
  *
  * const nats = await connect({ servers: 'nats://127.0.0.1:4222', maxReconnectAttempts: -1 })

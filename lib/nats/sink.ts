@@ -31,7 +31,7 @@ const DEFAULT_MAX_PAYLOAD = 1_048_576
  * server does not answer, with `ERR_DIRTYRING_CLOSED` if the connection is closed
  *
  * @example
- * ```js
+ * ```js no-run
  * import { connect } from '@nats-io/transport-node'
  * import { DirtyTracker } from 'dirtyring'
  * import { publishEpochs } from 'dirtyring/cluster'

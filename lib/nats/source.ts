@@ -31,12 +31,13 @@ const IDLE_MS = 60_000
  * @throws what {@link natsSink} throws, and its methods reject as those of the sink do
  *
  * @example
- * ```js
+ * ```js no-run
  * import { connect } from '@nats-io/transport-node'
  * import { openCluster } from 'dirtyring/cluster'
  * import { natsSource } from 'dirtyring/nats'
  *
  * const nats = await connect({ servers: 'nats://127.0.0.1:4222', maxReconnectAttempts: -1 })
+ * const cache = new Map()
  * const cluster = openCluster({ source: natsSource(nats, { stream: 'dirty', create: true }) })
  * for await (const epoch of cluster.epochs({ everyMs: 100 })) {
  *   if (epoch.exact) for (const key of epoch) cache.delete(key)

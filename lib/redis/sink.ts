@@ -39,7 +39,7 @@ return redis.call('XADD', KEYS[1], '*', ARGV[2], ARGV[3])`
  * with the client's error if the server refuses the command
  *
  * @example
- * ```js
+ * ```js no-run
  * import { Redis } from 'ioredis'
  * import { DirtyTracker } from 'dirtyring'
  * import { publishEpochs } from 'dirtyring/cluster'

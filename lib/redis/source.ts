@@ -63,12 +63,13 @@ return {
  * @throws what {@link redisSink} throws, and its methods reject as those of the sink do
  *
  * @example
- * ```js
+ * ```js no-run
  * import { Redis } from 'ioredis'
  * import { openCluster } from 'dirtyring/cluster'
  * import { redisSource } from 'dirtyring/redis'
  *
  * const redis = new Redis(6379, '127.0.0.1')
+ * const cache = new Map()
  * const cluster = openCluster({ source: redisSource(redis, { stream: 'dirty' }) })
  * for await (const epoch of cluster.epochs({ everyMs: 100 })) {
  *   if (epoch.exact) for (const key of epoch) cache.delete(key)
