@@ -108,6 +108,8 @@ export class Publication {
   #isOpen = false
   /** The message under way is the last one of an instance that is resumed: another one begins. */
   #isReplaced = false
+  /** The number behind the next one is left out. */
+  #leavesGap = false
   #unit: Unit | undefined
   #flight: Flight | undefined
   /** The engine has refused the message under way: its last message of this instance says why. */
@@ -306,7 +308,8 @@ export class Publication {
     this.#isAsking = false
     if (this.#flight!.message.bytes[KIND_AT] === KIND.NAMESPACES) this.#declarations++
     this.#flight = undefined
-    this.#n++
+    this.#n += this.#leavesGap ? 2 : 1
+    this.#leavesGap = false
     this.#appendedMs = nowMs
     const unit = this.#unit!
     if (++unit.done < unit.drafts.length) return
@@ -370,9 +373,14 @@ export class Publication {
     this.#declarations = 0
   }
 
-  /** Says all that is not settled again, under numbers that nobody else has. */
+  /**
+   * Says all that is not settled again, under numbers that nobody else has. What was settled may have
+   * been lost with the log's tail before the other process took its number. So number 1 is left out:
+   * a reader that meets this instance finds a gap.
+   */
   #takeAnotherInstance(): void {
     const unit = this.#unit!
+    this.#leavesGap = this.#n > 0
     this.#forgetInstance()
     this.#flight = undefined
     this.#isReplaced = false
