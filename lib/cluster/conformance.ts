@@ -50,18 +50,13 @@ export interface ConformanceCase {
  * ```js
  * import { test } from 'node:test'
  * import { clusterConformance } from 'dirtyring/cluster/conformance'
+ * import { ipcHub } from 'dirtyring/ipc'
  *
- * function testAdapter({ startEngine, mySink, mySource }) {
- *   const cases = clusterConformance(async () => {
- *     const engine = await startEngine()
- *     return {
- *       sink: () => mySink(engine),
- *       source: () => mySource(engine),
- *       end: () => engine.stop(),
- *     }
- *   })
- *   for (const { name, run } of cases) test(name, run)
- * }
+ * const cases = clusterConformance(() => {
+ *   const hub = ipcHub() // stands for a log of your engine
+ *   return { sink: () => hub.sink(), source: () => hub.source(), end: () => hub.close() }
+ * })
+ * for (const { name, run } of cases.slice(0, 2)) test(name, run)
  * ```
  */
 export function clusterConformance(

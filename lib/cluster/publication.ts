@@ -108,6 +108,8 @@ export class Publication {
   #isOpen = false
   /** The message under way is the last one of an instance that is resumed: another one begins. */
   #isReplaced = false
+  /** The number behind the next one is left out. */
+  #leavesGap = false
   #unit: Unit | undefined
   #flight: Flight | undefined
   /** The engine has refused the message under way: its last message of this instance says why. */
@@ -131,7 +133,7 @@ export class Publication {
   #cutFailures = 0
   #cutsBegun = 0
   #cutsDone = 0
-  /** The cut that somebody waits for. */
+  /** The cut that a caller waits for. */
   #wanted = 0
   /** The cut that is the last one. */
   #lastCut = Infinity
@@ -306,7 +308,8 @@ export class Publication {
     this.#isAsking = false
     if (this.#flight!.message.bytes[KIND_AT] === KIND.NAMESPACES) this.#declarations++
     this.#flight = undefined
-    this.#n++
+    this.#n += this.#leavesGap ? 2 : 1
+    this.#leavesGap = false
     this.#appendedMs = nowMs
     const unit = this.#unit!
     if (++unit.done < unit.drafts.length) return
@@ -329,7 +332,7 @@ export class Publication {
     this.#forgetInstance()
   }
 
-  /** Nobody knows whether the log has it: the same bytes again, after a while. */
+  /** The log may have it or not: the same bytes again, after a while. */
   away(nowMs: number): void {
     this.#failures++
     this.#retryAtMs = nowMs + backoffMs(this.#failures)
@@ -345,7 +348,7 @@ export class Publication {
   /**
    * What the engine has as the instance's last message. Ours: it is in the log. An earlier one: the
    * log has lost its tail, and the same bytes go behind it, because their number is taken for good;
-   * readers who miss the tail see the gap. Any other: another process has this instance's numbers.
+   * readers that miss the tail see the gap. Any other: another process has this instance's numbers.
    */
   found(last: LogMessage | undefined, nowMs: number): void {
     this.#failures = 0
@@ -370,9 +373,14 @@ export class Publication {
     this.#declarations = 0
   }
 
-  /** Says all that is not settled again, under numbers that nobody else has. */
+  /**
+   * Says all that is not settled again, under numbers that no other instance has. What was settled
+   * may have been lost with the log's tail before the other process took its number. So number 1 is
+   * left out: a reader that meets this instance finds a gap.
+   */
   #takeAnotherInstance(): void {
     const unit = this.#unit!
+    this.#leavesGap = this.#n > 0
     this.#forgetInstance()
     this.#flight = undefined
     this.#isReplaced = false
@@ -421,7 +429,7 @@ export class Publication {
     else this.#unit = { what: messages.length > 0 ? 'epoch' : 'answer', drafts, done: 0 }
   }
 
-  /** There is no epoch now. Those who wait for the cut wait for the next one. */
+  /** There is no epoch now. Callers that wait for the cut wait for the next one. */
   cutFailed(nowMs: number): void {
     this.#cutFailures++
     this.#nextCutMs = nowMs + backoffMs(this.#cutFailures)

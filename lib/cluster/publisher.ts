@@ -85,9 +85,16 @@ export interface PublishOptions {
  *
  * @example
  * ```js
- * function watch(publisher) {
- *   publisher.on('away', ({ error }) => console.warn('the log does not answer', error.message))
- * }
+ * import { DirtyTracker } from 'dirtyring'
+ * import { publishEpochs } from 'dirtyring/cluster'
+ * import { ipcHub } from 'dirtyring/ipc'
+ *
+ * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
+ * const sink = ipcHub().sink()
+ * const publisher = await publishEpochs(tracker.consumer('cluster'), { sink, everyMs: 100 })
+ * publisher.on('away', ({ error }) => console.warn('the log does not answer', error.message))
+ * await publisher.close()
+ * await tracker.stop()
  * ```
  */
 export interface PublisherEvents {
@@ -171,30 +178,24 @@ const OPTIONS = [
  * @example
  * ```js
  * import { DirtyTracker } from 'dirtyring'
- * import { publishEpochs } from 'dirtyring/cluster'
+ * import { openCluster, publishEpochs } from 'dirtyring/cluster'
+ * import { ipcHub } from 'dirtyring/ipc'
  *
- * const log = []
+ * const hub = ipcHub() // its ends are sinks and sources, as natsSink() and natsSource()
  * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
  * const publisher = await publishEpochs(tracker.consumer('cluster'), {
+ *   sink: hub.sink(),
  *   everyMs: 100,
- *   // In a program this is natsSink(), redisSink() or ipcSink().
- *   sink: {
- *     maxMessageBytes: 1 << 20,
- *     async append(message) {
- *       log.push(message)
- *       return 'appended'
- *     },
- *     last: async () => log.at(-1),
- *     onCut: () => () => {},
- *     async close() {},
- *   },
  * })
- * tracker.openWriter().mark(42)
- * await publisher.appended()
- * console.log(log.length) // 2
+ * const cluster = openCluster({ source: hub.source(), from: 'now' })
+ * await cluster.ready()
+ * const writer = tracker.openWriter()
+ * writer.mark(42)
+ * await cluster.consume((epoch) => console.log(...epoch)) // 42
  * await tracker.stop()
  * await publisher.close()
- * console.log(log.length) // 3
+ * await cluster.close()
+ * await hub.close()
  * ```
  */
 export async function publishEpochs(
@@ -228,19 +229,12 @@ interface Waiter {
  * ```js
  * import { DirtyTracker } from 'dirtyring'
  * import { publishEpochs } from 'dirtyring/cluster'
+ * import { ipcHub } from 'dirtyring/ipc'
  *
+ * const sink = ipcHub().sink()
  * const tracker = await DirtyTracker.create({ maxConsumers: 1 })
- * const publisher = await publishEpochs(tracker.consumer('cluster'), {
- *   node: 'a',
- *   everyMs: 100,
- *   sink: {
- *     maxMessageBytes: 1 << 20,
- *     append: async () => 'appended',
- *     last: async () => undefined,
- *     onCut: () => () => {},
- *     close: async () => {},
- *   },
- * })
+ * const to = { sink, everyMs: 100, node: 'a' }
+ * const publisher = await publishEpochs(tracker.consumer('cluster'), to)
  * console.log(publisher.node, publisher.instance.length) // a 32
  * await publisher.close() // the tracker goes on
  * await tracker.stop()
@@ -643,7 +637,7 @@ export class Publisher implements AsyncDisposable {
     }
   }
 
-  /** A cut that nobody asked for would find nothing. */
+  /** A cut that no caller asked for would find nothing. */
   #isNothingToDo(isAsked: boolean): boolean {
     const { isDirty, isWhole, isClosed, isStopCalled } = this.#hold
     const mayBe = isAsked || this.#isClosing || this.#epoch !== undefined || this.#isUnsure

@@ -150,7 +150,7 @@ export function ipcHub(
   )
 }
 
-/** Who may append under an instance: this sink, and the others of its process. */
+/** The owner of an instance, which may append under it: a sink, and the others of its process. */
 export interface Owner {
   /** Whether its sink is open, and the channel too. */
   readonly isThere: boolean

@@ -73,7 +73,7 @@ export function isMissing(error: unknown): boolean {
 }
 
 /**
- * Whether nobody answers because there is no JetStream; while a server starts, it says the same.
+ * Whether no answer comes because there is no JetStream; while a server starts, it says the same.
  */
 function isDisabled(error: unknown, { client }: JetStream): boolean {
   const cause = (error as { cause?: unknown }).cause

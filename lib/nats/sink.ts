@@ -9,7 +9,7 @@ import { HEADERS_MAX, isMissing, MIN_MESSAGE_BYTES, setUp } from './setup.js'
 
 /** The longest request for a cut, in bytes. */
 const REQUEST_MAX = 256
-/** What NATS servers take if nobody has changed it. */
+/** What NATS servers take by default. */
 const DEFAULT_MAX_PAYLOAD = 1_048_576
 
 /**

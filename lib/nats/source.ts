@@ -33,19 +33,18 @@ const IDLE_MS = 60_000
  * @throws as {@link natsSink} does. The source's methods reject as the sink's do
  *
  * @example
- * ```js
+ * ```js no-run
  * import { connect } from '@nats-io/transport-node'
  * import { openCluster } from 'dirtyring/cluster'
  * import { natsSource } from 'dirtyring/nats'
  *
- * async function keepFresh(cache) {
- *   const nats = await connect({ servers: 'nats://127.0.0.1:4222', maxReconnectAttempts: -1 })
- *   const cluster = openCluster({ source: natsSource(nats, { stream: 'dirty', create: true }) })
- *   for await (const epoch of cluster.epochs({ everyMs: 100 })) {
- *     if (epoch.exact) for (const key of epoch) cache.delete(key)
- *     else cache.clear()
- *     epoch.commit()
- *   }
+ * const nats = await connect({ servers: 'nats://127.0.0.1:4222', maxReconnectAttempts: -1 })
+ * const cache = new Map()
+ * const cluster = openCluster({ source: natsSource(nats, { stream: 'dirty', create: true }) })
+ * for await (const epoch of cluster.epochs({ everyMs: 100 })) {
+ *   if (epoch.exact) for (const key of epoch) cache.delete(key)
+ *   else cache.clear()
+ *   epoch.commit()
  * }
  * ```
  */

@@ -8,7 +8,7 @@ import { Commands, entriesOf, FIELD, textOf } from './commands.js'
 import { newIdentity } from './identity.js'
 import { type CheckedOptions, checkRedisOptions, type RedisSinkOptions } from './options.js'
 
-/** What Redis takes as one argument if nobody has changed it. */
+/** What Redis takes as one argument by default. */
 const DEFAULT_MAX_BYTES = 536_870_912
 /** The longest request for a cut, in bytes. */
 const REQUEST_MAX = 256

@@ -63,19 +63,18 @@ return {
  * @throws as {@link redisSink} does. The source's methods reject as the sink's do
  *
  * @example
- * ```js
+ * ```js no-run
  * import { Redis } from 'ioredis'
  * import { openCluster } from 'dirtyring/cluster'
  * import { redisSource } from 'dirtyring/redis'
  *
- * async function keepFresh(cache) {
- *   const redis = new Redis(6379, '127.0.0.1')
- *   const cluster = openCluster({ source: redisSource(redis, { stream: 'dirty' }) })
- *   for await (const epoch of cluster.epochs({ everyMs: 100 })) {
- *     if (epoch.exact) for (const key of epoch) cache.delete(key)
- *     else cache.clear()
- *     epoch.commit()
- *   }
+ * const redis = new Redis(6379, '127.0.0.1')
+ * const cache = new Map()
+ * const cluster = openCluster({ source: redisSource(redis, { stream: 'dirty' }) })
+ * for await (const epoch of cluster.epochs({ everyMs: 100 })) {
+ *   if (epoch.exact) for (const key of epoch) cache.delete(key)
+ *   else cache.clear()
+ *   epoch.commit()
  * }
  * ```
  */

@@ -37,6 +37,13 @@ export const mutants = [
     to: 'last?.n === n',
   },
   {
+    name: 'an instance that takes the place of another one begins as if nothing was lost',
+    at: 18788,
+    file: 'publication.ts',
+    from: 'this.#leavesGap = this.#n > 0',
+    to: 'this.#leavesGap = false',
+  },
+  {
     name: 'an epoch is committed before its last part is in the log',
     file: 'publication.ts',
     from: '    if (++unit.done < unit.drafts.length) return\n    this.#unit = undefined\n',

@@ -514,9 +514,11 @@ class SimReader {
       if (!found.lost) return
     }
     this.ledger.enter(found.log)
-    for (const { instance } of found.messages) if (instance !== undefined) this.met.add(instance)
-    for (const { bytes, instance } of found.messages)
-      if (instance === undefined) this.met.add(envelope.openEnvelope(bytes)!.instance)
+    for (const { bytes, instance } of found.messages) {
+      const message = envelope.openEnvelope(bytes)
+      this.met.add((instance ?? message?.instance)!)
+      if (message?.kind === envelope.KIND.NAMESPACES) this.met.add(declarationOf(message.instance))
+    }
     this.#intake.take(found, nowMs)
     if (!found.atEnd) {
       this.#isAtEnd = false
@@ -842,7 +844,7 @@ function finish(world: World): number {
   for (const reader of readers) {
     for (const key of reader.differences()) {
       const written = world.store.get(key)!
-      if (isLostForGood(world, reader, written.node)) excused++
+      if (isLostForGood(world, reader, written.node, key)) excused++
       else
         throw new Failure(
           `key ${key} was written by ${written.node.label} (${written.node.state}), instances ` +
@@ -868,12 +870,20 @@ function checkExact({ acts, needless, log }: World): void {
   if (needless > 0) throw new Failure(`${needless} epochs are inexact, and nothing was lost`)
 }
 
+function declarationOf(instance: string): string {
+  return `${instance} has declared more`
+}
+
 /**
  * An engine that loses all messages of an instance that has ended, before a reader has had one of
- * them, leaves nothing that this reader could go by.
+ * them, leaves nothing that this reader could go by. Neither does one that loses the message that
+ * declares a namespace, and all that came after it.
  */
-function isLostForGood(world: World, reader: SimReader, node: SimNode): boolean {
+function isLostForGood(world: World, reader: SimReader, node: SimNode, key: number): boolean {
   const hasForgotten = world.hasForgotten || (world.log.counts.dropped ?? 0) > 0
   const isOver = node.state === 'ended' || node.state === 'dead'
-  return hasForgotten && isOver && node.instances.some((each) => !reader.met.has(each))
+  const isDeclaredLater = node.declared?.indexOf(Math.floor(key / 2 ** 32)) === 1
+  const isUnknown = (instance: string): boolean =>
+    !reader.met.has(instance) || (isDeclaredLater && !reader.met.has(declarationOf(instance)))
+  return hasForgotten && isOver && node.instances.some(isUnknown)
 }

@@ -140,7 +140,8 @@ describe('what one call or batch may have', () => {
     const other = tracker.openWriter()
     const long = () => other.batch(() => texts.forEach((text) => other.mark(text)))
     expect(thrown(long).message).toContain('"use" must be of at most 65536 bytes of text')
-    const late = () => writer.batch((async () => undefined))
+    const use: any = async () => undefined
+    const late = () => writer.batch(use)
     expect(thrown(late).message).toContain('"use" must be a function that returns no promise')
   })
 })
