@@ -727,7 +727,7 @@ export class Publisher implements AsyncDisposable {
 }
 
 const TROUBLE = {
-  lost: 'the log has lost messages of this publisher; readers that miss them take all keys for dirty',
+  lost: 'the log has lost messages of this publisher; readers without them take all keys for dirty',
   taken: 'another process appends as this one does, so this publisher goes on as another instance',
 }
 
