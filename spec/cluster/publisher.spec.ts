@@ -337,7 +337,7 @@ describe('a publisher whose engine is away', () => {
     mark(5)
     await publisher.appended()
     expect(publisher.instance).not.toBe(instance)
-    expect(told(log, publisher.instance)).toEqual(['0 open', '1 epoch 5'])
+    expect(told(log, publisher.instance)).toEqual(['0 open', '2 epoch 5'])
     expect(events[0]).toMatch(/goes on as another instance/)
   })
 
