@@ -58,8 +58,8 @@ export const mutants = [
   {
     name: 'a beat has no number of its own',
     file: 'publication.ts',
-    from: '    this.#n++\n    this.#appendedMs = nowMs\n',
-    to: "    if (this.#unit?.what !== 'beat') this.#n++\n    this.#appendedMs = nowMs\n",
+    from: '    this.#n += this.#leavesGap ? 2 : 1\n',
+    to: "    if (this.#unit?.what !== 'beat') this.#n += this.#leavesGap ? 2 : 1\n",
   },
   {
     name: 'an idle publisher says nothing',
