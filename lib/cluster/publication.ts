@@ -222,6 +222,15 @@ export class Publication {
     this.#lastCut = Math.min(this.#lastCut, this.#cutsBegun + (isCutting ? 0 : 1))
   }
 
+  /**
+   * An epoch from before stop() is cut again, and the last epoch comes behind it. It answers no
+   * request, because the keys in hand are older than the requests are. Readers ask again.
+   */
+  postponeLast(): void {
+    this.#lastCut = Math.max(this.#lastCut, this.#cutsBegun + 2)
+    this.#pending = []
+  }
+
   /** For another process, after the last step of this one. */
   get resumable(): Resumable | undefined {
     const instance = this.#instance

@@ -281,7 +281,9 @@ export class Publisher implements AsyncDisposable {
     const { node, everyMs, beatMs, sink, resume } = options
     this.#hold = hold
     this.#options = options
-    this.#isUnsure = resume?.at !== undefined && hold.resumed !== resume.clock
+    // A clock that is undefined says nothing: two that are undefined are not the same position.
+    this.#isUnsure =
+      resume?.at !== undefined && (resume.clock === undefined || hold.resumed !== resume.clock)
     this.#maxBytes = Math.min(MESSAGE_MAX, sink.maxMessageBytes - ENVELOPE_MAX - EPOCH_BODY_MAX)
     this.#encoder = createEncoder({ onWarning: (message) => this.#warn(message) })
     this.#publication = new Publication(
@@ -701,7 +703,11 @@ export class Publisher implements AsyncDisposable {
 
   async #giveBack(): Promise<void> {
     const epoch = this.#epoch
-    if (epoch === undefined || epoch.last || this.#hold.isStopCalled) return // it stays in hand
+    if (epoch === undefined || epoch.last) return // it stays in hand
+    if (this.#hold.isStopCalled) {
+      this.#publication.postponeLast() // it can't be restored now, and stays in hand too
+      return
+    }
     this.#epoch = undefined
     await epoch.restore()
   }

@@ -8,6 +8,7 @@ import {
   Publisher,
   type PublishOptions,
 } from '../../lib/cluster/index.js'
+import { DirtyRingError } from '../../lib/errors.js'
 import type { Consumer, DirtyTracker } from '../../lib/index.js'
 import { watching } from '../../lib/platform/watching.js'
 import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
@@ -380,6 +381,27 @@ describe('a publisher whose engine is away', () => {
     expect(told(log).join()).toMatch(/epoch fresh/)
   })
 
+  it('takes all keys for dirty if the consumer stood nowhere when it was saved', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const writer = tracker.openWriter()
+    writer.mark(99)
+    writer.flush()
+    const log = new FaultLog({ seed: 1 })
+    const tag = (): never => raise(new Error('no connection'))
+    const consumer = tracker.consumer('cluster') // fresh
+    const publisher = await publish(consumer, log, { everyMs: 60_000, tag })
+    publisher.on('error', () => undefined)
+    log.goAway()
+    await tracker.stop()
+    await rejected(publisher.close({ timeoutMs: 0 }))
+    log.comeBack()
+    expect(consumer.clock).toBeUndefined()
+    const next = await openInline({ maxConsumers: 1 })
+    const second = await publish(next.consumer('cluster'), log, { resume: publisher.save() })
+    await second.close()
+    expect(told(log).join()).toMatch(/epoch fresh/)
+  })
+
   it('begins anew from what a clean close has saved', async () => {
     const { tracker, log, publisher } = await open()
     await publisher.close()
@@ -450,6 +472,37 @@ describe('a publisher', () => {
     const bodies = parts.filter(({ kind }) => kind === KIND.EPOCH).map(({ body }) => body)
     const epoch = decodeEpoch(bodies.map((body) => decodeEpochBody(body).keys))
     expect(new Set(epoch.listed())).toEqual(new Set(texts))
+  })
+
+  it('appends the last epoch although the one before stop() is cut again', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const log = new FaultLog({ seed: 1 })
+    const inner = log.sink()
+    let refuse: (() => void) | undefined
+    const sink: EpochSink = {
+      ...inner,
+      append: async (message) => {
+        if (openEnvelope(message.bytes)!.kind !== KIND.EPOCH || refuse !== undefined)
+          return inner.append(message)
+        await new Promise<void>((resolve) => (refuse = resolve))
+        throw new DirtyRingError('ERR_DIRTYRING_TOO_LARGE', 'too large')
+      },
+    }
+    const publisher = await publish(tracker.consumer('cluster'), log, { sink })
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    writer.flush()
+    await until(() => refuse !== undefined)
+    writer.mark(2)
+    writer.flush()
+    const stopped = tracker.stop()
+    for (const id of ['r1', 'r2']) log.requestCut(id)
+    refuse!()
+    await stopped
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch 1', '2 epoch 2', '3 close'])
+    const [first] = log.entries.slice(1).map(({ bytes }) => openEnvelope(bytes)!.body)
+    expect(decodeEpochBody(first).requests).toEqual([])
   })
 
   it('puts a tag beside the keys, taken after the cut', async () => {
