@@ -201,10 +201,15 @@ export class Publication {
     if (this.#pending.length < PENDING_MAX) this.#pending.push(id)
   }
 
+  /** The declared namespaces and these. Empty if none are declared, because any may be marked. */
+  declaredWith(namespaces: readonly number[]): ReadonlySet<number> {
+    return new Set(this.#namespaces && [...this.#namespaces, ...namespaces])
+  }
+
   /** Declares more namespaces. Returns what isDeclared() takes. */
   addNamespaces(namespaces: readonly number[]): number {
     if (this.#namespaces === undefined) return 0 // all are
-    this.#namespaces = [...new Set([...this.#namespaces, ...namespaces])]
+    this.#namespaces = [...this.declaredWith(namespaces)]
     this.#toDeclare.push(...namespaces)
     return ++this.#declaring
   }
@@ -272,11 +277,17 @@ export class Publication {
       this.#nextCutMs = nowMs + this.#options.everyMs
       this.#serving = this.#pending
       this.#pending = []
-      return { do: 'cut', isAsked: this.#serving.length > 0 || this.#wanted >= this.#cutsBegun }
+      return { do: 'cut', isAsked: this.#isCutAsked }
     }
     const beatAtMs = this.#appendedMs + this.#options.beatMs
     if (nowMs >= beatAtMs) return this.#begin('beat', [draft(KIND.BEAT, encodeBeatBody([]))])
     return { do: 'wait', ms: Math.min(cutAtMs, beatAtMs) - nowMs }
+  }
+
+  /** Whether a caller waits for the cut that has begun: the caller of close() does. */
+  get #isCutAsked(): boolean {
+    if (this.#serving.length > 0 || this.#wanted >= this.#cutsBegun) return true
+    return this.#cutsBegun >= this.#lastCut
   }
 
   #dueMs(): number {

@@ -270,7 +270,7 @@ export class Publisher implements AsyncDisposable {
 
   static {
     makePublisher = async (hold, options) => {
-      const publisher = new Publisher(BY_LIBRARY, hold, options)
+      const publisher = Publisher.#make(hold, options)
       await publisher.#begin()
       return publisher
     }
@@ -299,17 +299,29 @@ export class Publisher implements AsyncDisposable {
       },
       nowMs(),
     )
+    // The sink comes first: if it throws, there is no listener to forget.
+    const forgetCut = sink.onCut((request) => {
+      this.#publication.request(request)
+      this.#wake()
+    })
     this.#forget.push(
-      sink.onCut((request) => {
-        this.#publication.request(request)
-        this.#wake()
-      }),
+      forgetCut,
       hold.onStop(() => {
         this.#publication.close()
         this.#wake()
       }),
     )
     this.#ran = this.#run()
+  }
+
+  /** If the sink throws, the consumer is free again. */
+  static #make(hold: Hold, options: CheckedOptions): Publisher {
+    try {
+      return new Publisher(BY_LIBRARY, hold, options)
+    } catch (error) {
+      hold.end()
+      throw error
+    }
   }
 
   /** The label of this process in the log. */
@@ -344,7 +356,8 @@ export class Publisher implements AsyncDisposable {
    * Declares more namespaces. Await it before you mark the first key of one of them. It does
    * nothing if publishEpochs() declared none, because any key may be marked then.
    *
-   * @param namespaces - 0 to 2^22 - 1 each, at most 4,096 with those declared before
+   * @param namespaces - 0 to 2^22 - 1 each, at most 4,096 with those declared before; of more, none is
+   * declared
    * @returns a promise that resolves when the log has them
    * @throws (rejects with) TypeError or RangeError if the list is not allowed,
    * `ERR_DIRTYRING_CLOSED` after close(), and the error that has ended the publisher
@@ -352,6 +365,9 @@ export class Publisher implements AsyncDisposable {
   async addNamespaces(namespaces: readonly number[]): Promise<void> {
     const list = checkNamespaces('namespaces', namespaces)
     this.#checkOpen()
+    const { size } = this.#publication.declaredWith(list)
+    const expected = `at most ${DECLARED_MAX} with those declared before`
+    if (size > DECLARED_MAX) throw outOfRange('namespaces', expected, `${size} of them`)
     const ticket = this.#publication.addNamespaces(list)
     await this.#until(() => this.#publication.isDeclared(ticket))
   }

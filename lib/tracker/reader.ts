@@ -137,6 +137,7 @@ export class Reader {
         return this.#cut(signal, 'wait')
       },
       last: async () => {
+        this.#checkOpen()
         const epoch = await last.epoch!
         loop.hasLast = true
         return epoch

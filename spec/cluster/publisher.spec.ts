@@ -11,6 +11,7 @@ import {
 import { DirtyRingError } from '../../lib/errors.js'
 import type { Consumer, DirtyTracker } from '../../lib/index.js'
 import { watching } from '../../lib/platform/watching.js'
+import { Flushes } from '../../lib/tracker/pending/flushes.js'
 import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
 import { FaultLog } from '../support/fault-log.js'
 import { isPending, openInline, range, rejected, until } from '../support/in-process.js'
@@ -217,6 +218,30 @@ describe('publishEpochs()', () => {
     expect(told(log)).toEqual(['0 open'])
     expect(await rejected(publisher.appended())).toBe(await failed)
     expect(await rejected(publisher.close())).toBe(await failed)
+  })
+
+  it('ends with a coded error if its consumer is closed before stop()', async () => {
+    const { tracker, consumer, log, publisher, mark } = await open({ everyMs: 60_000 })
+    publisher.on('error', () => undefined)
+    mark(1)
+    consumer.close()
+    await tracker.stop()
+    expectError(await rejected(publisher.close()), {
+      name: 'DirtyRingError',
+      code: 'ERR_DIRTYRING_CLOSED',
+    })
+    expect(told(log)).toEqual(['0 open'])
+  })
+
+  it('frees the consumer if the sink throws when it begins', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const consumer = tracker.consumer('cluster')
+    const log = new FaultLog({ seed: 1 })
+    const sink: EpochSink = { ...log.sink(), onCut: () => raise(new Error('no connection')) }
+    expect((await rejected(publish(consumer, log, { sink }))).message).toBe('no connection')
+    const publisher = await publish(consumer, log)
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 close'])
   })
 
   it('warns the process of its end if there is no listener', async () => {
@@ -554,6 +579,24 @@ describe('a publisher', () => {
     expect(await rejected(publisher.addNamespaces([4]))).toMatchObject({
       code: 'ERR_DIRTYRING_CLOSED',
     })
+  })
+
+  it('refuses namespaces beyond 4,096 with those declared before, all of them', async () => {
+    const { log, publisher } = await open({ namespaces: [1] })
+    const error = await rejected(publisher.addNamespaces(range(2, 4096)))
+    expectError(error, OUT_OF_RANGE, 'at most 4096 with those declared before')
+    expect(error.message).toContain('4097')
+    expect(told(log)).toEqual(['0 open'])
+    await publisher.addNamespaces(range(1, 4096))
+    expect(told(log)).toEqual(['0 open', '1 namespaces'])
+  })
+
+  it('asks writers for what they have staged before its last cut', async () => {
+    const { log, publisher } = await open({ everyMs: 60_000 })
+    const request = jest.spyOn(Flushes.prototype, 'request')
+    await publisher.close()
+    expect(request).toHaveBeenCalledTimes(1)
+    expect(told(log)).toEqual(['0 open', '1 close'])
   })
 
   it('has nothing to declare if it declared nothing', async () => {
