@@ -1,6 +1,7 @@
 import { backoffMs } from '../backoff.js'
 import {
   BODY_FORMAT,
+  DECLARED_MAX,
   encodeBeatBody,
   encodeEpochBody,
   encodeNamespacesBody,
@@ -41,6 +42,7 @@ export interface Resumable {
   readonly flight: Uint8Array | undefined
   /** Whether that is the instance's last message. */
   readonly isClosing: boolean
+  /** With those that the log does not have yet: the next process declares all of them again. */
   readonly namespaces: readonly number[] | undefined
   /** How many NAMESPACES the instance has sent. */
   readonly declarations: number
@@ -474,11 +476,17 @@ export class Publication {
     this.#node = node
     this.#instance = instance
     this.#n = n
-    this.#namespaces = declared.namespaces
     this.#declarations = declared.declarations
-    // Whatever comes first says that the instance goes on. Behind a CLOSE another one begins.
-    const again = draft(KIND.BEAT, encodeBeatBody([]))
-    this.#unit = { what: 'open', drafts: [again], done: 0 }
+    this.#namespaces = unitedOf(declared.namespaces, this.#options.namespaces)
+    // Whatever comes first says that the instance goes on. Behind a CLOSE another one begins. Some
+    // namespaces may be new, or were saved before the log had them, so that all are declared again.
+    const isDeclaring = declared.namespaces !== undefined
+    const again = isDeclaring
+      ? draft(KIND.NAMESPACES, encodeNamespacesBody(this.#namespaces))
+      : draft(KIND.BEAT, encodeBeatBody([]))
+    const isBehind = flight !== undefined && isDeclaring && !isClosing
+    const drafts = isBehind ? [again, again] : [again] // the flight stands for the first
+    this.#unit = { what: 'open', drafts, done: 0 }
     this.#isReplaced = isClosing
     if (flight === undefined) return
     this.#flight = { message: { node, instance, n, bytes: flight }, isAmbiguous: true }
@@ -487,6 +495,19 @@ export class Publication {
 
 function draft(kind: MessageKind, body: Uint8Array): Draft {
   return { kind, flags: 0, body }
+}
+
+/**
+ * What a resumed instance declares: what it had declared before, and what it is told now. Undefined
+ * if one of them is, or if they are too many: then a key may have any namespace.
+ */
+function unitedOf(
+  before: readonly number[] | undefined,
+  now: readonly number[] | undefined,
+): readonly number[] | undefined {
+  if (before === undefined || now === undefined) return undefined
+  const united = new Set([...before, ...now])
+  return united.size > DECLARED_MAX ? undefined : [...united]
 }
 
 function isSame(a: Uint8Array, b: Uint8Array): boolean {

@@ -54,8 +54,9 @@ export interface PublishOptions {
   /**
    * The namespaces that this process marks, 0 to 2^22 - 1 each, at most 4,096 of them. If the
    * process dies, readers take the keys of these namespaces for dirty, and no others. Mark no key
-   * outside of them; see {@link Publisher.addNamespaces}. Default: those that the consumer was
-   * opened for. If it was opened for all, none are declared.
+   * outside of them; see {@link Publisher.addNamespaces}. With `resume`, those that were declared
+   * before stay declared. Default: those that the consumer was opened for. If it was opened for all,
+   * none are declared.
    */
   readonly namespaces?: readonly number[] | undefined
   /**

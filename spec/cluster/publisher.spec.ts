@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
-import { decodeEpochBody } from '../../lib/cluster/body.js'
+import { decodeEpochBody, decodeNamespacesBody } from '../../lib/cluster/body.js'
 import { ENVELOPE_LAST_PART, KIND, openEnvelope } from '../../lib/cluster/envelope.js'
 import {
   decodeEpoch,
@@ -425,6 +425,33 @@ describe('a publisher whose engine is away', () => {
     const second = await publish(next.consumer('cluster'), log, { resume: publisher.save() })
     await second.close()
     expect(told(log).join()).toMatch(/epoch fresh/)
+  })
+
+  const OPENED = range(1, 4096)
+  it.each<[string, number[], number[] | undefined, boolean, number[] | undefined]>([
+    ['its own and those of before', [1], [1, 2], false, [1, 2]],
+    ['its own, behind the message that may be in the log', [1], [2], true, [1, 2]],
+    ['none, if it has none', [1], undefined, false, undefined],
+    ['none, if they are more than 4,096', OPENED, [0], false, undefined],
+  ])('declares, when it is resumed, %s', async (_, before, now, isInFlight, expected) => {
+    const tag = isInFlight ? undefined : (): never => raise(new Error('no connection'))
+    const { tracker, consumer, log, publisher, mark } = await open({ namespaces: before, tag })
+    publisher.on('error', () => undefined)
+    log.goAway()
+    mark(1)
+    await tracker.stop()
+    await rejected(publisher.close({ timeoutMs: 50 }))
+    const { clock } = consumer
+    const next = await openInline({ maxConsumers: 1, resume: tracker.save() })
+    const resumed = next.consumer('cluster', { since: clock })
+    log.comeBack()
+    await publish(resumed, log, { resume: publisher.save(), namespaces: now })
+    const declared = log.entries
+      .map(({ bytes }) => openEnvelope(bytes)!)
+      .filter(({ kind }) => kind === KIND.NAMESPACES)
+      .map(({ body }) => decodeNamespacesBody(body))
+    expect(declared).toEqual([expected])
+    expect(told(log)[1]).toMatch(isInFlight ? /^1 epoch/ : /^1 namespaces/)
   })
 
   it('begins anew from what a clean close has saved', async () => {
