@@ -3,6 +3,7 @@ import { crc32 } from '../crc32.js'
 import {
   MESSAGE_BIGINTS,
   MESSAGE_FILTER,
+  MESSAGE_HIDES_TEXTS,
   MESSAGE_NUMBERS_DEFLATED,
   MESSAGE_PRINTS,
   MESSAGE_TEXTS_DEFLATED,
@@ -28,6 +29,8 @@ export interface KeyMessage {
   readonly isBigint: boolean
   /** Some texts are among the numbers, by their fingerprints. */
   readonly hasPrints: boolean
+  /** Their process keeps the texts themselves, so that the list is not what was marked. */
+  readonly hidesTexts: boolean
   /** Low, high, low, high …; sorted, each key once. */
   readonly pairs: Uint32Array
   readonly strings: readonly string[]
@@ -52,7 +55,8 @@ const FLAGS =
   MESSAGE_TEXTS_DEFLATED |
   MESSAGE_FILTER |
   MESSAGE_BIGINTS |
-  MESSAGE_PRINTS
+  MESSAGE_PRINTS |
+  MESSAGE_HIDES_TEXTS
 /** 256 MiB of filter, as an epoch of 2^28 keys has. */
 const BLOCKS_LOG2_MAX = 23
 /** An epoch has 24 at most, and its reader names as many more. */
@@ -102,12 +106,14 @@ export function decodeKeys(bytes: Uint8Array): KeyMessage {
     throw badMessage(`they are '${precision}' ${hasFilter ? 'with' : 'without'} a filter`)
   const filter = hasFilter ? filterIn(from) : undefined
   from.checkEnd()
+  const hidesTexts = (flags & MESSAGE_HIDES_TEXTS) !== 0
   return {
     precision,
-    reason,
+    reason: reason ?? (hidesTexts ? 'overflow' : undefined),
     everythingIn,
     isBigint: (flags & MESSAGE_BIGINTS) !== 0,
     hasPrints: (flags & MESSAGE_PRINTS) !== 0,
+    hidesTexts,
     pairs,
     ...texts,
     filter,

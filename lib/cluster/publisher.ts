@@ -67,7 +67,8 @@ export interface PublishOptions {
   readonly tag?: (() => Uint8Array | string) | undefined
   /**
    * 'fingerprint': of text keys only 64-bit fingerprints leave the process. Readers can then ask
-   * `has()` for a text, and not list it. Default 'exact'.
+   * `has()` for a text, and not list it: an epoch with such texts has `exact: false`, the precision
+   * 'superset' and the reason 'overflow'. Default 'exact'.
    */
   readonly text?: 'exact' | 'fingerprint' | undefined
   /**

@@ -94,6 +94,8 @@ interface UnionState {
   /** All messages with numbers say so; undefined: there was none. */
   isBigint: boolean | undefined
   hasPrints: boolean
+  /** Some of the numbers are fingerprints of texts that were marked in another process. */
+  hidesTexts: boolean
 }
 
 function emptyState(): UnionState {
@@ -108,6 +110,7 @@ function emptyState(): UnionState {
     filter: undefined,
     isBigint: undefined,
     hasPrints: false,
+    hidesTexts: false,
   }
 }
 
@@ -140,7 +143,7 @@ export class UnionKeys<K extends Key = Key> implements EpochKeys<K> {
   }
 
   get exact(): boolean {
-    return this.#state.precision === 'exact' && this.#state.namespaces.size === 0
+    return this.precision === 'exact' && this.#state.namespaces.size === 0
   }
 
   get reason(): InexactReason | undefined {
@@ -148,11 +151,12 @@ export class UnionKeys<K extends Key = Key> implements EpochKeys<K> {
   }
 
   get precision(): EpochKeys['precision'] {
-    return this.#state.precision
+    const { precision, hidesTexts } = this.#state
+    return precision === 'exact' && hidesTexts ? 'superset' : precision
   }
 
   get falsePositives(): number {
-    if (this.#state.precision === 'exact') return 0
+    if (this.#state.precision === 'exact') return 0 // or once in 2^64 / size, with fingerprints
     const filter = this.#state.filter
     return filter === undefined ? 1 : falsePositivesOf(filter.fill / bitsOf(filter))
   }
@@ -333,6 +337,7 @@ export class KeyUnion<K extends Key = Key> extends UnionKeys<K> {
     const { pairs, strings, byteKeys } = message
     this.#addState(message.everythingIn, message.reason === undefined ? [] : [message.reason])
     if (message.hasPrints) this.#state.hasPrints = true
+    if (message.hidesTexts) this.#state.hidesTexts = true
     if (pairs.length > 0) this.#state.isBigint = message.isBigint && this.#state.isBigint !== false
     if (message.precision === 'everything') this.#becomeEverything()
     this.#addPairs(pairs)
@@ -346,6 +351,7 @@ export class KeyUnion<K extends Key = Key> extends UnionKeys<K> {
     const { reasons, namespaces, precision, filter, isBigint, ...keys } = stateOf(other)
     this.#addState(namespaces, reasons)
     if (keys.hasPrints) this.#state.hasPrints = true
+    if (keys.hidesTexts) this.#state.hidesTexts = true
     if (isBigint !== undefined) this.#state.isBigint = isBigint && this.#state.isBigint !== false
     if (precision === 'everything') this.#becomeEverything()
     this.#addPairs(keys.numbers.pairs)
@@ -378,6 +384,7 @@ export class KeyUnion<K extends Key = Key> extends UnionKeys<K> {
     this.#state.filter = undefined
     this.#state.isBigint = undefined
     this.#state.hasPrints = false
+    this.#state.hidesTexts = false
   }
 
   #addState(namespaces: Iterable<number>, reasons: Iterable<InexactReason>): void {

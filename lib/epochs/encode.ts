@@ -52,6 +52,8 @@ export const MESSAGE_FILTER = 4
 export const MESSAGE_BIGINTS = 8
 /** Texts are among the numbers, by their fingerprints. */
 export const MESSAGE_PRINTS = 16
+/** Texts were marked that do not leave their process: the list is not what was marked. */
+export const MESSAGE_HIDES_TEXTS = 32
 
 export const PRECISIONS: readonly EpochKeys['precision'][] = ['exact', 'superset', 'everything']
 /** Each at the place that stands for it in a message. */
@@ -114,12 +116,16 @@ export function encodeKeys(from: Encodable, options: EncodeOptions): Uint8Array[
   const { header } = from
   const { flags, precision } = whatTravels(header, options)
   const isOfSome = precision === 'everything' && header.wanted !== undefined
-  const hasPrints = from.hasPrints || (text === 'fingerprint' && header.textCount > 0)
+  const hidesTexts = text === 'fingerprint' && header.textCount > 0
+  const hasPrints = from.hasPrints || hidesTexts
   const common = {
     reason: reasonFor(flags),
     // A reader of some namespaces has no keys of others: all of these are everything.
     namespaces: isOfSome ? union(header.namespaces, header.wanted) : union(header.namespaces, []),
-    flags: (from.isBigint ? MESSAGE_BIGINTS : 0) | (hasPrints ? MESSAGE_PRINTS : 0),
+    flags:
+      (from.isBigint ? MESSAGE_BIGINTS : 0) |
+      (hasPrints ? MESSAGE_PRINTS : 0) |
+      (hidesTexts ? MESSAGE_HIDES_TEXTS : 0),
   }
   const room = maxBytes - OVERHEAD
   if (precision === 'everything')

@@ -640,6 +640,8 @@ describe('a publisher', () => {
     expect(Buffer.from(bytes).toString('latin1')).not.toContain('secret')
     const epoch = decodeEpoch(decodeEpochBody(openEnvelope(bytes)!.body).keys)
     expect([epoch.has('secret@example.org'), epoch.has('other')]).toEqual([true, false])
+    expect([epoch.exact, epoch.reason]).toEqual([false, 'overflow'])
+    expect(() => [...epoch]).toThrow(/is not exact/)
   })
 
   it('closes once, and refuses calls afterwards', async () => {

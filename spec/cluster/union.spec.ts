@@ -13,6 +13,7 @@ const NOTHING: KeyMessage = {
   everythingIn: [],
   isBigint: false,
   hasPrints: false,
+  hidesTexts: false,
   pairs: new Uint32Array(0),
   strings: [],
   stringBytes: [],
@@ -234,6 +235,24 @@ describe('a union of messages', () => {
     const union = unionOf([messageOf(['a'])])
     union.everythingInNamespace(0, 'fault')
     expect([union.has('b'), union.has(7), union.hasPair(7, 1)]).toEqual([true, true, false])
+  })
+
+  it('lists no keys while some of its numbers are fingerprints of texts', () => {
+    const numbers = messageOf([7n, fingerprint('a')])
+    const prints: KeyMessage = { ...numbers, reason: 'overflow', hasPrints: true, hidesTexts: true }
+    const union = new KeyUnion()
+    union.absorb(unionOf([messageOf([8n]), prints, messageOf(['b'])]))
+
+    expect([union.exact, union.precision, union.reason]).toEqual([false, 'superset', 'overflow'])
+    expect([union.falsePositives, union.size]).toEqual([0, 4])
+    for (const walk of [() => [...union], () => [...union.texts()], () => union.bigints])
+      expect(walk).toThrow(/Ask has\(\) for each row/)
+    expect(['a', 'b', 'c', 7, 8, 9].map((key) => union.has(key))).toEqual([
+      ...[true, true, false],
+      ...[true, true, false],
+    ])
+    union.clear()
+    expect(union.isEmpty).toBe(true)
   })
 
   it('gives bigints back if all messages with numbers have them', () => {
