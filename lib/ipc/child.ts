@@ -101,6 +101,7 @@ export class Child {
       end.owner.isThere = false
       end.reading?.over.abort(GIVEN_UP)
       this.#ends.delete(id)
+      this.#hub.left(end.owner)
       return
     }
     if (op === 'stop') {
@@ -203,7 +204,7 @@ export class Child {
       READ_BYTES_CHILD,
     )
     end.reading = undefined
-    const { change, all, live, gone } = this.#hub.nodesSince(end.change)
+    const { change, all, live, gone, left } = this.#hub.nodesSince(end.change)
     end.change = change
     return {
       ...read,
@@ -214,6 +215,7 @@ export class Child {
       all,
       live,
       gone,
+      left,
     }
   }
 

@@ -160,8 +160,8 @@ export interface Owner {
 
 interface Instance {
   owner: Owner
-  /** 'closed': its last message is CLOSE. */
-  state: 'live' | 'gone' | 'closed'
+  /** 'closed': its last message is CLOSE. 'left': its sink was closed, and it has no CLOSE. */
+  state: 'live' | 'gone' | 'closed' | 'left'
   /** When the state changed last, in the hub's changes. */
   changed: number
   last: LogMessage
@@ -295,6 +295,18 @@ class Hub implements IpcHub {
     if (isNews) this.#wake()
   }
 
+  /**
+   * A sink is closed. Its instances without a CLOSE may go on over another sink, so the hub has no
+   * opinion of them: readers wait for `goneMs`.
+   */
+  left(owner: Owner): void {
+    for (const each of this.#instances.values()) {
+      if (each.owner !== owner || each.state !== 'live') continue
+      each.state = 'left'
+      each.changed = ++this.#changes
+    }
+  }
+
   /** Forgets an instance that has ended, once the log has nothing of it. */
   #trimmed(entry: Entry): void {
     const { instance } = entry
@@ -342,6 +354,7 @@ class Hub implements IpcHub {
       },
       close: async () => {
         owner.isThere = false
+        this.left(owner)
         for (const cut of cuts) this.#cuts.delete(cut)
         cuts.clear()
       },
@@ -392,7 +405,7 @@ class Hub implements IpcHub {
   nodes(): ReadonlyMap<string, 'live' | 'gone'> {
     const nodes = new Map<string, 'live' | 'gone'>()
     for (const [instance, { state }] of this.#instances)
-      if (state !== 'closed') nodes.set(instance, state)
+      if (state === 'live' || state === 'gone') nodes.set(instance, state)
     return nodes
   }
 
@@ -402,18 +415,21 @@ class Hub implements IpcHub {
     readonly all: boolean
     readonly live: readonly string[]
     readonly gone: readonly string[]
+    readonly left: readonly string[]
   } {
     const all = change < 0 || this.#removed > change
     const live: string[] = []
     const gone: string[] = []
+    const left: string[] = []
     if (all || change < this.#changes)
       for (const [instance, { state, changed }] of this.#instances) {
         if (!all && changed <= change) continue
         if (state === 'gone') gone.push(instance)
         // A closed one does not need an opinion; one that was 'live' may stay so.
         else if (state === 'live') live.push(instance)
+        else if (state === 'left') left.push(instance)
       }
-    return { change: this.#changes, all, live, gone }
+    return { change: this.#changes, all, live, gone, left }
   }
 
   source(): EpochSource {

@@ -329,6 +329,33 @@ describe('a channel that is closed', () => {
   })
 })
 
+describe('a sink that is closed without a CLOSE', () => {
+  it('leaves the hub without an opinion of its instance, until that goes on', async () => {
+    const { hub, sink, child } = setUp()
+    const local = hub.sink()
+    const watcher = channelPair('json')
+    hub.add(watcher.parent)
+    const source = sourceOf(watcher.child, 'dirty')
+    const opinions = async () => {
+      const { position } = await all(source)
+      await source.read(position, { waitMs: 0 })
+      expect(source.nodes()).toEqual(hub.nodes())
+      return Object.fromEntries(hub.nodes()!)
+    }
+    await sink.append(message('a', 0))
+    await local.append(message('b', 0))
+    expect(await opinions()).toEqual({ [instanceOf('a')]: 'live', [instanceOf('b')]: 'live' })
+    await Promise.all([sink.close(), local.close()])
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(await opinions()).toEqual({})
+
+    expect(await sinkOf(child, 'dirty').append(message('a', 1))).toBe('appended')
+    expect(await hub.sink().append(message('b', 1))).toBe('appended')
+    expect(await opinions()).toEqual({ [instanceOf('a')]: 'live', [instanceOf('b')]: 'live' })
+    await hub.close()
+  })
+})
+
 describe('a hub that is closed', () => {
   it('ends what waits in its process, and leaves children away until there is another', async () => {
     const { hub, sink, child, parent } = setUp()
