@@ -100,6 +100,15 @@ interface StreamState {
   readonly hasEntry: boolean
 }
 
+/** What a read finds; `restartedAt`: it began anew, when this was the last id deleted by hand. */
+interface Answer {
+  readonly found: LogRead
+  readonly restartedAt?: string
+}
+
+/** Before every entry. */
+const NO_ID = '0-0'
+
 class RedisSource implements EpochSource {
   readonly #client: RedisClient
   readonly #options: CheckedOptions
@@ -109,6 +118,8 @@ class RedisSource implements EpochSource {
   #waiter: { client: RedisClient; commands: Commands } | undefined
   /** How many entries to ask for. */
   #count = 16
+  /** The reads since the last restart: after which position they go on, and what it left out. */
+  #run: { readonly position: string; readonly deletedId: string } | undefined
 
   constructor(client: RedisClient, options: RedisSourceOptions) {
     this.#options = checkRedisOptions(client, options, false)
@@ -122,10 +133,16 @@ class RedisSource implements EpochSource {
   ): Promise<LogRead> {
     throwIfAborted(signal)
     const abandon = { isTrue: false }
-    return unlessAborted(signal, this.#read(after, waitMs, abandon), () => {
+    const deletedId =
+      after !== undefined && after === this.#run?.position ? this.#run.deletedId : NO_ID
+    const answer = this.#read(after, waitMs, deletedId, abandon)
+    const { found, restartedAt } = await unlessAborted(signal, answer, () => {
       abandon.isTrue = true
       this.#hangUp()
     })
+    // Only now: the caller has the answer, so it knows of the restart.
+    this.#run = { position: found.position, deletedId: restartedAt ?? deletedId }
+    return found
   }
 
   nodes(): undefined {
@@ -144,8 +161,9 @@ class RedisSource implements EpochSource {
   async #read(
     after: string | undefined,
     waitMs: number,
+    deletedId: string,
     abandon: { readonly isTrue: boolean },
-  ): Promise<LogRead> {
+  ): Promise<Answer> {
     const untilMs = nowMs() + waitMs
     await this.#commands.ready()
     if (!this.#hasLooked) await checkServer(this.#commands)
@@ -161,10 +179,10 @@ class RedisSource implements EpochSource {
       const found = entries.length > 0 ? entries : this.#entries(`(${position.id}`)
       const [now, state] = await Promise.all([found, this.#state(position.id)])
       entries = now
-      if (isLost(position, state)) return this.#fromStart(true)
-      if (entries.length > 0) return this.#answer(position, entries, state, false)
+      if (isLost(position, state, deletedId)) return this.#fromStart(true)
+      if (entries.length > 0) return { found: this.#answer(position, entries, state, false) }
       const isAtEnd = state.lastId === position.id
-      if (isAtEnd && untilMs <= nowMs()) return this.#answer(position, [], state, false)
+      if (isAtEnd && untilMs <= nowMs()) return { found: this.#answer(position, [], state, false) }
       if (!isAtEnd) {
         // Entries that came meanwhile; or the last one was deleted.
         if (emptyTo === state.lastId) position = { ...position, id: emptyTo, count: state.added }
@@ -176,7 +194,7 @@ class RedisSource implements EpochSource {
   }
 
   /** Reads from the first entry on. */
-  async #fromStart(lost: boolean): Promise<LogRead> {
+  async #fromStart(lost: boolean): Promise<Answer> {
     const [entries, state] = await Promise.all([this.#entries('-'), this.#state('0-0')])
     const { identity, added, length } = state
     const position = {
@@ -184,7 +202,10 @@ class RedisSource implements EpochSource {
       id: entries.length > 0 ? '0-0' : state.lastId,
       count: added - length,
     }
-    return this.#answer(position, entries, state, lost)
+    return {
+      found: this.#answer(position, entries, state, lost),
+      restartedAt: state.deletedId,
+    }
   }
 
   #answer(after: Position, entries: readonly Entry[], state: StreamState, lost: boolean): LogRead {
@@ -260,15 +281,18 @@ class RedisSource implements EpochSource {
   }
 }
 
-/** Whether a stream lacks an entry after a position that it has had. */
-function isLost({ identity, id, count }: Position, state: StreamState): boolean {
+/**
+ * Whether a stream lacks an entry after a position that it has had. `deletedId`: entries up to this
+ * one that were deleted by hand do not count, because the reads began after that.
+ */
+function isLost({ identity, id, count }: Position, state: StreamState, deletedId: string): boolean {
   const { added, length } = state
   if (identity !== state.identity) return true
   // Entries that are missing at the beginning, or were deleted in between.
-  if (!state.hasEntry && added - length !== count) return true
+  if (!state.hasEntry && state.lastId !== id && added - length !== count) return true
   return !isAfter(state.lastId, id) && state.lastId !== id
     ? true // the stream ends before the position
-    : isAfter(state.deletedId, id)
+    : isAfter(state.deletedId, isAfter(deletedId, id) ? deletedId : id)
 }
 
 /** Whether an id of a stream comes after another one: `<ms>-<number>`. */

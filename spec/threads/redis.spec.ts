@@ -168,6 +168,53 @@ if (isInstalled('redis-server')) {
       expect([next.lost, next.messages.length]).toEqual([false, 0])
     })
 
+    it.each([
+      ['beyond the first batch', 40, false],
+      ['beyond the first batch', 40, true],
+      ['at the end', 59, false],
+      ['at the end', 59, true],
+    ])('an entry that was deleted %s (%i) is one loss at most: %p', async (_, at, isLater) => {
+      const options = fresh()
+      const sink = redisSink(redis, options)
+      for (let n = 0; n < 60; n++) await sink.append(message(n))
+      const ids = (await redis.xrange(options.stream, '-', '+')).map(([id]) => id)
+      const { position } = await redisSource(redis, options).read(undefined, { waitMs: 0 })
+      await redis.xdel(options.stream, ids[at])
+
+      const source = redisSource(redis, options)
+      let read = await source.read(isLater ? position : undefined, { waitMs: 0 })
+      let count = read.messages.length
+      expect(read.lost).toBe(isLater)
+      for (let i = 0; i < 5 && !read.atEnd; i++) {
+        read = await source.read(read.position, { waitMs: 0 })
+        expect(read.lost).toBe(false)
+        count += read.messages.length
+      }
+      expect([read.atEnd, count]).toEqual([true, 59])
+
+      // A later deletion is a loss again.
+      const last = await redis.xadd(options.stream, '*', 'm', 'x')
+      await redis.xadd(options.stream, '*', 'm', 'y')
+      await redis.xdel(options.stream, last!)
+      expect((await source.read(read.position, { waitMs: 0 })).lost).toBe(true)
+    })
+
+    it('a restart that the caller has not seen is told by the next read', async () => {
+      const options = fresh()
+      const sink = redisSink(redis, options)
+      for (let n = 0; n < 60; n++) await sink.append(message(n))
+      const source = redisSource(redis, options)
+      const { position } = await source.read(undefined, { waitMs: 0 })
+      const [[id]] = await redis.xrevrange(options.stream, '+', '-', 'COUNT', 1)
+      await redis.xdel(options.stream, id)
+      const over = new AbortController()
+      const reading = source.read(position, { waitMs: 0, signal: over.signal })
+      over.abort('enough')
+      await expect(reading).rejects.toBe('enough')
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      expect((await source.read(position, { waitMs: 0 })).lost).toBe(true)
+    })
+
     it('entries of others have no bytes of ours, and stop nobody', async () => {
       const options = fresh()
       await redis.xadd(options.stream, '*', 'field', 'value')
