@@ -572,7 +572,7 @@ export class ClusterReader<K extends Key = Key>
     this.#intake.take(found, now)
     if (messages.length > 0) this.#hasRead = true
     if (atEnd) this.#reachedEnd(startedAt, now)
-    this.#afterRead(startedAt, atEnd)
+    this.#afterRead(found, startedAt)
   }
 
   #reachedEnd(startedAt: number, now: number): void {
@@ -598,13 +598,14 @@ export class ClusterReader<K extends Key = Key>
     }
   }
 
-  #afterRead(startedAt: number, atEnd: boolean): void {
+  #afterRead({ messages, atEnd, lost }: LogRead, startedAt: number): void {
     const cut = this.#cut
     if (cut !== undefined) {
       if (cut.known === undefined) {
-        cut.progressAt = nowMs()
-        if (atEnd && startedAt >= cut.startedAt)
-          cut.known = this.#ledger.living().map(({ instance }) => instance)
+        const isKnown = atEnd && startedAt >= cut.startedAt
+        // A source that begins anew again and again makes no progress: timeoutMs ends the call.
+        if (isKnown || (messages.length > 0 && !lost)) cut.progressAt = nowMs()
+        if (isKnown) cut.known = this.#ledger.living().map(({ instance }) => instance)
       }
       this.#checkCut(cut)
     }
@@ -623,9 +624,7 @@ export class ClusterReader<K extends Key = Key>
     if (!this.#isCatchingUp || this.#clock !== undefined) this.#isFresh = true
     this.#isCatchingUp = true
     this.#intake.isSkimming = true
-    if (this.#cut === undefined) return
-    this.#cut.known = undefined
-    this.#cut.progressAt = nowMs()
+    if (this.#cut !== undefined) this.#cut.known = undefined
   }
 
   #goAway(error: Error): void {

@@ -215,6 +215,34 @@ describe('a node that does not answer a cut (case 4)', () => {
   })
 })
 
+describe('a source that never reaches the end of the log', () => {
+  it.each([
+    ['begins anew with each read', true],
+    ['finds nothing', false],
+  ])(
+    'ends the call after timeoutMs if it %s',
+    async (_, lost) => {
+      const log = newLog()
+      await new ScriptedNode(log, 'web').open().epoch([3])
+      const { messages } = log.read(undefined)
+      const source = {
+        ...log.source(),
+        read: async () => {
+          await new Promise((resolve) => setTimeout(resolve, 1))
+          const found = lost ? messages : []
+          return { messages: found, position: '0.1', atEnd: false, log: 'log-0', lost }
+        },
+      }
+      const reader = openReader(log, { source, timeoutMs: 50 })
+      await expect(reader.advanceEpoch()).rejects.toMatchObject({
+        code: 'ERR_DIRTYRING_AWAY',
+        message: expect.stringMatching(/the log has not answered for 50 ms/) as unknown,
+      })
+    },
+    3000,
+  )
+})
+
 describe('births (case 5)', () => {
   it('and clean ends of 200 instances cost no inexact epoch', async () => {
     const log = newLog()
