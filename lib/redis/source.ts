@@ -189,6 +189,7 @@ class RedisSource implements EpochSource {
         emptyTo = state.lastId
         continue
       }
+      if (abandon.isTrue) throw away('the call was given up')
       entries = await this.#wait(position.id, Math.min(WAIT_MS, untilMs - nowMs()))
     }
   }
@@ -236,12 +237,14 @@ class RedisSource implements EpochSource {
       client.on('error', () => undefined) // the command in hand tells
       this.#waiter = { client, commands: new Commands(client, timeoutMs) }
     }
+    const waiter = this.#waiter
     const blockMs = Math.max(1, Math.ceil(ms))
     const args = ['COUNT', this.#count, 'BLOCK', blockMs, 'STREAMS', stream, id]
     try {
-      return this.#sized(entriesRead(await this.#waiter.commands.send('XREAD', args, blockMs)))
+      return this.#sized(entriesRead(await waiter.commands.send('XREAD', args, blockMs)))
     } catch (error) {
-      this.#hangUp() // the server may go on waiting over this connection
+      // The server may go on waiting over this connection. A later read may have one of its own.
+      if (this.#waiter === waiter) this.#hangUp()
       const isOurs = this.#client.status !== 'end'
       throw isOurs && isDirtyRingError(error) && error.code === 'ERR_DIRTYRING_CLOSED'
         ? away('the connection that waits for entries was closed', error)

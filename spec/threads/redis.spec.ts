@@ -43,6 +43,76 @@ describe('without a server, the ends of Redis', () => {
     expect(() => redisSource(redis, { stream: 'a', maxLen: 5 } as any)).toThrow(/not an option/)
   })
 
+  it('open no connection for a read that was given up before close()', async () => {
+    let answer = Promise.resolve()
+    let opened = 0
+    const state = ['0123456789abcdef', 0, 0, '0-0', '0-0', '', 0]
+    const answers: Record<string, unknown> = { INFO: 'redis_version:7.0.15', XRANGE: [] }
+    const client: any = {
+      ...redis,
+      callBuffer: async (command: string) => {
+        if (command === 'EVAL') await answer
+        return command === 'EVAL' ? state : answers[command]
+      },
+      duplicate: () => {
+        opened++
+        return client
+      },
+    }
+    const source = redisSource(client, { stream: 'a' })
+    const { position } = await source.read(undefined, { waitMs: 0 })
+    let go = (): void => undefined
+    answer = new Promise((resolve) => (go = resolve))
+    const over = new AbortController()
+    const reading = source.read(position, { waitMs: 100, signal: over.signal })
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    over.abort('enough')
+    await expect(reading).rejects.toBe('enough')
+    await source.close()
+    go()
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(opened).toBe(0)
+  })
+
+  it('leave the connection of a later read alone when an earlier one fails', async () => {
+    const state = ['0123456789abcdef', 0, 0, '0-0', '0-0', '', 0]
+    const answers: Record<string, unknown> = { INFO: 'redis_version:7.0.15', XRANGE: [] }
+    answers.EVAL = state
+    const waiters: { isOpen: boolean; fail: () => void }[] = []
+    const client: any = {
+      ...redis,
+      callBuffer: async (command: string) => answers[command],
+      duplicate: () => {
+        const waiter = { isOpen: true, fail: (): void => undefined }
+        waiters.push(waiter)
+        return {
+          ...redis,
+          callBuffer: () =>
+            new Promise((_, reject) => (waiter.fail = () => reject(new Error('closed')))),
+          disconnect: () => (waiter.isOpen = false),
+        }
+      },
+    }
+    const source = redisSource(client, { stream: 'a' })
+    const { position } = await source.read(undefined, { waitMs: 0 })
+    const controllers = [new AbortController(), new AbortController()]
+    const readings = controllers.map(async ({ signal }, i) => {
+      await new Promise((resolve) => setTimeout(resolve, i * 10))
+      return source.read(position, { waitMs: 1000, signal })
+    })
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    controllers[0].abort('enough')
+    await expect(readings[0]).rejects.toBe('enough')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    waiters[0].fail()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(waiters.map(({ isOpen }) => isOpen)).toEqual([false, true])
+    controllers[1].abort('enough')
+    await expect(readings[1]).rejects.toBe('enough')
+    expect(waiters[1].isOpen).toBe(false)
+    for (const { fail } of waiters) fail()
+  })
+
   it('order ids of entries by time and number, not as text', () => {
     expect(isAfter('10-0', '9-9')).toBe(true)
     expect(isAfter('9-10', '9-9')).toBe(true)
