@@ -44,7 +44,6 @@ export class Child {
   readonly #untap: () => void
   /** Requests for cuts that were sent since the child was heard last. */
   #unheard = 0
-  #isOver = false
 
   constructor(channel: Channel, hub: Hub, onGone: () => void) {
     this.#channel = channel
@@ -74,7 +73,6 @@ export class Child {
   }
 
   #end(): void {
-    this.#isOver = true
     this.#untap()
     for (const { reading, owner } of this.#ends.values()) {
       owner.isThere = false
@@ -144,10 +142,10 @@ export class Child {
     try {
       answer = await this.#ask(end, call, op, message)
     } catch (error) {
-      if (this.#isOver || error === GIVEN_UP) return
+      // A read that was given up too: the child keeps each call until its answer comes.
       answer = { error: { code: codeOf(error), message: (error as Error).message } }
     }
-    if (!this.#isOver) this.#send(end.id, { op: 'done', call, ...answer })
+    if (end.owner.isThere) this.#send(end.id, { op: 'done', call, ...answer })
   }
 
   async #ask(end: End, call: number, op: unknown, message: Tagged): Promise<Tagged> {

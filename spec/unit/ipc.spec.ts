@@ -444,6 +444,34 @@ describe('a message that is lost or late', () => {
     await hub.close()
   })
 
+  it('is answered when the read was aborted, so that the child forgets it', async () => {
+    const { hub, child } = setUp()
+    const source = sourceOf(child, 'dirty')
+    const { position } = await all(source)
+    const answers: unknown[] = []
+    child.on('message', (each) => {
+      if (each.op === 'done') answers.push(each.error.code)
+    })
+    for (let i = 0; i < 3; i++) {
+      const over = new AbortController()
+      const reading = source.read(position, { waitMs: 10_000, signal: over.signal })
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      over.abort('enough')
+      await expect(reading).rejects.toBe('enough')
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(answers).toEqual(Array(3).fill('ERR_DIRTYRING_CLOSED'))
+
+    // A source that is closed hears of no answer.
+    const reading = source.read(position, { waitMs: 10_000 })
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    await source.close()
+    await expect(reading).rejects.toMatchObject({ code: 'ERR_DIRTYRING_CLOSED' })
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(answers).toHaveLength(3)
+    await hub.close()
+  })
+
   it('rejects when no hub greets back', async () => {
     const { child } = channelPair('json')
     await expect(sinkOf(child, 'dirty', 100).append(message('a', 0))).rejects.toMatchObject({
