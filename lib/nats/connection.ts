@@ -10,6 +10,7 @@ export class Connection {
   readonly client: NatsClient
   #watched: AsyncIterable<NatsStatus> | undefined
   #isUp = true
+  #isOver = false
   /** Calls that wait for an answer. */
   readonly #calls = new Set<(error: Error) => void>()
   /** Calls that wait for the connection. */
@@ -50,14 +51,15 @@ export class Connection {
     }
   }
 
-  /** Ends the watch. */
+  /** Ends the watch, also for calls of a read that was given up and goes on. */
   close(): void {
+    this.#isOver = true
     ;(this.#watched as { stop?: () => void } | undefined)?.stop?.()
     this.#watched = undefined
   }
 
   #watch(): void {
-    if (this.#watched !== undefined || this.client.status === undefined) return
+    if (this.#isOver || this.#watched !== undefined || this.client.status === undefined) return
     const watched = this.client.status()
     this.#watched = watched
     const follow = async (): Promise<void> => {

@@ -137,6 +137,7 @@ class NatsSource implements EpochSource {
         max_bytes: BATCH_BYTES,
         no_wait: true,
       })
+      if (abandon.isTrue) throw away('the call was given up')
       const leftMs = untilMs - nowMs()
       if (pulled.isAnswered && pulled.found.length === 0 && !isLost && leftMs > 0) {
         const expires = Math.ceil(Math.min(leftMs, WAIT_MS)) * 1e6

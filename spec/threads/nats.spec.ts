@@ -6,6 +6,7 @@ import { jetstreamManager } from '@nats-io/jetstream'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { clusterConformance } from '../../lib/cluster/conformance.js'
 import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
+import { Connection } from '../../lib/nats/connection.js'
 import { natsSink, natsSource } from '../../lib/nats/index.js'
 import { nanosecondsOf } from '../../lib/nats/source.js'
 import { connectNats } from '../support/clients.js'
@@ -42,6 +43,20 @@ describe('without a server, the ends of NATS', () => {
       expect(() => make(client, options)).toThrow(
         expect.objectContaining({ code, message: expect.stringMatching(text) }),
       )
+  })
+
+  it('watch the connection no more after close(), when a call comes late', async () => {
+    let watches = 0
+    const status = async function* () {
+      watches++
+      yield { type: 'update' }
+      await new Promise(() => undefined)
+    }
+    const connection = new Connection({ ...nats, status })
+    await connection.call(async () => 'answer', 100, 'a call')
+    connection.close()
+    expect(await connection.call(async () => 'late', 100, 'a call')).toBe('late')
+    expect(watches).toBe(1)
   })
 
   it.each([
