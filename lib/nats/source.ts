@@ -161,16 +161,17 @@ class NatsSource implements EpochSource {
 
   #answer(reader: OpenReader, messages: readonly Found[], atEnd: boolean, lost: boolean): LogRead {
     const { created } = reader.position
+    const { stream, subject } = this.#options
     const last = messages.at(-1)?.delivery
     if (last !== undefined) reader.position = { created, seq: last.seq, time: last.time }
     return {
-      messages: messages.map(({ subject, bytes }) => {
-        const [instance, node] = subject.split('.').reverse()
+      messages: messages.map(({ subject: name, bytes }) => {
+        const [instance, node] = name.split('.').reverse()
         return { node, instance, bytes }
       }),
       position: positionOf(reader.position),
       atEnd,
-      log: `${this.#options.stream}@${created}`,
+      log: `${stream}@${created}/${subject}`,
       lost,
     }
   }

@@ -234,6 +234,20 @@ if (isInstalled('nats-server')) {
       })
     })
 
+    it('two subjects of one stream are two logs', async () => {
+      const options = fresh()
+      const name = options.stream
+      await manager.streams.add({ name, subjects: [`${name}.a.*.*`, `${name}.b.*.*`] })
+      const logs = []
+      for (const subject of [`${name}.a`, `${name}.a`, `${name}.b`]) {
+        const source = natsSource(nats, { ...options, subject })
+        logs.push((await source.read(undefined, { waitMs: 0 })).log)
+        await source.close()
+      }
+      expect(logs[1]).toBe(logs[0])
+      expect(logs[2]).not.toBe(logs[0])
+    })
+
     it('a copy of a running process is refused, although it sends the same number', async () => {
       const options = fresh()
       const [one, clone] = [natsSink(nats, options), natsSink(nats, options)]
