@@ -184,10 +184,9 @@ const decoders = {
   keys: {
     valid: validKeys,
     decode: decodeKeys,
-    check(
-      { pairs, strings, stringBytes, byteKeys, filter, everythingIn, precision, reason },
-      bytes,
-    ) {
+    check(message, bytes) {
+      const { pairs, strings, stringBytes, byteKeys, filter } = message
+      const { everythingIn, precision, reason, hidesTexts } = message
       const texts = stringBytes.reduce((sum, length) => sum + length, 0)
       const byteKeyBytes = byteKeys.reduce((sum, key) => sum + key.length, 0)
       const listed = pairs.length / 2 + strings.length + byteKeys.length
@@ -199,7 +198,7 @@ const decoders = {
         (filter?.words.byteLength ?? 0) <= bytes.length &&
         everythingIn.length <= LISTED_MAX
       if (!isSorted || !isBounded) throw new Error('the result does not hold together')
-      const isExact = precision === 'exact' && everythingIn.length === 0
+      const isExact = precision === 'exact' && everythingIn.length === 0 && !hidesTexts
       if (isExact !== (reason === undefined)) throw new Error('a reason without a cause')
       strings.forEach((text, i) => {
         if (encodeForLookup(text) >>> 1 !== stringBytes[i]) throw new Error('another text')

@@ -517,7 +517,10 @@ class SimReader {
     for (const { bytes, instance } of found.messages) {
       const message = envelope.openEnvelope(bytes)
       this.met.add((instance ?? message?.instance)!)
-      if (message?.kind === envelope.KIND.NAMESPACES) this.met.add(declarationOf(message.instance))
+      if (message?.kind === envelope.KIND.NAMESPACES && message.format === body.BODY_FORMAT) {
+        for (const namespace of body.decodeNamespacesBody(message.body) ?? [])
+          this.met.add(declarationOf(message.instance, namespace))
+      }
     }
     this.#intake.take(found, nowMs)
     if (!found.atEnd) {
@@ -870,8 +873,8 @@ function checkExact({ acts, needless, log }: World): void {
   if (needless > 0) throw new Failure(`${needless} epochs are inexact, and nothing was lost`)
 }
 
-function declarationOf(instance: string): string {
-  return `${instance} has declared more`
+function declarationOf(instance: string, namespace: number): string {
+  return `${instance} has declared ${namespace}`
 }
 
 /**
@@ -882,8 +885,10 @@ function declarationOf(instance: string): string {
 function isLostForGood(world: World, reader: SimReader, node: SimNode, key: number): boolean {
   const hasForgotten = world.hasForgotten || (world.log.counts.dropped ?? 0) > 0
   const isOver = node.state === 'ended' || node.state === 'dead'
-  const isDeclaredLater = node.declared?.indexOf(Math.floor(key / 2 ** 32)) === 1
+  const namespace = Math.floor(key / 2 ** 32)
+  const isDeclaredLater = node.declared?.indexOf(namespace) === 1
   const isUnknown = (instance: string): boolean =>
-    !reader.met.has(instance) || (isDeclaredLater && !reader.met.has(declarationOf(instance)))
+    !reader.met.has(instance) ||
+    (isDeclaredLater && !reader.met.has(declarationOf(instance, namespace)))
   return hasForgotten && isOver && node.instances.some(isUnknown)
 }
