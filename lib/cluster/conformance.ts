@@ -221,7 +221,7 @@ const CASES: readonly Case[] = [
       same('last()', [last?.node, last?.instance, last?.n], ['a', a.instance, 2])
       same('the same bytes', hex(last!.bytes), hex(a.message(2).bytes))
       same('last() of another sink', (await other.last(a.instance))?.n, 2)
-      same('last() of nobody', await sink.last(new Voice('a').instance), undefined)
+      same('last() of an unknown instance', await sink.last(new Voice('a').instance), undefined)
     },
   },
   {

@@ -36,7 +36,7 @@ export async function within<T>(answer: Promise<T>, ms: number, what: string): P
 
 /**
  * Waits for a promise, and rejects with `signal.reason` if the signal aborts first. The promise
- * goes on, and `abandon` tells its owner that nobody waits for it any more.
+ * goes on, and `abandon` tells its owner that no caller waits for it any more.
  */
 export function unlessAborted<T>(
   signal: AbortSignalLike | undefined,

@@ -215,7 +215,7 @@ describe('the ledger of a cluster reader', () => {
     expect(listen(other, GONE_MS)).toHaveLength(1)
   })
 
-  it('takes a damaged message of nobody for everything, once a minute', () => {
+  it('takes a damaged message without a known sender for everything, once a minute', () => {
     const ledger = newLedger()
     ledger.begin()
     ledger.damaged(undefined, undefined, 0)

@@ -662,7 +662,7 @@ describe('what others write into the log (case 21)', () => {
     await reader.consume((epoch) => expect(reasonsOf(epoch)).toEqual({ web: 'gap' }))
   })
 
-  it('is everything if nobody knows whose it is, and names no node', async () => {
+  it('is everything if its sender is not known, and names no node', async () => {
     const log = newLog(false)
     const reader = await openNow(log)
     log.inject({ node: 'x', instance: 'y', n: 0, bytes: new Uint8Array(100) })

@@ -285,7 +285,7 @@ if (isInstalled('redis-server')) {
       expect((await source.read(position, { waitMs: 0 })).lost).toBe(true)
     })
 
-    it('entries of others have no bytes of ours, and stop nobody', async () => {
+    it('entries of other programs have no bytes of ours, and stop no reader', async () => {
       const options = fresh()
       await redis.xadd(options.stream, '*', 'field', 'value')
       const sink = redisSink(redis, options)

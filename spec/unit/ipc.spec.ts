@@ -189,7 +189,7 @@ describe('the fence of a hub', () => {
     await hub.close()
   })
 
-  it('lets nobody write under the instance of another child whose sink is open', async () => {
+  it('lets no child write under the instance of another child whose sink is open', async () => {
     const { hub, sink } = setUp()
     const other = setUp('json', hub)
     await sink.append(message('a', 0))
