@@ -59,33 +59,59 @@ class Runner {
 
   async mutantRun(options) {
     const { fileName, location, mutatorName, replacement } = options.activeMutant
-    const name = JSON.stringify([relative(ROOT, fileName), location, mutatorName, replacement])
-    const { journal } = this.#cache
+    const file = relative(ROOT, fileName)
+    const name = JSON.stringify([file, location, mutatorName, replacement])
+    const { journal, sources } = this.#cache
     this.#known ??= readJournal(journal)
-    let result = this.#known.get(name)
-    if (result === undefined) {
-      result = await this.#try(options)
-      appendFileSync(journal, `${JSON.stringify([name, result])}\n`)
+    const known = this.#known.get(name)
+    const source = hashOf(join(ROOT, file))
+    if (known?.source === source && this.#stands(known)) return known.result
+    const result = await this.#try(options)
+    const noticedBy = this.#fileOf(result)
+    const verdict = {
+      source,
+      result,
+      ...(noticedBy === undefined ? { sources } : { noticedBy, spec: hashOf(join(ROOT, noticedBy)) }),
     }
+    appendFileSync(journal, `${JSON.stringify([name, verdict])}\n`)
     return result
   }
 
-  async #try({ activeMutant: { id: mutant }, testFilter, hitLimit }) {
+  /**
+   * Whether a verdict of an earlier run holds. A spec that noticed the mutant does so again while it
+   * is the same. What no spec noticed is tried again after any change.
+   */
+  #stands({ noticedBy, spec, sources }) {
+    if (noticedBy === undefined) return sources === this.#cache.sources
+    return existsSync(join(ROOT, noticedBy)) && hashOf(join(ROOT, noticedBy)) === spec
+  }
+
+  /** The spec file whose test noticed a mutant; undefined if none did. */
+  #fileOf({ killedBy, test }) {
+    const id = killedBy?.[0] ?? test
+    return id === undefined ? undefined : this.#testsOf().find((each) => each.id === id)?.file
+  }
+
+  #testsOf() {
     this.#tests ??= JSON.parse(readFileSync(this.#cache.first, 'utf8')).tests
+    return this.#tests
+  }
+
+  async #try({ activeMutant: { id: mutant }, testFilter, hitLimit }) {
     const wanted = new Set(testFilter)
-    let plan = this.#tests
+    let plan = this.#testsOf()
       .filter(({ id }) => wanted.has(id))
       .map(({ id, file, ms }) => ({ id, file, limitMs: 1000 + 5 * ms }))
     for (;;) {
       const isFresh = this.#start()
       const { late, hits, killer, message, count } = await this.#ask({ mutant, hitLimit, plan })
-      if (hits) return { status: 'timeout', reason: `endless, in: ${late}` }
+      if (hits) return { status: 'timeout', reason: `endless, in: ${late}`, test: late }
       const noticed = plan.find(({ id }) => id === (late ?? killer))
       if (noticed === undefined) return { status: 'survived', nrOfTests: count }
       const verdict =
         late === undefined
           ? { status: 'killed', killedBy: [killer], failureMessage: message, nrOfTests: count }
-          : { status: 'timeout', reason: `too late: ${late}` }
+          : { status: 'timeout', reason: `too late: ${late}`, test: late }
       // It is this mutant if the test passes without it. Else an earlier one may have left something
       // behind: the test decides first, in a new process.
       if (late === undefined && (await this.#passes(noticed))) return verdict
@@ -233,8 +259,13 @@ function cacheOf(sandbox) {
     for (const name of readdirSync(join(sandbox, folder), { recursive: true }).sort())
       if (/\.m?[jt]s$/.test(name))
         hash.update(name).update(readFileSync(join(sandbox, folder, name)))
-  const base = `${ROOT}.cache/mutation/${hash.digest('hex').slice(0, 16)}`
-  return { first: `${base}-tests.json`, journal: `${base}-mutants.jsonl` }
+  const sources = hash.digest('hex').slice(0, 16)
+  const folder = `${ROOT}.cache/mutation`
+  return { sources, first: `${folder}/${sources}-tests.json`, journal: `${folder}/mutants.jsonl` }
+}
+
+function hashOf(path) {
+  return createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 16)
 }
 
 function readJournal(path) {
