@@ -71,7 +71,9 @@ class Runner {
     const verdict = {
       source,
       result,
-      ...(noticedBy === undefined ? { sources } : { noticedBy, spec: hashOf(join(ROOT, noticedBy)) }),
+      ...(noticedBy === undefined
+        ? { sources }
+        : { noticedBy, spec: hashOf(join(ROOT, noticedBy)) }),
     }
     appendFileSync(journal, `${JSON.stringify([name, verdict])}\n`)
     return result
