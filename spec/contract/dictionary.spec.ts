@@ -531,25 +531,27 @@ describe('a KeyDictionary with keys of many bytes', () => {
     (character) => {
       const names = KeyDictionary.create({ maxKeys: 400, maxBytes: 2 ** 25 })
       const texts = lengths.flatMap((length) =>
-        ['', 'a', 'ab', 'abc'].map((before) => before + character.repeat(length)),
+        (length < 2000 ? ['', 'a', 'ab', 'abc'] : ['', 'ab']).map(
+          (before) => before + character.repeat(length),
+        ),
       )
       const given = new Map<string, number>()
       for (const text of texts) {
-        const known = given.get(nameOf(text)) // 'a' before many of 'a' is a key that came before
+        const known = given.get(text) // 'a' before many of 'a' is a key that came before
         expect(names.find(text)).toBe(known)
-        given.set(nameOf(text), names.id(text))
+        given.set(text, names.id(text))
         if (known !== undefined) expect(names.id(text)).toBe(known)
       }
       expect([...given.values()]).toEqual(Array.from({ length: given.size }, (_, id) => id))
-      for (const text of texts) {
-        const id = given.get(nameOf(text))!
+      for (const [text, id] of given) {
+        const bytes = bytesOf(text)
         expect(names.key(id) === textOf(text)).toBe(true)
-        expect(Buffer.compare(names.bytes(id), bytesOf(text))).toBe(0)
-        expect([
-          names.find(text),
-          names.find(bytesOf(text)),
-          names.id(anywhere(bytesOf(text))),
-        ]).toEqual([id, id, id])
+        expect(Buffer.compare(names.bytes(id), bytes)).toBe(0)
+        expect([names.find(text), names.find(bytes), names.id(anywhere(bytes))]).toEqual([
+          id,
+          id,
+          id,
+        ])
       }
       expect(names.size).toBe(given.size)
     },

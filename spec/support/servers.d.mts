@@ -2,11 +2,16 @@ export function isInstalled(program: string): boolean
 export function freePort(): Promise<number>
 
 export class Server {
-  static start(program: string, argsOf: (port: number, folder: string) => string[]): Promise<Server>
+  static start(
+    program: string,
+    readyText: string,
+    argsOf: (port: number, folder: string) => string[],
+  ): Promise<Server>
   static nats(more?: readonly string[]): Promise<Server>
   static redis(more?: readonly string[]): Promise<Server>
   readonly port: number
   readonly folder: string
+  readonly deaths: readonly string[]
   start(): Promise<void>
   kill(): Promise<void>
   freeze(): void

@@ -20,20 +20,28 @@ export async function freePort() {
   return port
 }
 
+/** How often a server is started on a port that another process has taken meanwhile. */
+const TRIES = 50
+
 /**
  * A server program with a data folder of its own, on a free port. It can be killed and started again
- * with the same folder, or with an older copy of it.
+ * with the same folder, or with an older copy of it. One that ends by itself is started again, as a
+ * service manager would do.
  */
 export class Server {
   #program
   #argsOf
+  #readyText
   #scratch = mkdtempSync(join(tmpdir(), 'dirtyring-server-'))
   #child
+  /** What the program said before it ended by itself, each time. */
+  deaths = []
   port
 
-  static async start(program, argsOf) {
+  static async start(program, readyText, argsOf) {
     const server = new Server()
     server.#program = program
+    server.#readyText = readyText
     server.#argsOf = argsOf
     server.port = await freePort()
     await server.start()
@@ -42,14 +50,14 @@ export class Server {
 
   /** NATS with JetStream. */
   static nats(more = []) {
-    return Server.start('nats-server', (port, folder) => [
+    return Server.start('nats-server', 'Server is ready', (port, folder) => [
       ...['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder, ...more],
     ])
   }
 
   /** Redis that appends to its file. */
   static redis(more = []) {
-    return Server.start('redis-server', (port, folder) => [
+    return Server.start('redis-server', 'Ready to accept connections', (port, folder) => [
       ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''],
       ...['--appendonly', 'yes', ...more],
     ])
@@ -59,26 +67,48 @@ export class Server {
     return join(this.#scratch, 'data')
   }
 
+  /** Resolves when it is ready. */
   async start() {
+    for (let left = TRIES; ; left--) {
+      try {
+        return await this.#tryToStart()
+      } catch (error) {
+        if (left === 0 || !/address already in use/i.test(error.message)) throw error
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+    }
+  }
+
+  #tryToStart() {
     mkdirSync(this.folder, { recursive: true })
     const child = spawn(this.#program, this.#argsOf(this.port, this.folder), {
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child
     // Not if this process is killed itself.
     const end = () => child.kill('SIGKILL')
     process.once('exit', end)
-    child.once('exit', () => process.off('exit', end))
-    let said = ''
-    child.stderr.setEncoding('utf8').on('data', (text) => (said = (said + text).slice(-4000)))
-    const ended = new Promise((_, reject) => {
+    return new Promise((resolve, reject) => {
+      let said = ''
+      let isReady = false
+      const hear = (text) => {
+        said = (said + text).slice(-4000)
+        if (isReady || !said.includes(this.#readyText)) return
+        isReady = true
+        resolve()
+      }
+      child.stdout.setEncoding('utf8').on('data', hear)
+      child.stderr.setEncoding('utf8').on('data', hear)
       child.once('error', reject)
-      child.once('exit', (code, signal) =>
-        reject(new Error(`${this.#program} ended with ${signal ?? code}: ${said}`)),
-      )
+      child.once('close', (code, signal) => {
+        process.off('exit', end)
+        const how = `${this.#program} ended with ${signal ?? code}: ${said}`
+        reject(new Error(how))
+        if (!isReady || this.#child !== child) return
+        this.deaths.push(how)
+        this.start().catch((error) => this.deaths.push(error.message))
+      })
     })
-    ended.catch(() => undefined)
-    await Promise.race([ended, answers(this.port)])
   }
 
   /** SIGKILL; resolves when the process is gone. */
@@ -116,22 +146,6 @@ export class Server {
   async end() {
     await this.kill()
     rmSync(this.#scratch, { recursive: true, force: true })
-  }
-}
-
-/** Resolves when something listens. */
-async function answers(port) {
-  for (;;) {
-    const isOpen = await new Promise((resolve) => {
-      const socket = connect(port, '127.0.0.1')
-      socket.once('connect', () => {
-        socket.destroy()
-        resolve(true)
-      })
-      socket.once('error', () => resolve(false))
-    })
-    if (isOpen) return
-    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 

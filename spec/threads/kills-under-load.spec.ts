@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { runProgram } from '../support/program.js'
 
-const KILLS = 50
+const KILLS = 32
 
 describe('writers that are terminated while they mark', () => {
   it.each([
@@ -39,7 +39,7 @@ describe('an aggregator that is terminated under load', () => {
       name: 'with a ring of 4 batches',
       options: { capacity: 4 },
       start: { position: 2 ** 30 - 200, laneEnd: -50_000 },
-      kills: 25,
+      kills: 20,
       stops: 4,
     },
   ])('loses nothing and is started again, $name', async ({ name: _, ...load }) => {

@@ -260,7 +260,9 @@ if (isInstalled('nats-server')) {
     })
 
     it('a server without JetStream is refused', async () => {
-      const bare = await Server.start('nats-server', (port) => ['-a', '127.0.0.1', '-p', `${port}`])
+      const bare = await Server.start('nats-server', 'Server is ready', (port) => [
+        ...['-a', '127.0.0.1', '-p', `${port}`],
+      ])
       const client = await connectNats(bare.port)
       const expected = {
         code: 'ERR_DIRTYRING_UNSUPPORTED',

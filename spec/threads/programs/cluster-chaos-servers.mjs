@@ -43,6 +43,7 @@ const KINDS = {
         source: () => natsSource(client, options),
         trim: () => request(`STREAM.PURGE.${STREAM}`, JSON.stringify({ keep: KEPT })),
         delete: () => request(`STREAM.DELETE.${STREAM}`),
+        asks: () => client.request('$JS.API.STREAM.NAMES', '', { timeout: HUNG_MS }),
         close: () => client.close(),
       }
     },
@@ -61,6 +62,7 @@ const KINDS = {
         source: () => redisSource(client, options),
         trim: () => run('XTRIM', STREAM, 'MAXLEN', KEPT),
         delete: () => run('DEL', STREAM),
+        asks: () => client.call('EXISTS', STREAM),
         close: async () => client.disconnect(),
       }
     },
@@ -71,6 +73,8 @@ const KINDS = {
 const OUTAGE_MS = 300
 const FROZEN_MS = 800
 const TAIL_MS = 150
+/** A server that does not answer for so long hangs. */
+const HUNG_MS = 5000
 
 /** What carries the messages, in the process that starts the others. */
 export async function serverOfParent(name) {
@@ -131,8 +135,26 @@ export async function serverOfParent(name) {
       await troubles[what](random, hold)
       faults[what] = (faults[what] ?? 0) + 1
     },
+    /** What watches over a server: one that hangs by a fault of its own is started again. */
+    async heal(random) {
+      const direct = await kind.ends(server.port)
+      const answered = direct.asks().then(
+        () => true,
+        () => false,
+      )
+      const isWell = await Promise.race([answered, sleep(HUNG_MS, false)])
+      if (!isWell) {
+        await kill(random)
+        server.deaths.push(`it did not answer within ${HUNG_MS} ms`)
+      }
+      await direct.close()
+    },
     get answersLost() {
       return line.answersLost
+    },
+    /** What the server said before it ended by itself, each time. */
+    get deaths() {
+      return server.deaths
     },
     async close() {
       await own.close()

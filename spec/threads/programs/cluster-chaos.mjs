@@ -124,6 +124,7 @@ async function trouble() {
     await sleep(random() * wellMs)
     await engine.trouble(random, hold)
   }
+  await engine.heal?.(random)
 }
 
 /** Processes of one place, one after another, until it is over; the last one ends cleanly. */
@@ -224,6 +225,13 @@ verdict({
   ...found,
   here: copies.counts,
   there: theirs.counts,
-  ...(wellMs > 0 ? { faults: engine.faults, answersLost: engine.answersLost, warnings } : {}),
+  ...(wellMs > 0
+    ? {
+        faults: engine.faults,
+        serverDeaths: engine.deaths,
+        answersLost: engine.answersLost,
+        warnings,
+      }
+    : {}),
   listeners: cluster.listenerCount('fork'),
 })
