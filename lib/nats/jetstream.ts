@@ -104,9 +104,13 @@ export class JetStream {
     await this.#call(`STREAM.CREATE.${this.stream}`, config)
   }
 
-  /** A message by the stream's leader, never by a copy that may lag. */
+  /**
+   * A message by the stream's leader, never by a copy that may lag. With `next_by_subj` it is the
+   * first one from `seq` on whose subject matches.
+   */
   async message(
-    which: { readonly seq: number } | { readonly last_by_subj: string },
+    which:
+      { readonly seq: number; readonly next_by_subj?: string } | { readonly last_by_subj: string },
   ): Promise<StoredMessage | undefined> {
     try {
       const { message } = (await this.#call(`STREAM.MSG.GET.${this.stream}`, which)) as {

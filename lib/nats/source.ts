@@ -5,7 +5,7 @@ import { nowMs } from '../timers.js'
 import type { NatsClient } from './client.js'
 import { type Delivery, deliveryOf, JetStream, type StreamInfo } from './jetstream.js'
 import { type CheckedOptions, checkNatsOptions, type NatsOptions } from './options.js'
-import { isMissing, setUp } from './setup.js'
+import { covers, isMissing, setUp } from './setup.js'
 
 /** The most that one call hands out. */
 const BATCH_MESSAGES = 256
@@ -14,6 +14,8 @@ const BATCH_BYTES = 4_194_304
 const WAIT_MS = 1_000
 /** How long an answer may take besides. A reader that the server has forgotten gets none. */
 const GRACE_MS = 1_500
+/** How long a read waits for a message that the leader has, and the copy that serves it lacks. */
+const LAG_MS = 100
 /** After so long without a request the server forgets the reader. */
 const IDLE_MS = 60_000
 
@@ -21,6 +23,9 @@ const IDLE_MS = 60_000
  * Makes a source that reads the messages of all publishers from a stream of NATS JetStream, in
  * order. Another reader gets the same messages. The server forgets the source's JetStream consumer
  * a minute after its last request.
+ *
+ * If the stream has several copies, one of them serves the consumer, and it may lag behind the
+ * leader. So a cut asks the leader whether the source has read everything.
  *
  * A position holds the time when the stream was made, and the sequence and time of the last
  * message. So the source notices a stream that was made anew, was restored, lost its tail, or was
@@ -71,6 +76,15 @@ interface Found {
   readonly delivery: Delivery
   readonly subject: string
   readonly bytes: Uint8Array
+}
+
+/** Messages that follow one another, after a reader's position. */
+interface Intact {
+  readonly messages: readonly Found[]
+  /** After the last of them. */
+  readonly last: Position
+  /** Whether these are all that were found. */
+  readonly isWhole: boolean
 }
 
 class NatsSource implements EpochSource {
@@ -137,6 +151,9 @@ class NatsSource implements EpochSource {
         max_bytes: BATCH_BYTES,
         no_wait: true,
       })
+      // A message of another program, perhaps. Alone it passes.
+      if (pulled.isTooLarge && !abandon.isTrue)
+        pulled = await this.#pull(reader, { batch: 1, no_wait: true })
       if (abandon.isTrue) throw away('the call was given up')
       const leftMs = untilMs - nowMs()
       if (pulled.isAnswered && pulled.found.length === 0 && !isLost && leftMs > 0) {
@@ -147,11 +164,14 @@ class NatsSource implements EpochSource {
       if (abandon.isTrue) throw away('the call was given up')
       if (isSilent && !pulled.isAnswered) throw away('no answer to a request for messages')
       isSilent = !pulled.isAnswered
-      const messages = isSilent ? undefined : await this.#intact(reader, pulled.found)
-      if (messages !== undefined) {
-        const isWhole = messages.length === pulled.found.length
-        return this.#answer(reader, messages, isWhole && pulled.isEnd, isLost)
+      let intact = isSilent ? undefined : await this.#intact(reader, pulled.found)
+      let atEnd = intact?.isWhole === true && pulled.isEnd
+      if (intact !== undefined && atEnd && (waitMs <= 0 || isLost)) {
+        atEnd = !(await this.#leaderHasMore(intact.last.seq))
+        if (!atEnd && intact.messages.length === 0) intact = await this.#awaitCopy(reader)
       }
+      if (abandon.isTrue) throw away('the call was given up')
+      if (intact !== undefined) return this.#answer(reader, intact, atEnd, isLost)
       this.#forget()
       const again = await this.#readerAt(positionOf(reader.position), abandon)
       reader = again.reader
@@ -159,11 +179,29 @@ class NatsSource implements EpochSource {
     }
   }
 
-  #answer(reader: OpenReader, messages: readonly Found[], atEnd: boolean, lost: boolean): LogRead {
+  /** Whether the stream's leader has a message for this reader after a sequence. */
+  async #leaderHasMore(seq: number): Promise<boolean> {
+    const filter = this.#filter
+    const next = await this.#stream.message({ seq: seq + 1, next_by_subj: filter })
+    return next !== undefined && covers(filter, next.subject)
+  }
+
+  /**
+   * Waits a little for a message that the leader has. If the copy that serves this reader does not
+   * get it, the next read opens another reader, which another copy may serve.
+   */
+  async #awaitCopy(reader: OpenReader): Promise<Intact | undefined> {
+    const { found } = await this.#pull(reader, { batch: 1, expires: LAG_MS * 1e6 })
+    const intact = await this.#intact(reader, found)
+    if (intact?.messages.length === 0) this.#forget()
+    return intact
+  }
+
+  #answer(reader: OpenReader, intact: Intact, atEnd: boolean, lost: boolean): LogRead {
+    const { messages, last } = intact
     const { created } = reader.position
     const { stream, subject } = this.#options
-    const last = messages.at(-1)?.delivery
-    if (last !== undefined) reader.position = { created, seq: last.seq, time: last.time }
+    reader.position = last
     return {
       messages: messages.map(({ subject: name, bytes }) => {
         const [instance, node] = name.split('.').reverse()
@@ -180,39 +218,41 @@ class NatsSource implements EpochSource {
    * The messages up to the first one that does not follow. Undefined if that is the first one of
    * all: then the reader has to be opened again.
    */
-  async #intact(
-    reader: OpenReader,
-    found: readonly Found[],
-  ): Promise<readonly Found[] | undefined> {
-    let { seq } = reader.position
+  async #intact(reader: OpenReader, found: readonly Found[]): Promise<Intact | undefined> {
+    const messages: Found[] = []
+    let last = reader.position
     let isChecked = false
-    for (const [i, { delivery }] of found.entries()) {
-      const isNext = delivery.given === reader.given + 1
+    for (const [i, each] of found.entries()) {
+      const { given, seq, time } = each.delivery
+      const isNext = given === reader.given + 1
       // Sequences between them: of other subjects, deleted, or trimmed just now.
-      if (isNext && delivery.seq > seq + 1 && !isChecked) {
+      if (isNext && seq > last.seq + 1 && !isChecked) {
         const { created, state } = await this.#stream.info()
-        isChecked = digitsOf(created) === reader.position.created && state.first_seq <= seq + 1
+        isChecked = digitsOf(created) === last.created && state.first_seq <= last.seq + 1
       }
-      if (!isNext || (delivery.seq > seq + 1 && !isChecked)) {
+      if (!isNext || (seq > last.seq + 1 && !isChecked)) {
         this.#forget()
-        return i === 0 ? undefined : found.slice(0, i)
+        return i === 0 ? undefined : { messages, last, isWhole: false }
       }
-      seq = delivery.seq
-      reader.given = delivery.given
+      reader.given = given
+      // A copy that lacks the message after the position begins with its own last ones.
+      if (seq <= last.seq && BigInt(time) <= BigInt(last.time)) continue
+      last = { created: last.created, seq, time }
+      messages.push(each)
     }
-    return found
+    return { messages, last, isWhole: true }
   }
 
   /**
    * One request for messages.
    *
-   * @returns them; whether the server has answered it to its end; whether the stream held no
-   * further one
+   * @returns them; whether the server has answered it to its end; whether the copy of the stream
+   * that answers held no further one; whether the next one alone is too large
    */
   async #pull(
     reader: OpenReader,
     request: { batch: number; max_bytes?: number; no_wait?: boolean; expires?: number },
-  ): Promise<{ found: Found[]; isAnswered: boolean; isEnd: boolean }> {
+  ): Promise<{ found: Found[]; isAnswered: boolean; isEnd: boolean; isTooLarge: boolean }> {
     const waitMs = (request.expires ?? 0) / 1e6 + Math.min(this.#options.timeoutMs, GRACE_MS)
     const found: Found[] = []
     let status: { code: number; description: string } | undefined
@@ -239,6 +279,7 @@ class NatsSource implements EpochSource {
       found,
       isAnswered: isFull || status !== undefined,
       isEnd: isEnd || found.at(-1)?.delivery.pending === 0,
+      isTooLarge: status?.code === 409 && found.length === 0,
     }
   }
 
@@ -264,7 +305,7 @@ class NatsSource implements EpochSource {
         deliver_policy: 'by_start_sequence',
         opt_start_seq: from + 1,
         ack_policy: 'none',
-        filter_subject: `${this.#options.subject}.*.*`,
+        filter_subject: this.#filter,
         inactive_threshold: IDLE_MS * 1e6,
         mem_storage: true,
         num_replicas: 1,
@@ -301,6 +342,11 @@ class NatsSource implements EpochSource {
     if (time === '0' || seq < first) return true
     const message = await this.#stream.message({ seq })
     return message !== undefined && nanosecondsOf(message.time) === time
+  }
+
+  /** The subjects of messages. */
+  get #filter(): string {
+    return `${this.#options.subject}.*.*`
   }
 
   async #look(): Promise<void> {

@@ -248,6 +248,47 @@ if (isInstalled('nats-server')) {
       expect(logs[2]).not.toBe(logs[0])
     })
 
+    it('a read is not at the end while the copy that serves it lags behind the leader', async () => {
+      const options = fresh()
+      const lagging = laggingClient(nats)
+      const [sink, source] = [natsSink(nats, options), natsSource(lagging.client, options)]
+      await sink.append(message(0))
+      let read = await source.read(undefined, { waitMs: 0 })
+      expect([read.messages.length, read.atEnd]).toEqual([1, true])
+      lagging.lags = true
+      await sink.append(message(1))
+      for (let i = 0; i < 2; i++) {
+        read = await source.read(read.position, { waitMs: 0 })
+        expect([read.lost, read.messages.length, read.atEnd]).toEqual([false, 0, false])
+      }
+      lagging.lags = false
+      read = await source.read(read.position, { waitMs: 0 })
+      expect([read.lost, read.messages.length, read.atEnd]).toEqual([false, 1, true])
+      // One that lacks nothing of this subject is at the end, though the stream goes on.
+      await manager.streams.update(options.stream, {
+        subjects: [`${options.subject}.*.*`, `${options.stream}-other.*.*`],
+      })
+      const other = { ...options, subject: `${options.stream}-other` }
+      await natsSink(nats, other).append(message(0))
+      lagging.asked = 0
+      read = await source.read(read.position, { waitMs: 0 })
+      expect([read.lost, read.messages.length, read.atEnd]).toEqual([false, 0, true])
+      expect(lagging.asked).toBe(1)
+    })
+
+    it('messages that a lagging copy has again are handed out once', async () => {
+      const options = fresh()
+      const sink = natsSink(nats, options)
+      for (let n = 0; n < 30; n++) await sink.append(message(n))
+      const { position } = await natsSource(nats, options).read(undefined, { waitMs: 0 })
+      await sink.append(message(30))
+      // It begins with its own last message if it lacks the one that was asked for.
+      const lagging = laggingClient(nats, { startsAt: 5 })
+      const read = await natsSource(lagging.client, options).read(position, { waitMs: 0 })
+      expect([read.lost, read.messages.length, read.atEnd]).toEqual([false, 1, true])
+      expect(Buffer.from(read.messages[0].bytes)).toEqual(Buffer.from(message(30).bytes))
+    })
+
     it('a copy of a running process is refused, although it sends the same number', async () => {
       const options = fresh()
       const [one, clone] = [natsSink(nats, options), natsSink(nats, options)]
@@ -257,6 +298,29 @@ if (isInstalled('nats-server')) {
       await one.append(message(2, 'ours'))
       expect(await clone.append(message(2, 'theirs'))).toBe('refused')
       expect(await clone.last(INSTANCE)).toMatchObject({ bytes: message(2, 'ours').bytes })
+    })
+
+    it('a foreign message that is larger than a read stops no reader', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'dirtyring-nats-'))
+      writeFileSync(join(folder, 'server.conf'), 'max_payload: 8388608')
+      const own = await Server.nats(['-c', join(folder, 'server.conf')])
+      const client = await connectNats(own.port)
+      const options = fresh()
+      const sink = natsSink(client, options)
+      await sink.append(message(0))
+      await client.request(`${options.subject}.foreign.program`, new Uint8Array(5 << 20))
+      await sink.append(message(1))
+      const source = natsSource(client, options)
+      const sizes: number[] = []
+      let position: string | undefined
+      for (let reads = 0, isEnd = false; !isEnd && reads < 5; reads++) {
+        const read = await source.read(position, { waitMs: 0 })
+        sizes.push(...read.messages.map(({ bytes }) => bytes.length))
+        ;({ position, atEnd: isEnd } = read)
+      }
+      expect(sizes).toEqual([message(0).bytes.length, 5 << 20, message(1).bytes.length])
+      await client.close()
+      await own.end()
     })
 
     it('a server without JetStream is refused', async () => {
@@ -387,6 +451,41 @@ if (isInstalled('nats-server')) {
   })
 } else {
   it.todo('not run: nats-server is not installed')
+}
+
+/**
+ * A client of a cluster whose copy of the stream lags behind the leader. `startsAt`: where a new
+ * reader begins, because its copy does not have the place that was asked for.
+ */
+function laggingClient(nats: NatsConnection, { startsAt = 0 } = {}) {
+  const lagging = {
+    lags: false,
+    /** How many requests went to the leader. */
+    asked: 0,
+    client: {
+      ...nats,
+      isClosed: () => nats.isClosed(),
+      publish: (subject: string, data?: any) => nats.publish(subject, data),
+      flush: () => nats.flush(),
+      subscribe: (subject: string, how?: any) => nats.subscribe(subject, how),
+      request(subject: string, data: any, how?: any) {
+        lagging.asked++
+        if (startsAt > 0 && subject.includes('.CONSUMER.CREATE.'))
+          data = String(data).replace(/"opt_start_seq":\d+/, `"opt_start_seq":${startsAt}`)
+        return nats.request(subject, data, how)
+      },
+      async requestMany(subject: string, data: any, how?: any): Promise<AsyncIterable<any>> {
+        if (!lagging.lags) return nats.requestMany(subject, data, how)
+        const { expires = 0 } = JSON.parse(String(data))
+        return (async function* () {
+          await new Promise((resolve) => setTimeout(resolve, expires / 1e6))
+          const headers = { code: 404, description: 'No Messages' }
+          yield { subject, data: new Uint8Array(0), headers }
+        })()
+      },
+    } as any,
+  }
+  return lagging
 }
 
 const away = (error: { code?: unknown }): 'away' => {
