@@ -8,6 +8,8 @@ import { declarationsOf, type Envelope, ENVELOPE_LAST_PART, KIND } from './envel
 const RECENT = 16
 /** A message that this version cannot read costs its instance one inexact epoch in that time. */
 const UNREADABLE_MS = 60_000
+/** Instances that ended long ago, and that no epoch has named yet, are at most so many. */
+const UNTOLD_MAX = 500
 
 /** Of a node whose name is not known: no label of a node has this form. */
 export const NAMELESS = '?'
@@ -604,10 +606,32 @@ export class Ledger {
   /** Forgets instances that ended long ago, unless a restarted reader would read them again. */
   #forget(): void {
     const first = this.#firstParts()?.index ?? this.#start
-    for (const [instance, { state, heardMs, index, loss, isTouched }] of this.#entries) {
+    const untold: Entry[] = []
+    for (const entry of this.#entries.values()) {
+      const { state, heardMs, index, loss, isTouched } = entry
       const isOver = state !== LIVE && this.#listenedMs - heardMs >= this.#options.goneMs
-      if (isOver && index <= first && loss === undefined && !isTouched)
-        this.#entries.delete(instance)
+      if (!isOver || index > first) continue
+      if (loss === undefined && !isTouched) this.#entries.delete(entry.instance)
+      else untold.push(entry)
+    }
+    // No caller has asked for an epoch for long: the first of them stay without a name.
+    for (const entry of untold.slice(0, -UNTOLD_MAX)) {
+      this.#loseName(entry)
+      this.#entries.delete(entry.instance)
+    }
+  }
+
+  /** What was to be told of an instance is told without its name: everything is lost. */
+  #loseName({ loss, reason, tag, sinceMs, atMs }: Entry): void {
+    if (loss === undefined && reason === undefined && tag === undefined) return
+    const news = { reason: reason ?? loss?.reason ?? 'gap', from: sinceMs, to: atMs }
+    const all = [news, ...[loss, this.#nameless].filter((each) => each !== undefined)]
+    this.#nameless = {
+      reason: all.map((each) => each.reason).reduce((a, b) => worse(a, b)!),
+      lost: 'everything',
+      from: Math.min(...all.map(({ from }) => from)),
+      to: Math.max(...all.map(({ to }) => to)),
+      dueMs: Math.min(loss?.dueMs ?? -Infinity, this.#nameless?.dueMs ?? Infinity),
     }
   }
 }

@@ -12,7 +12,7 @@ import { Ledger, NAMELESS, type News } from '../../lib/cluster/ledger.js'
 const GONE_MS = 300_000
 const NONE = new Uint8Array(0)
 
-const instanceOf = (index: number): string => index.toString(16).padStart(32, 'a')
+const instanceOf = (index: number): string => index.toString(16).padStart(32, '0')
 
 /** A message of instance `index`. Its checksum follows from its number unless `crc` says so. */
 function message(index: number, n: number, more: Partial<Envelope> = {}): Envelope {
@@ -395,6 +395,54 @@ describe('the ledger of a cluster reader', () => {
       sizes.push(bytes.bytes.length)
     }
     expect(Math.max(...sizes)).toBe(sizes[0])
+  })
+
+  describe('while no epoch is handed out', () => {
+    const ROUNDS = 7
+    /** 100 instances a round begin, and end long before the next round. */
+    function livesAndEnds(ledger: Ledger, isClean: boolean, note: (instance: string) => void) {
+      for (let round = 0; round < ROUNDS; round++) {
+        for (let i = 100 * round; i < 100 * (round + 1); i++) {
+          pass(ledger, isClean ? [message(i, 0), message(i, 1)] : [message(i, 0)])
+          note(instanceOf(i))
+          if (isClean) pass(ledger, [message(i, 2, { kind: KIND.CLOSE })])
+        }
+        listen(ledger, GONE_MS)
+        ledger.listen(GONE_MS)
+      }
+    }
+
+    it('it names the last 500 instances that ended, and clean ends cost nothing', () => {
+      const ledger = newLedger()
+      livesAndEnds(ledger, true, () => undefined)
+      const news = ledger.handOut(0, true)
+      expect(lossOf(news)).toEqual([])
+      expect(news.map(({ instance }) => instance)).toEqual(
+        Array.from({ length: 500 }, (_, i) => instanceOf(100 * ROUNDS - 500 + i)),
+      )
+    })
+
+    it('it takes everything for lost instead of naming more than 500 that are gone', () => {
+      const ledger = newLedger()
+      livesAndEnds(ledger, false, () => undefined)
+      const news = ledger.handOut(0, true)
+      expect(news.length).toBe(501)
+      expect(news.filter(({ node }) => node === NAMELESS)).toMatchObject([
+        { instance: '', reason: 'gone', lost: 'everything', from: 1000 },
+      ])
+      expect(ledger.handOut(0, true)).toEqual([])
+    })
+
+    it.each([
+      ['tag', undefined, Uint8Array.of(7)],
+      ['reason', 'overflow' as const, undefined],
+    ])('it takes everything for lost instead of forgetting a %s', (_, reason, tag) => {
+      const ledger = newLedger()
+      livesAndEnds(ledger, true, (instance) => {
+        if (instance === instanceOf(5)) ledger.note(instance, reason, tag)
+      })
+      expect(lossOf(ledger.handOut(0, true))).toEqual([[reason ?? 'gap', 'everything']])
+    })
   })
 })
 
