@@ -96,12 +96,15 @@ function readOf({ messages, position, atEnd, log, lost }: Tagged): LogRead {
   }
 }
 
-/** The hub sends what has changed, or everything if some are forgotten. */
+/**
+ * The hub sends what has changed, or everything if some are forgotten. One of another version may
+ * leave some of it out.
+ */
 function learn(nodes: Map<string, 'live' | 'gone'>, found: Tagged): Tagged {
   const { all, live, gone, left } = found
   if (all === true) nodes.clear()
-  for (const instance of live as readonly string[]) nodes.set(instance, 'live')
-  for (const instance of gone as readonly string[]) nodes.set(instance, 'gone')
-  for (const instance of left as readonly string[]) nodes.delete(instance)
+  for (const instance of (live ?? []) as readonly string[]) nodes.set(instance, 'live')
+  for (const instance of (gone ?? []) as readonly string[]) nodes.set(instance, 'gone')
+  for (const instance of (left ?? []) as readonly string[]) nodes.delete(instance)
   return found
 }

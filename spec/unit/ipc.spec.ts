@@ -472,6 +472,19 @@ describe('a message that is lost or late', () => {
     await hub.close()
   })
 
+  it('may say nothing of nodes, as that of another version does', async () => {
+    const { hub, parent, child, sink } = setUp()
+    await sink.append(message('a', 0))
+    const source = sourceOf(child, 'dirty')
+    const send = parent.send.bind(parent)
+    const unsaid = { live: undefined, gone: undefined, left: undefined }
+    parent.send = (each: any, ...rest) =>
+      send('live' in each ? { ...each, ...unsaid } : each, ...rest)
+    expect((await all(source)).messages.length).toBe(1)
+    expect([...source.nodes()!]).toEqual([])
+    await hub.close()
+  })
+
   it('rejects when no hub greets back', async () => {
     const { child } = channelPair('json')
     await expect(sinkOf(child, 'dirty', 100).append(message('a', 0))).rejects.toMatchObject({
