@@ -4,46 +4,40 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { jetstreamManager } from '@nats-io/jetstream'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
-import { clusterConformance } from '../../lib/cluster/conformance.js'
-import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
 import { Connection } from '../../lib/nats/connection.js'
 import { natsSink, natsSource } from '../../lib/nats/index.js'
 import { nanosecondsOf } from '../../lib/nats/source.js'
 import { connectNats } from '../support/clients.js'
 import { itCarriesACluster } from '../support/cluster-over.js'
-import { runProgram } from '../support/program.js'
-import { isInstalled, Line, Server } from '../support/servers.mjs'
-
-const INSTANCE = '0123456789abcdef0123456789abcdef'
-
-function message(n: number, text = '', node = 'a') {
-  const body = Buffer.from(text)
-  const kind = n === 0 ? KIND.OPEN : KIND.EPOCH
-  const envelope = { kind, format: 1, flags: 0, node, instance: INSTANCE, n, atMs: 0, body }
-  return { node, instance: INSTANCE, n, bytes: sealEnvelope(envelope) }
-}
+import {
+  type Engine,
+  INSTANCE,
+  itConforms,
+  itRefuses,
+  itSurvives,
+  message,
+} from '../support/engine-specs.js'
+import { isInstalled, Server } from '../support/servers.mjs'
 
 describe('without a server, the ends of NATS', () => {
   const nats: any = { isClosed: () => false }
   for (const method of ['publish', 'request', 'requestMany', 'subscribe', 'flush'])
     nats[method] = () => undefined
 
-  it.each([
-    [undefined, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"nats" must be a connection/],
-    [{}, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"nats.publish" must be a function/],
-    [nats, {}, 'ERR_DIRTYRING_INVALID_ARG', /^"options.stream" must be a string/],
-    [nats, { stream: 'a.b' }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.stream" must be a name/],
-    [nats, { stream: 'a', subject: 'a.*' }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.subject"/],
-    [nats, { stream: 'a', subject: 7 }, 'ERR_DIRTYRING_INVALID_ARG', /^"options.subject"/],
-    [nats, { stream: 'a', create: 1 }, 'ERR_DIRTYRING_INVALID_ARG', /^"options.create"/],
-    [nats, { stream: 'a', timeoutMs: 1 }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.timeoutMs"/],
-    [nats, { strem: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /Did you mean "stream"\?$/],
-  ])('refuse what they cannot work with: %#', (client, options, code, text) => {
-    for (const make of [natsSink, natsSource] as any[])
-      expect(() => make(client, options)).toThrow(
-        expect.objectContaining({ code, message: expect.stringMatching(text) }),
-      )
-  })
+  itRefuses(
+    [natsSink, natsSource],
+    [
+      [undefined, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"nats" must be a connection/],
+      [{}, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"nats.publish" must be a function/],
+      [nats, {}, 'ERR_DIRTYRING_INVALID_ARG', /^"options.stream" must be a string/],
+      [nats, { stream: 'a.b' }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.stream" must be a name/],
+      [nats, { stream: 'a', subject: 'a.*' }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.subject"/],
+      [nats, { stream: 'a', subject: 7 }, 'ERR_DIRTYRING_INVALID_ARG', /^"options.subject"/],
+      [nats, { stream: 'a', create: 1 }, 'ERR_DIRTYRING_INVALID_ARG', /^"options.create"/],
+      [nats, { stream: 'a', timeoutMs: 1 }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.timeoutMs"/],
+      [nats, { strem: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /Did you mean "stream"\?$/],
+    ],
+  )
 
   it('watch the connection no more after close(), when a call comes late', async () => {
     let watches = 0
@@ -91,27 +85,28 @@ if (isInstalled('nats-server')) {
       return { stream, subject: stream, create: true, timeoutMs: 1000, ...more }
     }
 
-    const cases = clusterConformance(
-      () => {
-        const options = fresh()
-        const { stream } = options
-        return {
-          sink: () => natsSink(nats, options),
-          source: () => natsSource(nats, options),
-          trim: async () => {
-            await manager.streams.purge(stream, { keep: 1 })
-          },
-          replace: async () => {
-            await manager.streams.delete(stream)
-          },
-          end: async () => {
-            await manager.streams.delete(stream).catch(() => false)
-          },
-        }
+    const engine: Engine<NatsConnection, ReturnType<typeof fresh>> = {
+      name: 'nats',
+      get server() {
+        return server
       },
-      { trims: true, replaces: true },
-    )
-    it.each(cases)('$name', ({ run }) => run())
+      get client() {
+        return nats
+      },
+      options: fresh,
+      sink: natsSink,
+      source: natsSource,
+      trim: (stream) => manager.streams.purge(stream, { keep: 1 }),
+      remove: (stream) => manager.streams.delete(stream).catch(() => false),
+      durableServer: () => Server.nats(),
+      connect: connectNats,
+      connectOnce: connectNats,
+      close: (client) => client.close(),
+      closedText: /maxReconnectAttempts/,
+      compares: true,
+    }
+    itConforms(engine)
+    itSurvives(engine)
 
     describe('a server that takes 100,000 bytes', () => {
       let own: Server
@@ -131,32 +126,6 @@ if (isInstalled('nats-server')) {
         return { sink: () => natsSink(client, options), source: () => natsSource(client, options) }
       })
     })
-
-    it('publishers, readers and the server are killed, and no copy differs from its store', async () => {
-      const reading = { silentMs: 400, goneMs: 1000, timeoutMs: 2000 }
-      const args = {
-        seed: 4,
-        ms: 1000,
-        faultsMin: 7,
-        engine: 'nats',
-        wellMs: 200,
-        lifeMs: 1000,
-        reading,
-      }
-      const verdict = await runProgram('cluster-chaos', args, { timeoutMs: 120_000 })
-
-      expect(verdict).toMatchObject({ errors: [], differing: 0, differingThere: 0 })
-      expect(Object.keys(verdict.faults).sort()).toEqual([
-        'cut',
-        'delete',
-        'freeze',
-        'kill',
-        'mute',
-        'tail',
-        'trim',
-      ])
-      expect(verdict.here.epochs).toBeGreaterThan(0)
-    }, 120_000)
 
     it.each([
       [{ max_msgs_per_subject: 1 }, /max_msgs_per_subject is 1, it must be -1: nats stream edit/],
@@ -339,23 +308,13 @@ if (isInstalled('nats-server')) {
       await bare.end()
     })
 
-    it('a connection that is closed ends both ends with an error that says so', async () => {
+    it('a sink whose connection is closed takes no listener for cuts', async () => {
       const client = await connectNats(server.port)
-      const options = fresh()
-      const [sink, source] = [natsSink(client, options), natsSource(client, options)]
-      await sink.append(message(0))
-      const { position } = await source.read(undefined, { waitMs: 0 })
+      const sink = natsSink(client, fresh())
       await client.close()
-      const closed = {
-        code: 'ERR_DIRTYRING_CLOSED',
-        message: expect.stringContaining('maxReconnect'),
-      }
-      await expect(sink.append(message(1))).rejects.toMatchObject(closed)
-      await expect(sink.last(INSTANCE)).rejects.toMatchObject(closed)
-      await expect(source.read(position, { waitMs: 0 })).rejects.toMatchObject(closed)
-      await expect(source.requestCut('x')).rejects.toMatchObject(closed)
-      expect(() => sink.onCut(() => undefined)).toThrow(expect.objectContaining(closed))
-      await Promise.all([sink.close(), source.close()])
+      expect(() => sink.onCut(() => undefined)).toThrow(
+        expect.objectContaining({ code: 'ERR_DIRTYRING_CLOSED' }),
+      )
     })
 
     it('what an account may not do is told as the client tells it', async () => {
@@ -381,72 +340,6 @@ if (isInstalled('nats-server')) {
       )
       await Promise.all([all.close(), one.close()])
       await guarded.end()
-    })
-
-    it('a message whose acknowledgement is lost is in the log once', async () => {
-      const line = await Line.to(server.port)
-      const client = await connectNats(line.port)
-      const options = fresh()
-      const [sink, source] = [natsSink(client, options), natsSource(nats, options)]
-      await sink.append(message(0))
-      for (let n = 1; n <= 3; n++) {
-        line.mute()
-        await expect(sink.append(message(n))).rejects.toMatchObject({ code: 'ERR_DIRTYRING_AWAY' })
-        line.unmute()
-        await until(async () => (await sink.append(message(n)).catch(away)) === 'appended')
-      }
-      const { messages } = await source.read(undefined, { waitMs: 0 })
-      expect(line.answersLost).toBeGreaterThanOrEqual(3)
-      expect(messages.map(({ bytes }) => Buffer.from(bytes))).toEqual(
-        [0, 1, 2, 3].map((n) => Buffer.from(message(n).bytes)),
-      )
-      await client.close()
-      await line.end()
-    })
-
-    it('a server that is killed comes back with all of it, and both ends go on', async () => {
-      const own = await Server.nats()
-      const client = await connectNats(own.port)
-      const options = fresh()
-      const [sink, source] = [natsSink(client, options), natsSource(client, options)]
-      let position: string | undefined
-      for (let n = 0; n < 4; n++) {
-        await until(async () => (await sink.append(message(n)).catch(away)) === 'appended')
-        const read = await reading(source, position)
-        expect([read.lost, read.messages.length, read.atEnd]).toEqual([false, 1, true])
-        position = read.position
-        const waiting = source.read(position, { waitMs: 3000 }).catch(away)
-        await own.kill()
-        await own.start()
-        await waiting
-      }
-      await client.close()
-      await own.end()
-    })
-
-    it('a server that comes back without its tail is found out by both ends', async () => {
-      const own = await Server.nats()
-      const client = await connectNats(own.port)
-      const options = fresh()
-      const [sink, source] = [natsSink(client, options), natsSource(client, options)]
-      for (let n = 0; n < 3; n++) await sink.append(message(n))
-      own.keep()
-      for (let n = 3; n < 6; n++) await sink.append(message(n))
-      const { position } = await source.read(undefined, { waitMs: 0 })
-      await own.kill()
-      own.restore()
-      await own.start()
-
-      await until(async () => (await sink.append(message(6)).catch(away)) === 'refused')
-      expect(await sink.last(INSTANCE)).toMatchObject({ n: 2 })
-      // As many messages as before, and others.
-      for (let n = 6; n < 9; n++) expect(await sink.append(message(n))).toBe('appended')
-      for (const each of [source, natsSource(client, options)]) {
-        const read = await reading(each, position)
-        expect([read.lost, read.messages.length]).toEqual([true, 6])
-      }
-      await client.close()
-      await own.end()
     })
   })
 } else {
@@ -486,21 +379,4 @@ function laggingClient(nats: NatsConnection, { startsAt = 0 } = {}) {
     } as any,
   }
   return lagging
-}
-
-const away = (error: { code?: unknown }): 'away' => {
-  expect(error).toMatchObject({ code: 'ERR_DIRTYRING_AWAY' })
-  return 'away'
-}
-
-async function until(look: () => Promise<boolean>): Promise<void> {
-  while (!(await look())) await new Promise((resolve) => setTimeout(resolve, 20))
-}
-
-/** Reads, and again while the engine is away. */
-async function reading(source: ReturnType<typeof natsSource>, position: string | undefined) {
-  for (;;) {
-    const read = await source.read(position, { waitMs: 0 }).catch(away)
-    if (read !== 'away') return read
-  }
 }

@@ -1,41 +1,36 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { Redis } from 'ioredis'
-import { clusterConformance } from '../../lib/cluster/conformance.js'
-import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
 import { redisSink, redisSource } from '../../lib/redis/index.js'
 import { isAfter } from '../../lib/redis/source.js'
 import { connectRedis } from '../support/clients.js'
 import { itCarriesACluster } from '../support/cluster-over.js'
-import { runProgram } from '../support/program.js'
-import { isInstalled, Line, Server } from '../support/servers.mjs'
-
-const INSTANCE = '0123456789abcdef0123456789abcdef'
-
-function message(n: number, text = '', node = 'a') {
-  const body = Buffer.from(text)
-  const kind = n === 0 ? KIND.OPEN : KIND.EPOCH
-  const envelope = { kind, format: 1, flags: 0, node, instance: INSTANCE, n, atMs: 0, body }
-  return { node, instance: INSTANCE, n, bytes: sealEnvelope(envelope) }
-}
+import {
+  type Engine,
+  INSTANCE,
+  itConforms,
+  itRefuses,
+  itSurvives,
+  message,
+  until,
+} from '../support/engine-specs.js'
+import { isInstalled, Server } from '../support/servers.mjs'
 
 describe('without a server, the ends of Redis', () => {
   const redis: any = { status: 'ready' }
   for (const method of ['callBuffer', 'duplicate', 'disconnect', 'on'])
     redis[method] = () => undefined
 
-  it.each([
-    [undefined, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"redis" must be a client/],
-    [{}, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"redis.callBuffer" must be a function/],
-    [redis, {}, 'ERR_DIRTYRING_INVALID_ARG', /^"options.stream" must be a string/],
-    [redis, { stream: '' }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.stream" must be a key/],
-    [redis, { stream: 'a', timeoutMs: 1 }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.timeoutMs"/],
-    [redis, { strem: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /Did you mean "stream"\?$/],
-  ])('refuse what they cannot work with: %#', (client, options, code, text) => {
-    for (const make of [redisSink, redisSource] as any[])
-      expect(() => make(client, options)).toThrow(
-        expect.objectContaining({ code, message: expect.stringMatching(text) }),
-      )
-  })
+  itRefuses(
+    [redisSink, redisSource],
+    [
+      [undefined, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"redis" must be a client/],
+      [{}, { stream: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /^"redis.callBuffer" must be a function/],
+      [redis, {}, 'ERR_DIRTYRING_INVALID_ARG', /^"options.stream" must be a string/],
+      [redis, { stream: '' }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.stream" must be a key/],
+      [redis, { stream: 'a', timeoutMs: 1 }, 'ERR_DIRTYRING_OUT_OF_RANGE', /^"options.timeoutMs"/],
+      [redis, { strem: 'a' }, 'ERR_DIRTYRING_INVALID_ARG', /Did you mean "stream"\?$/],
+    ],
+  )
 
   it('refuse two limits at once, and limits of a source', () => {
     expect(() => redisSink(redis, { stream: 'a', maxLen: 5, maxAgeMs: 5 })).toThrow(/beside maxLen/)
@@ -137,57 +132,45 @@ if (isInstalled('redis-server')) {
 
     const fresh = () => ({ stream: `stream-${++streams}`, timeoutMs: 1000 })
 
-    const cases = clusterConformance(
-      () => {
-        const { stream } = fresh()
-        return {
-          sink: () => redisSink(redis, { stream }),
-          source: () => redisSource(redis, { stream }),
-          trim: async () => {
-            await redis.xtrim(stream, 'MAXLEN', 1)
-          },
-          replace: async () => {
-            await redis.del(stream)
-          },
-          end: async () => {
-            await redis.del(stream)
-          },
-        }
+    const engine: Engine<Redis, ReturnType<typeof fresh>> = {
+      name: 'redis',
+      get server() {
+        return server
       },
-      { trims: true, replaces: true },
-    )
-    it.each(cases)('$name', ({ run }) => run())
+      get client() {
+        return redis
+      },
+      options: fresh,
+      sink: redisSink,
+      source: redisSource,
+      trim: (stream) => redis.xtrim(stream, 'MAXLEN', 1),
+      remove: (stream) => redis.del(stream),
+      durableServer: () => Server.redis(['--appendfsync', 'always']),
+      connect: connectRedis,
+      connectOnce: (port) => {
+        const client = new Redis(port, '127.0.0.1', {
+          retryStrategy: () => 50,
+          autoResendUnfulfilledCommands: false,
+          maxRetriesPerRequest: 0,
+        })
+        client.on('error', () => undefined)
+        return client
+      },
+      close: async (client) => {
+        const ended = new Promise((resolve) => client.once('end', () => resolve(undefined)))
+        client.disconnect()
+        await ended
+      },
+      closedText: /closed/,
+      compares: false,
+    }
+    itConforms(engine)
+    itSurvives(engine)
 
     itCarriesACluster(() => {
       const options = fresh()
       return { sink: () => redisSink(redis, options), source: () => redisSource(redis, options) }
     })
-
-    it('publishers, readers and the server are killed, and no copy differs from its store', async () => {
-      const reading = { silentMs: 400, goneMs: 1000, timeoutMs: 2000 }
-      const args = {
-        seed: 4,
-        ms: 1000,
-        faultsMin: 7,
-        engine: 'redis',
-        wellMs: 200,
-        lifeMs: 1000,
-        reading,
-      }
-      const verdict = await runProgram('cluster-chaos', args, { timeoutMs: 120_000 })
-
-      expect(verdict).toMatchObject({ errors: [], differing: 0, differingThere: 0 })
-      expect(Object.keys(verdict.faults).sort()).toEqual([
-        'cut',
-        'delete',
-        'freeze',
-        'kill',
-        'mute',
-        'tail',
-        'trim',
-      ])
-      expect(verdict.here.epochs).toBeGreaterThan(0)
-    }, 120_000)
 
     it.each([[{ maxLen: 100 }], [{ maxAgeMs: 1 }]])('a sink with %j trims', async (limit) => {
       const { stream } = fresh()
@@ -324,22 +307,6 @@ if (isInstalled('redis-server')) {
       await small.end()
     })
 
-    it('a client that is closed ends both ends with an error that says so', async () => {
-      const client = connectRedis(server.port)
-      const options = fresh()
-      const [sink, source] = [redisSink(client, options), redisSource(client, options)]
-      await sink.append(message(0))
-      const { position } = await source.read(undefined, { waitMs: 0 })
-      client.disconnect()
-      await new Promise((resolve) => client.once('end', () => resolve(undefined)))
-      const closed = { code: 'ERR_DIRTYRING_CLOSED' }
-      await expect(sink.append(message(1))).rejects.toMatchObject(closed)
-      await expect(sink.last(INSTANCE)).rejects.toMatchObject(closed)
-      await expect(source.read(position, { waitMs: 0 })).rejects.toMatchObject(closed)
-      await expect(source.requestCut('x')).rejects.toMatchObject(closed)
-      await Promise.all([sink.close(), source.close()])
-    })
-
     it('close() ends the connections that an end has made, and no other', async () => {
       const client = connectRedis(server.port)
       const count = async () => /^connected_clients:(\d+)/m.exec(await client.info('clients'))![1]
@@ -355,98 +322,7 @@ if (isInstalled('redis-server')) {
       await until(async () => (await count()) === before)
       client.disconnect()
     })
-
-    it('a message whose answer is lost is in the log at least once', async () => {
-      const line = await Line.to(server.port)
-      const client = new Redis(line.port, '127.0.0.1', {
-        retryStrategy: () => 50,
-        autoResendUnfulfilledCommands: false,
-        maxRetriesPerRequest: 0,
-      })
-      client.on('error', () => undefined)
-      const options = fresh()
-      const [sink, source] = [redisSink(client, options), redisSource(redis, options)]
-      await sink.append(message(0))
-      for (let n = 1; n <= 3; n++) {
-        line.mute()
-        await expect(sink.append(message(n))).rejects.toMatchObject({ code: 'ERR_DIRTYRING_AWAY' })
-        line.unmute()
-        await until(async () => (await sink.append(message(n)).catch(away)) === 'appended')
-      }
-      const { messages } = await source.read(undefined, { waitMs: 0 })
-      const all = messages.map(({ bytes }) => Buffer.from(bytes).toString('hex'))
-      expect(line.answersLost).toBeGreaterThanOrEqual(3)
-      expect([...new Set(all)]).toEqual(
-        [0, 1, 2, 3].map((n) => Buffer.from(message(n).bytes).toString('hex')),
-      )
-      client.disconnect()
-      await line.end()
-    })
-
-    it('a server that is killed comes back, and both ends go on', async () => {
-      const own = await Server.redis(['--appendfsync', 'always'])
-      const client = connectRedis(own.port)
-      const options = fresh()
-      const [sink, source] = [redisSink(client, options), redisSource(client, options)]
-      let position: string | undefined
-      for (let n = 0; n < 4; n++) {
-        await until(async () => (await sink.append(message(n)).catch(away)) === 'appended')
-        const read = await reading(source, position)
-        expect([read.lost, read.atEnd]).toEqual([false, true])
-        expect(read.messages.length).toBeGreaterThanOrEqual(1)
-        position = read.position
-        const waiting = source.read(position, { waitMs: 3000 }).catch(away)
-        await own.kill()
-        await own.start()
-        await waiting
-      }
-      await source.close()
-      client.disconnect()
-      await own.end()
-    })
-
-    it('a server that comes back without its tail is found out by the reader', async () => {
-      const own = await Server.redis(['--appendfsync', 'always'])
-      const client = connectRedis(own.port)
-      const options = fresh()
-      const [sink, source] = [redisSink(client, options), redisSource(client, options)]
-      for (let n = 0; n < 3; n++) await sink.append(message(n))
-      own.keep()
-      for (let n = 3; n < 6; n++) await sink.append(message(n))
-      const { position } = await source.read(undefined, { waitMs: 0 })
-      await own.kill()
-      own.restore()
-      await own.start()
-
-      await until(async () => (await sink.last(INSTANCE).catch(away)) !== 'away')
-      expect(await sink.last(INSTANCE)).toMatchObject({ n: 2 })
-      // As many messages as before, and others.
-      for (let n = 6; n < 9; n++) expect(await sink.append(message(n))).toBe('appended')
-      for (const each of [source, redisSource(client, options)]) {
-        const read = await reading(each, position)
-        expect([read.lost, read.messages.length]).toEqual([true, 6])
-      }
-      client.disconnect()
-      await own.end()
-    })
   })
 } else {
   it.todo('not run: redis-server is not installed')
-}
-
-const away = (error: { code?: unknown }): 'away' => {
-  expect(error).toMatchObject({ code: 'ERR_DIRTYRING_AWAY' })
-  return 'away'
-}
-
-async function until(look: () => Promise<boolean>): Promise<void> {
-  while (!(await look())) await new Promise((resolve) => setTimeout(resolve, 20))
-}
-
-/** Reads, and again while the engine is away. */
-async function reading(source: ReturnType<typeof redisSource>, position: string | undefined) {
-  for (;;) {
-    const read = await source.read(position, { waitMs: 0 }).catch(away)
-    if (read !== 'away') return read
-  }
 }
