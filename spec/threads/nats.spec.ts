@@ -233,6 +233,8 @@ if (isInstalled('nats-server')) {
       lagging.lags = false
       read = await source.read(read.position, { waitMs: 0 })
       expect([read.lost, read.messages.length, read.atEnd]).toEqual([false, 1, true])
+      // Another copy may serve the next reader.
+      expect(lagging.opened).toBe(3)
       // One that lacks nothing of this subject is at the end, though the stream goes on.
       await manager.streams.update(options.stream, {
         subjects: [`${options.subject}.*.*`, `${options.stream}-other.*.*`],
@@ -355,6 +357,8 @@ function laggingClient(nats: NatsConnection, { startsAt = 0 } = {}) {
     lags: false,
     /** How many requests went to the leader. */
     asked: 0,
+    /** How many readers were opened. */
+    opened: 0,
     client: {
       ...nats,
       isClosed: () => nats.isClosed(),
@@ -363,6 +367,7 @@ function laggingClient(nats: NatsConnection, { startsAt = 0 } = {}) {
       subscribe: (subject: string, how?: any) => nats.subscribe(subject, how),
       request(subject: string, data: any, how?: any) {
         lagging.asked++
+        if (subject.includes('.CONSUMER.CREATE.')) lagging.opened++
         if (startsAt > 0 && subject.includes('.CONSUMER.CREATE.'))
           data = String(data).replace(/"opt_start_seq":\d+/, `"opt_start_seq":${startsAt}`)
         return nats.request(subject, data, how)
