@@ -15,9 +15,9 @@ import {
 import { encodeKeys } from '../epochs/encode.js'
 import type { SealedEpoch } from '../epochs/sealed-epoch.js'
 import { DirtyRingError, invalidArg, isDirtyRingError, isRevoked, outOfRange } from '../errors.js'
-import { FLAG_FRESH, FORM_EXACT } from '../memory/map.js'
+import { FLAG_FRESH } from '../memory/map.js'
 import { TIMER_MS_MAX } from '../memory/settings.js'
-import { NAMESPACE_MAX } from '../memory/slot.js'
+import { EMPTY_SLOT, NAMESPACE_MAX } from '../memory/slot.js'
 import { watching } from '../platform/watching.js'
 import { type AbortSignalLike, isSignal, throwIfAborted } from '../signal.js'
 import { clearTimeout, nowMs, setTimeout, unref, wallMs } from '../timers.js'
@@ -757,20 +757,7 @@ const TROUBLE = {
 
 /** An epoch that stands for all keys. */
 function everythingMessages(wanted: readonly number[] | undefined): Uint8Array[] {
-  const header = {
-    count: 0,
-    growth: 0,
-    zero: false,
-    flags: FLAG_FRESH,
-    textEnd: 0,
-    textGrowth: 0,
-    textCount: 0,
-    textBytes: 0,
-    form: FORM_EXACT,
-    fill: 0,
-    namespaces: [],
-    wanted,
-  }
+  const header = { ...EMPTY_SLOT, flags: FLAG_FRESH, wanted }
   const words = new Int32Array(0) as never
   const parts = { words, header, log: 0, arena: 0, filter: undefined }
   return encodeKeys({ ...parts, isBigint: false, hasPrints: false }, {})

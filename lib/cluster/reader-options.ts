@@ -4,6 +4,7 @@ import { invalidArg, isRevoked, outOfRange } from '../errors.js'
 import { type KeyKind, TIMER_MS_MAX } from '../memory/settings.js'
 import { type AbortSignalLike, signalOf } from '../signal.js'
 import { checkEpochs, type EpochsOptions } from '../tracker/call-options.js'
+import { checkPosition } from '../tracker/consumers.js'
 import { isInstance } from './envelope.js'
 import type { EpochSource } from './log.js'
 import { checkLimits, type EpochLimits, LIMITS } from './union.js'
@@ -161,25 +162,6 @@ function checkSource(source: unknown): void {
     throw invalidArg('options.source', 'an EpochSource', source, SOURCES)
   for (const member of ['read', 'nodes', 'requestCut', 'close'] as const)
     checkFunction(`options.source.${member}`, (source as Partial<EpochSource>)[member])
-}
-
-function checkPosition(since: unknown, from: unknown): void {
-  if (since !== undefined && typeof since !== 'string') {
-    const advice =
-      'Pass the epoch.clock that was stored, or undefined if there is none: ' +
-      'then the first epoch says that all keys are dirty.'
-    throw invalidArg('options.since', 'a string, or undefined', since, advice)
-  }
-  if (from !== undefined && typeof from !== 'string')
-    throw invalidArg('options.from', `'now', or undefined`, from)
-  if (from !== undefined && from !== 'now') {
-    const advice = 'A stored clock goes into options.since.'
-    throw outOfRange('options.from', `'now', or undefined`, from, advice)
-  }
-  if (from !== undefined && since !== undefined) {
-    const advice = 'Give one of the two: since to go on, from to begin with an empty cache.'
-    throw invalidArg('options.from', 'undefined beside options.since', from, advice)
-  }
 }
 
 function checkExcept(except: unknown): readonly Excepted[] {

@@ -27,7 +27,7 @@ import {
 import { type AdvanceOptions, checkAdvance } from '../tracker/call-options.js'
 import type { EpochReader } from '../tracker/epoch-reader.js'
 import type { ConsumerLag } from '../tracker/lag.js'
-import { Loop } from '../tracker/loop.js'
+import { type Loop, loopOver } from '../tracker/loop.js'
 import { clockBytes, clockText, readClock } from './clock.js'
 import { type ClusterEpoch, makeClusterEpoch, partsOf } from './epoch.js'
 import { ClusterListeners } from './events.js'
@@ -452,14 +452,7 @@ export class ClusterReader<K extends Key = Key>
    */
   epochs(options: ClusterEpochsOptions): AsyncIterableIterator<ClusterEpoch<K>> {
     const { signal, ...pace } = checkClusterEpochs(options)
-    const loop = new Loop(signal)
-    const epochs = this.#generate(loop, pace)
-    const end = epochs.return.bind(epochs)
-    epochs.return = (value) => {
-      loop.end()
-      return end(value)
-    }
-    return epochs
+    return loopOver(signal, (loop) => this.#generate(loop, pace))
   }
 
   /**

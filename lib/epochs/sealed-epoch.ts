@@ -12,10 +12,10 @@ import {
   type ReadonlyBigints,
   type ReadonlyPairs,
 } from '../keys.js'
-import { epochAt, FLAG_FRESH, FORM_EXACT } from '../memory/map.js'
+import { epochAt, FLAG_FRESH } from '../memory/map.js'
 import { checkIdentity, type Memory } from '../memory/memory.js'
 import { hasTexts, keyKindOf } from '../memory/settings.js'
-import { readSealedSlot, type SlotHeader } from '../memory/slot.js'
+import { EMPTY_SLOT, readSealedSlot, type SlotHeader } from '../memory/slot.js'
 import { TEXT_HEADER } from '../memory/table-size.js'
 import { EPOCH_MASK } from '../ring/token.js'
 import { type Filter, filterHas } from '../set/filter.js'
@@ -74,20 +74,6 @@ export let makeEpoch: (parts: SealedParts) => SealedEpoch
 
 /** {@link SealedEpoch.encode}, for a cluster's publisher. */
 export let encodeSealed: (epoch: SealedEpoch, options: EncodeOptions) => Uint8Array[]
-
-const EMPTY: SlotHeader = {
-  count: 0,
-  growth: 0,
-  zero: false,
-  flags: 0,
-  textEnd: 0,
-  textGrowth: 0,
-  textCount: 0,
-  textBytes: 0,
-  form: FORM_EXACT,
-  fill: 0,
-  namespaces: [],
-}
 
 /**
  * Holds the distinct keys of a closed epoch until the consumer settles it. The first `commit()` or
@@ -203,7 +189,7 @@ export class SealedEpoch<K extends Key = Key> implements Epoch<K> {
   private constructor(pass: typeof BY_LIBRARY, parts: SealedParts) {
     checkByLibrary(pass, 'SealedEpoch', 'Call tracker.advanceEpoch() or tracker.consume().')
     const { memory, slot, id, staged, keeper, last } = parts
-    const header = slot < 0 ? EMPTY : headerOf(parts)
+    const header = slot < 0 ? EMPTY_SLOT : headerOf(parts)
     const { flags } = header
     if (slot < 0) this.#state = 'committed'
     this.#parts = parts

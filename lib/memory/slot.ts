@@ -65,6 +65,21 @@ const FLAGS =
 
 const NONE: readonly number[] = []
 
+/** The header of an epoch that has no keys and is exact. */
+export const EMPTY_SLOT: SlotHeader = {
+  count: 0,
+  growth: 0,
+  zero: false,
+  flags: 0,
+  textEnd: 0,
+  textGrowth: 0,
+  textCount: 0,
+  textBytes: 0,
+  form: FORM_EXACT,
+  fill: 0,
+  namespaces: NONE,
+}
+
 /**
  * Reads the header of an epoch slot. All code that enters or reads a slot calls this or
  * readSealedSlot(), because a count or a growth that is too large leads out of the slot.

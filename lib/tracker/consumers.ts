@@ -432,8 +432,8 @@ function checkName(name: unknown): void {
   throw invalidArg('name', expected, name, 'Give each reader a name, as in consumer("index").')
 }
 
-function checkOptions(options: ConsumerOptions): ConsumerOptions {
-  const { since, from, namespaces } = checkBag('options', options, ['since', 'from', 'namespaces'])
+/** Checks the two options that say where a reader begins. */
+export function checkPosition(since: unknown, from: unknown): void {
   if (since !== undefined && typeof since !== 'string') {
     const advice =
       'Pass the epoch.clock that was stored, or undefined if there is none: ' +
@@ -447,9 +447,15 @@ function checkOptions(options: ConsumerOptions): ConsumerOptions {
     throw outOfRange('options.from', `'now', or undefined`, from, advice)
   }
   if (from !== undefined && since !== undefined) {
-    const advice = 'Give one of the two: since to go on, from to begin behind a full copy.'
+    const advice = 'Give one of the two: since to go on, from to begin now.'
     throw invalidArg('options.from', 'undefined beside options.since', from, advice)
   }
+}
+
+function checkOptions(options: ConsumerOptions): ConsumerOptions {
+  checkBag('options', options, ['since', 'from', 'namespaces'])
+  const { since, from, namespaces } = options
+  checkPosition(since, from)
   return { since, from, namespaces: checkNamespaces(namespaces) }
 }
 

@@ -1,5 +1,20 @@
 import { type AbortSignalLike, isAborted } from '../signal.js'
 
+/** Makes an epochs() loop. It ends when `signal` aborts, and at once when return() is called. */
+export function loopOver<E>(
+  signal: AbortSignalLike | undefined,
+  generate: (loop: Loop) => AsyncGenerator<E, void>,
+): AsyncIterableIterator<E> {
+  const loop = new Loop(signal)
+  const epochs = generate(loop)
+  const end = epochs.return.bind(epochs)
+  epochs.return = (value) => {
+    loop.end()
+    return end(value)
+  }
+  return epochs
+}
+
 /**
  * An epochs() loop, from its first next() on. It is also a signal: aborted when the caller's signal
  * is, and when the caller has called return().

@@ -20,7 +20,7 @@ import type { Control } from './control.js'
 import type { HandedOut } from './handed-out.js'
 import type { Hold } from './hold.js'
 import { LastEpoch } from './last-epoch.js'
-import { Loop } from './loop.js'
+import { Loop, loopOver } from './loop.js'
 import { closePlace } from './outbox.js'
 import type { Advance } from './pending/advances.js'
 import type { Place } from './places.js'
@@ -104,14 +104,7 @@ export class Reader {
 
   epochs(options: EpochsOptions): AsyncIterableIterator<SealedEpoch> {
     const { signal, ...pace } = checkEpochs(options)
-    const loop = new Loop(signal)
-    const epochs = this.#generate(loop, pace)
-    const end = epochs.return.bind(epochs)
-    epochs.return = (value) => {
-      loop.end()
-      return end(value)
-    }
-    return epochs
+    return loopOver(signal, (loop) => this.#generate(loop, pace))
   }
 
   /** Whether a part of the library owns the epochs: see hold(). */
