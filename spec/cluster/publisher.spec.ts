@@ -117,7 +117,7 @@ describe('publishEpochs()', () => {
     writer.mark(1)
     const log = new FaultLog({ seed: 1 })
     for (const consumer of [tracker.consumer('a'), tracker.consumer('b', { from: 'now' })]) {
-      const publisher = await publish(consumer, log)
+      const publisher = await publish(consumer, log, { everyMs: 60_000 })
       writer.mark(2)
       await publisher.appended()
       writer.mark(3)
@@ -129,6 +129,18 @@ describe('publishEpochs()', () => {
         '3 close',
       ])
     }
+  })
+
+  it('is everything once, although no key was marked since the consumer was opened', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    const log = new FaultLog({ seed: 1 })
+    const publisher = await publish(tracker.consumer('a', { from: 'now' }), log, { everyMs: 1 })
+    await until(() => log.length >= 2)
+    writer.mark(3)
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch fresh', '2 epoch 3', '3 close'])
   })
 
   it('is exact from OPEN although another consumer has cut before the first mark', async () => {
