@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { checkBag, checkChoice, checkFunction, checkWhole } from '../check.js'
 import { isInstance, isLabel, KIND } from '../cluster/envelope.js'
 import type { EpochSink, EpochSource, LogMessage, LogRead } from '../cluster/log.js'
-import { invalidArg, outOfRange } from '../errors.js'
+import { invalidArg, isDirtyRingError, isRevoked, outOfRange } from '../errors.js'
 import { abortable, type AbortSignalLike, throwIfAborted } from '../signal.js'
 import { clearTimeout, setTimeout, unref } from '../timers.js'
 import { Child } from './child.js'
@@ -196,7 +196,7 @@ class Hub implements IpcHub {
     if (from === undefined) return
     const cluster = clusterOf(from)
     if (cluster === undefined) {
-      for (const child of childrenOf(from)) this.add(child)
+      this.#addAll(from)
       return
     }
     claim(cluster, name, 'from')
@@ -214,6 +214,16 @@ class Hub implements IpcHub {
     // A worker can end before this event.
     const channel = channelOf(worker)
     if (channel?.connected === true) this.#open(channel)
+  }
+
+  #addAll(from: unknown): void {
+    try {
+      for (const child of childrenOf(from)) this.add(child)
+    } catch (error) {
+      // A detached array, say, throws when it is walked.
+      if (isTypeError(error) && !isDirtyRingError(error)) throw notChildren(from)
+      throw error
+    }
   }
 
   add(child: IpcChild): void {
@@ -522,7 +532,8 @@ function release(target: object, name: string): void {
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return (typeof value === 'object' || typeof value === 'function') && value !== null
+  const isOne = (typeof value === 'object' || typeof value === 'function') && value !== null
+  return isOne && !isRevoked(value)
 }
 
 /** `node:cluster`, also as `import * as cluster` gives it. */
@@ -543,7 +554,16 @@ function clusterOf(from: unknown): IpcCluster | undefined {
 function childrenOf(from: unknown): Iterable<IpcChild> {
   if (isObject(from) && Symbol.iterator in from) return from as unknown as Iterable<IpcChild>
   if (channelOf(from) !== undefined) return [from as IpcChild]
-  throw invalidArg('from', 'node:cluster, a ChildProcess or a list of those', from)
+  throw notChildren(from)
+}
+
+/** Of any realm. */
+function isTypeError(error: unknown): boolean {
+  return isObject(error) && error.name === 'TypeError'
+}
+
+function notChildren(from: unknown): TypeError {
+  return invalidArg('from', 'node:cluster, a ChildProcess or a list of those', from)
 }
 
 /** The channel of a ChildProcess or of a Worker of node:cluster. */

@@ -1,5 +1,5 @@
 import { checkBag, checkBoolean, checkWhole } from '../check.js'
-import { invalidArg, outOfRange } from '../errors.js'
+import { invalidArg, isRevoked, outOfRange } from '../errors.js'
 import type { NatsClient } from './client.js'
 
 /** Options of {@link natsSink} and {@link natsSource}. */
@@ -34,7 +34,7 @@ export type CheckedOptions = {
 export function checkNatsOptions(client: NatsClient, options: NatsOptions): CheckedOptions {
   const known = ['stream', 'subject', 'create', 'timeoutMs', 'apiPrefix']
   const methods = ['publish', 'request', 'requestMany', 'subscribe', 'flush', 'isClosed'] as const
-  if (typeof client !== 'object' || client === null)
+  if (typeof client !== 'object' || client === null || isRevoked(client))
     throw invalidArg('nats', 'a connection of a NATS client', client, ADVICE)
   for (const method of methods) {
     const found: unknown = (client as unknown as Record<string, unknown>)[method]

@@ -1,5 +1,5 @@
 import { checkBag, checkWhole } from '../check.js'
-import { invalidArg, outOfRange } from '../errors.js'
+import { invalidArg, isRevoked, outOfRange } from '../errors.js'
 import type { RedisClient } from './client.js'
 
 /** Options of {@link redisSource}. */
@@ -44,7 +44,7 @@ export function checkRedisOptions(
   options: RedisSinkOptions,
   isSink: boolean,
 ): CheckedOptions {
-  if (typeof client !== 'object' || client === null)
+  if (typeof client !== 'object' || client === null || isRevoked(client))
     throw invalidArg('redis', 'a client of Redis', client, ADVICE)
   for (const method of ['callBuffer', 'duplicate', 'disconnect', 'on']) {
     const found: unknown = (client as unknown as Record<string, unknown>)[method]

@@ -20,11 +20,11 @@ export interface Declared {
 }
 
 /**
- * Reads the declarations of the built package. What the compiler calls private, and what is named
+ * Reads the declarations of an entry point of the built package. What the compiler calls private, and what is named
  * by a symbol and takes nothing, is left out.
  */
-export function declaredFunctions(): Declared[] {
-  const entry = fileURLToPath(new URL('../../dist/index.d.ts', import.meta.url))
+export function declaredFunctions(folder = ''): Declared[] {
+  const entry = fileURLToPath(new URL(`../../dist/${folder}index.d.ts`, import.meta.url))
   const program = ts.createProgram([entry], {
     module: ts.ModuleKind.NodeNext,
     target: ts.ScriptTarget.ES2022,
@@ -65,7 +65,7 @@ export function declaredFunctions(): Declared[] {
   }
 
   const optionsOf = (parameter: ts.Symbol): string[] => {
-    if (parameter.name !== 'options') return []
+    if (parameter.name !== 'options' && parameter.name !== 'limits') return []
     const type = checker.getNonNullableType(checker.getTypeOfSymbol(parameter))
     return checker.getPropertiesOfType(type).map((option) => option.name)
   }
