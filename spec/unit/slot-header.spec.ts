@@ -1,0 +1,145 @@
+import { describe, expect, it } from '@jest/globals'
+import { leaveRole, recover, storeSlot, takeRole } from '../../lib/aggregator/state.js'
+import { step, WORKED } from '../../lib/aggregator/step.js'
+import {
+  CUR,
+  epochAt,
+  FORM_EXACT,
+  FORM_FILTER,
+  OWNER,
+  SLOT_COUNT,
+  SLOT_EPOCH,
+  SLOT_FILL,
+  SLOT_FLAGS,
+  SLOT_FORM,
+  SLOT_GROWTH,
+  SLOT_NAMESPACES,
+  SLOT_RESTORED,
+  SLOT_TEXT_BYTES,
+  SLOT_TEXT_COUNT,
+  SLOT_TEXT_END,
+  SLOT_TEXT_GROWTH,
+  SLOT_ZERO,
+} from '../../lib/memory/map.js'
+import type { Memory } from '../../lib/memory/memory.js'
+import { readSealedSlot, type SlotHeader } from '../../lib/memory/slot.js'
+import { publish } from '../../lib/ring/lane.js'
+import { EVERYTHING } from '../../lib/ring/token.js'
+import { HEAD_AT } from '../../lib/set/text-set.js'
+import { control, open, run, seal, stageKeys, THREAD } from '../support/aggregators.js'
+import { logOf, type MemoryOptions, smallMemory } from '../support/steps.js'
+
+const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })
+
+const TEXTS: MemoryOptions = { maxStringsPerEpoch: 8, maxStringBytesPerEpoch: 64 }
+
+/** What the aggregator stores of an epoch's keys while it is open, and when it is sealed. */
+const HEADER = {
+  SLOT_COUNT,
+  SLOT_FILL,
+  SLOT_FLAGS,
+  SLOT_GROWTH,
+  SLOT_NAMESPACES,
+  SLOT_TEXT_BYTES,
+  SLOT_TEXT_COUNT,
+  SLOT_TEXT_END,
+  SLOT_TEXT_GROWTH,
+  SLOT_ZERO,
+}
+
+/** An open epoch with some of everything, in slot 1, beside a clean one in slot 2. */
+function filled(): { memory: Memory; at: number } {
+  const memory = smallMemory(TEXTS)
+  const lane = open(memory)
+  seal(memory, 1)
+  run(memory)
+  stageKeys(lane, 0, 1, 2, 3, 4, 'a', 'bb', 'ccc')
+  publish(lane)
+  control(memory, EVERYTHING, 2 + 5 - 1) // namespace 5
+  control(memory, EVERYTHING, 2 + 9 - 1)
+  return { memory, at: epochAt(memory.layout, 1) }
+}
+
+const WANTED: Partial<SlotHeader> = {
+  count: 5,
+  zero: true,
+  textCount: 3,
+  textBytes: 6,
+  textEnd: 9,
+  form: FORM_EXACT,
+  fill: 0,
+  namespaces: [5, 9],
+}
+
+describe("An epoch slot's header", () => {
+  it('C2: is that of an epoch without keys when the slot is used again, whatever it held', () => {
+    const { memory, at } = filled()
+    const { words, layout } = memory
+    run(memory)
+    const before = words.slice(epochAt(layout, 0), at)
+    for (const word of [...Object.values(HEADER), SLOT_RESTORED]) {
+      words[epochAt(layout, 2) + word] = 1
+    }
+    words.fill(77, epochAt(layout, 2) + layout.table, epochAt(layout, 2) + layout.table + 8)
+    seal(memory, 2)
+    run(memory)
+    expect(words.slice(epochAt(layout, 0), at)).toEqual(before)
+    for (const [name, word] of Object.entries(HEADER))
+      expect([name, words[epochAt(layout, 2) + word]]).toEqual([name, 0])
+    expect(words[epochAt(layout, 2) + SLOT_RESTORED]).toBe(0)
+    expect(readSealedSlot(memory, 1, 1)).toMatchObject(WANTED)
+    expect(logOf(memory, 1).map(Number)).toEqual([0, 1, 2, 3, 4])
+  })
+
+  it.each(Object.entries({ ...HEADER, SLOT_FORM, SLOT_EPOCH }))(
+    'is right when the epoch is sealed, though other code wrote into it: %s',
+    (_, word) => {
+      const { memory, at } = filled()
+      const { words, layout } = memory
+      words[OWNER] = 0
+      const a = takeRole(memory, THREAD)
+      recover(a)
+      while (step(a) === WORKED);
+      const neighbor = words.slice(epochAt(layout, 0), at)
+      words[at + word] ^= 3
+      seal(memory, 2)
+      while (step(a) === WORKED);
+      expect(readSealedSlot(memory, 1, 1)).toMatchObject(WANTED)
+      expect(words.slice(epochAt(layout, 0), at)).toEqual(neighbor)
+    },
+  )
+
+  it('ends a successor if the open epoch is sealed, and no SEAL waits for it', () => {
+    const memory = smallMemory()
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    storeSlot(a, a.epoch)
+    leaveRole(a)
+    expect(() => recover(takeRole(memory, THREAD))).toThrow('is sealed already')
+    memory.words[CUR] |= 1 << 30
+    leaveRole(a)
+    expect(() => recover(takeRole(memory, THREAD))).toThrow(CORRUPT)
+  })
+
+  it('ends a successor if the texts of a full epoch do not hold together', () => {
+    const memory = smallMemory({ ...TEXTS, maxStringsPerEpoch: 2 })
+    const { words, layout } = memory
+    const lane = open(memory)
+    stageKeys(lane, 'a', 'b', 'c')
+    publish(lane)
+    run(memory)
+    const at = epochAt(layout, 0)
+    expect(words[at + SLOT_FORM]).toBe(FORM_FILTER)
+    const head = at + layout.arena + HEAD_AT
+    words[head] += 2 * 40
+    expect(() => run(memory)).toThrow(CORRUPT)
+    words[head] -= 2 * 40
+    run(memory)
+  })
+
+  it('C13: says which thread has the role', () => {
+    const memory = smallMemory()
+    takeRole(memory, 41)
+    expect(() => takeRole(memory, 5)).toThrow('the aggregator runs already, on thread 41')
+  })
+})
