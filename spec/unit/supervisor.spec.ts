@@ -6,6 +6,8 @@ import {
   CUR,
   epochAt,
   FAILED,
+  FAILED_AT,
+  FAILURES,
   FLAG_FAULT,
   HEAD,
   ITERATIONS,
@@ -13,12 +15,14 @@ import {
   LANE_OWNER,
   LANE_READ_END,
   LANE_STAGED_END,
+  LISTENING,
   OWNER,
   PANICS,
   SIGNAL,
   SLOT_COUNT,
   SLOT_FLAGS,
   SLOT_RESTORED,
+  STOPPED,
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import { readTotal } from '../../lib/memory/total.js'
@@ -337,5 +341,50 @@ describe('The supervisor', () => {
       poison,
     ])
     expect(lapOf(memory.words[HEAD], 2)).toBe(1)
+  })
+
+  it('handles as many tokens as it is asked to, and does the chores when none is left', () => {
+    const { memory, supervisor } = supervised()
+    const { words } = memory
+    for (let i = 0; i < 5; i++) control(memory, NOP)
+    words[LISTENING] = 1
+    expect([supervisor.run(2), words[HEAD], words[LISTENING]]).toEqual([WORKED, 2, 1])
+    expect([supervisor.run(3), words[HEAD], words[LISTENING]]).toEqual([WORKED, 5, 1])
+    expect([supervisor.run(1), words[HEAD], words[LISTENING]]).toEqual([IDLE, 5, 0])
+  })
+
+  it('forgets the failures of a token once that is handled', () => {
+    const { memory, supervisor } = supervised()
+    send(open(memory), 1n)
+    failures(supervisor, 3, failing(memory))
+    expect([memory.words[FAILED_AT], memory.words[FAILURES]]).toEqual([1, 3])
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(memory.words[FAILED_AT]).toBe(0)
+  })
+
+  it('C6: does not give up a token for the failures of another one', () => {
+    const { memory, supervisor } = supervised()
+    memory.words[FAILED_AT] = 5
+    memory.words[FAILURES] = 8
+    send(open(memory), 1n)
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(logOf(memory, 0)).toEqual([1n])
+    expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(0)
+  })
+
+  it('ends when a STOP has failed eight times, and says so', () => {
+    const { memory, supervisor } = supervised()
+    control(memory, STOP)
+    const cannot: OnAccess = (kind, index) => {
+      if (kind === 'store' && index === STOPPED) throw new Error('planted')
+    }
+    failures(supervisor, 7, cannot)
+    expect(watchAccesses(cannot, () => supervisor.run(10))).toBe(BACKING_OFF)
+    expect(() => supervisor.run(10)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_DIRTYRING_AGGREGATOR_FAILED',
+        message: 'the aggregator cannot continue: planted',
+      }),
+    )
   })
 })
