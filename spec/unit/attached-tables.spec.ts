@@ -12,7 +12,7 @@ import { homeOf, shiftFor } from '../../lib/set/kernel.js'
 import { secretsAt, textSecretsAt } from '../../lib/set/mix.js'
 import { keyedHash } from '../../lib/set/sip.js'
 import { openInline, range } from '../support/in-process.js'
-import { encoded } from '../support/text-sets.js'
+import { encoded, twoOfOneKeyedHash } from '../support/text-sets.js'
 
 /** The tracker's next epoch with these keys, as its own thread and as another thread have it. */
 async function epochOf(
@@ -71,6 +71,14 @@ describe("has() of an epoch, on the tracker's thread and on others", () => {
       expect(marked.map((text) => epoch.has(text))).toEqual(marked.map(() => true))
       expect(others.map((text) => epoch.has(text))).toEqual(others.map(() => false))
     }
+  })
+
+  it('C2: tells two texts of one hash apart', async () => {
+    const tracker = await openInline()
+    const { words } = attachMemory(tracker.handle, 'tracker')
+    const [marked, other] = twoOfOneKeyedHash(textSecretsAt(words, TEXT_SECRETS))
+    for (const epoch of await epochOf(tracker, [marked]))
+      expect([epoch.has(marked), epoch.has(other)]).toEqual([true, false])
   })
 
   it('C2: tells keys apart that have one half in common', async () => {
