@@ -1,9 +1,17 @@
 import { describe, expect, it } from '@jest/globals'
 import { IDLE } from '../../lib/aggregator/step.js'
-import { JOB, SIGNAL } from '../../lib/memory/map.js'
+import { epochAt, JOB, SIGNAL, SLOT_TEXT_END } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
-import { indexOfJob, jobWord, mergeWord, readPlan, storePlan } from '../../lib/memory/plan.js'
+import {
+  indexOfJob,
+  jobWord,
+  mergeWord,
+  readPlan,
+  sourceOf,
+  storePlan,
+} from '../../lib/memory/plan.js'
 import { epochOfCur, readCur } from '../../lib/ring/token.js'
+import { HEAD_AT } from '../../lib/set/text-set.js'
 import { run, seal } from '../support/aggregators.js'
 import { Consumers, type MarkedKey, type Reader } from '../support/consumers.js'
 import { type MemoryOptions, smallMemory } from '../support/steps.js'
@@ -164,6 +172,21 @@ describe('The merges behind a cut', () => {
   })
 })
 
+describe('A source whose texts do not hold together', () => {
+  it('ends the aggregator, and the merge does not count as made', () => {
+    const consumers = opened(cases[0])
+    const { words, layout } = consumers.raw
+    const { merges } = readPlan(words, epochOfCur(readCur(words)))
+    const hasTexts = (merge: number) => words[epochAt(layout, sourceOf(merge)) + SLOT_TEXT_END] > 0
+    const index = merges.findIndex(hasTexts)
+    words[epochAt(layout, sourceOf(merges[index])) + layout.arena + HEAD_AT] += 2 * 40
+    expect(() => consumers.stepsTo(IDLE)).toThrow(
+      expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }),
+    )
+    expect(indexOfJob(words[JOB])).toBe(index)
+  })
+})
+
 describe('A plan that the tracker did not make', () => {
   const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })
 
@@ -176,13 +199,14 @@ describe('A plan that the tracker did not make', () => {
   }
 
   it.each([
-    ['into its own source', 0, 0],
-    ['into the open epoch', 0, 1],
-    ['into a slot that does not exist', 0, 5],
-    ['out of the open epoch', 1, 2],
-  ])('ends the aggregator, which merges nothing %s', (_, source, target) => {
+    ['into its own source', 0, 0, 'cannot take the keys of slot 0'],
+    ['into the open epoch', 0, 1, 'cannot take the keys of slot 0'],
+    ['into a slot that does not exist', 0, 5, 'cannot take the keys of slot 0'],
+    ['out of the open epoch', 1, 2, 'does not hold what was sealed'],
+  ])('ends the aggregator, which merges nothing %s', (_, source, target, message) => {
     const memory = cutWith(source, target)
     expect(() => run(memory)).toThrow(CORRUPT)
+    expect(() => run(memory)).toThrow(message)
     expect(indexOfJob(memory.words[JOB])).toBe(0)
     expect(run(cutWith(0, 2))).toBe(IDLE)
   })
@@ -192,7 +216,7 @@ describe('A plan that the tracker did not make', () => {
     run(memory)
     const { words } = memory
     const made = words[JOB]
-    for (const job of [jobWord(0, 2), jobWord(2, 0), 0, -1, 1]) {
+    for (const job of [jobWord(0, 2), jobWord(2, 0), 0, -1, 1, made ^ (1 << 25)]) {
       words[JOB] = job
       expect(() => run(memory)).toThrow(CORRUPT)
     }
