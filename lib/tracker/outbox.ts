@@ -342,8 +342,13 @@ export function openPlace(
   const choice = namespaces === undefined ? -1 : chooseNamespaces(o, namespaces)
   const place = newPlace(isFresh, choice, namespaces)
   if (isCut && o.queue.length === 0 && !o.isClosing) {
-    o.queue.push(outgoing(SEAL, { slot: -1 }))
-    if (!sendFirst(o)) o.queue.pop()
+    const seal = outgoing(SEAL, { slot: -1 })
+    o.queue.push(seal)
+    try {
+      sendFirst(o)
+    } finally {
+      if (o.queue[0] === seal) o.queue.pop() // the ring is full, or corrupt
+    }
   }
   o.places.push(place)
   return place

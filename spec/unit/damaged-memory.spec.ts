@@ -21,12 +21,14 @@ import {
   SLOT_GROWTH,
   SLOT_ZERO,
   STOP_POSITION,
+  TAIL,
   WAITERS,
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import { readSealedSlot } from '../../lib/memory/slot.js'
 import { emptyWord, epochPayload, EVERYTHING, SEAL } from '../../lib/ring/token.js'
 import { control, open, restore, run, seal, send, THREAD } from '../support/aggregators.js'
+import { openHeld } from '../support/in-process.js'
 import { logOf, smallMemory } from '../support/steps.js'
 
 describe('A word in shared memory that the library did not write', () => {
@@ -104,6 +106,16 @@ describe('A word in shared memory that the library did not write', () => {
     expect(() => recover(takeRole(memory, THREAD))).toThrow(CORRUPT)
     before[OWNER] = words[OWNER]
     expect(words.findIndex((word, i) => word !== before[i])).toBe(-1)
+  })
+
+  it('in the ring ends consumer() with its code, and then the next call of another consumer', async () => {
+    const { tracker, hand } = await openHeld({ maxConsumers: 2 })
+    const cache = tracker.consumer('cache', { from: 'now' })
+    const { words, layout } = hand.memory
+    words[layout.ring + (words[TAIL] & (layout.capacity - 1))] = -1
+
+    expect(() => tracker.consumer('index', { from: 'now' })).toThrow(CORRUPT)
+    await expect(cache.advanceEpoch()).rejects.toEqual(CORRUPT)
   })
 
   it('does not lead a live aggregator astray, and is right again after the next seal', () => {

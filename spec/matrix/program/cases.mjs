@@ -61,6 +61,42 @@ async function harvest({ host }, tracker, puppet, writerId, buffer) {
   return within(tracker.reap(writerId), 'reap()')
 }
 
+/** A log of a cluster in this thread's memory. A position is how many messages stand before it. */
+function memoryLog() {
+  const messages = []
+  const listeners = new Set()
+  return {
+    sink: () => ({
+      maxMessageBytes: 2 ** 20,
+      async append(message) {
+        const last = messages.findLast(({ instance }) => instance === message.instance)
+        if (message.n !== (last === undefined ? 0 : last.n + 1)) return 'refused'
+        messages.push({ ...message, bytes: message.bytes.slice() })
+        return 'appended'
+      },
+      last: async (of) => messages.findLast(({ instance }) => instance === of),
+      onCut(cut) {
+        listeners.add(cut)
+        return () => listeners.delete(cut)
+      },
+      close: async () => undefined,
+    }),
+    source: () => ({
+      async read(after, { waitMs }) {
+        const from = Number(after ?? 0)
+        if (messages.length === from) await pause(Math.min(waitMs, 5))
+        const position = String(messages.length)
+        return { messages: messages.slice(from), position, atEnd: true, log: 'one', lost: false }
+      },
+      nodes: () => undefined,
+      async requestCut(request) {
+        for (const cut of listeners) cut(request)
+      },
+      close: async () => undefined,
+    }),
+  }
+}
+
 const lacks = ({ BatchRing }, name) =>
   name in BatchRing.prototype ? undefined : `this version has no BatchRing.${name}()`
 
@@ -711,6 +747,142 @@ export const cases = {
         'batches',
       )
       truthy(turns > 0, 'the thread was not blocked')
+    },
+  },
+
+  'consumers each get what changed since their own last epoch, exact or as a superset': {
+    async run({ tracker: create, puppet }) {
+      const tracker = await create({ maxConsumers: 2, maxKeysPerEpoch: 1024 })
+      const often = tracker.consumer('often', { from: 'now' })
+      const seldom = tracker.consumer('seldom', { from: 'now' })
+      const other = await puppet()
+      await other.call('open', { handle: tracker.handle })
+      const cut = async (consumer) => {
+        const epoch = await within(consumer.advanceEpoch(), `an epoch of ${consumer.name}`)
+        epoch.commit()
+        return epoch
+      }
+      const take = (consumer) =>
+        within(
+          consumer.consume((epoch) => [epoch.precision, ...ascending(epoch.ids())]),
+          `an epoch of ${consumer.name}`,
+        )
+      await other.call('mark', { keys: [1, 2], flush: true })
+      same(await take(often), ['exact', 1, 2], 'the first epoch of one')
+      await other.call('mark', { keys: [2, 3], flush: true })
+      same(await take(often), ['exact', 2, 3], 'its second')
+      same(await take(seldom), ['exact', 1, 2, 3], 'the first epoch of the other')
+      same([(await cut(seldom)).size, (await cut(often)).size], [0, 0], 'none is left')
+      for (let from = 0; from < 3000; from += 600) {
+        await other.call('markRange', { from, to: from + 600 })
+        await cut(often)
+      }
+      const many = await within(seldom.advanceEpoch(), 'the epoch of a consumer that was away')
+      same([many.precision, many.exact], ['superset', false], 'more keys than an epoch holds')
+      truthy(
+        range(0, 3000).every((id) => many.has(id)),
+        'it has every key that was marked',
+      )
+      many.commit()
+    },
+  },
+
+  'a consumer of namespaces gets their keys only': {
+    async run({ tracker: create }) {
+      const tracker = await create({ maxConsumers: 1 })
+      const users = tracker.consumer('users', { from: 'now', namespaces: [7] })
+      const writer = tracker.openWriter()
+      writer.markPair(1, 7)
+      writer.markPair(2, 8)
+      const epoch = await within(users.advanceEpoch(), 'an epoch')
+      same([...epoch.pairs], [1, 7], 'the keys of namespace 7')
+      epoch.commit()
+    },
+  },
+
+  'a consumer goes on by its clock in the next tracker, and is fresh without it': {
+    async run({ tracker: create }) {
+      const tracker = await create({ maxConsumers: 1 })
+      const first = tracker.consumer('copy')
+      const fresh = await within(first.advanceEpoch(), 'the first epoch')
+      same([fresh.precision, fresh.reason], ['everything', 'fresh'], 'a consumer without a clock')
+      fresh.commit()
+      tracker.openWriter().mark(5)
+      await within(tracker.stop(), 'stop()')
+      const next = await create({ maxConsumers: 1, resume: tracker.save() })
+      const second = next.consumer('copy', { since: fresh.clock })
+      const rest = await within(second.advanceEpoch(), 'the epoch after the restart')
+      same([rest.exact, [...rest.ids()]], [true, [5]], 'what the first tracker had left')
+      rest.commit()
+    },
+  },
+
+  'epochs({ whenDirty }) wakes its thread when there is a key': {
+    async run({ tracker: create, puppet }) {
+      const tracker = await create()
+      const other = await puppet()
+      await other.call('open', { handle: tracker.handle })
+      const loop = tracker.epochs({ everyMs: 1, whenDirty: true })
+      const next = loop.next()
+      await pause(50)
+      await other.call('mark', { keys: [9], flush: true })
+      const { value: epoch } = await within(next, 'the epoch of a mark')
+      same([...epoch.ids()], [9], 'keys')
+      epoch.commit()
+      await loop.return()
+    },
+  },
+
+  'a worker reads an epoch by its handle until it is settled': {
+    async run({ tracker: create, puppet }) {
+      const tracker = await create()
+      const keys = [3, 4, 'text', 'é'] // numbers come first
+      tracker.openWriter().markMany(keys)
+      const epoch = await within(tracker.advanceEpoch(), 'an epoch')
+      const other = await puppet()
+      same(await other.call('attach', { handle: epoch.handle }), keys, 'keys in a worker')
+      epoch.commit()
+      const late = other.call('attach', { handle: epoch.handle })
+      same(await codeOf(() => late), 'ERR_DIRTYRING_SETTLED', 'a settled epoch')
+    },
+  },
+
+  'a reader of a cluster gets the keys of two publishers': {
+    applies: (host) =>
+      host.cluster === undefined ? 'dirtyring/cluster is for servers' : undefined,
+    async run({ tracker: create, host }) {
+      const { openCluster, publishEpochs } = await host.cluster()
+      const log = memoryLog()
+      const nodes = await Promise.all(
+        ['a', 'b'].map(async (node) => {
+          const tracker = await create({ maxConsumers: 1 })
+          const consumer = tracker.consumer('cluster', { from: 'now' })
+          const publisher = await publishEpochs(consumer, { node, sink: log.sink(), everyMs: 10 })
+          return { tracker, publisher }
+        }),
+      )
+      const cluster = openCluster({ source: log.source() })
+      const fresh = await within(cluster.advanceEpoch(), 'the first epoch of a reader')
+      same(fresh.precision, 'everything', 'a reader without a clock')
+      fresh.commit()
+      // Above 10,000 keys, another thread encodes them.
+      const count = 30_000
+      const wanted = [...range(0, count), 'text']
+      nodes[0].tracker.openWriter().markMany(range(0, 20_000), { atomic: false })
+      nodes[1].tracker.openWriter().markMany([...range(10_000, count), 'text'], { atomic: false })
+      const epoch = await within(cluster.advanceEpoch(), 'an epoch of the cluster')
+      same([epoch.exact, epoch.size], [true, wanted.length], 'exact and size')
+      truthy(
+        wanted.every((key) => epoch.has(key)),
+        'it has the keys of both',
+      )
+      epoch.commit()
+      for (const { tracker, publisher } of nodes) {
+        await within(tracker.stop(), 'stop()')
+        await within(publisher.close(), 'the end of a publisher')
+      }
+      same((await within(cluster.advanceEpoch(), 'the last epoch')).exact, true, 'a clean end')
+      await cluster.close()
     },
   },
 

@@ -9,6 +9,7 @@ export const nodeHost = (place) => ({
   showsAggregatorEnds: true,
   settled: async () => undefined,
   endsBusyWorkers: true,
+  cluster: () => import('dirtyring/cluster'),
   /** A worker of the user's that runs the aggregator. */
   aggregatorWorker: () => new Worker(new URL('./node-aggregator.mjs', import.meta.url)),
   killAggregator: (worker) => worker.terminate(),

@@ -1,5 +1,6 @@
 /** The other thread of a case: it does what the case tells it, one call after the other. */
 import {
+  attachEpoch,
   BatchRing,
   KeyDictionary,
   openWriter,
@@ -97,6 +98,8 @@ const acts = {
       })
     })
   },
+
+  attach: ({ handle }) => [...attachEpoch(handle)],
 
   aggregateAndWait: ({ handle }) => runAggregator(handle),
   drain: ({ handle }) => BatchRing.attach(handle).drain(() => undefined),
