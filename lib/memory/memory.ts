@@ -55,6 +55,14 @@ export interface MemoryHandle {
   readonly native: NativeMemory | undefined
 }
 
+/**
+ * A handle for a thread with the same copy of the library. It has no view of the memory, because
+ * Deno takes a second for each 25 MiB of a view that is posted.
+ */
+export interface MemoryWithLayout extends MemoryHandle {
+  readonly layout: Layout
+}
+
 /** A page of a WebAssembly.Memory. */
 export const BYTES_PER_CHUNK = 65536
 /** The most bytes that a 32-bit WebAssembly.Memory can address. */

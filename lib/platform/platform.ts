@@ -56,7 +56,6 @@ export interface AggregatorThread {
    * Undefined if the host gives none. Such a host reports a worker's errors, but not its end.
    */
   readonly threadId: number | undefined
-  /** A worker of the library's gets the attached memory itself. */
   postHandle(handle: unknown): void
   /** Calls back once, when the worker runs no more code. `cause` says why it ended. */
   onExit(listener: (cause: string) => void): void

@@ -20,7 +20,7 @@ import {
   STARTING,
   TAIL,
 } from '../memory/map.js'
-import { handleOf, type Memory } from '../memory/memory.js'
+import { handleOf, type Memory, type MemoryWithLayout } from '../memory/memory.js'
 import type { ResolvedOptions, TrackerHandle } from '../options.js'
 import { patience } from '../patience.js'
 import { adoptWorker, startWorker } from '../platform/aggregator-worker.js'
@@ -344,8 +344,10 @@ export class AggregatorHost {
         if (wasUp) this.#onDeath(cause)
       })
       Atomics.store(words, STARTING, 1)
+      const { layout } = this.#memory
+      const own = { ...handleOf(this.#memory), layout } satisfies MemoryWithLayout
       const isAdopted = typeof this.#kind === 'function'
-      thread.postHandle(isAdopted ? handleOf(this.#memory) : this.#memory)
+      thread.postHandle(isAdopted ? handleOf(this.#memory) : own)
       whenNotified(words, OWNER, 0, START_MS_MAX, (outcome) => {
         if (outcome === 'ok') settle(resolve)
       })

@@ -1,6 +1,6 @@
 import '../support/clock.js' // first: it holds the clock that the library takes when it is loaded
 import { Worker } from 'node:worker_threads'
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { DirtyRingError } from '../../lib/errors.js'
 import {
   ERROR_LENGTH,
@@ -354,3 +354,26 @@ describe("An aggregator on the tracker's thread", () => {
     expect(memory.words[OWNER]).toBe(0)
   })
 })
+
+describe('a worker of the library', () => {
+  it('is sent no view of the memory: Deno takes half a minute for one', async () => {
+    const posted = jest.spyOn(Worker.prototype, 'postMessage')
+    const host = hostOf('worker')
+    await host.start()
+    const [[message]] = posted.mock.calls
+    posted.mockRestore()
+
+    const views: string[] = []
+    const look = (value: unknown, path: string): void => {
+      if (ArrayBuffer.isView(value)) views.push(path)
+      else if (isObject(value)) for (const [k, v] of Object.entries(value)) look(v, `${path}.${k}`)
+    }
+    look(message, 'message')
+    expect(views).toEqual([])
+    expect(message).toMatchObject({ dirtyringAggregate: { buffer: memory.words.buffer } })
+  })
+})
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}

@@ -69,7 +69,7 @@ class PageWorker {
     workers.push(this)
   }
   postMessage(message) {
-    this.memory = message.dirtyringAggregate
+    this.words = new Int32Array(message.dirtyringAggregate.buffer)
     this.thread.postMessage(message)
   }
   terminate() {
@@ -191,8 +191,8 @@ const cases = {
   async unnoticed(library) {
     plans.push('nothing')
     const creating = library.DirtyTracker.create(options)
-    await until(() => workers[0]?.memory !== undefined, 'a memory')
-    Atomics.store(workers[0].memory.words, library.OWNER, 77)
+    await until(() => workers[0]?.words !== undefined, 'a memory')
+    Atomics.store(workers[0].words, library.OWNER, 77)
     workers[0].thread.emit('error', new Error('as told'))
     const tracker = await within(creating, 'create()')
     const first = await round(tracker, tracker.openWriter(), 1)
