@@ -122,7 +122,7 @@ export const scenarios = [
   {
     name: 'everything: one call makes one epoch inexact, and not the next one of its slot',
     memory: { capacity: 1, maxWriters: 1, epochSlots: 2 },
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       *tracker(w) {
         yield* w.tracker.everything()
@@ -136,7 +136,7 @@ export const scenarios = [
   {
     name: 'set: overflow in the middle of a batch',
     memory: { capacity: 2, maxWriters: 1, maxKeysPerEpoch: 2 },
-    quick: { preemptions: 1 },
+    quick: { preemptions: 1, together: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()

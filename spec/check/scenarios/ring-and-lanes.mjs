@@ -203,7 +203,7 @@ export const scenarios = [
     memory: { capacity: 4, laneCapacity: 8, maxWriters: 1, smallestTable: 4 },
     throws: 1,
     killWriters: false,
-    quick: { preemptions: 0, deaths: 1, throws: 1 },
+    quick: { preemptions: 0, deaths: 1, throws: 1, together: 1 },
     threads: { writerA: inBatches([1, 2], [0, 8]) },
   },
 ]

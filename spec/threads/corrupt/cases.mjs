@@ -37,9 +37,15 @@ export async function runCases({ cases, from = 1, onFailure = () => undefined })
   const undetected = new Map()
   let failures = 0
   let next = from
+  const running = new Set()
   // Several at a time: most of a case's time is its tracker's wait for a signal.
   const some = async () => {
-    while (next < from + cases) count(await runTwice(next++))
+    while (next < from + cases) {
+      const seed = next++
+      running.add(seed)
+      count(await runTwice(seed))
+      running.delete(seed)
+    }
   }
   const count = (result) => {
     const figure = figures.get(result.kind)
@@ -52,7 +58,15 @@ export async function runCases({ cases, from = 1, onFailure = () => undefined })
     failures++
     onFailure(result)
   }
+  // An application would end by it.
+  const stray = (error) => {
+    failures++
+    const why = `a rejection that no code handles: ${error?.stack ?? error}`
+    onFailure({ seed: [...running].join(' or '), kind: 'of any kind', why })
+  }
+  process.on('unhandledRejection', stray)
   await Promise.all(Array.from({ length: AT_A_TIME }, some))
+  process.off('unhandledRejection', stray)
   return {
     cases,
     failures,
