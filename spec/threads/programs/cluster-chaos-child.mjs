@@ -76,7 +76,7 @@ async function node() {
     await closing
   }
   await tracker.stop()
-  await publisher.close()
+  await publisher.close({ timeoutMs: 30_000 }) // a server that hangs is started again before
   await engine.close()
   process.disconnect()
 }

@@ -107,7 +107,10 @@ const beginning = { count: 0, held: undefined }
 async function hold() {
   let go
   beginning.held = new Promise((resolve) => (go = resolve))
-  while (beginning.count > 0) await sleep(5)
+  for (let looks = 1; beginning.count > 0; looks++) {
+    await sleep(5)
+    if (looks % 100 === 0) await engine.heal()
+  }
   return () => {
     beginning.held = undefined
     go()
@@ -123,8 +126,16 @@ async function trouble() {
   while (wellMs > 0 && phase === 'kills') {
     await sleep(random() * wellMs)
     await engine.trouble(random, hold)
+    await engine.heal()
   }
-  await engine.heal?.(random)
+}
+
+/** After the last trouble, until all processes of the places have ended. */
+async function watch() {
+  while (wellMs > 0 && phase !== 'read') {
+    await engine.heal()
+    await sleep(500)
+  }
 }
 
 /** Processes of one place, one after another, until it is over; the last one ends cleanly. */
@@ -200,8 +211,10 @@ await sleep(ms)
 while (wellMs > 0 && faultsOf(engine) < faultsMin) await sleep(20)
 phase = 'ends'
 await troubled
+const watching = watch()
 await Promise.all(places)
 phase = 'read'
+await watching
 await reading
 const last = await caching
 
