@@ -13,7 +13,8 @@ import * as union from '../../lib/cluster/union.js'
 import { crc32 } from '../../lib/crc32.js'
 import { encodeKeys } from '../../lib/epochs/encode.js'
 import { isDirtyRingError } from '../../lib/errors.js'
-import { FLAG_EVERYTHING, FLAG_FRESH, FORM_EXACT } from '../../lib/memory/map.js'
+import { FLAG_EVERYTHING, FLAG_FRESH } from '../../lib/memory/map.js'
+import { EMPTY_SLOT } from '../../lib/memory/slot.js'
 import { Draw, FaultLog, type FaultRates, SinkEnd } from './fault-log.js'
 
 /** What a history runs: the shipped modules, or ones with a seeded fault. */
@@ -410,19 +411,7 @@ function keyMessage(keys: readonly number[], flags: number): Uint8Array {
     words[2 * i] = key % 2 ** 32
     words[2 * i + 1] = Math.floor(key / 2 ** 32)
   })
-  const header = {
-    count: keys.length,
-    growth: 0,
-    zero: false,
-    flags,
-    textEnd: 0,
-    textGrowth: 0,
-    textCount: 0,
-    textBytes: 0,
-    form: FORM_EXACT,
-    fill: 0,
-    namespaces: [],
-  }
+  const header = { ...EMPTY_SLOT, count: keys.length, flags }
   const from = { words: words as never, header, log: 0, arena: 0, filter: undefined }
   return encodeKeys({ ...from, isBigint: false, hasPrints: false }, { maxBytes: 4096 })[0]
 }
