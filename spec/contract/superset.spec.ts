@@ -107,4 +107,22 @@ describe.each(['js', 'wasm'] as const)('a superset (%s)', (kernel) => {
       epoch.commit()
     }
   })
+
+  it('C14: has all keys of the superset that another consumer took, though it merges by parts', async () => {
+    const options = { kernel, maxConsumers: 2, maxKeysPerEpoch: 40_000, maxStringsPerEpoch: 0 }
+    const tracker = await openInline({ ...options, capacity: 4096 })
+    const [first, second] = ['first', 'second'].map((name) =>
+      tracker.consumer(name, { from: 'now' }),
+    )
+    const writer = tracker.openWriter()
+    const ids = range(0, 90_000)
+    for (const id of ids) writer.mark(id)
+    ;(await first.advanceEpoch()).commit()
+    writer.mark(90_000)
+    const epoch = await second.advanceEpoch()
+    expect(epoch.precision).toBe('superset')
+    expect(ids.filter((id) => !epoch.has(id))).toEqual([])
+    expect(epoch.has(90_000)).toBe(true)
+    expect(epoch.falsePositives).toBeLessThan(0.5)
+  })
 })

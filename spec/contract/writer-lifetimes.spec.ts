@@ -1,6 +1,8 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, it, jest } from '@jest/globals'
-import { openWriter, TxnBuffer } from '../../lib/index.js'
+import { DirtyTracker, openWriter, threadWriter, TxnBuffer } from '../../lib/index.js'
 import { FAILED, LANE_ATTN, laneAt } from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
 import {
@@ -17,6 +19,23 @@ import {
 import { expectAccounts, take, takeIds } from '../support/writing.js'
 
 describe('opening and closing', () => {
+  it('lets go of the memory of a tracker that has stopped, with writers open', async () => {
+    setFlagsFromString('--expose-gc')
+    const gc = runInNewContext('gc') as () => void
+    const stopped = async (): Promise<WeakRef<object>> => {
+      const tracker = await DirtyTracker.create({ capacity: 256, aggregator: 'inline' })
+      openWriter(tracker.handle).mark(1)
+      threadWriter(tracker.handle).mark(2)
+      await tracker.stop()
+      return new WeakRef(attachMemory(tracker.handle, 'tracker').words.buffer)
+    }
+    const memories = [await stopped(), await stopped(), await stopped()]
+    await until(() => {
+      gc()
+      return memories.every((each) => each.deref() === undefined)
+    })
+  })
+
   it('C6: where the stack ends in close(), a further close() gives the lane back, once, with what was staged', async () => {
     const { tracker, hand } = await openHeld({ maxWriters: 1, capacity: 1024 })
     const ids = range(0, 40)

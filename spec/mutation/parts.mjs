@@ -1,4 +1,4 @@
-/** What is mutated. A part is a run of Stryker of its own. */
+/** What is mutated, by a name that a run can be asked for. */
 export const PARTS = {
   aggregator: ['lib/aggregator/*.ts'],
   memory: ['lib/{dictionary,memory,ring,set,text}/**/*.ts'],

@@ -5,13 +5,13 @@
  * results are in .cache/mutation. MUTATION_PROCESSES says how many processes try mutants: 2.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { PARTS } from './parts.mjs'
 
 const SCORE_MIN = 85
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const reportOf = (part) => `${root}.cache/mutation/${part}/report.json`
+const report = `${root}.cache/mutation/report.json`
 
 const asked = process.argv.slice(2)
 const unknown = asked.filter((part) => !Object.hasOwn(PARTS, part))
@@ -22,47 +22,42 @@ if (unknown.length > 0)
 const parts = asked.length > 0 ? asked : Object.keys(PARTS)
 
 mkdirSync(`${root}.cache/mutation`, { recursive: true })
-for (const part of parts) {
-  console.log(`\n== ${part}`)
-  const args = [
-    `${root}node_modules/@stryker-mutator/core/bin/stryker.js`,
-    'run',
-    'spec/mutation/stryker.config.mjs',
-  ]
-  const { status } = spawnSync(process.execPath, args, {
-    cwd: root,
-    stdio: 'inherit',
-    env: { ...process.env, MUTATION_PART: part },
-  })
-  if (status !== 0) process.exit(status ?? 1)
-}
+const args = [
+  `${root}node_modules/@stryker-mutator/core/bin/stryker.js`,
+  'run',
+  'spec/mutation/stryker.config.mjs',
+]
+const { status } = spawnSync(process.execPath, args, {
+  cwd: root,
+  stdio: 'inherit',
+  env: { ...process.env, MUTATION_PARTS: parts.join(',') },
+})
+if (status !== 0) process.exit(status ?? 1)
 
 const all = { noticed: 0, missed: 0 }
-for (const group of parts.filter((each) => existsSync(reportOf(each)))) {
-  const { files } = JSON.parse(readFileSync(reportOf(group), 'utf8'))
-  for (const [file, { mutants, source }] of Object.entries(files)) {
-    const count = (...kinds) => mutants.filter(({ status }) => kinds.includes(status)).length
-    const noticed = count('Killed', 'Timeout')
-    const missed = count('Survived', 'NoCoverage')
-    all.noticed += noticed
-    all.missed += missed
-    if (noticed + missed === 0) continue
+const { files } = JSON.parse(readFileSync(report, 'utf8'))
+for (const [file, { mutants, source }] of Object.entries(files)) {
+  const count = (...kinds) => mutants.filter(({ status }) => kinds.includes(status)).length
+  const noticed = count('Killed', 'Timeout')
+  const missed = count('Survived', 'NoCoverage')
+  all.noticed += noticed
+  all.missed += missed
+  if (noticed + missed === 0) continue
+  console.log(
+    `\n${scoreOf(noticed, missed).padStart(5)} %  ${file}: ${noticed} of ${noticed + missed}, ${count('Timeout')} by a time limit`,
+  )
+  const lines = source.split('\n')
+  for (const { status, location, mutatorName, replacement = '' } of mutants) {
+    if (status !== 'Survived' && status !== 'NoCoverage') continue
+    const { start, end } = location
+    const was =
+      start.line === end.line
+        ? lines[start.line - 1].slice(start.column - 1, end.column - 1)
+        : `${lines[start.line - 1].trim()} …`
+    const how = `${was} → ${replacement}`.replaceAll(/\s+/g, ' ').slice(0, 140)
     console.log(
-      `\n${scoreOf(noticed, missed).padStart(5)} %  ${file}: ${noticed} of ${noticed + missed}, ${count('Timeout')} by a time limit`,
+      `         ${file}:${start.line}  ${mutatorName}${status === 'NoCoverage' ? ', run by no spec' : ''}: ${how}`,
     )
-    const lines = source.split('\n')
-    for (const { status, location, mutatorName, replacement = '' } of mutants) {
-      if (status !== 'Survived' && status !== 'NoCoverage') continue
-      const { start, end } = location
-      const was =
-        start.line === end.line
-          ? lines[start.line - 1].slice(start.column - 1, end.column - 1)
-          : `${lines[start.line - 1].trim()} …`
-      const how = `${was} → ${replacement}`.replaceAll(/\s+/g, ' ').slice(0, 140)
-      console.log(
-        `         ${file}:${start.line}  ${mutatorName}${status === 'NoCoverage' ? ', run by no spec' : ''}: ${how}`,
-      )
-    }
   }
 }
 console.log(

@@ -1,12 +1,11 @@
 import { PARTS } from './parts.mjs'
 
-const part = process.env.MUTATION_PART
-const cache = `.cache/mutation/${part}`
+/** run.mjs says which parts. */
+const parts = process.env.MUTATION_PARTS.split(',')
 
-/** One part's run; run.mjs says which. */
 export default {
   mutate: [
-    ...PARTS[part],
+    ...parts.flatMap((part) => PARTS[part]),
     '!lib/**/*.d.ts',
     // They run in processes and workers of their own, in specs that run dist/.
     '!lib/platform/{address-space,aggregator-worker}.ts',
@@ -21,12 +20,10 @@ export default {
   ignoreStatic: true,
   // esbuild does not check types.
   disableTypeChecks: false,
-  incremental: true,
-  incrementalFile: `${cache}/incremental.json`,
-  tempDirName: `.cache/mutation/sandbox-${part}`,
+  tempDirName: '.cache/mutation/sandbox',
   ignorePatterns: ['.cache', 'coverage', 'docs', 'perf', 'site', 'examples', 'spec/check', '.ci'],
   reporters: ['json', 'dots'],
-  jsonReporter: { fileName: `${cache}/report.json` },
+  jsonReporter: { fileName: '.cache/mutation/report.json' },
   concurrency: Number(process.env.MUTATION_PROCESSES ?? 2),
   // The runner has a limit for each test. This one is for a runner that does not answer.
   timeoutMS: 300_000,
