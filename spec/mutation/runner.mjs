@@ -205,6 +205,7 @@ async function firstRun() {
       const engine = new Engine('coverage')
       const answer = await engine.ask({ files: SPECS.filter((_, n) => n % FIRST_RUNS === i) })
       engine.kill()
+      if (answer.late !== undefined) throw new Error(`the first run never ended: ${answer.late}`)
       return answer
     }),
   )
@@ -228,13 +229,15 @@ function chosen(tests, ran) {
   const budgetMs = SHARE * tests.reduce((sum, { ms }) => sum + ms, 0)
   const runs = new Map()
   for (const { id, ms } of tests) {
-    const hits = ran[id] ?? {}
-    const below = [0]
-    for (let mutant = 0; mutant <= Math.max(-1, ...Object.keys(hits)); mutant++)
-      below.push(below[mutant] + (mutant in hits ? 1 : 0))
-    const belowOf = (mutant) => below[Math.min(Math.max(mutant, 0), below.length - 1)]
-    for (const [mutant, count] of Object.entries(hits)) {
-      const near = belowOf(Number(mutant) + NEAR) - belowOf(mutant - NEAR)
+    const pairs = ran[id] ?? []
+    const hits = Array.from({ length: pairs.length / 2 }, (_, i) => ({
+      mutant: pairs[2 * i],
+      count: pairs[2 * i + 1],
+    }))
+    const mutants = hits.map(({ mutant }) => mutant) // in ascending order
+    const below = (mutant) => placeOf(mutants, mutant)
+    for (const { mutant, count } of hits) {
+      const near = below(mutant + NEAR) - below(mutant - NEAR)
       if (!runs.has(mutant)) runs.set(mutant, [])
       runs.get(mutant).push({ id, ms, count, near })
     }
@@ -252,6 +255,17 @@ function chosen(tests, ran) {
     for (const each of left.sort((a, b) => b.near - a.near)) take(each, budgetMs)
   }
   return perTest
+}
+
+/** How many of the numbers, which ascend, are below one. */
+function placeOf(numbers, number) {
+  let from = 0
+  for (let to = numbers.length; from < to;) {
+    const middle = (from + to) >>> 1
+    if (numbers[middle] < number) from = middle + 1
+    else to = middle
+  }
+  return from
 }
 
 /** The files that keep what a run has found, so that it can go on after it was cut off. */
