@@ -1,7 +1,17 @@
 import { readdirSync } from 'node:fs'
 
-/** These look at files, start workers of the built package, or need a global of their own. */
-const NOT_THESE = ['contract/contract', 'contract/fake-timers', 'unit/layers']
+/**
+ * These look at files, start workers of the built package, need a global of their own, or talk to
+ * the process that started this one.
+ */
+const NOT_THESE = [
+  'contract/contract',
+  'contract/fake-timers',
+  'contract/odd-values-cluster',
+  'unit/ipc',
+  'unit/ipc-conformance',
+  'unit/layers',
+]
 
 /** The spec files that run lib/ in this process. */
 export const SPECS = ['contract', 'faults', 'unit'].flatMap((folder) =>
