@@ -1,4 +1,7 @@
-/** What does it cost to tell other processes? Questions to encode.js, cluster.js and behind.js. */
+/**
+ * What does it cost to tell other processes? Questions to encode.js, cluster.js, behind.js and
+ * cluster-memory.js.
+ */
 import { grouped, median, show } from '../harness/tables.js'
 
 const KINDS = [
@@ -72,5 +75,24 @@ export function behind({ repeat, slow }) {
       },
     ],
     notes: ['The time has the making of the messages in it, about as much again as their check'],
+  }
+}
+
+/** Does a reader's memory grow, or a node's? */
+export function growth({ measure, all }) {
+  const minutes = all ? 4 : 1
+  const { samples } = measure('measure/cluster-memory.js', { minutes, keys: 10_000 })
+  return {
+    title: 'Memory of a reader of three nodes by IPC, and of one node, MiB',
+    rows: samples.map(({ minute, reader, node }) => ({
+      'after, s': Math.round(minute * 60),
+      "reader's heap": reader.heap.toFixed(1),
+      'reader, resident': reader.rss.toFixed(0),
+      "node's heap": node.heap.toFixed(1),
+      'node, resident': node.rss.toFixed(0),
+    })),
+    notes: [
+      'Each node marks 10,000 ids a second and publishes every 100 ms. Every five seconds another one is killed and replaced',
+    ],
   }
 }

@@ -6,7 +6,7 @@
 import { costs, grouped, median, show } from '../harness/tables.js'
 import { nameOf, TEXTS } from '../harness/texts.js'
 import { cache } from './cache.js'
-import { behind, cluster, encoding } from './cluster.js'
+import { behind, cluster, encoding, growth } from './cluster.js'
 import { consumers, merges } from './consumers.js'
 import { bursts, workloads } from './loads.js'
 import { batch, pipeline, ring, SIZES, skew, strings, topologies } from './throughput.js'
@@ -37,6 +37,7 @@ export const questions = {
   encoding,
   cluster,
   behind,
+  growth,
   bursts,
   workloads,
   faults,
