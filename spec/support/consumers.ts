@@ -463,7 +463,7 @@ function lookup(memory: Memory, slot: number, header: SlotHeader): (key: MarkedK
 }
 
 /** The texts that a slot lists. They are ASCII. */
-function textsIn({ words, layout }: Memory, slot: number): string[] {
+export function textsIn({ words, layout }: Memory, slot: number): string[] {
   const header = epochAt(layout, slot)
   const arena = header + layout.arena
   const texts: string[] = []

@@ -26,7 +26,7 @@ import {
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import { readTotal } from '../../lib/memory/total.js'
-import { stage } from '../../lib/ring/lane.js'
+import { publish, stage } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
 import type { ControlKind } from '../../lib/ring/token.js'
 import {
@@ -45,11 +45,22 @@ import {
   THREAD_BITS,
   writerPayload,
 } from '../../lib/ring/token.js'
-import { control, open, restore, run, seal, send, THREAD } from '../support/aggregators.js'
+import {
+  control,
+  open,
+  restore,
+  run,
+  seal,
+  send,
+  stageKeys,
+  THREAD,
+} from '../support/aggregators.js'
+import { textsIn } from '../support/consumers.js'
 import {
   logOf,
   type MemoryOptions,
   type OnAccess,
+  picture,
   smallMemory,
   watchAccesses,
   watched,
@@ -197,6 +208,38 @@ describe('The supervisor', () => {
       expect(logOf(memory, 0)).toEqual([5n])
     },
   )
+
+  it('C6: gives up a batch with texts, whose room its lane gets back, and takes the texts behind it', () => {
+    const { memory, supervisor } = supervised({ maxStringsPerEpoch: 8, laneTextBytes: 256 })
+    const lane = open(memory)
+    for (let lap = 1; lap <= 5; lap++) {
+      stageKeys(lane, `lost ${lap}`, lap, `too ${lap}`)
+      expect(publish(lane)).toBe(true)
+      failures(supervisor, 8, failing(memory))
+      expect(supervisor.run(10)).toBe(IDLE)
+      expect(picture(memory).lanes[0]).toMatchObject({ textRead: lane.textEnd })
+    }
+    stageKeys(lane, 'kept', 7)
+    expect(publish(lane)).toBe(true)
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(logOf(memory, 0)).toEqual([7n])
+    expect(textsIn(memory, 0)).toEqual(['kept'])
+  })
+
+  it('C6: gives up a harvest with texts, and the lane is free for those of its next owner', () => {
+    const { memory, supervisor } = supervised({ maxStringsPerEpoch: 8, laneTextBytes: 256 })
+    const lane = open(memory)
+    stageKeys(lane, 'lost', 1)
+    control(memory, REAP, writerPayload(lane.id, lane.generation))
+    failures(supervisor, 8, failing(memory))
+    expect(supervisor.run(10)).toBe(IDLE)
+    const next = open(memory)
+    expect(next.id).toBe(lane.id)
+    stageKeys(next, 'kept')
+    expect(publish(next)).toBe(true)
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(textsIn(memory, 0)).toEqual(['kept'])
+  })
 
   it('ends at a token of no known kind, and at one that names a writer or a slot that does not exist', () => {
     for (const token of [
