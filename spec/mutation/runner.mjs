@@ -16,6 +16,8 @@ const QUICK = 1 / 3
 const NEAR = 50
 /** How many processes run tests: many tests wait most of the time. */
 const FIRST_RUNS = Number(process.env.MUTATION_PROCESSES ?? 2)
+/** One of so many mutants is tried, always the same ones. */
+const SAMPLE = Number(process.env.MUTATION_SAMPLE ?? 1)
 /** What mutants leave behind in a process is thrown away with it. */
 const MUTANTS_PER_ENGINE = 300
 
@@ -61,6 +63,7 @@ class Runner {
     const { fileName, location, mutatorName, replacement } = options.activeMutant
     const file = relative(ROOT, fileName)
     const name = JSON.stringify([file, location, mutatorName, replacement])
+    if (!isOfSample(name)) return { status: 'error', errorMessage: 'not of the sample' }
     const { journal, sources } = this.#cache
     this.#known ??= readJournal(journal)
     const known = this.#known.get(name)
@@ -278,6 +281,10 @@ function cacheOf(sandbox) {
   const sources = hash.digest('hex').slice(0, 16)
   const folder = `${ROOT}.cache/mutation`
   return { sources, first: `${folder}/${sources}-tests.json`, journal: `${folder}/mutants.jsonl` }
+}
+
+function isOfSample(name) {
+  return createHash('sha256').update(name).digest().readUInt32LE() % SAMPLE === 0
 }
 
 function hashOf(path) {
