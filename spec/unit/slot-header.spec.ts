@@ -4,6 +4,8 @@ import { step, WORKED } from '../../lib/aggregator/step.js'
 import {
   CUR,
   epochAt,
+  FLAG_NAMESPACES,
+  FLAG_OVERFLOW,
   FORM_EXACT,
   FORM_FILTER,
   OWNER,
@@ -22,7 +24,16 @@ import {
   SLOT_ZERO,
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
-import { readSealedSlot, type SlotHeader } from '../../lib/memory/slot.js'
+import {
+  EMPTY_SLOT,
+  faultOf,
+  filterBits,
+  NAMESPACE_MAX,
+  readSealedSlot,
+  readSlot,
+  type SlotHeader,
+} from '../../lib/memory/slot.js'
+import { keysAt, textsAt } from '../../lib/memory/table-size.js'
 import { publish } from '../../lib/ring/lane.js'
 import { EVERYTHING } from '../../lib/ring/token.js'
 import { HEAD_AT } from '../../lib/set/text-set.js'
@@ -108,6 +119,52 @@ describe("An epoch slot's header", () => {
       expect(words.slice(epochAt(layout, 0), at)).toEqual(neighbor)
     },
   )
+
+  it('is only what the library can have made', () => {
+    const { layout } = smallMemory(TEXTS)
+    const { smallestTable, largestTable, smallestTextTable, largestTextTable } = layout
+    const growth = Math.log2(largestTable / smallestTable)
+    const textGrowth = Math.log2(largestTextTable / smallestTextTable)
+    const [count, textCount] = [keysAt(layout, largestTable), textsAt(layout, largestTextTable)]
+    const [textEnd, fill] = [layout.arenaWords, filterBits(layout)]
+    const spaces = (...namespaces: number[]) => ({ flags: FLAG_NAMESPACES, namespaces })
+    const fault = (header: Partial<SlotHeader>) => faultOf(layout, { ...EMPTY_SLOT, ...header })
+    for (const right of [
+      {},
+      { growth, count },
+      { textGrowth, textCount, textEnd },
+      { form: FORM_FILTER, flags: FLAG_OVERFLOW, fill },
+      spaces(0, NAMESPACE_MAX),
+    ])
+      expect([right, fault(right)]).toEqual([right, undefined])
+    for (const [wrong, what] of [
+      [{ growth: -1 }, 'doubled -1 times'],
+      [{ growth: growth + 1 }, `doubled ${growth + 1} times`],
+      [{ count: -1 }, '-1 keys'],
+      [{ growth, count: count + 1 }, `${count + 1} keys in a table of ${largestTable} cells`],
+      [{ flags: 128 }, 'flags 128'],
+      [{ textGrowth: -1 }, 'texts that has doubled -1 times'],
+      [{ textGrowth: textGrowth + 1 }, `texts that has doubled ${textGrowth + 1} times`],
+      [{ textEnd: -1 }, '-1 words of text'],
+      [{ textEnd: textEnd + 1 }, `${textEnd + 1} words of text, of ${textEnd}`],
+      [{ textCount: -1 }, '-1 texts'],
+      [{ textGrowth, textCount: textCount + 1 }, `in a table of ${largestTextTable} cells`],
+      [{ namespaces: [1] }, '1 namespaces, and flags 0'],
+      [spaces(), '0 namespaces, and flags'],
+      [spaces(3, -1), 'namespaces 3, -1'],
+      [spaces(3, NAMESPACE_MAX + 1), `namespaces 3, ${NAMESPACE_MAX + 1}`],
+      [{ form: FORM_EXACT - 1 }, 'form -1'],
+      [{ form: FORM_FILTER + 1, flags: FLAG_OVERFLOW }, `form ${FORM_FILTER + 1}`],
+      [{ form: FORM_FILTER }, 'no overflow'],
+      [{ fill: fill + 1 }, `${fill + 1} bits of ${fill} set`],
+    ] as const)
+      expect([wrong, fault(wrong)]).toEqual([wrong, expect.stringContaining(what)])
+  })
+
+  it.each([-1, 3])('belongs to a slot that there is: not %d', (slot) => {
+    const memory = smallMemory()
+    expect(() => readSlot(memory, slot)).toThrow('there are 3 slots')
+  })
 
   it('ends a successor if the open epoch is sealed, and no SEAL waits for it', () => {
     const memory = smallMemory()
