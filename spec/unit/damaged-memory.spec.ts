@@ -5,6 +5,7 @@ import { doChores } from '../../lib/aggregator/wake.js'
 import {
   CUR,
   epochAt,
+  FLAG_FAULT,
   FORM_FILTER,
   HEAD,
   INTENT_COUNT,
@@ -26,8 +27,20 @@ import {
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import { readSealedSlot } from '../../lib/memory/slot.js'
+import { closeLane, publish } from '../../lib/ring/lane.js'
 import { emptyWord, epochPayload, EVERYTHING, SEAL } from '../../lib/ring/token.js'
-import { control, open, restore, run, seal, send, THREAD } from '../support/aggregators.js'
+import { HEAD_AT } from '../../lib/set/text-set.js'
+import {
+  control,
+  open,
+  restore,
+  run,
+  seal,
+  send,
+  stageKeys,
+  THREAD,
+} from '../support/aggregators.js'
+import { textsIn } from '../support/consumers.js'
 import { openHeld } from '../support/in-process.js'
 import { logOf, smallMemory } from '../support/steps.js'
 
@@ -193,5 +206,85 @@ describe('A word in shared memory that the library did not write', () => {
     doChores(a)
     expect(words.slice(lanesEnd)).toEqual(before)
     expect(words[WAITERS]).toBe(0)
+  })
+
+  describe("among a lane's texts", () => {
+    /**
+     * A text of one word, a number and a text of one word: three words an entry. The keys from
+     * `from` on are staged, and those before them read.
+     */
+    function texts(from: 0 | 1 | 2) {
+      const memory = smallMemory({ maxStringsPerEpoch: 8, laneTextBytes: 64, capacity: 16 })
+      const lane = open(memory)
+      for (const [i, key] of ['a', 1, 'bb'].entries()) {
+        stageKeys(lane, key)
+        if (i >= from) continue
+        publish(lane)
+        run(memory)
+      }
+      const { words, layout } = memory
+      const at = lane.header + layout.laneText
+      expect([words[at], words[at + 3]]).toEqual([1, 3]) // the tags
+      const flags = (slot: number): number => words[epochAt(layout, slot) + SLOT_FLAGS]
+      return { memory, lane, words, at, flags }
+    }
+
+    it.each<[name: string, from: 0 | 1 | 2, changes: [place: number, value: number][]]>([
+      ['a negative length', 0, [[HEAD_AT, -1]]],
+      ['a length beyond the memory of texts', 0, [[HEAD_AT, 64 << 1]]],
+      ['a length of one word beyond it', 2, [[3 + HEAD_AT, (4 * 11 + 1) << 1]]],
+      ['an entry of a key before it', 0, [[3, 1]]],
+      ['an entry said to stand at the beginning, where another one is', 2, [[3, -3]]],
+      [
+        'an entry said to stand at the beginning, in words that are not free',
+        1,
+        [
+          [0, 3],
+          [3, -3],
+        ],
+      ],
+    ])(
+      'is found with their keys, and again in the next epoch, until the lane has another owner: %s',
+      (_, from, changes) => {
+        const { memory, lane, words, at, flags } = texts(from)
+        for (const [place, value] of changes) words[at + place] = value
+        publish(lane)
+        run(memory)
+        expect(flags(0)).toBe(FLAG_FAULT)
+        seal(memory, 1)
+        stageKeys(lane, 'c', 2)
+        publish(lane)
+        run(memory)
+        expect(flags(1)).toBe(FLAG_FAULT)
+        closeLane(lane)
+        seal(memory, 2)
+        run(memory)
+        const next = open(memory)
+        stageKeys(next, 'd', 3)
+        publish(next)
+        run(memory)
+        expect([next.id, flags(2)]).toEqual([lane.id, 0])
+        expect(textsIn(memory, 2)).toEqual(['d'])
+      },
+    )
+
+    it('is not: the longest text that fits, also across the end of the memory', () => {
+      const memory = smallMemory({
+        maxStringsPerEpoch: 64,
+        maxStringBytesPerEpoch: 1024,
+        laneTextBytes: 64,
+      })
+      const lane = open(memory)
+      const marked: string[] = []
+      for (let i = 0; i < 12; i++) {
+        const text = String.fromCharCode(97 + i).repeat(1 + ((i * 7) % 24))
+        stageKeys(lane, text, i)
+        marked.push(text)
+        publish(lane)
+        run(memory)
+      }
+      expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS] & FLAG_FAULT).toBe(0)
+      expect(textsIn(memory, 0)).toEqual(marked)
+    })
   })
 })
