@@ -886,6 +886,47 @@ export const cases = {
     },
   },
 
+  'a child process tells its parent by IPC what it marked': {
+    applies: (host) =>
+      host.forkPublisher === undefined ? 'a browser starts no processes' : undefined,
+    async run({ host }) {
+      const [{ openCluster }, { ipcHub }] = await Promise.all([host.cluster(), host.ipc()])
+      const hub = ipcHub()
+      const cluster = openCluster({ source: hub, from: 'now' })
+      await within(cluster.ready(), 'a reader')
+      const child = host.forkPublisher()
+      hub.add(child)
+      const ended = new Promise((resolve) => child.once('exit', resolve))
+      const marked = (count) =>
+        within(
+          new Promise((resolve) => {
+            child.on('message', function listen(message) {
+              if (message?.marked !== count) return
+              child.off('message', listen)
+              resolve()
+            })
+          }),
+          `${count} marks in a child`,
+        )
+      await marked(0)
+      const keys = ['user:7', ...range(0, 500)]
+      const isMarked = marked(keys.length)
+      child.send({ task: 'mark', keys })
+      await isMarked
+      const epoch = await within(cluster.advanceEpoch(), 'an epoch of a child')
+      same([epoch.exact, epoch.size], [true, keys.length], 'exact and size')
+      truthy(
+        keys.every((key) => epoch.has(key)),
+        'it has the keys of the child',
+      )
+      epoch.commit()
+      child.send({ task: 'end' })
+      same(await within(ended, 'the end of a child'), 0, 'exit code')
+      same((await within(cluster.advanceEpoch(), 'the last epoch')).exact, true, 'a clean end')
+      await cluster.close()
+    },
+  },
+
   'misuse is an error with a code': {
     async run({ library, tracker: create }) {
       const tracker = await create()

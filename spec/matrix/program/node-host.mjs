@@ -1,4 +1,6 @@
 /** Threads of node:worker_threads: in Node, Bun and Deno. */
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 
 export const nodeHost = (place) => ({
@@ -10,6 +12,12 @@ export const nodeHost = (place) => ({
   settled: async () => undefined,
   endsBusyWorkers: true,
   cluster: () => import('dirtyring/cluster'),
+  ipc: () => import('dirtyring/ipc'),
+  /** A child process that publishes by IPC what it marks. */
+  forkPublisher: () =>
+    fork(fileURLToPath(new URL('./node-publisher.mjs', import.meta.url)), {
+      serialization: 'advanced',
+    }),
   /** A worker of the user's that runs the aggregator. */
   aggregatorWorker: () => new Worker(new URL('./node-aggregator.mjs', import.meta.url)),
   killAggregator: (worker) => worker.terminate(),
