@@ -53,7 +53,7 @@ export function cluster({ repeat, few, slow }) {
       lost: runs[i].reduce((sum, { lost }) => sum + lost, 0),
     })),
     notes: [
-      'cut: from advanceEpoch() of the reader to the epoch; each node has marked the keys before. Then each node marks that many keys a second',
+      'cut: from advanceEpoch() of the reader to the epoch; each node has marked the keys before. Then each node marks ten times as many a second',
     ],
   }
 }
