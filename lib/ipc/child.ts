@@ -20,7 +20,7 @@ const GIVEN_UP = new DirtyRingError('ERR_DIRTYRING_CLOSED', 'the read was given 
 /** A sink or a source in a child, as the hub sees it. */
 interface End {
   readonly id: string
-  readonly owner: { isThere: boolean; readonly of: Child }
+  readonly owner: { isThere: boolean; readonly of: symbol }
   readonly carriesBytes: boolean
   readonly isSink: boolean
   /** The last call that came. */
@@ -38,6 +38,8 @@ interface End {
  * It owns the instances that its sinks publish as, so that no other child writes under them.
  */
 export class Child {
+  /** What the instances keep of it: they outlive the process. */
+  readonly identity = Symbol('process')
   readonly #channel: Channel
   readonly #hub: Hub
   readonly #ends = new Map<string, End>()
@@ -123,7 +125,7 @@ export class Child {
       }
       end = {
         id,
-        owner: { isThere: true, of: this },
+        owner: { isThere: true, of: this.identity },
         // JSON makes an object of a typed array.
         carriesBytes: isBytes(probe),
         isSink: kind === 'sink',

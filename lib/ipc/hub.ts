@@ -154,8 +154,8 @@ export function ipcHub(
 export interface Owner {
   /** Whether its sink is open, and the channel too. */
   readonly isThere: boolean
-  /** The process that has the sink; undefined: this one. */
-  readonly of: Child | undefined
+  /** The identity of the process that has the sink; undefined: this process. */
+  readonly of: symbol | undefined
 }
 
 interface Instance {
@@ -297,7 +297,7 @@ class Hub implements IpcHub {
   #gone(child: Child): void {
     let isNews = false
     for (const each of this.#instances.values()) {
-      if (each.owner.of !== child || each.state !== 'live') continue
+      if (each.owner.of !== child.identity || each.state !== 'live') continue
       each.state = 'gone'
       each.changed = ++this.#changes
       isNews = true

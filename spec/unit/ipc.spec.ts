@@ -1,5 +1,7 @@
 import cluster from 'node:cluster'
 import { createHash, randomBytes } from 'node:crypto'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from '@jest/globals'
 import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
 import type { EpochSource, LogMessage } from '../../lib/cluster/log.js'
@@ -7,6 +9,7 @@ import { type IpcHub, ipcHub, type IpcWarning } from '../../lib/ipc/hub.js'
 import { ipcSink, sinkOf } from '../../lib/ipc/sink.js'
 import { ipcSource, sourceOf } from '../../lib/ipc/source.js'
 import { channelPair } from '../support/channel-pair.js'
+import { until } from '../support/in-process.js'
 
 const instanceOf = (name: string): string =>
   createHash('sha256').update(name).digest('hex').slice(0, 32)
@@ -77,6 +80,26 @@ describe.each(['json', 'advanced'] as const)('a hub and its children, %s', (seri
       [instanceOf('b')]: 'live',
       [instanceOf('c')]: 'live',
     })
+    await hub.close()
+  })
+
+  it('lets go of a process that has ended, while its log has the messages', async () => {
+    setFlagsFromString('--expose-gc')
+    const gc = runInNewContext('gc') as () => void
+    const hub = ipcHub()
+    const ended = async (name: string): Promise<WeakRef<object>> => {
+      const { parent, child, sink } = setUp(serialization, hub)
+      await sink.append(message(name, 0))
+      child.disconnect()
+      return new WeakRef(parent)
+    }
+    const processes = [await ended('a'), await ended('b'), await ended('c')]
+    await until(() => {
+      gc()
+      return processes.every((each) => each.deref() === undefined)
+    })
+    expect((await all(hub)).messages.length).toBe(3)
+    expect([...hub.nodes()!.values()]).toEqual(['gone', 'gone', 'gone'])
     await hub.close()
   })
 
