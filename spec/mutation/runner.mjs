@@ -10,8 +10,8 @@ import { SPECS } from './specs.mjs'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** What the tests of one mutant may take, as a part of the time that all tests take. */
 const SHARE = 0.05
-/** So much of it goes to the quickest tests that run the mutant, the rest to the nearest. */
-const QUICK = 1 / 3
+/** So much of it goes to the quickest tests that run the mutant, and as much to the nearest. */
+const PART = 1 / 3
 /** A test is the nearer, the more it runs of so many mutants before and behind a mutant. */
 const NEAR = 50
 /** How many processes run tests: many tests wait most of the time. */
@@ -225,8 +225,8 @@ async function firstRun() {
 
 /**
  * Which mutants each test tries, and how often it runs them. Most of the code is run by a thousand
- * tests. Of these, quick ones notice most mutants, and those that run much of the code nearby notice
- * most of the rest.
+ * tests. Of these, quick ones notice most mutants. Most of the rest is noticed by tests that run much
+ * of the code nearby, and by tests that run little else.
  */
 function chosen(tests, ran) {
   const budgetMs = SHARE * tests.reduce((sum, { ms }) => sum + ms, 0)
@@ -242,7 +242,7 @@ function chosen(tests, ran) {
     for (const { mutant, count } of hits) {
       const near = below(mutant + NEAR) - below(mutant - NEAR)
       if (!runs.has(mutant)) runs.set(mutant, [])
-      runs.get(mutant).push({ id, ms, count, near })
+      runs.get(mutant).push({ id, ms, count, near, own: near / hits.length })
     }
   }
   const perTest = Object.fromEntries(tests.map(({ id }) => [id, {}]))
@@ -254,8 +254,10 @@ function chosen(tests, ran) {
       perTest[id][mutant] = count
       return true
     }
-    const left = all.filter((each) => !take(each, QUICK * budgetMs))
-    for (const each of left.sort((a, b) => b.near - a.near)) take(each, budgetMs)
+    const rest = (tests, mostMs) => tests.filter((each) => !take(each, mostMs))
+    const far = rest(all, PART * budgetMs).sort((a, b) => b.near - a.near)
+    const others = rest(far, 2 * PART * budgetMs).sort((a, b) => b.own - a.own)
+    rest(others, budgetMs)
   }
   return perTest
 }
