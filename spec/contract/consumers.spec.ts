@@ -901,7 +901,32 @@ describe('words of consumers that other code has changed', () => {
   })
 })
 
+describe('the errors of consumer()', () => {
+  it('name the way out', async () => {
+    const tracker = await openInline({ maxConsumers: 2, maxStringsPerEpoch: 0 })
+    const longest = 'n'.repeat(128)
+    tracker.consumer(longest)
+    for (const [call, what] of [
+      [() => tracker.consumer(longest), `"${longest}" is open. Close it before, or choose`],
+      [() => tracker.consumer(`${longest}n`), '"name" must be a string of 1 to 128 characters'],
+      [() => tracker.consumer(''), '"name" must be a string of 1 to 128 characters'],
+      [() => tracker.consumer('a', { namespaces: [1] }), "Give create() the option keys: 'number'"],
+    ] as const)
+      expect(call).toThrow(what)
+    tracker.consumer('a')
+    expect(() => tracker.consumer('b')).toThrow('Raise the option maxConsumers of create(), or')
+  })
+})
+
 describe('lag and stats().consumers', () => {
+  it('say for how long the consumer has not had all', async () => {
+    const { consumers } = await open(['a'])
+    await take(consumers[0])
+    const { ms } = consumers[0].lag
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(consumers[0].lag.ms - ms).toBeGreaterThan(15)
+  })
+
   it('count keys that a cut by another consumer has put on their way', async () => {
     const { tracker, mark, consumers } = await open(['a', 'b'])
     const [a, b] = consumers
