@@ -4,9 +4,12 @@ import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals'
 import fc from 'fast-check'
 import { type Consumer, DirtyTracker, type Key, type TrackerOptions } from '../../lib/index.js'
+import { FORM_EXACT, FORM_FILTER } from '../../lib/memory/map.js'
+import { NAMESPACE_MAX } from '../../lib/memory/slot.js'
 import { loadState, saveState } from '../../lib/node.js'
 import { watching } from '../../lib/platform/watching.js'
-import { decodeState } from '../../lib/tracker/saved.js'
+import { BLOCK_WORDS } from '../../lib/set/filter.js'
+import { decodeState, encodeState, type SavedState } from '../../lib/tracker/saved.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'dirtyring-resume-'))
 afterAll(() => {
@@ -329,6 +332,51 @@ describe('save() and create({ resume })', () => {
         expect.any(String),
       )
     expect(decodeState(good)).toMatchObject({ consumers: [{ name: 'one', since: clock }] })
+  })
+
+  it('are damaged if their hash is right, and what they list is not', () => {
+    const words = (...numbers: number[]) => Int32Array.from(numbers)
+    const content = {
+      flags: 0,
+      namespaces: [0, NAMESPACE_MAX],
+      form: FORM_EXACT,
+      pairs: words(1, 0, 2, 0),
+      records: words(7, 1 << 1, 97, 7, 5 << 1, 97, 97),
+      filter: words(),
+    }
+    const filter = { ...content, form: FORM_FILTER, filter: new Int32Array(4 * BLOCK_WORDS) }
+    const one = { name: 'one', since: 'clock', namespaces: [5], contents: [content, filter] }
+    const lineage = [{ instance: 'first', upTo: 3 }]
+    const decoded = (state: object) => decodeState(encodeState(state as SavedState))
+    const of = (more: object) => decoded({ lineage, consumers: [{ ...one, ...more }] })
+    const having = (more: object) => of({ contents: [content, { ...content, ...more }] })
+
+    expect(of({})).toEqual({ lineage, consumers: [one] })
+    expect(of({ since: undefined, namespaces: undefined })).toMatchObject({
+      consumers: [{ name: 'one' }],
+    })
+    for (const [what, state] of Object.entries({
+      name: of({ name: 1 }),
+      since: of({ since: 1 }),
+      'namespace of a consumer': of({ namespaces: [-1] }),
+      'epoch of a tracker': decoded({ lineage: [{ instance: 'x', upTo: 0.5 }], consumers: [one] }),
+      'instance of a tracker': decoded({ lineage: [{ instance: 1, upTo: 3 }], consumers: [one] }),
+      flags: having({ flags: 0.5 }),
+      'negative namespace': having({ namespaces: [-1] }),
+      'namespace that is too high': having({ namespaces: [NAMESPACE_MAX + 1] }),
+      form: having({ form: FORM_FILTER + 1 }),
+      'filter without blocks': having({ form: FORM_FILTER }),
+      'filter of three blocks': having({
+        form: FORM_FILTER,
+        filter: new Int32Array(3 * BLOCK_WORDS),
+      }),
+      'exact, with a filter': having({ filter: new Int32Array(BLOCK_WORDS) }),
+      'half a pair': having({ pairs: words(1, 0, 2) }),
+      'negative length of a text': having({ records: words(7, -2, 97) }),
+      'text that goes on': having({ records: words(7, 5 << 1, 97) }),
+      'length that is none': having({ pairs: { length: -2 } }),
+    }))
+      expect([what, state]).toEqual([what, 'are damaged'])
   })
 
   it('refuse what is no Uint8Array, and save() before stop()', async () => {
