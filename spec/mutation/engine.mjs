@@ -188,24 +188,21 @@ function takeCounts() {
 async function mutantRun({ mutant, hitLimit, plan }) {
   stryker.hitCount = hitLimit === undefined ? undefined : 0
   stryker.hitLimit = hitLimit
-  let count = 0
   let answer = {}
   for (const { id, file, limitMs } of plan) {
     stryker.activeMutant = undefined
     process.send({ at: id, limitMs: loaded.has(file) ? limitMs : 30_000 })
     await enter(file)
-    count++
     stryker.activeMutant = mutant
     const { isLate, error } = await run(tests.get(id), limitMs)
     if (isLate) answer = { late: id }
-    else if (error !== undefined) answer = { killer: id, message: textOf(error) }
-    if (stryker.hitCount > stryker.hitLimit)
-      answer = { late: id, hits: true, message: textOf(error) }
+    else if (error !== undefined) answer = { killer: id }
+    if (stryker.hitCount > stryker.hitLimit) answer = { late: id, hits: true }
     if (answer.late !== undefined || answer.killer !== undefined) break
   }
   stryker.activeMutant = undefined
   if (answer.late === undefined || answer.hits) await leave()
-  return { ...answer, count }
+  return answer
 }
 
 function textOf(error) {

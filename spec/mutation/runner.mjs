@@ -1,23 +1,27 @@
 import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { commonTokens, declareFactoryPlugin, PluginKind, tokens } from '@stryker-mutator/api/plugin'
 import { TestStatus } from '@stryker-mutator/api/test-runner'
 import { SPECS } from './specs.mjs'
+import { hashOf, keyOf, ROOT, Verdicts } from './verdicts.mjs'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** What the tests of one mutant may take, as a part of the time that all tests take. */
 const SHARE = 0.05
 /** So much of it goes to the quickest tests that run the mutant, and as much to the nearest. */
 const PART = 1 / 3
 /** A test is the nearer, the more it runs of so many mutants before and behind a mutant. */
 const NEAR = 50
+/** So many tests that noticed mutants nearby come first. */
+const FIRST = 10
 /** How many processes run tests: many tests wait most of the time. */
 const FIRST_RUNS = Number(process.env.MUTATION_PROCESSES ?? 2)
 /** One of so many mutants is tried, always the same ones. */
 const SAMPLE = Number(process.env.MUTATION_SAMPLE ?? 1)
+/** Room for a bit for each mutant. */
+const ROW_BYTES = 2 ** 13
+const SPEC_HASHES = Object.fromEntries(SPECS.map((file) => [file, hashOf(file)]))
 /** What mutants leave behind in a process is thrown away with it. */
 const MUTANTS_PER_ENGINE = 300
 
@@ -28,7 +32,8 @@ const MUTANTS_PER_ENGINE = 300
 class Runner {
   #engine
   #tests
-  #known
+  #ran
+  #verdicts = new Verdicts()
   #cache = cacheOf(process.cwd())
   #log
 
@@ -42,7 +47,7 @@ class Runner {
 
   async dryRun() {
     const { first } = this.#cache
-    if (!existsSync(first)) writeFileSync(first, JSON.stringify(await firstRun()))
+    if (!existsSync(first)) await firstRun(this.#cache)
     const { tests, leftOut, ...mutantCoverage } = JSON.parse(readFileSync(first, 'utf8'))
     for (const { id, failure } of leftOut)
       this.#log.warn(`left out, because it fails without a mutant: ${id}\n${failure}`)
@@ -59,64 +64,84 @@ class Runner {
     }
   }
 
-  async mutantRun(options) {
-    const { fileName, location, mutatorName, replacement } = options.activeMutant
+  async mutantRun({ activeMutant, testFilter, hitLimit }) {
+    const { id: mutant, fileName, location, mutatorName, replacement } = activeMutant
     const file = relative(ROOT, fileName)
     const name = JSON.stringify([file, location, mutatorName, replacement])
     if (!isOfSample(name)) return { status: 'error', errorMessage: 'not of the sample' }
-    const { journal, sources } = this.#cache
-    this.#known ??= readJournal(journal)
-    const known = this.#known.get(name)
-    const source = hashOf(join(ROOT, file))
-    if (known?.source === source && this.#stands(known)) return known.result
-    const result = await this.#try(options)
-    const noticedBy = this.#fileOf(result)
-    const verdict = {
-      source,
-      result,
-      ...(noticedBy === undefined
-        ? { sources }
-        : { noticedBy, spec: hashOf(join(ROOT, noticedBy)) }),
-    }
-    appendFileSync(journal, `${JSON.stringify([name, verdict])}\n`)
-    return result
+    const { line } = location.start
+    const verdict = { file, source: hashOf(file), line, key: keyOf(name) }
+    const verdicts = this.#verdicts.of(file)
+    const known = verdicts.get(verdict.key)
+    const isSame = known?.source === verdict.source
+    if (isSame && known.test !== undefined && this.#isThere(known)) return resultOf(known)
+    // What a spec would have noticed before, only a spec that has changed can notice now.
+    const changed = isSame && known.state !== undefined && this.#changedSince(known, mutant)
+    if (changed && changed.length === 0) return resultOf(known)
+    const quick = changed || testFilter.map((id) => this.#testsOf().get(id))
+    const plan = [...new Set([...this.#nearest(verdicts, line, mutant), ...quick])]
+    const { test, isLate } = await this.#try(mutant, hitLimit, plan)
+    if (test === undefined) this.#verdicts.add(verdict, SPEC_HASHES)
+    else
+      this.#verdicts.add({
+        ...verdict,
+        test,
+        spec: SPEC_HASHES[this.#testsOf().get(test).file],
+        isLate,
+      })
+    return resultOf(verdicts.get(verdict.key))
   }
 
-  /**
-   * Whether a verdict of an earlier run holds. A spec that noticed the mutant does so again while it
-   * is the same. What no spec noticed is tried again after any change.
-   */
-  #stands({ noticedBy, spec, sources }) {
-    if (noticedBy === undefined) return sources === this.#cache.sources
-    return existsSync(join(ROOT, noticedBy)) && hashOf(join(ROOT, noticedBy)) === spec
+  /** Whether the test that noticed a mutant is as it was: it would do so again. */
+  #isThere({ test, spec }) {
+    const found = this.#testsOf().get(test)
+    return found !== undefined && SPEC_HASHES[found.file] === spec
   }
 
-  /** The spec file whose test noticed a mutant; undefined if none did. */
-  #fileOf({ killedBy, test }) {
-    const id = killedBy?.[0] ?? test
-    return id === undefined ? undefined : this.#testsOf().find((each) => each.id === id)?.file
+  /** The tests that run a mutant, of specs that have changed since it survived. */
+  #changedSince(verdict, mutant) {
+    const state = this.#verdicts.stateOf(verdict)
+    return [...this.#testsOf().values()].filter(
+      (test) => state[test.file] !== SPEC_HASHES[test.file] && this.#runs(test, mutant),
+    )
   }
 
+  /** The tests that noticed the mutants nearest to a line, and run this one. */
+  #nearest(verdicts, line, mutant) {
+    const distance = (each) => Math.abs(each.line - line)
+    const tests = [...verdicts.values()]
+      .sort((a, b) => distance(a) - distance(b))
+      .map(({ test }) => this.#testsOf().get(test))
+      .filter((test) => test !== undefined && this.#runs(test, mutant))
+    return [...new Set(tests)].slice(0, FIRST)
+  }
+
+  #runs({ at }, mutant) {
+    this.#ran ??= readFileSync(this.#cache.ran)
+    return (this.#ran[at * ROW_BYTES + (mutant >> 3)] & (1 << (mutant & 7))) !== 0
+  }
+
+  /** By id, the quickest first. */
   #testsOf() {
-    this.#tests ??= JSON.parse(readFileSync(this.#cache.first, 'utf8')).tests
+    this.#tests ??= new Map(
+      JSON.parse(readFileSync(this.#cache.first, 'utf8')).tests.map((test, at) => [
+        test.id,
+        { ...test, at },
+      ]),
+    )
     return this.#tests
   }
 
-  async #try({ activeMutant: { id: mutant }, testFilter, hitLimit }) {
-    const wanted = new Set(testFilter)
-    let plan = this.#testsOf()
-      .filter(({ id }) => wanted.has(id))
-      .map(({ id, file, ms }) => ({ id, file, limitMs: 1000 + 5 * ms }))
+  /** The test that notices a mutant, and whether by never ending; {} if none does. */
+  async #try(mutant, hitLimit, tests) {
+    let plan = tests.map(({ id, file, ms }) => ({ id, file, limitMs: 500 + 4 * ms }))
     for (;;) {
       const isFresh = this.#start()
-      const { late, hits, killer, message, count } = await this.#ask({ mutant, hitLimit, plan })
-      if (hits) return { status: 'timeout', reason: `endless, in: ${late}`, test: late }
+      const { late, hits, killer } = await this.#ask({ mutant, hitLimit, plan })
+      if (hits) return { test: late, isLate: true }
       const noticed = plan.find(({ id }) => id === (late ?? killer))
-      if (noticed === undefined) return { status: 'survived', nrOfTests: count }
-      const verdict =
-        late === undefined
-          ? { status: 'killed', killedBy: [killer], failureMessage: message, nrOfTests: count }
-          : { status: 'timeout', reason: `too late: ${late}`, test: late }
+      if (noticed === undefined) return {}
+      const verdict = { test: noticed.id, isLate: late !== undefined }
       // It is this mutant if the test passes without it. Else an earlier one may have left something
       // behind: the test decides first, in a new process.
       if (late === undefined && (await this.#passes(noticed))) return verdict
@@ -154,6 +179,13 @@ class Runner {
     this.#engine?.kill()
     this.#engine = undefined
   }
+}
+
+/** What Stryker wants to hear. */
+function resultOf({ test, isLate }) {
+  if (test === undefined) return { status: 'survived', nrOfTests: 0 }
+  if (isLate) return { status: 'timeout', reason: test }
+  return { status: 'killed', killedBy: [test], failureMessage: '', nrOfTests: 1 }
 }
 
 class Engine {
@@ -201,7 +233,7 @@ class Engine {
  * Runs every test: how long it takes, and which mutants it runs. One that fails is left out: it asks
  * for an idle machine.
  */
-async function firstRun() {
+async function firstRun(cache) {
   // Many tests wait most of the time, so that some of them can do so together.
   const answers = await Promise.all(
     Array.from({ length: FIRST_RUNS }, async (_, i) => {
@@ -215,12 +247,25 @@ async function firstRun() {
   const results = answers.flatMap(({ results }) => results).sort((a, b) => a.ms - b.ms)
   const tests = results.filter(({ failure }) => failure === undefined)
   const ran = Object.assign({}, ...answers.map(({ coverage }) => coverage.perTest))
-  return {
+  const first = {
     tests,
     leftOut: results.filter((each) => !tests.includes(each)),
     static: Object.assign({}, ...answers.map(({ coverage }) => coverage.static)),
     perTest: chosen(tests, ran),
   }
+  writeFileSync(cache.ran, bitsOf(tests, ran))
+  writeFileSync(cache.first, JSON.stringify(first))
+}
+
+/** A row for each test, with a bit for each mutant that it runs. */
+function bitsOf(tests, ran) {
+  const bits = new Uint8Array(tests.length * ROW_BYTES)
+  tests.forEach(({ id }, at) => {
+    const pairs = ran[id] ?? []
+    for (let i = 0; i < pairs.length; i += 2)
+      bits[at * ROW_BYTES + (pairs[i] >> 3)] |= 1 << (pairs[i] & 7)
+  })
+  return bits
 }
 
 /**
@@ -273,29 +318,19 @@ function placeOf(numbers, number) {
   return from
 }
 
-/** The files that keep what a run has found, so that it can go on after it was cut off. */
+/** The files that keep the first run's results, so that the same sources need no other one. */
 function cacheOf(sandbox) {
   const hash = createHash('sha256')
   for (const folder of ['lib', 'spec'])
     for (const name of readdirSync(join(sandbox, folder), { recursive: true }).sort())
       if (/\.m?[jt]s$/.test(name))
         hash.update(name).update(readFileSync(join(sandbox, folder, name)))
-  const sources = hash.digest('hex').slice(0, 16)
-  const folder = `${ROOT}.cache/mutation`
-  return { sources, first: `${folder}/${sources}-tests.json`, journal: `${folder}/mutants.jsonl` }
+  const path = `${ROOT}.cache/mutation/${hash.digest('hex').slice(0, 16)}`
+  return { first: `${path}-tests.json`, ran: `${path}-ran.bin` }
 }
 
 function isOfSample(name) {
   return createHash('sha256').update(name).digest().readUInt32LE() % SAMPLE === 0
-}
-
-function hashOf(path) {
-  return createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 16)
-}
-
-function readJournal(path) {
-  if (!existsSync(path)) return new Map()
-  return new Map(readFileSync(path, 'utf8').split('\n').slice(0, -1).map(JSON.parse))
 }
 
 const inProcess = (log) => new Runner(log)

@@ -1,0 +1,111 @@
+/**
+ * What became of each mutant. A run appends verdicts to .cache/mutation/journal.jsonl as soon as it
+ * has them. Its end puts them into verdicts.json, which is committed, so that a run in another clone
+ * goes on from there. `node spec/mutation/verdicts.mjs` does that for a run that was cut off.
+ */
+import { createHash } from 'node:crypto'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const KEPT = `${ROOT}spec/mutation/verdicts.json`
+const JOURNAL = `${ROOT}.cache/mutation/journal.jsonl`
+
+/**
+ * A verdict: `{ file, source, line, key, test?, spec?, isLate?, state? }`. `source` is the hash of the
+ * mutant's file. `test` noticed the mutant, and `spec` is the hash of its file. Where no test did,
+ * `state` names an entry of `states`: the hash of each spec file that was tried.
+ */
+export class Verdicts {
+  /** By file, then by key. */
+  #files = new Map()
+  #states = new Map()
+
+  constructor() {
+    if (existsSync(KEPT)) this.#readKept(JSON.parse(readFileSync(KEPT, 'utf8')))
+    if (existsSync(JOURNAL))
+      // The last line may be cut off.
+      for (const line of readFileSync(JOURNAL, 'utf8').split('\n').slice(0, -1))
+        this.#take(JSON.parse(line))
+  }
+
+  of(file) {
+    if (!this.#files.has(file)) this.#files.set(file, new Map())
+    return this.#files.get(file)
+  }
+
+  /** By spec file, its hash when a mutant was tried and survived. */
+  stateOf({ state }) {
+    return this.#states.get(state)
+  }
+
+  add(verdict, state) {
+    const lines = [
+      { ...verdict, ...(state !== undefined && { state: keyOf(JSON.stringify(state)) }) },
+    ]
+    const { state: id } = lines[0]
+    if (id !== undefined && !this.#states.has(id)) lines.unshift({ id, specs: state })
+    lines.forEach((line) => this.#take(line))
+    appendFileSync(JOURNAL, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+  }
+
+  #take(line) {
+    if (line.specs !== undefined) this.#states.set(line.id, line.specs)
+    else this.of(line.file).set(line.key, line)
+  }
+
+  #readKept({ specs, tests, states, files }) {
+    for (const [id, hashes] of Object.entries(states))
+      this.#take({ id, specs: Object.fromEntries(hashes.map((hash, i) => [specs[i], hash])) })
+    for (const [file, { source, mutants }] of Object.entries(files))
+      for (const mutant of mutants) {
+        const [line, key, how, index] = mutant.split(' ')
+        const noticed = { test: tests[index]?.[0], spec: tests[index]?.[1], isLate: how === 'late' }
+        this.#take({
+          ...{ file, source, line: Number(line), key },
+          ...(how === 'survived' ? { state: index } : noticed),
+        })
+      }
+  }
+
+  /** Writes what there is of `files`, and empties the journal. */
+  keep(files = this.#files.keys()) {
+    const specs = [...new Set([...this.#states.values()].flatMap(Object.keys))].sort()
+    const tests = new Map()
+    const states = {}
+    const kept = {}
+    for (const file of [...files].sort()) {
+      const source = hashOf(file)
+      const verdicts = [...this.of(file).values()].filter((each) => each.source === source)
+      const lines = verdicts.map(({ line, key, test, spec, isLate, state }) => {
+        if (state !== undefined) {
+          states[state] ??= specs.map((name) => this.#states.get(state)[name] ?? '')
+          return `${line} ${key} survived ${state}`
+        }
+        const id = JSON.stringify([test, spec])
+        if (!tests.has(id)) tests.set(id, tests.size)
+        return `${line} ${key} ${isLate ? 'late' : 'noticed'} ${tests.get(id)}`
+      })
+      if (lines.length > 0)
+        kept[file] = {
+          source,
+          mutants: lines.sort((a, b) => parseInt(a) - parseInt(b) || (a < b ? -1 : 1)),
+        }
+    }
+    const all = { specs, tests: [...tests.keys()].map((id) => JSON.parse(id)), states, files: kept }
+    writeFileSync(KEPT, `${JSON.stringify(all, undefined, 1)}\n`)
+    rmSync(JOURNAL, { force: true })
+  }
+}
+
+/** What a mutant, or a state of the specs, is called. */
+export function keyOf(text) {
+  return createHash('sha256').update(text).digest('hex').slice(0, 12)
+}
+
+export function hashOf(path) {
+  return existsSync(ROOT + path) ? keyOf(readFileSync(ROOT + path)) : ''
+}
+
+mkdirSync(`${ROOT}.cache/mutation`, { recursive: true })
+if (process.argv[1] === fileURLToPath(import.meta.url)) new Verdicts().keep()
