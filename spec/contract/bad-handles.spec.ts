@@ -5,9 +5,15 @@ import {
   CHUNKS,
   EPOCH_SLOTS,
   LANE_CAPACITY,
+  LANE_TEXT_BYTES,
   MAGIC,
+  MAX_CONSUMERS,
   MAX_KEYS_PER_EPOCH,
+  MAX_STRING_BYTES_PER_EPOCH,
+  MAX_STRINGS_PER_EPOCH,
   MAX_WRITERS,
+  TRACKER_ID,
+  TRACKER_ID_2,
   VERSION,
   VERSION_VALUE,
 } from '../../lib/memory/map.js'
@@ -25,11 +31,38 @@ describe('C11: an invalid handle', () => {
 
   /** A copy of a real handle's memory, with one word changed. */
   function tampered(tracker: DirtyTracker, at: number, value: number): object {
-    const { buffer } = tracker.handle as unknown as { buffer: SharedArrayBuffer }
+    const buffer = bufferOf(tracker)
     const words = new Int32Array(new SharedArrayBuffer(buffer.byteLength))
     words.set(new Int32Array(buffer))
     words[at] = value
     return { dirtyring: version, buffer: words.buffer }
+  }
+
+  /** A handle with native memory that is a copy of the tracker's, except for one word. */
+  function withNative(tracker: DirtyTracker, at?: number, pages = 0): object {
+    const words = new Int32Array(bufferOf(tracker))
+    const size = words.byteLength / 65536 + pages
+    const copy = new Int32Array(new SharedArrayBuffer(size * 65536))
+    copy.set(words)
+    if (at !== undefined) copy[at]++
+    return { ...tracker.handle, native: { buffer: copy.buffer } }
+  }
+
+  const bufferOf = (tracker: DirtyTracker): SharedArrayBuffer =>
+    (tracker.handle as unknown as { buffer: SharedArrayBuffer }).buffer
+
+  const NATIVE = '"handle.native" must be the WebAssembly.Memory of handle.buffer, got another one'
+
+  const WORDS: Readonly<Record<string, number>> = {
+    capacity: CAPACITY,
+    laneCapacity: LANE_CAPACITY,
+    maxWriters: MAX_WRITERS,
+    epochSlots: EPOCH_SLOTS,
+    maxKeysPerEpoch: MAX_KEYS_PER_EPOCH,
+    maxStringsPerEpoch: MAX_STRINGS_PER_EPOCH,
+    maxStringBytesPerEpoch: MAX_STRING_BYTES_PER_EPOCH,
+    laneTextBytes: LANE_TEXT_BYTES,
+    maxConsumers: MAX_CONSUMERS,
   }
 
   const wrong: [
@@ -118,36 +151,41 @@ describe('C11: an invalid handle', () => {
       'VERSION',
       [`version ${version}`, 'got 99'],
     ],
-    [
-      'a capacity of 3',
-      (tracker) => tampered(tracker, CAPACITY, 3),
-      'BAD_HANDLE',
-      ['geometry', '"capacity":3'],
-    ],
-    [
-      'a capacity of 0',
-      (tracker) => tampered(tracker, CAPACITY, 0),
-      'BAD_HANDLE',
-      ['geometry', '"capacity":0'],
-    ],
-    [
-      'a negative laneCapacity',
-      (tracker) => tampered(tracker, LANE_CAPACITY, -8),
-      'BAD_HANDLE',
-      ['geometry', '"laneCapacity":-8'],
-    ],
-    [
-      'no writers',
-      (tracker) => tampered(tracker, MAX_WRITERS, 0),
-      'BAD_HANDLE',
-      ['geometry', '"maxWriters":0'],
-    ],
-    [
-      'too many epoch slots',
-      (tracker) => tampered(tracker, EPOCH_SLOTS, 17),
-      'BAD_HANDLE',
-      ['geometry', '"epochSlots":17'],
-    ],
+    ...[
+      { capacity: 3 },
+      { capacity: 0 },
+      { laneCapacity: -8 },
+      { maxWriters: 0 },
+      { maxWriters: 1025 },
+      { epochSlots: -1 },
+      { epochSlots: 17 },
+      { maxKeysPerEpoch: -1 },
+      { maxStringsPerEpoch: -1 },
+      { maxStringBytesPerEpoch: -1 },
+      { laneTextBytes: 6 },
+      { laneTextBytes: 2 },
+      { maxConsumers: -1 },
+      { maxConsumers: 1 },
+    ].map((change): (typeof wrong)[number] => {
+      const [[name, value]] = Object.entries(change)
+      return [
+        `${name} ${value}`,
+        (tracker) => tampered(tracker, WORDS[name], value),
+        'BAD_HANDLE',
+        ['must have a geometry of this version', `"${name}":${value}`],
+      ]
+    }),
+    ...[{ maxWriters: 1024 }, { epochSlots: 16 }, { laneTextBytes: 4 }, { maxKeysPerEpoch: 0 }].map(
+      (change): (typeof wrong)[number] => {
+        const [[name, value]] = Object.entries(change)
+        return [
+          `${name} ${value}, which may be, but not here`,
+          (tracker) => tampered(tracker, WORDS[name], value),
+          'BAD_HANDLE',
+          ['bytes for its geometry', 'got '],
+        ]
+      },
+    ),
     [
       'another capacity than there is',
       (tracker) => tampered(tracker, CAPACITY, 2 ** 18),
@@ -172,6 +210,24 @@ describe('C11: an invalid handle', () => {
       'BAD_HANDLE',
       ['bytes'],
     ],
+    ...[TRACKER_ID, TRACKER_ID_2].map((at): (typeof wrong)[number] => [
+      `the native memory of another tracker, by word ${at}`,
+      (tracker) => withNative(tracker, at),
+      'BAD_HANDLE',
+      [NATIVE],
+    ]),
+    [
+      'native memory of another size',
+      (tracker) => withNative(tracker, undefined, 1),
+      'BAD_HANDLE',
+      [NATIVE],
+    ],
+    [
+      'native memory that is none',
+      (tracker) => ({ ...tracker.handle, native: new Uint8Array(4) }),
+      'BAD_HANDLE',
+      [NATIVE],
+    ],
     [
       "a BatchRing's handle",
       () => BatchRing.create({ capacity: 2, laneCapacity: 2, maxWriters: 1 }).handle,
@@ -195,6 +251,19 @@ describe('C11: an invalid handle', () => {
     expect(tracker.stats()).toEqual(before)
     expect(tracker.health().state).toBe('absent')
   })
+
+  it.each([TRACKER_ID, TRACKER_ID_2])(
+    'of memory whose word %i other code has changed says so',
+    async (at) => {
+      const handle = tampered(await openUnattended(), at, 7)
+      expectError(
+        thrown(() => openWriter(handle as never)),
+        { name: 'DirtyRingError', code: 'ERR_DIRTYRING_CORRUPT' },
+        'the beginning of the shared memory has changed: it holds the settings, and only create() ' +
+          'writes it',
+      )
+    },
+  )
 
   it("a BatchRing refuses a tracker's handle", async () => {
     const tracker = await openUnattended()

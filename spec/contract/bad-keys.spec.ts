@@ -99,6 +99,9 @@ describe('C11: invalid keys', () => {
         )
       }
     }
+    expect(thrown(() => writer.markMany({} as never)).message).toMatch(
+      /^"keys" must be .* of keys, got an instance of Object$/,
+    )
     for (const lanes of [
       undefined,
       null,
@@ -124,6 +127,49 @@ describe('C11: invalid keys', () => {
     }
     expect(tracker.stats()).toEqual(before)
     expect(txn.size).toBe(0)
+  })
+
+  it.each<[keys: 'string' | 'bytes' | 'number' | 'bigint', expected: string, key: any, list: any]>([
+    ['string', 'a string', 7, new Uint32Array([7])],
+    ['string', 'a string', 7n, new BigUint64Array([7n])],
+    ['string', 'a string', 7n, new BigInt64Array([7n])],
+    ['bytes', 'a Uint8Array', 7, new Uint32Array([7])],
+    ['bytes', 'a Uint8Array', 'text', new BigUint64Array([7n])],
+    ['number', 'a number', 7n, new BigUint64Array([7n])],
+    ['number', 'a number', 'text', new BigInt64Array([7n])],
+    ['bigint', 'a bigint', 7, new Uint32Array([7])],
+  ])(
+    'a tracker made with keys: %p says that a key must be %s',
+    async (keys, expected, key: any, list: any) => {
+      const tracker = await openInline({ keys })
+      const writer = tracker.openWriter()
+      const advice = `The tracker was made with keys: '${keys}'.`
+      for (const [name, act] of [
+        ['key', () => writer.mark(key)],
+        ['keys[0]', () => writer.markMany([key])],
+        ['keys', () => writer.markMany(list)],
+      ] as const)
+        expectError(thrown(act), INVALID_ARG, `"${name}" must be ${expected}, got`, advice)
+      expect(writer.markMany(list.subarray(1))).toBe(true)
+      expect(tracker.stats().writers[0].marked).toBe(0)
+    },
+  )
+
+  it('a text that is too long for the lane says what to raise, and what to do instead', async () => {
+    const tracker = await openInline({ laneTextBytes: 4096 })
+    const writer = tracker.openWriter()
+    for (const key of ['x'.repeat(2033), new Uint8Array(2033)])
+      for (const [name, act] of [
+        ['key', () => writer.mark(key)],
+        ['keys[1]', () => writer.markMany(['a', key])],
+      ] as const)
+        expect(thrown(act)).toMatchObject({
+          ...OUT_OF_RANGE,
+          message:
+            `"${name}" must be a key of at most 2032 bytes (half of laneTextBytes, less 16), ` +
+            'got 2033. Raise laneTextBytes, or mark the fingerprint() of such a key.',
+        })
+    expect(tracker.stats().writers[0].marked).toBe(0)
   })
 
   it('fingerprints, keys with a seed and transaction ids are checked too', async () => {

@@ -1,19 +1,30 @@
 import { describe, expect, it } from '@jest/globals'
 import { IDLE } from '../../lib/aggregator/step.js'
-import { epochAt, JOB, SIGNAL, SLOT_TEXT_END } from '../../lib/memory/map.js'
+import {
+  choiceAt,
+  CHOICES_MAX,
+  epochAt,
+  JOB,
+  NAMESPACES_MAX,
+  SIGNAL,
+  SLOT_TEXT_END,
+} from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import {
   indexOfJob,
   jobWord,
   mergeWord,
+  readChoice,
   readPlan,
   sourceOf,
+  storeChoice,
   storePlan,
 } from '../../lib/memory/plan.js'
 import { epochOfCur, readCur } from '../../lib/ring/token.js'
 import { HEAD_AT } from '../../lib/set/text-set.js'
 import { run, seal } from '../support/aggregators.js'
 import { Consumers, type MarkedKey, type Reader } from '../support/consumers.js'
+import { thrown } from '../support/in-process.js'
 import { type MemoryOptions, smallMemory } from '../support/steps.js'
 
 interface Case {
@@ -222,5 +233,48 @@ describe('A plan that the tracker did not make', () => {
     }
     words[JOB] = made
     expect(run(memory)).toBe(IDLE)
+  })
+})
+
+describe('What the tracker has stored for the aggregator', () => {
+  const { words } = smallMemory({ maxConsumers: 2, epochSlots: 6 })
+  const namespaces = Array.from({ length: NAMESPACES_MAX }, (_, i) => 3 * i)
+
+  it('is a choice of one namespace, or of as many as there may be', () => {
+    for (const choice of [0, CHOICES_MAX - 1])
+      for (const each of [[0], [2 ** 21 - 1], namespaces]) {
+        storeChoice(words, choice, each)
+        expect(readChoice(words, choice)).toEqual(each)
+      }
+  })
+
+  it('is corrupt, and says how many namespaces a choice has, where there can be none such', () => {
+    storeChoice(words, 1, namespaces)
+    const corrupt = (message: string) =>
+      expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT', message })
+    for (const count of [0, -1, NAMESPACES_MAX + 1]) {
+      words[choiceAt(1) + 1] = count
+      expect(thrown(() => readChoice(words, 1))).toEqual(
+        corrupt(`choice 1 has ${count} namespaces`),
+      )
+    }
+    words[choiceAt(1) + 1] = NAMESPACES_MAX - 1
+    expect(thrown(() => readChoice(words, 1))).toEqual(
+      corrupt('choice 1 is not what the tracker stored'),
+    )
+    expect(thrown(() => readChoice(words, CHOICES_MAX))).toEqual(
+      corrupt(`choice ${CHOICES_MAX} has -1 namespaces`),
+    )
+  })
+
+  it('is the plan of one epoch only, and corrupt for another', () => {
+    const plan = { merges: [mergeWord(1, 2, false, -1), mergeWord(3, 4, true, 5)], own: 1 }
+    storePlan(words, 7, plan)
+    expect(readPlan(words, 7)).toEqual(plan)
+    for (const epoch of [6, 8])
+      expect(thrown(() => readPlan(words, epoch))).toMatchObject({
+        code: 'ERR_DIRTYRING_CORRUPT',
+        message: `the plan of epoch ${epoch} (mod 2^19) is not what the tracker stored`,
+      })
   })
 })

@@ -1,7 +1,7 @@
 import '../support/clock.js' // first: it holds the clock that the library takes when it is loaded
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { DirtyTracker, TrackerOptions, Writer } from '../../lib/index.js'
-import { FAILED, OWNER, PROGRESS, STARTING, TRACKER_THREAD } from '../../lib/memory/map.js'
+import { FAILED, OWNER, PROGRESS, STARTING, TRACKER_THREAD, WAITERS } from '../../lib/memory/map.js'
 import { patience } from '../../lib/patience.js'
 import { platform } from '../../lib/platform/current.js'
 import { holdClock } from '../support/clock.js'
@@ -75,6 +75,27 @@ describe('a writer that finds its lane full', () => {
     )
     expect(log).toEqual([...NAPS, ...sleeps(10, 10, 5)])
     expect(tracker.stats().writers[0]).toMatchObject({ waits: 1, waitMs: 25, rejected: 1 })
+  })
+
+  it('has its own bit among all writers while it sleeps', async () => {
+    const { tracker, hand } = await openHeld({
+      laneCapacity: 8,
+      batchSize: 1,
+      maxWaitMs: 25,
+      maxWriters: 70,
+    })
+    const { words } = hand.memory
+    const writers = range(0, 70).map(() => tracker.openWriter())
+    const bits: number[] = []
+    meanwhile(() => {
+      bits.push(...range(0, 96).filter((i) => (words[WAITERS + (i >>> 5)] >>> (i & 31)) & 1))
+      words.fill(0, WAITERS, WAITERS + 3)
+    })
+    for (const id of [0, 31, 32, 69]) {
+      for (const key of range(0, 8)) writers[id].mark(key)
+      expect(thrown(() => writers[id].mark(8)).code).toBe('ERR_DIRTYRING_STALLED')
+      expect(new Set(bits.splice(0))).toEqual(new Set([id]))
+    }
   })
 
   it('does not sleep when half of the lane becomes free during its first nap', async () => {
