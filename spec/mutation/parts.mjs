@@ -1,6 +1,7 @@
 /** What is mutated, by a name that a run can be asked for. */
 export const PARTS = {
   aggregator: ['lib/aggregator/*.ts'],
+  cluster: ['lib/cluster/*.ts'],
   memory: ['lib/{dictionary,memory,ring,set,text}/**/*.ts'],
   threads: ['lib/{platform,writer}/*.ts'],
   tracker: ['lib/{epochs,tracker}/**/*.ts'],

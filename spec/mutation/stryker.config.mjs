@@ -10,6 +10,7 @@ export default {
     // They run in processes and workers of their own, in specs that run dist/.
     '!lib/platform/{address-space,aggregator-worker}.ts',
     '!lib/aggregator/{alone,thread-error,worker}.ts',
+    '!lib/cluster/{conformance,encode-worker}.ts',
     // Stryker does not read AssemblyScript, and the other is compiled from it.
     '!lib/set/native/{binary,kernel.as}.ts',
   ],
