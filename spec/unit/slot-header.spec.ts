@@ -6,9 +6,12 @@ import {
   epochAt,
   FLAG_NAMESPACES,
   FLAG_OVERFLOW,
+  FORM_CLEARING,
   FORM_EXACT,
+  FORM_FILLING,
   FORM_FILTER,
   OWNER,
+  SLOT_CHECK,
   SLOT_COUNT,
   SLOT_EPOCH,
   SLOT_FILL,
@@ -25,6 +28,7 @@ import {
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import {
+  checkOf,
   EMPTY_SLOT,
   faultOf,
   filterBits,
@@ -159,6 +163,37 @@ describe("An epoch slot's header", () => {
       [{ fill: fill + 1 }, `${fill + 1} bits of ${fill} set`],
     ] as const)
       expect([wrong, fault(wrong)]).toEqual([wrong, expect.stringContaining(what)])
+  })
+
+  it('is an error where a word of a sealed epoch has changed, or says that it is half turned', () => {
+    const { memory, at } = filled()
+    const { words } = memory
+    seal(memory, 2)
+    run(memory)
+    expect(readSealedSlot(memory, 1, 1)).toMatchObject(WANTED)
+    words[at + SLOT_ZERO] = 2
+    expect(() => readSlot(memory, 1)).toThrow('epoch slot 1 has a flag 2 for key 0')
+    words[at + SLOT_ZERO] = 1
+    const unlike = 'does not hold what was sealed as epoch 1 (mod 2^19)'
+    words[at + SLOT_NAMESPACES + 1]++
+    expect(() => readSealedSlot(memory, 1, 1)).toThrow(unlike)
+    words[at + SLOT_NAMESPACES + 1]--
+    words[at + SLOT_FLAGS] |= FLAG_OVERFLOW
+    for (const form of [FORM_EXACT, FORM_CLEARING, FORM_FILLING, FORM_FILTER]) {
+      words[at + SLOT_FORM] = form
+      words[at + SLOT_CHECK] = checkOf(1, readSlot(memory, 1))
+      const isWhole = form === FORM_EXACT || form === FORM_FILTER
+      if (isWhole) expect(readSealedSlot(memory, 1, 1)).toMatchObject({ form })
+      else expect(() => readSealedSlot(memory, 1, 1)).toThrow(unlike)
+    }
+  })
+
+  it('has no namespaces without the flag for them, whatever their words are', () => {
+    const { memory, at } = filled()
+    const { words } = memory
+    run(memory)
+    words[at + SLOT_FLAGS] = 0
+    expect(readSlot(memory, 1).namespaces).toEqual([])
   })
 
   it.each([-1, 3])('belongs to a slot that there is: not %d', (slot) => {
