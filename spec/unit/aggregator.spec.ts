@@ -7,22 +7,30 @@ import {
   CUR,
   epochAt,
   EVENTS,
+  FAILED_AT,
+  FAILURES,
   FINISHED,
   FLAG_EVERYTHING,
+  FLAG_FAULT,
+  FLAG_NAMESPACES,
   FLAG_OVERFLOW,
   FLAG_UNPUBLISHED,
   GATHERED_KEYS,
   GATHERED_MAX,
   HARVESTED,
   HEAD,
+  JOB,
   KEYS,
+  LANE_ATTN,
   LANE_DELIVERED,
   LANE_OWNER,
   LANE_READ_END,
+  LANE_TEXT_BROKEN,
   LANE_TEXT_READ,
   LANE_THREAD,
   LANE_WAKE,
   laneAt,
+  NAMESPACES_MAX,
   OWNER,
   PANICS,
   PROGRESS,
@@ -36,7 +44,7 @@ import {
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import { readTotal } from '../../lib/memory/total.js'
-import { closeLane, publish, stage } from '../../lib/ring/lane.js'
+import { closeLane, type Lane, publish, stage } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
 import type { Start } from '../../lib/ring/start.js'
 import {
@@ -66,8 +74,10 @@ import {
   stageKeys,
   THREAD,
 } from '../support/aggregators.js'
+import { textsIn } from '../support/consumers.js'
 import {
   fromEveryDeath,
+  Interrupted,
   interruptions,
   logOf,
   type MemoryOptions,
@@ -134,6 +144,23 @@ const scenarios: Scenario[] = [
       send(lane, 11n, 12n, 13n, 14n, 15n)
       run(memory)
       send(lane, 21n, 22n, 0n, 24n, 25n, 26n)
+    },
+  },
+  {
+    name: 'a run of batches of one writer, and a batch of another one behind it',
+    prepare(memory) {
+      const [one, two] = [open(memory), open(memory, 10)]
+      send(one, 1n)
+      send(one, 0n, 2n)
+      send(one, 3n)
+      send(two, 4n)
+    },
+  },
+  {
+    name: 'a batch in a ring of one slot',
+    options: { capacity: 1 },
+    prepare(memory) {
+      send(open(memory), 1n, 2n)
     },
   },
   {
@@ -589,6 +616,20 @@ describe('The aggregator, token by token', () => {
     expect(logOf(memory, 0)).toEqual([1n, 2n])
   })
 
+  it('C8: harvests a lane whose REAP comes right behind a late one for its former owner', () => {
+    const memory = smallMemory({ maxWriters: 1 })
+    const first = open(memory)
+    closeLane(first)
+    run(memory)
+    const second = open(memory, 11)
+    for (const key of [1, 2, 3]) stage(second, key, 0)
+    for (const { id, generation } of [first, second])
+      control(memory, REAP, writerPayload(id, generation))
+    run(memory)
+    expect(logOf(memory, 0)).toEqual([1n, 2n, 3n])
+    expect(memory.words[second.header + LANE_OWNER] & THREAD_MASK).toBe(0)
+  })
+
   it('C8: reaps the lanes of the thread that ended, and not those of one with the same low bits', () => {
     const memory = smallMemory({ maxWriters: 4 })
     const far = 5 + 2 * (2 ** THREAD_BITS - 1)
@@ -668,6 +709,124 @@ describe('The aggregator, token by token', () => {
     expect(memory.words[HEAD]).toBe(3)
   })
 
+  it('C8: goes on in a ring of one slot that a predecessor freed, and a writer filled again', () => {
+    const memory = smallMemory({ capacity: 1 })
+    const lane = open(memory)
+    send(lane, 1n)
+    run(memory)
+    memory.words[HEAD] = 0 // as if the predecessor died before it stored head
+    send(lane, 2n)
+    expect(run(memory)).toBe(IDLE)
+    expect(logOf(memory, 0)).toEqual([1n, 2n])
+  })
+
+  it.each([
+    ['takes', 0, 0],
+    ['gives up', 8, FLAG_FAULT],
+  ])(
+    'C8: %s no batch whose keys were passed, because its writer may have stored others there',
+    (_, failures, flags) => {
+      const memory = smallMemory(TEXTS)
+      const { words, layout } = memory
+      const lane = open(memory)
+      stageKeys(lane, 'a')
+      publish(lane)
+      run(memory)
+      stageKeys(lane, 'bb')
+      publish(lane)
+      // The aggregator dies before it frees the ring slot.
+      const dies = (kind: string, index: number): void => {
+        if (kind === 'store' && index === layout.ring + 1) throw new Interrupted()
+      }
+      expect(() => watchAccesses(dies, () => runToEnd(watched(memory), memory))).toThrow(
+        Interrupted,
+      )
+      stageKeys(lane, 'c'.repeat(24), 'dddd', 5) // over the entry of 'bb'
+      words[FAILED_AT] = words[HEAD] + 1
+      words[FAILURES] = failures
+      words[OWNER] = 0
+      const supervisor = new Supervisor(memory, THREAD)
+      expect(supervisor.run(10)).toBe(IDLE)
+      publish(lane)
+      expect(supervisor.run(10)).toBe(IDLE)
+      expect(logOf(memory, 0)).toEqual([5n])
+      expect(textsIn(memory, 0)).toEqual(['a', 'bb', 'c'.repeat(24), 'dddd'])
+      expect(words[epochAt(layout, 0) + SLOT_FLAGS]).toBe(flags)
+    },
+  )
+
+  it('takes no number for a text in a tracker that takes no texts', () => {
+    const memory = smallMemory()
+    const [one, two] = [open(memory), open(memory)]
+    memory.words[two.header + LANE_ATTN] = 2 // the word behind the first lane
+    send(one, 1n, 2n, 3n)
+    run(memory)
+    expect(logOf(memory, 0)).toEqual([1n, 2n, 3n])
+    expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(0)
+  })
+
+  it.each([0, 8])(
+    'takes no number for the text that the former owner of its lane died in (after %d failures)',
+    (failures) => {
+      const memory = smallMemory(TEXTS)
+      const { words } = memory
+      const former = open(memory)
+      stageKeys(former, 'x')
+      words[former.stagedAt] = 0 // as if it died before its last store
+      control(memory, REAP, writerPayload(former.id, former.generation))
+      run(memory)
+      const lane = open(memory)
+      send(lane, 5n, 6n)
+      words[FAILED_AT] = words[HEAD] + 1
+      words[FAILURES] = failures
+      words[OWNER] = 0
+      expect(new Supervisor(memory, THREAD).run(10)).toBe(IDLE)
+      expect(logOf(memory, 0)).toEqual(failures === 0 ? [5n, 6n] : [])
+      expect(textsIn(memory, 0)).toEqual([])
+      const ofTexts = [LANE_TEXT_READ, LANE_TEXT_BROKEN].map((at) => words[lane.header + at])
+      expect(ofTexts).toEqual([0, 0])
+    },
+  )
+
+  it('C1, C2: takes a batch of more numbers and texts than it gathers at once', () => {
+    const memory = smallMemory({
+      laneCapacity: 1024,
+      laneTextBytes: 2 ** 15,
+      maxKeysPerEpoch: 1024,
+      maxStringsPerEpoch: 1024,
+      maxStringBytesPerEpoch: 2 ** 14,
+    })
+    const { words } = memory
+    const numbers = Array.from({ length: GATHERED_MAX + 2 }, (_, i) => i)
+    const texts = numbers.map((i) => `text ${i}`)
+    const lane = open(memory)
+    stageKeys(lane, texts[0], ...numbers, ...texts.slice(1))
+    publish(lane)
+    words[OWNER] = 0
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    step(a)
+    expect(logOf(memory, 0).map(Number)).toEqual(numbers)
+    expect(textsIn(memory, 0)).toEqual(texts)
+    expect(words[JOB]).toBe(0) // the word behind
+  })
+
+  it('C8: publishes texts whatever the words before their slot hold', () => {
+    const memory = smallMemory(TEXTS)
+    const { words, layout } = memory
+    seal(memory, 1)
+    run(memory)
+    const lane = open(memory)
+    stageKeys(lane, 'a')
+    publish(lane)
+    words.fill(3, epochAt(layout, 1) - 32, epochAt(layout, 1)) // as many as the text takes words
+    words[OWNER] = 0
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    step(a)
+    expect(textsIn(memory, 1)).toEqual(['a'])
+  })
+
   it('C13: stops when another aggregator took the token from under it', () => {
     const memory = smallMemory()
     send(open(memory), 1n)
@@ -691,5 +850,62 @@ describe('The aggregator, token by token', () => {
     const before = wakes()
     recover(takeRole(memory, THREAD))
     expect(wakes()).toEqual(before.map((count) => count + 1))
+  })
+})
+
+describe('A tracker without a free word between its parts', () => {
+  const dense = (): Memory => {
+    const memory = smallMemory({
+      capacity: 1024,
+      laneCapacity: 16,
+      maxWriters: 4,
+      maxKeysPerEpoch: 464,
+    })
+    const { lanes, laneStride, epochs, table, largestTable, epochStride } = memory.layout
+    expect(lanes + 4 * laneStride).toBe(epochs)
+    expect(table + 2 * largestTable).toBe(epochStride)
+    return memory
+  }
+
+  /** Sends keys in batches of a lane. */
+  const sendAll = (lane: Lane, keys: readonly bigint[]): void => {
+    for (let i = 0; i < keys.length; i += 16) {
+      send(lane, ...keys.slice(i, i + 16))
+      run(lane.memory)
+    }
+  }
+
+  it('C8: has a successor that takes no key of an epoch for a part of a lane', () => {
+    const memory = dense()
+    const keys = Array.from({ length: 40 }, (_, i) => 1000n + BigInt(i))
+    sendAll(open(memory), keys)
+    expect(run(memory)).toBe(IDLE)
+    expect(logOf(memory, 0)).toEqual(keys)
+  })
+
+  it('C9: takes no namespace of its last epoch for the owner of a lane', () => {
+    const memory = dense()
+    for (let namespace = 1; namespace <= NAMESPACES_MAX; namespace++)
+      control(memory, EVERYTHING, namespace + 1)
+    control(memory, STOP)
+    expect(run(memory)).toBe(FINISHED_ALL)
+    expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_NAMESPACES)
+  })
+
+  it('C2: keeps the epoch in the slot behind the one whose table grows', () => {
+    const memory = dense()
+    const lane = open(memory)
+    seal(memory, 1)
+    send(lane, 1n, 2n, 3n)
+    seal(memory, 0, 2)
+    run(memory)
+    const keys = Array.from({ length: 464 }, (_, i) => BigInt(i))
+    sendAll(lane, keys)
+    const { smallestTable, largestTable } = memory.layout
+    expect(memory.words[epochAt(memory.layout, 0) + SLOT_GROWTH]).toBe(
+      Math.log2(largestTable / smallestTable),
+    )
+    expect(logOf(memory, 0)).toEqual(keys)
+    expect(logOf(memory, 1)).toEqual([1n, 2n, 3n])
   })
 })

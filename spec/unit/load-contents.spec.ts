@@ -37,14 +37,22 @@ function content(numbers: readonly number[], texts: readonly string[]): SlotCont
   }
 }
 
-/** Loads into slot 1, with so many words of slot 0 for texts. Fails if a word behind them changes. */
+/**
+ * Loads into slot 1, with so many words of slot 0 for texts. Fails if a word behind them changes, or
+ * one of slot 2.
+ */
 function load(memory: Memory, contents: readonly SlotContent[], stagingWords: number): void {
   const { words, layout } = memory
   const staging = epochAt(layout, 0) + layout.arena
   const end = epochAt(layout, SLOT)
   words.fill(-99, staging, end)
+  words.fill(-99, epochAt(layout, SLOT + 1))
   loadContents(memory, SLOT, EPOCH, contents, staging, stagingWords)
-  expect(words.subarray(staging + stagingWords, end).every((word) => word === -99)).toBe(true)
+  for (const others of [
+    words.subarray(staging + stagingWords, end),
+    words.subarray(epochAt(layout, SLOT + 1)),
+  ])
+    expect(others.every((word) => word === -99)).toBe(true)
 }
 
 /** What the slot says of these texts, in the table or in the filter. */

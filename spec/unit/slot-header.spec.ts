@@ -41,7 +41,7 @@ import { keysAt, textsAt } from '../../lib/memory/table-size.js'
 import { publish } from '../../lib/ring/lane.js'
 import { EVERYTHING } from '../../lib/ring/token.js'
 import { HEAD_AT } from '../../lib/set/text-set.js'
-import { control, open, run, seal, stageKeys, THREAD } from '../support/aggregators.js'
+import { control, open, run, seal, send, stageKeys, THREAD } from '../support/aggregators.js'
 import { logOf, type MemoryOptions, smallMemory } from '../support/steps.js'
 
 const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })
@@ -106,7 +106,7 @@ describe("An epoch slot's header", () => {
     expect(logOf(memory, 1).map(Number)).toEqual([0, 1, 2, 3, 4])
   })
 
-  it.each(Object.entries({ ...HEADER, SLOT_FORM, SLOT_EPOCH }))(
+  it.each(Object.entries({ ...HEADER, SLOT_FORM, SLOT_EPOCH, NAMESPACE: SLOT_NAMESPACES + 1 }))(
     'is right when the epoch is sealed, though other code wrote into it: %s',
     (_, word) => {
       const { memory, at } = filled()
@@ -201,17 +201,21 @@ describe("An epoch slot's header", () => {
     expect(() => readSlot(memory, slot)).toThrow('there are 3 slots')
   })
 
-  it('ends a successor if the open epoch is sealed, and no SEAL waits for it', () => {
-    const memory = smallMemory()
-    const a = takeRole(memory, THREAD)
-    recover(a)
-    storeSlot(a, a.epoch)
-    leaveRole(a)
-    expect(() => recover(takeRole(memory, THREAD))).toThrow('is sealed already')
-    memory.words[CUR] |= 1 << 30
-    leaveRole(a)
-    expect(() => recover(takeRole(memory, THREAD))).toThrow(CORRUPT)
-  })
+  it.each([0, 1])(
+    'ends a successor if the open epoch is sealed, and no SEAL waits for it (%d batches do)',
+    (batches) => {
+      const memory = smallMemory()
+      if (batches > 0) send(open(memory), 1n)
+      const a = takeRole(memory, THREAD)
+      recover(a)
+      storeSlot(a, a.epoch)
+      leaveRole(a)
+      expect(() => recover(takeRole(memory, THREAD))).toThrow('is sealed already')
+      memory.words[CUR] |= 1 << 30
+      leaveRole(a)
+      expect(() => recover(takeRole(memory, THREAD))).toThrow(CORRUPT)
+    },
+  )
 
   it('ends a successor if the texts of a full epoch do not hold together', () => {
     const memory = smallMemory({ ...TEXTS, maxStringsPerEpoch: 2 })
@@ -227,6 +231,17 @@ describe("An epoch slot's header", () => {
     expect(() => run(memory)).toThrow(CORRUPT)
     words[head] -= 2 * 40
     run(memory)
+  })
+
+  it('ends a successor if the last text of the open epoch leads behind the published ones', () => {
+    const memory = smallMemory(TEXTS)
+    const { words, layout } = memory
+    const lane = open(memory)
+    stageKeys(lane, 'a', 'b')
+    publish(lane)
+    run(memory)
+    words[epochAt(layout, 0) + layout.arena + 3 + HEAD_AT] += 2 * 40
+    expect(() => run(memory)).toThrow(CORRUPT)
   })
 
   it('C13: says which thread has the role', () => {

@@ -247,12 +247,15 @@ describe('the end of the ring', () => {
     expect(flagsOf(memory)).toBe(0)
   })
 
-  it('is where the first STOP lies', () => {
-    const { memory, words, supervisor } = scene()
+  it.each([
+    [0, 3],
+    [2 ** 30 - 2, 1], // STOP is the last token before the positions begin anew
+  ])('is where the first STOP lies (from position %d)', (position, stop) => {
+    const { memory, words, supervisor } = scene({ start: { position } })
     control(memory, NOP)
     for (const _ of range(0, 3)) control(memory, STOP)
     expect(supervisor.run(100)).toBe(FINISHED_ALL)
-    expect(words[STOP_POSITION]).toBe(3)
+    expect(words[STOP_POSITION]).toBe(stop)
   })
 })
 
