@@ -17,6 +17,7 @@ import {
   laneAt,
   LISTENING,
   OWNER,
+  PROGRESS,
   QUEUED_PEAK,
   SIGNAL,
   SLOT_FLAGS,
@@ -25,6 +26,7 @@ import {
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import { mergeWord, storePlan } from '../../lib/memory/plan.js'
+import { type Lane, publish } from '../../lib/ring/lane.js'
 import {
   CLOSE,
   emptyWord,
@@ -35,7 +37,17 @@ import {
   STOP,
   writerPayload,
 } from '../../lib/ring/token.js'
-import { control, open, run, seal, send, THREAD } from '../support/aggregators.js'
+import { HEAD_AT } from '../../lib/set/text-set.js'
+import {
+  control,
+  open,
+  restore,
+  run,
+  seal,
+  send,
+  stageKeys,
+  THREAD,
+} from '../support/aggregators.js'
 import { type MemoryOptions, smallMemory } from '../support/steps.js'
 
 const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })
@@ -166,12 +178,121 @@ describe('The chores', () => {
     expect(asked(() => send(lane, 2n))).toEqual([0, 1])
   })
 
+  it.each<[string, (lane: Lane) => void]>([
+    ['a text', (lane) => stageKeys(lane, 'a')],
+    ['a namespace', (lane) => control(lane.memory, EVERYTHING, 7)],
+    [
+      'texts that do not hold together',
+      (lane) => {
+        stageKeys(lane, 'a')
+        lane.memory.words[lane.text + HEAD_AT] = -1
+      },
+    ],
+  ])('C5: tell a tracker that asked for it of an epoch that has nothing but %s', (_, act) => {
+    const { memory, words, a } = live({ maxStringsPerEpoch: 8 })
+    const lane = open(memory)
+    const before = words[SIGNAL]
+    words[DIRTY_WANTED] = 1
+    act(lane)
+    publish(lane)
+    while (step(a) === WORKED);
+    expect([words[SIGNAL] > before, words[DIRTY_WANTED]]).toEqual([true, 0])
+    // Once an epoch.
+    words[DIRTY_WANTED] = 1
+    send(lane, 1n)
+    while (step(a) === WORKED);
+    expect(words[DIRTY_WANTED]).toBe(1)
+  })
+
   it('C5: signal no tracker that did not ask', () => {
     const { memory, words, a } = live()
     send(open(memory), 1n)
     const before = words[SIGNAL]
     step(a)
     expect(words[SIGNAL]).toBe(before)
+  })
+})
+
+describe('A long effect', () => {
+  /** Sends the numbers [0 .. count). */
+  function sendNumbers(lane: Lane, count: number): void {
+    for (let from = 0; from < count; from += 4096) {
+      const n = Math.min(4096, count - from)
+      send(lane, ...Array.from({ length: n }, (_, i) => BigInt(from + i)))
+      run(lane.memory)
+    }
+  }
+
+  /** Sends so many texts. */
+  function sendTexts(lane: Lane, count: number): void {
+    for (let i = 0; i < count; i++) {
+      stageKeys(lane, `${i}`)
+      if (i % 1000 !== 999 && i !== count - 1) continue
+      publish(lane)
+      run(lane.memory)
+    }
+  }
+
+  const NUMBERS: MemoryOptions = { laneCapacity: 4096, maxKeysPerEpoch: 10_000 }
+  const TEXTS: MemoryOptions = {
+    laneCapacity: 4096,
+    laneTextBytes: 2 ** 16,
+    maxKeysPerEpoch: 4,
+    maxStringsPerEpoch: 4096,
+    maxStringBytesPerEpoch: 2 ** 15,
+  }
+
+  it.each<[string, MemoryOptions, number, (lane: Lane) => void]>([
+    [
+      'a restore of numbers that are in, every 4,096',
+      NUMBERS,
+      Math.floor(10_000 / 4096),
+      (lane) => {
+        sendNumbers(lane, 10_000)
+        seal(lane.memory, 1)
+        sendNumbers(lane, 10_000)
+        restore(lane.memory, 0, -1)
+      },
+    ],
+    [
+      'a restore of numbers into a full epoch, every 1,024',
+      NUMBERS,
+      Math.floor(10_000 / 1024),
+      (lane) => {
+        sendNumbers(lane, 10_000)
+        seal(lane.memory, 1)
+        sendNumbers(lane, 10_001)
+        restore(lane.memory, 0, -1)
+      },
+    ],
+    [
+      'texts of an epoch that becomes full, every 1,024',
+      TEXTS,
+      Math.floor(4000 / 1024),
+      (lane) => {
+        sendTexts(lane, 4000)
+        send(lane, 1n, 2n, 3n, 4n, 5n)
+      },
+    ],
+  ])('shows that it makes progress: %s', (_, options, times, prepare) => {
+    const memory = smallMemory(options)
+    prepare(open(memory))
+    memory.words[OWNER] = 0
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    const before = memory.words[PROGRESS]
+    step(a)
+    expect(memory.words[PROGRESS] - before).toBeGreaterThanOrEqual(times)
+  })
+
+  it('shows that it makes progress: texts that a successor finds, every 256', () => {
+    const memory = smallMemory(TEXTS)
+    sendTexts(open(memory), 4000)
+    memory.words[OWNER] = 0
+    const a = takeRole(memory, THREAD)
+    const before = memory.words[PROGRESS]
+    recover(a)
+    expect(memory.words[PROGRESS] - before).toBeGreaterThanOrEqual(Math.floor(4000 / 256))
   })
 })
 

@@ -28,7 +28,7 @@ import {
 import type { Memory } from '../../lib/memory/memory.js'
 import { readSealedSlot } from '../../lib/memory/slot.js'
 import { closeLane, publish } from '../../lib/ring/lane.js'
-import { emptyWord, epochPayload, EVERYTHING, SEAL } from '../../lib/ring/token.js'
+import { emptyWord, epochPayload, EVERYTHING, SEAL, STOP } from '../../lib/ring/token.js'
 import { HEAD_AT } from '../../lib/set/text-set.js'
 import {
   control,
@@ -121,6 +121,47 @@ describe('A word in shared memory that the library did not write', () => {
     expect(words.findIndex((word, i) => word !== before[i])).toBe(-1)
   })
 
+  it('ends a successor: a head after STOP that is not in the poisoned part of the ring', () => {
+    const memory = smallMemory({ capacity: 4, start: { position: 40 } })
+    const { words } = memory
+    send(open(memory), 1n)
+    control(memory, STOP)
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    for (let i = 0; i < 4; i++) step(a) // the batch, STOP, and one ring slot is poisoned
+    const [head, stop] = [words[HEAD], words[STOP_POSITION] - 1]
+    expect([head, stop]).toEqual([43, 42])
+    const isRight = (): boolean => {
+      words[OWNER] = 0
+      try {
+        recover(takeRole(memory, THREAD))
+        return true
+      } catch (error) {
+        expect(error).toEqual(CORRUPT)
+        return false
+      }
+    }
+    const right: number[] = []
+    for (let at = head - 20; at <= head + 20; at++) {
+      words[HEAD] = at
+      if (isRight()) right.push(at)
+    }
+    expect(right).toEqual([stop - 1, stop, head])
+    words[HEAD] = head
+    words[STOP_POSITION] ^= 1 << 31
+    expect(isRight()).toBe(false)
+  })
+
+  it('ends a successor: a head that is whole laps away, before a token', () => {
+    for (const laps of [-4, -2, 2, 4]) {
+      const memory = smallMemory({ start: { position: 80 } })
+      send(open(memory), 1n)
+      memory.words[HEAD] += laps * memory.layout.capacity
+      expect(() => run(memory)).toThrow(CORRUPT)
+      expect(logOf(memory, 0)).toEqual([])
+    }
+  })
+
   it('in the ring ends consumer() with its code, and then the next call of another consumer', async () => {
     const { tracker, hand } = await openHeld({ maxConsumers: 2 })
     const cache = tracker.consumer('cache', { from: 'now' })
@@ -157,6 +198,20 @@ describe('A word in shared memory that the library did not write', () => {
       expect(logOf(memory, 1)).toEqual([3n, 4n, 5n])
     },
   )
+
+  it('ends a restore of texts that do not hold together, and none of them is in', () => {
+    const memory = smallMemory({ maxStringsPerEpoch: 8, maxStringBytesPerEpoch: 64 })
+    const { words, layout } = memory
+    const lane = open(memory)
+    stageKeys(lane, 'a', 'b')
+    publish(lane)
+    seal(memory, 1)
+    run(memory)
+    words[epochAt(layout, 0) + layout.arena + 3 + HEAD_AT] += 2 * 40
+    restore(memory, 0, -1)
+    expect(() => run(memory)).toThrow(CORRUPT)
+    expect(textsIn(memory, 1)).toEqual([])
+  })
 
   it('ends a restore that names a slot in which another epoch is', () => {
     for (const [slot, ahead] of [
@@ -251,6 +306,9 @@ describe('A word in shared memory that the library did not write', () => {
         publish(lane)
         run(memory)
         expect(flags(0)).toBe(FLAG_FAULT)
+        // No key is invented.
+        expect([[], [1n]]).toContainEqual(logOf(memory, 0))
+        expect([[], ['a']]).toContainEqual(textsIn(memory, 0))
         seal(memory, 1)
         stageKeys(lane, 'c', 2)
         publish(lane)
@@ -265,6 +323,45 @@ describe('A word in shared memory that the library did not write', () => {
         run(memory)
         expect([next.id, flags(2)]).toEqual([lane.id, 0])
         expect(textsIn(memory, 2)).toEqual(['d'])
+      },
+    )
+
+    it.each<[name: string, texts: string[], changes: [place: number, value: number][]]>([
+      ['of a text that was read', ['a', 'bb', 'cc'], [[6, -3]]],
+      [
+        'and is so long that it leads into one before it',
+        ['eight by', 'b'],
+        [
+          [8 + 4, -4],
+          [0, 4],
+          [HEAD_AT, (4 * 8) << 1],
+        ],
+      ],
+    ])(
+      'is found where an entry is said to stand at the beginning, in the place %s',
+      (_, keys, changes) => {
+        const memory = smallMemory({
+          maxStringsPerEpoch: 8,
+          laneTextBytes: 64,
+          capacity: 16,
+          maxStringBytesPerEpoch: 256,
+        })
+        const lane = open(memory)
+        const isLong = keys.length === 2
+        const before = isLong ? ['aaaa', 'bbbbbbbbbbb'] : keys.slice(0, 2)
+        for (const key of before) {
+          stageKeys(lane, key)
+          publish(lane)
+          run(memory)
+        }
+        const staged = isLong ? keys : keys.slice(2)
+        lane.textTryAt = lane.textEnd + 16 // one batch
+        stageKeys(lane, ...staged)
+        const at = lane.header + memory.layout.laneText
+        for (const [place, value] of changes) memory.words[at + place] = value
+        publish(lane)
+        run(memory)
+        expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
       },
     )
 

@@ -1,13 +1,25 @@
 import { describe, expect, it } from '@jest/globals'
-import { IDLE } from '../../lib/aggregator/step.js'
+import { recover, takeRole } from '../../lib/aggregator/state.js'
+import { FINISHED_ALL, IDLE, step } from '../../lib/aggregator/step.js'
 import {
   choiceAt,
   CHOICES_MAX,
+  CUR,
   epochAt,
+  FLAG_FAULT,
+  FORM_FILTER,
   JOB,
+  JOB_FAILURES,
   NAMESPACES_MAX,
+  OWNER,
   SIGNAL,
+  SLOT_COUNT,
+  SLOT_DIRTY,
+  SLOT_FLAGS,
+  SLOT_FORM,
   SLOT_TEXT_END,
+  slotAt,
+  TAIL,
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import {
@@ -19,13 +31,16 @@ import {
   sourceOf,
   storeChoice,
   storePlan,
+  targetOf,
 } from '../../lib/memory/plan.js'
-import { epochOfCur, readCur } from '../../lib/ring/token.js'
+import { readSealedSlot } from '../../lib/memory/slot.js'
+import { stage } from '../../lib/ring/lane.js'
+import { epochOfCur, kindOf, readCur, slotOfCur, STOP, tokenOf } from '../../lib/ring/token.js'
 import { HEAD_AT } from '../../lib/set/text-set.js'
-import { run, seal } from '../support/aggregators.js'
+import { control, open, run, seal, send, THREAD } from '../support/aggregators.js'
 import { Consumers, type MarkedKey, type Reader } from '../support/consumers.js'
 import { thrown } from '../support/in-process.js'
-import { type MemoryOptions, smallMemory } from '../support/steps.js'
+import { logOf, type MemoryOptions, smallMemory } from '../support/steps.js'
 
 interface Case {
   name: string
@@ -187,14 +202,145 @@ describe('A source whose texts do not hold together', () => {
   it('ends the aggregator, and the merge does not count as made', () => {
     const consumers = opened(cases[0])
     const { words, layout } = consumers.raw
-    const { merges } = readPlan(words, epochOfCur(readCur(words)))
+    const epoch = epochOfCur(readCur(words))
+    const { merges } = readPlan(words, epoch)
     const hasTexts = (merge: number) => words[epochAt(layout, sourceOf(merge)) + SLOT_TEXT_END] > 0
     const index = merges.findIndex(hasTexts)
+    while (words[JOB] !== jobWord(epoch, index)) consumers.steps(1)
     words[epochAt(layout, sourceOf(merges[index])) + layout.arena + HEAD_AT] += 2 * 40
+    const target = epochAt(layout, targetOf(merges[index]))
+    const before = words.slice(target, target + layout.epochStride)
     expect(() => consumers.stepsTo(IDLE)).toThrow(
       expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' }),
     )
     expect(indexOfJob(words[JOB])).toBe(index)
+    expect(words.slice(target, target + layout.epochStride)).toEqual(before)
+  })
+})
+
+describe('A merge', () => {
+  /** Two consumers' worth of slots, of which the open one is 0. */
+  const forMerges = (options: MemoryOptions = {}): Memory =>
+    smallMemory({ maxConsumers: 2, epochSlots: 6, ...options })
+
+  /** Cuts the open epoch into slot `next`, and merges it into slot 2. */
+  function cut(memory: Memory, next: number, isNew: boolean): void {
+    const cur = readCur(memory.words)
+    const merges = [mergeWord(slotOfCur(cur), 2, isNew, -1)]
+    storePlan(memory.words, epochOfCur(cur), { merges, own: 0 })
+    seal(memory, next)
+  }
+
+  const CORRUPT = expect.objectContaining({ code: 'ERR_DIRTYRING_CORRUPT' })
+
+  it('takes all of a large filter', () => {
+    const memory = forMerges({ maxKeysPerEpoch: 20_000, laneCapacity: 4096 })
+    const { words, layout } = memory
+    const lane = open(memory)
+    for (let i = 0; i < 5; i++) {
+      const keys = Array.from({ length: 4096 }, (_, k) => i * 4096 + k)
+      send(lane, ...keys.map(BigInt))
+      run(memory)
+    }
+    cut(memory, 1, true)
+    run(memory)
+    const [from, to] = [0, 2].map((slot) => {
+      const at = epochAt(layout, slot)
+      expect(words[at + SLOT_FORM]).toBe(FORM_FILTER)
+      return words.subarray(at + layout.table, at + layout.table + layout.filterCells * 2)
+    })
+    expect(layout.filterCells * 2).toBeGreaterThan(2 * 65_536)
+    expect(Buffer.compare(Buffer.from(from), Buffer.from(to))).toBe(0)
+  })
+
+  it('changes no other slot, and leaves its own as one that can be checked', () => {
+    const memory = forMerges()
+    const { words, layout } = memory
+    const lane = open(memory)
+    const target = epochAt(layout, 2)
+    for (const [next, isNew] of [
+      [1, true],
+      [3, false],
+    ] as const) {
+      send(lane, BigInt(next), 5n)
+      cut(memory, next, isNew)
+      words[OWNER] = 0
+      const a = takeRole(memory, THREAD)
+      recover(a)
+      while (a.mergesLeft === 0) step(a)
+      const before = words.slice(layout.lanes)
+      while (step(a) !== IDLE);
+      const after = words.slice(layout.lanes)
+      for (const each of [before, after])
+        each.fill(0, target - layout.lanes, target - layout.lanes + layout.epochStride)
+      expect(Buffer.compare(Buffer.from(after), Buffer.from(before))).toBe(0)
+    }
+    expect(logOf(memory, 2)).toEqual([1n, 5n, 3n])
+    words[target + SLOT_COUNT]--
+    cut(memory, 4, false)
+    expect(() => run(memory)).toThrow(CORRUPT)
+  })
+
+  it('C14: is given up by a successor: its target alone says fault, and the next merge is made', () => {
+    const memory = forMerges()
+    const { words, layout } = memory
+    const lane = open(memory)
+    send(lane, 1n)
+    const merges = [2, 3].map((target) => mergeWord(0, target, true, -1))
+    storePlan(words, 0, { merges, own: 0 })
+    seal(memory, 1)
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    while (a.mergesLeft === 0) step(a)
+    const before = words.slice(0, CUR)
+    words[JOB_FAILURES] = 8
+    expect(run(memory)).toBe(IDLE)
+    expect(words.slice(0, TAIL)).toEqual(before.subarray(0, TAIL))
+    const headers = [0, 2, 3].map((slot) => readSealedSlot(memory, slot, 0))
+    expect(headers.map(({ count, flags }) => [count, flags])).toEqual([
+      [1, 0],
+      [0, FLAG_FAULT],
+      [1, 0],
+    ])
+    expect([0, 2, 3].map((slot) => words[epochAt(layout, slot) + SLOT_DIRTY])).toEqual([0, 0, 0])
+  })
+
+  it.each([0, 3, 4, 5, 8].map((kind) => [kind, kind * 2 ** 26]))(
+    'C14: is made before the ring counts as empty, where an empty slot looks like a token of kind %d',
+    (kind, position) => {
+      const memory = forMerges({ capacity: 4, start: { position } })
+      send(open(memory), 1n)
+      cut(memory, 1, true)
+      expect(kindOf(tokenOf(memory.words[slotAt(memory.layout, position + 2)]))).toBe(kind)
+      expect(run(memory)).toBe(IDLE)
+      expect([indexOfJob(memory.words[JOB]), logOf(memory, 2)]).toEqual([1, [1n]])
+    },
+  )
+
+  it('C9: follows the last epoch, which is sealed once: what is staged since changes nothing', () => {
+    const memory = forMerges({ capacity: 4 })
+    const { words, layout } = memory
+    const lane = open(memory)
+    send(lane, 1n)
+    storePlan(words, 0, { merges: [mergeWord(0, 2, true, -1)], own: 0 })
+    control(memory, STOP)
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    while (a.mergesLeft === 0) step(a)
+    stage(lane, 2, 0)
+    expect(run(memory)).toBe(FINISHED_ALL)
+    for (const slot of [0, 2]) {
+      expect(words[epochAt(layout, slot) + SLOT_FLAGS]).toBe(0)
+      expect(logOf(memory, slot)).toEqual([1n])
+    }
+  })
+
+  it('is no matter of a tracker without consumers, whatever its word says', () => {
+    const memory = smallMemory()
+    memory.words[JOB] = 5
+    send(open(memory), 1n)
+    expect(run(memory)).toBe(IDLE)
+    expect(logOf(memory, 0)).toEqual([1n])
   })
 })
 

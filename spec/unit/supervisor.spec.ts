@@ -5,16 +5,21 @@ import { readError } from '../../lib/memory/failure.js'
 import {
   CUR,
   epochAt,
+  EVENTS,
   FAILED,
   FAILED_AT,
   FAILURES,
   FLAG_FAULT,
   HEAD,
   ITERATIONS,
+  JOB_FAILURES,
   LANE_DELIVERED,
   LANE_OWNER,
   LANE_READ_END,
   LANE_STAGED_END,
+  LANE_TEXT_READ,
+  LANE_WAKE,
+  laneAt,
   LISTENING,
   OWNER,
   PANICS,
@@ -25,6 +30,7 @@ import {
   STOPPED,
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
+import { mergeWord, storePlan } from '../../lib/memory/plan.js'
 import { readTotal } from '../../lib/memory/total.js'
 import { publish, stage } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
@@ -34,6 +40,7 @@ import {
   CLOSE,
   controlToken,
   epochPayload,
+  EVERYTHING,
   fullWord,
   lapOf,
   NOP,
@@ -45,6 +52,7 @@ import {
   THREAD_BITS,
   writerPayload,
 } from '../../lib/ring/token.js'
+import { HEAD_AT } from '../../lib/set/text-set.js'
 import {
   control,
   open,
@@ -177,6 +185,31 @@ describe('The supervisor', () => {
     }
   })
 
+  it('says how many keys a batch names, and how many its lane holds', () => {
+    const { memory, supervisor } = supervised()
+    send(open(memory), 1n, 2n, 3n)
+    expect(supervisor.run(10)).toBe(IDLE)
+    push(memory, BATCH | 1)
+    expect(supervisor.run(10)).toBe(BACKING_OFF)
+    expect(readError(memory.words)).toBe('a batch of 2 keys, where its lane holds 0')
+  })
+
+  it('C6: gives up an EVERYTHING that failed eight times, and leaves each lane to its writer', () => {
+    const { memory, supervisor } = supervised()
+    const lanes = [open(memory), open(memory)]
+    control(memory, EVERYTHING)
+    failures(supervisor, 8, (kind, index) => {
+      if (kind === 'store' && index === epochAt(memory.layout, 0) + SLOT_FLAGS)
+        throw new Error('planted')
+    })
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
+    expect(readTotal(memory.words, EVENTS)).toBe(1)
+    lanes.forEach((lane, i) => send(lane, BigInt(i)))
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(logOf(memory, 0)).toEqual([0n, 1n])
+  })
+
   it('C6: gives up a restore that failed eight times: the open epoch says fault, and the restore is over', () => {
     const { memory, supervisor } = supervised()
     send(open(memory), 1n)
@@ -225,6 +258,53 @@ describe('The supervisor', () => {
     expect(logOf(memory, 0)).toEqual([7n])
     expect(textsIn(memory, 0)).toEqual(['kept'])
   })
+
+  it.each([
+    ['a text', ['lost', 1, 'too']],
+    ['no text', [1, 2]],
+  ])('C6: gives up a batch of %s that failed for a predecessor', (_, keys) => {
+    const { memory, supervisor } = supervised({ maxStringsPerEpoch: 8, laneTextBytes: 256 })
+    const { words } = memory
+    const lane = open(memory)
+    stageKeys(lane, 'before')
+    publish(lane)
+    run(memory)
+    stageKeys(lane, ...keys)
+    publish(lane)
+    words[FAILED_AT] = words[HEAD] + 1
+    words[FAILURES] = 8
+    words[OWNER] = THREAD + 1
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect(words[lane.header + LANE_TEXT_READ]).toBe(lane.textEnd)
+    stageKeys(lane, 'kept')
+    publish(lane)
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect([logOf(memory, 0), textsIn(memory, 0)]).toEqual([[], ['before', 'kept']])
+  })
+
+  it.each<[string, place: number, value: number]>([
+    ['has a length that cannot be', HEAD_AT, -1],
+    ['names the key before it', 3, 1],
+  ])(
+    'C6: gives up a batch with an entry that %s, and each later epoch of the lane says fault',
+    (_, place, value) => {
+      const { memory, supervisor } = supervised({ maxStringsPerEpoch: 8 })
+      const { words, layout } = memory
+      const lane = open(memory)
+      stageKeys(lane, 'a', 'b')
+      words[lane.header + layout.laneText + place] = value
+      publish(lane)
+      words[FAILED_AT] = words[HEAD] + 1
+      words[FAILURES] = 8
+      expect(supervisor.run(10)).toBe(IDLE)
+      seal(memory, 1)
+      stageKeys(lane, 'c')
+      publish(lane)
+      expect(supervisor.run(10)).toBe(IDLE)
+      const flags = [0, 1].map((slot) => words[epochAt(layout, slot) + SLOT_FLAGS])
+      expect(flags).toEqual([FLAG_FAULT, FLAG_FAULT])
+    },
+  )
 
   it('C6: gives up a harvest with texts, and the lane is free for those of its next owner', () => {
     const { memory, supervisor } = supervised({ maxStringsPerEpoch: 8, laneTextBytes: 256 })
@@ -394,6 +474,28 @@ describe('The supervisor', () => {
     expect([supervisor.run(2), words[HEAD], words[LISTENING]]).toEqual([WORKED, 2, 1])
     expect([supervisor.run(3), words[HEAD], words[LISTENING]]).toEqual([WORKED, 5, 1])
     expect([supervisor.run(1), words[HEAD], words[LISTENING]]).toEqual([IDLE, 5, 0])
+  })
+
+  it('counts the failures of a merge for the merge, and those before and behind it for the token', () => {
+    const { memory, supervisor } = supervised({ maxConsumers: 2, epochSlots: 6 })
+    const { words, layout } = memory
+    const lane = open(memory)
+    send(lane, 1n)
+    storePlan(words, 0, { merges: [mergeWord(0, 2, true, -1)], own: 0 })
+    seal(memory, 1)
+    expect(supervisor.run(1)).toBe(WORKED)
+    const counts = () => [words[JOB_FAILURES], words[FAILED_AT] === 0 ? 0 : words[FAILURES]]
+    failures(supervisor, 1, failing(memory, 2))
+    expect(counts()).toEqual([1, 0])
+    failures(supervisor, 1, (kind, index) => {
+      if (kind === 'store' && index === laneAt(layout, 0) + LANE_WAKE) throw new Error('planted')
+    })
+    expect(counts()).toEqual([1, 1])
+    expect(supervisor.run(10)).toBe(IDLE)
+    expect([logOf(memory, 2), counts()]).toEqual([[1n], [0, 1]])
+    send(lane, 2n) // at the same position
+    failures(supervisor, 1, failing(memory, 1))
+    expect(counts()).toEqual([0, 2])
   })
 
   it('forgets the failures of a token once that is handled', () => {
