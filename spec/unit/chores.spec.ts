@@ -271,7 +271,8 @@ describe('A long effect', () => {
       Math.floor(4000 / 1024),
       (lane) => {
         sendTexts(lane, 4000)
-        send(lane, 1n, 2n, 3n, 4n, 5n)
+        sendNumbers(lane, 4)
+        send(lane, 4n)
       },
     ],
   ])('shows that it makes progress: %s', (_, options, times, prepare) => {

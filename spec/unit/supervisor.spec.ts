@@ -42,6 +42,7 @@ import {
   epochPayload,
   EVERYTHING,
   fullWord,
+  isOwned,
   lapOf,
   NOP,
   POISON,
@@ -197,6 +198,7 @@ describe('The supervisor', () => {
   it('C6: gives up an EVERYTHING that failed eight times, and leaves each lane to its writer', () => {
     const { memory, supervisor } = supervised()
     const lanes = [open(memory), open(memory)]
+    lanes.forEach((lane, i) => stage(lane, i, 0))
     control(memory, EVERYTHING)
     failures(supervisor, 8, (kind, index) => {
       if (kind === 'store' && index === epochAt(memory.layout, 0) + SLOT_FLAGS)
@@ -205,7 +207,10 @@ describe('The supervisor', () => {
     expect(supervisor.run(10)).toBe(IDLE)
     expect(memory.words[epochAt(memory.layout, 0) + SLOT_FLAGS]).toBe(FLAG_FAULT)
     expect(readTotal(memory.words, EVENTS)).toBe(1)
-    lanes.forEach((lane, i) => send(lane, BigInt(i)))
+    for (const lane of lanes) {
+      expect(isOwned(memory.words[lane.header + LANE_OWNER])).toBe(true)
+      publish(lane)
+    }
     expect(supervisor.run(10)).toBe(IDLE)
     expect(logOf(memory, 0)).toEqual([0n, 1n])
   })
