@@ -1,9 +1,10 @@
+import { createHash } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { decodeKeys } from '../../lib/cluster/decode.js'
 import { decodeEpoch } from '../../lib/cluster/index.js'
 import { encodeAttached } from '../../lib/epochs/attached-epoch.js'
-import type { EncodeOptions } from '../../lib/epochs/encode.js'
+import { encodeKeys, type EncodeOptions } from '../../lib/epochs/encode.js'
 import { encodeSealed } from '../../lib/epochs/sealed-epoch.js'
 import {
   attachEpoch,
@@ -13,6 +14,8 @@ import {
   type SealedEpoch,
   type TrackerOptions,
 } from '../../lib/index.js'
+import type { SharedWords } from '../../lib/memory/map.js'
+import { EMPTY_SLOT } from '../../lib/memory/slot.js'
 import { expectError } from '../support/bad-input.js'
 import { nameOf, openInline, range, thrown } from '../support/in-process.js'
 import { TEXTS } from '../support/text-sets.js'
@@ -41,6 +44,19 @@ const names = (keys: Iterable<Key>): string[] => Array.from(keys, nameOf).sort()
 const hex = (messages: readonly Uint8Array[]): string[] =>
   messages.map((message) => Buffer.from(message).toString('hex'))
 const sizes = (messages: readonly Uint8Array[]): number[] => messages.map(({ length }) => length)
+/** 32 bytes that no program makes shorter. */
+const noise = (i: number): Uint8Array => createHash('sha256').update(`${i}`).digest()
+
+/** What `act` returns on a host whose `process` is another, or missing. */
+function withProcess<T>(process: object | undefined, act: () => T): T {
+  const own = Object.getOwnPropertyDescriptor(globalThis, 'process')!
+  Object.defineProperty(globalThis, 'process', { value: process, configurable: true })
+  try {
+    return act()
+  } finally {
+    Object.defineProperty(globalThis, 'process', own)
+  }
+}
 
 /** What a reader can ask of an epoch without its list. */
 function answers(keys: EpochKeys, asked: readonly Key[]): unknown {
@@ -104,8 +120,91 @@ describe('epoch.encode()', () => {
     const bytesPerKey = (epoch: SealedEpoch): number => epoch.encode()[0].length / epoch.size
 
     expect(await withEpoch(rows, bytesPerKey)).toBeLessThan(1.3)
-    expect(await withEpoch(range(5000, 10_000), bytesPerKey)).toBeLessThan(1.03)
+    expect(await withEpoch(range(5000, 10_000), bytesPerKey)).toBeLessThan(0.03)
     expect(await withEpoch(prints, bytesPerKey)).toBeLessThan(7.8) // of 100,000: 7.02
+  })
+
+  it('is the same set on a host without zlib, and no shorter', async () => {
+    const dense = [...range(0, 2000), ...range(0, 500).map((id) => `/users/${id}`)]
+    const loose = [...range(0, 50).map((id) => fingerprint(`id ${id}`)), ...range(0, 50).map(noise)]
+    for (const keys of [dense, loose])
+      await withEpoch(keys, (epoch) => {
+        const usual = epoch.encode()
+        for (const process of [undefined, {}, { getBuiltinModule: () => undefined }]) {
+          const plain = withProcess(process, () => epoch.encode())
+          expect(names(decodeEpoch(plain))).toEqual(names(keys))
+          if (keys === dense) expect(usual[0].length).toBeLessThan(plain[0].length / 2)
+          else expect(hex(usual)).toEqual(hex(plain)) // no part gets shorter
+        }
+      })
+  })
+
+  it('sorts texts by their bytes, in whatever order they were marked', async () => {
+    const count = 7000
+    const ids = range(0, count).map((i) => (i * 7919) % count)
+    const zeros = range(0, 10).map((length) => '\0'.repeat(length))
+    const texts = [
+      ...ids.map((id) => `/users/${id}`),
+      ...['', 'ab', 'abcd', 'abcdefg'].flatMap((text) => zeros.map((end) => text + end)),
+      ...['aaaa', 'aaab', 'aaba', 'abaa', 'baaa', 'azaz', 'zaza', 'é', 'zzzé', '\uffff'],
+    ]
+    const bytes = [
+      ...texts.slice(count).map((text) => new TextEncoder().encode(text)),
+      // Such as the ids of rows: four zeros at first, or a word of small numbers at the end.
+      ...ids.map((id) => Uint8Array.of(0, 0, 0, 0, id >>> 8, id & 255, 7, 7)),
+      ...ids.slice(0, 100).map((id) => Uint8Array.of(9, 9, 9, 9, id & 255, id >>> 8, 0, 0)),
+    ]
+    const sorted = (keys: readonly (string | Uint8Array)[]): string[] =>
+      keys
+        .map((key) => Buffer.from(key as string))
+        .sort((a, b) => Buffer.compare(a, b))
+        .map((key) => key.toString('hex'))
+    const keys = [...texts, ...bytes]
+    for (const marked of [keys, keys.toReversed()])
+      await withEpoch(marked, (epoch) => {
+        const [message, ...rest] = epoch.encode()
+        const { strings, byteKeys } = decodeKeys(message)
+
+        expect(rest).toEqual([])
+        expect(strings.map((text) => Buffer.from(text).toString('hex'))).toEqual(sorted(texts))
+        expect(byteKeys.map((key) => Buffer.from(key).toString('hex'))).toEqual(sorted(bytes))
+      })
+  })
+
+  it('writes of a text only what it does not share with the one before', async () => {
+    const families = ['x', 'y'].map((letter) => letter.repeat(1500))
+    const texts = range(10, 50).flatMap((id) => families.map((family) => `${family}${id}`))
+    await withEpoch(texts, (epoch) => {
+      const messages = encodeSealed(epoch, { maxBytes: 4096 })
+
+      expect(messages).toHaveLength(1)
+      expect(names(decodeEpoch(messages))).toEqual(names(texts))
+    })
+  })
+
+  it('makes no message whose texts have more than 2^23 bytes, which no reader takes', async () => {
+    const texts = range(1000, 900).map((id) => `${'x'.repeat(10_000)}${id}`)
+    await withEpoch(
+      texts,
+      (epoch) => {
+        const strings = epoch.encode().flatMap((message) => decodeKeys(message).strings)
+
+        expect(strings.sort().join() === texts.join()).toBe(true)
+      },
+      { ...ROOMY, laneTextBytes: 2 ** 24, maxStringBytesPerEpoch: 2 ** 24 },
+    )
+  })
+
+  it.each([127, 128, 129])('writes %d keys, and a text of as many bytes', async (count) => {
+    const keys = [
+      ...range(0, count),
+      ...range(0, count - 1).map(String),
+      'x'.repeat(count),
+      ...range(0, count).map(noise),
+    ]
+    await withEpoch(keys, (epoch) => {
+      expect(names(decodeEpoch(epoch.encode()))).toEqual(names(keys))
+    })
   })
 
   it('makes messages of a given length at most, each a set by itself', async () => {
@@ -125,6 +224,29 @@ describe('epoch.encode()', () => {
     })
   })
 
+  it('makes as few messages, where numbers and texts together fit or not', async () => {
+    const prints = (count: number): Key[] => range(0, count).map((id) => fingerprint(`id ${id}`))
+    const cases: [numbers: readonly Key[], texts: number, count: number][] = [
+      [range(0, 10), 10, 1],
+      [range(0, 2), 300, 3],
+      [prints(300), 300, 4],
+      [prints(540), 100, 2],
+      [prints(540), 10, 2],
+    ]
+    for (const [numbers, texts, count] of cases) {
+      const keys = [...numbers, ...range(0, texts).map(noise)]
+      await withEpoch(keys, (epoch) => {
+        const messages = encodeSealed(epoch, { maxBytes: 4096 })
+
+        expect([numbers.length, texts, messages.length]).toEqual([numbers.length, texts, count])
+        expect(Math.max(...sizes(messages))).toBeLessThanOrEqual(4096)
+        expect(messages.flatMap((message) => names(decodeEpoch(message))).sort()).toEqual(
+          names(keys),
+        )
+      })
+    }
+  })
+
   it('writes the keys of an epoch without any as one message', async () => {
     await withEpoch([], (epoch) => {
       const messages = epoch.encode()
@@ -132,10 +254,14 @@ describe('epoch.encode()', () => {
       expect(messages).toHaveLength(1)
       expect(answers(decodeEpoch(messages), [7, 'a'])).toEqual(answers(epoch, [7, 'a']))
     })
+    const tracker = await openInline({ maxConsumers: 1 })
+    tracker.consumer('one', { from: 'now' })
+    const last = await tracker.stop() // the consumer gets the keys
+    expect(names(decodeEpoch(last.encode()))).toEqual([])
   })
 
   it("gives the same bytes as another thread's reader of the epoch", async () => {
-    const keys = [...range(0, 500), ...range(0, 500).map((id) => `/users/${id}`)]
+    const keys = [...range(0, 40_000), ...range(0, 500).map((id) => `/users/${id}`)]
     const everySort: EncodeOptions[] = [{}, { maxBytes: 4096 }, { text: 'fingerprint' }]
     await withEpoch(keys, (epoch) => {
       for (const options of everySort)
@@ -146,6 +272,26 @@ describe('epoch.encode()', () => {
     await withEpoch([], (epoch) => {
       expect(hex(encodeAttached(epoch.handle, {}))).toEqual(hex(epoch.encode()))
     })
+  })
+
+  it('reads no words but those of the epoch', () => {
+    const text = [7, 8, 0x64636261] // a hash, the head of four characters, 'abcd'
+    const words = Int32Array.from([0, ...text, ...text, ...text])
+    const read = new Set<number>()
+    const watched = new Proxy(words, {
+      get(_, key) {
+        if (/^[0-9]+$/.test(String(key))) read.add(Number(key))
+        const value: unknown = Reflect.get(words, key, words)
+        return typeof value === 'function' ? value.bind(words) : value
+      },
+    }) as unknown as SharedWords
+    const header = { ...EMPTY_SLOT, textCount: 1, textBytes: 4, textEnd: 3 }
+    const rest = { log: 0, filter: undefined, isBigint: false, hasPrints: false }
+    for (const options of [{}, { text: 'fingerprint' }] as const) {
+      const messages = encodeKeys({ words: watched, header, arena: 4, ...rest }, options)
+      expect(decodeEpoch(messages).has('abcd')).toBe(true)
+    }
+    expect([...read].filter((i) => i < 4 || i >= 7)).toEqual([])
   })
 
   it('throws ERR_DIRTYRING_SETTLED once the keys are gone, on every thread', async () => {
@@ -189,7 +335,34 @@ describe('texts that do not leave the process', () => {
       expect(decoded.has(Uint8Array.of(1, 2)) && decoded.has('secret@example.com')).toBe(true)
       expect(decoded.has('another') || decoded.has(Uint8Array.of(1))).toBe(false)
       expect(() => decoded.texts()).toThrow(/is not exact/)
-      expect(Buffer.concat(messages).includes('secret')).toBe(false)
+      const { strings, byteKeys } = decodeKeys(messages[0])
+      expect([messages.length, strings, byteKeys]).toEqual([1, [], []])
+    })
+  })
+
+  it('change nothing for an epoch without texts', async () => {
+    await withEpoch([7, 9], (epoch) => {
+      expect(hex(encodeSealed(epoch, text))).toEqual(hex(epoch.encode()))
+    })
+  })
+
+  it('are one key if they have one fingerprint', async () => {
+    await withEpoch(['a', Uint8Array.of(97), fingerprint('a'), 7], (epoch) => {
+      const decoded = decodeEpoch(encodeSealed(epoch, text))
+
+      expect([decoded.size, ...[7, 'a', fingerprint('a'), 'b'].map(decoded.has, decoded)]).toEqual([
+        2,
+        true,
+        true,
+        true,
+        false,
+      ])
+    })
+  })
+
+  it('are not found by a number that is their fingerprint where texts travel', async () => {
+    await withEpoch([fingerprint('a')], (epoch) => {
+      expect([epoch.has('a'), decodeEpoch(epoch.encode()).has('a')]).toEqual([false, false])
     })
   })
 
@@ -201,6 +374,7 @@ describe('texts that do not leave the process', () => {
         const asked = ['a', 'b\ud800', 'c', 7, 8, fingerprint('a')]
 
         expect(answers(decoded, asked)).toEqual(answers(epoch, asked))
+        expect(hex(encodeAttached(epoch.handle, {}))).toEqual(hex(epoch.encode()))
       },
       { maxStringsPerEpoch: 0 },
     )
@@ -225,6 +399,21 @@ describe('a text that no message has room for', () => {
       })
       expect(decoded.has('z'.repeat(5000))).toBe(false)
     })
+    await withEpoch(long, (epoch) => {
+      expect(encodeSealed(epoch, { maxBytes: 4096 })).toHaveLength(1)
+    })
+  })
+
+  it('is told from the longest one that a message has room for', async () => {
+    const texts = range(3850, 100).map((length) => String(length).padEnd(length, 'x'))
+    await withEpoch(texts, (epoch) => {
+      const messages = encodeSealed(epoch, { maxBytes: 4096 })
+      const decoded = decodeEpoch(messages)
+
+      expect(decoded.size).toBeGreaterThan(40)
+      expect(decoded.precision).toBe('superset')
+      expect(texts.filter((each) => !decoded.has(each))).toEqual([])
+    })
   })
 })
 
@@ -238,7 +427,7 @@ describe('an epoch with more keys than it lists', () => {
   ])(
     'travels as a filter of 10 to 21 bits a key: $keys keys of $maxKeysPerEpoch',
     async ({ maxKeysPerEpoch, keys }) => {
-      const marked = [...range(0, keys).map((id) => fingerprint(`id ${id}`)), 'a', '\ud800']
+      const marked = ['a', '\ud800', ...range(0, keys).map((id) => fingerprint(`id ${id}`))]
       const others = range(0, 8000).map((id) => fingerprint(`other ${id}`))
       await withEpoch(
         marked,
@@ -262,8 +451,9 @@ describe('an epoch with more keys than it lists', () => {
           expect(bits).toBeLessThan(Math.max(512, 21.5 * keys))
           expect(hex(encodeAttached(epoch.handle, {}))).toEqual(hex(messages))
 
-          const small = encodeSealed(epoch, { maxBytes: 4096 })
-          expect(small.every(({ length }) => length <= 4096)).toBe(true)
+          // One message has room for 128 of the filter's blocks.
+          const small = encodeSealed(epoch, { maxBytes: 4288 })
+          expect(small.every(({ length }) => length <= 4288)).toBe(true)
           const united = decodeEpoch(small.toReversed())
           expect(marked.filter((key) => !united.has(key))).toEqual([])
           expect(united.falsePositives).toBe(decoded.falsePositives)
@@ -272,6 +462,20 @@ describe('an epoch with more keys than it lists', () => {
       )
     },
   )
+
+  it('travels in a filter no larger than its own, however many keys are in it', async () => {
+    const bytesOf = (keys: number): Promise<number> =>
+      withEpoch(
+        range(0, keys).map((id) => fingerprint(`id ${id}`)),
+        (epoch) => {
+          const [message, ...rest] = epoch.encode()
+          expect([epoch.precision, rest]).toEqual(['superset', []])
+          return message.length
+        },
+        { ...ROOMY, maxKeysPerEpoch: 16 },
+      )
+    expect(await bytesOf(900)).toBe(await bytesOf(400))
+  })
 
   it('travels as everything if it is, without its keys', async () => {
     const tracker = await openInline(ROOMY)

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
+import { encodeAttached } from '../../lib/epochs/attached-epoch.js'
 import {
   attachEpoch,
   BatchRing,
@@ -22,6 +23,8 @@ import { openHeld, openInline, range, thrown } from '../support/in-process.js'
 
 const BAD_HANDLE = { name: 'TypeError', code: 'ERR_DIRTYRING_BAD_HANDLE' }
 const SETTLED = 'ERR_DIRTYRING_SETTLED'
+const CORRUPT = { name: 'DirtyRingError', code: 'ERR_DIRTYRING_CORRUPT' }
+const IS_SETTLED = { name: 'DirtyRingError', code: SETTLED }
 const INEXACT = 'ERR_DIRTYRING_INEXACT'
 
 /** As another thread receives it. */
@@ -186,16 +189,66 @@ describe('attachEpoch()', () => {
     const tracker = await openInline({ laneCapacity: 4096 })
     const writer = tracker.openWriter()
     writer.markMany(range(0, 2000))
-    writer.markMany(range(0, 2000).map((i) => `/users/${i}`))
+    writer.markMany(['a', 'x'.repeat(5000), ...range(0, 2000).map((i) => `/users/${i}`)])
     const epoch = await tracker.advanceEpoch()
     const attached = attachEpoch(sent(epoch))
     const walks = [attached.numbers(), attached.texts(), attached.listed(), attached.listed()]
     const begun = walks.slice(1).map((walk) => ({ walk, given: [walk.next().value] }))
     epoch.commit()
     for (const { walk, given } of begun)
-      expect(thrown(() => given.push(...walk)).code).toBe(SETTLED)
+      expectError(
+        thrown(() => given.push(...walk)),
+        IS_SETTLED,
+        'epoch 0 is settled',
+      )
+    // The text behind 'a' is longer than a block.
+    expect(begun[0].given).toEqual(['a'])
     // Of a walk that was not begun, there is no block.
-    expect(thrown(() => walks[0].next()).code).toBe(SETTLED)
+    expectError(
+      thrown(() => walks[0].next()),
+      IS_SETTLED,
+      'epoch 0 is settled',
+    )
+    expectError(
+      thrown(() => attached.texts()),
+      IS_SETTLED,
+      'epoch 0 is settled',
+    )
+  })
+
+  it.each([1, 511, 512, 513])('ends a walk that has given all of %d keys', async (count) => {
+    const tracker = await openInline()
+    const keys = range(0, count)
+    tracker.openWriter().markMany([...keys, 'a'])
+    const epoch = await tracker.advanceEpoch()
+    const attached = attachEpoch(sent(epoch))
+    const walks = [attached.numbers(), attached.texts()] as const
+    expect(keys.map(() => walks[0].next().value)).toEqual(keys)
+    expect(walks[1].next().value).toBe('a')
+    epoch.commit()
+    expect(walks.map((walk) => walk.next().done)).toEqual([true, true])
+  })
+
+  it('has no answer if the epoch is settled while it looks', async () => {
+    const filtered = { maxKeysPerEpoch: 4 }
+    for (const options of [{}, filtered]) {
+      const tracker = await openInline(options)
+      tracker.openWriter().markMany(['a', 1, 2, 3, 4, 5])
+      const epoch = await tracker.advanceEpoch()
+      const attached = attachEpoch(sent(epoch))
+      const { or } = Atomics
+      try {
+        let looks = 0
+        // Another thread settles the epoch between the two looks at its stamp.
+        Atomics.or = ((...args: Parameters<typeof or>) => {
+          if (++looks === 2) epoch.commit()
+          return or(...args)
+        }) as typeof or
+        expect(thrown(() => attached.has(3)).code).toBe(SETTLED)
+      } finally {
+        Atomics.or = or
+      }
+    }
   })
 
   it('never gives keys of the next epoch in the same slot', async () => {
@@ -258,6 +311,30 @@ describe('attachEpoch()', () => {
     expect([[...twin], [...other], other.has('a')]).toEqual([[1, 'a'], [1, 'a'], true])
   })
 
+  it("reads the last epoch until its caller's commit(), where a loop left it to the caller", async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    const epochs = tracker.epochs({ everyMs: 0 })
+    ;(await epochs.next()).value.commit()
+    writer.mark(2)
+    const last = await tracker.stop()
+    await epochs.return!()
+    const attached = attachEpoch(sent(last))
+    expect([...attached]).toEqual([2])
+    last.commit()
+    expect(thrown(() => [...attached]).code).toBe(SETTLED)
+  })
+
+  it('knows as many namespaces that changed as a whole as an epoch has', async () => {
+    const tracker = await openInline()
+    const namespaces = range(1, NAMESPACES_MAX)
+    for (const each of namespaces) tracker.markEverything(each)
+    const epoch = await tracker.advanceEpoch()
+    const attached = attachEpoch(sent(epoch))
+    expect([attached.reason, attached.everythingIn]).toEqual(['everything', namespaces])
+  })
+
   it('throws what the epoch throws', async () => {
     const tracker = await openInline()
     tracker.openWriter().markMany([2n ** 60n, 'a'])
@@ -270,7 +347,8 @@ describe('attachEpoch()', () => {
         thrown(() => each.ids()),
         OUT_OF_RANGE,
         'epoch.ids()',
-        '1 text keys',
+        'must be of an epoch of that kind of keys only, got "1 text keys"',
+        'To keep one kind out, pass the option keys',
       )
       expectError(
         thrown(() => each.strings()),
@@ -352,8 +430,34 @@ describe('attachEpoch()', () => {
       expect(words[epochAt(layout, 0) + SLOT_TEXT_END]).toBe(3)
       words[epochAt(layout, 0) + layout.arena + 1] = head
       const attached = attachEpoch(sent(epoch))
-      expect(thrown(() => [...attached]).code).toBe('ERR_DIRTYRING_CORRUPT')
+      expectError(
+        thrown(() => [...attached]),
+        CORRUPT,
+        'epoch slot 0 has a torn text',
+      )
       expect(attached.has('abc')).toBe(false)
+      for (const read of [
+        () => [...epoch.texts()],
+        () => epoch.strings(),
+        () => epoch.encode(),
+        () => encodeAttached(sent(epoch), {}),
+      ])
+        expectError(thrown(read), CORRUPT, 'epoch slot 0 has texts whose lengths do not add up')
+    }
+  })
+
+  it('reads nothing behind the last text, where an earlier epoch left its own', async () => {
+    const tracker = await openInline({ epochSlots: 2 })
+    const writer = tracker.openWriter()
+    for (const round of range(0, 4)) {
+      writer.mark(new Uint8Array(100).fill(0xff))
+      await tracker.consume(() => undefined)
+      if (round % 2 === 1) await tracker.consume(() => undefined)
+      writer.mark('abcd')
+      await tracker.consume((epoch) => {
+        expect([...epoch.strings()]).toEqual(['abcd'])
+        expect([...attachEpoch(sent(epoch)).strings()]).toEqual(['abcd'])
+      })
     }
   })
 
@@ -456,6 +560,14 @@ describe('C11: an invalid handle of an epoch', () => {
       'without what was known',
     ],
     ['another slot', (epoch) => ({ ...epoch.handle, slot: 99 }), 'epoch slot 99 does not exist'],
+    [
+      'one slot too many',
+      (epoch, tracker) => ({
+        ...epoch.handle,
+        slot: attachMemory(tracker.handle, 'tracker').layout.epochSlots,
+      }),
+      'does not exist',
+    ],
     ['a slot of -1', (epoch) => ({ ...epoch.handle, slot: -1 }), 'without what was known'],
     ['half an epoch', (epoch) => ({ ...epoch.handle, id: 0.5 }), 'without what was known'],
     ['too many keys', (epoch) => ({ ...epoch.handle, count: 5000 }), 'has 5000 keys'],

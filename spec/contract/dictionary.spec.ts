@@ -2,9 +2,10 @@ import { inspect } from 'node:util'
 import { runInNewContext } from 'node:vm'
 import { beforeAll, describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import { D_SECRETS, hashOf, openDictionary } from '../../lib/dictionary/core.js'
+import { addKey, D_SECRETS, hashOf, openDictionary } from '../../lib/dictionary/core.js'
 import { DirtyTracker, KeyDictionary } from '../../lib/index.js'
 import type { SharedWords } from '../../lib/memory/map.js'
+import { range } from '../support/in-process.js'
 import { runProgram } from '../support/program.js'
 import { textOfWtf8, wtf8Of } from '../support/wtf8.js'
 
@@ -314,6 +315,7 @@ describe('a KeyDictionary that is full', () => {
       expect(() => one.id('d')).toThrow(
         full('all 3 numbers (maxKeys) are taken, and "key" is a new one of 1 bytes'),
       )
+      expect(() => one.id('d')).toThrow(full('A key takes its bytes, rounded up to 4, and 8 more'))
       expect(one.find('d')).toBeUndefined()
       expect(['c', 'b', 'a'].map((each) => one.id(each))).toEqual([2, 1, 0])
       expect(one.size).toBe(3)
@@ -339,8 +341,8 @@ describe('a KeyDictionary that is full', () => {
     expect(() => names.key(1)).toThrow(RangeError)
   })
 
-  it('never looks at a key that is longer than all its room', () => {
-    const names = KeyDictionary.create({ maxKeys: 10, maxBytes: 100 })
+  it('never looks at a key that is longer than all its room, and takes no number for it', () => {
+    const names = KeyDictionary.create({ maxKeys: 1, maxBytes: 100 })
     const huge: Key[] = ['x'.repeat(2 ** 28), new Uint8Array(2 ** 28)]
     const before = process.memoryUsage().arrayBuffers
     for (const each of [...huge, 'é'.repeat(60), new Uint8Array(93)]) {
@@ -348,7 +350,7 @@ describe('a KeyDictionary that is full', () => {
       expect(() => names.id(each)).toThrow(full('100 bytes for keys (maxBytes)'))
       expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 20)
     }
-    expect(names.id('x'.repeat(92))).toBe(0)
+    expect(KeyDictionary.attach(names.handle).id('x'.repeat(92))).toBe(0)
   })
 })
 
@@ -407,6 +409,12 @@ describe('what a KeyDictionary refuses', () => {
           refusal('TypeError', 'INVALID_ARG', '"key" must be a string or a Uint8Array, got '),
         )
     }
+    const detached = new Uint8Array(4)
+    structuredClone(detached.buffer, { transfer: [detached.buffer] })
+    for (const call of ['id', 'find'] as const)
+      expect(() => names[call](detached)).toThrow(
+        refusal('TypeError', 'INVALID_ARG', '"key" must be a view of memory that this thread has'),
+      )
     expect(names.size).toBe(0)
   })
 
@@ -455,7 +463,7 @@ describe('what a KeyDictionary refuses', () => {
       [
         handle({ buffer: new SharedArrayBuffer(0) }),
         'BAD_HANDLE',
-        '"handle.buffer" must be memory of a KeyDictionary',
+        '"handle.buffer" must be memory of a KeyDictionary, got magic undefined',
       ],
       [
         handle({ buffer: (tracker.handle as any).buffer }),
@@ -486,6 +494,91 @@ describe('what a KeyDictionary refuses', () => {
     expect(() => KeyDictionary.attach(structuredClone(names.handle)).id('a')).not.toThrow()
     expect(names.find('a')).toBe(0)
     await tracker.stop()
+  })
+})
+
+describe('a KeyDictionary to which another thread adds a key in the midst of id()', () => {
+  const methods = ['load', 'store', 'compareExchange'] as const
+
+  /** What `act` returns; before its access number `n` to the memory, `other` is run. */
+  function between<T>(act: () => T, n: number, other: () => void): T {
+    let count = 0
+    const own = methods.map((name) => Atomics[name] as (...args: unknown[]) => unknown)
+    const restore = (): void =>
+      methods.forEach((name, i) => Object.assign(Atomics, { [name]: own[i] }))
+    methods.forEach((name, i) =>
+      Object.assign(Atomics, {
+        [name]: (...args: unknown[]) => {
+          if (count++ === n) {
+            restore()
+            other()
+          }
+          return own[i](...args)
+        },
+      }),
+    )
+    try {
+      return act()
+    } finally {
+      restore()
+    }
+  }
+
+  const ACCESSES = 7
+
+  /** id() of a thread that has memory of its own for the key; -1 when the dictionary is full. */
+  const adder = (names: KeyDictionary): ((key: string) => number) => {
+    const d = openDictionary(wordsOf(names))
+    return (key) => {
+      const words = new Int32Array(8)
+      return addKey(
+        d,
+        words,
+        new TextEncoder().encodeInto(key, new Uint8Array(words.buffer)).written,
+      )
+    }
+  }
+
+  it.each(range(0, ACCESSES))('loses no number and no room, before access %d', (n) => {
+    for (const [key, ...rest] of [
+      ['20 characters of key', '', '12 of others', 'last'],
+      ['12345', '67890', 'last'],
+    ]) {
+      for (const added of [[key], ['another'], [key, 'another'], ['another', key]]) {
+        const keys = [...new Set([key, ...added, ...rest])]
+        const maxBytes = keys.reduce((sum, each) => sum + sizeOf(each), 0) * 4
+        const names = KeyDictionary.create({ maxKeys: keys.length, maxBytes })
+        const [mine, others] = [adder(names), adder(names)]
+        const id = between(
+          () => mine(key),
+          n,
+          () => added.forEach(others),
+        )
+        rest.forEach(mine)
+
+        const ids = keys.map((each) => names.find(each)!)
+        expect(ids[0]).toBe(id)
+        expect(ids.toSorted((a, b) => a - b)).toEqual(keys.map((_, i) => i))
+        expect(ids.map((each) => names.key(each))).toEqual(keys)
+        expect(names.size).toBe(keys.length)
+      }
+    }
+  })
+
+  it.each(range(0, ACCESSES))('finds it with the last number or room, before access %d', (n) => {
+    for (const options of [
+      { maxKeys: 1, maxBytes: 100 },
+      { maxKeys: 2, maxBytes: 12 },
+    ]) {
+      const names = KeyDictionary.create(options)
+      const [mine, others] = [adder(names), adder(names)]
+      const id = between(
+        () => mine('key'),
+        n,
+        () => others('key'),
+      )
+      expect([id, names.find('key'), names.size]).toEqual([id, id, 1])
+    }
   })
 })
 
