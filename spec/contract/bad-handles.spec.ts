@@ -165,7 +165,7 @@ describe('C11: an invalid handle', () => {
       { laneTextBytes: 6 },
       { laneTextBytes: 2 },
       { maxConsumers: -1 },
-      { maxConsumers: 1 },
+      { maxConsumers: 2 },
     ].map((change): (typeof wrong)[number] => {
       const [[name, value]] = Object.entries(change)
       return [
