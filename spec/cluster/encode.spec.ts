@@ -463,6 +463,22 @@ describe('an epoch with more keys than it lists', () => {
     },
   )
 
+  it('travels alike from another thread where its list has texts', async () => {
+    const tracker = await openInline({ maxKeysPerEpoch: 16 })
+    const writer = tracker.openWriter()
+    writer.mark('a')
+    await tracker.flushed()
+    writer.markMany(range(0, 40))
+    await tracker.consume((epoch) => {
+      expect([epoch.precision, [...epoch.listed()].includes('a')]).toEqual(['superset', true])
+      const messages = encodeAttached(epoch.handle, {})
+
+      expect(hex(messages)).toEqual(hex(epoch.encode()))
+      const decoded = decodeEpoch(messages)
+      expect(['a', 0, 39].every((key) => decoded.has(key))).toBe(true)
+    })
+  })
+
   it('travels in a filter no larger than its own, however many keys are in it', async () => {
     const bytesOf = (keys: number): Promise<number> =>
       withEpoch(
