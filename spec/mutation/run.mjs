@@ -1,14 +1,14 @@
 /**
  * Mutation testing of all of lib/ that runs in process: `npm run mutation`, or `npm run mutation --
  * memory` for some parts (parts.mjs). Prints each file's score, and the mutants that no spec notices
- * where README.md says nothing of their function. Fails below 85 %. Goes on where it was cut off, and again tries only what has changed
- * (verdicts.mjs). MUTATION_PROCESSES says how many processes try mutants: 2.
- * MUTATION_SAMPLE=8 tries one mutant in eight.
+ * where README.md says nothing of their function. Fails below 85 %. Goes on where it was cut off, and
+ * tries only what has changed (verdicts.mjs). MUTATION_PROCESSES says how many processes try
+ * mutants: 2. MUTATION_SAMPLE=8 tries one mutant in eight.
  */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { PARTS } from './parts.mjs'
-import { entryOf, LISTED } from './survivors.mjs'
+import { entriesIn, LISTED } from './survivors.mjs'
 import { ROOT, Verdicts } from './verdicts.mjs'
 
 const SCORE_MIN = 85
@@ -47,9 +47,10 @@ for (const [file, { mutants, source }] of Object.entries(files)) {
   all.noticed += noticed
   all.missed += missed
   if (noticed + missed === 0) continue
+  const entryAt = entriesIn(file, source)
   const notListed = mutants.filter(({ status, location }) => {
     if (status !== 'Survived' && status !== 'NoCoverage') return false
-    const entry = entryOf(file, location.start)
+    const entry = entryAt(location.start)
     notNeeded.delete(entry)
     return entry === undefined
   })

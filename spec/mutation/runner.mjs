@@ -98,12 +98,28 @@ class Runner {
     return found !== undefined && SPEC_HASHES[found.file] === spec
   }
 
-  /** The tests that run a mutant, of specs that have changed since it survived. */
+  /**
+   * The tests that run a mutant, of specs that have changed since it survived. If there are many, those
+   * that run little else.
+   */
   #changedSince(verdict, mutant) {
     const state = this.#verdicts.stateOf(verdict)
-    return [...this.#testsOf().values()].filter(
-      (test) => state[test.file] !== SPEC_HASHES[test.file] && this.#runs(test, mutant),
-    )
+    const all = [...this.#testsOf().values()]
+    let leftMs = budgetOf(all)
+    return all
+      .filter((test) => state[test.file] !== SPEC_HASHES[test.file] && this.#runs(test, mutant))
+      .map((test) => ({ test, own: this.#nearOf(test, mutant) / test.hits }))
+      .sort((a, b) => b.own - a.own)
+      .map(({ test }) => test)
+      .filter(({ ms }) => (leftMs -= ms) > 0)
+      .sort((a, b) => a.ms - b.ms)
+  }
+
+  /** How many mutants near one a test runs. */
+  #nearOf(test, mutant) {
+    let near = 0
+    for (let i = Math.max(0, mutant - NEAR); i < mutant + NEAR; i++) if (this.#runs(test, i)) near++
+    return near
   }
 
   /** The tests that noticed the mutants nearest to a line, and run this one. */
@@ -245,11 +261,13 @@ async function firstRun(cache) {
     }),
   )
   const results = answers.flatMap(({ results }) => results).sort((a, b) => a.ms - b.ms)
-  const tests = results.filter(({ failure }) => failure === undefined)
   const ran = Object.assign({}, ...answers.map(({ coverage }) => coverage.perTest))
+  const tests = results
+    .filter(({ failure }) => failure === undefined)
+    .map((test) => ({ ...test, hits: (ran[test.id] ?? []).length / 2 }))
   const first = {
     tests,
-    leftOut: results.filter((each) => !tests.includes(each)),
+    leftOut: results.filter(({ failure }) => failure !== undefined),
     static: Object.assign({}, ...answers.map(({ coverage }) => coverage.static)),
     perTest: chosen(tests, ran),
   }
@@ -274,7 +292,7 @@ function bitsOf(tests, ran) {
  * of the code nearby, and by tests that run little else.
  */
 function chosen(tests, ran) {
-  const budgetMs = SHARE * tests.reduce((sum, { ms }) => sum + ms, 0)
+  const budgetMs = budgetOf(tests)
   const runs = new Map()
   for (const { id, ms } of tests) {
     const pairs = ran[id] ?? []
@@ -305,6 +323,11 @@ function chosen(tests, ran) {
     rest(others, budgetMs)
   }
   return perTest
+}
+
+/** What the tests of one mutant may take, in ms. */
+function budgetOf(tests) {
+  return SHARE * tests.reduce((sum, { ms }) => sum + ms, 0)
 }
 
 /** How many of the numbers, which ascend, are below one. */

@@ -1,7 +1,6 @@
 /** What README.md in this folder says of changes that no spec notices: by function. */
 import { readFileSync } from 'node:fs'
 import ts from 'typescript'
-import { ROOT } from './verdicts.mjs'
 
 /** Of each entry: its files, and the names of functions and methods behind them. */
 export const LISTED = new Set(
@@ -19,18 +18,22 @@ export const LISTED = new Set(
     }),
 )
 
-/** The entry for the function that a line and column of a file are in; undefined if there is none. */
-export function entryOf(file, { line, column }) {
-  const text = readFileSync(ROOT + file, 'utf8')
+/**
+ * Of the text of a file, a function: the entry for the function that a line and column are in;
+ * undefined if there is none.
+ */
+export function entriesIn(file, text) {
   const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true)
-  const at = source.getPositionOfLineAndCharacter(line - 1, column - 1)
-  const names = []
-  const visit = (node) => {
-    if (node.getStart() > at || node.end <= at) return
-    if (ts.isConstructorDeclaration(node)) names.push('constructor')
-    else if (ts.isFunctionLike(node) && node.name !== undefined) names.push(node.name.getText())
-    ts.forEachChild(node, visit)
+  return ({ line, column }) => {
+    const at = source.getPositionOfLineAndCharacter(line - 1, column - 1)
+    const names = []
+    const visit = (node) => {
+      if (node.getStart() > at || node.end <= at) return
+      if (ts.isConstructorDeclaration(node)) names.push('constructor')
+      else if (ts.isFunctionLike(node) && node.name !== undefined) names.push(node.name.getText())
+      ts.forEachChild(node, visit)
+    }
+    visit(source)
+    return names.map((name) => `${file} ${name}`).find((entry) => LISTED.has(entry))
   }
-  visit(source)
-  return names.map((name) => `${file} ${name}`).find((entry) => LISTED.has(entry))
 }

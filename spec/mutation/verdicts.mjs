@@ -39,14 +39,16 @@ export class Verdicts {
     return this.#states.get(state)
   }
 
-  add(verdict, state) {
-    const lines = [
-      { ...verdict, ...(state !== undefined && { state: keyOf(JSON.stringify(state)) }) },
-    ]
-    const { state: id } = lines[0]
-    if (id !== undefined && !this.#states.has(id)) lines.unshift({ id, specs: state })
-    lines.forEach((line) => this.#take(line))
-    appendFileSync(JOURNAL, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+  /** `specs`: what a mutant survived; undefined if a test noticed it. */
+  add(verdict, specs) {
+    const id = specs && keyOf(JSON.stringify(specs))
+    if (id !== undefined && !this.#states.has(id)) this.#append({ id, specs })
+    this.#append({ ...verdict, state: id })
+  }
+
+  #append(line) {
+    this.#take(line)
+    appendFileSync(JOURNAL, `${JSON.stringify(line)}\n`)
   }
 
   #take(line) {
@@ -68,16 +70,18 @@ export class Verdicts {
       }
   }
 
-  /** Writes what there is of `files`, and empties the journal. */
-  keep(files = this.#files.keys()) {
+  /** Writes what holds for the files as they are, and empties the journal. */
+  keep() {
     const specs = [...new Set([...this.#states.values()].flatMap(Object.keys))].sort()
     const tests = new Map()
     const states = {}
     const kept = {}
-    for (const file of [...files].sort()) {
+    for (const [file, all] of [...this.#files].sort(([a], [b]) => (a < b ? -1 : 1))) {
       const source = hashOf(file)
-      const verdicts = [...this.of(file).values()].filter((each) => each.source === source)
-      const lines = verdicts.map(({ line, key, test, spec, isLate, state }) => {
+      const verdicts = [...all.values()]
+        .filter((each) => each.source === source)
+        .sort((a, b) => a.line - b.line || (a.key < b.key ? -1 : 1))
+      const mutants = verdicts.map(({ line, key, test, spec, isLate, state }) => {
         if (state !== undefined) {
           states[state] ??= specs.map((name) => this.#states.get(state)[name] ?? '')
           return `${line} ${key} survived ${state}`
@@ -86,11 +90,7 @@ export class Verdicts {
         if (!tests.has(id)) tests.set(id, tests.size)
         return `${line} ${key} ${isLate ? 'late' : 'noticed'} ${tests.get(id)}`
       })
-      if (lines.length > 0)
-        kept[file] = {
-          source,
-          mutants: lines.sort((a, b) => parseInt(a) - parseInt(b) || (a < b ? -1 : 1)),
-        }
+      if (mutants.length > 0) kept[file] = { source, mutants }
     }
     const all = { specs, tests: [...tests.keys()].map((id) => JSON.parse(id)), states, files: kept }
     writeFileSync(KEPT, `${JSON.stringify(all, undefined, 1)}\n`)

@@ -223,6 +223,14 @@ describe('A long effect', () => {
     }
   }
 
+  /** Restores 10,000 numbers into an epoch that has so many. */
+  function sendRestore(lane: Lane, count: number): void {
+    sendNumbers(lane, 10_000)
+    seal(lane.memory, 1)
+    sendNumbers(lane, count)
+    restore(lane.memory, 0, -1)
+  }
+
   /** Sends so many texts. */
   function sendTexts(lane: Lane, count: number): void {
     for (let i = 0; i < count; i++) {
@@ -247,23 +255,13 @@ describe('A long effect', () => {
       'a restore of numbers that are in, every 4,096',
       NUMBERS,
       Math.floor(10_000 / 4096),
-      (lane) => {
-        sendNumbers(lane, 10_000)
-        seal(lane.memory, 1)
-        sendNumbers(lane, 10_000)
-        restore(lane.memory, 0, -1)
-      },
+      (lane) => sendRestore(lane, 10_000),
     ],
     [
       'a restore of numbers into a full epoch, every 1,024',
       NUMBERS,
       Math.floor(10_000 / 1024),
-      (lane) => {
-        sendNumbers(lane, 10_000)
-        seal(lane.memory, 1)
-        sendNumbers(lane, 10_001)
-        restore(lane.memory, 0, -1)
-      },
+      (lane) => sendRestore(lane, 10_001),
     ],
     [
       'texts of an epoch that becomes full, every 1,024',
