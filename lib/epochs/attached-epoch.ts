@@ -254,7 +254,7 @@ class AttachedEpoch implements EpochKeys {
       this.#copy(at + layout.arena, words, log, arena)
       if (filter !== undefined) this.#copy(filter.at, words, 0, bits)
     }
-    this.#check()
+    if (this.#memory !== undefined) this.#check() // without keys it is one message, also if settled
     if (arena > 0 && !textsHold(words, log, log + arena, textCount, this.#header.textBytes))
       throw corruptTextsOf(this.#slot)
     return encodeKeys(
@@ -389,7 +389,8 @@ class AttachedEpoch implements EpochKeys {
   }
 
   #check(): void {
-    if (this.#live !== undefined && !isLive(this.#live)) throw settled(this.#id, 'settled')
+    const isSettled = this.#live === undefined ? this.#slot < 0 : !isLive(this.#live)
+    if (isSettled) throw settled(this.#id, 'settled')
   }
 }
 

@@ -35,6 +35,7 @@ type Numbers = Readonly<Record<(typeof NUMBERS)[number], number>>
 /** What a handle says. */
 export interface EpochParts {
   readonly id: number
+  /** -1: the epoch was settled from the beginning, and never had one. */
   readonly slot: number
   /** The slot is never used again. */
   readonly isKept: boolean
@@ -92,19 +93,21 @@ export function readEpochHandle(handle: unknown): EpochParts {
   const memory = attachMemory(handle, 'epoch')
   const { layout } = memory
   const stored = { ...header, flags: header.flags & ~FLAG_FRESH }
-  const fault = slot < layout.epochSlots ? faultOf(layout, stored) : 'does not exist'
+  const exists = slot >= 0 && slot < layout.epochSlots
+  const fault = exists ? faultOf(layout, stored) : 'does not exist'
   if (fault === undefined) return { id, slot, isKept: isKept === 1, header, memory }
   throw badHandle(`"handle" must be epoch.handle, got one whose epoch slot ${slot} ${fault}`)
 }
 
-/** The numbers of a handle, or undefined if some are missing, or are not whole or below 0. */
+/** The numbers of a handle, or undefined if some are missing, not whole or too small. */
 function numbersOf(handle: unknown): Numbers | undefined {
   if (typeof handle !== 'object' || handle === null || isRevoked(handle)) return undefined
   const given = handle as Readonly<Record<string, unknown>>
   const numbers: Partial<Record<keyof Numbers, number>> = {}
   for (const name of NUMBERS) {
     const value = given[name]
-    if (!Number.isSafeInteger(value) || (value as number) < 0) return undefined
+    if (!Number.isSafeInteger(value) || (value as number) < (name === 'slot' ? -1 : 0))
+      return undefined
     numbers[name] = value as number
   }
   return numbers as Numbers

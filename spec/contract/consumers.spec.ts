@@ -1,6 +1,8 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
+import { decodeEpoch } from '../../lib/cluster/index.js'
+import { encodeAttached } from '../../lib/epochs/attached-epoch.js'
 import {
   attachEpoch,
   type Clock,
@@ -1003,6 +1005,20 @@ describe('stop() with named consumers', () => {
       true,
     ])
     expect(thrown(() => [...stopped]).code).toBe(SETTLED)
+    const sent = attachEpoch(structuredClone(stopped.handle))
+    expect([sent.size, sent.exact]).toEqual([0, true])
+    for (const read of [
+      () => [...sent],
+      () => sent.ids(),
+      () => sent.listed(),
+      () => sent.bigints,
+      () => sent.has(1),
+      () => sent.has('a'),
+      () => sent.hasPair(1, 0),
+    ])
+      expect(thrown(read).code).toBe(SETTLED)
+    const decoded = decodeEpoch(encodeAttached(stopped.handle, {}))
+    expect([decoded.exact, [...decoded]]).toEqual([true, []])
     expect(await tracker.stop()).toBe(stopped)
     for (const [each, ids] of [
       [a, [2, 3]],
