@@ -2,11 +2,13 @@
  * Runs the specs' tests in this process, one by one, again and again: a spec file is loaded once,
  * when the first of its tests is asked for. runner.mjs starts this program and tells it what to run.
  */
+import { inspect } from 'node:util'
 import { ModernFakeTimers } from '@jest/fake-timers'
 import { expect } from 'expect'
 import fc from 'fast-check'
 import { ModuleMocker } from 'jest-mock'
 import { Modules, root } from './modules.mjs'
+import { keyOf } from './verdicts.mjs'
 
 // That a property fails is enough: the smallest example of a mutant is of no use.
 fc.configureGlobal({ endOnFailure: true })
@@ -62,7 +64,7 @@ async function enter(file) {
   const it = (title, act, limitMs) => {
     let id = `${block.name} › ${title}`
     for (let n = 2; tests.has(id); n++) id = `${block.name} › ${title} (${n})`
-    tests.set(id, { id, file, block, act, limitMs })
+    tests.set(id, { id, file, block, act, limitMs, hash: keyOf(id + textOf(act)) })
   }
   const each =
     (declare) =>
@@ -70,7 +72,12 @@ async function enter(file) {
     (title, act, ...more) =>
       table.forEach((row, i) => {
         const values = Array.isArray(row) ? row : [row]
-        declare(`${title} #${i + 1}`, () => act(...values), ...more)
+        const text = [act, ...values].map(textOf).join('\n')
+        declare(
+          `${title} #${i + 1}`,
+          Object.assign(() => act(...values), { text }),
+          ...more,
+        )
       })
   describe.each = each(describe)
   it.each = each(it)
@@ -170,7 +177,8 @@ async function dryRun(files) {
       const ms = performance.now() - start
       // Numbers in a row: all tests together have ten million of these pairs.
       coverage.perTest[test.id] = Uint32Array.from(takeCounts().flat())
-      results.push({ id: test.id, file, ms, failure: isLate ? 'too late' : textOf(error) })
+      const failure = isLate ? 'too late' : messageOf(error)
+      results.push({ id: test.id, file, hash: test.hash, ms, failure })
     }
     await leave()
   }
@@ -205,7 +213,12 @@ async function mutantRun({ mutant, hitLimit, plan }) {
   return answer
 }
 
-function textOf(error) {
+/** What a test does, or a row of a table that it is for: only for comparing. */
+function textOf(value) {
+  return typeof value === 'function' ? (value.text ?? String(value)) : inspect(value)
+}
+
+function messageOf(error) {
   if (error === undefined) return undefined
   return String(error?.stack ?? error?.message ?? error).slice(0, 400)
 }
@@ -214,7 +227,7 @@ process.on('message', async (order) => {
   try {
     process.send({ done: order.files ? await dryRun(order.files) : await mutantRun(order) })
   } catch (error) {
-    process.send({ broken: textOf(error) })
+    process.send({ broken: messageOf(error) })
   }
 })
 process.on('disconnect', () => process.exit())

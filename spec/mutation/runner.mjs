@@ -21,7 +21,6 @@ const FIRST_RUNS = Number(process.env.MUTATION_PROCESSES ?? 2)
 const SAMPLE = Number(process.env.MUTATION_SAMPLE ?? 1)
 /** Room for a bit for each mutant. */
 const ROW_BYTES = 2 ** 13
-const SPEC_HASHES = Object.fromEntries(SPECS.map((file) => [file, hashOf(file)]))
 /** What mutants leave behind in a process is thrown away with it. */
 const MUTANTS_PER_ENGINE = 300
 
@@ -32,6 +31,7 @@ const MUTANTS_PER_ENGINE = 300
 class Runner {
   #engine
   #tests
+  #hashes
   #ran
   #verdicts = new Verdicts()
   #cache = cacheOf(process.cwd())
@@ -74,40 +74,35 @@ class Runner {
     const verdicts = this.#verdicts.of(file)
     const known = verdicts.get(verdict.key)
     const isSame = known?.source === verdict.source
-    if (isSame && known.test !== undefined && this.#isThere(known)) return resultOf(known)
-    // What a spec would have noticed before, only a spec that has changed can notice now.
+    // The test that noticed it, if it is as it was, would do so again.
+    if (isSame && known.test !== undefined && this.#testsOf().get(known.test)?.hash === known.hash)
+      return resultOf(known)
+    // What a test would have noticed before, only one that has changed can notice now.
     const changed = isSame && known.state !== undefined && this.#changedSince(known, mutant)
-    if (changed && changed.length === 0) return resultOf(known)
     const quick = changed || testFilter.map((id) => this.#testsOf().get(id))
-    const plan = [...new Set([...this.#nearest(verdicts, line, mutant), ...quick])]
-    const { test, isLate } = await this.#try(mutant, hitLimit, plan)
-    if (test === undefined) this.#verdicts.add(verdict, SPEC_HASHES)
-    else
-      this.#verdicts.add({
-        ...verdict,
-        test,
-        spec: SPEC_HASHES[this.#testsOf().get(test).file],
-        isLate,
-      })
+    const near = changed?.length === 0 ? [] : this.#nearest(verdicts, line, mutant)
+    const { test, isLate } = await this.#try(mutant, hitLimit, [...new Set([...near, ...quick])])
+    if (test === undefined) this.#verdicts.add(verdict, this.#hashesOf())
+    else this.#verdicts.add({ ...verdict, test, hash: this.#testsOf().get(test).hash, isLate })
     return resultOf(verdicts.get(verdict.key))
   }
 
-  /** Whether the test that noticed a mutant is as it was: it would do so again. */
-  #isThere({ test, spec }) {
-    const found = this.#testsOf().get(test)
-    return found !== undefined && SPEC_HASHES[found.file] === spec
+  /** What a mutant survives now. */
+  #hashesOf() {
+    this.#hashes ??= [...this.#testsOf().values()].map(({ hash }) => hash).sort()
+    return this.#hashes
   }
 
   /**
-   * The tests that run a mutant, of specs that have changed since it survived. If there are many, those
-   * that run little else.
+   * The tests that run a mutant, and have changed since it survived. If there are many, those that run
+   * little else.
    */
   #changedSince(verdict, mutant) {
     const state = this.#verdicts.stateOf(verdict)
     const all = [...this.#testsOf().values()]
     let leftMs = budgetOf(all)
     return all
-      .filter((test) => state[test.file] !== SPEC_HASHES[test.file] && this.#runs(test, mutant))
+      .filter((test) => !state.has(test.hash) && this.#runs(test, mutant))
       .map((test) => ({ test, own: this.#nearOf(test, mutant) / test.hits }))
       .sort((a, b) => b.own - a.own)
       .map(({ test }) => test)
@@ -150,6 +145,7 @@ class Runner {
 
   /** The test that notices a mutant, and whether by never ending; {} if none does. */
   async #try(mutant, hitLimit, tests) {
+    if (tests.length === 0) return {}
     let plan = tests.map(({ id, file, ms }) => ({ id, file, limitMs: 500 + 4 * ms }))
     for (;;) {
       const isFresh = this.#start()

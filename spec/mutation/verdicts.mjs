@@ -12,9 +12,9 @@ const KEPT = `${ROOT}spec/mutation/verdicts.json`
 const JOURNAL = `${ROOT}.cache/mutation/journal.jsonl`
 
 /**
- * A verdict: `{ file, source, line, key, test?, spec?, isLate?, state? }`. `source` is the hash of the
- * mutant's file. `test` noticed the mutant, and `spec` is the hash of its file. Where no test did,
- * `state` names an entry of `states`: the hash of each spec file that was tried.
+ * A verdict: `{ file, source, line, key, test?, hash?, isLate?, state? }`. `source` is the hash of the
+ * mutant's file. `test` noticed the mutant, and `hash` is of what that test does. Where no test did,
+ * `state` names an entry of `states`: the hashes of all tests there were.
  */
 export class Verdicts {
   /** By file, then by key. */
@@ -34,16 +34,16 @@ export class Verdicts {
     return this.#files.get(file)
   }
 
-  /** By spec file, its hash when a mutant was tried and survived. */
+  /** The hashes of all tests, when a mutant was tried and survived. */
   stateOf({ state }) {
     return this.#states.get(state)
   }
 
-  /** `specs`: what a mutant survived; undefined if a test noticed it. */
-  add(verdict, specs) {
-    const id = specs && keyOf(JSON.stringify(specs))
-    if (id !== undefined && !this.#states.has(id)) this.#append({ id, specs })
-    this.#append({ ...verdict, state: id })
+  /** `hashes`: of the tests that a mutant survived; undefined if one noticed it. */
+  add(verdict, hashes) {
+    const state = hashes && keyOf(hashes.join())
+    if (state !== undefined && !this.#states.has(state)) this.#append({ state, hashes })
+    this.#append({ ...verdict, state })
   }
 
   #append(line) {
@@ -52,17 +52,17 @@ export class Verdicts {
   }
 
   #take(line) {
-    if (line.specs !== undefined) this.#states.set(line.id, line.specs)
+    if (line.hashes !== undefined) this.#states.set(line.state, new Set(line.hashes))
     else this.of(line.file).set(line.key, line)
   }
 
-  #readKept({ specs, tests, states, files }) {
-    for (const [id, hashes] of Object.entries(states))
-      this.#take({ id, specs: Object.fromEntries(hashes.map((hash, i) => [specs[i], hash])) })
+  #readKept({ tests, states, files }) {
+    for (const [state, hashes] of Object.entries(states))
+      this.#take({ state, hashes: hashes.split(' ') })
     for (const [file, { source, mutants }] of Object.entries(files))
       for (const mutant of mutants) {
         const [line, key, how, index] = mutant.split(' ')
-        const noticed = { test: tests[index]?.[0], spec: tests[index]?.[1], isLate: how === 'late' }
+        const noticed = { test: tests[index]?.[0], hash: tests[index]?.[1], isLate: how === 'late' }
         this.#take({
           ...{ file, source, line: Number(line), key },
           ...(how === 'survived' ? { state: index } : noticed),
@@ -72,7 +72,6 @@ export class Verdicts {
 
   /** Writes what holds for the files as they are, and empties the journal. */
   keep() {
-    const specs = [...new Set([...this.#states.values()].flatMap(Object.keys))].sort()
     const tests = new Map()
     const states = {}
     const kept = {}
@@ -81,18 +80,18 @@ export class Verdicts {
       const verdicts = [...all.values()]
         .filter((each) => each.source === source)
         .sort((a, b) => a.line - b.line || (a.key < b.key ? -1 : 1))
-      const mutants = verdicts.map(({ line, key, test, spec, isLate, state }) => {
+      const mutants = verdicts.map(({ line, key, test, hash, isLate, state }) => {
         if (state !== undefined) {
-          states[state] ??= specs.map((name) => this.#states.get(state)[name] ?? '')
+          states[state] ??= [...this.#states.get(state)].join(' ')
           return `${line} ${key} survived ${state}`
         }
-        const id = JSON.stringify([test, spec])
+        const id = JSON.stringify([test, hash])
         if (!tests.has(id)) tests.set(id, tests.size)
         return `${line} ${key} ${isLate ? 'late' : 'noticed'} ${tests.get(id)}`
       })
       if (mutants.length > 0) kept[file] = { source, mutants }
     }
-    const all = { specs, tests: [...tests.keys()].map((id) => JSON.parse(id)), states, files: kept }
+    const all = { tests: [...tests.keys()].map((id) => JSON.parse(id)), states, files: kept }
     writeFileSync(KEPT, `${JSON.stringify(all, undefined, 1)}\n`)
     rmSync(JOURNAL, { force: true })
   }
