@@ -13,6 +13,12 @@ function hex128(key: string | Uint8Array, seed: number): string {
   return Array.from(words, (word) => (word >>> 0).toString(16).padStart(8, '0')).join('')
 }
 
+/** What an independent package says. */
+function reference(bytes: Uint8Array, seed: number): string {
+  const { x86 } = murmurhash as { x86: { hash128(bytes: Uint8Array, seed: number): string } }
+  return x86.hash128(bytes, seed)
+}
+
 const anySeed = fc.integer({ min: 0, max: 0xffffffff })
 /** UTF-16 units of every kind, so lone surrogates too. */
 const anyString = fc
@@ -55,18 +61,28 @@ describe('the hash is MurmurHash3_x86_128', () => {
   })
 
   test('it agrees with an independent package on bytes and on strings, whatever the seed', () => {
-    const other = murmurhash as { x86: { hash128(bytes: Uint8Array, seed: number): string } }
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), anyString, anySeed, (bytes, text, seed) => {
         const encoded = new TextEncoder().encode(text)
         expect([hex128(bytes, seed), hex128(text, seed)]).toEqual([
-          other.x86.hash128(bytes, seed),
-          other.x86.hash128(encoded, seed),
+          reference(bytes, seed),
+          reference(encoded, seed),
         ])
       }),
       { numRuns: 1000 },
     )
   })
+
+  test.each([1, 123, 0x9747b28c, 0xffffffff])(
+    'it agrees with that package on ASCII of each length up to 32, with seed %d',
+    (seed) => {
+      const all = Array.from({ length: 32 }, (_, i) => String.fromCharCode((i * 37 + 90) % 128))
+      for (let length = 0; length <= 32; length++) {
+        const text = all.slice(0, length).join('')
+        expect([text, hex128(text, seed)]).toEqual([text, reference(Buffer.from(text), seed)])
+      }
+    },
+  )
 
   // From the test suites of PeterScott/murmur3 and of Dovecot.
   test.each([
@@ -216,11 +232,6 @@ describe('bad input', () => {
 })
 
 describe('keys of 64 KiB and more', () => {
-  const reference = (bytes: Uint8Array, seed: number): string =>
-    (murmurhash as { x86: { hash128(bytes: Uint8Array, seed: number): string } }).x86.hash128(
-      bytes,
-      seed,
-    )
   const sizes = [2 ** 16 - 1, 2 ** 16, 2 ** 16 + 1, 2 ** 17 + 15, 2 ** 20 + 7]
 
   test.each(sizes)('%d bytes have the digest that the reference package gives', (length) => {
