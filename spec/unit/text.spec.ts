@@ -205,6 +205,23 @@ describe.each(Object.entries(HOSTS))('text in a host %s', (_name, lacks) => {
     expect(text.decodeText(wordsOf(pair), 0, 6)).toBe('\ufffd'.repeat(6))
   })
 
+  it('is written as WTF-8, hashed, and read back as it was: two surrogates in a row', async () => {
+    const text = await load(lacks)
+    for (const one of LONE)
+      for (const other of LONE)
+        for (const length of [0, 30]) check(text, 'x'.repeat(length) + one + other)
+  })
+
+  it('of bytes that are cut off ends there, whatever lies behind', async () => {
+    const text = await load(lacks)
+    // The second one is two surrogates that would be a pair.
+    for (const all of [[0xed, 0xa0, 0x80], [0xed, 0xa0, 0xbd, 0xed, 0xb8, 0x80], Buffer.from('😀')])
+      for (let end = 0; end < all.length; end++) {
+        const bytes = Uint8Array.from(all)
+        expect(text.decodeText(wordsOf(bytes), 0, end)).toBe(textOfWtf8(bytes.subarray(0, end)))
+      }
+  })
+
   it('that is bytes is copied and hashed wherever they lie, and given back', async () => {
     const text = await load(lacks)
     const lengths = [...Array(36).keys(), 63, 64, 65, 66, 67, 1000, 16_383, 16_384, 65_537]
@@ -271,6 +288,26 @@ describe('the writers of text', () => {
     },
   )
 
+  it.each<[string, (text: Text) => void]>([
+    ['a short text', (text) => text.encodeText('x')],
+    ['a longer text', (text) => text.encodeText('x'.repeat(100))],
+    ['a short text without its digest', (text) => text.packText('x')],
+    ['a longer text without its digest', (text) => text.packText('x'.repeat(100))],
+    ['bytes', (text) => text.encodeBytes(Uint8Array.of(1), 1)],
+    ['bytes without their digest', (text) => text.packBytes(Uint8Array.of(1), 1)],
+    ['the fingerprint of a short text', (text) => text.fingerprint('x')],
+    ['the fingerprint of a longer text', (text) => text.fingerprint('x'.repeat(100))],
+    ['the fingerprint of a long text', (text) => text.fingerprint('x'.repeat(5000))],
+  ])('drop the room for a long key when they write %s', async (_, write) => {
+    const text = await load({})
+    const { length } = text.scratch.words
+    text.packText('x'.repeat(20_000))
+    expect(text.scratch.words.length).toBeGreaterThan(length)
+    write(text)
+    expect(text.scratch.words.length).toBe(length)
+    expect(text.scratch.bytes.buffer).toBe(text.scratch.words.buffer)
+  })
+
   it('give different strings different bytes', async () => {
     const text = await load({})
     fc.assert(
@@ -304,5 +341,14 @@ describe('the writers of text', () => {
     expect([host.encoder, host.decoder, host.bufferOver].map((each) => each !== undefined)).toEqual(
       ['TextEncoder', 'TextDecoder', 'Buffer'].map((name) => !(name in lacks)),
     )
+  })
+})
+
+describe('the readers of text', () => {
+  it('make a long one of parts, because a call takes only so many characters', async () => {
+    const text = await load(HOSTS['without any of them'])
+    const length = 2 ** 18
+    const words = new Int32Array(length / 4).fill(0x64636261)
+    expect(text.decodeText(words, 0, length) === 'abcd'.repeat(length / 4)).toBe(true)
   })
 })
