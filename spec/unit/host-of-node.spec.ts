@@ -9,7 +9,7 @@ import {
   startThread,
 } from '../../lib/platform/node.js'
 import type { AggregatorThread, Platform, Watching } from '../../lib/platform/platform.js'
-import { range } from '../support/in-process.js'
+import { range, thrown } from '../support/in-process.js'
 
 /** The little of a Worker that the library uses, in sight of a spec. */
 class FakeWorker extends EventEmitter {
@@ -144,13 +144,107 @@ describe('a worker that a thread of Node watches', () => {
     const worker = new FakeWorker()
     worker.end()
     const told = jest.fn()
-    expect(() => host.watchWorker(worker, told)).toThrow('before the library was loaded')
+    expect(thrown(() => host.watchWorker(worker, told)).message).toBe(
+      'the worker was started before the library was loaded, and has ended: ' +
+        'its number is no longer known',
+    )
     expect(told).not.toHaveBeenCalled()
   })
 
   it('is no worker: nothing is watched', async () => {
     const host = load()
     expect(host.watchWorker(new EventEmitter(), () => undefined)).toBeUndefined()
+  })
+})
+
+describe('a worker that starts', () => {
+  /** The host, and the channel on which Node tells of workers in their constructor. */
+  function loadWithChannel(): { host: Watching; heard: ((message: object) => void)[] } {
+    const heard: ((message: object) => void)[] = []
+    jest.spyOn(process, 'getBuiltinModule').mockReturnValue({
+      subscribe: (_: string, hear: (typeof heard)[0]) => heard.push(hear),
+      unsubscribe: (_: string, hear: (typeof heard)[0]) => heard.splice(heard.indexOf(hear), 1),
+    })
+    return { host: load(), heard }
+  }
+
+  it('is told once, though the channel and the process tell of it', () => {
+    const { host, heard } = loadWithChannel()
+    const told = jest.fn()
+    host.onWorkerStart(told)
+    const worker = new FakeWorker()
+    worker.threadId = 1
+    for (const hear of heard) hear({ worker })
+    process.emit('worker', worker as never)
+    expect(told.mock.calls).toEqual([[worker]])
+    worker.end()
+    const ended = jest.fn()
+    host.watchWorker(worker, ended)
+    expect(ended.mock.calls).toEqual([[1]])
+  })
+
+  it('is not told if it has ended already, because it has no number', () => {
+    const host = load()
+    const told = jest.fn()
+    host.onWorkerStart(told)
+    const worker = new FakeWorker()
+    worker.end()
+    process.emit('worker', worker as never)
+    expect(told).not.toHaveBeenCalled()
+    expect(() => host.watchWorker(worker, told)).toThrow('its number is no longer known')
+  })
+
+  it('is heard of on the channel as long as one listener is left', () => {
+    const { host, heard } = loadWithChannel()
+    const listeners = (): number => heard.length
+    expect(listeners()).toBe(0)
+    const [first, second] = [host.onWorkerStart(jest.fn()), host.onWorkerStart(jest.fn())]
+    expect(listeners()).toBe(1)
+    first()
+    expect(listeners()).toBe(1)
+    second()
+    expect(listeners()).toBe(0)
+    host.onWorkerStart(jest.fn())
+    expect(listeners()).toBe(1)
+  })
+})
+
+describe('a Web Worker of Bun', () => {
+  const versions = Object.getOwnPropertyDescriptor(process, 'versions')!
+
+  afterEach(() => void Object.defineProperty(process, 'versions', versions))
+
+  function setBun(bun: string | undefined): void {
+    Object.defineProperty(process, 'versions', {
+      ...versions,
+      value: { ...process.versions, bun },
+    })
+  }
+
+  it('is watched by one listener, which tells its number to each watcher', () => {
+    setBun('1.2.0')
+    const host = load()
+    const worker = { threadId: 5, addEventListener: jest.fn() }
+    const [first, second] = [jest.fn(), jest.fn()]
+    host.watchWorker(worker, first)
+    host.watchWorker(worker, second)
+    expect(worker.addEventListener.mock.calls).toEqual([
+      ['close', expect.any(Function), { once: true }],
+    ])
+    const [[, close]] = worker.addEventListener.mock.calls as unknown as [string, () => void][]
+    close()
+    expect([first, second].map(({ mock }) => mock.calls)).toEqual([[[5]], [[5]]])
+  })
+
+  it.each([
+    ['in Node', undefined, { threadId: 5, addEventListener: () => undefined }],
+    ['if it is no object', '1.2.0', 'text'],
+    ['if it is null', '1.2.0', null],
+    ['without a number', '1.2.0', { addEventListener: () => undefined }],
+    ['if it tells no end', '1.2.0', { threadId: 5 }],
+  ])('is none %s', (_, bun, worker) => {
+    setBun(bun)
+    expect(load().watchWorker(worker, () => undefined)).toBeUndefined()
   })
 })
 
@@ -250,7 +344,12 @@ describe("the aggregator's thread, in Node", () => {
     const other = (FakeWorker.refusal = new Error('other'))
     expect(() => startThread(fake(), '')).toThrow(other)
     FakeWorker.refusal = Object.assign(new Error('restricted'), { code: 'ERR_ACCESS_DENIED' })
-    expect(() => startThread(fake(), '')).toThrow(/--allow-worker, or pass aggregator: "inline"/)
+    const { message, cause } = thrown(() => startThread(fake(), ''))
+    expect(message).toBe(
+      "Node's permissions forbid threads. " +
+        'Start Node with --allow-worker, or pass aggregator: "inline"',
+    )
+    expect(cause).toBe(FakeWorker.refusal)
   })
 
   it("may be a worker of the user's, which keeps no process alive from then on", async () => {

@@ -116,6 +116,7 @@ describe("a page's host", () => {
       expect([made.length, order]).toEqual([1, ['microtask', 'turn']])
       page.Deno = {}
       await platform.turn()
+      delete page.Deno
       page.MessageChannel = undefined
       await platform.turn()
       expect(made).toHaveLength(1)
@@ -192,6 +193,13 @@ describe("a page's host", () => {
     expect(await adoptedEnd).toBe('terminated')
   })
 
+  it("says of a user's worker that failed without a message no more than that", async () => {
+    const worker = new PageWorker('', {})
+    const ended = new Promise((resolve) => web.adoptWebWorker(worker)!.onExit(resolve))
+    worker.tell({ type: 'error' })
+    expect(await ended).toBe('the worker failed')
+  })
+
   it('closes a worker that has nothing left to do', () => {
     page.close = jest.fn()
     web.endWebWorker()
@@ -230,6 +238,14 @@ describe("a page's host", () => {
     expect([end, pause].map(({ mock }) => mock.calls.length)).toEqual([0, 1])
     scope.tell({ type: 'pagehide', persisted: false })
     expect([end, pause].map(({ mock }) => mock.calls.length)).toEqual([1, 1])
+  })
+
+  it('listens to nothing in a scope that tells no events', () => {
+    page.addEventListener = undefined
+    expect(() => {
+      platform.onThreadEnd({ end: () => undefined, pause: () => undefined })
+      web.onWebHandle(() => undefined)
+    }).not.toThrow()
   })
 
   it('takes one handle in a worker, and none in a page', () => {
