@@ -2,6 +2,7 @@ import { describe, expect, it, jest } from '@jest/globals'
 import fc from 'fast-check'
 import {
   HEAD,
+  LANE_ANCESTORS,
   LANE_ATTN,
   LANE_BATCHES,
   LANE_IN_FLIGHT_PEAK,
@@ -11,10 +12,14 @@ import {
   LANE_READ_END,
   LANE_STAGED_END,
   LANE_SUPPRESSED,
+  LANE_TEXT,
+  LANE_TEXT_READ,
   LANE_THREAD,
+  LANE_WAITING,
   laneAt,
   STOPPED,
   TAIL,
+  WAIT_FOR_ROOM,
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
 import { addTotal, readTotal, saveTotal, setTotal } from '../../lib/memory/total.js'
@@ -31,6 +36,7 @@ import {
   sleepForRoom,
   stage,
   stageMany,
+  stageText,
 } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
 import {
@@ -165,6 +171,8 @@ describe('Opening a lane', () => {
 
   it('goes on where the former owner stopped', () => {
     const memory = smallMemory({ start: { laneEnd: 77 } })
+    for (const id of [0, 1])
+      expect(memory.words[laneAt(memory.layout, id) + LANE_PUBLISHED]).toBe(77)
     memory.words[laneAt(memory.layout, 0) + LANE_PUBLISHED] = 70 // of a killed writer
     const lane = open(memory)
     expect(lane).toMatchObject({ end: 77, published: 77, readEnd: 77 })
@@ -195,6 +203,103 @@ describe('Opening a lane', () => {
       3 << THREAD_BITS,
       0,
     ])
+  })
+})
+
+describe('The words of a lane', () => {
+  /** The second of three lanes whose words are all set: what is stored elsewhere is seen. */
+  function between(options: MemoryOptions = {}) {
+    const memory = smallMemory({ maxWriters: 3, maxStringsPerEpoch: 4, ...options })
+    const { words, layout } = memory
+    const [from, to] = [laneAt(layout, 1), laneAt(layout, 2)]
+    open(memory)
+    for (const [first, last] of [
+      [layout.lanes, from],
+      [to, laneAt(layout, 3)],
+    ])
+      words.fill(0x77, first, last)
+    words[laneAt(layout, 0) + LANE_OWNER] = 9
+    const around = () => [...words.subarray(layout.lanes, from), ...words.subarray(to, to + 64)]
+    return { memory, words, header: from, before: around(), around }
+  }
+
+  it('are all that an owner clears of the one before it', () => {
+    const { memory, words, header, around } = between()
+    words[header - LANE_TEXT] = 0
+    const before = around()
+    words[header + LANE_WAITING] = WAIT_FOR_ROOM
+    words[header + LANE_TEXT] = 1
+    expect(open(memory).id).toBe(1)
+    expect([words[header + LANE_WAITING], words[header + LANE_TEXT], around()]).toEqual([
+      0,
+      0,
+      before,
+    ])
+  })
+
+  it('are all that a thread gives back when the tracker has stopped', () => {
+    const { memory, words, header, before, around } = between()
+    words[STOPPED] = 1
+    expect(openLane(memory, 4, 8, noClock, [3, 2])).toBe('stopped')
+    expect([words[header + LANE_ANCESTORS], words[header + LANE_THREAD], around()]).toEqual([
+      0,
+      0,
+      before,
+    ])
+  })
+
+  it('are all that a text is stored in which ends where its ring does', () => {
+    const text = Array.from({ length: 14 }, (_, i) => i + 1)
+    for (const isList of [false, true]) {
+      const { memory, words, header, before, around } = between({ laneTextBytes: 128 })
+      const lane = open(memory)
+      const list = Int32Array.of(0, 112, ...text, 99, 99) // a key, a head, the words
+      const store = (): boolean =>
+        isList
+          ? stageMany(lane, lanesOf([5n]), 1, { words: list, size: 16, needed: 17 })
+          : stageText(lane, 5, 0, list.subarray(2), 112)
+      expect(store()).toBe(true)
+      publish(lane)
+      take(memory)
+      words[header + LANE_TEXT_READ] = 16
+      words[lane.text] = 0x77
+      expect(store()).toBe(true)
+      expect(around()).toEqual(before)
+      const texts = [...words.subarray(lane.text, lane.text + 32)]
+      expect(texts).toEqual([0, 112, ...text, 2, 112, ...text])
+    }
+  })
+
+  it('hold no text where the first text of an owner will lie, also if there is no room for it', () => {
+    const { memory, words, header } = between()
+    const lane = open(memory)
+    words[header + LANE_TEXT_READ] = 16 + 5
+    words.fill(0x77, lane.text, lane.text + 16)
+    expect(stageText(lane, 5, 0, new Int32Array(20), 160)).toBe(false)
+    const texts = new Array<number>(16).fill(0x77)
+    texts[5] = 0
+    expect([...words.subarray(lane.text, lane.text + 16)]).toEqual(texts)
+  })
+
+  it('are all that a block of keys is stored in, however long its array is', () => {
+    const { memory, before, around } = between({ laneCapacity: 32 })
+    const lane = open(memory)
+    const keys = Array.from({ length: 40 }, (_, i) => BigInt(i + 1))
+    expect(stageMany(lane, lanesOf(keys), 20)).toBe(true)
+    expect(keysIn(lane.words, lane.keys, 32)).toEqual([
+      ...keys.slice(0, 20),
+      ...new Array<bigint>(12).fill(0n),
+    ])
+    expect(around()).toEqual(before)
+  })
+
+  it('hold ids whose high halves are 0, whatever was there', () => {
+    const memory = smallMemory()
+    const lane = open(memory)
+    expect(stageMany(lane, new Int32Array(16).fill(-1), 8)).toBe(true)
+    takeAll(memory)
+    expect(stageMany(lane, [1, 2, 3], 3, undefined, true)).toBe(true)
+    expect(takeAll(memory)).toEqual([[1n, 2n, 3n]])
   })
 })
 
@@ -273,6 +378,27 @@ describe('The order of stores', () => {
     expect(takeAll(memory)).toEqual([[1n, 2n]])
     expect(publishMany(lane, lanesOf([5n]), 1)).toBe(true)
     expect(takeAll(memory)).toEqual([[5n]])
+  })
+})
+
+describe('publishMany()', () => {
+  it('that an exception ends behind its publication takes nothing back', () => {
+    const memory = smallMemory()
+    const lane = open(memory)
+    const { words } = watched(memory)
+    let isThrown = false
+    const failed = (): boolean =>
+      watchAccesses(
+        (kind, index) => {
+          if (isThrown || kind !== 'store' || index !== TAIL) return
+          isThrown = true
+          throw new Interrupted()
+        },
+        () => publishMany({ ...lane, words }, lanesOf([1n, 2n]), 2),
+      )
+    expect(failed).toThrow(Interrupted)
+    expect(endsOf(lane)).toMatchObject({ stagedEnd: 2, published: 2 })
+    expect(takeAll(memory)).toEqual([[1n, 2n]])
   })
 })
 
@@ -659,6 +785,38 @@ describe('A key that is staged already', () => {
     // the last key of a batch goes out before it can come again
     expect(readTotal(memory.words, lane.header + LANE_SUPPRESSED)).toBe(64 * 15)
     expect(batches(16, distinct).indexOf(false)).toBe(15)
+  })
+
+  it.each([
+    [16, true],
+    [15, false],
+  ])(
+    'in 16 batches of nine keys: with %d that repeat one, looking for more is %s',
+    (times, isOn) => {
+      const memory = smallMemory({ laneCapacity: 64 })
+      const lane = open(memory, { batchSize: 9 })
+      lane.recent = lane.recents
+      lane.untilReview = 16
+      for (let batch = 0; batch < 16; batch++) {
+        for (let id = 0; id < 9; id++) {
+          stage(lane, id, batch)
+          if (id === 0 && batch < times) stage(lane, id, batch)
+        }
+        takeAll(memory)
+      }
+      expect([lane.recent !== undefined, lane.end]).toEqual([isOn, 16 * 9])
+    },
+  )
+})
+
+describe('LANE_SUPPRESSED', () => {
+  it('is carried into its high word', () => {
+    const at = laneAt(smallMemory().layout, 0) + LANE_SUPPRESSED
+    const memory = smallMemory({ start: { totals: [[at, 2 ** 32 - 1]] } })
+    const lane = open(memory)
+    lane.recent = lane.recents
+    for (let i = 0; i < 3; i++) stage(lane, 7, 0)
+    expect(readTotal(memory.words, at)).toBe(2 ** 32 + 1)
   })
 })
 
