@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import fc from 'fast-check'
@@ -5,6 +6,7 @@ import {
   HEAD,
   LANE_OWNER,
   LANE_PUBLISHED,
+  LANE_READ_END,
   LANE_STAGED_END,
   laneAt,
   OWNER,
@@ -16,6 +18,7 @@ import type { Memory } from '../../lib/memory/memory.js'
 import { attachMemory } from '../../lib/memory/memory.js'
 import { BatchRing } from '../../lib/ring/batch-ring.js'
 import { freeSlot, GONE, NOTHING, peek } from '../../lib/ring/consume.js'
+import { passToken, takeToken } from '../../lib/ring/drain.js'
 import { openLane } from '../../lib/ring/lane.js'
 import { push, settledTail } from '../../lib/ring/ring.js'
 import type { ControlKind } from '../../lib/ring/token.js'
@@ -302,6 +305,21 @@ describe.each(rings)('A ring of $capacity from position $position', ({ capacity,
       memory.words[TAIL] = advance(position, by)
       expect(() => peek(memory, position)).toThrow(CORRUPT)
     }
+    for (const by of [capacity * 2, -capacity * 2]) {
+      const memory = ringOf(capacity, position)
+      memory.words[TAIL] = advance(position, by)
+      expect(() => peek(memory, position)).not.toThrow()
+    }
+  })
+
+  it('passes no word at the head but a token of the next lap, also when the ring is full', () => {
+    const lap = lapOf(position, Math.log2(capacity))
+    for (const word of [-1, RANGE, emptyWord(lap - 1), emptyWord(lap + 2)]) {
+      const memory = ringOf(capacity, position)
+      memory.words[TAIL] = advance(position, capacity)
+      memory.words[slotAt(memory, position)] = word
+      expect(() => peek(memory, position)).toThrow(CORRUPT)
+    }
   })
 
   it('refuses an unknown word on both sides, and the tail never runs over it', () => {
@@ -560,6 +578,51 @@ describe('BatchRing', () => {
     expect(drained(ring)).toEqual([[0, 1, 2, 3, 4, 5, 6, 7, 8]])
   })
 
+  it('hands out a view of the lane, and a copy of a batch across its end alone', () => {
+    const ring = BatchRing.create(small)
+    const producer = ring.openProducer()
+    const isShared = [5, 3, 6, 6].map((size) => {
+      producer.push(new BigUint64Array(size))
+      let answer: boolean | undefined
+      ring.drain(({ buffer }) => (answer = types.isSharedArrayBuffer(buffer)))
+      return answer
+    })
+    expect(isShared).toEqual([true, true, true, false])
+  })
+
+  it('passes a token that is no batch without a store into a lane', () => {
+    const memory = attachMemory(BatchRing.create(small).handle, 'ring')
+    push(memory, token(1))
+    const stored: number[] = []
+    watchAccesses(
+      (kind, index) => {
+        if (kind === 'store') stored.push(index)
+      },
+      () => passToken(memory, takeToken(memory)!),
+    )
+    expect(stored).toEqual([slotAt(memory, 0), HEAD])
+  })
+
+  it('gives back the room of the producer that closes, and of no other', () => {
+    const ring = BatchRing.create(small)
+    const [a, b] = [ring.openProducer(), ring.openProducer()]
+    const { words, layout } = attachMemory(ring.handle, 'ring')
+    a.push(batch(1, 2, 3))
+    drained(ring)
+    words[laneAt(layout, 1) + LANE_STAGED_END] = 2 // of a push() that an exception has ended
+    b.close()
+    drained(ring)
+    expect(words[laneAt(layout, 1) + LANE_READ_END]).toBe(2)
+    expect(a.push(batch(1, 2, 3, 4, 5, 6, 7, 8))).toBe(true)
+  })
+
+  it('closes a producer once: a second close() takes no slot of the ring', () => {
+    const ring = BatchRing.create(small)
+    const producer = ring.openProducer()
+    for (const _ of range(0, 3)) producer.close()
+    expect(attachMemory(ring.handle, 'ring').words[TAIL]).toBe(1)
+  })
+
   it('answers as a plain queue of arrays does', () => {
     const operation = fc.oneof(
       fc.record({ producer: fc.nat(1), keys: fc.array(fc.nat(20), { maxLength: 8 }) }),
@@ -618,7 +681,12 @@ describe('BatchRing', () => {
     const batches: number[] = []
     ring.drain((keys) => {
       batches.push(Number(keys[0]))
-      expect(() => ring.drain(() => undefined)).toThrow(code('ERR_DIRTYRING_AGGREGATOR_TAKEN'))
+      expect(() => ring.drain(() => undefined)).toThrow(
+        expect.objectContaining({
+          code: 'ERR_DIRTYRING_AGGREGATOR_TAKEN',
+          message: 'drain() was called from within onBatch',
+        }),
+      )
       if (batches.length < 10) producer.push(batch(batches.length + 1))
     })
     expect(batches).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
@@ -640,7 +708,9 @@ describe('BatchRing', () => {
     first.close()
     first.close()
     expect(() => first.push(batch(4))).toThrow(code('ERR_DIRTYRING_CLOSED'))
+    expect(() => first.push(batch(4))).toThrow(/^producer 0 is closed$/)
     expect(() => ring.openProducer()).toThrow(code('ERR_DIRTYRING_NO_WRITER_SLOT'))
+    expect(() => ring.openProducer()).toThrow(/^no free producer: all 1 \(maxWriters\) are taken$/)
     expect(drained(ring)).toEqual([[0, 1, 2, 3]])
     const second = ring.openProducer()
     expect(second.id).toBe(0)
@@ -716,11 +786,18 @@ describe('BatchRing', () => {
     bad(
       () => producer.push(new BigUint64Array(9)),
       RangeError,
-      'at most 8 keys (laneCapacity), got 9',
+      '"batch" must be at most 8 keys (laneCapacity), got 9',
     )
+    const gone = new BigUint64Array(1)
+    structuredClone(gone.buffer, { transfer: [gone.buffer] })
+    bad(() => producer.push(gone), TypeError, '"batch" must be a view of memory')
     bad(() => ring.drain(1 as any), TypeError, '"onBatch" must be a function, got 1')
     bad(() => ring.drain(() => undefined, '1' as any), TypeError, '"limit" must be a number')
-    bad(() => ring.drain(() => undefined, -1), RangeError, '"limit"')
+    bad(
+      () => ring.drain(() => undefined, -1),
+      RangeError,
+      '"limit" must be a whole number from 0 on, or Infinity, got -1',
+    )
     bad(() => ring.drain(() => undefined, NaN), RangeError, '"limit"')
     bad(() => BatchRing.create({ capacity: 3 }), RangeError, '"options.capacity"')
     bad(
