@@ -239,6 +239,18 @@ describe('sleepForRoom()', () => {
   })
 })
 
+describe('numbers', () => {
+  it('find their room whatever is said of the texts that were read', () => {
+    const { lane, words } = open({ maxStringsPerEpoch: 4 })
+    stageKeys(lane, 'abcd', ...range(0, 7))
+    readTo(lane, 4)
+    words[lane.header + LANE_TEXT_READ] = 99 // what no part of the library stores
+    expect(stage(lane, 1, 0)).toBe(true)
+    readTo(lane, 8)
+    expect(sleepForRoom(lane, 1, 0, 0)).toBe(true)
+  })
+})
+
 describe('textRoomNow()', () => {
   it('is all of the text ring until the owner has marked a text', () => {
     const { lane, words } = open({ maxStringsPerEpoch: 4 })
