@@ -12,6 +12,9 @@ import {
   JOB_FAILURES,
   NAMESPACES_MAX,
   OWNER,
+  PLAN_COUNTS,
+  PLAN_MERGES_MAX,
+  planAt,
   SIGNAL,
   SLOT_COUNT,
   SLOT_DIRTY,
@@ -39,7 +42,7 @@ import { epochOfCur, kindOf, readCur, slotOfCur, STOP, tokenOf } from '../../lib
 import { HEAD_AT } from '../../lib/set/text-set.js'
 import { control, open, run, seal, send, THREAD } from '../support/aggregators.js'
 import { Consumers, type MarkedKey, type Reader } from '../support/consumers.js'
-import { thrown } from '../support/in-process.js'
+import { range, thrown } from '../support/in-process.js'
 import { logOf, type MemoryOptions, smallMemory } from '../support/steps.js'
 
 interface Case {
@@ -396,6 +399,24 @@ describe('What the tracker has stored for the aggregator', () => {
         storeChoice(words, choice, each)
         expect(readChoice(words, choice)).toEqual(each)
       }
+  })
+
+  it('leaves the next choice, and the next plan, as they were', () => {
+    const merges = range(0, PLAN_MERGES_MAX).map((i) => mergeWord(i, 15 - i, false, i))
+    for (const i of [11, 10]) {
+      storeChoice(words, i, namespaces)
+      storePlan(words, i, { merges, own: i })
+    }
+    for (const i of [10, 11]) {
+      expect(readChoice(words, i)).toEqual(namespaces)
+      expect(readPlan(words, i)).toEqual({ merges, own: i })
+    }
+  })
+
+  it('is corrupt where the number of merges has changed that come first', () => {
+    storePlan(words, 7, { merges: [mergeWord(1, 2, false, -1)], own: 1 })
+    words[planAt(7) + PLAN_COUNTS] ^= 1 << 8
+    expect(() => readPlan(words, 7)).toThrow('the plan of epoch 7 (mod 2^19) is not what')
   })
 
   it('is corrupt, and says how many namespaces a choice has, where there can be none such', () => {

@@ -33,6 +33,7 @@ import {
   faultOf,
   filterBits,
   NAMESPACE_MAX,
+  readOpenSlot,
   readSealedSlot,
   readSlot,
   type SlotHeader,
@@ -157,7 +158,7 @@ describe("An epoch slot's header", () => {
       [spaces(), '0 namespaces, and flags'],
       [spaces(3, -1), 'namespaces 3, -1'],
       [spaces(3, NAMESPACE_MAX + 1), `namespaces 3, ${NAMESPACE_MAX + 1}`],
-      [{ form: FORM_EXACT - 1 }, 'form -1'],
+      [{ form: FORM_EXACT - 1, flags: FLAG_OVERFLOW }, 'form -1'],
       [{ form: FORM_FILTER + 1, flags: FLAG_OVERFLOW }, `form ${FORM_FILTER + 1}`],
       [{ form: FORM_FILTER }, 'no overflow'],
       [{ fill: fill + 1 }, `${fill + 1} bits of ${fill} set`],
@@ -186,6 +187,16 @@ describe("An epoch slot's header", () => {
       if (isWhole) expect(readSealedSlot(memory, 1, 1)).toMatchObject({ form })
       else expect(() => readSealedSlot(memory, 1, 1)).toThrow(unlike)
     }
+  })
+
+  it('is that of the open epoch, open or sealed, and an error where the slot has another one', () => {
+    const { memory } = filled()
+    run(memory)
+    expect(readOpenSlot(memory, 1, 1)).toMatchObject({ count: 5, isSealed: false })
+    seal(memory, 2)
+    run(memory)
+    expect(readOpenSlot(memory, 1, 1)).toMatchObject({ ...WANTED, isSealed: true })
+    for (const slot of [0, 1, 2]) expect(() => readOpenSlot(memory, slot, 3)).toThrow(CORRUPT)
   })
 
   it('has no namespaces without the flag for them, whatever their words are', () => {

@@ -12,6 +12,7 @@ import {
   recordWords,
   textBytesOf,
   type TextSet,
+  textsHold,
 } from '../../lib/set/text-set.js'
 import { bytesOfOneHash } from '../support/collisions.js'
 import { nameOf, range } from '../support/in-process.js'
@@ -187,6 +188,19 @@ describe('a set of texts', () => {
       for (const key of keys) expect(all.has(key)).toBe(true)
       expect(all.has('row 300')).toBe(false)
     }
+  })
+
+  it.each<[holds: boolean, words: number, count: number, bytes: number]>([
+    [true, 7, 2, 6],
+    [false, 6, 2, 6],
+    [false, 8, 2, 6],
+    [false, 7, 1, 6],
+    [false, 7, 3, 6],
+    [false, 7, 2, 5],
+    [false, 7, 2, 7],
+  ])('holds together: %s of %d words as %d texts of %d bytes', (holds, size, count, bytes) => {
+    const { words, arena } = held(['abcde', 'x']).set
+    expect(textsHold(words, arena, arena + size, count, bytes)).toBe(holds)
   })
 
   it('answers as a plain Set does', () => {
