@@ -131,7 +131,7 @@ describe('C11: an invalid handle', () => {
       'an older handle',
       (tracker) => ({ ...tracker.handle, dirtyring: 0 }),
       'VERSION',
-      [`version ${version}`, 'got 0', 'Two versions'],
+      [`memory layout version ${version}`, 'got 0', 'Two versions'],
     ],
     [
       'a newer handle',
@@ -264,6 +264,16 @@ describe('C11: an invalid handle', () => {
       )
     },
   )
+
+  it('of memory of another size says how many bytes there should be', async () => {
+    const tracker = await openUnattended()
+    const bytes = bufferOf(tracker).byteLength
+    expectError(
+      thrown(() => openWriter(tampered(tracker, CHUNKS, 1) as never)),
+      BAD_HANDLE,
+      `"handle.buffer" must have ${bytes} bytes for its geometry, got ${bytes}`,
+    )
+  })
 
   it("a BatchRing refuses a tracker's handle", async () => {
     const tracker = await openUnattended()

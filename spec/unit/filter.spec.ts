@@ -7,13 +7,16 @@ import {
   falsePositivesOf,
   type Filter,
   filterCount,
+  filterFold,
   filterHas,
   filterPairs,
+  filterRecords,
   filterShift,
   filterTexts,
   filterUnite,
   filterWords,
   hashPayload,
+  keysIn,
 } from '../../lib/set/filter.js'
 import { secretsAt, secretsOf } from '../../lib/set/mix.js'
 import { nativeKernel, reserveNative, SCRATCH_WORDS } from '../../lib/set/native/native.js'
@@ -23,14 +26,18 @@ import { lanesOf } from '../support/steps.js'
 
 const SOURCE = 2 ** 15
 
+/** Words behind the filters, all of whose bits are set. */
+const BEHIND = 8
+
 /** Two empty filters with the memory of so many cells, behind the source: in each kernel. */
 function twins(cells: number): Filter[][] {
-  const size = SOURCE + cells * 4
+  const size = SOURCE + cells * 4 + BEHIND
   const memory = reserveNative((size + SCRATCH_WORDS) * 4)
   const native = nativeKernel(memory, secretsAt(secretsOf(1), 0), size)
   if (memory === undefined || native === undefined) throw new Error('WebAssembly is not available')
   const shared = new Int32Array(memory.buffer, 0, size) as SharedWords
   const own = new Int32Array(size) as unknown as SharedWords
+  for (const words of [shared, own]) words.fill(-1, size - BEHIND)
   const two = (of: Pick<Filter, 'words' | 'native'>): Filter[] =>
     [SOURCE, SOURCE + cells * 2].map((at) => ({ ...of, at, shift: filterShift(cells), fill: 0 }))
   return [two({ words: own, native: undefined }), two({ words: shared, native })]
@@ -62,9 +69,13 @@ const text = fc.oneof(
   fc.constantFrom('', '\ud800', 'a\udfffb', '\ud83d\ude00', 'é'.repeat(300)),
 )
 
-/** Stores the texts at the front of the words as a lane has them; returns the places. */
+/** Where the list of the texts' places begins, and the first text's place in it. */
+const LIST = 5
+const FROM = 3
+
+/** Stores the texts as a lane has them, behind room for their places; returns the places. */
 function storeTexts(words: SharedWords, texts: string[]): number[] {
-  let at = 256
+  let at = LIST + FROM + 256
   return texts.map((each) => {
     const place = at
     const bytes = encodeText(each)
@@ -93,12 +104,15 @@ describe('A filter', () => {
             filterPairs(filter, words, 0, lanes.length)
             words.set(otherLanes)
             filterPairs(second, words, 0, otherLanes.length)
-            words.set(storeTexts(words, texts))
-            filterTexts(filter, 0, 0, texts.length)
+            words.set(storeTexts(words, texts), LIST + FROM)
+            filterTexts(filter, LIST, FROM, FROM + texts.length)
           }
           expectSame(filters)
           for (const [filter, second] of filters) {
+            const { words } = filter
+            const behind = words.slice(second.at)
             filterUnite(filter, second.at, 0, filterWords(filter))
+            expect(words.slice(second.at).join()).toBe(behind.join())
             const missing: unknown[] = []
             for (const all of [lanes, otherLanes])
               for (let i = 0; i < all.length; i += 2)
@@ -127,13 +141,60 @@ describe('A filter', () => {
       for (let i = 0; i < 12_000; i++) words.set([i, i & 3], i * 2)
       filterPairs(filter, words, 0, 24_000)
       const texts = Array.from({ length: 256 }, (_, i) => `user:${i}`.repeat(1 + (i % 9)))
-      words.set(storeTexts(words, texts))
-      filterTexts(second, 0, 0, 256)
+      words.set(storeTexts(words, texts), LIST + FROM)
+      filterTexts(second, LIST, FROM, FROM + 256)
     }
     const [[{ fill }, { fill: textFill }]] = filters
     expect(fill).toBeGreaterThan(85_000)
     expect(textFill).toBeGreaterThan(2000)
     expectSame(filters)
+  })
+
+  it('takes the records of texts up to their end, and not the one behind it', () => {
+    const filters = twins(2 ** 10)
+    for (const [filter, second] of filters) {
+      const { words } = filter
+      const places = storeTexts(words, ['abcde', '', 'user:7', 'not this one'])
+      filterRecords(filter, places[0], places[3])
+      words.set(places, LIST)
+      filterTexts(second, LIST, 0, 3)
+      const of = ({ at }: Filter) => words.slice(at, at + filterWords(filter))
+      expect(of(filter)).toEqual(of(second))
+      expect([filter.fill, second.fill]).toEqual([second.fill, second.fill])
+    }
+    expectSame(filters)
+  })
+
+  it.each([2 ** 4, 2 ** 6, 2 ** 8])('takes in a filter of 64 cells, with %d itself', (cells) => {
+    const [[from]] = twins(2 ** 6)
+    const [[to, wanted]] = twins(cells)
+    const pairs = lanesOf([
+      0n,
+      5n,
+      7n << 40n,
+      ...Array.from({ length: 40 }, (_, i) => 3n ** BigInt(i)),
+    ])
+    for (const filter of [from, wanted])
+      filterPairs(filter, pairs as unknown as SharedWords, 0, pairs.length)
+    const other = from.words.slice(from.at, from.at + filterWords(from))
+    const behind = to.words.slice(wanted.at)
+    filterFold(to, other)
+    expect(to.words.slice(wanted.at)).toEqual(behind)
+    const folded = to.words.slice(to.at, wanted.at)
+    if (cells <= 2 ** 6) expect(folded).toEqual(behind.slice(0, cells * 2))
+    for (let block = 0; block < folded.length / 8; block++) {
+      if (cells <= 2 ** 6) break
+      const source = Math.floor((block * 2 ** 6) / cells) * 8
+      expect(folded.slice(block * 8, block * 8 + 8)).toEqual(other.slice(source, source + 8))
+    }
+    for (let i = 0; i < pairs.length; i += 2)
+      expect(filterHas(to, pairs[i], pairs[i + 1])).toBe(true)
+  })
+
+  it('says about how many keys are in it, a number also if all bits are set', () => {
+    expect(keysIn(0.5, 512)).toBeCloseTo(64 * Math.LN2, 10)
+    expect(keysIn(1, 512)).toBeCloseTo(64 * Math.log(512), 10)
+    expect(keysIn(0, 512)).toBeCloseTo(0, 10)
   })
 
   it.each([4, 8, 2 ** 10, 2 ** 16, 2 ** 28])('of %d cells has all of their memory', (cells) => {

@@ -260,6 +260,12 @@ describe('The WebAssembly kernel', () => {
       expect(wasm.add(round)).toBe(ts.add(round))
     }
     expect(wasm.size).toBeGreaterThan(10_000)
+    // Each is still of its kind, though it has grown, and has grown no more than the other.
+    const kinds = [ts, wasm].map(({ bigints }) => Object.prototype.toString.call(bigints.buffer))
+    expect(kinds).toEqual(['[object ArrayBuffer]', '[object SharedArrayBuffer]'])
+    const more = wasm.bigints.buffer.byteLength - ts.bigints.buffer.byteLength
+    expect(more).toBeLessThan(2 ** 17)
+    expect(Buffer.compare(Buffer.from(wasm.pairs), Buffer.from(ts.pairs))).toBe(0)
     expect(
       Buffer.compare(
         Buffer.from(wasm.bigints.slice().buffer),
