@@ -8,7 +8,7 @@ import {
   TRACKER_ID_2,
 } from '../../lib/memory/map.js'
 import { checkHost, createMemory, type Memory, sameMemory } from '../../lib/memory/memory.js'
-import { hasTexts, keyKindOf, type KeyKind, storeSettings } from '../../lib/memory/settings.js'
+import { hasTexts, type KeyKind, keyKindOf, storeSettings } from '../../lib/memory/settings.js'
 import { readOpenSlot } from '../../lib/memory/slot.js'
 import { resolveOptions } from '../../lib/options.js'
 import { secretsOf } from '../../lib/set/mix.js'
@@ -17,7 +17,10 @@ import { smallMemory } from '../support/steps.js'
 
 describe('The memory of a tracker', () => {
   it('is empty but for its identity and the word of the open epoch', () => {
-    const memory = createMemory(resolveOptions({ keys: 'number', maxKeysPerEpoch: 100, laneCapacity: 64 }), secretsOf(1))
+    const memory = createMemory(
+      resolveOptions({ keys: 'number', maxKeysPerEpoch: 100, laneCapacity: 64 }),
+      secretsOf(1),
+    )
     const { words, layout } = memory
     expect(readOpenSlot(memory, 0, 0)).toMatchObject({ count: 0, isSealed: false })
     const first = epochAt(layout, 0)
