@@ -323,6 +323,7 @@ describe('Several consumers', () => {
         for (let bit = 0; bit < 32; bit++) expect(isJob(word ^ (1 << bit))).toBe(false)
       }
     }
+    expect(isJob(0)).toBe(false) // no plan yet
   })
 
   it('C14: a consumer that asks for two epochs at once gets one after the other', () => {
