@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from '@jest/globals'
+import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import { type Consumer, DirtyTracker, type Key, type TrackerOptions } from '../../lib/index.js'
 import { epochAt } from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
@@ -240,16 +240,32 @@ describe('consumer()', () => {
     expect([...(await cut)]).toEqual([2])
   })
 
-  it("has the answers of its cuts read, so that each position 'now' has its own", async () => {
-    const { tracker, hand } = await openHeld({ maxConsumers: 7 })
-    const { epoch } = tracker
-    for (let i = 0; i < 7; i++) {
-      tracker.consumer(`c${i}`, { from: 'now' })
-      await turns(2)
-      hand.run()
-      await turns(2)
-      expect(tracker.epoch).toBe(epoch + i + 1)
+  it('serves the clocks since which nothing was marked, and no others', async () => {
+    const tracker = await start()
+    const [early, late, cuts] = ['early', 'late', 'cuts'].map((name) =>
+      tracker.consumer(name, { from: 'now' }),
+    )
+    const isServed = (since: string | undefined): boolean => {
+      late.close()
+      const again = tracker.consumer('late', { since })
+      const { clock } = again
+      again.close()
+      return clock !== undefined
     }
+    const [first, second] = [early.clock, late.clock]
+    expect(await take(late)).toEqual([])
+    expect([isServed(first), isServed(second)]).toEqual([false, true])
+    expect(await take(early)).toEqual([])
+    expect([isServed(first), isServed(second), isServed(cuts.clock)]).toEqual([true, true, true])
+    mark(tracker, 1)
+    expect(await take(early)).toEqual([1])
+    expect([isServed(first), isServed(second)]).toEqual([false, false])
+    const third = early.clock
+    for (let i = 0; i < 2; i++) expect(await take(early)).toEqual([])
+    expect([isServed(second), isServed(third)]).toEqual([false, true])
+    const [instance, epoch] = third!.split('.')
+    const behind = [1, 2, 3].map((more) => isServed(`${instance}.${Number(epoch) + more}`))
+    expect(behind).toEqual([true, true, false])
   })
 
   it('frees its name once: a second close() leaves the next owner alone', async () => {
@@ -263,6 +279,113 @@ describe('consumer()', () => {
     )
   })
 
+  it('tells what is wrong with its arguments, and what helps', async () => {
+    const tracker = await start()
+    const namespaces = '"options.namespaces" must be an array of 1 to 24 namespaces, got '
+    const name = '"name" must be a string of 1 to 128 characters, got '
+    const named = '. Give each reader a name, as in consumer("index").'
+    for (const [call, message] of [
+      [
+        ['a', { since: 7 }],
+        '"options.since" must be a string, or undefined, got 7. Pass the ' +
+          'epoch.clock that was stored, or undefined if there is none: then the first epoch says ' +
+          'that all keys are dirty.',
+      ],
+      [['a', { from: 7 }], `"options.from" must be 'now', or undefined, got 7`],
+      [
+        ['a', { from: 'x' }],
+        `"options.from" must be 'now', or undefined, got "x". ` +
+          'A stored clock goes into options.since.',
+      ],
+      [
+        ['a', { from: 'now', since: 'x' }],
+        '"options.from" must be undefined beside ' +
+          'options.since, got "now". Give one of the two: since to go on, from to begin now.',
+      ],
+      [['a', { namespaces: 2 }], `${namespaces}2`],
+      [['a', { namespaces: [] }], `${namespaces}"0 of them"`],
+      [['a', { namespaces: Array(25).fill(1) }], `${namespaces}"25 of them"`],
+      [['a', { namespaces: [1, -1] }], '"options.namespaces[1]" must be '],
+      [[7], `${name}7${named}`],
+      [[''], `${name}""${named}`],
+    ] as const) {
+      const error = thrown(() => (tracker.consumer as any)(...call))
+      expect(error.message.slice(0, message.length)).toBe(message)
+      if (!message.endsWith(' must be ')) expect(error.message).toBe(message)
+    }
+    for (const each of ['n'.repeat(128), 'n']) tracker.consumer(each).close()
+    tracker.consumer('a', { namespaces: Array.from({ length: 24 }, (_, i) => i) }).close()
+
+    const fingerprints = await start({ maxStringsPerEpoch: 0 })
+    expect(thrown(() => fingerprints.consumer('a', { namespaces: [1] })).message).toBe(
+      '"options.namespaces" must be undefined where text is marked by its fingerprint ' +
+        '(maxStringsPerEpoch: 0), got "namespaces". ' +
+        "Give create() the option keys: 'number', or room for text.",
+    )
+    for (const keys of ['number', 'bigint'] as const) {
+      const numbers = await start({ maxStringsPerEpoch: 0, keys })
+      expect(numbers.consumer('a', { namespaces: [1] }).name).toBe('a')
+    }
+  })
+
+  it('names the consumers that leave no room for another one', async () => {
+    const advice =
+      'Raise the option maxConsumers of create(), or close one; forget() one that was resumed'
+    const refused = (tracker: DirtyTracker): string =>
+      thrown(() => tracker.consumer('more')).message as string
+    const roomFor = (count: number): string =>
+      `this tracker has room for ${count} named consumers (maxConsumers)`
+    expect(refused(await start({ maxConsumers: 0 }))).toBe(`${roomFor(0)}. ${advice}`)
+
+    const two = await start({ maxConsumers: 2 })
+    const [a, b] = ['a', 'b'].map((name) => two.consumer(name, { from: 'now' }))
+    expect(refused(two)).toBe(`${roomFor(2)}: open are "a", "b". ${advice}`)
+    mark(two, 1)
+    const held = [await a.advanceEpoch(), await b.advanceEpoch()]
+    const closed = 'closed, with an epoch that is not settled'
+    a.close()
+    expect(refused(two)).toBe(`${roomFor(2)}: open are "b" and 1 ${closed}. ${advice}`)
+    b.close()
+    expect(refused(two)).toBe(`${roomFor(2)}: open are none and 2 ${closed}. ${advice}`)
+    for (const epoch of held) epoch.commit()
+    two.consumer('c')
+    two.consumer('d')
+    await two.stop()
+    const after = await start({ maxConsumers: 2, resume: two.save() })
+    expect(refused(after)).toBe(`${roomFor(2)}: open are "c", "d". ${advice}`)
+  })
+
+  it('is named where a tracker is disposed of with keys that no owner deals with', async () => {
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+    const tracker = await start()
+    const [upToDate, behind] = ['up to date', 'behind', 'fresh'].map((name) =>
+      tracker.consumer(name, name === 'fresh' ? {} : { from: 'now' }),
+    )
+    mark(tracker, 1, 2)
+    expect(await take(upToDate)).toEqual([1, 2])
+    expect(behind.lag.keys).toBe(2)
+    await tracker[Symbol.asyncDispose]()
+    await tracker[Symbol.asyncDispose]()
+    expect(warn.mock.calls.map(([message]) => message)).toEqual([
+      'a tracker was disposed of with 2 keys in the last epochs of consumers "behind". ' +
+        'Call stop() before, and settle them',
+    ])
+    warn.mockClear()
+
+    const other = await start({ maxKeysPerEpoch: 1 })
+    const [free, looped] = ['free', 'looped'].map((name) => other.consumer(name, { from: 'now' }))
+    const loop = looped.epochs({ everyMs: 1e6 }).next()
+    other.markEverything(3)
+    await other[Symbol.asyncDispose]()
+    expect((await loop).value.last).toBe(true)
+    expect(free.name).toBe('free')
+    expect(warn.mock.calls.map(([message]) => message)).toEqual([
+      'a tracker was disposed of with 0 keys in the last epochs of consumers "free". ' +
+        'Call stop() before, and settle them',
+    ])
+    warn.mockRestore()
+  })
+
   it("is named where the tracker's own epochs are asked for", async () => {
     const tracker = await start()
     expect((await rejected(tracker.advanceEpoch())).message).toBe(
@@ -272,17 +395,117 @@ describe('consumer()', () => {
   })
 })
 
-describe('what a part of the library is told that holds a consumer', () => {
-  it('is whole if the consumer was opened before anything was marked', async () => {
+describe('a consumer in the hands of a part of the library', () => {
+  const hold = (consumer: Consumer) => holdConsumer(consumer)!
+
+  it('is whole if it was opened before anything was marked', async () => {
     const tracker = await start()
     const before = tracker.consumer('before', { from: 'now' })
     mark(tracker, 1)
     const after = tracker.consumer('after', { from: 'now' })
-    const holds = [before, after].map((each) => holdConsumer(each)!)
-    expect(holds.map(({ name, isWhole }) => [name, isWhole])).toEqual([
-      ['before', true],
-      ['after', false],
+    expect([before, after].map((each) => hold(each).isWhole)).toEqual([true, false])
+  })
+
+  it('is whole as long as its holders have settled what it had', async () => {
+    const tracker = await start()
+    const consumer = tracker.consumer('a', { from: 'now' })
+    let held = hold(consumer)
+    for (let id = 1; id < 3; id++) {
+      mark(tracker, id)
+      held.settle(await held.cut(), false)
+      expect(held.isWhole).toBe(true)
+      held.end()
+      held = hold(consumer)
+      expect(held.isWhole).toBe(true)
+    }
+    held.end()
+    mark(tracker, 3)
+    expect(await take(consumer)).toEqual([3])
+    held = hold(consumer)
+    expect(held.isWhole).toBe(false)
+    mark(tracker, 4)
+    held.settle(await held.cut(), false)
+    expect(held.isWhole).toBe(false)
+    mark(tracker, 5)
+    held.settle(await held.cut(), true)
+    expect(held.isWhole).toBe(true)
+  })
+
+  it('is fresh no more if it misses nothing', async () => {
+    const tracker = await start()
+    const [cuts, ...others] = ['cuts', 'early', 'late'].map((name) => tracker.consumer(name))
+    const [early, late] = others
+    await take(cuts)
+    const held = hold(early)
+    expect([held.isWhole, early.clock === undefined]).toEqual([true, false])
+    mark(tracker, 1)
+    const own = await held.cut()
+    expect([...own]).toEqual([1])
+    // The cut has kept nothing for the other one.
+    const second = hold(late)
+    expect([second.isWhole, second.clock]).toEqual([false, undefined])
+    expect((await second.cut()).reason).toBe('fresh')
+  })
+
+  it('misses nothing if no cut was made since it was opened', async () => {
+    const tracker = await start()
+    const consumer = tracker.consumer('a')
+    mark(tracker, 1)
+    const held = hold(consumer)
+    expect(held.isWhole).toBe(true)
+    expect([...(await held.cut())]).toEqual([1])
+  })
+
+  it('is fresh if something was marked before it was opened', async () => {
+    const tracker = await start()
+    mark(tracker, 1)
+    const held = hold(tracker.consumer('a'))
+    expect(held.isWhole).toBe(false)
+    expect((await held.cut()).reason).toBe('fresh')
+  })
+
+  it('says where it was resumed, and where it stands', async () => {
+    const before = await start()
+    const { clock } = before.consumer('a', { from: 'now', namespaces: [0] })
+    mark(before, 1)
+    await before.stop()
+    const after = await start({ resume: before.save() })
+    const consumer = after.consumer('a', { since: clock, namespaces: [0] })
+    const held = hold(consumer)
+    expect([held.name, held.wanted, held.resumed, held.clock]).toEqual(['a', [0], clock, clock])
+    const epoch = await held.cut()
+    held.settle(epoch, false)
+    expect([held.resumed, held.clock]).toEqual([clock, epoch.clock])
+    expect(held.clock).not.toBe(clock)
+  })
+
+  it('says what the tracker and its owner do', async () => {
+    const tracker = await start()
+    const [a, b] = ['a', 'b'].map((name) => tracker.consumer(name, { from: 'now' }))
+    const [held, other] = [hold(a), hold(b)]
+    expect([held.wanted, held.resumed, held.isDirty, held.isClosed, held.isStopCalled]).toEqual([
+      undefined,
+      undefined,
+      false,
+      false,
+      false,
     ])
-    for (const hold of holds) hold.end()
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    await held.flushed()
+    await tracker.drained()
+    expect([held.isDirty, tracker.stats().staged]).toEqual([true, 0])
+    b.close()
+    expect([held.isClosed, other.isClosed]).toEqual([false, true])
+    const wakes: string[] = []
+    held.onStop(() => wakes.push('first'))()
+    held.onStop(() => wakes.push('second'))
+    const stopped = tracker.stop()
+    expect([held.isStopCalled, wakes]).toEqual([true, ['second']])
+    const last = await held.last()
+    expect([last.last, ...last]).toEqual([true, 1])
+    held.settle(last, false)
+    held.end()
+    await stopped
   })
 })
