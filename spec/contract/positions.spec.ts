@@ -257,6 +257,11 @@ describe('consumer()', () => {
     expect([isServed(first), isServed(second)]).toEqual([false, true])
     expect(await take(early)).toEqual([])
     expect([isServed(first), isServed(second), isServed(cuts.clock)]).toEqual([true, true, true])
+    // One that begins where the last empty epoch ended.
+    const next = tracker.consumer('late', { since: `${first!.split('.')[0]}.${tracker.epoch - 1}` })
+    expect(await take(next)).toEqual([])
+    next.close()
+    expect(isServed(first)).toBe(true)
     mark(tracker, 1)
     expect(await take(early)).toEqual([1])
     expect([isServed(first), isServed(second)]).toEqual([false, false])
