@@ -19,7 +19,7 @@ const state: SavedState = {
   lineage: [{ instance: 'new', upTo: 7 }],
   consumers: [
     { name: 'a', since: 'clock', namespaces: [4, 5], contents: [exact, filter] },
-    { name: 'b', since: undefined, namespaces: undefined, contents: [] },
+    { name: 'bcd', since: undefined, namespaces: undefined, contents: [] },
   ],
 }
 const LIST =
@@ -27,7 +27,7 @@ const LIST =
   '{"name":"a","since":"clock","namespaces":[4,5],"contents":[' +
   `{"flags":3,"namespaces":[4],"form":${FORM_EXACT},"words":[4,3,0]},` +
   `{"flags":3,"namespaces":[4],"form":${FORM_FILTER},"words":[4,3,${2 * BLOCK_WORDS}]}]},` +
-  '{"name":"b","contents":[]}]}'
+  '{"name":"bcd","contents":[]}]}'
 
 /** The bytes of words, with the hash that they should have. */
 function hashed(state: Int32Array): Uint8Array {
@@ -52,9 +52,21 @@ function listed(list: string, more = 0): Uint8Array {
   return hashed(all)
 }
 
+/** Two words behind a list that ends there, counted from the end of all. */
+function fromBehind(): Uint8Array {
+  const content = `{"flags":0,"namespaces":[],"form":${FORM_EXACT},"words":[100,0,0]}`
+  const consumer = `{"name":"a","since":"x","contents":[${content}]}`
+  // The words of the content, from there on: all of them, and these two once more.
+  const list = `{"lineage":[],"consumers":[${consumer}]}`.padEnd((100 - 2 - 2 - 5) * 4)
+  const all = new Int32Array(listed(list, 2).buffer)
+  all[4] = -2 - 5
+  return hashed(all)
+}
+
 describe('the bytes of a saved state', () => {
   it('are these', () => {
     const bytes = encodeState(state)
+    expect(LIST.length % 4).toBeGreaterThan(0)
     const padded = LIST.padEnd(Math.ceil(LIST.length / 4) * 4)
     expect(new TextDecoder().decode(bytes.subarray(0, 4))).toBe('DRST')
     expect(new TextDecoder().decode(bytes.subarray(20, 20 + padded.length))).toBe(padded)
@@ -97,6 +109,7 @@ describe('the bytes of a saved state', () => {
     ['a wrong hash, second word', encodeState(state).map((byte, i) => byte ^ +(i === 12)), 0],
     ['a list that ends behind them', changed((all) => void (all[4] = all.length - 4)), 0],
     ['a list of a negative length', changed((all) => void (all[4] = -1)), 0],
+    ['a list of a length that leads to its end from behind', fromBehind(), 0],
     ['a list that is no JSON', listed('{"lineage":[],"consumers":[]'), 0],
     ['a word too many', listed('{"lineage":[],"consumers":[]}', 1), 0],
     ['a word too few', changed((all) => all.slice(0, -1)), 0],
