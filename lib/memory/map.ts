@@ -293,6 +293,8 @@ export const LANE_IN_FLIGHT_PEAK = LANE_WAIT_US + TOTAL
  * number of a namespace + 2. A harvest takes it along, and so does the end of the tracker.
  */
 export const LANE_EVERYTHING = LANE_IN_FLIGHT_PEAK + 1
+/** Writer: 1 once an owner of the lane has called markEverything(). Never reset. */
+export const LANE_EVERYTHING_MARKED = LANE_EVERYTHING + 1
 /** Writer: WAIT_FOR_SLOT or WAIT_FOR_ROOM while it waits, otherwise 0. */
 export const LANE_WAITING = LANE_STAGED_END + LINE
 /** Writer: with WAIT_FOR_ROOM, the readEnd at which the aggregator wakes it. */

@@ -5,6 +5,7 @@ import {
   LANE_ATTN,
   LANE_BATCHES,
   LANE_EVERYTHING,
+  LANE_EVERYTHING_MARKED,
   LANE_HARVESTED,
   LANE_IN_FLIGHT_PEAK,
   LANE_KEYS,
@@ -536,6 +537,7 @@ export function markEverything(lane: Lane, what: number = ALL): boolean {
   const { words } = lane
   if (isStopped(lane)) return false
   lane.everything = lane.everything === 0 || lane.everything === what ? what : ALL
+  words[lane.header + LANE_EVERYTHING_MARKED] = 1
   Atomics.store(words, lane.header + LANE_EVERYTHING, lane.everything)
   if (!lane.batching && pushEverything(lane)) return true
   if (isStopped(lane)) {

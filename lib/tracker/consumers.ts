@@ -3,8 +3,7 @@ import { checkBag, checkWhole } from '../check.js'
 import { type Clock, clockOf, epochOfClock, instanceOf, readClock } from '../epochs/clock.js'
 import { makeEpoch, type SealedEpoch } from '../epochs/sealed-epoch.js'
 import { DirtyRingError, invalidArg, isRevoked, outOfRange } from '../errors.js'
-import { epochAt, NAMESPACES_MAX } from '../memory/map.js'
-import type { Memory } from '../memory/memory.js'
+import { epochAt, LANE_EVERYTHING_MARKED, laneAt, NAMESPACES_MAX } from '../memory/map.js'
 import { settingsOf } from '../memory/settings.js'
 import { NAMESPACE_MAX, readSealedSlot } from '../memory/slot.js'
 import { EPOCH_MASK } from '../ring/token.js'
@@ -15,7 +14,7 @@ import type { Control } from './control.js'
 import type { Cut, HandedOut } from './handed-out.js'
 import type { Hold } from './hold.js'
 import { type ConsumerLag, lagOf, lookAtLast } from './lag.js'
-import { lastSlotOf, openPlace, takeLastOf } from './outbox.js'
+import { lastSlotOf, openPlace, type Outbox, takeLastOf } from './outbox.js'
 import type { Place } from './places.js'
 import { Reader } from './reader.js'
 import { contentOf, type Lineage, type SavedState } from './saved.js'
@@ -127,7 +126,7 @@ export class Consumers {
       this.#noteEmpty(after, id),
     )
     const reader = new Reader(this.#control, epochs, { name, place })
-    const cover = { isWhole: isUnmarked(memory), commits: 0, openedIn: outbox.epoch }
+    const cover = { isWhole: isUnmarked(outbox), commits: 0, openedIn: outbox.epoch }
     const parts: ConsumerParts = {
       name,
       reader,
@@ -157,10 +156,10 @@ export class Consumers {
   ): Hold {
     const { outbox, memory, lifecycle, sleepers, flushes } = this.#control
     const parts = reader.hold()
-    if (isUnmarked(memory)) cover.isWhole = true
+    if (isUnmarked(outbox)) cover.isWhole = true
     if (place.isFresh && place.held < 0) {
       // Cuts since it was opened have kept nothing for it. If there was nothing, it misses nothing.
-      if (cover.openedIn !== outbox.epoch && !isUnmarked(memory)) cover.isWhole = false
+      if (cover.openedIn !== outbox.epoch && !isUnmarked(outbox)) cover.isWhole = false
       if (cover.isWhole) place.isFresh = false
     }
     const isWhole = (): boolean => cover.isWhole && cover.commits === epochs.commits
@@ -421,8 +420,12 @@ async function allOf<T>(all: readonly Promise<unknown>[], result: Promise<T>): P
   return result
 }
 
-/** Whether no writer has marked anything so far. */
-function isUnmarked(memory: Memory): boolean {
+/** Whether nothing has been marked so far: no key, and not everything. */
+function isUnmarked({ memory, isEverythingMarked }: Outbox): boolean {
+  const { words, layout } = memory
+  if (isEverythingMarked) return false
+  for (let id = 0; id < layout.maxWriters; id++)
+    if (words[laneAt(layout, id) + LANE_EVERYTHING_MARKED] !== 0) return false
   return readShared(memory).writers.every(({ marked }) => marked === 0)
 }
 

@@ -87,6 +87,8 @@ export interface Outbox {
   readonly draining: Draining[]
   /** The slots of last epochs that consumers were handed and have not settled. */
   readonly lasts: number[]
+  /** requestEverything() was called. */
+  isEverythingMarked: boolean
   /** A slot that becomes free goes to no waiting seal any more. */
   isClosing: boolean
   /** STOP is queued, or in the ring: no token comes behind it. */
@@ -169,6 +171,7 @@ export function openOutbox(memory: Memory, firstEpoch: number): Outbox {
     reaping: [],
     draining: [],
     lasts: [],
+    isEverythingMarked: false,
     isClosing: false,
     isStopping: false,
   }
@@ -275,6 +278,7 @@ export function requestRestore(
 }
 
 export function requestEverything(o: Outbox, namespace?: number): void {
+  o.isEverythingMarked = true
   o.queue.push(outgoing(EVERYTHING, { what: namespace === undefined ? 0 : namespace + 1 }))
 }
 

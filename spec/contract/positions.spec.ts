@@ -461,6 +461,41 @@ describe('a consumer in the hands of a part of the library', () => {
     expect([...(await held.cut())]).toEqual([1])
   })
 
+  for (const [how, markAll] of [
+    ['the tracker', (tracker: DirtyTracker) => tracker.markEverything()],
+    ['the tracker, of a namespace', (tracker: DirtyTracker) => tracker.markEverything(7)],
+    ['a writer', (tracker: DirtyTracker) => tracker.openWriter().markEverything()],
+    ['a writer, of a namespace', (tracker: DirtyTracker) => tracker.openWriter().markEverything(7)],
+    [
+      'a writer that has closed',
+      (tracker: DirtyTracker) => {
+        const writer = tracker.openWriter()
+        writer.markEverything()
+        writer.close()
+      },
+    ],
+  ] as const)
+    it(`misses it if ${how} marked everything before`, async () => {
+      const tracker = await start()
+      const other = tracker.consumer('other', { from: 'now' })
+      const fresh = tracker.consumer('fresh')
+      markAll(tracker)
+      expect(await other.consume((epoch) => epoch.reason)).toBe('everything')
+      const held = hold(fresh)
+      expect([held.isWhole, (await held.cut()).reason]).toEqual([false, 'fresh'])
+      expect(hold(tracker.consumer('now', { from: 'now' })).isWhole).toBe(false)
+    })
+
+  it('gets everything that is marked while it is held', async () => {
+    const tracker = await start()
+    const held = hold(tracker.consumer('a'))
+    tracker.markEverything()
+    const epoch = await held.cut()
+    expect([held.isWhole, epoch.reason]).toEqual([true, 'everything'])
+    held.settle(epoch, false)
+    expect(held.isWhole).toBe(true)
+  })
+
   it('is fresh if something was marked before it was opened', async () => {
     const tracker = await start()
     mark(tracker, 1)
