@@ -1,6 +1,9 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from '@jest/globals'
+import { makeClusterEpoch } from '../../lib/cluster/epoch.js'
 import { ClusterEpoch, type ClusterReader } from '../../lib/cluster/index.js'
+import { namelessNews } from '../../lib/cluster/ledger.js'
+import { KeyUnion } from '../../lib/cluster/union.js'
 import type { Epoch, Key } from '../../lib/index.js'
 import { openReader, ScriptedNode } from '../support/cluster-nodes.js'
 import { FaultLog } from '../support/fault-log.js'
@@ -164,7 +167,9 @@ describe('settling a cluster epoch', () => {
     const { epoch, reader } = await openWith([7])
     expect(inspect(epoch)).toBe("ClusterEpoch { id: 0, size: 1, exact: true, state: 'sealed' }")
     expect(inspect(reader)).toBe("ClusterReader { nodes: 1, keys: 1, precision: 'exact' }")
-    expect(() => Reflect.construct(ClusterEpoch, [])).toThrow(/Call advanceEpoch\(\)/)
+    expect(() => Reflect.construct(ClusterEpoch, [])).toThrow(
+      /ClusterEpoch.*Call advanceEpoch\(\) of a cluster\./,
+    )
   })
 })
 
@@ -211,5 +216,74 @@ describe('the nodes of a cluster epoch', () => {
       'overflow',
       'overflow',
     ])
+  })
+
+  it.each<[what: string, tags: readonly (readonly [index: number, tag: number])[], newest: number]>(
+    [
+      ['of one instance', [[1, 7]], 7],
+      [
+        'of one that was read first',
+        [
+          [2, 7],
+          [1, 8],
+        ],
+        7,
+      ],
+      [
+        'of one that was read last',
+        [
+          [2, 7],
+          [3, 8],
+          [1, 9],
+        ],
+        8,
+      ],
+      [
+        'where the others have none',
+        [
+          [-1, 0],
+          [1, 7],
+          [-1, 0],
+        ],
+        7,
+      ],
+      [
+        'of a later one, whatever is between',
+        [
+          [3, 7],
+          [-1, 0],
+          [2, 8],
+        ],
+        7,
+      ],
+      [
+        'where none has one',
+        [
+          [-1, 0],
+          [-1, 0],
+        ],
+        0,
+      ],
+    ],
+  )('have the newest tag of their instances: %s', (_, tags, newest) => {
+    const tagOf = (tag: number): Uint8Array | undefined =>
+      tag === 0 ? undefined : Uint8Array.of(tag)
+    const news = tags.map(([tagIndex, tag], i) => ({
+      ...namelessNews('gap', 0, i),
+      node: 'web',
+      instance: `${i}`,
+      tagIndex,
+      tag: tagOf(tag),
+    }))
+    const { nodes } = makeClusterEpoch({
+      ...{ id: 0, keys: new KeyUnion(), news, isFresh: false, since: undefined },
+      ...{ clock: undefined, epochs: 1, asOfMs: 0 },
+      keeper: { commit: () => undefined, restore: () => undefined },
+    })
+
+    expect(nodes.get('web')?.tag).toEqual(tagOf(newest))
+    expect(nodes.get('web')?.instances.map(({ tag }) => tag)).toEqual(
+      tags.map(([, tag]) => tagOf(tag)),
+    )
   })
 })
