@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import { decodeEpochBody, decodeNamespacesBody } from '../../lib/cluster/body.js'
 import { ENVELOPE_LAST_PART, KIND, openEnvelope } from '../../lib/cluster/envelope.js'
@@ -8,13 +9,24 @@ import {
   Publisher,
   type PublishOptions,
 } from '../../lib/cluster/index.js'
+import { Publication } from '../../lib/cluster/publication.js'
 import { DirtyRingError } from '../../lib/errors.js'
 import type { Consumer, DirtyTracker } from '../../lib/index.js'
 import { watching } from '../../lib/platform/watching.js'
+import { Advances } from '../../lib/tracker/pending/advances.js'
 import { Flushes } from '../../lib/tracker/pending/flushes.js'
 import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
 import { FaultLog } from '../support/fault-log.js'
-import { isPending, openInline, range, rejected, until } from '../support/in-process.js'
+import {
+  isPending,
+  openHeld,
+  openInline,
+  range,
+  rejected,
+  thrown,
+  turns,
+  until,
+} from '../support/in-process.js'
 
 const publishers: Publisher[] = []
 
@@ -505,6 +517,8 @@ describe('a publisher', () => {
     const tracker = await openInline({ maxConsumers: 1, maxKeysPerEpoch: 1 << 16 })
     const log = new FaultLog({ seed: 1, maxMessageBytes: 1 << 16 })
     const publisher = await publish(tracker.consumer('cluster'), log, { everyMs: 60_000 })
+    const { events, listen } = silent()
+    listen(publisher)
     const writer = tracker.openWriter()
     const keys = range(0, 12_000).map((i) => (i * 2 ** 38 + 7) % 2 ** 53)
     for (let i = 0; i < keys.length; i += 500) writer.markMany(keys.slice(i, i + 500))
@@ -518,6 +532,157 @@ describe('a publisher', () => {
     )
     const epoch = decodeEpoch(parts.map(({ body }) => decodeEpochBody(body).keys))
     expect(epoch.size).toBe(new Set(keys).size)
+    // Here lib/ is not built, so the thread's script is not there.
+    expect(events).toEqual([
+      expect.stringMatching(
+        /^the thread that encodes large epochs does not run \(.*encode-worker.*\), so they are encoded on the publisher's thread$/,
+      ),
+    ])
+  })
+
+  it('ends when the engine refuses parts of less than 8,192 bytes', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    // 65,536 bytes for keys, beside what stands around them.
+    const sink = refusing(new FaultLog({ seed: 1, maxMessageBytes: 69_874 }).sink(), 'TOO_LARGE')
+    const publisher = await publishEpochs(tracker.consumer('cluster'), { sink, everyMs: 60_000 })
+    const { events, listen } = silent()
+    listen(publisher)
+    tracker.openWriter().mark(1)
+    expect((await rejected(publisher.close())).code).toBe('ERR_DIRTYRING_TOO_LARGE')
+    await turns(1)
+    const large = 'the engine refuses large messages; from here on they have'
+    expect(events).toEqual([
+      `${large} 32768 bytes`,
+      `${large} 16384 bytes`,
+      `${large} 8192 bytes`,
+      `${large} 4096 bytes`,
+      'error no',
+    ])
+  })
+
+  it('does not begin if the engine refuses its first message as too large', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const sink = refusing(new FaultLog({ seed: 1 }).sink(), 'TOO_LARGE', KIND.OPEN)
+    const warn = jest.spyOn(watching, 'warn').mockImplementation(() => undefined)
+    const begun = publishEpochs(tracker.consumer('cluster'), { sink, everyMs: 60_000 })
+    expect((await rejected(begun)).code).toBe('ERR_DIRTYRING_TOO_LARGE')
+    expect(warn).not.toHaveBeenCalled() // the caller knows
+  })
+
+  it('has 900,000 bytes in a message at most, whatever the engine takes', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const inner = new FaultLog({ seed: 1, maxMessageBytes: 2 ** 30 }).sink()
+    const sink = refusing(inner, 'TOO_LARGE', KIND.EPOCH, 1)
+    const publisher = await publishEpochs(tracker.consumer('cluster'), { sink, everyMs: 60_000 })
+    const { events, listen } = silent()
+    listen(publisher)
+    tracker.openWriter().mark(1)
+    await publisher.close()
+    expect(events.join()).toMatch(/from here on they have 450000 bytes$/)
+  })
+
+  it.each([false, true])('keeps what it cuts again, after stop(): %s', async (isStopped) => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const log = new FaultLog({ seed: 1 })
+    const sink = refusing(log.sink(), 'TOO_LARGE', KIND.EPOCH, 1)
+    const publisher = await publish(tracker.consumer('cluster'), log, { sink, everyMs: 60_000 })
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    if (isStopped) await tracker.stop()
+    else log.requestCut('r1')
+    await until(() => log.length >= 2)
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch 1', '2 close'])
+    const { body } = openEnvelope(log.entries[1].bytes)!
+    expect(decodeEpochBody(body).requests).toEqual(isStopped ? [] : ['r1'])
+  })
+
+  it('appends the last epoch and CLOSE although a cut is pending when stop() is called', async () => {
+    const { tracker, hand } = await openHeld({ maxConsumers: 1 })
+    const log = new FaultLog({ seed: 1 })
+    const publisher = await publish(tracker.consumer('cluster'), log, { everyMs: 60_000 })
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    writer.flush()
+    const cut = jest.spyOn(Advances.prototype, 'request')
+    log.requestCut('r1')
+    await until(() => cut.mock.calls.length > 0)
+    const stopped = tracker.stop()
+    await turns(2)
+    hand.run()
+    hand.release()
+    await stopped
+    await until(() => /close$/.test(told(log).at(-1)!))
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch 1', '2 close'])
+  })
+
+  it('appends the last messages at stop(), without close()', async () => {
+    const { tracker, log, mark } = await open({ everyMs: 60_000 })
+    mark(1)
+    await tracker.stop()
+    await until(() => /close$/.test(told(log).at(-1)!))
+    expect(told(log)).toEqual(['0 open', '1 epoch 1', '2 close'])
+  })
+
+  it('does nothing while there is nothing to do, and sleeps', async () => {
+    const next = jest.spyOn(Publication.prototype, 'next')
+    const { publisher, tracker } = await open({ everyMs: 60_000 })
+    await until(() => next.mock.results.at(-1)?.value.do === 'wait')
+    const calls = next.mock.calls.length
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(next.mock.calls.length).toBe(calls)
+    await publisher.close()
+    await tracker.stop()
+  })
+
+  it('makes no cut, and asks no writer, if no key was marked and no caller waits', async () => {
+    const flush = jest.spyOn(Flushes.prototype, 'request')
+    const next = jest.spyOn(Publication.prototype, 'next')
+    const { tracker, log, mark } = await open({ everyMs: 1 })
+    const { epoch } = tracker.stats()
+    const cuts = (): number => next.mock.results.filter(({ value }) => value.do === 'cut').length
+    await until(() => cuts() >= 3)
+    expect(tracker.stats().epoch).toBe(epoch)
+    mark(1)
+    await until(() => log.length >= 2)
+    expect(told(log)).toEqual(['0 open', '1 epoch 1'])
+    expect(flush).not.toHaveBeenCalled()
+  })
+
+  it('waits 250 ms for writers at most, when a caller asks for a cut', async () => {
+    const { publisher, log, mark } = await open({ everyMs: 60_000 })
+    jest
+      .spyOn(Flushes.prototype, 'request')
+      .mockImplementation(
+        (signal) =>
+          new Promise((_, reject) =>
+            signal!.addEventListener('abort', () => reject(new Error('x'))),
+          ),
+      )
+    mark(1)
+    await publisher.appended()
+    expect(told(log)).toEqual(['0 open', '1 epoch 1'])
+  })
+
+  it('keeps the process alive only while a call is pending', async () => {
+    const timer = setTimeout(() => undefined, 0)
+    const unref = jest.spyOn(Object.getPrototypeOf(timer), 'unref')
+    const next = jest.spyOn(Publication.prototype, 'next')
+    const { publisher, log, mark } = await open({ everyMs: 60_000 })
+    await until(() => next.mock.results.at(-1)?.value.do === 'wait')
+    await turns(1)
+    expect(unref).toHaveBeenCalled()
+    log.goAway()
+    mark(1)
+    const appended = publisher.appended()
+    await turns(1)
+    unref.mockClear()
+    const from = next.mock.calls.length
+    await until(() => next.mock.calls.length >= from + 3)
+    expect(unref).not.toHaveBeenCalled()
+    log.comeBack()
+    await appended
   })
 
   it('cuts again into smaller parts when the engine takes less than it said', async () => {
@@ -581,21 +746,45 @@ describe('a publisher', () => {
 
   it.each([
     ['throws', () => raise(new Error('no connection')), /no connection/],
-    ['returns 65 bytes', () => new Uint8Array(65), /at most 64 bytes, got 65/],
-    ['returns a number', () => 7 as never, /a Uint8Array or a string, got 7/],
+    [
+      'returns 65 bytes',
+      () => new Uint8Array(65),
+      /tried again: "options.tag\(\)" must be at most 64 bytes, got 65/,
+    ],
+    [
+      'returns a number',
+      () => 7 as never,
+      /tried again: "options.tag\(\)" must be a Uint8Array or a string, got 7/,
+    ],
+    ['returns detached bytes', detached, /tried again: "options.tag\(\)"/],
   ])('keeps the keys while the tag function %s', async (_, bad, message) => {
+    let calls = 0
     let tag: () => Uint8Array | string = bad
-    const { log, publisher, mark } = await open({ everyMs: 1, tag: () => tag() })
+    const { log, publisher, mark } = await open({ everyMs: 1, tag: () => (calls++, tag()) })
     const { events, listen } = silent()
     listen(publisher)
     mark(1)
-    await until(() => events.length > 0)
-    expect(events[0]).toMatch(message)
+    await until(() => calls >= 2)
+    expect(events).toEqual([expect.stringMatching(message)])
     expect(told(log)).toEqual(['0 open'])
     tag = () => 'ok'
     await publisher.close()
     expect(told(log)).toEqual(['0 open', '1 epoch 1', '2 close'])
     expect(events.length).toBe(1)
+  })
+
+  it('sends the tag as it was when the function returned it, up to 64 bytes', async () => {
+    const bytes = new Uint8Array(64)
+    const tag = (): Uint8Array => {
+      queueMicrotask(() => bytes.fill(9))
+      return bytes
+    }
+    const { log, publisher, mark } = await open({ everyMs: 60_000, tag })
+    mark(1)
+    await publisher.close()
+    expect(decodeEpochBody(openEnvelope(log.entries[1].bytes)!.body).tag).toEqual(
+      new Uint8Array(64),
+    )
   })
 
   it('rejects close() with the error of the tag function, and is not closed cleanly', async () => {
@@ -688,27 +877,257 @@ describe('a publisher', () => {
   })
 })
 
+describe('the end of a publisher', () => {
+  it.each([
+    ['an error', raiseOf(new Error('no')), 'error no'],
+    ['a text', raiseOf('no'), 'error undefined'],
+    ['another code', raiseOf(new DirtyRingError('ERR_DIRTYRING_BAD_STATE', 'no')), 'error no'],
+    ['no error with the code', raiseOf({ code: 'ERR_DIRTYRING_AWAY', message: 'no' }), 'error no'],
+    ['no error, too large', raiseOf({ code: 'ERR_DIRTYRING_TOO_LARGE', message: 'x' }), 'error x'],
+    [
+      'another answer',
+      () => 'done' as never,
+      `error "sink.append()" must be 'appended' or 'refused', got "done"`,
+    ],
+  ])('comes with what the sink says: %s', async (_, append, event) => {
+    const { log, publisher, mark } = await open({ everyMs: 60_000 })
+    const { events, listen } = silent()
+    listen(publisher)
+    jest.spyOn(log, 'append').mockImplementation(append)
+    mark(1)
+    await rejected(publisher.appended())
+    await turns(1)
+    expect(events).toEqual([event])
+  })
+
+  it('comes even without an error, and close() rejects then, too', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 60_000 })
+    publisher.on('error', () => undefined)
+    jest.spyOn(log, 'append').mockImplementation(raiseOf(undefined))
+    mark(1)
+    expect(await rejected(publisher.appended())).toMatchObject({ code: 'ERR_DIRTYRING_CLOSED' })
+    let outcome = 'none'
+    await publisher.close().then(
+      () => (outcome = 'resolved'),
+      () => (outcome = 'rejected'),
+    )
+    expect(outcome).toBe('rejected')
+  })
+
+  it('comes with what last() rejects with, unless the engine is away', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 60_000 })
+    const { events, listen } = silent()
+    listen(publisher)
+    jest.spyOn(log, 'append').mockReturnValue('refused')
+    let calls = 0
+    jest.spyOn(log, 'last').mockImplementation(() => {
+      const away = new DirtyRingError('ERR_DIRTYRING_AWAY', 'away')
+      throw ++calls < 3 ? away : new Error('no')
+    })
+    mark(1)
+    expect((await rejected(publisher.appended())).message).toBe('no')
+    await turns(1)
+    expect(events).toEqual(['away ERR_DIRTYRING_AWAY', 'error no'])
+  })
+
+  it('tells once that the engine is away, and for how long', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 60_000 })
+    const told: unknown[] = []
+    publisher.on('away', () => told.push('away'))
+    publisher.on('back', ({ awayMs }) => told.push(awayMs))
+    const append = jest.spyOn(log, 'append')
+    const start = performance.now()
+    log.goAway()
+    mark(1)
+    const appended = publisher.appended()
+    await until(() => append.mock.calls.length >= 3)
+    log.comeBack()
+    await appended
+    await until(() => told.length >= 2)
+    expect(told).toEqual(['away', expect.any(Number)])
+    expect(told[1]).toBeLessThanOrEqual(performance.now() - start)
+  })
+
+  const NO_ANSWER = (): never => raise(away())
+  it.each<['append' | 'last', string, () => unknown]>([
+    ['append', 'is away', NO_ANSWER],
+    ['append', 'has it', () => 'appended'],
+    ['last', 'is away', NO_ANSWER],
+    ['last', 'has none', () => undefined],
+    ['last', 'has failed', raiseOf(new Error('no'))],
+  ])('is silent about an answer of %s() behind it: the engine %s', async (call, _, answer) => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const log = new FaultLog({ seed: 1 })
+    const inner = log.sink()
+    let reply: (() => void) | undefined
+    const later = async (): Promise<never> => {
+      await new Promise<void>((resolve) => (reply = resolve))
+      return answer() as never
+    }
+    let isOpen = false
+    let failures = 0
+    const sink: EpochSink = {
+      ...inner,
+      append: async (message) => {
+        if (!isOpen) return inner.append(message)
+        if (call === 'append') return failures++ === 0 ? NO_ANSWER() : later()
+        return 'refused'
+      },
+      last: () => (failures++ === 0 ? Promise.reject(away()) : later()),
+    }
+    const publisher = await publish(tracker.consumer('cluster'), log, { sink, everyMs: 60_000 })
+    isOpen = true
+    const { events, listen } = silent()
+    listen(publisher)
+    const closing = rejected(publisher.close({ timeoutMs: 50 }))
+    await until(() => reply !== undefined)
+    await closing
+    reply!()
+    await turns(2)
+    expect(events).toEqual(['away ERR_DIRTYRING_AWAY'])
+    expect(inspected(publisher)).toMatch(/state: 'gave up' }$/)
+  })
+
+  it('takes no tag of a last epoch that comes behind it', async () => {
+    const tag = jest.fn(() => 'x')
+    const { tracker, hand } = await openHeld({ maxConsumers: 1 })
+    const log = new FaultLog({ seed: 1 })
+    const consumer = tracker.consumer('cluster')
+    const publisher = await publish(consumer, log, { everyMs: 60_000, tag, node: 'a' })
+    tracker.openWriter().mark(1)
+    const stopped = tracker.stop()
+    const error = await rejected(publisher.close({ timeoutMs: 20 }))
+    expect(error.message).toBe(
+      'the engine did not take the last messages of publisher a in 20 ms. Their keys are in the ' +
+        'consumer. Call tracker.save() and publisher.save() for the next process; otherwise ' +
+        'readers take all keys for dirty',
+    )
+    hand.run()
+    hand.release()
+    await stopped
+    await turns(2)
+    expect(tag).not.toHaveBeenCalled()
+    expect(await consumer.consume((epoch) => [...epoch])).toEqual([1])
+  })
+
+  it('closes the sink once, and forgets the signal', async () => {
+    const { signal } = new AbortController()
+    const close = jest.fn(async () => undefined)
+    const sink = { ...new FaultLog({ seed: 1 }).sink(), close }
+    const { publisher } = await open({ signal, sink })
+    expect([getEventListeners(signal, 'abort').length, close.mock.calls.length]).toEqual([1, 0])
+    await publisher.close()
+    expect([getEventListeners(signal, 'abort').length, close.mock.calls.length]).toEqual([0, 1])
+  })
+
+  it('resolves close() with nothing, and saves what the next process needs', async () => {
+    const { publisher } = await open()
+    expect(thrown(() => publisher.save())).toMatchObject({ code: 'ERR_DIRTYRING_BUSY' })
+    await expect(publisher.close()).resolves.toBeUndefined()
+    expect(publisher.save()).toBeInstanceOf(Uint8Array)
+  })
+
+  it('refuses other calls while close() is pending', async () => {
+    const { log, publisher } = await open({ node: 'a', namespaces: [1] })
+    log.goAway()
+    const closing = rejected(publisher.close({ timeoutMs: 20 }))
+    for (const call of [publisher.appended(), publisher.addNamespaces([2])])
+      expect(await rejected(call)).toMatchObject({
+        code: 'ERR_DIRTYRING_CLOSED',
+        message: 'publisher a is closed',
+      })
+    await closing
+  })
+
+  it('rejects calls that are pending', async () => {
+    const { log, publisher, mark } = await open({ node: 'a' })
+    log.goAway()
+    mark(1)
+    const appended = rejected(publisher.appended())
+    const closing = rejected(publisher.close({ timeoutMs: 0 }))
+    expect(await appended).toBe(await closing)
+  })
+
+  it('rejects its disposal with another error than an outage', async () => {
+    const { consumer, publisher } = await open()
+    publisher.on('error', () => undefined)
+    consumer.close()
+    expect(await rejected(publisher[Symbol.asyncDispose]())).toMatchObject({
+      code: 'ERR_DIRTYRING_CLOSED',
+    })
+  })
+
+  it('tells with a warning what was thrown, if anything was', async () => {
+    const no = new Error('no')
+    let isBad = true
+    const { log, publisher, mark } = await open({
+      everyMs: 1,
+      tag: () => (isBad ? raise(no) : 'x'),
+    })
+    const warnings: unknown[] = []
+    publisher.on('warning', (warning) => warnings.push(warning))
+    mark(1)
+    await until(() => warnings.length > 0)
+    isBad = false
+    await publisher.appended()
+    log.makeAnew()
+    mark(2)
+    await publisher.appended()
+    expect(warnings).toStrictEqual([
+      { message: 'the keys are kept, and tried again: no', error: no },
+      {
+        message:
+          'the log has lost messages of this publisher; readers without them take all keys for dirty',
+      },
+    ])
+  })
+
+  it('checks the arguments of its methods', async () => {
+    const { publisher } = await open({ namespaces: [1] })
+    expectError(await rejected(publisher.close(7 as never)), INVALID_ARG, '"options" must be')
+    const badTime = await rejected(publisher.close({ timeoutMs: -1 }))
+    expectError(badTime, OUT_OF_RANGE, '"options.timeoutMs" must be a whole number from 0')
+    const noList = await rejected(publisher.addNamespaces(7 as never))
+    expectError(noList, INVALID_ARG, '"namespaces" must be an array')
+    const tooMany = await rejected(publisher.addNamespaces(range(2, 4096)))
+    expectError(tooMany, OUT_OF_RANGE, '"namespaces" must be at most 4096 with those declared')
+  })
+})
+
 describe('the arguments of publishEpochs()', () => {
   const sink = new FaultLog({ seed: 1 }).sink()
   const good = { sink, everyMs: 5 }
   it.each([
     [{ everyMs: 5 }, INVALID_ARG, '"options.sink" must be a sink'],
+    [{ ...good, sink: null }, INVALID_ARG, '"options.sink" must be a sink'],
     [{ ...good, sink: {} }, INVALID_ARG, '"options.sink.append" must be a function'],
     [{ ...good, sink: { ...sink, maxMessageBytes: 9 } }, OUT_OF_RANGE, 'maxMessageBytes'],
     [{ sink }, INVALID_ARG, '"options.everyMs" must be a number'],
     [{ ...good, everyMs: 0 }, OUT_OF_RANGE, 'from 1 to'],
     [{ ...good, beatMs: 0.5 }, OUT_OF_RANGE, '"options.beatMs"'],
     [{ ...good, node: 'a b' }, OUT_OF_RANGE, "name.replace(/[^A-Za-z0-9_-]/g, '-')"],
-    [{ ...good, node: '' }, OUT_OF_RANGE, '"options.node"'],
+    [
+      { ...good, node: '' },
+      OUT_OF_RANGE,
+      '"options.node" must be 1 to 64 letters, digits, - and _',
+    ],
     [{ ...good, node: 7 }, INVALID_ARG, '"options.node"'],
-    [{ ...good, namespaces: 7 }, INVALID_ARG, '"options.namespaces"'],
+    [
+      { ...good, namespaces: 7 },
+      INVALID_ARG,
+      '"options.namespaces" must be an array of at most 4096',
+    ],
     [{ ...good, namespaces: [-1] }, OUT_OF_RANGE, '"options.namespaces[0]"'],
     [{ ...good, namespaces: { length: 1 } }, INVALID_ARG, '"options.namespaces"'],
+    [{ ...good, namespaces: range(0, 4097) }, OUT_OF_RANGE, 'at most 4096 namespaces, got "4097 of them"'],
     [{ ...good, tag: 'x' }, INVALID_ARG, '"options.tag" must be a function'],
-    [{ ...good, text: 'hash' }, OUT_OF_RANGE, "'exact' or 'fingerprint'"],
-    [{ ...good, resume: 'x' }, INVALID_ARG, 'publisher.save()'],
-    [{ ...good, signal: {} }, INVALID_ARG, '"options.signal"'],
+    [{ ...good, text: 'hash' }, OUT_OF_RANGE, `"options.text" must be 'exact' or 'fingerprint'`],
+    [{ ...good, resume: 'x' }, INVALID_ARG, '"options.resume" must be a Uint8Array, or undefined'],
+    [{ ...good, resume: 'x' }, INVALID_ARG, 'Pass what publisher.save() returned'],
+    [{ ...good, resume: detached() }, INVALID_ARG, '"options.resume"'],
+    [{ ...good, signal: {} }, INVALID_ARG, '"options.signal" must be an AbortSignal, got'],
     [{ ...good, everyMS: 5 }, INVALID_ARG, 'Did you mean "everyMs"'],
+    ['no bag', INVALID_ARG, '"options" must be'],
   ])('are checked: %#', async (options, kind, part) => {
     const tracker = await openInline({ maxConsumers: 1 })
     const consumer = tracker.consumer('cluster')
@@ -720,9 +1139,10 @@ describe('the arguments of publishEpochs()', () => {
       expectError(
         await rejected(publishEpochs(bad as never, good)),
         INVALID_ARG,
-        'an open Consumer',
+        '"consumer" must be an open Consumer, got',
+        'It comes from the same copy of this package: tracker.consumer("cluster").',
       )
-    expect(() => new (Publisher as any)()).toThrow(/Call await publishEpochs/)
+    expect(() => new (Publisher as any)()).toThrow(/Publisher.*Call await publishEpochs/)
   })
 
   it('include what save() returned, undamaged', async () => {
@@ -741,6 +1161,38 @@ describe('the arguments of publishEpochs()', () => {
   })
 })
 
-function raise(error: Error): never {
+/** A sink that refuses messages of a kind with an error, so often. */
+function refusing(
+  inner: EpochSink,
+  code: string,
+  kind: number = KIND.EPOCH,
+  times = Infinity,
+): EpochSink {
+  return {
+    ...inner,
+    append: async (message) => {
+      if (openEnvelope(message.bytes)!.kind !== kind || times-- <= 0) return inner.append(message)
+      throw new DirtyRingError(`ERR_DIRTYRING_${code}` as never, 'no')
+    },
+  }
+}
+
+/** Bytes whose memory has gone to another thread. */
+function detached(): Uint8Array {
+  const bytes = new Uint8Array(9)
+  structuredClone(bytes, { transfer: [bytes.buffer] })
+  return bytes
+}
+
+const inspected = (publisher: Publisher): string =>
+  (publisher as any)[Symbol.for('nodejs.util.inspect.custom')]()
+
+const away = (): Error => new DirtyRingError('ERR_DIRTYRING_AWAY', 'away')
+
+function raiseOf(error: unknown): () => never {
+  return () => raise(error)
+}
+
+function raise(error: unknown): never {
   throw error
 }
