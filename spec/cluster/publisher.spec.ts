@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import { decodeEpochBody, decodeNamespacesBody } from '../../lib/cluster/body.js'
+import { decodeKeys } from '../../lib/cluster/decode.js'
 import { ENVELOPE_LAST_PART, KIND, openEnvelope } from '../../lib/cluster/envelope.js'
 import {
   decodeEpoch,
@@ -10,6 +11,7 @@ import {
   type PublishOptions,
 } from '../../lib/cluster/index.js'
 import { Publication } from '../../lib/cluster/publication.js'
+import { SealedEpoch } from '../../lib/epochs/sealed-epoch.js'
 import { DirtyRingError } from '../../lib/errors.js'
 import type { Consumer, DirtyTracker } from '../../lib/index.js'
 import { watching } from '../../lib/platform/watching.js'
@@ -140,6 +142,15 @@ describe('publishEpochs()', () => {
         '2 epoch 3',
         '3 close',
       ])
+      const { bytes } = log.entries.find(
+        ({ instance, n }) => instance === publisher.instance && n === 1,
+      )!
+      expect(decodeKeys(decodeEpochBody(openEnvelope(bytes)!.body).keys)).toMatchObject({
+        precision: 'everything',
+        reason: 'fresh',
+        isBigint: false,
+        hasPrints: false,
+      })
     }
   })
 
@@ -949,43 +960,77 @@ describe('the end of a publisher', () => {
   })
 
   const NO_ANSWER = (): never => raise(away())
-  it.each<['append' | 'last', string, () => unknown]>([
-    ['append', 'is away', NO_ANSWER],
-    ['append', 'has it', () => 'appended'],
-    ['last', 'is away', NO_ANSWER],
-    ['last', 'has none', () => undefined],
-    ['last', 'has failed', raiseOf(new Error('no'))],
-  ])('is silent about an answer of %s() behind it: the engine %s', async (call, _, answer) => {
+  it.each<['append' | 'last', string, () => unknown, string[]]>([
+    ['append', 'is away', NO_ANSWER, []],
+    ['append', 'has it', () => 'appended', ['away ERR_DIRTYRING_AWAY']],
+    ['last', 'is away', NO_ANSWER, []],
+    ['last', 'has none', () => undefined, ['away ERR_DIRTYRING_AWAY']],
+    ['last', 'has failed', raiseOf(new Error('no')), []],
+  ])(
+    'is silent about an answer of %s() behind it: the engine %s',
+    async (call, _, answer, told) => {
+      const tracker = await openInline({ maxConsumers: 1 })
+      const log = new FaultLog({ seed: 1 })
+      const inner = log.sink()
+      let reply: (() => void) | undefined
+      const later = async (): Promise<never> => {
+        await new Promise<void>((resolve) => (reply = resolve))
+        return answer() as never
+      }
+      let isOpen = false
+      let failures = told.length
+      const sink: EpochSink = {
+        ...inner,
+        append: async (message) => {
+          if (!isOpen) return inner.append(message)
+          if (call === 'append') return failures-- > 0 ? NO_ANSWER() : later()
+          return 'refused'
+        },
+        last: () => (failures-- > 0 ? Promise.reject(away()) : later()),
+      }
+      const publisher = await publish(tracker.consumer('cluster'), log, { sink, everyMs: 60_000 })
+      isOpen = true
+      const { events, listen } = silent()
+      listen(publisher)
+      const closing = rejected(publisher.close({ timeoutMs: 50 }))
+      await until(() => reply !== undefined)
+      await closing
+      reply!()
+      await turns(2)
+      expect(events).toEqual(told)
+      expect(inspected(publisher)).toMatch(/state: 'gave up' }$/)
+    },
+  )
+
+  it('is silent about keys that cannot be given back behind it', async () => {
     const tracker = await openInline({ maxConsumers: 1 })
-    const log = new FaultLog({ seed: 1 })
-    const inner = log.sink()
-    let reply: (() => void) | undefined
-    const later = async (): Promise<never> => {
-      await new Promise<void>((resolve) => (reply = resolve))
-      return answer() as never
-    }
-    let isOpen = false
-    let failures = 0
-    const sink: EpochSink = {
-      ...inner,
-      append: async (message) => {
-        if (!isOpen) return inner.append(message)
-        if (call === 'append') return failures++ === 0 ? NO_ANSWER() : later()
-        return 'refused'
-      },
-      last: () => (failures++ === 0 ? Promise.reject(away()) : later()),
-    }
-    const publisher = await publish(tracker.consumer('cluster'), log, { sink, everyMs: 60_000 })
-    isOpen = true
+    const sink = refusing(new FaultLog({ seed: 1 }).sink(), 'TOO_LARGE')
+    const publisher = await publish(tracker.consumer('cluster'), new FaultLog({ seed: 1 }), {
+      sink,
+    })
+    let fail: ((error: Error) => void) | undefined
+    jest
+      .spyOn(SealedEpoch.prototype, 'restore')
+      .mockImplementation(() => new Promise((_, reject) => (fail = reject)))
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    writer.flush()
+    await until(() => fail !== undefined)
+    await rejected(publisher.close({ timeoutMs: 0 }))
     const { events, listen } = silent()
     listen(publisher)
-    const closing = rejected(publisher.close({ timeoutMs: 50 }))
-    await until(() => reply !== undefined)
-    await closing
-    reply!()
+    fail!(new Error('no'))
     await turns(2)
-    expect(events).toEqual(['away ERR_DIRTYRING_AWAY'])
+    expect(events).toEqual([])
     expect(inspected(publisher)).toMatch(/state: 'gave up' }$/)
+  })
+
+  it('rejects calls after it, if stop() has brought it', async () => {
+    const { tracker, log, publisher } = await open({ node: 'a' })
+    await tracker.stop()
+    await until(() => /close$/.test(told(log).at(-1)!))
+    await turns(2)
+    expect((await rejected(publisher.appended())).message).toBe('publisher a is closed')
   })
 
   it('takes no tag of a last epoch that comes behind it', async () => {
@@ -1119,7 +1164,11 @@ describe('the arguments of publishEpochs()', () => {
     ],
     [{ ...good, namespaces: [-1] }, OUT_OF_RANGE, '"options.namespaces[0]"'],
     [{ ...good, namespaces: { length: 1 } }, INVALID_ARG, '"options.namespaces"'],
-    [{ ...good, namespaces: range(0, 4097) }, OUT_OF_RANGE, 'at most 4096 namespaces, got "4097 of them"'],
+    [
+      { ...good, namespaces: range(0, 4097) },
+      OUT_OF_RANGE,
+      'at most 4096 namespaces, got "4097 of them"',
+    ],
     [{ ...good, tag: 'x' }, INVALID_ARG, '"options.tag" must be a function'],
     [{ ...good, text: 'hash' }, OUT_OF_RANGE, `"options.text" must be 'exact' or 'fingerprint'`],
     [{ ...good, resume: 'x' }, INVALID_ARG, '"options.resume" must be a Uint8Array, or undefined'],
