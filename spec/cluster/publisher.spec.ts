@@ -608,24 +608,41 @@ describe('a publisher', () => {
     expect(decodeEpochBody(body).requests).toEqual(isStopped ? [] : ['r1'])
   })
 
-  it('appends the last epoch and CLOSE although a cut is pending when stop() is called', async () => {
-    const { tracker, hand } = await openHeld({ maxConsumers: 1 })
-    const log = new FaultLog({ seed: 1 })
-    const publisher = await publish(tracker.consumer('cluster'), log, { everyMs: 60_000 })
+  it('appends the last epoch and CLOSE if stop() ends a cut that waits', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const consumer = tracker.consumer('cluster', { from: 'now' })
     const writer = tracker.openWriter()
     writer.mark(1)
+    const epoch = await consumer.advanceEpoch() // the next cut waits until it is settled
+    const log = new FaultLog({ seed: 1 })
+    const publisher = await publish(consumer, log, { everyMs: 60_000 })
+    writer.mark(2)
     writer.flush()
     const cut = jest.spyOn(Advances.prototype, 'request')
     log.requestCut('r1')
     await until(() => cut.mock.calls.length > 0)
     const stopped = tracker.stop()
     await turns(2)
-    hand.run()
-    hand.release()
+    epoch.commit()
     await stopped
-    await until(() => /close$/.test(told(log).at(-1)!))
+    await until(() => log.length >= 3)
+    await publisher.close()
+    // The publisher has not seen key 1.
+    expect(told(log)).toEqual(['0 open', '1 epoch fresh', '2 close'])
+  })
+
+  it('keeps the keys if a cut fails, and cuts again', async () => {
+    const { log, publisher, mark } = await open({ everyMs: 1 })
+    const { events, listen } = silent()
+    listen(publisher)
+    jest
+      .spyOn(Advances.prototype, 'request')
+      .mockImplementationOnce(({ reject }) => reject(new Error('no slot')))
+    mark(1)
+    await until(() => log.length >= 2)
     await publisher.close()
     expect(told(log)).toEqual(['0 open', '1 epoch 1', '2 close'])
+    expect(events).toEqual(['the keys are kept, and tried again: no slot'])
   })
 
   it('appends the last messages at stop(), without close()', async () => {
@@ -663,29 +680,32 @@ describe('a publisher', () => {
 
   it('waits 250 ms for writers at most, when a caller asks for a cut', async () => {
     const { publisher, log, mark } = await open({ everyMs: 60_000 })
-    jest
-      .spyOn(Flushes.prototype, 'request')
-      .mockImplementation(
-        (signal) =>
-          new Promise((_, reject) =>
-            signal!.addEventListener('abort', () => reject(new Error('x'))),
-          ),
-      )
+    const request = jest.spyOn(Flushes.prototype, 'request').mockResolvedValueOnce()
+    await publisher.appended()
+    const [first] = request.mock.calls[0]
+    request.mockImplementation(
+      (signal) =>
+        new Promise((_, reject) => signal!.addEventListener('abort', () => reject(new Error('x')))),
+    )
     mark(1)
     await publisher.appended()
     expect(told(log)).toEqual(['0 open', '1 epoch 1'])
+    expect(first!.aborted).toBe(false) // its wait was over
   })
 
   it('keeps the process alive only while a call is pending', async () => {
-    const timer = setTimeout(() => undefined, 0)
-    const unref = jest.spyOn(Object.getPrototypeOf(timer), 'unref')
+    const tracker = await openInline({ maxConsumers: 1 })
+    const writer = tracker.openWriter()
+    const unref = jest.spyOn(Object.getPrototypeOf(setTimeout(() => undefined, 0)), 'unref')
     const next = jest.spyOn(Publication.prototype, 'next')
-    const { publisher, log, mark } = await open({ everyMs: 60_000 })
+    const log = new FaultLog({ seed: 1 })
+    const publisher = await publish(tracker.consumer('cluster'), log, { everyMs: 60_000 })
     await until(() => next.mock.results.at(-1)?.value.do === 'wait')
     await turns(1)
     expect(unref).toHaveBeenCalled()
     log.goAway()
-    mark(1)
+    writer.mark(1)
+    writer.flush()
     const appended = publisher.appended()
     await turns(1)
     unref.mockClear()
