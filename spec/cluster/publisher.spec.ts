@@ -1012,9 +1012,11 @@ describe('the end of a publisher', () => {
       isOpen = true
       const { events, listen } = silent()
       listen(publisher)
-      const closing = rejected(publisher.close({ timeoutMs: 50 }))
+      tracker.openWriter().mark(1)
+      const appended = rejected(publisher.appended())
       await until(() => reply !== undefined)
-      await closing
+      const error = await rejected(publisher.close({ timeoutMs: 0 }))
+      expect(await appended).toBe(error)
       reply!()
       await turns(2)
       expect(events).toEqual(told)
