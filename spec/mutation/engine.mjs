@@ -106,7 +106,7 @@ async function enter(file) {
   await modules.import(url)
 }
 
-/** Runs one test; what it fails with, or undefined. */
+/** Runs one test; `failure` says with what it fails. */
 async function run(test, limitMs) {
   const path = []
   for (let block = test.block; block !== undefined; block = block.parent) path.unshift(block)
@@ -148,7 +148,7 @@ async function run(test, limitMs) {
     mocker.restoreAllMocks()
     fakeTimers.useRealTimers()
   }
-  return { isLate: isLate === true, error: errors[0] }
+  return { isLate: isLate === true, failure: errors.length > 0 ? messageOf(errors[0]) : undefined }
 }
 
 async function leave() {
@@ -173,12 +173,12 @@ async function dryRun(files) {
     for (const test of [...tests.values()].filter((each) => each.file === file)) {
       process.send({ at: test.id, limitMs: 60_000 })
       const start = performance.now()
-      const { isLate, error } = await run(test, 60_000)
+      const { isLate, failure } = await run(test, 60_000)
       const ms = performance.now() - start
       // Numbers in a row: all tests together have ten million of these pairs.
       coverage.perTest[test.id] = Uint32Array.from(takeCounts().flat())
-      const failure = isLate ? 'too late' : messageOf(error)
-      results.push({ id: test.id, file, hash: test.hash, ms, failure })
+      const { id, hash } = test
+      results.push({ id, file, hash, ms, failure: isLate ? 'too late' : failure })
     }
     await leave()
   }
@@ -202,9 +202,9 @@ async function mutantRun({ mutant, hitLimit, plan }) {
     process.send({ at: id, limitMs: loaded.has(file) ? limitMs : 30_000 })
     await enter(file)
     stryker.activeMutant = mutant
-    const { isLate, error } = await run(tests.get(id), limitMs)
+    const { isLate, failure } = await run(tests.get(id), limitMs)
     if (isLate) answer = { late: id }
-    else if (error !== undefined) answer = { killer: id }
+    else if (failure !== undefined) answer = { killer: id }
     if (stryker.hitCount > stryker.hitLimit) answer = { late: id, hits: true }
     if (answer.late !== undefined || answer.killer !== undefined) break
   }
@@ -219,7 +219,6 @@ function textOf(value) {
 }
 
 function messageOf(error) {
-  if (error === undefined) return undefined
   return String(error?.stack ?? error?.message ?? error).slice(0, 400)
 }
 
