@@ -247,7 +247,7 @@ export class Publication {
       instance,
       n: this.#n,
       flight: this.#flight?.message.bytes,
-      isClosing: this.#unit?.what === 'close' && this.#flight !== undefined,
+      isClosing: this.#flight?.message.bytes[KIND_AT] === KIND.CLOSE,
       namespaces: this.#namespaces,
       declarations: this.#declarations,
     }
@@ -489,6 +489,8 @@ export class Publication {
     this.#unit = { what: 'open', drafts, done: 0 }
     this.#isReplaced = isClosing
     if (flight === undefined) return
+    // The OPEN may be that of another instance, after which a number is left out.
+    this.#leavesGap = flight[KIND_AT] === KIND.OPEN
     this.#flight = { message: { node, instance, n, bytes: flight }, isAmbiguous: true }
   }
 }

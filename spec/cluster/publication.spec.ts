@@ -453,9 +453,19 @@ describe('what another process goes on from', () => {
     const last = scene.message()
     scene.publication.refused()
     scene.publication.found(foreign(last), 0)
+    const open = scene.message()
+    const resume = scene.publication.resumable!
+    expect(resume).toMatchObject({ flight: open.bytes, isClosing: false })
     expect(scene.append()).toBe('append b 0 OPEN any')
     expect(scene.publication.resumable).toMatchObject({ flight: undefined, isClosing: false })
     expect(scene.appendAll()).toEqual(['append b 2 CLOSE', 'end'])
+    // Behind the gap it is known that messages of the first instance may be lost.
+    const other = new Scene({ resume })
+    expect(other.append()).toBe('append b 0 OPEN any')
+    other.publication.close()
+    other.next()
+    other.publication.sealed([])
+    expect(other.appendAll()).toEqual(['append b 2 CLOSE', 'end'])
   })
 
   it('goes on with a sign of life', () => {
