@@ -367,6 +367,11 @@ describe('the ledger of a cluster reader', () => {
     ledger.end('C')
     pass(ledger, [message(1, 8)])
     expect(ledger.place).toMatchObject({ skip: 0 })
+    ledger.end('D')
+    pass(ledger, [message(1, 9, { flags: 0 })])
+    ledger.end('E')
+    pass(ledger, [message(2, 3, { flags: 0 })])
+    expect(ledger.place).toMatchObject({ position: 'D', skip: 2 })
   })
 
   it('lets an old CLOSE end nothing', () => {
@@ -395,6 +400,235 @@ describe('the ledger of a cluster reader', () => {
       sizes.push(bytes.bytes.length)
     }
     expect(Math.max(...sizes)).toBe(sizes[0])
+  })
+
+  it('is in its log and at its place after a restart, also where there is none', () => {
+    const ledger = newLedger()
+    expect(ledger.place).toEqual({ log: undefined, position: undefined, skip: 0 })
+    expect(restart(ledger).place).toEqual(ledger.place)
+    ledger.enter('log-1')
+    pass(ledger, [message(1, 0)])
+    expect([ledger.log, ledger.place]).toEqual([
+      'log-1',
+      { log: 'log-1', position: 'after 1', skip: 0 },
+    ])
+    const again = restart(ledger)
+    expect([again.log, again.position, again.place]).toEqual(['log-1', 'after 1', ledger.place])
+  })
+
+  it('knows after a restart what came before an epoch that is under way', () => {
+    const ledger = newLedger()
+    const part = message(1, 2, { flags: 0 })
+    pass(ledger, [message(1, 0), message(1, 1)])
+    pass(ledger, [part])
+    expect(pass(restart(ledger), [part, message(1, 1)])).toEqual(['next', 'seen'])
+    const lacks = newLedger()
+    const behind = message(1, 5, { flags: 0 })
+    pass(lacks, [message(1, 0)])
+    expect(pass(lacks, [behind])).toEqual(['gap'])
+    lacks.handOut(0, true)
+    // Of the message before it, only the number is known: it stays so in one clock after the other.
+    const again = restart(restart(lacks))
+    expect(pass(again, [behind, message(1, 6)])).toEqual(['next', 'next'])
+    expect(lossOf(again.handOut(0, true))).toEqual([])
+  })
+
+  it('reads nothing twice up to the last message that it had read', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0), message(2, 0)])
+    ledger.end('A')
+    const nameless = (of: Ledger): unknown[] => {
+      of.begin()
+      of.damaged(undefined, undefined, 0)
+      return of.handOut(0, true).filter(({ node }) => node === NAMELESS)
+    }
+    const read = [message(1, 1, { flags: 0 }), message(2, 1), message(2, 2), message(2, 1)]
+    expect(pass(ledger, read)).toEqual(['next', 'next', 'next', 'seen'])
+    expect(pass(restart(ledger), read)).toEqual(['next', 'seen', 'seen', 'seen'])
+    expect(nameless(ledger)).toHaveLength(1)
+    const again = restart(ledger)
+    pass(again, read)
+    expect(nameless(again)).toEqual([])
+    expect(nameless(again)).toHaveLength(1)
+  })
+
+  it('writes, if it is to be short, only those that live or have lost something', () => {
+    const ledger = newLedger()
+    const close = message(2, 1, { kind: KIND.CLOSE })
+    pass(ledger, [message(1, 0), message(2, 0), close, message(3, 0)])
+    const engine = new Map([[instanceOf(3), 'gone' as const]])
+    listen(ledger, 1, 0, engine)
+    const [long, short] = [false, true].map((isShort) => {
+      const bytes = new ByteWriter()
+      ledger.write(bytes, isShort)
+      return restore(bytes.bytes)
+    })
+    for (const each of [long, short])
+      expect(each.handOut(0, true)).toMatchObject([
+        { node: 'node-1', reason: undefined, tagIndex: -1 },
+        { node: 'node-3', reason: 'gone' },
+      ])
+    expect([pass(long, [close]), pass(short, [close])]).toEqual([['seen'], ['gap']])
+  })
+
+  it('keeps a loss as it is, with all its namespaces or without, after a restart', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0), message(2, 0)])
+    ledger.declare(instanceOf(1), [9])
+    ledger.declare(instanceOf(1), [7])
+    listen(ledger, GONE_MS, 9e9)
+    const again = restart(ledger)
+    expect(again.dueMs).toBe(-Infinity)
+    for (const each of [ledger, again])
+      expect(each.handOut(0, true)).toMatchObject([
+        { reason: 'gone', lost: [7, 9], from: 1000, to: 9e9 },
+        { reason: 'gone', lost: 'everything', from: 1000, to: 9e9 },
+      ])
+  })
+
+  it('unites losses that are kept back: due with the first, as wide as both', () => {
+    const jitters = [900, 100, 500]
+    const ledger = newLedger(() => jitters.shift()!)
+    pass(ledger, [message(1, 0)])
+    ledger.declare(instanceOf(1), [7])
+    pass(ledger, [message(1, 2, { atMs: 9000 }), message(1, 4, { atMs: 5000 })])
+    expect(ledger.dueMs).toBe(100)
+    // Everything is lost. What its successor declares does not take that back.
+    pass(ledger, [message(1, 0, { crc: 99, atMs: 6000 })])
+    ledger.declare(instanceOf(1), [9])
+    expect(ledger.dueMs).toBe(100)
+    expect(ledger.handOut(100, false)).toMatchObject([
+      { lost: 'everything', reason: 'gap', from: 1000, to: 9000 },
+    ])
+  })
+
+  it('goes on behind an instance whatever its twin sends', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0), message(1, 1), message(1, 2)])
+    ledger.handOut(0, true)
+    const twin = message(1, 1, { crc: 99 })
+    expect(pass(ledger, [twin, twin, message(1, 3)])).toEqual(['gap', 'seen', 'next'])
+    expect(pass(ledger, [message(1, 3, { crc: 99, kind: KIND.CLOSE })])).toEqual(['gap'])
+    expect(ledger.isLive(instanceOf(1))).toBe(true)
+    ledger.handOut(0, true)
+    // OPEN of a twin does not say that the other one has published nothing.
+    expect(pass(ledger, [message(1, 0, { crc: 99, atMs: 9000 })])).toEqual(['gap'])
+    expect(ledger.handOut(0, true)).toMatchObject([{ reason: 'gap', from: 4000 }])
+  })
+
+  it('says how long it has listened since it heard an instance last', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0)])
+    listen(ledger, 100)
+    pass(ledger, [message(1, 1)])
+    listen(ledger, 50)
+    expect(ledger.living()).toMatchObject([{ instance: instanceOf(1), silentMs: 50 }])
+    expect([1, 2].map((index) => ledger.isLive(instanceOf(index)))).toEqual([true, false])
+  })
+
+  it('knows an instance that has ended for goneMs, and one that has a loss until it is told', () => {
+    const ledger = newLedger()
+    const close = message(1, 1, { kind: KIND.CLOSE })
+    pass(ledger, [message(1, 0)])
+    listen(ledger, GONE_MS / 2)
+    pass(ledger, [close])
+    ledger.handOut(0, true)
+    listen(ledger, GONE_MS - 1)
+    expect(pass(ledger, [close])).toEqual(['seen'])
+    listen(ledger, 1)
+    expect(pass(ledger, [close, message(2, 0)])).toEqual(['gap', 'next'])
+    ledger.handOut(0, true)
+    listen(ledger, GONE_MS)
+    listen(ledger, GONE_MS)
+    expect(lossOf(ledger.handOut(0, true))).toEqual([['gone', 'everything']])
+  })
+
+  it.each([
+    ['OPEN', KIND.OPEN, [], undefined],
+    ['EPOCH', KIND.EPOCH, [['gap', [7]]], [7]],
+    ['BEAT', KIND.BEAT, [], [7]],
+    ['CLOSE', KIND.CLOSE, [], [7]],
+    ['NAMESPACES', KIND.NAMESPACES, [['gap', 'everything']], undefined],
+    ['of a later version', 77, [['gap', 'everything']], undefined],
+  ])('loses what a message that cannot be read may have had: %s', (_, kind, lost, namespaces) => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0)])
+    ledger.declare(instanceOf(1), [7])
+    const unreadable = message(1, 1, { kind })
+    pass(ledger, [unreadable])
+    ledger.handOut(0, true)
+    ledger.unreadable(unreadable, 0)
+    const news = ledger.handOut(60_000, true)
+    expect(lossOf(news)).toEqual(lost)
+    if (kind !== KIND.CLOSE) expect(news).toMatchObject([{ namespaces }])
+  })
+
+  it('takes a damaged message for everything if the engine knows only half of its sender', () => {
+    for (const [node, instance] of [
+      ['node-1', undefined],
+      [undefined, instanceOf(1)],
+    ]) {
+      const ledger = newLedger()
+      ledger.begin()
+      ledger.damaged(node, instance, 0)
+      expect(ledger.handOut(0, true)).toMatchObject([{ node: NAMELESS, lost: 'everything' }])
+    }
+  })
+
+  it('takes an answer to a cut for no sign of an epoch whose parts are still coming', () => {
+    const ledger = newLedger()
+    const beat = message(1, 2, { kind: KIND.BEAT })
+    pass(ledger, [message(1, 0), message(1, 1, { flags: 0 }), beat])
+    ledger.hasNoKeys(beat)
+    expect(ledger.handOut(0, true)).toMatchObject([{ to: 1000 }])
+  })
+
+  it('has the newest tag, and where it came, until it is handed out', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0), message(1, 1)])
+    ledger.note(instanceOf(1), undefined, Uint8Array.of(1))
+    ledger.note(instanceOf(1), undefined, undefined)
+    const news = ledger.handOut(0, true)
+    expect(news).toMatchObject([{ tag: Uint8Array.of(1), tagIndex: 2 }])
+    ledger.giveBack(news)
+    pass(ledger, [message(1, 2)])
+    expect(ledger.handOut(0, true)).toMatchObject([{ tag: Uint8Array.of(1), tagIndex: 2 }])
+    expect(ledger.handOut(0, true)).toMatchObject([{ tag: undefined, tagIndex: -1 }])
+    ledger.damaged(undefined, undefined, 0)
+    expect(ledger.handOut(0, true)).toMatchObject([{}, { node: NAMELESS, tagIndex: -1 }])
+  })
+
+  it.each([
+    [undefined, undefined, undefined],
+    [[9], undefined, [9]],
+    [undefined, [9], [9]],
+    [
+      [9, 8],
+      [10, 9, 2],
+      [2, 8, 9, 10],
+    ],
+    ['everything', [9], 'everything'],
+    [[9], 'everything', 'everything'],
+    ['everything', 'everything', 'everything'],
+    [undefined, 'everything', 'everything'],
+    ['everything', undefined, 'everything'],
+  ] as const)('gives back a loss of %j with one of %j as one of %j', (one, other, both) => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0)])
+    const [news] = ledger.handOut(0, true)
+    ledger.giveBack([{ ...news, lost: one }])
+    ledger.giveBack([{ ...news, lost: other }])
+    expect(ledger.handOut(0, true)).toMatchObject([{ lost: both }])
+  })
+
+  it('tells one loss of a sender that is not known beside one that was given back', () => {
+    const ledger = newLedger()
+    const damaged = (): void => ledger.damaged(undefined, undefined, 0)
+    ledger.begin()
+    damaged()
+    ledger.giveBack(ledger.handOut(0, true))
+    damaged()
+    expect(ledger.handOut(0, true)).toMatchObject([{ node: NAMELESS, instance: '' }])
   })
 
   describe('while no epoch is handed out', () => {
@@ -433,6 +667,20 @@ describe('the ledger of a cluster reader', () => {
       expect(ledger.handOut(0, true)).toEqual([])
     })
 
+    it('it says of those without a name since when, and when they are due', () => {
+      const jitters = [300, 200]
+      const ledger = newLedger(() => jitters.shift() ?? 1e6)
+      const all = Array.from({ length: 502 }, (_, i) => [message(i, 0), message(i, 1)])
+      pass(ledger, all.flat())
+      listen(ledger, GONE_MS, 9e9)
+      ledger.listen(GONE_MS)
+      expect(ledger.dueMs).toBe(200)
+      expect(lossOf(ledger.handOut(199, false))).toEqual([])
+      expect(ledger.handOut(200, false).filter(({ lost }) => lost !== undefined)).toMatchObject([
+        { node: NAMELESS, reason: 'gone', lost: 'everything', from: 1000, to: 9e9 },
+      ])
+    })
+
     it.each([
       ['tag', undefined, Uint8Array.of(7)],
       ['reason', 'overflow' as const, undefined],
@@ -441,7 +689,8 @@ describe('the ledger of a cluster reader', () => {
       livesAndEnds(ledger, true, (instance) => {
         if (instance === instanceOf(5)) ledger.note(instance, reason, tag)
       })
-      expect(lossOf(ledger.handOut(0, true))).toEqual([[reason ?? 'gap', 'everything']])
+      expect(ledger.dueMs).toBe(-Infinity)
+      expect(lossOf(ledger.handOut(0, false))).toEqual([[reason ?? 'gap', 'everything']])
     })
   })
 })
