@@ -488,18 +488,37 @@ describe('the ledger of a cluster reader', () => {
 
   it('unites losses that are kept back: due with the first, as wide as both', () => {
     const jitters = [900, 100, 500]
-    const ledger = newLedger(() => jitters.shift()!)
+    const ledger = newLedger(() => jitters.shift() ?? 700)
     pass(ledger, [message(1, 0)])
     ledger.declare(instanceOf(1), [7])
-    pass(ledger, [message(1, 2, { atMs: 9000 }), message(1, 4, { atMs: 5000 })])
-    expect(ledger.dueMs).toBe(100)
-    // Everything is lost. What its successor declares does not take that back.
-    pass(ledger, [message(1, 0, { crc: 99, atMs: 6000 })])
-    ledger.declare(instanceOf(1), [9])
+    pass(ledger, [message(1, 2, { atMs: 9000 })])
+    expect(lossOf(ledger.handOut(0, false))).toEqual([])
+    pass(ledger, [message(1, 4, { atMs: 5000 })])
     expect(ledger.dueMs).toBe(100)
     expect(ledger.handOut(100, false)).toMatchObject([
       { lost: 'everything', reason: 'gap', from: 1000, to: 9000 },
     ])
+  })
+
+  it('has lost everything although a twin declares namespaces later', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0)])
+    ledger.declare(instanceOf(1), [7])
+    pass(ledger, [message(1, 0, { crc: 99, flags: declarationFlags(0) })])
+    ledger.declare(instanceOf(1), [9])
+    pass(ledger, [message(1, 2, { flags: declarationFlags(0) })])
+    expect(ledger.handOut(0, true)).toMatchObject([{ namespaces: [9], lost: 'everything' }])
+    pass(ledger, [message(1, 4, { flags: declarationFlags(0) })])
+    expect(ledger.handOut(0, true)).toMatchObject([{ namespaces: [9], lost: [9] }])
+  })
+
+  it('takes everything for lost while no message says how many declarations there were', () => {
+    const ledger = newLedger()
+    pass(ledger, [message(1, 0), message(1, 0, { crc: 99 })])
+    ledger.declare(instanceOf(1), [9])
+    ledger.handOut(0, true)
+    pass(ledger, [message(1, 2)])
+    expect(lossOf(ledger.handOut(0, true))).toEqual([['gap', 'everything']])
   })
 
   it('goes on behind an instance whatever its twin sends', () => {

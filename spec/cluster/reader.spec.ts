@@ -34,6 +34,8 @@ describe('openCluster()', () => {
   it.each([
     [{}, /"options.source" must be an EpochSource, got undefined. Pass what natsSource\(\)/],
     [{ source: {} }, /"options.source.read" must be a function/],
+    [{ source: null }, /"options.source" must be an EpochSource, got null/],
+    [7, /"options" must be a plain object/],
     [{ source, sinse: 'x' }, /"options.sinse" is not an option. Did you mean "since"\?/],
     [{ source, since: 7 }, /"options.since" must be a string, or undefined, got 7/],
     [{ source, from: 'start' }, /"options.from" must be 'now', or undefined.*options.since/],
@@ -45,12 +47,37 @@ describe('openCluster()', () => {
     [{ source, silentMs: 0 }, /"options.silentMs" must be a whole number from 1/],
     [{ source, silentMs: 50, goneMs: 49 }, /"options.goneMs" must be a whole number from 50/],
     [{ source, spreadMs: 0.5 }, /"options.spreadMs" must be a whole number/],
-    [{ source, keys: 'text' }, /"options.keys" must be 'any'/],
+    [
+      { source, keys: 'text' },
+      /must be 'any', 'string', 'number', 'bigint' or 'bytes', got "text"/,
+    ],
     [{ source, maxKeysPerEpoch: 0 }, /"options.maxKeysPerEpoch" must be a whole number from 1/],
     [{ source, signal: {} }, /"options.signal" must be an AbortSignal/],
   ])('refuses %j', (options, error) => {
     expect(() => openCluster(options as never)).toThrow(error)
   })
+
+  it.each([
+    [null, 'ERR_DIRTYRING_INVALID_ARG', '', 'null'],
+    [7, 'ERR_DIRTYRING_INVALID_ARG', '', '7'],
+    ['web-1', 'ERR_DIRTYRING_OUT_OF_RANGE', '', '"web-1"'],
+    [['f'.repeat(32), 'web'], 'ERR_DIRTYRING_OUT_OF_RANGE', '[1]', '"web"'],
+    [{ instance: ['f'.repeat(32)] }, 'ERR_DIRTYRING_INVALID_ARG', '', 'an instance of Object'],
+  ])('refuses %j as except', (except, code, place, got) => {
+    const message =
+      `"options.except${place}" must be a publisher, or its instance of 32 hexadecimal digits, ` +
+      `got ${got}. A node's label will not do, because two processes may have the same.`
+    expect(() => openCluster({ source, except } as never)).toThrow(
+      expect.objectContaining({ code, message }),
+    )
+  })
+
+  it.each(['any', 'string', 'number', 'bigint', 'bytes'] as const)(
+    'takes keys: %j',
+    async (keys) => {
+      await openCluster({ source, keys }).close()
+    },
+  )
 
   it('reads nothing before the reader is used, and then closes the source once', async () => {
     const log = newLog()
@@ -89,7 +116,9 @@ describe('openCluster()', () => {
   })
 
   it('has no public constructor', () => {
-    expect(() => Reflect.construct(ClusterReader, [])).toThrow(/Call openCluster\(\)/)
+    expect(() => Reflect.construct(ClusterReader, [])).toThrow(
+      /ClusterReader.*Call openCluster\(\)/,
+    )
   })
 })
 

@@ -266,6 +266,83 @@ describe('a union of messages', () => {
     expect([...union.numbers()]).toEqual([7n])
   })
 
+  it('gives numbers back if one message with numbers has no bigints, in any order', () => {
+    const bigints = { ...messageOf([7n]), isBigint: true }
+    const numbers = messageOf([8])
+    const texts = messageOf(['a'])
+    for (const [messages, expected] of [
+      [
+        [numbers, bigints],
+        [7, 8],
+      ],
+      [
+        [numbers, texts, bigints, bigints],
+        [7, 8],
+      ],
+      [[bigints, bigints, texts], [7n]],
+    ] as const) {
+      const absorbed = new KeyUnion()
+      for (const each of messages) absorbed.absorb(unionOf([each]))
+      for (const union of [unionOf(messages), absorbed])
+        expect([...union.numbers()].sort()).toEqual(expected)
+    }
+  })
+
+  it('takes a number for a fingerprint of a text only if a message says so', () => {
+    const number = messageOf([fingerprint('a')])
+    const union = new KeyUnion()
+    union.absorb(unionOf([number]))
+    expect(union.has('a')).toBe(false)
+    union.add({ ...number, reason: 'overflow', hasPrints: true, hidesTexts: true })
+    expect(union.has('a')).toBe(true)
+    union.clear()
+    union.add(number)
+    expect([union.has('a'), union.exact]).toEqual([false, true])
+  })
+
+  it('is empty only if it stands for no key, and names its namespaces in order', () => {
+    const some = new KeyUnion()
+    for (const namespace of [9, 2, 10]) some.everythingInNamespace(namespace, 'fault')
+    const all = new KeyUnion()
+    all.everything('fault')
+    expect(
+      [new KeyUnion(), unionOf([messageOf([1])]), some, all].map((each) => each.isEmpty),
+    ).toEqual([true, false, false, false])
+    expect(some.everythingIn).toEqual([2, 9, 10])
+    expect(() => [...all]).toThrow(/^the epoch is not exact \('fault'\)/)
+  })
+
+  it('lists strings, unless it has other keys', () => {
+    expect([...unionOf([messageOf(['a', 'b'])]).strings()]).toEqual(['a', 'b'])
+    for (const [key, error] of [
+      [7, /got "1 numeric keys"/],
+      [Uint8Array.of(1), /got "keys of bytes"/],
+    ] as const)
+      expect(() => unionOf([messageOf(['a', key])]).strings()).toThrow(error)
+  })
+
+  it('has room for keys that it has already', () => {
+    const bytes = Uint8Array.of(1, 2, 3)
+    for (const [keys, more, limits] of [
+      [[1, 2, 3], [1, 2], { maxKeysPerEpoch: 4 }],
+      [[0, 1, 2], [0, 1, 2], { maxKeysPerEpoch: 3 }],
+      [['aaa'], ['aaa'], { maxStringBytesPerEpoch: 4 }],
+      [['aaa'], ['aaa'], { maxStringsPerEpoch: 1 }],
+      [[bytes], [bytes], { maxStringBytesPerEpoch: 4 }],
+      [[bytes], [bytes], { maxStringsPerEpoch: 1 }],
+    ] as const) {
+      const union = unionOf([messageOf(keys), messageOf(more)], limits)
+      expect([union.precision, names(union)]).toEqual(['exact', names(keys)])
+    }
+  })
+
+  it('lists no more keys once it is a superset, and has them all the same', () => {
+    const messages = [messageOf([1, 2, 3]), supersetOf([100n], 6), messageOf([1, 2, 9])]
+    const union = unionOf(messages, { maxKeysPerEpoch: 4 })
+    expect([1, 2, 3, 9, 100].map((key) => union.has(key))).toEqual(Array(5).fill(true))
+    expect([union.precision, union.size]).toEqual(['superset', 3])
+  })
+
   it('gives a copy of a byte key each time', () => {
     const union = unionOf([messageOf([Uint8Array.of(1, 2)])])
     ;([...union][0] as Uint8Array).fill(9)
