@@ -432,11 +432,11 @@ describe('a loop over what a cluster reader has', () => {
 
   it('waits for everyMs before each epoch, also after a slow body and a sleep', async () => {
     const { reader, node, source } = await openNow()
-    const loop = reader.epochs({ everyMs: 60, skipEmpty: false })
+    const loop = reader.epochs({ everyMs: 100, skipEmpty: false })
     const first = loop.next()
     expect(await isSettled(first, 20)).toBe(false)
     await first
-    await sleep(150)
+    await sleep(220)
     await loop.next() // it was due while the body ran
     expect(await isSettled(loop.next(), 20)).toBe(false)
     await loop.return?.()
@@ -561,9 +561,9 @@ describe('a cut of a cluster reader', () => {
   }, 3000)
 
   it('asks again every 250 ms while the log does not answer, and refuses after timeoutMs', async () => {
-    const { source, reader } = await openNow({ onMissing: 'wait', timeoutMs: 260 })
+    const { source, reader } = await openNow({ onMissing: 'wait', timeoutMs: 400 })
     await expect(reader.advanceEpoch()).rejects.toThrow(
-      'the log has not answered for 260 ms (timeoutMs). ' +
+      'the log has not answered for 400 ms (timeoutMs). ' +
         "Call again, or open the cluster with onMissing: 'everything'",
     )
     expect([source.requests.length, new Set(source.requests).size]).toEqual([2, 1])
@@ -581,12 +581,12 @@ describe('a cut of a cluster reader', () => {
   })
 
   it('waits on while it comes nearer to the end of the log', async () => {
-    const { source, reader, node } = await openNow({ timeoutMs: 200, onMissing: 'wait' })
+    const { source, reader, node } = await openNow({ timeoutMs: 300, onMissing: 'wait' })
     node.answers = false
     const epoch = reader.advanceEpoch()
     await until(() => source.pending?.waitMs === 0)
     for (let i = 0; i < 3; i++) {
-      await sleep(80)
+      await sleep(120)
       node.beat()
       await source.answer({ atEnd: false })
     }
@@ -599,10 +599,9 @@ describe('a cut of a cluster reader', () => {
   it('names those that did not answer', async () => {
     for (const [names, others] of [
       [['a'], ''],
-      [['a', 'b'], ' and 1 more'],
       [['a', 'b', 'c'], ' and 2 more'],
     ] as const) {
-      const { source, reader } = open({ from: 'now', onMissing: 'wait', timeoutMs: 10 })
+      const { source, reader } = open({ from: 'now', onMissing: 'wait', timeoutMs: 60 })
       const nodes = names.map((name) => new ScriptedNode(source.log, name).open())
       for (const node of nodes) node.answers = false
       const ready = reader.ready()
