@@ -301,6 +301,14 @@ describe('a cluster reader that is closed', () => {
     expect(await reader.epochs({ everyMs: 0, signal }).next()).toMatchObject({ done: true })
   })
 
+  it('is one that is disposed of, too', async () => {
+    for (const member of [Symbol.dispose, Symbol.asyncDispose] as const) {
+      const { reader } = open()
+      await reader[member]()
+      await expect(reader.advanceEpoch()).rejects.toMatchObject({ code: 'ERR_DIRTYRING_CLOSED' })
+    }
+  })
+
   it('leaves no listener on its signal, nor does a loop', async () => {
     const listeners: unknown[] = []
     const signal = {
