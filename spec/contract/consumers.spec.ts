@@ -884,7 +884,10 @@ describe('words of consumers that other code has changed', () => {
       const job = words[JOB]
       words[JOB] = change(job)
       hand.release()
-      expect(thrown(() => holdAggregator(tracker)).code).toBe('ERR_DIRTYRING_CORRUPT')
+      expect(thrown(() => holdAggregator(tracker))).toMatchObject({
+        code: 'ERR_DIRTYRING_CORRUPT',
+        message: `JOB is ${words[JOB]}, which no part of the library writes there`,
+      })
       words[JOB] = job // so that the tracker can be stopped
     }
   })
