@@ -237,7 +237,11 @@ describe('attachEpoch()', () => {
           if (++looks === 2) epoch.commit()
           return or(...args)
         }) as typeof or
-        expect(thrown(() => attached.has(3)).code).toBe(SETTLED)
+        expectError(
+          thrown(() => attached.has(3)),
+          IS_SETTLED,
+          'epoch 0 is settled',
+        )
       } finally {
         Atomics.or = or
       }

@@ -10,6 +10,7 @@ import {
   type TrackerOptions,
   TxnBuffer,
 } from '../../lib/index.js'
+import { resolveRingOptions } from '../../lib/options.js'
 import { expectError, INVALID_ARG, OUT_OF_RANGE } from '../support/bad-input.js'
 import { openInline, rejected, thrown } from '../support/in-process.js'
 
@@ -264,6 +265,31 @@ describe('C11: options', () => {
       thrown(() => resolveOptions(options)),
       OUT_OF_RANGE,
       '"options.keys"',
+    )
+  })
+
+  it('take a function as the aggregator, and nowhere else', () => {
+    const start = (): void => undefined
+    expect(resolveOptions({ aggregator: start as never }).aggregator).toBe(start)
+    expectError(
+      thrown(() => resolveOptions({ onFull: start as never })),
+      INVALID_ARG,
+      '"options.onFull"',
+    )
+  })
+
+  it('are the same with every kind of keys, but for the memory of texts', () => {
+    const { flushIntervalMs, maxWaitMs } = resolveOptions()
+    expect(resolveOptions({ keys: 'number' })).toMatchObject({ flushIntervalMs, maxWaitMs })
+    expect([flushIntervalMs, maxWaitMs].includes(0)).toBe(false)
+  })
+
+  it('are named in words of their own where one is unknown, or no power of two', () => {
+    expect(thrown(() => resolveRingOptions({ somethingElse: 1 } as never)).message).toContain(
+      'Known options: capacity, maxWriters, laneCapacity.',
+    )
+    expect(thrown(() => resolveOptions({ capacity: 3 })).message).toBe(
+      '"options.capacity" must be a power of two from 2 to 1048576, got 3',
     )
   })
 

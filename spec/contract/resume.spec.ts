@@ -1,6 +1,7 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals'
 import fc from 'fast-check'
 import { type Consumer, DirtyTracker, type Key, type TrackerOptions } from '../../lib/index.js'
@@ -404,10 +405,24 @@ describe('saveState() and loadState()', () => {
     expect(await take(after.consumer('one', { since: clock }))).toEqual([1, 'a'])
   })
 
+  it('take the URL of a file', async () => {
+    const path = join(folder, 'a state')
+    const before = await start()
+    await before.stop()
+    await saveState(pathToFileURL(path), before)
+    expect(existsSync(path)).toBe(true)
+    expect(await loadState(pathToFileURL(path))).toEqual(Buffer.from(before.save()))
+    expect(existsSync(path)).toBe(false)
+  })
+
   it('reject with what the file system says', async () => {
     const before = await start()
     await before.stop()
     const path = join(folder, 'no such folder', 'state')
     await expect(saveState(path, before)).rejects.toMatchObject({ code: 'ENOENT' })
+    const target = join(folder, 'not replaced')
+    writeFileSync(target, 'a state')
+    mkdirSync(join(`${target}.loaded`, 'a folder'), { recursive: true })
+    await expect(loadState(target)).rejects.toHaveProperty('code')
   })
 })

@@ -5,6 +5,10 @@ import { fingerprint } from '../../lib/fingerprint.js'
 import {
   checkFits,
   checkPair,
+  checkPairOfKind,
+  checkPairsOfKind,
+  encodeForLookup,
+  HIGH_MAX,
   idFrom,
   isHalf,
   type Key,
@@ -646,6 +650,23 @@ describe('what an error about keys says, word for word', () => {
 
   test.each(cases)('%s', (_, act, says) => {
     expect(thrownBy(act).message).toBe(says)
+  })
+
+  test('of another kind than the tracker takes: which half of which pair', () => {
+    const pairs = new Uint32Array(8)
+    pairs[7] = HIGH_MAX + 1
+    expect(thrownBy(() => checkPairsOfKind(pairs, 'number')).message).toBe(
+      `"pairs[7]" must be at most ${HIGH_MAX}, the high half of 2^53-1, got ${HIGH_MAX + 1}. The tracker was made with keys: 'number'.`,
+    )
+    expect(thrownBy(() => checkPairOfKind(5, 0, 'string', 3)).message).toBe(
+      `"pairs[6]" must be a string, got 5. The tracker was made with keys: 'string'.`,
+    )
+  })
+
+  test('that are looked up, and whose memory is gone', () => {
+    const bytes = new Uint8Array(4)
+    structuredClone(bytes, { transfer: [bytes.buffer] })
+    expect(thrownBy(() => encodeForLookup(bytes)).message).toContain('"key" must be a view of ')
   })
 
   test('what the engine said is its cause', () => {
