@@ -428,6 +428,7 @@ describe('attachEpoch()', () => {
       words[epochAt(layout, 0) + layout.arena + 1] = head
       for (const read of [
         () => [...epoch.texts()],
+        () => [...epoch],
         () => epoch.strings(),
         () => epoch.encode(),
         () => encodeAttached(sent(epoch), {}),
