@@ -206,6 +206,7 @@ describe('C11: options', () => {
     ]) {
       const error = await rejected(DirtyTracker.create({ ...options, aggregator: 'none' }))
       expectError(error, OUT_OF_RANGE, '"options"', `at most ${2 ** 32} bytes`, 'maxKeysPerEpoch')
+      expect(error.message).toMatch(/ maxWriters, laneCapacity or laneTextBytes\.$/)
       expect(Number(/got (\d+)\./.exec(error.message)![1])).toBeGreaterThan(2 ** 32)
       expect(thrown(() => memoryFootprint(options)).message).toBe(error.message)
     }

@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -403,6 +404,39 @@ describe('saveState() and loadState()', () => {
     expect([existsSync(path), await loadState(path)]).toEqual([false, undefined])
     const after = await start({ resume })
     expect(await take(after.consumer('one', { since: clock }))).toEqual([1, 'a'])
+  })
+
+  it('bring the file and its name to the disk, and close what they open', async () => {
+    const path = join(folder, 'on the disk')
+    const before = await start()
+    await before.stop()
+    const file = await open(folder, 'r')
+    const prototype = Object.getPrototypeOf(file) as typeof file
+    await file.close()
+    const { sync } = prototype
+    /** The files and folders that were brought to the disk; a number below 0 says: closed. */
+    const synced: (typeof file)[] = []
+    let code = ''
+    const numbers = (): number[] => synced.splice(0).map(({ fd }) => fd)
+    try {
+      prototype.sync = async function () {
+        synced.push(this)
+        if (code !== '' && synced.length === 2) throw Object.assign(new Error('planted'), { code })
+        await sync.call(this)
+      }
+      await saveState(path, before)
+      expect(numbers()).toEqual([-1, -1])
+      await loadState(path)
+      expect(numbers()).toEqual([-1])
+      code = 'EINVAL' // no folder can be brought to the disk on this system
+      await saveState(path, before)
+      expect(numbers()).toEqual([-1, -1])
+      code = 'EIO'
+      await expect(saveState(path, before)).rejects.toMatchObject({ code })
+      expect(numbers()).toEqual([-1, -1])
+    } finally {
+      prototype.sync = sync
+    }
   })
 
   it('take the URL of a file', async () => {

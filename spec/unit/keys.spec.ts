@@ -8,6 +8,7 @@ import {
   checkPairOfKind,
   checkPairsOfKind,
   encodeForLookup,
+  encodeKey,
   HIGH_MAX,
   idFrom,
   isHalf,
@@ -20,6 +21,7 @@ import {
   readAll,
   readKey,
   readKeys,
+  Texts,
 } from '../../lib/keys.js'
 
 /** The key as the 64 bits its lanes make, read at an odd place between two guards. */
@@ -561,6 +563,24 @@ describe('the number that two halves of a key make', () => {
   })
 })
 
+describe('the texts of a list', () => {
+  test('need room for all of them and for a gap as large as the largest, and none without texts', () => {
+    const texts = Texts.spare(100)
+    expect(texts.needed).toBe(0)
+    const out = new Int32Array(6)
+    for (const [i, length] of [9, 40, 3].entries())
+      texts.take('x'.repeat(length), out, 2 * i, Infinity, i)
+    const sizes = [9, 40, 3].map((length) => Texts.sizeOf(length << 1))
+    expect([texts.size, texts.needed]).toEqual([
+      sizes[0] + sizes[1] + sizes[2],
+      sizes[0] + 2 * sizes[1] + sizes[2] + 1,
+    ])
+    texts.clear()
+    expect([texts.size, texts.needed]).toEqual([0, 0])
+    Texts.giveBack(texts)
+  })
+})
+
 describe('what an error about keys says, word for word', () => {
   const real = new Set([1])
   const iterable = (values: unknown): unknown => ({
@@ -661,6 +681,15 @@ describe('what an error about keys says, word for word', () => {
     expect(thrownBy(() => checkPairOfKind(5, 0, 'string', 3)).message).toBe(
       `"pairs[6]" must be a string, got 5. The tracker was made with keys: 'string'.`,
     )
+  })
+
+  test('of a list of no pairs: none', () => {
+    expect(() => checkPairsOfKind(new Uint32Array(0), 'string')).not.toThrow()
+  })
+
+  test('that are too long by the number of their characters alone', () => {
+    expect(thrownBy(() => encodeKey('é'.repeat(11), 10)).message).toContain(', got 11. ')
+    expect(thrownBy(() => encodeKey('é'.repeat(6), 10)).message).toContain(', got 12. ')
   })
 
   test('that are looked up, and whose memory is gone', () => {

@@ -1,6 +1,11 @@
-import { describe, expect, it } from '@jest/globals'
-import { abortable, isSignal, type Waiting } from '../../lib/signal.js'
+import { afterEach, describe, expect, it, jest } from '@jest/globals'
+import { abortable, isSignal, until, type Waiting } from '../../lib/signal.js'
 import { rejected, thrown } from '../support/in-process.js'
+
+afterEach(() => {
+  jest.restoreAllMocks()
+  jest.resetModules()
+})
 
 describe('isSignal()', () => {
   it('is true of an AbortSignal, and false of what its getters refuse, as a Proxy in a browser', () => {
@@ -67,5 +72,32 @@ describe('abortable()', () => {
       ['add', 'abort'],
       ['remove', 'abort', true],
     ])
+  })
+})
+
+describe('until()', () => {
+  it('looks after 1 ms, 2 ms, 4 ms and so on, and no less often than it is told', async () => {
+    const waits: unknown[] = []
+    jest.spyOn(globalThis, 'setTimeout').mockImplementation(((look: () => void, ms: number) => {
+      waits.push(ms)
+      queueMicrotask(look)
+    }) as never)
+    jest.resetModules()
+    const signals = await import('../../lib/signal.js')
+    let looks = 0
+    await signals.until(() => ++looks > 6, 10, undefined)
+    expect(waits).toEqual([1, 2, 4, 8, 10, 10])
+  })
+
+  it('looks no more once the signal aborts while it looks', async () => {
+    const controller = new AbortController()
+    let looks = 0
+    const look = (): boolean => {
+      if (++looks === 2) controller.abort('enough')
+      return looks > 4
+    }
+    expect(await rejected(until(look, 1, controller.signal))).toBe('enough')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(looks).toBe(2)
   })
 })

@@ -54,6 +54,17 @@ describe("the library's timers", () => {
     expect(called).toHaveBeenCalledTimes(1)
   })
 
+  it('never call back, and throw nothing, in a host that has neither timers nor waitAsync()', async () => {
+    const { setTimeout, clearTimeout } = await loadWithout('setTimeout', 'clearTimeout')
+    const { waitAsync } = Atomics
+    try {
+      Atomics.waitAsync = undefined as never
+      expect(() => clearTimeout(setTimeout(() => undefined, 0))).not.toThrow()
+    } finally {
+      Atomics.waitAsync = waitAsync
+    }
+  })
+
   it("call back by the engine's own wait where the host has no timers, unless they are cleared", async () => {
     const { setTimeout, clearTimeout } = await loadWithout('setTimeout', 'clearTimeout')
     const order: number[] = []
