@@ -46,6 +46,10 @@ describe('isDirtyRingError()', () => {
     ['an error without a code', new Error('x')],
     ['an error with a code of Node', Object.assign(new Error('x'), { code: 'ENOENT' })],
     ['an error with a number as its code', Object.assign(new Error('x'), { code: 5 })],
+    [
+      'an error whose code is no text, and has its methods',
+      Object.assign(new Error('x'), { code: { startsWith: () => true } }),
+    ],
     ['a Proxy that was revoked', revoked(new DirtyRingError(code, 'x'))],
     ['an error whose code throws', Object.defineProperty(new Error('x'), 'code', { get: fail })],
     ['the code by itself', code],

@@ -581,6 +581,24 @@ describe('the texts of a list', () => {
   })
 })
 
+describe('what a thread keeps for its next list', () => {
+  test('is the room for the pairs of 512 keys', () => {
+    const { pairs } = Texts.spare(100)
+    const ids = Array.from({ length: 513 }, (_, i) => i)
+    expect(readAll(openKeys(ids.slice(1)), pairs)).toBe(pairs)
+    expect(readAll(openKeys(ids), pairs)).not.toBe(pairs)
+  })
+
+  test('are the texts of the list before, unless those were large', () => {
+    const texts = Texts.spare(2 ** 20)
+    Texts.giveBack(texts)
+    expect(Texts.spare(2 ** 20)).toBe(texts)
+    texts.take('x'.repeat(2 ** 18), new Int32Array(2), 0, Infinity, 0)
+    Texts.giveBack(texts)
+    expect(Texts.spare(2 ** 20)).not.toBe(texts)
+  })
+})
+
 describe('what an error about keys says, word for word', () => {
   const real = new Set([1])
   const iterable = (values: unknown): unknown => ({
