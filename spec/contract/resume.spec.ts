@@ -439,6 +439,22 @@ describe('saveState() and loadState()', () => {
     }
   })
 
+  it('keep the state where the system opens no folder', async () => {
+    const path = join(folder, 'of a system without folders')
+    const before = await start()
+    await before.stop()
+    const real = await import('node:fs/promises')
+    const refuse = (name: string, flags: string): Promise<unknown> =>
+      flags === 'r'
+        ? Promise.reject(Object.assign(new Error('planted'), { code: 'EISDIR' }))
+        : real.open(name, flags)
+    jest.resetModules()
+    jest.unstable_mockModule('node:fs/promises', () => ({ ...real, open: refuse }))
+    const { saveState: save } = await import('../../lib/node.js')
+    await save(path, before)
+    expect(await loadState(path)).toEqual(Buffer.from(before.save()))
+  })
+
   it('take the URL of a file', async () => {
     const path = join(folder, 'a state')
     const before = await start()
