@@ -124,8 +124,12 @@ export function abortable<T>(
       isAborted = true
       waiting.reject(reason)
     })
-    if (isAborted) ignore()
-    else abandon = start(waiting)
+    if (isAborted) {
+      ignore()
+      return
+    }
+    abandon = start(waiting)
+    if (isAborted) abandon() // start() itself had the signal abort
   })
 }
 
