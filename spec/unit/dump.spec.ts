@@ -21,6 +21,7 @@ import {
   LANE_TEXT_BROKEN,
   LANE_WAITING,
   laneAt,
+  LINE,
   OWNER,
   PANICS,
   PARKED,
@@ -173,6 +174,16 @@ describe('dump()', () => {
     words[second + LANE_TEXT_BROKEN] = 0
     words[second + LANE_WAITING] = 0
     expect(lines()[1]).toMatch(/ of 8, has marked texts$/)
+  })
+
+  it('shows no writer behind the last one, where the first epoch slot begins', () => {
+    const memory = smallMemory({ maxWriters: 14, laneCapacity: 32 })
+    const { words, layout } = memory
+    expect(epochAt(layout, 0)).toBe(laneAt(layout, 14) + LINE)
+    for (let count = 0; count < 8; count++) {
+      words[epochAt(layout, 0) + SLOT_COUNT] = count
+      expect(dump(memory)).toContain('\nwriters     none\nepoch slot 0 ')
+    }
   })
 
   it('shows the form of each epoch, its texts and what makes it inexact', () => {
