@@ -1121,11 +1121,44 @@ describe('stop() with named consumers', () => {
       }
     expect((await rejected(tracker.stop({ consume: use('b') }))).message).toBe('not now')
     expect(calls).toEqual(['a 1', 'b 1', 'c 1'])
+    expect((await tracker.stop()).state).toBe('committed') // and does not repeat the error
     calls.length = 0
     const stopped = await tracker.stop({ consume: use('') })
     expect([calls, stopped.state]).toEqual([['b 1'], 'committed'])
     for (const each of consumers) expect((await rejected(each.advanceEpoch())).code).toBe(STOPPED)
     expect(tracker.stats().committed).toBe(3)
+  })
+
+  it('stop() waits for the `consume` of an earlier call, also if that of one before fails', async () => {
+    const { tracker, mark, consumers } = await open(['a'])
+    mark(1)
+    const failed = rejected(tracker.stop({ consume: () => Promise.reject(new Error('not now')) }))
+    let finish: () => void
+    const finished = new Promise<void>((resolve) => (finish = resolve))
+    const ids: number[][] = []
+    const dealt = tracker.stop({ consume: (epoch) => (ids.push(sortedIds(epoch)), finished) })
+    expect((await failed).message).toBe('not now')
+    const stopped = tracker.stop()
+    const isWaiting = await isPending(stopped)
+    finish!()
+    expect([isWaiting, ids]).toEqual([true, [[1]]])
+    expect(await stopped).toBe(await dealt)
+    expect((await rejected(consumers[0].advanceEpoch())).code).toBe(STOPPED)
+  })
+
+  it('a `consume` that fails leaves a last epoch with the loop that has it', async () => {
+    const { tracker, mark, consumers } = await open(['a'])
+    mark(1)
+    const epochs = consumers[0].epochs({ everyMs: 1e6 })
+    const next = epochs.next()
+    await tracker.stop()
+    const { value: last } = await next
+    const consume = (): Promise<never> => Promise.reject(new Error('not now'))
+    expect((await rejected(tracker.stop({ consume }))).message).toBe('not now')
+    expect((await rejected(consumers[0].advanceEpoch())).code).toBe(STOPPED)
+    expect(shown(last)).toEqual([true, true, [1]])
+    last.commit()
+    expect(await epochs.next()).toEqual({ done: true, value: undefined })
   })
 
   it('stop({ consume }) ends running loops without their last epochs', async () => {

@@ -339,6 +339,50 @@ describe('the last epoch', () => {
       }
     })
 
+    it('is waited for by a later stop(), which rejects as it does, also if an earlier one fails', async () => {
+      for (const isFailing of [false, true]) {
+        const tracker = await openInline()
+        tracker.openWriter().mark(1)
+        let finish: () => void
+        const finished = new Promise<void>((resolve) => (finish = resolve))
+        const errors = [new Error('disk full'), new Error('disk gone')]
+        const first = rejected(tracker.stop({ consume: () => Promise.reject(errors[0]) }))
+        const second = tracker.stop({
+          consume: async () => {
+            await finished
+            if (isFailing) throw errors[1]
+          },
+        })
+        expect(await first).toBe(errors[0])
+        const third = tracker.stop()
+        const isWaiting = await isPending(third)
+        finish!()
+        expect(isWaiting).toBe(true)
+        const [dealt, stopped] = await Promise.allSettled([second, third])
+        expect(stopped).toEqual(dealt)
+        expect(dealt.status).toBe(isFailing ? 'rejected' : 'fulfilled')
+        expect(tracker.stats().committed).toBe(isFailing ? 0 : 1)
+      }
+    })
+
+    it('is not yielded to a loop that runs when stop() is called once more', async () => {
+      const tracker = await openInline()
+      const writer = tracker.openWriter()
+      writer.mark(1)
+      const epochs = tracker.epochs({ everyMs: 0 })
+      const { value: first } = await epochs.next()
+      first.commit()
+      writer.mark(2)
+      let finish: () => void
+      const finished = new Promise<void>((resolve) => (finish = resolve))
+      const dealt = tracker.stop({ consume: () => finished })
+      const stopped = tracker.stop()
+      const next = await epochs.next()
+      finish!()
+      expect(next).toEqual({ done: true, value: undefined })
+      expect(await stopped).toBe(await dealt)
+    })
+
     it('is not yielded to a loop that runs: that one just ends; what its body left unsettled it gets once more', async () => {
       const tracker = await openInline()
       const writer = tracker.openWriter()

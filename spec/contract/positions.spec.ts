@@ -284,11 +284,30 @@ describe('consumer()', () => {
     )
   })
 
+  it('is fresh with a clock from before an epoch that had keys, whatever the numbers', async () => {
+    const tracker = await start()
+    const consumer = tracker.consumer('a', { from: 'now' })
+    const clocks = [consumer.clock]
+    for (let id = 0; id < 5; id++) {
+      mark(tracker, id)
+      expect(await take(consumer)).toEqual([id])
+      for (const since of clocks) {
+        const other = tracker.consumer('b', { since })
+        expect([id, since, other.clock]).toEqual([id, since, undefined])
+        other.close()
+      }
+      clocks.push(consumer.clock)
+    }
+  })
+
   it('tells what is wrong with its arguments, and what helps', async () => {
     const tracker = await start()
     const namespaces = '"options.namespaces" must be an array of 1 to 24 namespaces, got '
     const name = '"name" must be a string of 1 to 128 characters, got '
     const named = '. Give each reader a name, as in consumer("index").'
+    const oddLength = new Proxy([1], {
+      get: (list, key) => (key === 'length' ? '1' : (list as any)[key]),
+    })
     for (const [call, message] of [
       [
         ['a', { since: 7 }],
@@ -311,6 +330,8 @@ describe('consumer()', () => {
       [['a', { namespaces: [] }], `${namespaces}"0 of them"`],
       [['a', { namespaces: Array(25).fill(1) }], `${namespaces}"25 of them"`],
       [['a', { namespaces: [1, -1] }], '"options.namespaces[1]" must be '],
+      [['a', { namespaces: oddLength }], `${namespaces}"1 of them"`],
+      [['a', 7], '"options" must be '],
       [[7], `${name}7${named}`],
       [[''], `${name}""${named}`],
     ] as const) {
@@ -450,6 +471,25 @@ describe('a consumer in the hands of a part of the library', () => {
     const second = hold(late)
     expect([second.isWhole, second.clock]).toEqual([false, undefined])
     expect((await second.cut()).reason).toBe('fresh')
+  })
+
+  it('stands nowhere while the epoch that says so is in hand', async () => {
+    const tracker = await start()
+    const consumer = tracker.consumer('a')
+    const epoch = await consumer.advanceEpoch()
+    expect([epoch.reason, hold(consumer).clock]).toEqual(['fresh', undefined])
+    epoch.commit()
+    expect(consumer.clock).toBe(epoch.clock)
+  })
+
+  it('is whole again with its next holder as long as nothing is marked', async () => {
+    const tracker = await start()
+    const consumer = tracker.consumer('a')
+    expect(await take(consumer)).toBe('fresh')
+    const held = hold(consumer)
+    held.settle(await held.cut(), false)
+    held.end()
+    expect(hold(consumer).isWhole).toBe(true)
   })
 
   it('misses nothing if no cut was made since it was opened', async () => {
