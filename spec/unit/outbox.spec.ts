@@ -1,22 +1,54 @@
 import { describe, expect, it } from '@jest/globals'
-import { choiceAt, epochAt, PLANS, SLOT_STAMP } from '../../lib/memory/map.js'
+import {
+  choiceAt,
+  CUR,
+  epochAt,
+  JOB,
+  LANE_ATTN,
+  LANE_EVERYTHING,
+  LANE_STAGED_END,
+  laneAt,
+  PLANS,
+  SLOT_COUNT,
+  SLOT_STAMP,
+} from '../../lib/memory/map.js'
+import { jobWord } from '../../lib/memory/plan.js'
+import { publish } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
-import { controlToken, NOP, RESTORE, SEAL, STOP } from '../../lib/ring/token.js'
+import {
+  controlToken,
+  curWord,
+  EPOCH_MASK,
+  NOP,
+  RESTORE,
+  SEAL,
+  STOP,
+} from '../../lib/ring/token.js'
 import {
   abandonSeal,
+  askToPublish,
   canSealNow,
   closePlace,
   commitPlace,
   freeSlot,
   GIVEN_BACK,
+  isDirty,
+  isPublished,
+  lastMerged,
+  lastSlotOf,
   openOutbox,
   openPlace,
   type Outbox,
+  requestEverything,
   requestReap,
   requestSeal,
   requestStop,
   restorePlace,
   sendFirst,
+  settleLast,
+  stagedKeys,
+  stagedMarks,
+  takeLastOf,
   takeSealed,
   type Ticket,
   TOO_LATE,
@@ -24,7 +56,7 @@ import {
   WITHDRAWN,
 } from '../../lib/tracker/outbox.js'
 import type { Place } from '../../lib/tracker/places.js'
-import { run } from '../support/aggregators.js'
+import { open as openLane, run, send as sendKeys, stageKeys } from '../support/aggregators.js'
 import { type MemoryOptions, smallMemory } from '../support/steps.js'
 
 const outboxOf = (options: MemoryOptions = {}): Outbox => openOutbox(smallMemory(options), 0)
@@ -114,9 +146,265 @@ describe('STOP', () => {
   })
 })
 
+describe('the marks of writers', () => {
+  const laneOf = ({ memory }: Outbox, writer: number): number => laneAt(memory.layout, writer)
+
+  it('that are not published are counted, asked for, and seen when they are', () => {
+    const o = outboxOf({ maxWriters: 4 })
+    const { words } = o
+    expect([askToPublish(o), stagedKeys(o)]).toEqual([true, 0])
+    const [one, idle, two] = [0, 1, 2].map(() => openLane(o.memory))
+    stageKeys(one, 1, 2)
+    stageKeys(two, 3)
+    words[laneOf(o, 3) + LANE_STAGED_END] = 5 // no owner
+    const marks = stagedMarks(o)
+    expect(marks.map(({ writer }) => writer)).toEqual([0, 2])
+    expect([stagedKeys(o), askToPublish(o)]).toEqual([3, false])
+    expect([0, 1, 2].map((id) => words[laneOf(o, id) + LANE_ATTN])).toEqual([2, 0, 2])
+    expect(marks.map((mark) => isPublished(o, mark))).toEqual([false, false])
+    stageKeys(one, 4) // publishes before, because it is asked to
+    expect(marks.map((mark) => isPublished(o, mark))).toEqual([true, false])
+    stageKeys(one, 5)
+    expect([isPublished(o, marks[0]), stagedKeys(o)]).toEqual([true, 2])
+    publish(one)
+    publish(two)
+    expect([marks.every((mark) => isPublished(o, mark)), askToPublish(o)]).toEqual([true, true])
+    words[laneOf(o, idle.id) + LANE_EVERYTHING] = 1
+    const [everything] = stagedMarks(o)
+    expect([everything.writer, stagedKeys(o), askToPublish(o)]).toEqual([1, 0, false])
+    expect(isPublished(o, everything)).toBe(false)
+    words[laneOf(o, idle.id) + LANE_EVERYTHING] = 0
+    expect(isPublished(o, everything)).toBe(true)
+  })
+
+  it('are refused when STOP goes out, and not by another token', () => {
+    const o = withConsumers(2)
+    const place = openPlace(o, false, true, [5])
+    requestEverything(o)
+    requestEverything(o, 5)
+    const before = JSON.stringify([o.places, o.freeSlots])
+    send(o)
+    expect([o.words[laneOf(o, 0) + LANE_ATTN], JSON.stringify([o.places, o.freeSlots])]).toEqual([
+      0,
+      before,
+    ])
+    requestStop(o)
+    send(o)
+    expect(o.words[laneOf(o, 0) + LANE_ATTN]).toBe(1)
+    expect([place.backlog >= 0, o.freeSlots.includes(place.backlog)]).toEqual([true, false])
+    expect(lastSlotOf(o, place)).toBe(place.backlog)
+  })
+})
+
+describe('words of the aggregator that other code has changed', () => {
+  it('are not taken for an answer', () => {
+    const epoch = 2 ** 19 - 3
+    const memory = smallMemory({ maxConsumers: 1, epochSlots: 4, start: { epoch } })
+    const o = openOutbox(memory, epoch)
+    const place = openPlace(o, false)
+    requestSeal(o, { place })
+    send(o)
+    run(o.memory)
+    const { words } = o
+    const [cur, job] = [words[CUR], words[JOB]]
+    for (const [at, word] of [
+      [CUR, curWord(o.epoch & EPOCH_MASK, o.openSlot + 1)],
+      [JOB, job ^ 1],
+      [JOB, jobWord((o.epoch + 1) & EPOCH_MASK, 0)],
+    ]) {
+      words[at] = word
+      expect(() => takeSealed(o)).toThrow('which no part of the library writes there')
+      words[CUR] = cur
+      words[JOB] = job
+    }
+    words[JOB] = 0 // no plan is taken yet
+    o.sealing.shift() // the cut of openPlace()
+    expect(takeSealed(o)).toBe(undefined)
+    words[JOB] = job
+    expect(takeSealed(o)?.slot).toBe(place.held)
+  })
+})
+
+describe('isDirty()', () => {
+  it('does not look at what an earlier epoch has left in the slot of the open one', () => {
+    const o = outboxOf()
+    const lane = openLane(o.memory)
+    const mark = (key: bigint): void => {
+      sendKeys(lane, key)
+      run(o.memory)
+    }
+    mark(1n)
+    expect(isDirty(o)).toBe(true)
+    sealed(o)
+    expect(isDirty(o)).toBe(false)
+    freeSlot(o, 0)
+    requestSeal(o, {})
+    send(o)
+    expect([o.openSlot, isDirty(o)]).toEqual([0, false])
+    run(o.memory)
+    expect(isDirty(o)).toBe(false)
+    mark(2n)
+    expect(isDirty(o)).toBe(true)
+  })
+
+  it('is true when STOP is near', () => {
+    const o = outboxOf()
+    expect(isDirty(o)).toBe(false)
+    o.isClosing = true
+    expect(isDirty(o)).toBe(true)
+  })
+
+  it('sees what is given back, and what is kept, once that is merged', () => {
+    const o = withConsumers(2)
+    const lane = openLane(o.memory)
+    const [a, b] = [openPlace(o, false), openPlace(o, false)]
+    run(o.memory)
+    while (takeSealed(o) !== undefined);
+    const dirty = (): boolean[] => [a, b].map((place) => isDirty(o, place))
+    expect(dirty()).toEqual([false, false])
+    sealed(o, a)
+    expect([b.backlog >= 0, ...dirty()]).toEqual([true, false, false]) // and without keys
+    sealed(o, b)
+    commitPlace(o, b)
+    commitPlace(o, a)
+    sealed(o, b)
+    commitPlace(o, b)
+    expect([a.backlog >= 0, ...dirty()]).toEqual([true, false, false])
+    sendKeys(lane, 1n)
+    run(o.memory)
+    sealed(o, b)
+    expect(dirty()).toEqual([true, false])
+    commitPlace(o, b)
+    sealed(o, a) // in its hand are the keys
+    sealed(o, b)
+    expect([a.backlog >= 0, ...dirty()]).toEqual([true, false, false])
+    restorePlace(o, a)
+    expect([a.older >= 0, ...dirty()]).toEqual([true, true, false])
+  })
+
+  it('does not look at what an earlier epoch has left where keys are to be kept', () => {
+    const o = withConsumers(2)
+    const [a, b] = [openPlace(o, false), openPlace(o, false, true, [0])]
+    run(o.memory)
+    while (takeSealed(o) !== undefined);
+    const countAt = (slot: number): number => epochAt(o.memory.layout, slot) + SLOT_COUNT
+    for (const slot of o.freeSlots) o.words[countAt(slot)] = 1
+    requestSeal(o, { place: a })
+    send(o)
+    expect([o.words[countAt(b.backlog)], isDirty(o, b)]).toEqual([1, false])
+    run(o.memory)
+    expect([o.words[countAt(b.backlog)], isDirty(o, b)]).toEqual([0, false])
+  })
+})
+
+describe('lastMerged()', () => {
+  it('is the last epoch that is where its plan says', () => {
+    const o = withConsumers(2)
+    expect(lastMerged(o)).toBe(-1)
+    const [a, b] = [openPlace(o, false), openPlace(o, false)]
+    expect([o.epoch, lastMerged(o)]).toEqual([2, -1])
+    run(o.memory)
+    expect([o.sealing.length, lastMerged(o)]).toEqual([2, 1])
+    while (takeSealed(o) !== undefined);
+    expect(lastMerged(o)).toBe(1)
+    sealed(o, a)
+    commitPlace(o, a)
+    requestSeal(o, { place: a })
+    send(o)
+    expect([o.epoch, b.begun, lastMerged(o)]).toEqual([4, 2, 2])
+    run(o.memory)
+    expect([o.sealing.length, lastMerged(o)]).toEqual([1, 3])
+    o.words[JOB] = jobWord(3, 0) // one merge is left
+    expect(lastMerged(o)).toBe(2)
+  })
+})
+
 describe('a named consumer', () => {
   const stampOf = (o: Outbox, slot: number): number =>
     o.words[epochAt(o.memory.layout, slot) + SLOT_STAMP]
+
+  it('that holds nothing has nothing to settle', () => {
+    const o = withConsumers(1)
+    const place = openPlace(o, false)
+    const seen = (): string => JSON.stringify([place, o.places, o.freeSlots, o.queue])
+    const before = seen()
+    restorePlace(o, place)
+    commitPlace(o, place)
+    expect(seen()).toBe(before)
+    closePlace(o, place)
+    const { freeSlots } = o
+    const free = [...freeSlots]
+    restorePlace(o, place)
+    expect([place.held, freeSlots]).toEqual([-1, free])
+  })
+
+  it('knows which cut its backlog began with, and frees it and what was given back', () => {
+    const o = withConsumers(3)
+    const places = [0, 1, 2].map(() => openPlace(o, false))
+    run(o.memory)
+    while (takeSealed(o) !== undefined);
+    const backlogs = new Set<number>()
+    for (let i = 0; i < 60; i++) {
+      const cutter = places[(i * i + (i >> 3)) % 3]
+      const before = places.map(({ backlog, begun }) => ({ backlog, begun }))
+      const { epoch } = o
+      sealed(o, cutter)
+      for (const [k, place] of places.entries()) {
+        const { backlog, begun } = before[k]
+        backlogs.add(backlog)
+        expect(place.begun).toBe(place === cutter || backlog < 0 ? epoch : begun)
+      }
+      commitPlace(o, cutter)
+    }
+    expect(backlogs.has(0)).toBe(true)
+    const lane = openLane(o.memory)
+    for (let i = 0; places[0].held !== 0; i++) {
+      const [one, ...others] = places
+      sendKeys(lane, BigInt(i))
+      run(o.memory)
+      sealed(o, one)
+      if (one.held === 0) break
+      expect(i).toBeLessThan(60)
+      for (const each of [one, others[(i * i + (i >> 3)) % 2]]) {
+        if (each !== one) sealed(o, each)
+        commitPlace(o, each)
+      }
+    }
+    const [one, other] = places
+    sealed(o, other)
+    restorePlace(o, one)
+    expect([one.older, o.freeSlots.includes(0)]).toEqual([0, false])
+    expect([isDirty(o, one), isDirty(o, other)]).toEqual([true, false])
+    closePlace(o, one)
+    expect([one.older, o.freeSlots.includes(0)]).toEqual([-1, true])
+  })
+
+  it('makes no cut as long as the plans of so many are not carried out', () => {
+    const most = PLANS / 2
+    const o = outboxOf({ maxConsumers: 10, epochSlots: 22, capacity: 32 })
+    for (let i = 0; i <= most; i++) openPlace(o, false)
+    expect([o.epoch, o.sealing.length, o.queue]).toEqual([most, most, []])
+    const place = o.places[0]
+    requestSeal(o, { place })
+    expect(sendFirst(o)).toBe(false)
+    run(o.memory)
+    expect(takeSealed(o)?.id).toBe(0)
+    expect([sendFirst(o), o.epoch]).toEqual([true, most + 1])
+  })
+
+  it('keeps a last epoch that another one has settled', () => {
+    const o = withConsumers(2)
+    const [a, b] = [openPlace(o, true), openPlace(o, true)]
+    requestStop(o)
+    send(o)
+    run(o.memory)
+    const [slot, same] = [takeLastOf(o, a), takeLastOf(o, b)]
+    expect([slot, same]).toEqual([0, 0])
+    settleLast(o, slot)
+    expect(stampOf(o, slot)).not.toBe(0)
+    settleLast(o, slot)
+    expect(stampOf(o, slot)).toBe(0)
+  })
 
   it('that holds slot 0 has no second epoch, and frees the slot when it settles', () => {
     for (const [settle, isFresh] of [
