@@ -93,6 +93,10 @@ const silent = (): { events: string[]; listen: (publisher: Publisher) => void } 
   return { events, listen }
 }
 
+/** What a mocked Publication.next() said is to be done. */
+const stepOf = (result: { readonly value?: unknown } | undefined): string | undefined =>
+  (result?.value as { readonly do: string } | undefined)?.do
+
 describe('publishEpochs()', () => {
   it('has OPEN in the log when it resolves, then what is marked, then CLOSE', async () => {
     const { log, publisher, mark, tracker } = await open({ node: 'web-1' })
@@ -656,7 +660,7 @@ describe('a publisher', () => {
   it('does nothing while there is nothing to do, and sleeps', async () => {
     const next = jest.spyOn(Publication.prototype, 'next')
     const { publisher, tracker } = await open({ everyMs: 60_000 })
-    await until(() => next.mock.results.at(-1)?.value.do === 'wait')
+    await until(() => stepOf(next.mock.results.at(-1)) === 'wait')
     const calls = next.mock.calls.length
     await new Promise((resolve) => setTimeout(resolve, 20))
     expect(next.mock.calls.length).toBe(calls)
@@ -669,7 +673,7 @@ describe('a publisher', () => {
     const next = jest.spyOn(Publication.prototype, 'next')
     const { tracker, log, mark } = await open({ everyMs: 1 })
     const { epoch } = tracker.stats()
-    const cuts = (): number => next.mock.results.filter(({ value }) => value.do === 'cut').length
+    const cuts = (): number => next.mock.results.filter((each) => stepOf(each) === 'cut').length
     await until(() => cuts() >= 3)
     expect(tracker.stats().epoch).toBe(epoch)
     mark(1)
@@ -700,7 +704,7 @@ describe('a publisher', () => {
     const next = jest.spyOn(Publication.prototype, 'next')
     const log = new FaultLog({ seed: 1 })
     const publisher = await publish(tracker.consumer('cluster'), log, { everyMs: 60_000 })
-    await until(() => next.mock.results.at(-1)?.value.do === 'wait')
+    await until(() => stepOf(next.mock.results.at(-1)) === 'wait')
     await turns(1)
     expect(unref).toHaveBeenCalled()
     log.goAway()
