@@ -193,6 +193,19 @@ describe('publishEpochs()', () => {
     expect(told(log)).toEqual(['0 open', '1 epoch fresh', '2 close'])
   })
 
+  it('is everything if a cut took away that everything was marked', async () => {
+    const tracker = await openInline({ maxConsumers: 2 })
+    const other = tracker.consumer('other', { from: 'now' })
+    const consumer = tracker.consumer('cluster')
+    tracker.markEverything()
+    await other.consume((epoch) => expect(epoch.reason).toBe('everything'))
+    const log = new FaultLog({ seed: 1 })
+    const publisher = await publish(consumer, log, { everyMs: 60_000 })
+    await publisher.appended()
+    expect(told(log)).toEqual(['0 open', '1 epoch fresh'])
+    await tracker.stop()
+  })
+
   it('is everything if another reader of the consumer has committed keys before', async () => {
     const tracker = await openInline({ maxConsumers: 1 })
     const consumer = tracker.consumer('cluster', { from: 'now' })
