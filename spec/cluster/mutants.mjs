@@ -91,8 +91,8 @@ export const mutants = [
   {
     name: 'a resumed publisher forgets the message that may be in the log',
     file: 'publication.ts',
-    from: '    if (flight === undefined) return\n    this.#flight',
-    to: '    if (flight !== null) return\n    this.#flight',
+    from: '    if (flight === undefined) return\n    // The OPEN',
+    to: '    if (flight !== null) return\n    // The OPEN',
   },
   // ---------------------------------------------------------------------------------- the reader
   {
