@@ -1,36 +1,17 @@
-import { afterEach, describe, expect, it, jest } from '@jest/globals'
-import { type Consumer, DirtyTracker, type Key, type TrackerOptions } from '../../lib/index.js'
+import { describe, expect, it, jest } from '@jest/globals'
+import type { Consumer, DirtyTracker } from '../../lib/index.js'
 import { epochAt } from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
 import { holdConsumer } from '../../lib/tracker/consumer.js'
 import { decodeState, encodeState, type SavedState } from '../../lib/tracker/saved.js'
-import { openHeld, rejected, thrown, turns } from '../support/in-process.js'
-
-const running = new Set<DirtyTracker>()
-
-async function start(options: TrackerOptions = {}): Promise<DirtyTracker> {
-  const tracker = await DirtyTracker.create({
-    aggregator: 'inline',
-    maxConsumers: 3,
-    maxKeysPerEpoch: 64,
-    maxStringsPerEpoch: 64,
-    maxStringBytesPerEpoch: 1024,
-    ...options,
-  })
-  running.add(tracker)
-  return tracker
-}
-
-afterEach(async () => {
-  for (const tracker of running) await tracker.stop()
-  running.clear()
-})
-
-function mark(tracker: DirtyTracker, ...keys: Key[]): void {
-  const writer = tracker.openWriter()
-  writer.markMany(keys)
-  writer.close()
-}
+import {
+  mark,
+  openForConsumers as start,
+  openHeld,
+  rejected,
+  thrown,
+  turns,
+} from '../support/in-process.js'
 
 /** The keys of a consumer's next epoch, which it commits; or why it has none. */
 const take = async (consumer: Consumer): Promise<unknown> =>

@@ -3,44 +3,21 @@ import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals'
+import { afterAll, describe, expect, it, jest } from '@jest/globals'
 import fc from 'fast-check'
-import { type Consumer, DirtyTracker, type Key, type TrackerOptions } from '../../lib/index.js'
+import type { Consumer, Key } from '../../lib/index.js'
 import { FORM_EXACT, FORM_FILTER } from '../../lib/memory/map.js'
 import { NAMESPACE_MAX } from '../../lib/memory/slot.js'
 import { loadState, saveState } from '../../lib/node.js'
 import { watching } from '../../lib/platform/watching.js'
 import { BLOCK_WORDS } from '../../lib/set/filter.js'
 import { decodeState, encodeState, type SavedState } from '../../lib/tracker/saved.js'
+import { mark, openForConsumers as start } from '../support/in-process.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'dirtyring-resume-'))
 afterAll(() => {
   rmSync(folder, { recursive: true })
 })
-
-const running = new Set<DirtyTracker>()
-async function start(options: TrackerOptions = {}): Promise<DirtyTracker> {
-  const tracker = await DirtyTracker.create({
-    aggregator: 'inline',
-    maxConsumers: 3,
-    maxKeysPerEpoch: 64,
-    maxStringsPerEpoch: 64,
-    maxStringBytesPerEpoch: 1024,
-    ...options,
-  })
-  running.add(tracker)
-  return tracker
-}
-afterEach(async () => {
-  for (const tracker of running) await tracker.stop()
-  running.clear()
-})
-
-function mark(tracker: DirtyTracker, ...keys: Key[]): void {
-  const writer = tracker.openWriter()
-  writer.markMany(keys)
-  writer.close()
-}
 
 /** The keys of a consumer's next epoch, which it commits. */
 async function take(consumer: Consumer): Promise<unknown> {
@@ -281,7 +258,6 @@ describe('save() and create({ resume })', () => {
             expect(listed.length).toBeLessThanOrEqual(old.length + young.length)
           })
           await after.stop()
-          running.clear()
         },
       ),
       { numRuns: 60 },

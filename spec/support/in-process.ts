@@ -39,6 +39,24 @@ export async function openInline(
   )
 }
 
+/** The same for three named consumers, whose epochs have room for few keys. */
+export function openForConsumers(options: TrackerOptions = {}): Promise<DirtyTracker> {
+  return openInline({
+    maxConsumers: 3,
+    maxKeysPerEpoch: 64,
+    maxStringsPerEpoch: 64,
+    maxStringBytesPerEpoch: 1024,
+    ...options,
+  })
+}
+
+/** Marks keys by a writer that is closed behind them. */
+export function mark(tracker: DirtyTracker, ...keys: Key[]): void {
+  const writer = tracker.openWriter()
+  writer.markMany(keys)
+  writer.close()
+}
+
 /**
  * A tracker whose aggregator does nothing but what the spec has it do, token by token; stopped
  * after the spec.
