@@ -7,7 +7,7 @@ const failure = new Error('planted')
 const other = new Error('another')
 
 describe('Lifecycle', () => {
-  it('runs until stop() is called, and wakes each who waits for that', async () => {
+  it('runs until the tracker stops, and then wakes each caller that waits for it', async () => {
     const lifecycle = new Lifecycle()
     const wakes: string[] = []
     lifecycle.onStop(() => wakes.push('one'))
