@@ -9,7 +9,7 @@ import { type IpcHub, ipcHub, type IpcWarning } from '../../lib/ipc/hub.js'
 import { ipcSink, sinkOf } from '../../lib/ipc/sink.js'
 import { ipcSource, sourceOf } from '../../lib/ipc/source.js'
 import { channelPair } from '../support/channel-pair.js'
-import { until } from '../support/in-process.js'
+import { turns, until } from '../support/in-process.js'
 
 const instanceOf = (name: string): string =>
   createHash('sha256').update(name).digest('hex').slice(0, 32)
@@ -129,13 +129,13 @@ describe.each(['json', 'advanced'] as const)('a hub and its children, %s', (seri
     asked.length = 0
     await sourceOf(child, 'dirty').requestCut('one')
     await hub.requestCut('two')
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await turns(10)
     expect(asked.toSorted()).toEqual(['0:one', '0:two', '1:one', '1:two', '2:one', '2:two'])
 
     for (const end of ends) end()
     asked.length = 0
     await hub.source().requestCut('three')
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await turns(10)
     expect(asked).toEqual([])
     await hub.close()
   })
@@ -175,11 +175,11 @@ describe('a child that does not turn', () => {
     sink.onCut((request) => asked.push(request))
     await sink.append(message('a', 0))
     for (let i = 0; i < 1000; i++) await hub.requestCut(`${i}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await turns(10)
     expect(asked).toHaveLength(256)
     await sink.append(message('a', 1))
     await hub.requestCut('heard')
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await turns(10)
     expect(asked.at(-1)).toBe('heard')
     expect(child.connected).toBe(true)
     await hub.close()
@@ -222,7 +222,7 @@ describe('the fence of a hub', () => {
 
     // A publisher that was saved goes on in another process.
     await sink.close()
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     expect(await other.sink.append(message('a', 1))).toBe('appended')
     await hub.close()
   })
@@ -280,7 +280,7 @@ describe('the log of a hub', () => {
     await all(source)
     expect(source.nodes()!.get(instanceOf('a'))).toBe('live')
     child.disconnect()
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     await all(source)
     expect(source.nodes()!.get(instanceOf('a'))).toBe('gone')
     expect(small.nodes()!.get(instanceOf('a'))).toBe('gone')
@@ -327,10 +327,10 @@ describe('a channel that is closed', () => {
     const { position } = await all(source)
     const over = new AbortController()
     const reading = source.read(position, { waitMs: 10_000, signal: over.signal })
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     watcher.parent.isHeld = true
     child.disconnect()
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     over.abort('enough')
     await expect(reading).rejects.toBe('enough')
     watcher.parent.isHeld = false
@@ -369,7 +369,7 @@ describe('a sink that is closed without a CLOSE', () => {
     await local.append(message('b', 0))
     expect(await opinions()).toEqual({ [instanceOf('a')]: 'live', [instanceOf('b')]: 'live' })
     await Promise.all([sink.close(), local.close()])
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     expect(await opinions()).toEqual({})
 
     expect(await sinkOf(child, 'dirty').append(message('a', 1))).toBe('appended')
@@ -389,7 +389,7 @@ describe('a hub that is closed', () => {
     const { position, log } = await all(source)
     const own = hub.read(position, { waitMs: 10_000 })
     const childs = source.read(position, { waitMs: 10_000 })
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     await hub.close()
     await hub.close()
     await expect(own).rejects.toMatchObject({ code: 'ERR_DIRTYRING_CLOSED' })
@@ -407,7 +407,7 @@ describe('a hub that is closed', () => {
     expect(read.log).not.toBe(log)
     expect(read.messages).toHaveLength(1)
     await next.requestCut('again')
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     expect(asked).toEqual(['again'])
     await next.close()
   })
@@ -478,19 +478,19 @@ describe('a message that is lost or late', () => {
     for (let i = 0; i < 3; i++) {
       const over = new AbortController()
       const reading = source.read(position, { waitMs: 10_000, signal: over.signal })
-      await new Promise((resolve) => setTimeout(resolve, 5))
+      await turns(10)
       over.abort('enough')
       await expect(reading).rejects.toBe('enough')
     }
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     expect(answers).toEqual(Array(3).fill('ERR_DIRTYRING_CLOSED'))
 
     // A source that is closed hears of no answer.
     const reading = source.read(position, { waitMs: 10_000 })
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     await source.close()
     await expect(reading).rejects.toMatchObject({ code: 'ERR_DIRTYRING_CLOSED' })
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     expect(answers).toHaveLength(3)
     await hub.close()
   })
@@ -549,7 +549,7 @@ describe("the application's own messages on the channel", () => {
     })
     const heard: unknown[] = []
     child.on('message', (each) => heard.push(each))
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     expect(heard).toEqual([{ job: 1 }])
     await hub.close()
   })
@@ -611,7 +611,7 @@ describe('what a child sends that no sink sends', () => {
     const { hub, child } = setUp()
     child.send({ ...tag, end: 'raw', op: 'hello', probe: {} })
     child.send({ ...tag, end: 'raw', op: 'append', call: 0, ...about, bytes: '!garbage!' })
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turns(10)
     const { messages } = await all(hub)
     expect(messages).toMatchObject([{ node: 'a', instance: instanceOf('a') }])
     await hub.close()
