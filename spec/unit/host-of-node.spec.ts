@@ -70,6 +70,11 @@ function started(): FakeWorker {
   return worker
 }
 
+/** A listener of the library's. */
+interface Marked {
+  readonly [mark: symbol]: unknown
+}
+
 let once: jest.Spied<typeof process.once>
 
 beforeEach(() => {
@@ -175,6 +180,7 @@ describe('a worker that starts', () => {
     const worker = new FakeWorker()
     worker.threadId = 1
     for (const hear of heard) hear({ worker })
+    expect(told.mock.calls).toEqual([[worker]])
     process.emit('worker', worker as never)
     expect(told.mock.calls).toEqual([[worker]])
     worker.end()
@@ -294,6 +300,18 @@ describe('eleven copies of the library on one thread of Node', () => {
     expect([starts, ends, threadEnds].map(({ mock }) => mock.calls.length)).toEqual([11, 11, 11])
   })
 
+  it('find the listener of another copy by its mark, behind those of the program', () => {
+    const foreign = jest.fn()
+    process.on('worker', foreign)
+    load()
+    load()
+    const [, ours, ...more] = process.listeners('worker') as unknown as Marked[]
+    expect(ours[Symbol.for('dirtyring.listeners')]).toEqual(expect.any(Set))
+    expect(more).toEqual([])
+    const worker = started()
+    expect(foreign.mock.calls).toEqual([[worker]])
+  })
+
   it('listen again where the program has taken all listeners away', () => {
     load()
     process.removeAllListeners('worker')
@@ -395,5 +413,74 @@ describe("the aggregator's thread, in Node", () => {
     const host = load()
     host.warn('text')
     expect(warn.mock.calls).toEqual([['text', 'DirtyRingWarning']])
+  })
+})
+
+describe('the names that a thread of Node shares with other copies of the library, and with Node', () => {
+  it('are these', async () => {
+    jest.resetModules()
+    const fresh = await import('../../lib/platform/node.js')
+    const { getBuiltinModule } = process
+    const channel = { subscribe: jest.fn(), unsubscribe: jest.fn() }
+    jest.spyOn(process, 'getBuiltinModule').mockReturnValue(channel)
+    const node = { ...fake(), getEnvironmentData: jest.fn() }
+    fresh.nodePlatform(node as never)
+    expect(node.getEnvironmentData.mock.calls).toEqual([['dirtyring.ancestry']])
+    fresh.nodeWatching(node as never).onWorkerStart(() => undefined)
+    expect(channel.subscribe.mock.calls).toEqual([['worker_threads', expect.any(Function)]])
+    const [listener] = process.listeners('worker') as unknown as Marked[]
+    expect(listener[Symbol.for('dirtyring.listeners')]).toEqual(expect.any(Set))
+    FakeWorker.refusal = Object.assign(new Error(), { code: 'ERR_ACCESS_DENIED' })
+    expect(() => fresh.startThread(fake(), '')).toThrow(
+      `Node's permissions forbid threads. Start Node with --allow-worker, or pass aggregator: "inline"`,
+    )
+    process.getBuiltinModule = getBuiltinModule
+  })
+})
+
+describe("Node's worker_threads", () => {
+  const scope = globalThis as Record<string, unknown>
+  const real = process
+
+  afterEach(() => {
+    scope.process = real
+    delete scope.WorkerGlobalScope
+  })
+
+  /** Whether the library takes them where it finds this `process`, and they say this. */
+  async function areTaken(found: object | undefined, threads?: object): Promise<boolean> {
+    jest.resetModules()
+    scope.process =
+      found && Object.assign(Object.create(real), { getBuiltinModule: () => threads }, found)
+    const { threadsOfNode } = await import('../../lib/platform/threads.js')
+    scope.process = real
+    expect([undefined, threads]).toContain(threadsOfNode)
+    return threadsOfNode !== undefined
+  }
+
+  it.each<[string, object | undefined, object | undefined, boolean]>([
+    ['no process', undefined, undefined, false],
+    ['a process without them', { getBuiltinModule: undefined }, undefined, false],
+    ['a process that does not know them', {}, undefined, false],
+    ['a page of Electron', { type: 'renderer' }, { isMainThread: true }, false],
+    ["a page's worker of Electron", { type: 'worker' }, { isMainThread: true }, false],
+    ['the main process of Electron', { type: 'browser' }, { isMainThread: true }, true],
+    ['a main thread', {}, { isMainThread: true }, true],
+    ['a worker', {}, { isMainThread: false }, true],
+  ])('with %s', async (_, found, threads, taken) => {
+    expect(await areTaken(found, threads)).toBe(taken)
+  })
+
+  it('are not taken in a Web Worker for which they say that it is the main thread', async () => {
+    const any = Object.defineProperty(() => undefined, Symbol.hasInstance, { value: () => true })
+    for (const [isMainThread, type, taken] of [
+      [true, any, false],
+      [false, any, true],
+      [true, Map, true],
+      [true, undefined, true],
+    ] as const) {
+      scope.WorkerGlobalScope = type
+      expect(await areTaken({}, { isMainThread })).toBe(taken)
+    }
   })
 })

@@ -100,6 +100,23 @@ describe("a page's host", () => {
     expect(current.threadId).toBe(0)
   })
 
+  it('may not block where the engine refuses', async () => {
+    const { mayBlock } = await import('../../lib/platform/may-block.js')
+    const wait = jest.spyOn(Atomics, 'wait').mockImplementation(() => {
+      throw new TypeError('Atomics.wait cannot be called in this context')
+    })
+    expect(mayBlock()).toBe(false)
+    wait.mockRestore()
+    expect(mayBlock()).toBe(true)
+  })
+
+  it('prints its warnings', () => {
+    const warn = jest.spyOn(console, 'warn').mockReturnValue()
+    platform.warn('text')
+    expect(warn.mock.calls).toEqual([['text']])
+    warn.mockRestore()
+  })
+
   it('turns its event loop by a message, which no browser delays, or else by a timer', async () => {
     const { MessageChannel } = globalThis
     const made: unknown[] = []

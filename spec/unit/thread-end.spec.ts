@@ -1,10 +1,13 @@
 import '../support/clock.js' // first: it holds the clock that the library takes when it is loaded
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { DirtyTracker } from '../../lib/index.js'
+import type { Platform } from '../../lib/platform/platform.js'
 import { holdClock } from '../support/clock.js'
 import type * as InProcess from '../support/in-process.js'
 
-type Openers = Pick<typeof InProcess, 'openHeld' | 'range' | 'thrown'>
+type Openers = Pick<typeof InProcess, 'openHeld' | 'range' | 'thrown' | 'until'> & {
+  readonly platform: Platform
+}
 
 interface Copy {
   readonly library: Openers
@@ -16,7 +19,7 @@ interface Copy {
 
 /** Copies of the library, one for each spec: a thread ends once. */
 const copies: Copy[] = []
-for (let i = 0; i < 6; i++) {
+for (let i = 0; i < 10; i++) {
   jest.resetModules()
   const ends: (() => void)[] = []
   const pauses: (() => void)[] = []
@@ -25,7 +28,9 @@ for (let i = 0; i < 6; i++) {
     ends.push(end)
     pauses.push(pause)
   }
-  copies.push({ library: await import('../support/in-process.js'), ends, pauses })
+  const { platform } = await import('../../lib/platform/current.js')
+  const library = { ...(await import('../support/in-process.js')), platform }
+  copies.push({ library, ends, pauses })
 }
 let { library, ends, pauses }: Copy = copies[0]
 
@@ -103,15 +108,59 @@ describe('the end of a thread', () => {
       writer.close()
       expect(slept).toEqual(Array(10).fill(1))
       hand.run()
-      expect(taken(tracker)).toEqual([0])
+      tracker.openWriter() // which looks for trackers that have stopped
+      expect(taken(tracker)).toEqual([0, 1])
       ends[0]()
-      expect(tracker.stats().queued).toBe(1)
+      expect(tracker.stats().queued).toBe(2)
       hand.run()
       expect(taken(tracker)).toEqual([])
       expect(tracker.stats().distinct).toBe(33)
     } finally {
       clock.end()
     }
+  })
+
+  it('inside batch() closes the writer, which may be closed once more', async () => {
+    const { tracker, hand } = await open()
+    const writer = tracker.openWriter()
+    writer.batch(() => {
+      writer.mark(1)
+      ends[0]()
+      writer.close()
+    })
+    expect(tracker.stats().queued).toBe(1)
+    hand.run()
+    expect([tracker.stats().distinct, taken(tracker)]).toEqual([1, []])
+  })
+
+  it('is too late for a writer whose ring was found corrupt by its close()', async () => {
+    const { tracker, hand } = await open()
+    const writer = tracker.openWriter()
+    const { words, layout } = hand.memory
+    const ring = words.slice(layout.ring, layout.ring + layout.capacity)
+    words.fill(-1, layout.ring, layout.ring + layout.capacity)
+    expect(library.thrown(() => writer.close()).code).toBe('ERR_DIRTYRING_CORRUPT')
+    expect(() => writer.close()).not.toThrow()
+    words.set(ring, layout.ring)
+    ends[0]()
+    expect(tracker.stats().queued).toBe(0)
+  })
+
+  it('is too late for a writer whose ring was found corrupt by the timer of its close()', async () => {
+    const { tracker, hand } = await open()
+    const writer = tracker.openWriter()
+    for (const id of library.range(0, 33)) writer.mark(id)
+    jest.spyOn(library.platform, 'canBlock').mockReturnValue(false)
+    writer.close()
+    const { words, layout } = hand.memory
+    const ring = words.slice(layout.ring, layout.ring + layout.capacity)
+    const looks = jest.spyOn(Atomics, 'load')
+    words.fill(-1, layout.ring, layout.ring + layout.capacity)
+    await library.until(() => looks.mock.results.some(({ value }) => value === -1))
+    words.set(ring, layout.ring)
+    hand.run()
+    ends[0]()
+    expect(tracker.stats().queued).toBe(0)
   })
 
   it('in a corrupt ring disturbs no other tracker', async () => {

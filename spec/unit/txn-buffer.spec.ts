@@ -1,4 +1,4 @@
-import { describe, expect, it } from '@jest/globals'
+import { describe, expect, it, jest } from '@jest/globals'
 import { TxnBuffer } from '../../lib/index.js'
 import { openInline, thrown } from '../support/in-process.js'
 
@@ -18,6 +18,25 @@ describe('TxnBuffer.flushTo()', () => {
     expect(inParts.code).toBe('ERR_DIRTYRING_INVALID_ARG')
     expect(inParts.message).toContain('a Writer of this copy of the library')
     expect([txn.flushTo(writer), txn.size]).toEqual([true, 0])
+  })
+
+  it('says which argument is no writer of this copy of the library', () => {
+    const other: any = { markPairs: () => true }
+    expect(thrown(() => new TxnBuffer().flushTo(other, { atomic: false })).message).toMatch(
+      /^"writer" must be a Writer of this copy of the library/,
+    )
+  })
+
+  it('publishes in parts by the texts of each part, and not by those behind it', async () => {
+    const tracker = await openInline({ laneCapacity: 64, laneTextBytes: 1024 })
+    const writer = tracker.openWriter()
+    const txn = new TxnBuffer()
+    for (let key = 0; key < 17; key++) txn.mark(key) // a part is at most 16 keys
+    for (const text of ['a', 'b']) txn.mark(text)
+    for (let i = 0; i < 4; i++) txn.mark(`${i}`.repeat(200)) // no two of these go together
+    expect(txn.flushTo(writer, { atomic: false })).toBe(true)
+    const epoch = await tracker.advanceEpoch()
+    expect([epoch.size, tracker.stats().batches]).toEqual([23, 6])
   })
 
   it('passes on what is thrown by another object that marks, and keeps its keys', () => {
@@ -51,6 +70,27 @@ describe('the keys that a TxnBuffer expects', () => {
     const txn = new TxnBuffer(1, 0)
     for (let key = 0; key < 40; key++) txn.mark(key)
     expect(Array.from(txn.drain(), Number)).toEqual(Array.from({ length: 40 }, (_, key) => key))
+  })
+})
+
+describe('the keys of a TxnBuffer', () => {
+  it('are at most 2^29, whatever a list says of its length', () => {
+    const many: any[] = []
+    many.length = 2 ** 29 + 1
+    expect(thrown(() => new TxnBuffer().markMany(many)).message).toBe(
+      `"keys" must be at most ${2 ** 29} in one buffer, got ${2 ** 29 + 1}`,
+    )
+  })
+
+  it('are refused where the memory for them is missing, by the name of the argument', () => {
+    const words = jest.spyOn(globalThis, 'Int32Array').mockImplementation(() => {
+      throw new RangeError('Array buffer allocation failed')
+    })
+    const error = thrown(() => new TxnBuffer(1, 7))
+    words.mockRestore()
+    expect(error.message).toBe(
+      '"expectedKeys" must be a size that this machine has the memory for, got 7',
+    )
   })
 })
 

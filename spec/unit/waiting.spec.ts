@@ -1,7 +1,17 @@
 import '../support/clock.js' // first: it holds the clock that the library takes when it is loaded
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { DirtyTracker, TrackerOptions, Writer } from '../../lib/index.js'
-import { FAILED, OWNER, PROGRESS, STARTING, TRACKER_THREAD, WAITERS } from '../../lib/memory/map.js'
+import {
+  FAILED,
+  LANE_TEXT_BROKEN,
+  LANE_WAITING,
+  laneAt,
+  OWNER,
+  PROGRESS,
+  STARTING,
+  TRACKER_THREAD,
+  WAITERS,
+} from '../../lib/memory/map.js'
 import { patience } from '../../lib/patience.js'
 import { platform } from '../../lib/platform/current.js'
 import { holdClock } from '../support/clock.js'
@@ -131,6 +141,33 @@ describe('a writer that finds its lane full', () => {
     expect(thrown(() => writer.mark(8)).code).toBe('ERR_DIRTYRING_CORRUPT')
     expect((await rejected(writer.waitForRoom(8))).code).toBe('ERR_DIRTYRING_CORRUPT')
     hand.memory.words[FAILED] = 0
+  })
+
+  it('leaves the words of the lane before its own alone when it gives up', async () => {
+    const { tracker, hand } = await openHeld({ laneCapacity: 8, batchSize: 1, maxWaitMs: 25 })
+    const { words, layout } = hand.memory
+    const [first, writer] = [tracker.openWriter(), tracker.openWriter()]
+    first.close()
+    for (const id of range(0, 8)) writer.mark(id)
+    const [from, to] = [laneAt(layout, 0), laneAt(layout, 1)]
+    const kept = words.slice(from, to)
+    words.fill(7, from, to)
+    meanwhile(nothing)
+    expect(thrown(() => writer.mark(8)).code).toBe('ERR_DIRTYRING_STALLED')
+    expect(new Set(words.slice(from, to))).toEqual(new Set([7]))
+    words.set(kept, from)
+    expect(words[to + LANE_WAITING]).toBe(0)
+  })
+
+  it('waits for texts in vain once no aggregator can read them, and not for numbers', async () => {
+    const { tracker, hand } = await openHeld({ laneCapacity: 8, maxWaitMs: 25 })
+    const writer = tracker.openWriter()
+    for (const id of range(0, 8)) writer.mark(id)
+    const broken = laneAt(hand.memory.layout, 0) + LANE_TEXT_BROKEN
+    meanwhile(() => (hand.memory.words[broken] = 1))
+    expect(thrown(() => writer.mark(8)).code).toBe('ERR_DIRTYRING_STALLED')
+    expect(thrown(() => writer.mark('x')).code).toBe('ERR_DIRTYRING_CORRUPT')
+    hand.memory.words[broken] = 0
   })
 
   it('is told on a thread that may not block, and what to do instead', async () => {

@@ -1,9 +1,9 @@
 import { inspect } from 'node:util'
-import { describe, expect, it } from '@jest/globals'
-import type { DirtyTracker } from '../../lib/index.js'
-import { LANE_EVERYTHING, laneAt, STOPPED } from '../../lib/memory/map.js'
+import { describe, expect, it, jest } from '@jest/globals'
+import { BatchRing, type DirtyTracker, openWriter, threadWriter, Writer } from '../../lib/index.js'
+import { LANE_EVERYTHING, LANE_OWNER, laneAt, STOPPED } from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
-import { openHeld, openInline, range, thrown } from '../support/in-process.js'
+import { isPending, openHeld, openInline, range, thrown } from '../support/in-process.js'
 
 const small = { capacity: 4, laneCapacity: 64, batchSize: 1 }
 
@@ -33,6 +33,54 @@ describe('a writer', () => {
     expect(writer.room).toBe(64)
     writer.close()
     expect(writer.room).toBe(0)
+  })
+
+  it('of a tracker that takes any key has no check of their kinds in its way', async () => {
+    const plain = (await openHeld()).tracker.openWriter()
+    const ofKind = (await openHeld({ keys: 'number' })).tracker.openWriter()
+    expect(Object.getPrototypeOf(plain)).toBe(Writer.prototype)
+    expect(Object.getPrototypeOf(ofKind)).not.toBe(Writer.prototype)
+  })
+
+  it('says that the tracker has stopped, and no more where nothing was lost', async () => {
+    const tracker = await openInline()
+    const writer = tracker.openWriter()
+    await tracker.stop()
+    expect(thrown(() => writer.mark(8)).message).toBe('writer 0: the tracker has stopped')
+  })
+
+  it('is closed once, whoever closes it again', async () => {
+    const { tracker, hand } = await openHeld(small)
+    const writer = tracker.openWriter()
+    for (let i = 0; i < 3; i++) {
+      writer.close()
+      expect(tracker.stats().queued).toBe(1)
+    }
+    hand.run()
+    writer.close()
+    expect(tracker.stats().queued).toBe(0)
+  })
+
+  it('has room for a text when waitForRoom() says so, wherever it would lie', async () => {
+    const { tracker, hand } = await openHeld({
+      laneTextBytes: 1024, // 256 words
+      laneCapacity: 64,
+      onFull: 'reject',
+    })
+    const writer = tracker.openWriter()
+    const fills = (bytes: number) => 'x'.repeat(bytes)
+    writer.mark(fills(40)) // 12 words, which are read
+    writer.flush()
+    hand.run()
+    for (const _ of range(0, 19)) writer.mark(fills(40))
+    writer.mark(fills(12)) // 5 words: 11 are left behind it, and 23 in all
+    const room = writer.waitForRoom(1, { textBytes: 40 })
+    expect([await isPending(room), writer.mark(fills(40))]).toEqual([true, false])
+    expect([writer.mark(fills(36)), writer.mark(fills(24))]).toEqual([true, true]) // 4 are left
+    await writer.waitForRoom(42)
+    expect(await isPending(writer.waitForRoom(1, { textBytes: 1 }))).toBe(true)
+    hand.run()
+    await room
   })
 
   it('says which writer it is when it is closed inside batch()', async () => {
@@ -102,13 +150,26 @@ describe('a thread that hosts the aggregator', () => {
       writer.close()
     }
     const writer = tracker.openWriter()
+    const { words, layout } = attachMemory(tracker.handle, 'tracker')
+    const behind = laneAt(layout, 1) + LANE_OWNER
+    const kept = words[behind]
+    words[behind] = words[laneAt(layout, 0) + LANE_OWNER] // counts for nothing: it is no lane's
     expect(thrown(() => tracker.openWriter())).toMatchObject({
       code: 'ERR_DIRTYRING_NO_WRITER_SLOT',
       message:
         'no free writer: all 1 (maxWriters) are taken, 1 of them open or waiting for the ' +
         'aggregator to close or reap them',
     })
+    words[behind] = kept
     writer.close()
+  })
+
+  it('closes a writer with one token, although the ring is full', async () => {
+    const tracker = await openInline(small)
+    const writer = tracker.openWriter()
+    for (const id of range(0, 4)) writer.mark(id)
+    writer.close()
+    expect(tracker.stats().queued).toBe(1)
   })
 
   it('has the keys of its writers in the next cut, although the ring is full', async () => {
@@ -121,9 +182,49 @@ describe('a thread that hosts the aggregator', () => {
   })
 })
 
+describe('a cut', () => {
+  it('takes along the markEverything() that a full ring has held back', async () => {
+    const { tracker, hand } = await openHeld(small)
+    const writer = tracker.openWriter()
+    for (const id of range(0, 4)) writer.mark(id)
+    writer.markEverything()
+    hand.run()
+    const pending = tracker.advanceEpoch()
+    hand.run()
+    const { exact, reason } = await pending
+    expect([exact, reason]).toEqual([false, 'everything'])
+  })
+
+  it("is not made at once while one writer's keys have found the ring full", async () => {
+    const { tracker, hand } = await openHeld({ ...small, batchSize: 64 })
+    const writers = range(0, 3).map(() => tracker.openWriter())
+    for (const id of range(0, 4)) {
+      writers[0].mark(id)
+      writers[0].flush()
+    }
+    writers[1].mark(10)
+    writers[2].mark(20)
+    const { compareExchange } = Atomics
+    let attempts = 0
+    const { layout } = hand.memory
+    const isSlot = (at: number) => at >= layout.ring && at < layout.ring + layout.capacity
+    jest.spyOn(Atomics, 'compareExchange').mockImplementation(((
+      words: any,
+      at: number,
+      ...to: any
+    ) => {
+      if (isSlot(at) && attempts++ === 1) hand.run() // between the two writers' attempts
+      return (compareExchange as any)(words, at, ...to)
+    }) as any)
+    expect(tracker.tryAdvanceEpoch()).toBeUndefined()
+    expect(writers.map(({ staged }) => staged)).toEqual([0, 1, 0])
+    jest.restoreAllMocks()
+  })
+})
+
 describe('what one call or batch may have', () => {
   it('is said in bytes of text, and in keys', async () => {
-    const { tracker } = await openHeld({ laneCapacity: 8 })
+    const { tracker, hand } = await openHeld({ laneCapacity: 8 })
     const writer = tracker.openWriter()
     const texts = ['x', 'y', 'z'].map((each) => each.repeat(30_000))
     const advice = 'Raise laneTextBytes, or mark in parts: { atomic: false }.'
@@ -137,11 +238,44 @@ describe('what one call or batch may have', () => {
     expect(thrown(many).message).toBe(
       '"use" must be a function that marks at most 8 keys (laneCapacity), got 9',
     )
+    const second = tracker.openWriter()
+    second.mark(1)
+    second.flush()
+    hand.run()
+    const more = () => second.batch(() => range(2, 9).forEach((id) => second.mark(id)))
+    expect(thrown(more).message).toContain('at most 8 keys (laneCapacity), got 9')
     const other = tracker.openWriter()
     const long = () => other.batch(() => texts.forEach((text) => other.mark(text)))
     expect(thrown(long).message).toContain('"use" must be of at most 65536 bytes of text')
     const use: any = async () => undefined
+    expect(thrown(() => other.markMany(range(0, 9))).message).toBe(
+      '"keys" must be at most 8 keys (laneCapacity), got 9. To mark more keys than a lane holds, ' +
+        'pass { atomic: false }, or raise laneCapacity.',
+    )
+    expect(thrown(() => other.markPairs(new Uint32Array(18))).message).toContain(
+      '"pairs" must be at most 8',
+    )
+    expect(thrown(() => other.markEverything(-1)).message).toContain('"namespace" must be')
     const late = () => writer.batch(use)
     expect(thrown(late).message).toContain('"use" must be a function that returns no promise')
+  })
+
+  it('may be all the text that a lane holds, also where its keys have to wait', async () => {
+    const tracker = await openInline({ laneTextBytes: 1024, laneCapacity: 8, batchSize: 1 })
+    const writer = tracker.openWriter()
+    for (const id of range(0, 6)) writer.mark(id)
+    const texts = [496, 248, 252].map((bytes) => 'x'.repeat(bytes)) // 126 + 64 + 65 words of 256
+    writer.batch(() => texts.forEach((text) => writer.mark(text)))
+    expect([...(await tracker.advanceEpoch())].slice(6)).toEqual(texts)
+  })
+})
+
+describe('a handle', () => {
+  it('of a ring is refused by the name of what it should be', () => {
+    const ring = BatchRing.create()
+    for (const open of [openWriter, threadWriter])
+      expect(thrown(() => open(ring.handle as any)).message).toBe(
+        '"handle" must be tracker.handle, got that of a BatchRing',
+      )
   })
 })
