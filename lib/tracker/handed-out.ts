@@ -60,6 +60,8 @@ export class HandedOut implements EpochKeeper {
   #position: number
   /** The last epoch that was committed. One before it may still be in hand. */
   #committed: number
+  /** The last epoch that was taken empty, with no other one in hand: all up to it is dealt with. */
+  #empty = -1
   /** For each epoch that may be committed, nowMs() at its cut. */
   readonly #cutAt = new Map<SealedEpoch, number>()
   #upToDateAt = nowMs()
@@ -102,7 +104,7 @@ export class HandedOut implements EpochKeeper {
 
   /** All epochs since this one are not dealt with; also while the reader is fresh. */
   get begin(): number {
-    return this.#position + 1
+    return Math.max(this.#position, this.#empty) + 1
   }
 
   /** nowMs() when all that was marked before was dealt with. While it is fresh: when it opened. */
@@ -125,6 +127,7 @@ export class HandedOut implements EpochKeeper {
       this.#free(slot, last)
       if (this.#slots.size > 0) return epoch
       this.#upToDateAt = cutAt
+      this.#empty = id
       if (wanted === undefined) onEmpty(since!, id)
     } else {
       this.#slots.set(epoch, slot)

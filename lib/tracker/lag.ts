@@ -31,7 +31,10 @@ export interface ConsumerLag {
    * While keys are on their way into the backlog, some of them count twice, too.
    */
   keys: number
-  /** Epochs that were sealed and that it has not committed. Without keys they count too. */
+  /**
+   * Epochs that were sealed and that it has not dealt with. It has dealt with an epoch once it has
+   * committed it, and with an exact one without keys as soon as it is handed out.
+   */
   epochs: number
   /** In ms: all that was published before is dealt with. While it is fresh: since it was opened. */
   ms: number

@@ -980,6 +980,22 @@ describe('lag and stats().consumers', () => {
     )
   })
 
+  it('count no epoch that was taken empty: nothing is left to be done for it', async () => {
+    const { mark, consumers } = await open(['a', 'b'])
+    const [a, b] = consumers
+    await take(a)
+    await take(b)
+    for (let i = 0; i < 5; i++) expect((await a.advanceEpoch()).size).toBe(0)
+    expect([a.lag.epochs, b.lag.epochs]).toEqual([0, 5])
+    const empty = await b.advanceEpoch()
+    expect([empty.size, b.lag.epochs]).toEqual([0, 0])
+    mark(1)
+    const epoch = await a.advanceEpoch()
+    expect([epoch.size, a.lag.epochs]).toEqual([1, 2]) // with the one that b has cut
+    await epoch.restore()
+    expect([a.lag.epochs, a.lag.keys]).toEqual([2, 1])
+  })
+
   it('a fresh consumer lags by everything', async () => {
     const tracker = await openInline({ maxConsumers: 1 })
     const a = tracker.consumer('a')

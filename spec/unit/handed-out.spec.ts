@@ -95,8 +95,9 @@ describe('the epochs that a reader was handed', () => {
     expect(epochs.upToDateAt).toBe(opened)
     scene.cut([2], opened + 5000).commit()
     expect(epochs.upToDateAt).toBeGreaterThanOrEqual(opened + 5000)
-    scene.cut([], opened - 5000)
+    const empty = scene.cut([], opened - 5000)
     expect(epochs.upToDateAt).toBeLessThan(opened)
+    expect([epochs.position, epochs.begin]).toEqual([empty.id - 1, empty.id + 1])
   })
 
   it('that are exact and empty say that nothing was marked, unless one before is in hand', async () => {

@@ -50,16 +50,12 @@ const found = { kills: 0, behind: 0, failed: 0, walked: 0, taken: 0, hits: 0, mi
 const epochs = {}
 const errors = []
 
-/** Consumers whose last epoch had no keys. Such an epoch moves no position, so it counts as lag. */
-const endedEmpty = new Set()
-
 /** Counts what a consumer was handed. */
-function note(name, { reason, precision, last, exact, size }) {
+function note(name, { reason, precision, last }) {
   const counts = (epochs[name] ??= { exact: 0, superset: 0, everything: 0, fresh: 0, last: 0 })
   counts[precision]++
   if (reason === 'fresh') counts.fresh++
   if (last) counts.last++
-  if (last && exact && size === 0) endedEmpty.add(name)
 }
 
 // ---------------------------------------------------------------------------------- the checkpoint
@@ -243,9 +239,7 @@ verdict({
   rows: original.size,
   cached: cache.size,
   differing: { checkpoint: copy.differing, index: differing(rebuilt, indexed), cache: stale },
-  left: consumers
-    .filter(({ name, epochs, keys }) => keys > 0 || (epochs > 0 && !endedEmpty.has(name)))
-    .map(({ name }) => name),
+  left: consumers.filter(({ epochs, keys }) => keys > 0 || epochs > 0).map(({ name }) => name),
   unsettled: unsettled.length,
   ms: Math.round(performance.now() - began),
   errors,
