@@ -5,6 +5,7 @@ import { join, relative, resolve } from 'node:path'
 import { commonTokens, declareFactoryPlugin, PluginKind, tokens } from '@stryker-mutator/api/plugin'
 import { TestStatus } from '@stryker-mutator/api/test-runner'
 import { SPECS } from './specs.mjs'
+import { entriesIn } from './survivors.mjs'
 import { hashOf, keyOf, ROOT, Verdicts } from './verdicts.mjs'
 
 /** What the tests of one mutant may take, as a part of the time that all tests take. */
@@ -15,6 +16,8 @@ const PART = 1 / 3
 const NEAR = 50
 /** So many tests that noticed mutants nearby come first. */
 const FIRST = 10
+/** The same for a mutant that no test has noticed so far, and README.md does not list. */
+const SHARE_AT_LAST = 0.25
 /** How many processes run tests: many tests wait most of the time. */
 const FIRST_RUNS = Number(process.env.MUTATION_PROCESSES ?? 2)
 /** One of so many mutants is tried, always the same ones. */
@@ -81,10 +84,27 @@ class Runner {
     const changed = isSame && known.state !== undefined && this.#changedSince(known, mutant)
     const quick = changed || testFilter.map((id) => this.#testsOf().get(id))
     const near = changed?.length === 0 ? [] : this.#nearest(verdicts, line, mutant)
-    const { test, isLate } = await this.#try(mutant, hitLimit, [...new Set([...near, ...quick])])
-    if (test === undefined) this.#verdicts.add(verdict, this.#hashesOf())
+    const tests = new Set([...near, ...quick])
+    let { test, isLate } = await this.#try(mutant, hitLimit, [...tests])
+    let isTriedWithAll = isSame && known.isTriedWithAll === true
+    if (test === undefined && !isTriedWithAll && !isListed(file, location.start)) {
+      isTriedWithAll = true
+      // Without a limit of hits: that is for the tests above.
+      ;({ test, isLate } = await this.#try(mutant, undefined, this.#others(tests, mutant)))
+    }
+    if (test === undefined) this.#verdicts.add({ ...verdict, isTriedWithAll }, this.#hashesOf())
     else this.#verdicts.add({ ...verdict, test, hash: this.#testsOf().get(test).hash, isLate })
     return resultOf(verdicts.get(verdict.key))
+  }
+
+  /** The other tests that run a mutant, those first that run little else. */
+  #others(tests, mutant) {
+    const all = [...this.#testsOf().values()]
+    return this.#ownFirst(
+      all.filter((test) => !tests.has(test) && this.#runs(test, mutant)),
+      mutant,
+      budgetOf(all, SHARE_AT_LAST),
+    )
   }
 
   /** What a mutant survives now. */
@@ -100,14 +120,21 @@ class Runner {
   #changedSince(verdict, mutant) {
     const state = this.#verdicts.stateOf(verdict)
     const all = [...this.#testsOf().values()]
-    let leftMs = budgetOf(all)
-    return all
-      .filter((test) => !state.has(test.hash) && this.#runs(test, mutant))
+    return this.#ownFirst(
+      all.filter((test) => !state.has(test.hash) && this.#runs(test, mutant)),
+      mutant,
+      budgetOf(all),
+    ).sort((a, b) => a.ms - b.ms)
+  }
+
+  /** Those first that run little but what is near a mutant, as many as may take so long. */
+  #ownFirst(tests, mutant, budgetMs) {
+    let leftMs = budgetMs
+    return tests
       .map((test) => ({ test, own: this.#nearOf(test, mutant) / test.hits }))
       .sort((a, b) => b.own - a.own)
       .map(({ test }) => test)
       .filter(({ ms }) => (leftMs -= ms) > 0)
-      .sort((a, b) => a.ms - b.ms)
   }
 
   /** How many mutants near one a test runs. */
@@ -322,8 +349,8 @@ function chosen(tests, ran) {
 }
 
 /** What the tests of one mutant may take, in ms. */
-function budgetOf(tests) {
-  return SHARE * tests.reduce((sum, { ms }) => sum + ms, 0)
+function budgetOf(tests, share = SHARE) {
+  return share * tests.reduce((sum, { ms }) => sum + ms, 0)
 }
 
 /** How many of the numbers, which ascend, are below one. */
@@ -346,6 +373,15 @@ function cacheOf(sandbox) {
         hash.update(name).update(readFileSync(join(sandbox, folder, name)))
   const path = `${ROOT}.cache/mutation/${hash.digest('hex').slice(0, 16)}`
   return { first: `${path}-tests.json`, ran: `${path}-ran.bin` }
+}
+
+/** Of each file, entriesIn() it. */
+const entries = new Map()
+
+/** Whether README.md says of the function at a place, which Stryker counts from 0, why it is harmless. */
+function isListed(file, { line, column }) {
+  if (!entries.has(file)) entries.set(file, entriesIn(file, readFileSync(ROOT + file, 'utf8')))
+  return entries.get(file)({ line: line + 1, column: column + 1 }) !== undefined
 }
 
 function isOfSample(name) {

@@ -12,9 +12,10 @@ const KEPT = `${ROOT}spec/mutation/verdicts.json`
 const JOURNAL = `${ROOT}.cache/mutation/journal.jsonl`
 
 /**
- * A verdict: `{ file, source, line, key, test?, hash?, isLate?, state? }`. `source` is the hash of the
- * mutant's file. `test` noticed the mutant, and `hash` is of what that test does. Where no test did,
- * `state` names an entry of `states`: the hashes of all tests there were.
+ * A verdict: `{ file, source, line, key, test?, hash?, isLate?, state?, isTriedWithAll? }`. `source` is
+ * the hash of the mutant's file. `test` noticed the mutant, and `hash` is of what that test does. Where
+ * no test did, `state` names an entry of `states`: the hashes of all tests there were.
+ * `isTriedWithAll`: not only with the tests that seemed to be the best ones.
  */
 export class Verdicts {
   /** By file, then by key. */
@@ -65,7 +66,9 @@ export class Verdicts {
         const noticed = { test: tests[index]?.[0], hash: tests[index]?.[1], isLate: how === 'late' }
         this.#take({
           ...{ file, source, line: Number(line), key },
-          ...(how === 'survived' ? { state: index } : noticed),
+          ...(how.startsWith('survived')
+            ? { state: index, isTriedWithAll: how === 'survived-all' }
+            : noticed),
         })
       }
   }
@@ -80,10 +83,10 @@ export class Verdicts {
       const verdicts = [...all.values()]
         .filter((each) => each.source === source)
         .sort((a, b) => a.line - b.line || (a.key < b.key ? -1 : 1))
-      const mutants = verdicts.map(({ line, key, test, hash, isLate, state }) => {
+      const mutants = verdicts.map(({ line, key, test, hash, isLate, state, isTriedWithAll }) => {
         if (state !== undefined) {
           states[state] ??= [...this.#states.get(state)].join(' ')
-          return `${line} ${key} survived ${state}`
+          return `${line} ${key} survived${isTriedWithAll ? '-all' : ''} ${state}`
         }
         const id = JSON.stringify([test, hash])
         if (!tests.has(id)) tests.set(id, tests.size)
