@@ -128,6 +128,8 @@ describe("a publisher's encoder and its thread", () => {
     expect(await pending).toEqual(encodeSealed(epoch, {}))
     expect((await failing).code).toBe('ERR_DIRTYRING_SETTLED')
     workers[0].emit('exit', 1)
+    for (const late of [{ messages: ANSWER }, { code: undefined, message: 'late' }])
+      workers[0].emit('message', { id: 1, ...late })
     expect(await encoder.encodeEpoch(epoch)).toEqual(encodeSealed(epoch, {}))
     expect([workers.length, warnings]).toEqual([1, [ALONE(why)]])
     await encoder.close()

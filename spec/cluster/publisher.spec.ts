@@ -953,7 +953,10 @@ describe('the end of a publisher', () => {
     publisher.on('error', () => undefined)
     jest.spyOn(log, 'append').mockImplementation(raiseOf(undefined))
     mark(1)
-    expect(await rejected(publisher.appended())).toMatchObject({ code: 'ERR_DIRTYRING_CLOSED' })
+    expect(await rejected(publisher.appended())).toMatchObject({
+      code: 'ERR_DIRTYRING_CLOSED',
+      message: `publisher ${publisher.node} was closed before`,
+    })
     let outcome = 'none'
     await publisher.close().then(
       () => (outcome = 'resolved'),

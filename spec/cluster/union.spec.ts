@@ -182,10 +182,23 @@ describe('a union of messages', () => {
     const union = unionOf([supersetOf(ids, 14)], { maxKeysPerEpoch: 1 })
 
     expect(union.falsePositives).toBeLessThan(1e-6)
-    const { precision } = unionOf([supersetOf(ids, 19), supersetOf(ids, 20)], {
+    const others = range(100, 100).map((id) => fingerprint(`id ${id}`))
+    const both = unionOf([supersetOf(ids, 19), supersetOf(others, 20)], { maxKeysPerEpoch: 1 })
+    expect(both.precision).toBe('superset')
+    expect([...ids, ...others].every((id) => both.has(id))).toBe(true)
+    expect(range(0, 1000).filter((id) => both.has(fingerprint(`other ${id}`)))).toEqual([])
+  })
+
+  it('is everything where a filter has few bits left that are 0, or what is listed fills it', () => {
+    const full = supersetOf([], 2)
+    full.filter!.words.fill(-1)
+    expect(unionOf([full], { maxKeysPerEpoch: 1 }).precision).toBe('everything')
+    const union = unionOf([messageOf(range(0, 500).map((id) => `text ${id}`))], {
       maxKeysPerEpoch: 1,
     })
-    expect(precision).toBe('superset')
+    expect(union.precision).toBe('exact')
+    union.add(supersetOf([5n], 6))
+    expect([union.precision, union.has('never')]).toEqual(['everything', true])
   })
 
   it('absorbs a superset, everything, and namespaces', () => {

@@ -5,6 +5,7 @@ import { Supervisor } from '../../lib/aggregator/supervisor.js'
 import {
   BATCHES,
   CUR,
+  DIRTY_WANTED,
   epochAt,
   EVENTS,
   FAILED_AT,
@@ -718,6 +719,26 @@ describe('The aggregator, token by token', () => {
     send(lane, 2n)
     expect(run(memory)).toBe(IDLE)
     expect(logOf(memory, 0)).toEqual([1n, 2n])
+    memory.words[HEAD] = 1
+    send(lane, 3n)
+    memory.words[TAIL] = 2 // as if the writer died before it moved the tail
+    expect(run(memory)).toBe(IDLE)
+    expect(logOf(memory, 0)).toEqual([1n, 2n, 3n])
+  })
+
+  it('tells of the first change of a clean epoch that a loop waits for: a number, a text, or all', () => {
+    for (const change of ['number', 'text', 'everything'] as const) {
+      const memory = smallMemory({ maxStringsPerEpoch: 8, maxStringBytesPerEpoch: 64 })
+      const lane = open(memory)
+      for (const isTold of [true, false]) {
+        if (change === 'everything') control(memory, EVERYTHING)
+        else stageKeys(lane, change === 'text' ? 'a' : 1)
+        publish(lane)
+        memory.words[DIRTY_WANTED] = 1
+        run(memory)
+        expect([change, memory.words[DIRTY_WANTED]]).toEqual([change, isTold ? 0 : 1])
+      }
+    }
   })
 
   it.each([

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
-import { runtimeSupport } from '../../lib/index.js'
+import { DirtyTracker, runtimeSupport } from '../../lib/index.js'
 import { platform } from '../../lib/platform/current.js'
 
 const all = { sharedMemory: true, canBlock: true, waitAsync: true, wasm: true }
@@ -9,6 +9,19 @@ const { SharedArrayBuffer, WebAssembly } = host
 afterEach(() => {
   Object.assign(host, { SharedArrayBuffer, WebAssembly })
   jest.restoreAllMocks()
+})
+
+describe('a host without shared memory', () => {
+  it('is told what a page needs', async () => {
+    host.SharedArrayBuffer = undefined
+    await expect(DirtyTracker.create()).rejects.toMatchObject({
+      code: 'ERR_DIRTYRING_NO_SHARED_MEMORY',
+      message:
+        'SharedArrayBuffer is missing: a page needs the headers ' +
+        'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp. ' +
+        'A SharedWorker or a service worker may lack it even so: use a page or a dedicated worker',
+    })
+  })
 })
 
 describe('runtimeSupport()', () => {
