@@ -392,6 +392,21 @@ describe('a named consumer', () => {
     expect([sendFirst(o), o.epoch]).toEqual([true, most + 1])
   })
 
+  it('makes no cut without a free slot, and keeps its SEAL until there is one', () => {
+    const o = withConsumers(1)
+    const free = o.freeSlots.splice(0)
+    const place = openPlace(o, false) // from the open epoch on, because no cut can be made
+    expect([o.places, o.queue, o.epoch]).toEqual([[place], [], 0])
+    const ticket = { place }
+    requestSeal(o, ticket)
+    for (let i = 0; i < 2; i++)
+      expect([sendFirst(o), kindsIn(o), o.epoch]).toEqual([false, [SEAL], 0])
+    o.freeSlots.push(...free)
+    expect([sendFirst(o), kindsIn(o), o.epoch]).toEqual([true, [], 1])
+    run(o.memory)
+    expect(takeSealed(o)?.ticket).toBe(ticket)
+  })
+
   it('keeps a last epoch that another one has settled', () => {
     const o = withConsumers(2)
     const [a, b] = [openPlace(o, true), openPlace(o, true)]

@@ -117,6 +117,14 @@ describe('the bytes of a saved state', () => {
     expect(decodeState(bytes)).toBe(says === 0 ? 'are damaged' : says)
   })
 
+  it('have texts of any bytes, the empty one too', () => {
+    const records = words(0, 0, 0, 4 << 1, -1, 0, (1 << 1) | 1, 97, 0, 0)
+    const consumers = [
+      { name: 'a', since: undefined, namespaces: undefined, contents: [{ ...exact, records }] },
+    ]
+    expect(decodeState(encodeState({ lineage: [], consumers }))).toEqual({ lineage: [], consumers })
+  })
+
   it('may end with their list', () => {
     const whole = listed('{"lineage":[{"instance":"x","upTo":0}],"consumers":[]}')
     expect(decodeState(whole)).toEqual({ lineage: [{ instance: 'x', upTo: 0 }], consumers: [] })
