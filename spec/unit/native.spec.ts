@@ -18,7 +18,7 @@ import {
 } from '../../lib/memory/map.js'
 import { createMemory, type Memory } from '../../lib/memory/memory.js'
 import { cellsFor, keysFor } from '../../lib/memory/table-size.js'
-import { resolveOptions } from '../../lib/options.js'
+import { memoryFootprint, resolveOptions } from '../../lib/options.js'
 import { type Lane, openLane, publish, stage, stageText } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
 import { controlToken, epochPayload, RESTORE, SEAL } from '../../lib/ring/token.js'
@@ -228,9 +228,13 @@ describe('The WebAssembly kernel', () => {
       tracker.openWriter().mark(7)
       const epoch = await tracker.stop()
       expect([...epoch.ids()]).toEqual([7])
-      await expect(DirtyTracker.create({ ...small, kernel: 'wasm' })).rejects.toThrow(
-        /^"options.kernel" must be 'auto' or 'js', got "wasm"\. WebAssembly/,
-      )
+      await expect(DirtyTracker.create({ ...small, kernel: 'wasm' })).rejects.toMatchObject({
+        message:
+          `"options.kernel" must be 'auto' or 'js', got "wasm". WebAssembly, or ` +
+          `${memoryFootprint(small).total} bytes of memory for it, is not available here. ` +
+          'If the address space is limited (ulimit -v), raise the limit, ' +
+          'or start Node with --disable-wasm-trap-handler.',
+      })
       expect(new FingerprintSet({ kernel: 'wasm' }).addMany([1, 2, 1])).toBe(2)
       // A set that had WebAssembly, and does not get it when it grows in the middle of a call.
       WebAssembly.Memory = real
