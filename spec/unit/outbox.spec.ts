@@ -8,8 +8,11 @@ import {
   LANE_EVERYTHING,
   LANE_STAGED_END,
   laneAt,
+  LINE,
+  NAMESPACES_MAX,
   PLANS,
   SLOT_COUNT,
+  SLOT_NAMESPACES,
   SLOT_STAMP,
 } from '../../lib/memory/map.js'
 import { jobWord } from '../../lib/memory/plan.js'
@@ -175,6 +178,16 @@ describe('the marks of writers', () => {
     expect(isPublished(o, everything)).toBe(false)
     words[laneOf(o, idle.id) + LANE_EVERYTHING] = 0
     expect(isPublished(o, everything)).toBe(true)
+  })
+
+  it('are none behind the last writer, where the first epoch slot begins', () => {
+    const o = outboxOf({ maxWriters: 14, laneCapacity: 32 })
+    const { words } = o
+    const slot = epochAt(o.memory.layout, 0)
+    expect(slot).toBe(laneOf(o, 14) + LINE)
+    words[slot + SLOT_COUNT] = 1
+    for (let i = 1; i <= NAMESPACES_MAX; i++) words[slot + SLOT_NAMESPACES + i] = i
+    expect([stagedMarks(o), stagedKeys(o), askToPublish(o)]).toEqual([[], 0, true])
   })
 
   it('are refused when STOP goes out, and not by another token', () => {
