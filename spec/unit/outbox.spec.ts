@@ -180,14 +180,23 @@ describe('the marks of writers', () => {
     expect(isPublished(o, everything)).toBe(true)
   })
 
-  it('are none behind the last writer, where the first epoch slot begins', () => {
-    const o = outboxOf({ maxWriters: 14, laneCapacity: 32 })
+  it.each([
+    [7, 0],
+    [14, LINE],
+  ])('are none behind the last writer of %d, where the first epoch slot begins', (writers, gap) => {
+    const o = outboxOf({ maxWriters: writers, laneCapacity: 32 })
     const { words } = o
     const slot = epochAt(o.memory.layout, 0)
-    expect(slot).toBe(laneOf(o, 14) + LINE)
-    words[slot + SLOT_COUNT] = 1
+    expect(slot).toBe(laneOf(o, writers) + gap)
+    words[slot + SLOT_COUNT] = 2
+    words[slot + SLOT_STAMP] = 1
     for (let i = 1; i <= NAMESPACES_MAX; i++) words[slot + SLOT_NAMESPACES + i] = i
+    const before = words.slice(slot)
     expect([stagedMarks(o), stagedKeys(o), askToPublish(o)]).toEqual([[], 0, true])
+    requestStop(o)
+    send(o)
+    expect(words[laneOf(o, writers - 1) + LANE_ATTN]).toBe(1)
+    expect(words.slice(slot)).toEqual(before)
   })
 
   it('are refused when STOP goes out, and not by another token', () => {
