@@ -1,6 +1,6 @@
 import { describe, expect, it, jest } from '@jest/globals'
 import type { Consumer, DirtyTracker } from '../../lib/index.js'
-import { epochAt } from '../../lib/memory/map.js'
+import { epochAt, laneAt, LINE, NAMESPACES_MAX, SLOT_NAMESPACES } from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
 import { holdConsumer } from '../../lib/tracker/consumer.js'
 import { decodeState, encodeState, type SavedState } from '../../lib/tracker/saved.js'
@@ -411,6 +411,16 @@ describe('a consumer in the hands of a part of the library', () => {
     mark(tracker, 1)
     const after = tracker.consumer('after', { from: 'now' })
     expect([before, after].map((each) => hold(each).isWhole)).toEqual([true, false])
+  })
+
+  it('is whole whatever the first epoch slot holds, which begins behind the last writer', async () => {
+    const small = { capacity: 8, maxWriters: 21, laneCapacity: 32, maxStringsPerEpoch: 0 }
+    const tracker = await start(small)
+    const { words, layout } = attachMemory(tracker.handle, 'tracker')
+    const slot = epochAt(layout, 0)
+    expect(slot).toBe(laneAt(layout, 21) + 2 * LINE)
+    for (let i = 1; i <= NAMESPACES_MAX; i++) words[slot + SLOT_NAMESPACES + i] = i // it was a backlog
+    expect(hold(tracker.consumer('a')).isWhole).toBe(true)
   })
 
   it('is whole as long as its holders have settled what it had', async () => {
