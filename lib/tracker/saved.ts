@@ -159,7 +159,7 @@ function readContent(listed: Listed, take: (length: number) => Int32Array): Slot
   const { flags, namespaces, form } = listed
   const [pairs, records, filter] = listed.words.map(take)
   const blocks = filter.length / BLOCK_WORDS
-  const isFilter = form === FORM_FILTER && Number.isInteger(Math.log2(blocks))
+  const isFilter = form === FORM_FILTER && blocks >= 1 && Number.isInteger(Math.log2(blocks))
   if (!isFilter && (form !== FORM_EXACT || filter.length > 0)) throw new RangeError('a form')
   if (pairs.length % 2 !== 0 || !Number.isInteger(flags)) throw new RangeError('pairs or flags')
   let at = 0

@@ -117,6 +117,15 @@ describe('the bytes of a saved state', () => {
     expect(decodeState(bytes)).toBe(says === 0 ? 'are damaged' : says)
   })
 
+  it.each([1, 2, 4, 12, 24])(
+    'are refused with a filter that has a part of a block: %d words',
+    (size) => {
+      const contents = [{ ...filter, filter: new Int32Array(size) }]
+      const consumers = [{ name: 'a', since: undefined, namespaces: undefined, contents }]
+      expect(decodeState(encodeState({ lineage: [], consumers }))).toBe('are damaged')
+    },
+  )
+
   it('have texts of any bytes, the empty one too', () => {
     const records = words(0, 0, 0, 4 << 1, -1, 0, (1 << 1) | 1, 97, 0, 0)
     const consumers = [
