@@ -281,8 +281,8 @@ function writeVarint(bytes: Uint8Array, at: number, value: number): number {
 }
 
 /** Sorted, each once. */
-function union(some: readonly number[], others: readonly number[] | undefined): number[] {
-  return [...new Set([...some, ...(others ?? [])])].sort((a, b) => a - b)
+function union(some: readonly number[], others: readonly number[]): number[] {
+  return [...new Set([...some, ...others])].sort((a, b) => a - b)
 }
 
 /** The numeric keys, sorted; with `text: 'fingerprint'` the fingerprints of texts are among them. */

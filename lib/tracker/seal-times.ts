@@ -27,7 +27,6 @@ export class SealTimes {
 
   #percentile(share: number): number {
     let left = Math.ceil(this.#count * share)
-    if (left === 0) return 0
     let bucket = 0
     while ((left -= this.#buckets[bucket]) > 0) bucket++
     return Math.min(2 ** ((bucket + 0.5) / 16 - 20), this.#max)
@@ -36,8 +35,5 @@ export class SealTimes {
 
 /** Bucket 0 begins at 2^-20 ms. */
 function bucketOf(ms: number): number {
-  return Math.min(
-    Math.max(Math.floor((Math.log2(Math.max(ms, 2 ** -20)) + 20) * 16), 0),
-    64 * 16 - 1,
-  )
+  return Math.min(Math.floor((Math.log2(Math.max(ms, 2 ** -20)) + 20) * 16), 64 * 16 - 1)
 }

@@ -22,7 +22,7 @@ export class WatchedWorkers {
   }
 
   watch(worker: unknown): void {
-    if (typeof worker === 'object' && worker !== null && this.#watched.has(worker)) return
+    if (this.#watched.has(worker as object)) return // false for a value that is no object
     let isWatched: boolean
     try {
       isWatched = this.#tryWatch(worker)
