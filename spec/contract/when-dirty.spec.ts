@@ -7,6 +7,7 @@ import { attachMemory } from '../../lib/memory/memory.js'
 import { open, stageKeys } from '../support/aggregators.js'
 import {
   isPending,
+  mark,
   openHeld,
   openInline,
   rejected,
@@ -105,6 +106,15 @@ describe('a loop of epochs({ whenDirty }) in which nothing is marked', () => {
     expect(looks.end()).toBe(0)
     expect(isAsleep(tracker)).toBe(false)
     await epochs.return!()
+  })
+
+  it('does not fall asleep once the aggregator has failed, and its cut reports that', async () => {
+    const { tracker, hand } = await openHeld()
+    Atomics.store(hand.memory.words, FAILED, 1)
+    const error = await rejected(tracker.advanceEpoch())
+    const next = tracker.epochs({ everyMs: 0, whenDirty: true }).next()
+    expect(isAsleep(tracker)).toBe(false)
+    expect(await rejected(next)).toBe(error)
   })
 })
 
@@ -253,6 +263,23 @@ describe('a loop of epochs({ whenDirty }) is woken', () => {
 })
 
 describe('a loop of epochs({ whenDirty }) that sleeps', () => {
+  it('is still told of the first key when another one has ended', async () => {
+    const tracker = await openInline({ maxConsumers: 2 })
+    const loops = ['a', 'b'].map((name) =>
+      tracker.consumer(name, { from: 'now' }).epochs({ everyMs: 0, whenDirty: true }),
+    )
+    const [ends, goesOn] = loops.map((loop) => loop.next())
+    expect([await isPending(ends), await isPending(goesOn)]).toEqual([true, true])
+    await loops[0].return!()
+    expect([await ends, isAsleep(tracker)]).toEqual([DONE, true])
+    mark(tracker, 1)
+    const { value } = await goesOn
+    expect(sortedIds(value)).toEqual([1])
+    value.commit()
+    await loops[1].return!()
+    expect(isAsleep(tracker)).toBe(false)
+  })
+
   it('ends when its signal aborts, and when it is returned, without a cut', async () => {
     const tracker = await openInline()
     const controller = new AbortController()
