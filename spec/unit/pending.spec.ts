@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals'
+import type { SealedEpoch } from '../../lib/index.js'
 import { FAILED, FINISHED } from '../../lib/memory/map.js'
 import { publish } from '../../lib/ring/lane.js'
 import { push } from '../../lib/ring/ring.js'
@@ -10,6 +11,7 @@ import { Listeners } from '../../lib/tracker/events.js'
 import { closePlace, openPlace, requestStop } from '../../lib/tracker/outbox.js'
 import type { Advance } from '../../lib/tracker/pending/advances.js'
 import type { PendingKind } from '../../lib/tracker/pending/kind.js'
+import { removeFirst } from '../../lib/tracker/pending/list.js'
 import type { Place } from '../../lib/tracker/places.js'
 import { open as openLane, run, stageKeys } from '../support/aggregators.js'
 import { rejected, turns } from '../support/in-process.js'
@@ -123,6 +125,49 @@ describe('calls of advanceEpoch()', () => {
     expect([advance.got, advance.epochs.unsettled, counts.restored]).toEqual([[ERROR], [], 0])
   })
 
+  it('are awaited while they wait for a slot, and nothing else is pending', () => {
+    const control = controlOf()
+    const { advances, memory } = control
+    const lane = openLane(memory)
+    for (const key of [1, 2]) {
+      stageKeys(lane, key)
+      publish(lane)
+      advances.request(advanceOf(control))
+      settle(control)
+    }
+    expect([control.unsettled, ...stateOf(advances)]).toEqual([[0, 1], false, false, []])
+    const waiting = advanceOf(control)
+    advances.request(waiting)
+    expect([advances.isPending, advances.isAwaited]).toEqual([true, true])
+    expect(advances.waits()).toMatchObject([{ call: name, wait: waiting }])
+  })
+
+  it('reject if their epoch cannot be handed out, and the tracker fails', () => {
+    const control = controlOf()
+    const { advances, lifecycle } = control
+    const epochs = {
+      unsettled: [],
+      handOut() {
+        throw ERROR
+      },
+    }
+    const advance = { ...advanceOf(control), epochs: epochs as never }
+    advances.request(advance)
+    settle(control)
+    expect([advance.got, lifecycle.failure]).toEqual([[ERROR], ERROR])
+  })
+
+  it('reject when the aggregator fails, beside a cut that no call waits for', () => {
+    const control = controlOf({ maxConsumers: 1, epochSlots: 4 })
+    const { advances, outbox } = control
+    const place = openPlace(outbox, false)
+    const advance = advanceOf(control, place)
+    advances.request(advance)
+    expect(outbox.sealing.map(({ ticket }) => ticket)).toEqual([undefined, advance])
+    control.fail(ERROR)
+    expect(advance.got).toEqual([ERROR])
+  })
+
   it('that wait long for a slot are told, once each', async () => {
     const told: unknown[] = []
     for (const maxConsumers of [0, 2]) {
@@ -193,7 +238,51 @@ describe('calls of drained()', () => {
   })
 })
 
+describe('calls of restore()', () => {
+  it('are awaited, unlike the restore that follows an abort, and can fail', async () => {
+    const control = controlOf({ epochSlots: 4 })
+    const { advances, restores, memory } = control
+    const lane = openLane(memory)
+    const cut = (): Call => {
+      stageKeys(lane, 1)
+      publish(lane)
+      const advance = advanceOf(control)
+      advances.request(advance)
+      return advance
+    }
+    const [given, failing] = [cut(), cut()]
+    settle(control)
+    expect(stateOf(restores)).toEqual([false, false, []])
+    const restored = (given.got[0] as SealedEpoch).restore()
+    const waits = [['restore()', expect.anything(), undefined]]
+    expect(stateOf(restores)).toEqual([true, true, waits])
+    settle(control)
+    await restored
+    expect(stateOf(restores)).toEqual([false, false, []])
+
+    advances.abandon(cut())
+    expect(stateOf(restores)).toEqual([true, false, []])
+    const refused = rejected((failing.got[0] as SealedEpoch).restore())
+    expect(stateOf(restores)).toEqual([true, true, waits])
+    restores.fail(ERROR)
+    expect(await refused).toBe(ERROR)
+    settle(control)
+  })
+})
+
 describe('calls of flushed()', () => {
+  it('are forgotten when they are aborted', async () => {
+    const control = controlOf()
+    const { flushes, memory } = control
+    stageKeys(openLane(memory), 1)
+    const controller = new AbortController()
+    const flushed = rejected(flushes.request(controller.signal))
+    expect(flushes.waits()).toHaveLength(1)
+    controller.abort(ERROR)
+    expect(await flushed).toBe(ERROR)
+    expect(flushes.waits()).toEqual([])
+  })
+
   it('wait for the writers that have not published yet, and are no part of the poll', async () => {
     const control = controlOf()
     const { flushes, memory } = control
@@ -246,6 +335,21 @@ describe('the call of stop()', () => {
   })
 })
 
+describe('the call of stop() whose last epoch cannot be handed out', () => {
+  it('rejects', async () => {
+    const control = controlOf()
+    const { lastSeal } = control
+    const last = rejected(
+      lastSeal.request(nowMs(), () => {
+        throw ERROR
+      }),
+    )
+    settle(control)
+    expect(await last).toBe(ERROR)
+    expect(stateOf(lastSeal)).toEqual([false, false, []])
+  })
+})
+
 describe('calls of reap()', () => {
   it('are awaited, unlike the reap of a thread; and end with STOP, or with an error', async () => {
     const control = controlOf({ maxWriters: 4 })
@@ -267,5 +371,13 @@ describe('calls of reap()', () => {
     const lane = openLane(failing.memory)
     failing.fail(ERROR)
     expect(await rejected(failing.reaps.request(lane.id))).toBe(ERROR)
+  })
+})
+
+describe('removeFirst()', () => {
+  it('removes one element, wherever it is', () => {
+    const list = [1, 2, 3, 2, 1]
+    const remove = (wanted: number): unknown => removeFirst(list, (each) => each === wanted)
+    expect([remove(4), remove(1), remove(2), remove(1), list]).toEqual([undefined, 1, 2, 1, [3, 2]])
   })
 })
