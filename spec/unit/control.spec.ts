@@ -1,11 +1,13 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import { patience } from '../../lib/patience.js'
 import { watching } from '../../lib/platform/watching.js'
+import { push } from '../../lib/ring/ring.js'
+import { controlToken, NOP } from '../../lib/ring/token.js'
 import { nowMs } from '../../lib/timers.js'
 import { Control } from '../../lib/tracker/control.js'
 import { Listeners } from '../../lib/tracker/events.js'
 import type { HandedOut } from '../../lib/tracker/handed-out.js'
-import { open, run } from '../support/aggregators.js'
+import { open, run, send } from '../support/aggregators.js'
 import { turns } from '../support/in-process.js'
 import { smallMemory } from '../support/steps.js'
 
@@ -103,6 +105,21 @@ describe("the control of a tracker's thread", () => {
     expect(waiting.outcome).toEqual([expect.objectContaining({ id: 1, size: 0 })])
   })
 
+  it('tells that the open epoch has too many keys', async () => {
+    const { memory, control, listeners } = start()
+    const overflows: unknown[] = []
+    listeners.add('overflow', (overflow) => overflows.push(overflow))
+    const lane = open(memory)
+    for (let key = 1; key < 18; key++) {
+      expect(overflows).toEqual([])
+      send(lane, BigInt(key))
+      run(memory)
+      control.lookForOverflow()
+      await turns(1) // listeners are called in microtasks
+    }
+    expect(overflows).toEqual([{ epoch: 0, limit: 'maxKeysPerEpoch', maxKeysPerEpoch: 16 }])
+  })
+
   it('looks after the aggregator while a loop sleeps', () => {
     const { control } = start()
     const looks = jest.fn()
@@ -151,13 +168,17 @@ describe("the control of a tracker's thread", () => {
   })
 
   it('listens to the aggregator while something is pending, or a loop sleeps', () => {
-    for (const how of ['idle', 'pending', 'asleep', 'failed'] as const) {
-      const { control } = start()
+    for (const how of ['idle', 'pending', 'queued', 'asleep', 'failed'] as const) {
+      const { control, memory } = start()
       const { waits } = watchTimers()
       if (how === 'failed') {
         control.fail(new Error('planted'))
         control.outbox.queue.push({} as never)
       } else if (how === 'pending') harvestOne(control)
+      else if (how === 'queued') {
+        while (push(memory, controlToken(NOP, 0)));
+        control.markEverything(undefined)
+      }
       const sleeper = { place: undefined, wake: () => undefined }
       if (how === 'asleep') control.sleepers.add(sleeper)
       control.poke()
