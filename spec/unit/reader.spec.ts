@@ -194,6 +194,27 @@ describe('an epochs() loop ends at once', () => {
   })
 })
 
+describe('an epochs() loop whose body gives its epoch back', () => {
+  it('cuts again before the aggregator has taken the keys, which are in that cut', async () => {
+    const { tracker, hand } = await openHeld()
+    const epochs = tracker.epochs({ everyMs: 0 })
+    mark(tracker, 1)
+    const first = epochs.next()
+    await until(() => tracker.epoch === 1)
+    hand.run()
+    const restored = (await first).value.restore()
+    const second = epochs.next()
+    await until(() => tracker.epoch === 2)
+    expect([await isPending(restored), await isPending(second)]).toEqual([true, true])
+    hand.run()
+    await restored
+    const { value } = await second
+    expect(sortedIds(value)).toEqual([1])
+    value.commit()
+    await epochs.return!()
+  })
+})
+
 describe('an epochs() loop that sleeps', () => {
   it('leaves no listener on its signal', async () => {
     const tracker = await openInline()
