@@ -105,6 +105,22 @@ describe("the control of a tracker's thread", () => {
     expect(waiting.outcome).toEqual([expect.objectContaining({ id: 1, size: 0 })])
   })
 
+  it('cuts for a call that waits, at the look that finds its slot free', () => {
+    const { memory, control, answer } = start()
+    const { advances, outbox } = control
+    const epochs = control.openHandedOut(-1)
+    const [first, waiting] = [call(), call()]
+    send(open(memory), 1n)
+    for (const each of [first, waiting]) advances.request({ ...each, startedAt: nowMs(), epochs })
+    answer()
+    expect([waiting.outcome, outbox.epoch, outbox.waiting.length]).toEqual([[], 1, 1])
+    void (first.outcome[0] as { restore(): Promise<void> }).restore()
+    answer()
+    expect([outbox.epoch, outbox.waiting, outbox.queue]).toEqual([2, [], []])
+    answer()
+    expect(waiting.outcome).toEqual([expect.objectContaining({ id: 1, size: 1 })])
+  })
+
   it('tells that the open epoch has too many keys', async () => {
     const { memory, control, listeners } = start()
     const overflows: unknown[] = []
