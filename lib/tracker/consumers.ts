@@ -162,7 +162,12 @@ export class Consumers {
       if (cover.openedIn !== outbox.epoch && !isUnmarked(outbox)) cover.isWhole = false
       if (cover.isWhole) place.isFresh = false
     }
-    const isWhole = (): boolean => cover.isWhole && cover.commits === epochs.commits
+    // stop() hands the last epoch out although they are in hand, and they may be committed later.
+    const { epochs: ofOthers } = epochs
+    const isWhole = (): boolean =>
+      cover.isWhole &&
+      cover.commits === epochs.commits &&
+      ofOthers.every(({ state }) => state !== 'sealed')
     return {
       ...parts,
       name,

@@ -648,6 +648,22 @@ describe('a publisher', () => {
     expect(told(log)).toEqual(['0 open', '1 epoch fresh', '2 close'])
   })
 
+  it('is everything at the end if another reader of the consumer still has keys', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const consumer = tracker.consumer('cluster', { from: 'now' })
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    const epoch = await consumer.advanceEpoch()
+    const log = new FaultLog({ seed: 1 })
+    const publisher = await publish(consumer, log)
+    writer.mark(2)
+    await tracker.stop()
+    await until(() => log.length >= 3)
+    epoch.commit()
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch fresh', '2 close'])
+  })
+
   it('keeps the keys if a cut fails, and cuts again', async () => {
     const { log, publisher, mark } = await open({ everyMs: 1 })
     const { events, listen } = silent()
