@@ -49,7 +49,7 @@ describe('openCluster()', () => {
     [{ source, spreadMs: 0.5 }, /"options.spreadMs" must be a whole number/],
     [
       { source, keys: 'text' },
-      /must be 'any', 'string', 'number', 'bigint' or 'bytes', got "text"/,
+      /"options.keys" must be 'any', 'string', 'number', 'bigint' or 'bytes', got "text"/,
     ],
     [{ source, maxKeysPerEpoch: 0 }, /"options.maxKeysPerEpoch" must be a whole number from 1/],
     [{ source, signal: {} }, /"options.signal" must be an AbortSignal/],
@@ -335,6 +335,7 @@ describe('the epochs of a cluster reader', () => {
     expect(use.mock.calls[0]).toHaveLength(1)
     await expect(reader.consume(7 as never)).rejects.toThrow(/"use" must be a function/)
     await expect(reader.advanceEpoch(7 as never)).rejects.toThrow(/"options" must be a plain/)
+    expect(() => reader.epochs(7 as never)).toThrow(/"options" must be a plain/)
   })
 })
 

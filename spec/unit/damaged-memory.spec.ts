@@ -153,7 +153,7 @@ describe('A word in shared memory that the library did not write', () => {
   })
 
   it('ends a successor: a head that is whole laps away, before a token', () => {
-    for (const laps of [-4, -2, 2, 4]) {
+    for (const laps of [-4, -2, -1, 1, 2, 4]) {
       const memory = smallMemory({ start: { position: 80 } })
       send(open(memory), 1n)
       memory.words[HEAD] += laps * memory.layout.capacity
