@@ -17,7 +17,7 @@ const NEAR = 50
 /** So many tests that noticed mutants nearby come first. */
 const FIRST = 10
 /** The same for a mutant that no test has noticed so far, and README.md does not list. */
-const SHARE_AT_LAST = 0.25
+const SHARE_AT_LAST = 0.5
 /** How many processes run tests: many tests wait most of the time. */
 const FIRST_RUNS = Number(process.env.MUTATION_PROCESSES ?? 2)
 /** One of so many mutants is tried, always the same ones. */
