@@ -22,7 +22,7 @@ import {
   WAIT_FOR_ROOM,
 } from '../../lib/memory/map.js'
 import type { Memory } from '../../lib/memory/memory.js'
-import { addTotal, readTotal, saveTotal, setTotal } from '../../lib/memory/total.js'
+import { addTotal, carryTotal, readTotal, saveTotal, setTotal } from '../../lib/memory/total.js'
 import { freeSlot, GONE, NOTHING, peek } from '../../lib/ring/consume.js'
 import {
   closeLane,
@@ -645,6 +645,16 @@ describe('Totals', () => {
         },
       ),
     )
+  })
+
+  it('carry into both copies of their high word, and no other word', () => {
+    const words = total(CARRY - 1)
+    const before = words.slice()
+    words[101] = 0
+    carryTotal(words, 100)
+    expect(readTotal(words, 100)).toBe(CARRY)
+    before.set([1, 0, 1], 100)
+    expect(words.slice()).toEqual(before)
   })
 
   it('are the same when an addition from a saved total is done again', () => {

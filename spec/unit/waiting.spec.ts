@@ -166,7 +166,13 @@ describe('a writer that finds its lane full', () => {
     const broken = laneAt(hand.memory.layout, 0) + LANE_TEXT_BROKEN
     meanwhile(() => (hand.memory.words[broken] = 1))
     expect(thrown(() => writer.mark(8)).code).toBe('ERR_DIRTYRING_STALLED')
-    expect(thrown(() => writer.mark('x')).code).toBe('ERR_DIRTYRING_CORRUPT')
+    expect(thrown(() => writer.mark('x'))).toMatchObject({
+      code: 'ERR_DIRTYRING_CORRUPT',
+      message: expect.stringContaining(
+        'the texts in lane 0 do not follow each other as a writer stores them, which other code ' +
+          'has done. Close the writer and open another one',
+      ),
+    })
     hand.memory.words[broken] = 0
   })
 
