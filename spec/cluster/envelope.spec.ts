@@ -200,6 +200,7 @@ describe('the text of a clock', () => {
     expect(ledger?.position).toBe('here')
     expect(ledger?.living().map(({ node }) => node)).toEqual(['a-node-with-a-long-name-0'])
     expect(clockText(clockBytes(ledger!))).toBe(clock)
+    expect(clockText(Uint8Array.of(0xfb, 0xff, 0xfe, 0xfb))).toBe('c1.-__--w')
   })
 
   it('names the instances that are closed unless it would be too long by them', () => {
