@@ -664,6 +664,22 @@ describe('a publisher', () => {
     expect(told(log)).toEqual(['0 open', '1 epoch fresh', '2 close'])
   })
 
+  it('has the keys that another reader of the consumer gives back', async () => {
+    const tracker = await openInline({ maxConsumers: 1 })
+    const consumer = tracker.consumer('cluster', { from: 'now' })
+    const writer = tracker.openWriter()
+    writer.mark(1)
+    const epoch = await consumer.advanceEpoch()
+    const log = new FaultLog({ seed: 1 })
+    const publisher = await publish(consumer, log)
+    writer.mark(2)
+    writer.flush()
+    await epoch.restore()
+    await publisher.appended()
+    await publisher.close()
+    expect(told(log)).toEqual(['0 open', '1 epoch 1 2', '2 close'])
+  })
+
   it('keeps the keys if a cut fails, and cuts again', async () => {
     const { log, publisher, mark } = await open({ everyMs: 1 })
     const { events, listen } = silent()

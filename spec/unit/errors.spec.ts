@@ -1,13 +1,7 @@
 import { runInNewContext } from 'node:vm'
-import { describe, expect, it } from '@jest/globals'
+import { describe, expect, it, jest } from '@jest/globals'
 import { checkFunction } from '../../lib/check.js'
-import {
-  corruptLane,
-  corruptSlot,
-  corruptTail,
-  corruptTexts,
-  describe as inWords,
-} from '../../lib/errors.js'
+import { describe as inWords } from '../../lib/errors.js'
 import { DirtyRingError, isDirtyRingError, TxnBuffer } from '../../lib/index.js'
 import { expectError, INVALID_ARG } from '../support/bad-input.js'
 import { thrown } from '../support/in-process.js'
@@ -86,12 +80,14 @@ describe('checkFunction()', () => {
 })
 
 describe('an error about damaged memory', () => {
-  it('says what it found', () => {
+  it('says what it found', async () => {
+    jest.resetModules()
+    const errors = await import('../../lib/errors.js')
     const found = [
-      corruptTail(9, 3),
-      corruptLane(7, 5),
-      corruptSlot(2, 'has 9 keys'),
-      corruptTexts(4),
+      errors.corruptTail(9, 3),
+      errors.corruptLane(7, 5),
+      errors.corruptSlot(2, 'has 9 keys'),
+      errors.corruptTexts(4),
     ].map(({ code, message }) => [code, message])
     expect(found).toEqual(
       [
