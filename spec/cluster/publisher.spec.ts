@@ -68,6 +68,20 @@ async function open(options: Partial<PublishOptions> = {}): Promise<Scene> {
   return { tracker, consumer, log, publisher, mark }
 }
 
+/** A publisher beside a reader of its consumer that has key 1 in hand; key 2 is marked later. */
+async function openBesideReader(options: Partial<PublishOptions> = {}) {
+  const tracker = await openInline({ maxConsumers: 1 })
+  const consumer = tracker.consumer('cluster', { from: 'now' })
+  const writer = tracker.openWriter()
+  writer.mark(1)
+  const epoch = await consumer.advanceEpoch()
+  const log = new FaultLog({ seed: 1 })
+  const publisher = await publish(consumer, log, options)
+  writer.mark(2)
+  writer.flush()
+  return { tracker, epoch, log, publisher }
+}
+
 const NAMES = ['', 'open', 'epoch', 'beat', 'close', 'namespaces']
 
 /** What the log has of an instance, one word a message: its number, its kind, its keys. */
@@ -626,15 +640,7 @@ describe('a publisher', () => {
   })
 
   it('appends the last epoch and CLOSE if stop() ends a cut that waits', async () => {
-    const tracker = await openInline({ maxConsumers: 1 })
-    const consumer = tracker.consumer('cluster', { from: 'now' })
-    const writer = tracker.openWriter()
-    writer.mark(1)
-    const epoch = await consumer.advanceEpoch() // the next cut waits until it is settled
-    const log = new FaultLog({ seed: 1 })
-    const publisher = await publish(consumer, log, { everyMs: 60_000 })
-    writer.mark(2)
-    writer.flush()
+    const { tracker, epoch, log, publisher } = await openBesideReader({ everyMs: 60_000 })
     const cut = jest.spyOn(Advances.prototype, 'request')
     log.requestCut('r1')
     await until(() => cut.mock.calls.length > 0)
@@ -649,14 +655,7 @@ describe('a publisher', () => {
   })
 
   it('is everything at the end if another reader of the consumer still has keys', async () => {
-    const tracker = await openInline({ maxConsumers: 1 })
-    const consumer = tracker.consumer('cluster', { from: 'now' })
-    const writer = tracker.openWriter()
-    writer.mark(1)
-    const epoch = await consumer.advanceEpoch()
-    const log = new FaultLog({ seed: 1 })
-    const publisher = await publish(consumer, log)
-    writer.mark(2)
+    const { tracker, epoch, log, publisher } = await openBesideReader()
     await tracker.stop()
     await until(() => log.length >= 3)
     epoch.commit()
@@ -665,15 +664,7 @@ describe('a publisher', () => {
   })
 
   it('has the keys that another reader of the consumer gives back', async () => {
-    const tracker = await openInline({ maxConsumers: 1 })
-    const consumer = tracker.consumer('cluster', { from: 'now' })
-    const writer = tracker.openWriter()
-    writer.mark(1)
-    const epoch = await consumer.advanceEpoch()
-    const log = new FaultLog({ seed: 1 })
-    const publisher = await publish(consumer, log)
-    writer.mark(2)
-    writer.flush()
+    const { epoch, log, publisher } = await openBesideReader()
     await epoch.restore()
     await publisher.appended()
     await publisher.close()
