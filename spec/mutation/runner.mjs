@@ -10,14 +10,14 @@ import { hashOf, keyOf, ROOT, Verdicts } from './verdicts.mjs'
 
 /** What the tests of one mutant may take, as a part of the time that all tests take. */
 const SHARE = 0.05
+/** The same for the other tests, if README.md does not list a mutant that those have not noticed. */
+const SHARE_OF_OTHERS = 0.5
 /** So much of it goes to the quickest tests that run the mutant, and as much to the nearest. */
 const PART = 1 / 3
 /** A test is the nearer, the more it runs of so many mutants before and behind a mutant. */
 const NEAR = 50
 /** So many tests that noticed mutants nearby come first. */
 const FIRST = 10
-/** The same for a mutant that no test has noticed so far, and README.md does not list. */
-const SHARE_AT_LAST = 0.5
 /** How many processes run tests: many tests wait most of the time. */
 const FIRST_RUNS = Number(process.env.MUTATION_PROCESSES ?? 2)
 /** One of so many mutants is tried, always the same ones. */
@@ -89,7 +89,7 @@ class Runner {
     let isTriedWithAll = isSame && known.isTriedWithAll === true
     if (test === undefined && !isTriedWithAll && !isListed(file, location.start)) {
       isTriedWithAll = true
-      // Without a limit of hits: that is for the tests above.
+      // Without the limit of hits, which goes by the tests above.
       ;({ test, isLate } = await this.#try(mutant, undefined, this.#others(tests, mutant)))
     }
     if (test === undefined) this.#verdicts.add({ ...verdict, isTriedWithAll }, this.#hashesOf())
@@ -103,7 +103,7 @@ class Runner {
     return this.#ownFirst(
       all.filter((test) => !tests.has(test) && this.#runs(test, mutant)),
       mutant,
-      budgetOf(all, SHARE_AT_LAST),
+      budgetOf(all, SHARE_OF_OTHERS),
     )
   }
 
