@@ -9,7 +9,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { PARTS } from './parts.mjs'
 import { entriesIn, LISTED } from './survivors.mjs'
-import { ROOT, Verdicts } from './verdicts.mjs'
+import { LATE, ROOT, Verdicts } from './verdicts.mjs'
 
 const SCORE_MIN = 85
 const SAMPLE = Number(process.env.MUTATION_SAMPLE ?? 1)
@@ -41,7 +41,8 @@ const notNeeded = new Set(LISTED)
 const { files } = JSON.parse(readFileSync(report, 'utf8'))
 for (const [file, { mutants, source }] of Object.entries(files)) {
   const count = (...kinds) => mutants.filter(({ status }) => kinds.includes(status)).length
-  const noticed = count('Killed', 'Timeout')
+  const noticed = count('Killed')
+  const late = mutants.filter(({ statusReason }) => statusReason === LATE).length
   // Stryker itself tells all that no spec runs, also those that are not of the sample.
   const missed = count('Survived') + Math.round(count('NoCoverage') / SAMPLE)
   all.noticed += noticed
@@ -56,7 +57,7 @@ for (const [file, { mutants, source }] of Object.entries(files)) {
   })
   all.notListed += notListed.length
   console.log(
-    `\n${scoreOf(noticed, missed).padStart(5)} %  ${file}: ${noticed} of ${noticed + missed}, ${count('Timeout')} by a time limit; ${notListed.length} not listed`,
+    `\n${scoreOf(noticed, missed).padStart(5)} %  ${file}: ${noticed} of ${noticed + missed}, ${late} by ${LATE}; ${notListed.length} not listed`,
   )
   const lines = source.split('\n')
   for (const { status, location, mutatorName, replacement = '' } of notListed) {

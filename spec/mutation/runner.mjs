@@ -6,7 +6,7 @@ import { commonTokens, declareFactoryPlugin, PluginKind, tokens } from '@stryker
 import { TestStatus } from '@stryker-mutator/api/test-runner'
 import { SPECS } from './specs.mjs'
 import { entriesIn } from './survivors.mjs'
-import { hashOf, keyOf, ROOT, Verdicts } from './verdicts.mjs'
+import { hashOf, keyOf, LATE, ROOT, Verdicts } from './verdicts.mjs'
 
 /** What the tests of one mutant may take, as a part of the time that all tests take. */
 const SHARE = 0.05
@@ -220,11 +220,11 @@ class Runner {
   }
 }
 
-/** What Stryker wants to hear. */
+/** What Stryker wants to hear. After a 'timeout' it would start this process anew. */
 function resultOf({ test, isLate }) {
   if (test === undefined) return { status: 'survived', nrOfTests: 0 }
-  if (isLate) return { status: 'timeout', reason: test }
-  return { status: 'killed', killedBy: [test], failureMessage: '', nrOfTests: 1 }
+  const failureMessage = isLate ? LATE : ''
+  return { status: 'killed', killedBy: [test], failureMessage, nrOfTests: 1 }
 }
 
 class Engine {

@@ -8,6 +8,8 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileS
 import { fileURLToPath } from 'node:url'
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** Why a test that a time limit has ended counts as failed. */
+export const LATE = 'a time limit'
 const KEPT = `${ROOT}spec/mutation/verdicts.json`
 const JOURNAL = `${ROOT}.cache/mutation/journal.jsonl`
 
