@@ -33,6 +33,8 @@ const MUTANTS_PER_ENGINE = 300
  */
 class Runner {
   #engine
+  /** What the engine has loaded is of a mutant, or lacks it: it has to be loaded anew. */
+  #isStale = false
   #tests
   #hashes
   #ran
@@ -45,7 +47,7 @@ class Runner {
   }
 
   capabilities() {
-    return { reloadEnvironment: false }
+    return { reloadEnvironment: true }
   }
 
   async dryRun() {
@@ -67,7 +69,8 @@ class Runner {
     }
   }
 
-  async mutantRun({ activeMutant, testFilter, hitLimit }) {
+  async mutantRun({ activeMutant, testFilter, hitLimit, reloadEnvironment }) {
+    if (reloadEnvironment) this.#isStale = true
     const { id: mutant, fileName, location, mutatorName, replacement } = activeMutant
     const file = relative(ROOT, fileName)
     const name = JSON.stringify([file, location, mutatorName, replacement])
@@ -203,7 +206,7 @@ class Runner {
 
   /** True if the engine has run no mutant yet. */
   #start() {
-    if (this.#engine?.runs >= MUTANTS_PER_ENGINE) this.#stop()
+    if (this.#isStale || this.#engine?.runs >= MUTANTS_PER_ENGINE) this.#stop()
     if (this.#engine !== undefined) return false
     this.#engine = new Engine('mutants')
     return true
@@ -217,6 +220,7 @@ class Runner {
   #stop() {
     this.#engine?.kill()
     this.#engine = undefined
+    this.#isStale = false
   }
 }
 
