@@ -115,6 +115,7 @@ describe('an error names what it got', () => {
     [new Map(), 'an instance of Map'],
     [7n, '7n'],
     [Symbol('mine'), 'Symbol(mine)'],
+    [Symbol('x'.repeat(60)), `Symbol(${'x'.repeat(33)}…`],
   ])('%p', (value, words) => {
     expect(inWords(value)).toBe(words)
   })
