@@ -49,7 +49,7 @@ describe('a writer', () => {
     expect(thrown(() => writer.mark(8)).message).toBe('writer 0: the tracker has stopped')
   })
 
-  it('is closed once, whoever closes it again', async () => {
+  it('tells the aggregator once that it is closed, however often close() is called', async () => {
     const { tracker, hand } = await openHeld(small)
     const writer = tracker.openWriter()
     for (let i = 0; i < 3; i++) {
