@@ -41,8 +41,10 @@ const notNeeded = new Set(LISTED)
 const { files } = JSON.parse(readFileSync(report, 'utf8'))
 for (const [file, { mutants, source }] of Object.entries(files)) {
   const count = (...kinds) => mutants.filter(({ status }) => kinds.includes(status)).length
-  const noticed = count('Killed')
-  const late = mutants.filter(({ statusReason }) => statusReason === LATE).length
+  // Stryker's own time limit is for a change that stops the whole process.
+  const stopped = count('Timeout')
+  const noticed = count('Killed') + stopped
+  const late = stopped + mutants.filter(({ statusReason }) => statusReason === LATE).length
   // Stryker itself tells all that no spec runs, also those that are not of the sample.
   const missed = count('Survived') + Math.round(count('NoCoverage') / SAMPLE)
   all.noticed += noticed
