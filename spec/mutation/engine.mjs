@@ -14,6 +14,9 @@ import { keyOf } from './verdicts.mjs'
 fc.configureGlobal({ endOnFailure: true })
 
 const { setTimeout, clearTimeout, setImmediate } = globalThis
+const send = process.send.bind(process)
+// No spec shall find the channel to runner.mjs.
+process.send = undefined
 /** Copies of the library on a thread share their listeners: here, those of one spec file do. */
 const SHARED = Symbol.for('dirtyring.listeners')
 /** By number, how often each mutant would have run. */
@@ -171,7 +174,7 @@ async function dryRun(files) {
       coverage.static[mutant] = count + (coverage.static[mutant] ?? 0)
     })
     for (const test of [...tests.values()].filter((each) => each.file === file)) {
-      process.send({ at: test.id, limitMs: 60_000 })
+      send({ at: test.id, limitMs: 60_000 })
       const start = performance.now()
       const { isLate, failure } = await run(test, 60_000)
       const ms = performance.now() - start
@@ -199,7 +202,7 @@ async function mutantRun({ mutant, hitLimit, plan }) {
   let answer = {}
   for (const { id, file, limitMs } of plan) {
     stryker.activeMutant = undefined
-    process.send({ at: id, limitMs: loaded.has(file) ? limitMs : 30_000 })
+    send({ at: id, limitMs: loaded.has(file) ? limitMs : 30_000 })
     await enter(file)
     stryker.activeMutant = mutant
     const { isLate, failure } = await run(tests.get(id), limitMs)
@@ -224,9 +227,9 @@ function messageOf(error) {
 
 process.on('message', async (order) => {
   try {
-    process.send({ done: order.files ? await dryRun(order.files) : await mutantRun(order) })
+    send({ done: order.files ? await dryRun(order.files) : await mutantRun(order) })
   } catch (error) {
-    process.send({ broken: messageOf(error) })
+    send({ broken: messageOf(error) })
   }
 })
 process.on('disconnect', () => process.exit())

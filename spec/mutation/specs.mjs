@@ -1,19 +1,15 @@
 import { readdirSync } from 'node:fs'
 
 /**
- * These look at files, start processes or workers of the built package, need a global of their own,
- * or talk to the process that started this one.
+ * These look at files, start processes or workers of the built package, or need a global of their own.
  */
 const NOT_THESE = [
   'cluster/encoder',
   'cluster/fuzz',
   'cluster/histories',
-  'cluster/ipc',
   'contract/contract',
   'contract/fake-timers',
   'contract/odd-values-cluster',
-  'unit/ipc',
-  'unit/ipc-conformance',
   'unit/layers',
 ]
 
