@@ -52,17 +52,6 @@ export function unlessAborted<T>(
   })
 }
 
-/** Waits, unless the signal aborts. */
-export function pause(ms: number, signal: AbortSignalLike | undefined): Promise<void> {
-  return abortable(signal, ({ resolve }) => {
-    const timer = setTimeout(() => resolve(), ms)
-    return () => {
-      clearTimeout(timer)
-      return true
-    }
-  })
-}
-
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

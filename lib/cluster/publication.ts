@@ -170,21 +170,6 @@ export class Publication {
     return this.#isOpen
   }
 
-  /** Whether the log has the last one. */
-  get isEnded(): boolean {
-    return this.#isEnded
-  }
-
-  /** How often in a row the engine was away. */
-  get failures(): number {
-    return this.#failures
-  }
-
-  /** Whether a message is under way. */
-  get isBusy(): boolean {
-    return this.#unit !== undefined
-  }
-
   // ------------------------------------------------------------------------------ what is asked for
 
   /** Asks for a cut that begins after this. It is done when isDone() says so. */
