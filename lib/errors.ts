@@ -246,6 +246,20 @@ function coded<E extends Error>(error: E, code: ErrorCode): E {
   return Object.assign(error, { code })
 }
 
+/** What came, in words of the library: an error has them without quotation marks. */
+export class Phrase {
+  readonly #words: string
+
+  constructor(words: string) {
+    this.#words = words
+  }
+
+  /** Undefined for anything else, also where `instanceof` would throw: for a revoked Proxy. */
+  static wordsOf(value: object): string | undefined {
+    return #words in value ? value.#words : undefined
+  }
+}
+
 function messageOf(name: string, expected: string, got: unknown, advice: string): string {
   return `"${name}" must be ${expected}, got ${describe(got)}${advice === '' ? '' : `. ${advice}`}`
 }
@@ -260,6 +274,8 @@ export function describe(value: unknown): string {
   if (typeof value === 'symbol') return shorten(String(value))
   if (typeof value === 'function') return `function ${nameOf(value) ?? '(anonymous)'}`
   if (typeof value !== 'object' || value === null) return String(value)
+  const words = Phrase.wordsOf(value)
+  if (words !== undefined) return words
   const name = nameOf(constructorOf(value))
   return name === undefined ? 'an object' : `an instance of ${name}`
 }

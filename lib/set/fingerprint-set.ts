@@ -1,5 +1,5 @@
 import { checkBag, checkChoice, checkWhole, wordsOf } from '../check.js'
-import { outOfRange } from '../errors.js'
+import { outOfRange, Phrase } from '../errors.js'
 import {
   checkPair,
   idFrom,
@@ -303,7 +303,7 @@ function words(length: number): SharedWords {
       outOfRange(
         'options.expectedKeys',
         'a size that this machine has the memory for',
-        `${length * 4} bytes`,
+        new Phrase(`${length * 4} bytes`),
       ),
       { cause },
     )

@@ -1232,7 +1232,7 @@ describe('the arguments of publishEpochs()', () => {
     [
       { ...good, namespaces: range(0, 4097) },
       OUT_OF_RANGE,
-      'at most 4096 namespaces, got "4097 of them"',
+      'at most 4096 namespaces, got 4097 of them',
     ],
     [{ ...good, tag: 'x' }, INVALID_ARG, '"options.tag" must be a function'],
     [{ ...good, text: 'hash' }, OUT_OF_RANGE, `"options.text" must be 'exact' or 'fingerprint'`],

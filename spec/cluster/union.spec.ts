@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import type { KeyMessage } from '../../lib/cluster/decode.js'
@@ -63,6 +64,11 @@ const anyKey = fc.oneof(
 )
 
 describe('a union of messages', () => {
+  it('is one line for console.log(), without the keys', () => {
+    const union = unionOf([messageOf([1, '/users/7'])])
+    expect(inspect(union)).toBe("KeyUnion { size: 2, precision: 'exact' }")
+  })
+
   it('is what a plain set of their keys is, in any order, and with repeats', () => {
     fc.assert(
       fc.property(
@@ -328,8 +334,8 @@ describe('a union of messages', () => {
   it('lists strings, unless it has other keys', () => {
     expect([...unionOf([messageOf(['a', 'b'])]).strings()]).toEqual(['a', 'b'])
     for (const [key, error] of [
-      [7, /got "1 numeric keys"/],
-      [Uint8Array.of(1), /got "keys of bytes"/],
+      [7, /got 1 numeric keys/],
+      [Uint8Array.of(1), /got keys of bytes/],
     ] as const)
       expect(() => unionOf([messageOf(['a', key])]).strings()).toThrow(error)
   })
