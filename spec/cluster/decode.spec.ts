@@ -235,6 +235,8 @@ describe('decodeEpoch() refuses', () => {
       expectError(error, INVALID_ARG)
       return error.message
     }
+    const { proxy, revoke } = Proxy.revocable([], {})
+    revoke()
     const gone = new Uint8Array(4)
     structuredClone(gone, { transfer: [gone.buffer] })
 
@@ -242,6 +244,9 @@ describe('decodeEpoch() refuses', () => {
     expect(words([7])).toBe('"messages[0]" must be a Uint8Array, got 7')
     expect(words([], 7)).toBe('"limits" must be a plain object, got 7')
     expect(words(gone)).toMatch(/^"messages" must be a view of memory that this thread has/)
+    expect(words(proxy)).toMatch(
+      /^"messages" must be a Uint8Array or an array of them, got an object/,
+    )
     expect(words([gone])).toMatch(/^"messages\[0\]" must be a view of memory that this thread/)
   })
 })

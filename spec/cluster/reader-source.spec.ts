@@ -419,6 +419,26 @@ describe('a loop over what a cluster reader has', () => {
     expect(value.nodes.get('web')?.reason).toBe('gone')
   }, 3000)
 
+  it('wakes with whenDirty for a loss that is kept back, and for nothing else, while no read is answered', async () => {
+    jest.spyOn(crypto, 'getRandomValues').mockImplementation((words) => {
+      ;(words as Uint32Array).fill(2 ** 31)
+      return words
+    })
+    const loops = []
+    for (const isLost of [true, false]) {
+      const { source, reader, node } = await openNow({ spreadMs: 200 })
+      const loop = reader.epochs({ everyMs: 0, whenDirty: true, skipEmpty: false })
+      loops.push(loop.next())
+      if (isLost) source.log.nodes = new Map([[node.instance, 'gone' as const]])
+      await source.answer()
+    }
+    jest.restoreAllMocks()
+    const [lost, idle] = loops
+    expect(await isSettled(lost, 50)).toBe(false)
+    expect((await lost).value.nodes.get('web')?.reason).toBe('gone')
+    expect(await isSettled(idle, 200)).toBe(false)
+  }, 5000)
+
   it('yields what is empty each time with skipEmpty: false', async () => {
     const { reader } = await openNow()
     const loop = reader.epochs({ everyMs: 0, skipEmpty: false })

@@ -24,6 +24,7 @@ jest.unstable_mockModule('../../lib/timers.js', () => ({
   },
 }))
 const { BatchRing } = await import('../../lib/index.js')
+const { PARKED, TAIL } = await import('../../lib/memory/map.js')
 const { openInline, isPending, range, rejected, turns } = await import('../support/in-process.js')
 
 const SMALL = { capacity: 4, laneCapacity: 8, maxWriters: 2 }
@@ -69,6 +70,13 @@ describe('BatchRing: wait()', () => {
     expect([BatchRing.create(SMALL).wait(2), log]).toEqual([false, ['nap', 'nap']])
   })
 
+  it('does not sleep when a batch comes while it is going to', () => {
+    const log = logOf()
+    const ring = BatchRing.create(SMALL)
+    whenItSaysSo(() => void ring.openProducer().push(batch(1)))
+    expect([ring.wait(250), log]).toEqual([true, NAPS])
+  })
+
   it('does not sleep when a batch comes during a nap', () => {
     const ring = BatchRing.create(SMALL)
     const producer = ring.openProducer()
@@ -83,6 +91,18 @@ describe('BatchRing: wait()', () => {
     expect(log).toEqual([...NAPS, 'sleep 1', 'sleep 1'])
   })
 })
+
+/** Does something once, when the consumer has said that it is going to sleep. */
+function whenItSaysSo(act: (words: Int32Array) => void): void {
+  const { store } = Atomics
+  jest.spyOn(Atomics, 'store').mockImplementation(((words: any, at: number, value: number) => {
+    const stored = store(words, at, value)
+    if (at !== PARKED || value !== 1) return stored
+    jest.mocked(Atomics.store).mockRestore()
+    act(words)
+    return stored
+  }) as any)
+}
 
 describe('BatchRing: batches()', () => {
   const { waitAsync } = Atomics
@@ -156,6 +176,13 @@ describe('BatchRing: batches()', () => {
     controller.abort()
     expect(await isPending(next)).toBe(false)
     expect([await next, timers.size]).toEqual([{ done: true, value: undefined }, 0])
+  })
+
+  it('rejects if the ring is corrupt when it is going to sleep, and leaves no timer', async () => {
+    const next = BatchRing.create(SMALL).batches().next()
+    whenItSaysSo((words) => (words[TAIL] = 2 ** 20))
+    expect(await rejected(next)).toMatchObject({ code: 'ERR_DIRTYRING_CORRUPT' })
+    expect(timers.size).toBe(0)
   })
 
   it('rejects with what the signal throws, and does not hide it', async () => {

@@ -342,6 +342,36 @@ describe('the writers of text', () => {
       ['TextEncoder', 'TextDecoder', 'Buffer'].map((name) => !(name in lacks)),
     )
   })
+
+  it.each([
+    ['counts what it has read wrongly', 2, 2, 0xc3, 0xa9],
+    ['counts what it has written wrongly', 1, 1, 0xc3, 0xa9],
+    ['writes another first byte', 1, 2, 0xc2, 0xa9],
+    ['writes another second byte', 1, 2, 0xc3, 0xa8],
+  ])('are not a TextEncoder that %s', async (_, read, written, ...bytes) => {
+    class WrongEncoder {
+      encodeInto(_text: string, into: Uint8Array): object {
+        into.set(bytes)
+        return { read, written }
+      }
+    }
+    const { host } = await load({ TextEncoder: WrongEncoder })
+    expect(host.encoder).toBe(undefined)
+  })
+
+  it.each([
+    ['writes', 2, 'aé', 'a\u00c3'],
+    ['reads UTF-8', 3, 'a', 'a\u00c3'],
+    ['reads Latin-1', 3, 'aé', 'aé'],
+  ])('are not a Buffer that %s otherwise', async (_, written, utf8, latin1) => {
+    const buffer = {
+      write: () => written,
+      utf8Slice: () => utf8,
+      latin1Slice: () => latin1,
+    }
+    const { host } = await load({ Buffer: { from: () => buffer } })
+    expect(host.bufferOver).toBe(undefined)
+  })
 })
 
 describe('the readers of text', () => {
