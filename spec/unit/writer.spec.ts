@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { describe, expect, it, jest } from '@jest/globals'
+import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import { BatchRing, type DirtyTracker, openWriter, threadWriter, Writer } from '../../lib/index.js'
 import { LANE_EVERYTHING, LANE_OWNER, laneAt, STOPPED } from '../../lib/memory/map.js'
 import { attachMemory } from '../../lib/memory/memory.js'
@@ -12,6 +12,8 @@ function saysEverything(tracker: DirtyTracker): boolean {
   const { words, layout } = attachMemory(tracker.handle, 'tracker')
   return words[laneAt(layout, 0) + LANE_EVERYTHING] === 1
 }
+
+afterEach(() => void jest.restoreAllMocks())
 
 describe('a writer', () => {
   it('is one line where it is printed', async () => {
@@ -218,7 +220,6 @@ describe('a cut', () => {
     }) as any)
     expect(tracker.tryAdvanceEpoch()).toBeUndefined()
     expect(writers.map(({ staged }) => staged)).toEqual([0, 1, 0])
-    jest.restoreAllMocks()
   })
 })
 
