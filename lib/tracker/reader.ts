@@ -200,20 +200,13 @@ export class Reader {
   #takeLast(signal: AbortSignalLike | undefined): Promise<SealedEpoch> {
     throwIfAborted(signal)
     return abortable(signal, ({ resolve, reject }) => {
-      let isAborted = false
-      const taken = this.last.take()!
-      taken.then(
-        (epoch) => {
-          if (!isAborted) resolve(epoch)
-        },
-        (reason: unknown) => {
-          if (!isAborted) this.last.putBack()
-          reject(reason)
-        },
-      )
+      // After an abort, neither promise hears of what becomes of the epoch.
+      this.last.take()!.then(resolve, (reason: unknown) => {
+        this.last.putBack()
+        reject(reason)
+      })
       return () => {
         this.last.putBack()
-        isAborted = true
         return true
       }
     })
