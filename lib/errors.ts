@@ -151,7 +151,7 @@ export function isDirtyRingError(error: unknown): error is Error & {
  * @param advice - one sentence for a usual cause
  */
 export function invalidArg(name: string, expected: string, got: unknown, advice = ''): TypeError {
-  return coded(new TypeError(messageOf(name, expected, got, advice)), 'ERR_DIRTYRING_INVALID_ARG')
+  return coded(new TypeError(sentence(name, expected, got, advice)), 'ERR_DIRTYRING_INVALID_ARG')
 }
 
 /**
@@ -160,7 +160,7 @@ export function invalidArg(name: string, expected: string, got: unknown, advice 
  * @param advice - one sentence for a usual cause
  */
 export function outOfRange(name: string, expected: string, got: unknown, advice = ''): RangeError {
-  return coded(new RangeError(messageOf(name, expected, got, advice)), 'ERR_DIRTYRING_OUT_OF_RANGE')
+  return coded(new RangeError(sentence(name, expected, got, advice)), 'ERR_DIRTYRING_OUT_OF_RANGE')
 }
 
 /**
@@ -246,6 +246,16 @@ function coded<E extends Error>(error: E, code: ErrorCode): E {
   return Object.assign(error, { code })
 }
 
+/** The message of anything that was thrown. Never throws itself. */
+export function messageOf(error: unknown): string {
+  try {
+    const { message } = (error ?? {}) as { readonly message?: unknown }
+    return typeof message === 'string' ? message : String(error)
+  } catch {
+    return describe(error) // a revoked Proxy, a getter that throws, or an object without toString()
+  }
+}
+
 /** What came, in words of the library: an error has them without quotation marks. */
 export class Phrase {
   readonly #words: string
@@ -260,7 +270,7 @@ export class Phrase {
   }
 }
 
-function messageOf(name: string, expected: string, got: unknown, advice: string): string {
+function sentence(name: string, expected: string, got: unknown, advice: string): string {
   return `"${name}" must be ${expected}, got ${describe(got)}${advice === '' ? '' : `. ${advice}`}`
 }
 

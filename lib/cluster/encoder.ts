@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads'
 import type { EncodeOptions } from '../epochs/encode.js'
 import type { EpochHandle } from '../epochs/handle.js'
 import { encodeSealed, type SealedEpoch } from '../epochs/sealed-epoch.js'
-import { DirtyRingError, type ErrorCode } from '../errors.js'
+import { DirtyRingError, type ErrorCode, messageOf } from '../errors.js'
 
 /** More keys than these are encoded on another thread: about 2 ms of work. */
 const ON_THREAD_FROM = 10_000
@@ -115,7 +115,7 @@ class Encoder implements EpochEncoder {
     if (this.#isAlone) return
     this.#isAlone = true
     this.#worker = undefined
-    const why = error instanceof Error ? error.message : String(error)
+    const why = messageOf(error)
     this.#options.onWarning?.(
       `the thread that encodes large epochs does not run (${why}), so they are encoded on the ` +
         "publisher's thread",

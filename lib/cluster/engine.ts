@@ -51,8 +51,3 @@ export function unlessAborted<T>(
     }
   })
 }
-
-/** The message of anything that was thrown. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}

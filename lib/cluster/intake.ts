@@ -1,3 +1,4 @@
+import { messageOf } from '../errors.js'
 import type { KeyKind } from '../memory/settings.js'
 import { BODY_FORMAT, decodeBeatBody, decodeEpochBody, decodeNamespacesBody } from './body.js'
 import { badMessage, decodeKeys, type KeyMessage } from './decode.js'
@@ -132,7 +133,7 @@ export class Intake {
       this.#ledger.unreadable(envelope, nowMs)
       this.warn(`unreadable ${envelope.instance}`, nowMs, {
         message:
-          `messages of ${envelope.node} can't be read: ${(error as Error).message}. All keys that ` +
+          `messages of ${envelope.node} can't be read: ${messageOf(error)}. All keys that ` +
           'it may have marked count as dirty, once a minute',
         node: envelope.node,
         instance: envelope.instance,

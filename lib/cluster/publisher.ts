@@ -19,6 +19,7 @@ import {
   invalidArg,
   isDirtyRingError,
   isRevoked,
+  messageOf,
   outOfRange,
   Phrase,
 } from '../errors.js'
@@ -511,7 +512,7 @@ export class Publisher implements AsyncDisposable {
     void this.#end('failed')
     if (isSilent || this.#listeners.tell('error', { error })) return
     if (!this.#publication.isOpen) return // publishEpochs() rejects with it
-    const why = error instanceof Error ? error.message : String(error)
+    const why = messageOf(error)
     watching.warn(`publisher ${this.node} has ended without its last message: ${why}`)
   }
 
@@ -720,7 +721,7 @@ export class Publisher implements AsyncDisposable {
     if (this.#isClosing || this.#hold.isClosed || this.#hold.isStopCalled) throw error
     await this.#giveBack()
     this.#publication.cutFailed(nowMs())
-    const why = error instanceof Error ? error.message : String(error)
+    const why = messageOf(error)
     if (this.#cutError === why) return
     this.#cutError = why
     this.#warn(`the keys are kept, and tried again: ${why}`, error)

@@ -1,5 +1,5 @@
 import { isInstance, isLabel } from '../cluster/envelope.js'
-import { DirtyRingError, isDirtyRingError } from '../errors.js'
+import { DirtyRingError, isDirtyRingError, messageOf } from '../errors.js'
 import { isBytes, pack, unpack } from './bytes.js'
 import type { Hub } from './hub.js'
 import { MESSAGE_BYTES_MAX, READ_BYTES_CHILD } from './settings.js'
@@ -145,7 +145,7 @@ export class Child {
       answer = await this.#ask(end, call, op, message)
     } catch (error) {
       // A read that was given up too: the child keeps each call until its answer comes.
-      answer = { error: { code: codeOf(error), message: (error as Error).message } }
+      answer = { error: { code: codeOf(error), message: messageOf(error) } }
     }
     if (end.owner.isThere) this.#send(end.id, { op: 'done', call, ...answer })
   }

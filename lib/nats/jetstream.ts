@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { away, closed, messageOf, within } from '../cluster/engine.js'
-import { DirtyRingError } from '../errors.js'
+import { away, closed, within } from '../cluster/engine.js'
+import { DirtyRingError, messageOf } from '../errors.js'
 import type { NatsClient, NatsMessage } from './client.js'
 import { Connection } from './connection.js'
 

@@ -1,4 +1,5 @@
 import type * as WorkerThreads from 'node:worker_threads'
+import { messageOf } from '../errors.js'
 import { setImmediate } from '../timers.js'
 import { mayBlock } from './may-block.js'
 import {
@@ -240,7 +241,7 @@ function aggregatorThread(worker: Worker): AggregatorThread {
   // Listen, because an error in the worker would end this process otherwise. The worker's exit
   // follows, and tells that the role is free.
   worker.on('error', (error) => {
-    cause = error instanceof Error ? error.message : String(error)
+    cause = messageOf(error)
   })
   return {
     threadId: worker.threadId,

@@ -1,5 +1,5 @@
-import { away, closed, messageOf, within } from '../cluster/engine.js'
-import { DirtyRingError } from '../errors.js'
+import { away, closed, within } from '../cluster/engine.js'
+import { DirtyRingError, messageOf } from '../errors.js'
 import type { RedisClient } from './client.js'
 
 /** What Redis says while it can't serve a command that it can serve at another time. */

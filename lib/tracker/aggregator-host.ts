@@ -5,7 +5,7 @@ import { dropRole } from '../aggregator/state.js'
 import { FINISHED_ALL, IDLE, WORKED } from '../aggregator/step.js'
 import type { Supervisor } from '../aggregator/supervisor.js'
 import { backoffMs } from '../backoff.js'
-import { DirtyRingError, invalidArg } from '../errors.js'
+import { DirtyRingError, invalidArg, messageOf } from '../errors.js'
 import { cannotContinue, readError } from '../memory/failure.js'
 import {
   FAILED,
@@ -359,7 +359,7 @@ export class AggregatorHost {
       try {
         return startWorker(CARRIED.replace('<kernel>', BINARY))
       } catch (cause) {
-        throw cannotStart(cause instanceof Error ? cause.message : String(cause), cause)
+        throw cannotStart(messageOf(cause), cause)
       }
     }
     const worker: unknown = await this.#kind(handleOf(this.#memory) as unknown as TrackerHandle)
@@ -406,7 +406,7 @@ export class AggregatorHost {
           this.#state = 'up'
           this.onRestart(this.#restarts, cause)
         },
-        (error: unknown) => this.#onDeath(error instanceof Error ? error.message : String(error)),
+        (error: unknown) => this.#onDeath(messageOf(error)),
       )
     }
     if (this.#deaths === 0) again()

@@ -11,7 +11,7 @@ jest.unstable_mockModule('../../lib/timers.js', () => ({
   },
   clearTimeout: (callback: () => void) => timers.delete(callback),
 }))
-const { away, closed, messageOf, tooLarge, unlessAborted, within } =
+const { away, closed, tooLarge, unlessAborted, within } =
   await import('../../lib/cluster/engine.js')
 const { isPending, rejected } = await import('../support/in-process.js')
 
@@ -38,14 +38,6 @@ describe('the errors of an engine', () => {
       expect(Object.hasOwn(make(), 'cause')).toBe(false)
     },
   )
-
-  it('have the text of anything that was thrown', () => {
-    expect([messageOf(cause), messageOf('text'), messageOf(null)]).toEqual([
-      'ECONNRESET',
-      'text',
-      'null',
-    ])
-  })
 })
 
 describe('within()', () => {

@@ -1,7 +1,7 @@
 import { runInNewContext } from 'node:vm'
 import { describe, expect, it, jest } from '@jest/globals'
 import { checkFunction } from '../../lib/check.js'
-import { describe as inWords } from '../../lib/errors.js'
+import { describe as inWords, messageOf } from '../../lib/errors.js'
 import { DirtyRingError, isDirtyRingError, TxnBuffer } from '../../lib/index.js'
 import { expectError, INVALID_ARG } from '../support/bad-input.js'
 import { thrown } from '../support/in-process.js'
@@ -118,5 +118,29 @@ describe('an error names what it got', () => {
     [Symbol('x'.repeat(60)), `Symbol(${'x'.repeat(33)}…`],
   ])('%p', (value, words) => {
     expect(inWords(value)).toBe(words)
+  })
+})
+
+describe('messageOf()', () => {
+  it.each<[what: string, thrown: unknown, words: string]>([
+    ['an error', new Error('mine'), 'mine'],
+    [
+      'an error of another realm',
+      runInNewContext("new TypeError('of another realm')"),
+      'of another realm',
+    ],
+    ['a text', 'mine', 'mine'],
+    ['null', null, 'null'],
+    ['undefined', undefined, 'undefined'],
+    ['an object whose message is no text', { message: 7, toString: () => 'mine' }, 'mine'],
+    ['an object without toString()', Object.create(null), 'an object'],
+    [
+      'a getter that throws',
+      Object.defineProperty({}, 'message', { get: fail }),
+      'an instance of Object',
+    ],
+    ['a revoked Proxy', revoked({}), 'an object'],
+  ])('has the words of %s', (_, thrown, words) => {
+    expect(messageOf(thrown)).toBe(words)
   })
 })

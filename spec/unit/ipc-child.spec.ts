@@ -177,6 +177,20 @@ describe('a hub, for its children', () => {
     const error = await rejected(sourceOf(childOf(hub).child, 'dirty').requestCut('x'))
     expect(error).toMatchObject({ code: 'ERR_DIRTYRING_AWAY', message: 'no cut today' })
   })
+
+  it.each([null, undefined, 'mine'])(
+    'tells a child that a listener has thrown %p',
+    async (what) => {
+      const hub = openHub()
+      const { child } = childOf(hub)
+      hub.sink().onCut(() => {
+        // eslint-disable-next-line @typescript-eslint/only-throw-error
+        throw what
+      })
+      const error = await rejected(sourceOf(child, 'dirty', 200).requestCut('x'))
+      expect(error).toMatchObject({ code: 'ERR_DIRTYRING_AWAY', message: String(what) })
+    },
+  )
 })
 
 describe('a hub, for what a child sends that no sink and no source sends', () => {
