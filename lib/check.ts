@@ -46,8 +46,7 @@ export function checkBag(
  * for would be ignored.
  */
 function isBag(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null || isRevoked(value) || Array.isArray(value))
-    return false
+  if (typeof value !== 'object' || isRevoked(value) || Array.isArray(value)) return false
   const tag = Object.prototype.toString.call(value)
   return tag === '[object Object]' || tag === '[object Module]'
 }
@@ -55,7 +54,6 @@ function isBag(value: unknown): value is object {
 function isSignal(value: unknown): boolean {
   return (
     typeof value === 'object' &&
-    value !== null &&
     !isRevoked(value) &&
     Object.prototype.toString.call(value) === '[object AbortSignal]'
   )
@@ -121,7 +119,7 @@ export function checkChoice<T extends string>(
   more?: string,
 ): T {
   const all = [...choices.map((each) => `'${each}'`), ...(more === undefined ? [] : [more])]
-  const expected = `${all.slice(0, -1).join(', ')} or ${all.at(-1)}`
+  const expected = all.join(', ').replace(/, (?=[^,]+$)/, ' or ')
   if (typeof value !== 'string') throw invalidArg(name, expected, value)
   const found = choices.find((each) => each === value)
   if (found === undefined) throw outOfRange(name, expected, value)

@@ -249,24 +249,10 @@ function coded<E extends Error>(error: E, code: ErrorCode): E {
 /** The message of anything that was thrown. Never throws itself. */
 export function messageOf(error: unknown): string {
   try {
-    const { message } = (error ?? {}) as { readonly message?: unknown }
-    return typeof message === 'string' ? message : String(error)
+    return String((error as Partial<Error> | null | undefined)?.message ?? error)
   } catch {
-    return describe(error) // a revoked Proxy, a getter that throws, or an object without toString()
-  }
-}
-
-/** What came, in words of the library: an error has them without quotation marks. */
-export class Phrase {
-  readonly #words: string
-
-  constructor(words: string) {
-    this.#words = words
-  }
-
-  /** Undefined for anything else, also where `instanceof` would throw: for a revoked Proxy. */
-  static wordsOf(value: object): string | undefined {
-    return #words in value ? value.#words : undefined
+    // A revoked Proxy, a getter that throws, or an object without toString().
+    return 'an unreadable error'
   }
 }
 
@@ -282,11 +268,9 @@ export function describe(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'string') return JSON.stringify(shorten(value))
   if (typeof value === 'symbol') return shorten(String(value))
-  if (typeof value === 'function') return `function ${nameOf(value) ?? '(anonymous)'}`
+  if (typeof value === 'function') return `function ${nameOf(() => value) ?? '(anonymous)'}`
   if (typeof value !== 'object' || value === null) return String(value)
-  const words = Phrase.wordsOf(value)
-  if (words !== undefined) return words
-  const name = nameOf(constructorOf(value))
+  const name = nameOf(() => value.constructor)
   return name === undefined ? 'an object' : `an instance of ${name}`
 }
 
@@ -294,20 +278,12 @@ function shorten(text: string): string {
   return text.length > 40 ? `${text.slice(0, 40)}…` : text
 }
 
-function constructorOf(value: object): unknown {
+function nameOf(find: () => unknown): string | undefined {
   try {
-    return value.constructor
-  } catch {
-    return undefined
-  }
-}
-
-function nameOf(value: unknown): string | undefined {
-  try {
-    const name: unknown = (value as { name?: unknown } | undefined)?.name
+    const { name } = find() as { name?: unknown }
     return typeof name === 'string' && name !== '' ? shorten(name) : undefined
   } catch {
-    return undefined
+    return undefined // it has none, or a getter throws
   }
 }
 

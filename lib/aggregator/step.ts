@@ -280,7 +280,7 @@ function moveHead(a: Aggregator, tokens: number): void {
 function finish(a: Aggregator): StepResult {
   const { words, memory } = a
   const { maxConsumers } = memory.layout
-  if (maxConsumers === 0 || a.jobEpoch !== a.epoch) {
+  if (a.jobEpoch !== a.epoch) {
     sealLast(a)
     if (maxConsumers > 0) beginMerges(a, a.epoch)
     if (a.mergesLeft > 0) return WORKED

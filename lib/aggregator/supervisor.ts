@@ -1,5 +1,5 @@
 import { BACKOFF_MS_MIN, backoffMs } from '../backoff.js'
-import { DirtyRingError, messageOf } from '../errors.js'
+import { DirtyRingError } from '../errors.js'
 import { CANNOT_SEAL, cannotContinue, CORRUPT_RING } from '../memory/failure.js'
 import {
   ERROR_LENGTH,
@@ -178,7 +178,7 @@ export class Supervisor {
 }
 
 function writeError(words: SharedWords, error: unknown): void {
-  const text = messageOf(error)
+  const text = error instanceof Error ? error.message : String(error)
   const length = Math.min(text.length, ERROR_TEXT_MAX)
   for (let i = 0; i < length; i++) words[ERROR_TEXT + i] = text.charCodeAt(i)
   Atomics.store(words, ERROR_LENGTH, length)

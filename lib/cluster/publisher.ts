@@ -21,7 +21,6 @@ import {
   isRevoked,
   messageOf,
   outOfRange,
-  Phrase,
 } from '../errors.js'
 import { FLAG_FRESH } from '../memory/map.js'
 import { TIMER_MS_MAX } from '../memory/settings.js'
@@ -377,7 +376,7 @@ export class Publisher implements AsyncDisposable {
     this.#checkOpen()
     const { size } = this.#publication.declaredWith(list)
     const expected = `at most ${DECLARED_MAX} with those declared before`
-    if (size > DECLARED_MAX) throw outOfRange('namespaces', expected, new Phrase(`${size} of them`))
+    if (size > DECLARED_MAX) throw outOfRange('namespaces', expected, size)
     const ticket = this.#publication.addNamespaces(list)
     await this.#until(() => this.#publication.isDeclared(ticket))
   }
@@ -834,8 +833,7 @@ function checkNode(node: unknown): string {
 function checkNamespaces(name: string, list: unknown): readonly number[] {
   const expected = `an array of at most ${DECLARED_MAX} namespaces`
   if (isRevoked(list) || !Array.isArray(list)) throw invalidArg(name, expected, list)
-  if (!(list.length <= DECLARED_MAX))
-    throw outOfRange(name, expected, new Phrase(`${list.length} of them`))
+  if (!(list.length <= DECLARED_MAX)) throw outOfRange(name, expected, list.length)
   const namespaces = new Set<number>()
   for (let i = 0; i < list.length; i++)
     namespaces.add(checkWhole(`${name}[${i}]`, list[i], 0, NAMESPACE_MAX))

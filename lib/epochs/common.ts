@@ -1,5 +1,5 @@
 /** What SealedEpoch and AttachedEpoch have in common. */
-import { DirtyRingError, outOfRange, Phrase } from '../errors.js'
+import { DirtyRingError, outOfRange } from '../errors.js'
 import { HIGH_MAX, idFrom } from '../keys.js'
 import {
   epochAt,
@@ -80,12 +80,7 @@ export function otherKeys(member: string, others: string): RangeError {
   const advice =
     'Read the numeric keys with numbers() and the others with texts(), or all with for...of. ' +
     'To keep one kind out, pass the option keys to create().'
-  return outOfRange(
-    `epoch.${member}`,
-    'of an epoch of that kind of keys only',
-    new Phrase(others),
-    advice,
-  )
+  return outOfRange(`epoch.${member}`, 'of an epoch of that kind of keys only', others, advice)
 }
 
 /** Throws otherKeys() if the epoch has texts. */

@@ -1,6 +1,6 @@
 import { checkByteOrder } from '../byte-order.js'
 import { isPowerOfTwo } from '../check.js'
-import { badHandle, DirtyRingError, outOfRange, Phrase } from '../errors.js'
+import { badHandle, DirtyRingError, outOfRange } from '../errors.js'
 import { randomWords } from '../random-words.js'
 import { checkHandle, checkVersion, type HandleKind, isSharedBuffer } from './handle.js'
 import {
@@ -225,9 +225,9 @@ export function allocate(bytes: number): SharedArrayBuffer {
   try {
     return new SharedArrayBuffer(bytes)
   } catch (cause) {
-    const limit = 'of a size that this machine has the memory for'
+    const limit = 'of a size that this machine has the memory for, in bytes'
     const advice = 'memoryFootprint() says how many bytes each option takes.'
-    throw Object.assign(outOfRange('options', limit, new Phrase(`${bytes} bytes`), advice), {
+    throw Object.assign(outOfRange('options', limit, bytes, advice), {
       cause,
     })
   }

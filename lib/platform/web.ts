@@ -1,4 +1,3 @@
-import { messageOf } from '../errors.js'
 import { setTimeout } from '../timers.js'
 import { mayBlock } from './may-block.js'
 import {
@@ -121,7 +120,7 @@ export function startWebWorker(code: string): AggregatorThread {
     )
   } catch (cause) {
     // Chromium ends its sentence, and Firefox does not.
-    throw new Error(`${messageOf(cause).replace(/\.$/, '')}${WAY_OUT}`, { cause })
+    throw new Error(`${(cause as Error).message.replace(/\.$/, '')}${WAY_OUT}`, { cause })
   }
 }
 

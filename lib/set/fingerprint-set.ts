@@ -1,5 +1,5 @@
 import { checkBag, checkChoice, checkWhole, wordsOf } from '../check.js'
-import { outOfRange, Phrase } from '../errors.js'
+import { outOfRange } from '../errors.js'
 import {
   checkPair,
   idFrom,
@@ -302,8 +302,8 @@ function words(length: number): SharedWords {
     throw Object.assign(
       outOfRange(
         'options.expectedKeys',
-        'a size that this machine has the memory for',
-        new Phrase(`${length * 4} bytes`),
+        'a size that this machine has the memory for, in bytes',
+        length * 4,
       ),
       { cause },
     )

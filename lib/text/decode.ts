@@ -193,6 +193,6 @@ function readUnits(bytes: Uint8Array, length: number): string {
 function isHalfOfPair(bytes: Uint8Array, i: number, length: number): boolean {
   const isHigh = bytes[i + 1] < 0xb0
   const other = isHigh ? i + 3 : i - 3
-  if (other < 0 || !isSurrogateAt(bytes, other, length)) return false
+  if (!isSurrogateAt(bytes, other, length)) return false
   return bytes[other + 1] < 0xb0 !== isHigh
 }

@@ -2,7 +2,7 @@ import { loadContents } from '../aggregator/load.js'
 import { checkBag, checkWhole } from '../check.js'
 import { type Clock, clockOf, epochOfClock, instanceOf, readClock } from '../epochs/clock.js'
 import { makeEpoch, type SealedEpoch } from '../epochs/sealed-epoch.js'
-import { DirtyRingError, invalidArg, isRevoked, outOfRange, Phrase } from '../errors.js'
+import { DirtyRingError, invalidArg, isRevoked, outOfRange } from '../errors.js'
 import { epochAt, LANE_EVERYTHING_MARKED, laneAt, NAMESPACES_MAX } from '../memory/map.js'
 import { settingsOf } from '../memory/settings.js'
 import { NAMESPACE_MAX, readSealedSlot } from '../memory/slot.js'
@@ -474,7 +474,7 @@ function checkNamespaces(list: unknown): readonly number[] | undefined {
     throw invalidArg('options.namespaces', expected, list)
   const length: unknown = list.length // a Proxy's may be anything
   if (typeof length !== 'number' || !(length >= 1 && length <= NAMESPACES_MAX))
-    throw outOfRange('options.namespaces', expected, new Phrase(`${String(length)} of them`))
+    throw outOfRange('options.namespaces', expected, length)
   const namespaces = new Set<number>()
   for (let i = 0; i < length; i++)
     namespaces.add(checkWhole(`options.namespaces[${i}]`, list[i], 0, NAMESPACE_MAX))

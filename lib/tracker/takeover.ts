@@ -28,15 +28,10 @@ export class Takeover {
 
   /**
    * Once STOP is on its way: works to the end, if no other thread runs the aggregator and none
-   * will. A failure ends the work, because STOP may not have gone in.
+   * will. A failure ends the stopping, and the work with it, because STOP may not have gone in.
    */
   ifAlone(): void {
-    while (
-      this.#isStopping &&
-      this.#control.lifecycle.failure === undefined &&
-      this.#host.isAbsent &&
-      !this.#work()
-    );
+    while (this.#isStopping && this.#host.isAbsent && !this.#work());
   }
 
   /** Before STOP: handles what is in the ring, if no other thread will. */

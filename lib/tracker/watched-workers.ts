@@ -36,7 +36,7 @@ export class WatchedWorkers {
     // Not const: of a worker that has ended the host tells before it returns.
     let unwatch: (() => void) | undefined = undefined as (() => void) | undefined
     unwatch = watching.watchWorker(worker, (threadId) => {
-      if (unwatch !== undefined) this.#unwatch.delete(unwatch)
+      this.#unwatch.delete(unwatch!)
       this.#onEnd(threadId)
     })
     if (unwatch === undefined) return false

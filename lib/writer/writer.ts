@@ -621,7 +621,7 @@ export class Writer implements Markable, Disposable {
     }
   }
 
-  /** `areIds`: `keys` are ids and not pairs. */
+  /** At most as many keys as a lane holds. `areIds`: `keys` are ids and not pairs. */
   #stageMany(
     keys: ArrayLike<number>,
     count: number,
@@ -633,8 +633,6 @@ export class Writer implements Markable, Disposable {
     const lane = this.#lane
     this.#check()
     if (count === 0) return true
-    if (count > lane.capacity)
-      throw outOfRange(name, `at most ${lane.capacity} keys (laneCapacity)`, count)
     const list = texts === undefined || texts.size === 0 ? undefined : texts
     const text = list?.needed ?? 0
     if (text > lane.textWords) throw tooMuchText(name, lane, text)

@@ -334,8 +334,8 @@ describe('a union of messages', () => {
   it('lists strings, unless it has other keys', () => {
     expect([...unionOf([messageOf(['a', 'b'])]).strings()]).toEqual(['a', 'b'])
     for (const [key, error] of [
-      [7, /got 1 numeric keys/],
-      [Uint8Array.of(1), /got keys of bytes/],
+      [7, /got "1 numeric keys"/],
+      [Uint8Array.of(1), /got "keys of bytes"/],
     ] as const)
       expect(() => unionOf([messageOf(['a', key])]).strings()).toThrow(error)
   })

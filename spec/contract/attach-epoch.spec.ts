@@ -344,7 +344,7 @@ describe('attachEpoch()', () => {
         thrown(() => each.ids()),
         OUT_OF_RANGE,
         'epoch.ids()',
-        'must be of an epoch of that kind of keys only, got 1 text keys',
+        'must be of an epoch of that kind of keys only, got "1 text keys"',
         'To keep one kind out, pass the option keys',
       )
       expectError(

@@ -132,14 +132,15 @@ describe('messageOf()', () => {
     ['a text', 'mine', 'mine'],
     ['null', null, 'null'],
     ['undefined', undefined, 'undefined'],
-    ['an object whose message is no text', { message: 7, toString: () => 'mine' }, 'mine'],
-    ['an object without toString()', Object.create(null), 'an object'],
+    ['an object without a message', { toString: () => 'mine' }, 'mine'],
+    ['an object whose message is no text', { message: 7 }, '7'],
+    ['an object without toString()', Object.create(null), 'an unreadable error'],
     [
       'a getter that throws',
       Object.defineProperty({}, 'message', { get: fail }),
-      'an instance of Object',
+      'an unreadable error',
     ],
-    ['a revoked Proxy', revoked({}), 'an object'],
+    ['a revoked Proxy', revoked({}), 'an unreadable error'],
   ])('has the words of %s', (_, thrown, words) => {
     expect(messageOf(thrown)).toBe(words)
   })

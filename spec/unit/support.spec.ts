@@ -63,8 +63,8 @@ describe('a host without the memory that is asked for', () => {
     expect(thrown(() => allocate(2 ** 53))).toMatchObject({
       code: 'ERR_DIRTYRING_OUT_OF_RANGE',
       message:
-        '"options" must be of a size that this machine has the memory for, got ' +
-        '9007199254740992 bytes. memoryFootprint() says how many bytes each option takes.',
+        '"options" must be of a size that this machine has the memory for, in bytes, got ' +
+        '9007199254740992. memoryFootprint() says how many bytes each option takes.',
       cause: expect.any(RangeError),
     })
   })
@@ -79,7 +79,7 @@ describe('a host without the memory that is asked for', () => {
     expect(thrown(() => new FingerprintSet({ expectedKeys: 2 ** 20 }))).toMatchObject({
       code: 'ERR_DIRTYRING_OUT_OF_RANGE',
       message: expect.stringMatching(
-        /^"options.expectedKeys" must be a size that this machine has the memory for, got \d{8} bytes/,
+        /^"options.expectedKeys" must be a size that this machine has the memory for, in bytes, got \d{8}$/,
       ),
       cause,
     })

@@ -62,7 +62,6 @@ export class Advances implements PendingKind {
 
   /** Makes the cut now. If the cut would have to wait, returns false and changes nothing. */
   tryNow(advance: Advance): boolean {
-    if (this.#context.lifecycle.failure !== undefined) return false
     const isMade = this.#sender.trySeal(advance)
     if (advance.place === undefined) this.#context.poke()
     else queueMicrotask(() => this.#context.poke()) // behind the caller's lock
