@@ -8,8 +8,6 @@ const HELLO_MS = 250
 
 /** What the channel has in Node; it does not count listeners that do not keep the process alive. */
 interface Counted {
-  ref?(): void
-  unref?(): void
   refCounted?(): void
   unrefCounted?(): void
 }
@@ -46,7 +44,7 @@ export class HubEnd {
   #log: string | undefined
   #carriesBytes = false
   #greeting: unknown
-  #isAway = false
+  #isAway: boolean
   #isClosed = false
   #listens = false
 
@@ -154,7 +152,7 @@ export class HubEnd {
       case 'bye':
         this.#log = undefined
         this.#failCalls(() => true, away('the hub was closed'))
-        if (this.#listens) this.#greet()
+        this.#greet()
         break
       default:
         this.#onMessage(message)

@@ -195,22 +195,26 @@ class Hub implements IpcHub {
     )
     if (from === undefined) return
     const cluster = clusterOf(from)
-    if (cluster === undefined) {
-      this.#addAll(from)
-      return
+    try {
+      if (cluster === undefined) {
+        this.#addAll(from)
+        return
+      }
+      claim(cluster, name, 'from')
+      this.#cluster = cluster
+      cluster.on('fork', this.#forked)
+      for (const worker of Object.values(cluster.workers ?? {})) this.#forked(worker)
+    } catch (error) {
+      void this.close() // at once: the caller has no hub to close
+      throw error
     }
-    claim(cluster, name, 'from')
-    this.#cluster = cluster
-    cluster.on('fork', this.#forked)
-    for (const worker of Object.values(cluster.workers ?? {}))
-      if (worker !== undefined) this.#forked(worker)
   }
 
   get identity(): string {
     return this.#log.identity
   }
 
-  readonly #forked = (worker: IpcChild): void => {
+  readonly #forked = (worker: IpcChild | undefined): void => {
     // A worker can end before this event.
     const channel = channelOf(worker)
     if (channel?.connected === true) this.#open(channel)
@@ -266,24 +270,18 @@ class Hub implements IpcHub {
     const known = this.#instances.get(instance)
     if (known !== undefined && known.owner.of !== owner.of && known.owner.isThere)
       throw away(`another process publishes as ${instance}, and its sink is open`)
-    // The same message again: its answer was late, or was lost.
-    if (known?.last.n === n && isEqual(known.last.bytes, bytes)) return 'appended'
-    if ((known?.last.n ?? -1) !== after) return 'refused'
-    const entry = { node, instance, bytes }
     const state = bytes[KIND_AT] === KIND.CLOSE ? 'closed' : 'live'
-    if (known === undefined)
-      this.#instances.set(instance, {
-        owner,
-        state,
-        changed: ++this.#changes,
-        last: message,
-        entry,
-      })
-    else {
+    if (known?.last.n === n && isEqual(known.last.bytes, bytes)) {
+      // Its answer was late or lost. Or the publisher goes on with it from another sink.
       if (known.state !== state) known.changed = ++this.#changes
-      Object.assign(known, { owner, state, last: message, entry })
+      Object.assign(known, { owner, state })
+    } else {
+      if ((known?.last.n ?? -1) !== after) return 'refused'
+      const changed = known?.state === state ? known.changed : ++this.#changes
+      const entry = { node, instance, bytes }
+      this.#instances.set(instance, { owner, state, changed, last: message, entry })
+      this.#log.append(entry)
     }
-    this.#log.append(entry)
     this.#wake()
     return 'appended'
   }
@@ -321,7 +319,7 @@ class Hub implements IpcHub {
   #trimmed(entry: Entry): void {
     const { instance } = entry
     const known = this.#instances.get(instance!)
-    if (known === undefined || known.entry !== entry || known.state === 'live') return
+    if (known?.entry !== entry || known.state === 'live') return
     this.#instances.delete(instance!)
     this.#removed = ++this.#changes
   }
@@ -427,7 +425,7 @@ class Hub implements IpcHub {
     readonly gone: readonly string[]
     readonly left: readonly string[]
   } {
-    const all = change < 0 || this.#removed > change
+    const all = this.#removed > change
     const live: string[] = []
     const gone: string[] = []
     const left: string[] = []
@@ -464,8 +462,8 @@ class Hub implements IpcHub {
 
   async requestCut(request: string): Promise<void> {
     this.#check()
-    for (const cut of [...this.#cuts]) cut(request)
     for (const child of this.#children.values()) child.cut(request)
+    for (const cut of [...this.#cuts]) cut(request)
   }
 
   // -------------------------------------------------------------------------------------- ending
@@ -528,7 +526,7 @@ function claim(target: object, name: string, argument: string): void {
 }
 
 function release(target: object, name: string): void {
-  taken.get(target)?.delete(name)
+  taken.get(target)!.delete(name)
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

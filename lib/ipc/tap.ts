@@ -32,7 +32,8 @@ const OURS = Symbol.for('dirtyring/ipc')
  * `onDisconnect` once when the channel is closed. Returns a function that ends both.
  *
  * Node keeps messages until a channel has its first listener for them. This listener is none for
- * the application's messages, so they are kept here until the application adds its own.
+ * the application's messages, so they are kept here until the application adds its own: by the first
+ * of several taps.
  */
 export function tap(
   channel: Channel,
@@ -48,7 +49,7 @@ export function tap(
     const [value] = args
     if (isTagged(value)) {
       if (value.hub === hub) onMessage(value)
-    } else if (!hasOthers()) held.push(args)
+    } else if (channel.listeners('message')[0] === message && !hasOthers()) held.push(args)
   }
   const added = (event: unknown): void => {
     if (event === 'message') process.nextTick(handOver)
@@ -63,7 +64,6 @@ export function tap(
   channel.on('message', message)
   channel.on('disconnect', onDisconnect)
   return () => {
-    if (isOver) return
     isOver = true
     channel.off('message', message)
     channel.off('disconnect', onDisconnect)

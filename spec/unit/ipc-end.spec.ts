@@ -668,6 +668,23 @@ describe('a message of the application on the channel of a sink', () => {
     expect(heard).toEqual([{ job: 1 }])
   })
 
+  it('is handed over once, in its order, in a process with a sink and a source', async () => {
+    const { child } = open()
+    const before = EVENTS.map((event) => child.listenerCount(event))
+    const sink = sinkOf(child, 'dirty')
+    const source = sourceOf(child, 'dirty')
+    for (const job of [1, 2]) child.receive({ job })
+    await sink.close()
+    child.receive({ job: 3 })
+    const { heard, listen, stop } = application(child)
+    listen()
+    await turns(2)
+    expect(heard).toEqual([{ job: 1 }, { job: 2 }, { job: 3 }])
+    await source.close()
+    stop()
+    expect(EVENTS.map((event) => child.listenerCount(event))).toEqual(before)
+  })
+
   it('is handed over after the sink was closed and a source came and went', async () => {
     const { child } = open()
     const before = EVENTS.map((event) => child.listenerCount(event))

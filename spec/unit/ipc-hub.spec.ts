@@ -160,6 +160,36 @@ describe('ipcHub()', () => {
   })
 })
 
+describe('ipcHub() that throws', () => {
+  it('leaves alone the children that it had added already', async () => {
+    const [open, ended] = [channelPair('json').parent, channelPair('json').parent]
+    ended.connected = false
+    expect(() => ipcHub([open, ended])).toThrow(/a process with an open channel/)
+    expect(open.listenerCount('message')).toBe(0)
+    await ipcHub(open).close()
+  })
+
+  it('leaves alone the cluster of which another hub has a worker', async () => {
+    const cluster = new Primary()
+    const { parent } = channelPair('json')
+    const hub = ipcHub(parent)
+    cluster.workers = { 1: workerOf(parent) }
+    expect(() => ipcHub(cluster)).toThrow(/^"child" must be without a hub of the name 'dirty'/)
+    expect(cluster.listenerCount('fork')).toBe(0)
+    await hub.close()
+    await ipcHub(cluster).close()
+  })
+
+  it('leaves the cluster to the hub that has it', async () => {
+    const cluster = new Primary()
+    const hub = ipcHub(cluster)
+    expect(() => ipcHub(cluster)).toThrow(/^"from" must be without a hub/)
+    expect(() => ipcHub(cluster)).toThrow(/^"from" must be without a hub/)
+    expect(cluster.listenerCount('fork')).toBe(1)
+    await hub.close()
+  })
+})
+
 describe('add() of a hub', () => {
   it('says what to pass if the argument is no process', async () => {
     const hub = ipcHub()
@@ -218,7 +248,7 @@ describe('on() of a hub', () => {
   it('names the argument that is wrong', async () => {
     const hub = ipcHub()
     expect(() => hub.on(5 as never, () => undefined)).toThrow(
-      /^"event" must be .*'warning', got 5$/,
+      typeError(`"event" must be 'warning', got 5`),
     )
     expect(() => hub.on('warning', 5 as never)).toThrow(
       typeError('"listener" must be a function, got 5'),
@@ -297,6 +327,49 @@ describe('a sink in the process of the hub', () => {
     await other.append(message('b', 0))
     await sink.close()
     expect(Object.fromEntries(hub.nodes()!)).toEqual({ [instanceOf('b')]: 'live' })
+    await hub.close()
+  })
+})
+
+describe('a publisher that goes on with its last message, from a sink of another process', () => {
+  /** A publisher whose first process has closed its sink, or has ended. */
+  async function goOn(how: 'its sink is closed' | 'its process has ended') {
+    const [first, second] = [channelPair('json'), channelPair('json')]
+    const hub = ipcHub([first.parent, second.parent])
+    const sink = sinkOf(first.child, 'dirty')
+    await sink.append(message('a', 0))
+    if (how === 'its process has ended') first.child.disconnect()
+    else await sink.close()
+    await turns(10)
+    expect(hub.nodes()!.get(instanceOf('a'))).not.toBe('live')
+    const told = nodesTold(second.child)
+    const source = sourceOf(second.child, 'dirty')
+    await source.read(undefined, { waitMs: 0 })
+    expect(await sinkOf(second.child, 'dirty').append(message('a', 0))).toBe('appended')
+    await source.read(undefined, { waitMs: 0 })
+    return { hub, second, told }
+  }
+
+  it.each(['its sink is closed', 'its process has ended'] as const)(
+    'is live again: %s',
+    async (how) => {
+      const { hub, told } = await goOn(how)
+      expect(hub.nodes()!.get(instanceOf('a'))).toBe('live')
+      expect(told.at(-1)).toMatchObject({ all: false, live: [instanceOf('a')] })
+      await hub.close()
+    },
+  )
+
+  it('keeps its instance from a third process, until its own has ended', async () => {
+    const { hub, second } = await goOn('its sink is closed')
+    const third = hub.sink()
+    await expect(third.append(message('a', 1))).rejects.toMatchObject({
+      code: 'ERR_DIRTYRING_AWAY',
+    })
+    second.child.disconnect()
+    await turns(10)
+    expect(hub.nodes()!.get(instanceOf('a'))).toBe('gone')
+    expect(await third.append(message('a', 1))).toBe('appended')
     await hub.close()
   })
 })

@@ -167,7 +167,7 @@ export const mutants = [
       { file: MERGES, find: '  if (a.jobEpoch === epoch) return\n', replace: '' },
       {
         file: STEP,
-        find: '  if (maxConsumers === 0 || a.jobEpoch !== a.epoch) {\n',
+        find: '  if (a.jobEpoch !== a.epoch) {\n',
         replace: '  if (a.head >= 0) {\n',
       },
     ],
