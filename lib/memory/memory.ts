@@ -227,8 +227,6 @@ export function allocate(bytes: number): SharedArrayBuffer {
   } catch (cause) {
     const limit = 'of a size that this machine has the memory for, in bytes'
     const advice = 'memoryFootprint() says how many bytes each option takes.'
-    throw Object.assign(outOfRange('options', limit, bytes, advice), {
-      cause,
-    })
+    throw Object.assign(outOfRange('options', limit, bytes, advice), { cause })
   }
 }
