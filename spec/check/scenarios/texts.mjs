@@ -147,7 +147,7 @@ export const scenarios = [
     name: 'text: room is given back by an aggregator that dies, and the writer goes on',
     memory: { ...TEXT, capacity: 2, laneCapacity: 4, maxWriters: 1, textStart: 3 },
     killWriters: false,
-    quick: { preemptions: 1, deaths: 1, together: 1 },
+    quick: { preemptions: 1, deaths: 1 },
     threads: {
       *writerA(w) {
         const lane = yield* w.open()
