@@ -318,8 +318,8 @@ class Hub implements IpcHub {
   /** Forgets an instance that has ended, once the log has nothing of it. */
   #trimmed(entry: Entry): void {
     const { instance } = entry
-    const known = this.#instances.get(instance!)
-    if (known?.entry !== entry || known.state === 'live') return
+    const known = this.#instances.get(instance!)! // it has this message at least
+    if (known.entry !== entry || known.state === 'live') return
     this.#instances.delete(instance!)
     this.#removed = ++this.#changes
   }

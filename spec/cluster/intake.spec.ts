@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { encodeEpochBody } from '../../lib/cluster/body.js'
+import { encodeBeatBody, encodeEpochBody } from '../../lib/cluster/body.js'
 import { ENVELOPE_LAST_PART, KIND } from '../../lib/cluster/envelope.js'
 import { Intake, type Trouble } from '../../lib/cluster/intake.js'
 import { Ledger } from '../../lib/cluster/ledger.js'
@@ -78,6 +78,9 @@ describe('the intake of a cluster reader', () => {
     const [ends, lacks, closes] = ['ends', 'lacks', 'closes'].map((node) => reading.open(node))
     for (const [i, node] of [ends, lacks, closes].entries())
       await node.epoch([10 * i], { isLast: false })
+    reading.read()
+    expect(reading.keys()).toEqual([])
+    ends.send(KIND.BEAT, encodeBeatBody([]), { flags: ENVELOPE_LAST_PART }) // of no epoch
     reading.read()
     expect(reading.keys()).toEqual([])
     await ends.epoch([1])

@@ -224,6 +224,14 @@ describe('A worker whose end the host does not report', () => {
     expect([host.isAbsent, restarts, failures.length]).toEqual([true, [], 1])
   })
 
+  it('has no successor if it fails after the end', async () => {
+    const host = await openHost()
+    await host.end()
+    workers[0].fails('too late')
+    await new Promise((resolve) => setTimeout(resolve, 100)) // the host hears of it later
+    expect([workers.length, restarts, failures]).toEqual([1, [], []])
+  })
+
   it('is not looked at if the host gives its number', async () => {
     const worker = new Worker("require('worker_threads').parentPort.on('message', () => {})", {
       eval: true,

@@ -240,6 +240,19 @@ describe('A word in shared memory that the library did not write', () => {
     }
   })
 
+  it('ends a live aggregator whose head goes back behind the tokens that it had in hand', () => {
+    const memory = smallMemory()
+    const lane = open(memory)
+    const a = takeRole(memory, THREAD)
+    recover(a)
+    for (const key of [1n, 2n]) {
+      send(lane, key)
+      while (step(a) === WORKED);
+    }
+    memory.words[HEAD] = a.head -= 2
+    expect(() => step(a)).toThrow(CORRUPT)
+  })
+
   it('leaves CUR and HEAD right when the ring is empty, because others wait for them', () => {
     const { memory, words } = busy()
     const a = takeRole(memory, THREAD)

@@ -360,6 +360,20 @@ describe('a publisher that goes on with its last message, from a sink of another
     },
   )
 
+  it('is no news if it was live already', async () => {
+    const { parent, child } = channelPair('json')
+    const hub = ipcHub(parent)
+    const sink = sinkOf(child, 'dirty')
+    await sink.append(message('a', 0))
+    const told = nodesTold(child)
+    const source = sourceOf(child, 'dirty')
+    await source.read(undefined, { waitMs: 0 })
+    expect(await sink.append(message('a', 0))).toBe('appended')
+    await source.read(undefined, { waitMs: 0 })
+    expect(told.at(-1)).toMatchObject({ all: false, live: [], gone: [], left: [] })
+    await hub.close()
+  })
+
   it('keeps its instance from a third process, until its own has ended', async () => {
     const { hub, second } = await goOn('its sink is closed')
     const third = hub.sink()

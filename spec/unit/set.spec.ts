@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it, jest } from '@jest/globals'
+import { beforeAll, describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import type { SharedWords } from '../../lib/memory/map.js'
 import { cellsFor, keysFor } from '../../lib/memory/table-size.js'
@@ -230,29 +230,6 @@ function emptySet(cells: number, seed: number): SetState {
     ...secretsAt(secretsOf(seed), 0),
   }
 }
-
-describe('FingerprintSet with 2^28 keys', () => {
-  it('refuses another one', async () => {
-    // So many keys need 6 GiB: this kernel only says that they are there.
-    const kernel = await import('../../lib/set/kernel.js')
-    jest.resetModules()
-    jest.unstable_mockModule('../../lib/set/kernel.js', () => ({
-      ...kernel,
-      insertRun(set: SetState, _source: SharedWords, at: number) {
-        set.count = 2 ** 28
-        return at
-      },
-    }))
-    const { FingerprintSet: FullSet } = await import('../../lib/set/fingerprint-set.js')
-    const set = new FullSet()
-    expect(() => set.addMany([7])).toThrow(
-      expect.objectContaining({
-        code: 'ERR_DIRTYRING_OUT_OF_RANGE',
-        message: '"set" must be a set of at most 268435456 keys, got 268435457',
-      }),
-    )
-  })
-})
 
 describe('The kernel', () => {
   it('stops at the first new key for which there is no room, and takes known ones beyond it', () => {

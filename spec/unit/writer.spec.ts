@@ -143,6 +143,42 @@ describe('a writer', () => {
   })
 })
 
+describe('roomForText of a writer', () => {
+  /** A text that takes so many words of the lane. */
+  const textOf = (words: number): string => 'x'.repeat(4 * (words - 2))
+
+  it('promises no text that is then refused, wherever in the lane that would begin', async () => {
+    for (const first of [80, 81])
+      for (const second of range(256 - 2 * first - 6, 13)) {
+        const { tracker, hand } = await openHeld({ laneTextBytes: 1024, onFull: 'reject' })
+        const writer = tracker.openWriter()
+        expect(writer.mark(textOf(first))).toBe(true)
+        writer.flush()
+        hand.run()
+        expect(writer.mark(textOf(second))).toBe(true)
+        const room = writer.roomForText
+        expect(room).toBeGreaterThan(200)
+        expect([first, second, writer.mark('y'.repeat(room))]).toEqual([first, second, true])
+      }
+  })
+})
+
+describe('close() that an exception of the engine ends', () => {
+  it('is made up for by the next call', async () => {
+    const { tracker, hand } = await openHeld({ ...small, maxWriters: 1 })
+    const writer = tracker.openWriter()
+    for (const id of range(0, 4)) writer.mark(id) // and the ring is full
+    jest.spyOn(Atomics, 'wait').mockImplementationOnce(() => {
+      throw new RangeError('Maximum call stack size exceeded')
+    })
+    expect(thrown(() => writer.close()).message).toBe('Maximum call stack size exceeded')
+    hand.run()
+    writer.close()
+    hand.run()
+    expect(tracker.openWriter().mark(5)).toBe(true)
+  })
+})
+
 describe('a thread that hosts the aggregator', () => {
   it('opens a writer as soon as one is closed, however few there may be', async () => {
     const tracker = await openInline({ maxWriters: 1 })
