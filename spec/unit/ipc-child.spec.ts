@@ -1,9 +1,6 @@
-import { createHash } from 'node:crypto'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
-import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
-import type { LogMessage } from '../../lib/cluster/log.js'
 import { type IpcHub, ipcHub, type IpcHubOptions, type IpcWarning } from '../../lib/ipc/hub.js'
 import { type Entry, MessageLog } from '../../lib/ipc/message-log.js'
 import { MESSAGE_BYTES_MAX } from '../../lib/ipc/settings.js'
@@ -11,6 +8,7 @@ import { ipcSink, sinkOf } from '../../lib/ipc/sink.js'
 import { ipcSource, sourceOf } from '../../lib/ipc/source.js'
 import { channelPair } from '../support/channel-pair.js'
 import { isPending, rejected, thrown, turns, until } from '../support/in-process.js'
+import { instanceOf, message } from '../support/log-messages.js'
 
 const hubs: IpcHub[] = []
 afterEach(async () => {
@@ -58,16 +56,6 @@ const warningOf = (what: string, pid?: number): IpcWarning => ({
   message: `a process has sent ${what} that is damaged, or of another version`,
   pid,
 })
-
-const instanceOf = (name: string): string =>
-  createHash('sha256').update(name).digest('hex').slice(0, 32)
-
-function message(name: string, n: number): LogMessage {
-  const about = { node: name, instance: instanceOf(name), n }
-  const body = new Uint8Array(8)
-  const bytes = sealEnvelope({ ...about, kind: KIND.EPOCH, format: 1, flags: 1, atMs: 5, body })
-  return { ...about, bytes }
-}
 
 describe('a hub, for its children', () => {
   it('asks the sinks of a child for a cut, and not its sources', async () => {

@@ -1,26 +1,14 @@
-import { createHash } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { describe, expect, it } from '@jest/globals'
-import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
-import type { LogMessage } from '../../lib/cluster/log.js'
 import { type IpcChild, ipcHub } from '../../lib/ipc/hub.js'
 import { sinkOf } from '../../lib/ipc/sink.js'
 import { sourceOf } from '../../lib/ipc/source.js'
 import { type ChannelEnd, channelPair } from '../support/channel-pair.js'
 import { isPending, turns } from '../support/in-process.js'
+import { closeOf, instanceOf, message } from '../support/log-messages.js'
 
-const instanceOf = (name: string): string =>
-  createHash('sha256').update(name).digest('hex').slice(0, 32)
-
-function message(name: string, n: number, length = 8, kind: number = KIND.EPOCH): LogMessage {
-  const about = { node: name, instance: instanceOf(name), n }
-  const body = new Uint8Array(length)
-  return { ...about, bytes: sealEnvelope({ ...about, kind, format: 1, flags: 1, atMs: 5, body }) }
-}
-
-const closeOf = (name: string, n: number): LogMessage => message(name, n, 0, KIND.CLOSE)
 /** Two messages of this length are more than the smallest log takes. */
-const LARGE = 600_000
+const LARGE = new Uint8Array(600_000)
 const smallest = { maxBytes: 2 ** 20 }
 
 const typeError = (text: string): unknown =>

@@ -1,29 +1,15 @@
 import cluster from 'node:cluster'
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from '@jest/globals'
-import { KIND, sealEnvelope } from '../../lib/cluster/envelope.js'
 import type { EpochSource, LogMessage } from '../../lib/cluster/log.js'
 import { type IpcHub, ipcHub, type IpcWarning } from '../../lib/ipc/hub.js'
 import { ipcSink, sinkOf } from '../../lib/ipc/sink.js'
 import { ipcSource, sourceOf } from '../../lib/ipc/source.js'
 import { channelPair } from '../support/channel-pair.js'
 import { turns, until } from '../support/in-process.js'
-
-const instanceOf = (name: string): string =>
-  createHash('sha256').update(name).digest('hex').slice(0, 32)
-
-function message(
-  name: string,
-  n: number,
-  body = new Uint8Array(8),
-  kind: number = KIND.EPOCH,
-): LogMessage {
-  const about = { node: name, instance: instanceOf(name), n }
-  const bytes = sealEnvelope({ ...about, kind, format: 1, flags: 1, atMs: 5, body })
-  return { ...about, bytes }
-}
+import { closeOf, instanceOf, message } from '../support/log-messages.js'
 
 /** All that a source has from a position on. */
 async function all(source: EpochSource, after?: string) {
@@ -276,7 +262,7 @@ describe('the log of a hub', () => {
     const source = sourceOf(watcher.child, 'small')
     await there.append(message('a', 0))
     await there.append(message('b', 0))
-    await there.append(message('b', 1, new Uint8Array(0), KIND.CLOSE))
+    await there.append(closeOf('b', 1))
     await all(source)
     expect(source.nodes()!.get(instanceOf('a'))).toBe('live')
     child.disconnect()
@@ -303,7 +289,7 @@ describe('a channel that is closed', () => {
     const other = setUp('json', hub)
     await sink.append(message('a', 0))
     await sink.append(message('b', 0))
-    await sink.append(message('b', 1, new Uint8Array(0), KIND.CLOSE))
+    await sink.append(closeOf('b', 1))
     await other.sink.append(message('c', 0))
     const { position } = await all(hub)
     const waiting = hub.read(position, { waitMs: 10_000 })
